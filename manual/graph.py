@@ -1,0 +1,241 @@
+"""The graph: named nodes, forward in topological order onto a tape, backward in reverse.
+
+A `Layer` is a pure pair of functions. `forward` stores nothing on the layer, `backward` updates
+nothing, and neither changes its arguments: so a layer can run twice, be unrolled over time, and run
+in any number system whose arrays answer NumPy's ufuncs and functions.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+
+Array = Any  # a NumPy array, or anything that answers NumPy's functions as one does
+Arrays = dict[str, Array]
+Intercept = Callable[["Node", tuple[Array, ...]], tuple[Array, ...]]
+
+
+class Layer(ABC):
+    """One differentiable function: its value, and the gradient of a scalar loss through it.
+
+    `params` holds the layer's own parameters under torch.nn's names; layers without any leave the
+    shared empty mapping alone.
+    """
+
+    params: Arrays = cast(Arrays, {})
+    stochastic: ClassVar[bool] = False  # True: forward takes a noise array after its inputs
+
+    @abstractmethod
+    def forward(self, *inputs: Array) -> tuple[Array, Any]:
+        """Return `(output, cache)`; the cache is a NamedTuple of just what `backward` needs."""
+
+    @abstractmethod
+    def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
+        """Return `(grad_inputs, grad_params)`: one gradient per input, one per key of `params`."""
+
+    def grad_params(self, grad_output: Array, cache: Any) -> Arrays:
+        """Return the parameter gradients alone: all that a network's first layer needs."""
+        return self.backward(grad_output, cache)[1]
+
+    def decisions(self, *inputs: Array) -> Array | None:
+        """Return which piece of a piecewise function each element takes; None if it has one piece.
+
+        Two correct programs may take different pieces only where rounding can cross the border.
+        """
+        return None
+
+    def with_params(self, params: Arrays) -> Layer:
+        """Return a copy of this layer that holds `params`, which must have the same keys."""
+        if params.keys() != self.params.keys():
+            raise KeyError(
+                f"{type(self).__name__}: expected parameters {sorted(self.params)}, "
+                f"received {sorted(params)}"
+            )
+        twin = copy.copy(self)
+        if params:
+            twin.params = params
+        return twin
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """Return the constructor arguments to show, as torch.nn's method of this name does."""
+        return ""
+
+
+class Node(NamedTuple):
+    """A layer's place in a graph: its name, and the names of the nodes that feed it."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+class Tape(NamedTuple):
+    """What one forward pass leaves: every node's value, and the cache its backward needs."""
+
+    values: Arrays
+    caches: dict[str, Any]
+    output: Array
+
+
+class Gradients(NamedTuple):
+    """What one backward pass leaves: d loss / d value of every node, d loss / d every parameter."""
+
+    values: Arrays
+    params: Arrays
+
+
+class Graph:
+    """A network of named nodes with one output.
+
+    Args:
+        nodes: `Node`s (or plain tuples) in any order; names are torch's dotted paths.
+        inputs: names of the network's inputs, which nodes refer to.
+
+    Raises:
+        ValueError: a name is used twice, an input is unknown, nodes form a cycle, or a node leads
+            nowhere (its output would never be compared).
+    """
+
+    def __init__(self, nodes: Iterable[Node | tuple], inputs: tuple[str, ...] = ("input",)) -> None:
+        self.inputs = inputs
+        self.nodes = _topological([Node(*node) for node in nodes], inputs)
+        self.output = self.nodes[-1].name
+        self._trainable = self._reached_from({n.name for n in self.nodes if n.layer.params})
+        self._all = self._reached_from(set(inputs) | self._trainable)
+
+    @property
+    def params(self) -> Arrays:
+        """Every parameter under its dotted name, as torch's `state_dict` keys it."""
+        return {f"{n.name}.{key}": p for n in self.nodes for key, p in n.layer.params.items()}
+
+    def with_params(self, params: Mapping[str, Array]) -> Graph:
+        """Return the same network with other parameters (of any number system)."""
+        twin = copy.copy(self)
+        twin.nodes = tuple(
+            node._replace(
+                layer=node.layer.with_params(
+                    {key: params[f"{node.name}.{key}"] for key in node.layer.params}
+                )
+            )
+            if node.layer.params
+            else node
+            for node in self.nodes
+        )
+        return twin
+
+    def forward(
+        self,
+        inputs: Array | Mapping[str, Array],
+        *,
+        noise: Mapping[str, Array] | np.random.Generator | None = None,
+        intercept: Intercept | None = None,
+    ) -> Tape:
+        """Visit the nodes in topological order.
+
+        Args:
+            inputs: the network's input, or one array per input name.
+            noise: for random layers (dropout) a mask per node name, or a generator to draw from;
+                without it they act as in evaluation.
+            intercept: called as `intercept(node, inputs)` before each node; returns its inputs.
+        """
+        values = dict(inputs) if isinstance(inputs, Mapping) else {self.inputs[0]: inputs}
+        caches: dict[str, Any] = {}
+        for node in self.nodes:
+            arguments = tuple(values[name] for name in node.inputs)
+            if intercept is not None:
+                arguments = intercept(node, arguments)
+            if node.layer.stochastic:
+                arguments += (_noise_of(node, arguments, noise),)
+            values[node.name], caches[node.name] = node.layer.forward(*arguments)
+        return Tape(values, caches, values[self.output])
+
+    def backward(self, tape: Tape, grad_output: Array, *, input_grad: bool = False) -> Gradients:
+        """Visit the nodes in reverse; gradients add where a value feeds several nodes.
+
+        Only what leads to a parameter is computed, so the first layer's input gradient is skipped;
+        with `input_grad` everything is, down to the network's inputs.
+        """
+        needed = self._all if input_grad else self._trainable
+        grads: Arrays = {self.output: grad_output}
+        params: Arrays = {}
+        for node in reversed(self.nodes):
+            if node.name not in needed:
+                continue
+            upstream, cache = grads[node.name], tape.caches[node.name]
+            if needed.isdisjoint(node.inputs):
+                own = node.layer.grad_params(upstream, cache)
+            else:
+                grad_inputs, own = node.layer.backward(upstream, cache)
+                for name, grad in zip(node.inputs, grad_inputs, strict=True):
+                    if name in needed:
+                        grads[name] = grads[name] + grad if name in grads else grad
+            for key, grad in own.items():
+                params[f"{node.name}.{key}"] = grad
+        return Gradients(grads, params)
+
+    def _reached_from(self, sources: set[str]) -> frozenset[str]:
+        reached = set(sources)
+        for node in self.nodes:
+            if not reached.isdisjoint(node.inputs):
+                reached.add(node.name)
+        return frozenset(reached)
+
+    def __repr__(self) -> str:
+        rows = (f"  ({n.name}): {n.layer!r} <- {', '.join(n.inputs)}" for n in self.nodes)
+        return "\n".join([f"{type(self).__name__}(", *rows, ")"])
+
+
+class Sequential(Graph):
+    """The simple case: each layer feeds the next; nodes are named 0, 1, 2, … as in torch.nn."""
+
+    def __init__(self, *layers: Layer) -> None:
+        names = [str(i) for i in range(len(layers))]
+        super().__init__(zip(names, layers, [("input",), *((n,) for n in names)], strict=False))
+
+
+def _noise_of(node: Node, arguments: tuple, noise: Any) -> Array | None:
+    if isinstance(noise, np.random.Generator):
+        return node.layer.draw(arguments[0].shape, noise)  # type: ignore[attr-defined]
+    return None if noise is None else noise.get(node.name)
+
+
+def _topological(nodes: list[Node], inputs: tuple[str, ...]) -> tuple[Node, ...]:
+    if not nodes:
+        raise ValueError("A graph needs at least one node; received none.")
+    by_name = {node.name: node for node in nodes}
+    taken = [node.name for node in nodes] + list(inputs)
+    for name in taken:
+        if taken.count(name) > 1:
+            raise ValueError(f"The name '{name}' is used twice; every node and input needs its own.")
+    for node in nodes:
+        for source in node.inputs:
+            if source not in by_name and source not in inputs:
+                raise ValueError(
+                    f"Node '{node.name}' takes its input from '{source}', which is neither a node "
+                    f"nor an input. Names: {', '.join(taken)}."
+                )
+    try:
+        order = TopologicalSorter({n.name: n.inputs for n in nodes}).static_order()
+        ordered = tuple(by_name[name] for name in order if name in by_name)
+    except CycleError as error:
+        raise ValueError(f"The nodes form a cycle: {' -> '.join(error.args[1])}.") from None
+    _one_sink(ordered)
+    return ordered
+
+
+def _one_sink(nodes: tuple[Node, ...]) -> None:
+    used = {source for node in nodes for source in node.inputs}
+    for node in nodes[:-1]:
+        if node.name not in used:
+            raise ValueError(
+                f"Node '{node.name}' leads nowhere: no node takes it as input, and the network's "
+                f"output is '{nodes[-1].name}'. Remove it, or join it in (Add, Concatenate)."
+            )

@@ -1,0 +1,113 @@
+"""Layers that move or mix features without bending them: Linear, Identity, Flatten."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["Flatten", "Identity", "Linear"]
+
+
+class LinearCache(NamedTuple):
+    x: Array
+
+
+class Linear(Layer):
+    r"""Affine map of the last axis: y = x Wᵀ + b.
+
+    Args:
+        in_features: I, the size of each input row.
+        out_features: O, the size of each output row.
+        bias: whether a vector b is added.
+
+    Parameters, in torch's layout: `weight` W (O, I), `bias` b (O,). Zero until they are set.
+
+    Raises:
+        ValueError: the last axis of x is not `in_features` long.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        self.params = {"weight": np.zeros((out_features, in_features))}
+        if bias:
+            self.params["bias"] = np.zeros(out_features)
+
+    def forward(self, x: Array) -> tuple[Array, LinearCache]:  # type: ignore[override]
+        """Return x Wᵀ + b, shape (*, O) for x of shape (*, I)."""
+        if x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"Linear: the last axis of the input must be in_features = {self.in_features} "
+                f"long, received shape {tuple(x.shape)}. Flatten the input, or set in_features "
+                f"to {x.shape[-1]}."
+            )
+        y = x @ self.params["weight"].T
+        if "bias" in self.params:
+            y += self.params["bias"]  # y is ours: fresh from the product
+        return y, LinearCache(x)
+
+    def backward(self, grad_output: Array, cache: LinearCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x Wᵀ + b.
+
+        Shapes: x (N, I), W (O, I), b (O,), dy (N, O); any leading axes count as N.
+        Index form:  y_no = Σ_i x_ni W_oi + b_o
+            dx_ni = Σ_o dy_no W_oi   ->  dx = dy W      (o is summed: it is the shared index)
+            dW_oi = Σ_n dy_no x_ni   ->  dW = dyᵀ x     (n is summed; o must come first: transpose)
+            db_o  = Σ_n dy_no                           (b is used once per row)
+        Torch: nn.Linear, same layout.
+        Source: Nielsen, Neural Networks and Deep Learning, ch. 2, BP2 to BP4.
+        """
+        return (grad_output @ self.params["weight"],), self.grad_params(grad_output, cache)
+
+    def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
+        """Return dW = dyᵀ x and db = Σ_n dy."""
+        dy = grad_output.reshape(-1, self.out_features)  # (N, O)
+        x = cache.x.reshape(-1, self.in_features)  # (N, I)
+        grads = {"weight": dy.T @ x}  # (O, I)
+        if "bias" in self.params:
+            grads["bias"] = dy.sum(axis=0)  # (O,)
+        return grads
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={'bias' in self.params}"
+
+
+class NoCache(NamedTuple):
+    """Nothing is needed for backward."""
+
+
+class Identity(Layer):
+    """y = x, so dx = dy. Torch: nn.Identity."""
+
+    def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        return x, NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        return (grad_output,), {}
+
+
+class FlattenCache(NamedTuple):
+    shape: tuple[int, ...]
+
+
+class Flatten(Layer):
+    """Merge the axes start_dim … end_dim into one; a renaming of indices.
+
+    Every y element is one x element, so dx is dy folded back into x's shape.
+    Torch: nn.Flatten, same defaults (the batch axis stays).
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Array) -> tuple[Array, FlattenCache]:  # type: ignore[override]
+        start, end = self.start_dim % x.ndim, self.end_dim % x.ndim
+        return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :]), FlattenCache(tuple(x.shape))
+
+    def backward(self, grad_output: Array, cache: FlattenCache) -> tuple[tuple[Array], Arrays]:
+        return (grad_output.reshape(*cache.shape),), {}
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
