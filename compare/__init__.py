@@ -1,0 +1,26 @@
+"""The harness: run the hand-written network beside its torch twin, compare, judge, report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Config", "Report", "UserError", "load", "run"]
+
+_HOMES = {
+    "Config": "compare.config",
+    "Report": "compare.report",
+    "UserError": "compare.errors",
+    "load": "compare.config",
+    "run": "compare.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: torch and pandas are slow to load, `handgrad list` needs neither."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'compare' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

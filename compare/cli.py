@@ -1,0 +1,191 @@
+"""The command line: `handgrad run`, `handgrad list`, `handgrad bench`.
+
+Exit status: 0 all agree, 1 a disagreement or an incomplete verdict, 2 unusable input or arguments,
+130 interrupted. Heavy imports happen inside the commands, so that `--help` and `list` are quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from compare.report import Report
+
+AGREE, DISAGREE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run a hand-written NumPy network beside its torch.nn twin and compare every gradient.",
+    epilog="Exit status: 0 all agree · 1 a disagreement · 2 unusable input · 130 interrupted.",
+)
+
+
+@app.command(epilog="Example: handgrad run digits --steps 50 --set optimizer.lr=0.05")
+def run(
+    name_or_toml: Annotated[
+        str, typer.Argument(help="A preset (see `handgrad list`) or the path of a .toml file.")
+    ] = "digits",
+    steps: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and masks.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="lockstep: every step judged on its own; free: drift, no verdict."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The report's directory. [default: reports/NAME]")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
+    ] = None,
+    gauge_every: Annotated[
+        int | None, typer.Option(help="Derive the tolerances at every K-th step.", metavar="K")
+    ] = None,
+    tolerance: Annotated[
+        str | None,
+        typer.Option(metavar="RTOL,ATOL", help="Judge by a fixed tolerance instead of the gauge."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from a .safetensors or state_dict (.pt) file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where torch runs: cpu, cuda.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Torch's threads.")] = None,
+    plant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET*=X", help='Plant a mistake on purpose, e.g. "2.weight.grad*=1.01".'
+        ),
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Also write the tables as LaTeX.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+) -> None:
+    """Train both networks side by side, compare everything, and leave a report."""
+    from compare.config import load, parse_set
+    from compare.reporting import check_writable
+
+    overrides: dict[str, Any] = dict(map(parse_set, settings or []))
+    given = {
+        "train.steps": steps, "train.epochs": epochs, "train.dtype": dtype, "train.seed": seed,
+        "train.mode": mode, "train.device": device, "train.threads": threads,
+        "compare.gauge_every": gauge_every, "init.file": str(weights.resolve()) if weights else None,
+        "compare.tolerance": _tolerance(tolerance) if tolerance else None,
+    }  # fmt: skip
+    overrides |= {key: value for key, value in given.items() if value is not None}
+    config = load(name_or_toml, overrides)
+    directory = out or Path("reports") / config.name
+    check_writable(directory)
+    report = _run_with_progress(config, plant, show=not (quiet or as_json))
+    path = report.save(directory, latex=latex)
+    if as_json:
+        from compare.reporting.verdict import verdict_dict
+
+        print(json.dumps(verdict_dict(report), indent=2))
+    elif not quiet:
+        print(report)
+        print(f"\nReport: {path / 'report.html'}")
+    raise typer.Exit(_status(report))
+
+
+def _status(report: Report) -> int:
+    if report.interrupted:
+        return INTERRUPTED
+    if report.mode == "free" and report.verdict == "incomplete":
+        return AGREE
+    return AGREE if report.agrees else DISAGREE
+
+
+def _tolerance(text: str) -> list[float]:
+    from compare.errors import UserError
+
+    try:
+        rtol, atol = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(
+            f"--tolerance takes two numbers, RTOL,ATOL (for example 1e-5,1e-8); received '{text}'."
+        ) from None
+    return [rtol, atol]
+
+
+def _run_with_progress(config: Any, plant: str | None, *, show: bool) -> Report:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from compare.runner import run as compare_run
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TextColumn("steps"), TimeRemainingColumn())  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not show, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        return compare_run(config, plant=plant, progress=advance)
+
+
+@app.command("list")
+def list_names(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List layers, activations, losses, optimisers, data sets and presets, one line each."""
+    from compare.catalog import catalog
+
+    entries = catalog()
+    if as_json:
+        print(json.dumps(entries, indent=2))
+        return
+    width = max(len(item["name"]) for items in entries.values() for item in items)
+    for kind, items in entries.items():
+        print(kind.capitalize())
+        for item in items:
+            print(f"  {item['name']:<{width}}  {item['summary']}")
+        print()
+
+
+@app.command()
+def bench(
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 30,
+    only: Annotated[
+        str | None, typer.Option(help="Only networks whose name contains this text.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
+) -> None:
+    """Time the hand-written step beside torch eager, the bare products, and the comparison."""
+    from compare.bench import bench as measure
+    from compare.bench import table
+
+    rows = measure(rounds=rounds, only=only, show=not as_json)
+    print(json.dumps(rows, indent=2) if as_json else table(rows))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one paragraph and status 2."""
+    from compare.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        print(f"handgrad: {error}", file=sys.stderr)
+        sys.exit(UNUSABLE)
+    except KeyboardInterrupt:
+        print("handgrad: interrupted before anything was compared.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

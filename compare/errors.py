@@ -1,0 +1,29 @@
+"""Mistakes that a user can make, told in one paragraph."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A user's mistake: its text is one paragraph, shown without a traceback; exit status 2."""
+
+
+def nearest(name: object, valid: Iterable[object], *, what: str = "Valid names") -> str:
+    """Return a sentence with the names closest to `name`, and all of them if they are few.
+
+    >>> nearest("Relu", ["ReLU", "Tanh"])
+    "Did you mean 'ReLU'? Valid names: ReLU, Tanh."
+    """
+    names = [str(v) for v in valid]
+    by_folded = {n.casefold(): n for n in names}
+    folded = str(name).casefold()
+    close = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)
+    close += [f for f in by_folded if len(folded) > 1 and f.startswith(folded) and f not in close]
+    hint = " or ".join(f"'{by_folded[c]}'" for c in close[:3])
+    guess = f"Did you mean {hint}? " if hint else ""
+    if not names:
+        return f"{guess}There are none."
+    shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
+    return f"{guess}{what}: {shown}."

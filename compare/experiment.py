@@ -1,0 +1,154 @@
+"""From a configuration to two sides, shared weights and data: everything a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compare import batches, build, weights
+from compare.config import Config
+from compare.data import Dataset, load
+from compare.errors import UserError, nearest
+from compare.manual_side import ManualSide
+from compare.plant import Plant, parse, plant
+from manual.initializers import initialize
+from torch_ref.side import TorchSide
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Two sides of one network with shared weights and data; nothing here changes but torch."""
+
+    config: Config
+    data: Dataset
+    manual: ManualSide
+    torch: TorchSide
+    weights: weights.Weights
+    dtype: np.dtype
+    schedule: Any
+    mistake: Plant | None
+    features: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        """How many steps are planned."""
+        train, rows = self.config.train, len(self.features)
+        if train.steps is not None:
+            return train.steps
+        length = batches.per_epoch(rows, self.batch_size, train.drop_last)
+        return (train.epochs or 1) * length
+
+    @property
+    def batch_size(self) -> int:
+        size = self.config.train.batch_size
+        return len(self.features) if size in (0, None, "all") else int(size)
+
+    def batches(self) -> Iterator[np.ndarray]:
+        train = self.config.train
+        return batches.batches(
+            len(self.features), self.batch_size, self.steps,
+            shuffle=train.shuffle, drop_last=train.drop_last, seed=train.seed,
+        )  # fmt: skip
+
+    def rows(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a batch's features and targets in the run's dtype (class indices stay integers)."""
+        return self.features[batch], self.targets[batch]
+
+    def lr(self, step: int) -> float:
+        """Return the step's learning rate; both sides are given this number."""
+        return self.manual.optimizer.lr * self.schedule.factor(step)
+
+
+def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
+    """Build both sides from a configuration; every mistake in it is a UserError."""
+    import torch
+
+    data = load(config)
+    _check_batch(config, data)
+    graph = build.build_graph(config)
+    build.check_shapes(config, data)
+    shapes = {name: tuple(p.shape) for name, p in graph.params.items()}
+    penalties = _penalties(config, shapes)
+    manual = ManualSide(
+        graph,
+        build.build_loss(config),
+        [(penalty, names) for penalty, names, _ in penalties],
+        build.build_optimizer(config),
+        config.optimizer.clip_norm,
+        config.optimizer.clip_value,
+    )
+    _check_device(config.train.device)
+    torch.manual_seed(config.train.seed)
+    reference = TorchSide(
+        config.layers,
+        (config.loss.type, config.loss.args),
+        [spec for _, _, spec in penalties],
+        (config.optimizer.type, config.optimizer.args),
+        (config.optimizer.clip_norm, config.optimizer.clip_value),
+        config.train.dtype,
+        config.train.device,
+    )
+    drawn = _draw(config, shapes)
+    weights.check(reference.params(), shapes, where="the torch model")
+    planted = parse(mistake, graph) if mistake else None
+    dtype = np.dtype(config.train.dtype)
+    floating = np.issubdtype(data.targets.dtype, np.floating)
+    return Experiment(
+        config,
+        data,
+        plant(manual, planted) if planted else manual,
+        reference,
+        {name: array.astype(dtype) for name, array in drawn.items()},
+        dtype,
+        build.build_schedule(config),
+        planted,
+        data.features.astype(dtype),
+        data.targets.astype(dtype) if floating else data.targets,
+    )
+
+
+def _draw(config: Config, shapes: dict[str, tuple[int, ...]]) -> weights.Weights:
+    if config.init.file:
+        return weights.read(Path(config.init.file), shapes)
+    rng = np.random.default_rng([config.train.seed, batches.WEIGHTS])
+    return initialize(
+        shapes, config.init.scheme, rng, bias=config.init.bias, **config.init.args
+    )
+
+
+def _penalties(config: Config, names: Any) -> list:
+    found = []
+    for patterns, penalty in build.build_penalties(config):
+        hits = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
+        if not hits:
+            raise UserError(
+                f"A {type(penalty).__name__} applies to {', '.join(patterns)}, which names no "
+                f"parameter. {nearest(patterns[0], names, what='Parameters')}"
+            )
+        found.append((penalty, hits, (type(penalty).__name__, penalty.coefficient, hits)))
+    return found
+
+
+def _check_batch(config: Config, data: Dataset) -> None:
+    size = config.train.batch_size
+    if isinstance(size, int) and size > len(data.features):
+        raise UserError(
+            f"[train] batch_size is {size}, but '{data.name}' has only {len(data.features)} rows. "
+            f"Use at most {len(data.features)}, or the whole data set as one batch."
+        )
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"[train] device is '{device}', but torch {torch.__version__} sees no CUDA device. "
+            "Use device = \"cpu\"."
+        )

@@ -1,0 +1,137 @@
+"""Measure two lists of tensors against each other: one row each, in a few passes over memory.
+
+Small tensors are laid end to end and measured together; large ones by themselves, without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SMALL = 4096  # elements; below, the cost is the calls and not the memory
+
+
+class Measures(NamedTuple):
+    """One entry per tensor. `worst` is a flat index; `budget` and `zeros` are NaN if unjudged.
+
+    `budget` is max |manual − torch| / tolerance; `zeros` is what a tensor of zeros would have used.
+    """
+
+    max_abs: np.ndarray
+    scale: np.ndarray
+    norm: np.ndarray
+    budget: np.ndarray
+    zeros: np.ndarray
+    worst: np.ndarray
+    manual: np.ndarray
+    torch: np.ndarray
+
+    @property
+    def max_rel(self) -> np.ndarray:
+        """max |manual − torch| over the largest magnitude on torch's side (0 where both are 0)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.max_abs == 0, 0.0, self.max_abs / self.scale)
+
+
+Tolerances = Sequence[Any]  # per tensor: an array of its shape, or one number
+
+
+def measure(
+    manual: Sequence[np.ndarray], torch: Sequence[np.ndarray], tolerances: Tolerances | None
+) -> Measures:
+    """Measure pairs of equally shaped float arrays.
+
+    Args:
+        manual, torch: the two sides, pair by pair.
+        tolerances: what each element may differ by, as arrays or as one number per tensor; None
+            leaves `budget` and `zeros` NaN.
+    """
+    columns = np.full((len(Measures._fields), len(torch)), np.nan)
+    small = [i for i, t in enumerate(torch) if t.size <= SMALL]
+    with np.errstate(all="ignore"):
+        if small:
+            columns[:, small] = _together(
+                [manual[i] for i in small],
+                [torch[i] for i in small],
+                None if tolerances is None else [tolerances[i] for i in small],
+            )
+        for i, t in enumerate(torch):
+            if t.size > SMALL:
+                tolerance = None if tolerances is None else tolerances[i]
+                columns[:, i] = _alone(manual[i], t, tolerance)
+    return Measures(*columns)
+
+
+def _together(manual: list, torch: list, tolerances: list | None) -> np.ndarray:
+    """Measure many small tensors in one flat buffer per side."""
+    sizes = np.array([t.size for t in torch])
+    starts = np.cumsum(sizes) - sizes
+    m = np.concatenate([a.reshape(-1) for a in manual]).astype(np.float64, copy=False)
+    t = np.concatenate([a.reshape(-1) for a in torch]).astype(np.float64, copy=False)
+    diff, size = np.abs(m - t), np.abs(t)
+    max_abs = np.maximum.reduceat(diff, starts)
+    scale = np.maximum.reduceat(size, starts)
+    norm = np.sqrt(np.add.reduceat(t * t, starts))
+    budget = zeros = np.full(len(torch), np.nan)
+    judged, peak = diff, max_abs
+    if tolerances is not None:
+        tolerance = _flat(tolerances, sizes)
+        judged = diff / tolerance
+        budget = peak = np.maximum.reduceat(judged, starts)
+        zeros = np.maximum.reduceat(size / tolerance, starts)
+    at = _first_at_peak(judged, peak, starts, sizes)
+    return np.array([max_abs, scale, norm, budget, zeros, at - starts, m[at], t[at]])
+
+
+def _first_at_peak(values: Any, peak: Any, starts: Any, sizes: Any) -> np.ndarray:
+    """Return where each segment first reaches its peak (its first NaN if it has one)."""
+    peaks = np.repeat(peak, sizes)
+    hits = np.flatnonzero((values == peaks) | (values != values))
+    return hits[np.searchsorted(hits, starts)]
+
+
+def _flat(tolerances: list, sizes: np.ndarray) -> np.ndarray:
+    if not np.ndim(tolerances[0]) and all(np.ndim(t) == 0 for t in tolerances):
+        return np.repeat(np.array(tolerances, dtype=np.float64), sizes)
+    pairs = zip(tolerances, sizes, strict=True)
+    return np.concatenate([np.broadcast_to(np.ravel(t), n) for t, n in pairs])
+
+
+def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
+    """Measure one large tensor."""
+    m, t = m.reshape(-1), t.reshape(-1)
+    diff = np.subtract(m, t)
+    np.abs(diff, out=diff)
+    scale = max(float(t.max()), -float(t.min()))
+    norm = float(np.sqrt(np.dot(t, t)))
+    budget = zeros = np.nan
+    at = int(diff.argmax())
+    max_abs = float(diff[at])
+    if tolerance is not None and np.ndim(tolerance) == 0:
+        budget, zeros = max_abs / tolerance, scale / tolerance
+    elif tolerance is not None:
+        share = diff / tolerance.reshape(-1)
+        at = int(share.argmax())
+        budget = float(share[at])
+        zeros = float((np.abs(t) / tolerance.reshape(-1)).max())
+    return [max_abs, scale, norm, budget, zeros, at, float(m[at]), float(t[at])]
+
+
+def ulps(manual: Sequence[np.ndarray], torch: Sequence[np.ndarray]) -> np.ndarray:
+    """Count elements by log₂ of their difference in ulps of torch's value.
+
+    Entry 0 counts bitwise-equal elements, entry 1 + k those that differ by [2ᵏ, 2ᵏ⁺¹) ulps (less
+    than one ulp counts as k = 0).
+    """
+    counts = np.zeros(66, dtype=np.int64)
+    for m, t in zip(manual, torch, strict=True):
+        if not np.issubdtype(t.dtype, np.floating):
+            continue
+        bits = np.finfo(t.dtype).nmant + 1
+        diff = np.abs(np.subtract(m, t, dtype=np.float64)).reshape(-1)
+        powers = np.frexp(diff)[1] - 1 - (np.frexp(t.reshape(-1))[1] - bits)
+        index = np.where(diff == 0, 0, 1 + np.clip(powers, 0, 64))
+        counts += np.bincount(index, minlength=66)
+    return counts

@@ -1,0 +1,81 @@
+"""What is compared in one step: the list of (layer, quantity) in execution order.
+
+The list follows from the network description alone, never from what a side happens to return, so
+that a tensor which both sides forgot is still expected and reported as missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Values = dict["Key", Any]
+
+
+class Key(NamedTuple):
+    """A tensor's place: the node's name, and what of it is compared."""
+
+    layer: str
+    quantity: str
+
+
+LOSS = Key("loss", "loss")
+GRAD_INPUT = Key("input", "grad_input")
+
+
+def split(dotted: str) -> tuple[str, str]:
+    """Split a parameter's dotted name into its node's name and its own."""
+    layer, _, parameter = dotted.rpartition(".")
+    return layer, parameter
+
+
+def expected(
+    nodes: Sequence[Any], parameters: Iterable[str], states: Iterable[Key], *, input_grad: bool
+) -> list[Key]:
+    """Return every key of a step in execution order: forward, loss, backward, update.
+
+    Args:
+        nodes: the description's nodes in topological order (`name`, `inputs`).
+        parameters: dotted names.
+        states: the optimiser's state keys.
+        input_grad: whether gradients run down to the network's input.
+    """
+    owned: dict[str, list[str]] = {}
+    for dotted in parameters:
+        owned.setdefault(split(dotted)[0], []).append(split(dotted)[1])
+    differentiable = {"input"} if input_grad else set()
+    for node in nodes:
+        if node.name in owned or not differentiable.isdisjoint(node.inputs):
+            differentiable.add(node.name)
+    keys = [Key(node.name, "output") for node in nodes] + [LOSS]
+    for node in reversed(nodes):
+        if node.name in differentiable:
+            keys.append(Key(node.name, "grad_output"))
+        keys += [Key(node.name, f"grad:{p}") for p in owned.get(node.name, ())]
+    keys += [GRAD_INPUT] if input_grad else []
+    keys += [Key(layer, f"param:{p}") for layer, names in owned.items() for p in names]
+    return keys + sorted(states)
+
+
+def collected(
+    outputs: Mapping[str, Any],
+    loss: Any,
+    grad_outputs: Mapping[str, Any],
+    grads: Mapping[str, Any],
+    params: Mapping[str, Any],
+    state: Mapping[str, Mapping[str, Any]],
+) -> Values:
+    """Put what one side found in one step under its keys."""
+    values: Values = {Key(name, "output"): y for name, y in outputs.items()}
+    values[LOSS] = loss
+    for name, grad in grad_outputs.items():
+        values[GRAD_INPUT if name == "input" else Key(name, "grad_output")] = grad
+    for kind, tensors in (("grad", grads), ("param", params)):
+        for dotted, tensor in tensors.items():
+            layer, parameter = split(dotted)
+            values[Key(layer, f"{kind}:{parameter}")] = tensor
+    for dotted, entries in state.items():
+        layer, parameter = split(dotted)
+        for name, tensor in entries.items():
+            values[Key(layer, f"state:{parameter}:{name}")] = tensor
+    return values

@@ -1,0 +1,231 @@
+"""Run a whole comparison: from a configuration to a Report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.report import Divergence, NodeInfo, Report
+
+if TYPE_CHECKING:
+    from compare.config import Config
+    from compare.experiment import Experiment
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+def run(
+    config: str | Config, *, plant: str | None = None, progress: Progress | None = None,
+    **overrides: Any,
+) -> Report:  # fmt: skip
+    """Train both sides in lockstep, compare everything, and return the Report.
+
+    Args:
+        config: a preset's name, the path of a TOML file, or a `Config`.
+        plant: a mistake to plant in the hand-written side, such as `"2.weight.grad*=1.01"`.
+        progress: called as `progress(what, done, total)` after each step.
+        overrides: settings by dotted key with `.` written `__`: `train__steps=50`,
+            `optimizer__lr=0.05`; the short names `steps`, `epochs`, `dtype`, `seed`, `mode`,
+            `batch_size`, `device`, `threads` and `gauge_every`, `tolerance` work as well.
+
+    Raises:
+        UserError: the configuration, the data or the planted mistake cannot be used.
+
+    >>> report = run("three-rows", steps=3)
+    >>> report.verdict
+    'agree'
+    """
+    from threadpoolctl import threadpool_limits
+
+    from compare.config import load
+    from compare.experiment import prepare
+
+    loaded = load(config, dotted(overrides)) if isinstance(config, str) or overrides else config
+    with threadpool_limits(limits=1):
+        import torch
+
+        torch.set_num_threads(loaded.train.threads)
+        experiment = prepare(loaded, mistake=plant)
+        return Runner(experiment, progress or (lambda *_: None)).run()
+
+
+SHORT = {
+    name: f"train.{name}"
+    for name in (
+        "steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle",
+    )
+} | {name: f"compare.{name}" for name in ("gauge_every", "tolerance", "drift", "input_gradient")}  # fmt: skip
+
+
+def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn keyword arguments into dotted keys."""
+    return {SHORT.get(k, k.replace("__", ".")): v for k, v in overrides.items() if v is not None}
+
+
+class Runner:
+    """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
+
+    def __init__(self, experiment: Experiment, progress: Progress) -> None:
+        from compare.table import Table
+
+        self.experiment, self.progress = experiment, progress
+        self.config = experiment.config
+        self.table = Table()
+        self.losses: list[tuple[int, float, float]] = []
+        self.kinks: list[tuple[int, str, int]] = []
+        self.ulps = np.zeros(66, dtype=np.int64)
+        self.divergence: Divergence | None = None
+        self.drift: Any = None
+        self.done = 0
+
+    def run(self) -> Report:
+        from compare.environment import environment
+
+        train = self.config.train
+        planned = self.experiment.steps
+        free = train.mode == "free"
+        try:
+            with np.errstate(all="ignore"):
+                self._lockstep(1 if free else planned)
+            if free or self.config.compare.drift:
+                self._free(planned)
+                self.done = planned if free else self.done
+        except KeyboardInterrupt:
+            pass
+        verdict, reason = self._verdict(planned)
+        return self._report(verdict, reason, planned, environment(train.device, train.threads, train.seed))
+
+    def _lockstep(self, steps: int) -> None:
+        from compare.diagnose import first_divergence
+        from compare.lockstep import Lockstep
+        from compare.measure import ulps
+
+        lockstep = Lockstep(self.experiment)
+        sampled = max(1, steps // 20)
+        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
+            step = lockstep.step(number, batch)
+            self.table.add(number, step.rows)
+            self.losses.append((number, *step.losses))
+            self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
+            if number % sampled == 0:
+                self._count_ulps(step, ulps)
+            if self.divergence is None and step.rows.bad.size:
+                self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+            lockstep.resynchronise()
+            self.done = number + 1
+            self.progress("comparing", self.done, steps)
+
+    def _count_ulps(self, step: Any, ulps: Callable) -> None:
+        pairs = [
+            (step.manual[k], step.torch[k])
+            for k in step.rows.keys
+            if k in step.manual and k in step.torch
+            and np.shape(step.manual[k]) == np.shape(step.torch[k])
+        ]  # fmt: skip
+        self.ulps += ulps([m for m, _ in pairs], [t for _, t in pairs])
+
+    def _free(self, steps: int) -> None:
+        from compare.drift import free_run
+
+        self.drift = free_run(
+            self.experiment, steps, lambda done: self.progress("drifting", done, steps)
+        )
+
+    def _verdict(self, planned: int) -> tuple[str, str]:
+        """Return the verdict and its reason; agreeing needs every tensor compared for real."""
+        counts = Counter(code for codes in self.table.verdicts for code in codes.tolist())
+        bad = counts[1] + counts[2] + counts[3]
+        total = sum(counts.values())
+        if bad:
+            return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
+        if not total:
+            return "incomplete", "Nothing was compared."
+        if self.config.train.mode == "free":
+            return "incomplete", (
+                "A free run is a diagnostic: its first step agrees, later steps are not judged."
+            )
+        if self.done < planned:
+            return "incomplete", f"Stopped after {self.done:,} of {planned:,} steps; all agree so far."
+        vacuous = self._never_checked()
+        if vacuous:
+            named = ", ".join(f"{layer}.{quantity}" for layer, quantity in vacuous[:5])
+            return "incomplete", (
+                f"{len(vacuous)} tensors were never really checked, because zeros would have passed "
+                f"at every step: {named}. If they are zero by construction, name them in [compare] "
+                "structural_zeros."
+            )
+        return "agree", f"All {total:,} tensors of {self.done:,} steps agree."
+
+    def _never_checked(self) -> list[tuple[str, str]]:
+        """Return the (layer, quantity) whose every row is vacuous, but for those allowed by name."""
+        frame = self.table.frame()
+        vacuous = frame["verdict"].eq("vacuous")
+        always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
+        allowed = self.config.compare.structural_zeros
+        return [
+            (layer, quantity)
+            for layer, quantity in always.index[always]
+            if not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
+        ]
+
+    def _report(self, verdict: str, reason: str, planned: int, environment: dict) -> Report:
+        import pandas as pd
+
+        from compare.drift import COLUMNS
+
+        compare, mistake = self.config.compare, self.experiment.mistake
+        bins = np.flatnonzero(self.ulps)
+        drift = self.drift if self.drift is not None else pd.DataFrame(columns=COLUMNS)
+        return Report(
+            name=self.config.name,
+            verdict=verdict,
+            reason=reason,
+            mode=self.config.train.mode,
+            steps=self.done,
+            planned_steps=planned,
+            differences=self.table.frame(),
+            ledger=self.table.ledger(),
+            losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
+            drift=drift,
+            kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
+            ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
+            first_divergence=self.divergence,
+            tolerance=tolerance_text(compare),
+            overridden=compare.tolerance is not None,
+            planted=mistake.text if mistake else None,
+            config=self.config.as_dict(),
+            environment=environment,
+            nodes=node_infos(self.experiment),
+            initial_weights=self.experiment.weights,
+        )
+
+
+def tolerance_text(compare: Any) -> str:
+    """Say in words how differences were judged."""
+    if compare.tolerance is not None:
+        rtol, atol = compare.tolerance
+        return f"rtol = {rtol:g}, atol = {atol:g}, chosen by the user"
+    every = "every step" if compare.gauge_every == 1 else f"every {compare.gauge_every} steps"
+    return f"error gauge with K = {compare.k:g}, element by element, {every}"
+
+
+def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
+    """Describe every node on both sides."""
+    from compare.sources import derivation_of
+
+    modules = dict(experiment.torch.network.named_modules())
+    return tuple(
+        NodeInfo(
+            node.name,
+            repr(node.layer).partition("(")[0],
+            node.inputs,
+            repr(node.layer),
+            repr(modules[node.name]),
+            derivation_of(node.layer),
+        )
+        for node in experiment.manual.graph.nodes
+    )

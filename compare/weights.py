@@ -1,0 +1,84 @@
+"""Shared initial weights: drawn once, or read from a file, and checked key for key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compare.errors import UserError, nearest
+
+Weights = dict[str, np.ndarray]
+
+
+def representable(array: Any) -> np.ndarray:
+    """Round to float32 and return float64, so that one gauge run serves both dtypes."""
+    return np.asarray(array, dtype=np.float32).astype(np.float64)
+
+
+def read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
+    """Read weights from a `.safetensors` file or a torch `state_dict` file, and check them.
+
+    Raises:
+        UserError: the file is missing or unreadable, or a tensor is missing, unknown, misshapen,
+            not floating-point, or not finite.
+    """
+    if not path.is_file():
+        raise UserError(f"No weights file at {path}. Give the path of a .safetensors or .pt file.")
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    check(found, shapes, where=str(path))
+    return {name: representable(found[name]) for name in shapes}
+
+
+def check(found: Mapping[str, np.ndarray], shapes: Mapping[str, Any], *, where: str) -> None:
+    """Raise a UserError unless `found` has exactly these keys, these shapes and finite floats."""
+    for name in shapes:
+        if name not in found:
+            raise UserError(f"{where}: the tensor '{name}' is missing. {nearest(name, found, what='It has')}")
+    for name, array in found.items():
+        if name not in shapes:
+            raise UserError(
+                f"{where}: the tensor '{name}' belongs to no layer of this network. "
+                f"{nearest(name, shapes, what='The network has')}"
+            )
+        if tuple(array.shape) != tuple(shapes[name]):
+            raise UserError(
+                f"{where}: '{name}' has shape {tuple(array.shape)}; the network needs "
+                f"{tuple(shapes[name])} (torch's layout: a Linear weight is (out, in))."
+            )
+        if not np.issubdtype(array.dtype, np.floating):
+            raise UserError(f"{where}: '{name}' holds {array.dtype}; weights are floats.")
+        if not np.isfinite(representable(array)).all():
+            raise UserError(f"{where}: '{name}' holds NaN, infinity or values beyond float32.")
+
+
+def _read_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a readable safetensors file: {error}.") from None
+
+
+def _read_state_dict(path: Path) -> Weights:
+    """Load with `weights_only=True`: a pickle that holds anything but tensors is refused."""
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is not a torch state_dict that can be loaded safely (weights only): {reason} "
+            "Save it with torch.save(model.state_dict(), path), or as .safetensors."
+        ) from None
+    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise UserError(f"{path} does not hold a state_dict (a dictionary of tensors).")
+    return {name: tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+            for name, tensor in found.items()}  # fmt: skip

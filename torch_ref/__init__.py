@@ -1,0 +1,1 @@
+"""The torch side: stock torch.nn modules, losses and optimisers, with taps on every node."""

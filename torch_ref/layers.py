@@ -1,0 +1,54 @@
+"""Modules that torch.nn lacks, in its style, written with torch operations only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Add(nn.Module):
+    """Sum of two or more inputs of one shape."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return torch.stack(inputs).sum(dim=0)
+
+
+class Multiply(nn.Module):
+    """Element-wise product of two or more inputs of one shape."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        product = inputs[0]
+        for factor in inputs[1:]:
+            product = product * factor
+        return product
+
+
+class Concatenate(nn.Module):
+    """Inputs side by side along `dim`."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return torch.cat(inputs, dim=self.dim)
+
+
+class Maxout(nn.Module):
+    """The largest of `num_pieces` affine maps, unit by unit (Goodfellow et al., 2013).
+
+    `weight` (num_pieces, out_features, in_features), `bias` (num_pieces, out_features).
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, num_pieces: int = 2, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_pieces, out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(num_pieces, out_features)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces = torch.einsum("...i,koi->...ko", x, self.weight)
+        if self.bias is not None:
+            pieces = pieces + self.bias
+        return pieces.max(dim=-2).values
