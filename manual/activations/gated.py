@@ -1,0 +1,99 @@
+"""SiLU and GELU: the input times a gate, y = x g(x), so that y' = g + x g'."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.activations.pointwise import sigmoid
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["GELU", "SiLU"]
+
+ROOT_HALF = math.sqrt(0.5)
+ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
+
+
+class GateCache(NamedTuple):
+    x: Array
+    gate: Array
+
+
+class SiLU(Layer):
+    """Sigmoid-weighted linear unit, also called swish: x σ(x)."""
+
+    def forward(self, x: Array) -> tuple[Array, GateCache]:  # type: ignore[override]
+        gate = sigmoid(x)
+        return x * gate, GateCache(x, gate)
+
+    def backward(self, grad_output: Array, cache: GateCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x σ(x), all shapes equal.
+
+        y' = σ + x σ' = σ + x σ (1 - σ)   ->   dx = dy · σ (1 + x (1 - σ))
+        Torch: nn.SiLU.
+        Source: Elfwing, Uchibe, Doya, Sigmoid-Weighted Linear Units (2018), equation 6.
+        """
+        slope = cache.x * (1 - cache.gate)
+        slope += 1
+        slope *= cache.gate
+        return (grad_output * slope,), {}
+
+
+class GELU(Layer):
+    """Gaussian error linear unit: x Φ(x), with Φ exact or by a tanh.
+
+    Args:
+        approximate: "none" for the exact Φ, "tanh" for ½ (1 + tanh(√(2/π) (x + 0.044715 x³))).
+
+    Raises:
+        ValueError: `approximate` is neither.
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        if approximate not in ("none", "tanh"):
+            raise ValueError(
+                f"GELU: approximate must be 'none' or 'tanh', received {approximate!r}."
+            )
+        self.approximate = approximate
+
+    def forward(self, x: Array) -> tuple[Array, GateCache]:  # type: ignore[override]
+        """Return x g(x) with the gate g(x) = ½ (1 + erf(x / √2)) = Φ(x), or its tanh form."""
+        if self.approximate == "tanh":
+            gate = np.tanh(ROOT_2_OVER_PI * (x + CUBIC * x * x * x))
+        else:
+            gate = erf(x * ROOT_HALF)
+        gate += 1
+        gate *= 0.5
+        return x * gate, GateCache(x, gate)
+
+    def backward(self, grad_output: Array, cache: GateCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x g(x), all shapes equal:   dx = dy · (g + x g').
+
+        Exact: g = Φ(x), so g' is the normal density φ(x) = e^(-x²/2) / √(2π).
+        Tanh:  g = ½ (1 + t), t = tanh(u), u = √(2/π) (x + c x³), c = 0.044715, so
+               g' = ½ (1 - t²) u' = 2 g (1 - g) u',   u' = √(2/π) (1 + 3 c x²).
+        Torch: nn.GELU. Like torch, and for the same digits, both add 1 to a number near -1 on the
+            far left, where an erfc would be more exact.
+        Source: Hendrycks, Gimpel, Gaussian Error Linear Units (2016), section 2.
+        """
+        x, gate = cache
+        if self.approximate == "tanh":
+            slope = (2 * ROOT_2_OVER_PI) * gate * (1 - gate) * (1 + 3 * CUBIC * x * x)
+        else:
+            slope = (0.5 * ROOT_2_OVER_PI) * np.exp(-0.5 * x * x)
+        slope *= x
+        slope += gate
+        return (grad_output * slope,), {}
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+def erf(x: Array) -> Array:
+    """Return the error function, from SciPy; numbers kept as objects bring their own."""
+    from scipy import special
+
+    return np.frompyfunc(lambda v: v.erf(), 1, 1)(x) if x.dtype == object else special.erf(x)

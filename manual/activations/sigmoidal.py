@@ -1,0 +1,66 @@
+"""Sigmoid, Tanh and LogSigmoid: the curves that level off, and the logarithm of one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manual.activations.pointwise import InputCache, OutputCache, exp_minus_abs, sigmoid
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["LogSigmoid", "Sigmoid", "Tanh"]
+
+
+class Sigmoid(Layer):
+    """Logistic function: σ(x) = 1 / (1 + e⁻ˣ)."""
+
+    def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
+        y = sigmoid(x)
+        return y, OutputCache(y)
+
+    def backward(self, grad_output: Array, cache: OutputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = σ(x), all shapes equal.
+
+        σ = (1 + e⁻ˣ)⁻¹
+        σ' = e⁻ˣ (1 + e⁻ˣ)⁻² = σ (1 - σ)   ->   dx = dy · y (1 - y)
+        Torch: nn.Sigmoid, which also works from y alone.
+        Source: Nielsen, Neural Networks and Deep Learning, ch. 1 and 2.
+        """
+        dx = grad_output * cache.y
+        dx *= 1 - cache.y
+        return (dx,), {}
+
+
+class Tanh(Layer):
+    """Hyperbolic tangent: tanh(x) = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)."""
+
+    def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
+        y = np.tanh(x)
+        return y, OutputCache(y)
+
+    def backward(self, grad_output: Array, cache: OutputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = tanh(x), all shapes equal.
+
+        tanh = sinh / cosh
+        tanh' = (cosh² - sinh²) / cosh² = 1 - tanh²   ->   dx = dy · (1 - y²)
+        Torch: nn.Tanh, which also works from y alone.
+        Source: LeCun et al., Efficient BackProp (1998), section 4.4.
+        """
+        return (grad_output * (1 - cache.y * cache.y),), {}
+
+
+class LogSigmoid(Layer):
+    """Logarithm of the logistic function: log σ(x) = -log(1 + e⁻ˣ)."""
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        """Return min(x, 0) - log(1 + e^-|x|), equal to log σ(x) for either sign of x."""
+        positive, e = exp_minus_abs(x)
+        return x * ~positive - np.log1p(e), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = log σ(x), all shapes equal.
+
+        y' = σ' / σ = 1 - σ(x) = σ(-x)   ->   dx = dy · σ(-x)      (1 - σ would cancel)
+        Torch: nn.LogSigmoid.
+        Source: the derivative of σ, above.
+        """
+        return (grad_output * sigmoid(-cache.x),), {}

@@ -1,0 +1,76 @@
+"""Dropout, with its mask given from outside, so that two programs can share it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["Dropout"]
+
+
+class DropoutCache(NamedTuple):
+    keep: Array | None  # None: nothing was dropped
+
+
+class Dropout(Layer):
+    """Zero each element with probability p and scale the rest by 1 / (1 - p).
+
+    Args:
+        p: the probability of dropping an element, from 0 to 1.
+
+    Raises:
+        ValueError: p is outside 0 … 1, or the mask has not the input's shape.
+    """
+
+    stochastic: ClassVar[bool] = True
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(
+                f"Dropout: p is the probability of dropping an element and must lie between 0 and "
+                f"1, received {p}."
+            )
+        self.p = p
+
+    @property
+    def scale(self) -> float:
+        """1 / (1 - p), which keeps the expected value at x; 0 for p = 1, where nothing is kept."""
+        return 0.0 if self.p == 1 else 1 / (1 - self.p)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        """Return a fresh mask: True where an element is kept, with probability 1 - p."""
+        return rng.random(shape) >= self.p
+
+    def forward(  # type: ignore[override]
+        self, x: Array, mask: Array | None = None
+    ) -> tuple[Array, DropoutCache]:
+        """Return x · mask / (1 - p) for a 0/1 mask of x's shape; without a mask (evaluation) x."""
+        if mask is None:
+            return x, DropoutCache(None)
+        if tuple(mask.shape) != tuple(x.shape):
+            raise ValueError(
+                f"Dropout: the mask must have the input's shape {tuple(x.shape)}, received "
+                f"{tuple(mask.shape)}. Draw it with Dropout.draw(x.shape, rng)."
+            )
+        keep = mask != 0  # bool: a float64 mask would lift float32
+        return self._dropped(x, keep), DropoutCache(keep)
+
+    def backward(self, grad_output: Array, cache: DropoutCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x · m / (1 - p), all shapes equal; the mask m is a constant.
+
+        y_i = x_i m_i / (1 - p)   ->   dx = dy · m / (1 - p), the very mask of the forward pass
+        Torch: nn.Dropout: the same scaling while training, and y = x in evaluation.
+        Source: Srivastava et al., Dropout (2014), section 10, for the scaling while training.
+        """
+        return (grad_output if cache.keep is None else self._dropped(grad_output, cache.keep),), {}
+
+    def _dropped(self, x: Array, keep: Array) -> Array:
+        y = x * keep
+        y *= self.scale
+        return y
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
