@@ -38,23 +38,10 @@ class Experiment:
     @property
     def steps(self) -> int:
         """How many steps are planned."""
-        train, rows = self.config.train, len(self.features)
-        if train.steps is not None:
-            return train.steps
-        length = batches.per_epoch(rows, self.batch_size, train.drop_last)
-        return (train.epochs or 1) * length
-
-    @property
-    def batch_size(self) -> int:
-        size = self.config.train.batch_size
-        return len(self.features) if size in (0, None, "all") else int(size)
+        return self.config.train.total_steps(len(self.features))
 
     def batches(self) -> Iterator[np.ndarray]:
-        train = self.config.train
-        return batches.batches(
-            len(self.features), self.batch_size, self.steps,
-            shuffle=train.shuffle, drop_last=train.drop_last, seed=train.seed,
-        )  # fmt: skip
+        return batches.batches(len(self.features), self.config.train)
 
     def rows(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return a batch's features and targets in the run's dtype (class indices stay integers)."""
@@ -69,7 +56,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     """Build both sides from a configuration; every mistake in it is a UserError."""
     import torch
 
-    data = load(config)
+    data = load(config.data)
     _check_batch(config, data)
     graph = build.build_graph(config)
     build.check_shapes(config, data)
