@@ -40,29 +40,35 @@ def judge(
 
     Args:
         keys: what is expected, in execution order.
-        manual, torch: what each side returned.
+        manual, torch: what each side returned, as arrays.
         tolerances: per key an array or one number; a key without one is allowed no difference.
     """
-    known = set(keys)
-    keys = [*keys, *(k for k in manual if k not in known)]
-    keys += [k for k in torch if k not in set(keys)]
-    shapes = [np.shape(torch.get(k, manual.get(k))) for k in keys]
+    keys = list(dict.fromkeys((*keys, *manual, *torch)))
+    ours, theirs = [manual.get(k) for k in keys], [torch.get(k) for k in keys]
+    sides = list(zip(ours, theirs, strict=True))
+    if all(m is not None and t is not None and m.shape == t.shape for m, t in sides):
+        measures = measure(ours, theirs, [tolerances.get(k, 0.0) for k in keys])
+        return Rows(keys, [t.shape for t in theirs], measures, verdict_codes(measures))
+    return _judge_partly(keys, sides, tolerances)
+
+
+def _judge_partly(keys: list[Key], sides: list, tolerances: Mapping[Key, Any]) -> Rows:
+    """Judge what both sides have in one shape; the rest is missing, or disagrees by its shape."""
+    shapes = [() if m is t else (m if t is None else t).shape for m, t in sides]  # both None: ()
     verdicts = np.full(len(keys), MISSING)
-    pairs = [i for i, k in enumerate(keys) if k in manual and k in torch]
     columns = np.full((len(Measures._fields), len(keys)), np.nan)
-    same = [i for i in pairs if np.shape(manual[keys[i]]) == shapes[i]]
-    if len(same) < len(pairs):
-        misshapen = sorted(set(pairs) - set(same))
-        verdicts[misshapen], columns[0, misshapen], columns[3, misshapen] = DISAGREE, np.inf, np.inf
+    both = [i for i, (m, t) in enumerate(sides) if m is not None and t is not None]
+    same = [i for i in both if sides[i][0].shape == sides[i][1].shape]
+    misshapen = [i for i in both if i not in same]
+    verdicts[misshapen], columns[0, misshapen], columns[3, misshapen] = DISAGREE, np.inf, np.inf
     if same:
-        chosen = [keys[i] for i in same]
         measures = measure(
-            [np.asarray(manual[k]) for k in chosen],
-            [np.asarray(torch[k]) for k in chosen],
-            [tolerances.get(k, 0.0) for k in chosen],
+            [sides[i][0] for i in same],
+            [sides[i][1] for i in same],
+            [tolerances.get(keys[i], 0.0) for i in same],
         )
         columns[:, same], verdicts[same] = measures, verdict_codes(measures)
-    return Rows(list(keys), shapes, Measures(*columns), verdicts)
+    return Rows(keys, shapes, Measures(*columns), verdicts)
 
 
 def verdict_codes(measures: Measures) -> np.ndarray:

@@ -55,7 +55,9 @@ class Lockstep:
         self.experiment = experiment
         self.compare = experiment.config.compare
         self.dtype = experiment.dtype
-        self.screen: dict[Key, float] = {}
+        self.tolerances: Mapping[Key, Any] = {}  # of the last thorough step
+        self.screen: dict[Key, float] = {}  # their medians, found when first needed
+        self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
         self.resynchronise()
@@ -82,11 +84,10 @@ class Lockstep:
         self, number: int, start: Start, keys: list[Key], manual: Values, torch: Values, deep: bool
     ) -> Step:
         """Judge by the screen if that is enough, else by the gauge, else with torch's kinks."""
-        tolerances: Mapping[Key, Any] = self.screen
         if self.compare.tolerance is not None:
-            tolerances, deep = fixed(torch, *self.compare.tolerance), False
-        elif deep:
-            tolerances = self._gauged(start)
+            tolerances: Mapping[Key, Any] = fixed(torch, *self.compare.tolerance)
+        else:
+            tolerances = self._gauged(start) if deep else self._screen()
         rows = judge(keys, manual, torch, tolerances)
         flips: dict[str, int] = {}
         if rows.disagree and self.compare.tolerance is None:
@@ -100,11 +101,15 @@ class Lockstep:
         return Step(number, rows, losses, flips, tolerances, manual, torch)
 
     def _gauged(self, start: Start, referee: Any = None) -> dict[Key, Any]:
-        """Run the hand-written code on gauge arrays; remember the medians for the screen."""
+        """Run the hand-written code on gauge arrays: the tolerance of every element."""
         values = gauge_values(self.experiment.manual, start, self.dtype, referee)
-        tolerances = gauged(values, self.dtype, self.compare.k)
-        self.screen = {key: float(np.median(t)) for key, t in tolerances.items()}
-        return tolerances
+        self.tolerances, self.screen = gauged(values, self.dtype, self.compare.k), {}
+        return self.tolerances
+
+    def _screen(self) -> dict[Key, float]:
+        if not self.screen:
+            self.screen = {key: _typical(t) for key, t in self.tolerances.items()}
+        return self.screen
 
     def _refereed(self, start: Start, torch: Values) -> tuple[Values, dict[Key, Any], dict]:
         """Run again with torch's decisions at kinks, where the two sides' decisions differ."""
@@ -124,9 +129,13 @@ class Lockstep:
         return collected(outputs, np.asarray(loss), grad_outputs, grads, torch.params(), torch.state())
 
     def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
-        states = {key for key in (*manual, *torch) if key.quantity.startswith("state:")}
-        graph = self.experiment.manual.graph
-        return expected(graph.nodes, self.params, states, input_grad=input_grad)
+        states = frozenset(k for k in (*manual, *torch) if k.quantity[:6] == "state:")
+        if (input_grad, states) not in self._known_keys:
+            nodes = self.experiment.manual.graph.nodes
+            self._known_keys[input_grad, states] = expected(
+                nodes, self.params, states, input_grad=input_grad
+            )
+        return self._known_keys[input_grad, states]
 
     def resynchronise(self) -> None:
         """Give the hand-written side copies of torch's weights and optimiser state.
@@ -140,6 +149,13 @@ class Lockstep:
             name: {k: v.item() if v.ndim == 0 else _frozen(v) for k, v in entry.items()}
             for name, entry in torch.state().items()
         }
+
+
+def _typical(tolerance: Any) -> float:
+    """Return the median over elements that carry any error: exact zeros say nothing of the rest."""
+    tolerance = np.asarray(tolerance)
+    inexact = tolerance[tolerance > tolerance.min()]
+    return float(np.median(inexact if inexact.size else tolerance))
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
