@@ -1,0 +1,32 @@
+"""The description of one run: a TOML file or a preset, validated into frozen models."""
+
+from __future__ import annotations
+
+from compare.config.file import load, parse_set
+from compare.config.models import (
+    CompareConfig,
+    Config,
+    DataConfig,
+    InitConfig,
+    LayerConfig,
+    LossConfig,
+    OptimizerConfig,
+    PenaltyConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "CompareConfig",
+    "Config",
+    "DataConfig",
+    "InitConfig",
+    "LayerConfig",
+    "LossConfig",
+    "OptimizerConfig",
+    "PenaltyConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "load",
+    "parse_set",
+]

@@ -1,0 +1,56 @@
+"""What loading yields: one table of features and targets, ready for both networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Task = Literal["classification", "regression", "binary"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Features and targets of N rows, exact in float32 so that both dtypes see the same numbers.
+
+    Attributes:
+        features: (N, …) float64, every value representable in float32.
+        targets: (N,) int64 class indices, or (N, K) float64 representable in float32.
+        classes: the labels behind class indices, one-hot columns or a 0/1 column; else None.
+    """
+
+    name: str
+    features: np.ndarray
+    targets: np.ndarray
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    classes: tuple[str, ...] | None
+    task: Task
+    summary: str
+
+    @property
+    def rows(self) -> int:
+        return len(self.features)
+
+
+class Table(NamedTuple):
+    """Raw rows as a source gave them: features still unscaled, labels still as written."""
+
+    name: str
+    summary: str
+    features: np.ndarray  # (N, …) float64
+    feature_names: tuple[str, ...]
+    labels: np.ndarray  # (N,) or (N, K); numbers, or str objects
+    target_names: tuple[str, ...]
+    classes: tuple[str, ...] | None = None  # set: labels are already indices into it
+
+    def head(self, rows: int | None) -> Table:
+        """Return the first rows alone."""
+        return self._replace(features=self.features[:rows], labels=self.labels[:rows])
+
+    def place(self, column: int, row: Any) -> str:
+        """Say where a feature stands, for error messages; rows count from 1."""
+        named = column < len(self.feature_names)
+        label = f"'{self.feature_names[column]}'" if named else str(column)
+        return f"column {label}, row {int(row) + 1}"
