@@ -1,0 +1,107 @@
+"""Draw all parameters of a network from one generator."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from manual.initializers.schemes import (
+    INITIALIZERS,
+    Draw,
+    Shape,
+    constant,
+    fans,
+    normal,
+    within,
+    zeros,
+)
+
+__all__ = ["initialize"]
+
+
+def initialize(
+    shapes: Mapping[str, Shape],
+    scheme: str,
+    rng: np.random.Generator,
+    *,
+    bias: str | float | None = None,
+    **args: Any,
+) -> dict[str, np.ndarray]:
+    """Draw every parameter, in the order of `shapes`; float64 arrays of float32 values.
+
+    Args:
+        shapes: by dotted name; a name that ends in `.bias` is a bias.
+        scheme: a name of `INITIALIZERS`, for the weights.
+        rng: what everything is drawn from.
+        bias: "default" (uniform within 1/√fan_in of the layer's weight), "zeros", "normal" (the
+            scheme's mean and std if the scheme is normal, else standard normal), or a number;
+            None is "default" for the default scheme, and "zeros" for the others.
+        args: the scheme's own arguments.
+
+    Raises:
+        ValueError: an unknown scheme, argument or bias rule, a weight without fans for a scheme
+            that needs them, or values beyond float32.
+    """
+    weight = _scheme(scheme, args)
+    draws = {}
+    rule = ("default" if scheme == "default" else "zeros") if bias is None else bias
+    for name, shape in shapes.items():
+        try:
+            own = (
+                _bias(name, rule, shapes, args if scheme == rule else {})
+                if _is_bias(name)
+                else weight
+            )
+            draws[name] = _float32(own(tuple(shape), rng))
+        except ValueError as error:
+            raise ValueError(f"Initial value of '{name}': {error}") from None
+    return draws
+
+
+def _is_bias(name: str) -> bool:
+    return name == "bias" or name.endswith(".bias")
+
+
+def _scheme(scheme: str, args: Mapping[str, Any]) -> Draw:
+    if scheme not in INITIALIZERS:
+        raise ValueError(f"Unknown init scheme '{scheme}'; known are {', '.join(INITIALIZERS)}.")
+    known = inspect.signature(INITIALIZERS[scheme]).parameters
+    unknown = [key for key in args if key not in known]
+    missing = [k for k, p in known.items() if p.default is p.empty and k not in args]
+    if unknown or missing:
+        raise ValueError(
+            f"Init scheme '{scheme}' takes {', '.join(known) or 'no arguments'}; "
+            f"received {', '.join(args) or 'none'}."
+        )
+    return INITIALIZERS[scheme](**args)
+
+
+def _bias(name: str, rule: Any, shapes: Mapping[str, Shape], args: Mapping[str, Any]) -> Draw:
+    if isinstance(rule, int | float) and not isinstance(rule, bool):
+        return constant(rule)
+    if rule == "zeros":
+        return zeros()
+    if rule == "normal":
+        return normal(**args)
+    if rule != "default":
+        raise ValueError(
+            f"bias must be 'default', 'zeros', 'normal' or a number, received {rule!r}."
+        )
+    sibling = name.removesuffix("bias") + "weight"
+    if sibling not in shapes:
+        raise ValueError(f"the default bias needs the layer's '{sibling}' for its fan_in.")
+    fan_in, _ = fans(tuple(shapes[sibling]))
+    return lambda shape, rng: within(1 / math.sqrt(max(fan_in, 1)), shape, rng)
+
+
+def _float32(drawn: np.ndarray) -> np.ndarray:
+    """Round to float32 and return float64, so that both dtypes start from the same numbers."""
+    with np.errstate(over="ignore"):
+        rounded = drawn.astype(np.float32).astype(np.float64)
+    if not np.isfinite(rounded).all():
+        raise ValueError("the scheme's arguments give values beyond float32.")
+    return rounded

@@ -1,0 +1,142 @@
+"""Adam and AdamW: momentum over a running root mean square, both corrected for their start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from manual.graph import Array
+from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+
+__all__ = ["Adam", "AdamW"]
+
+
+@final
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adaptive moments: a running mean gradient over a running root mean square.
+
+    Args:
+        lr: η, the learning rate.
+        betas: (β₁, β₂), the shares of the two running averages that are kept.
+        eps: ε, keeps the quotient finite.
+        weight_decay: λ, adds λ θ to the gradient (coupled; see AdamW).
+        amsgrad: divide by the largest mean square so far.
+
+    State: `step` t, `exp_avg` m, `exp_avg_sq` v; with amsgrad `max_exp_avg_sq`.
+
+    Raises:
+        ValueError: a negative number, or a β outside [0, 1).
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+        r"""Take `adaptive_step` on the gradient of the decayed loss.
+
+            g_t = ∂L/∂θ + λ θ_t-1
+            θ_t = θ_t-1 + adaptive_step(g_t)
+        Coupled: λ θ goes through both averages, so a weight whose gradients are large decays less
+        than λ says. Torch: optim.Adam.   Source: Kingma, Ba, Adam, 2015, algorithm 1.
+        """
+        g = decayed(param, grad, self.weight_decay)
+        new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad)
+        new += param
+        return new, new_state
+
+
+@final
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with weight decay decoupled from the gradient.
+
+    Args, state and errors as for Adam, but weight_decay λ shrinks the parameter directly.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 1e-2
+    amsgrad: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+        r"""Shrink every weight by the same factor, then take `adaptive_step` on the bare gradient.
+
+            θ_t = (1 - η λ) θ_t-1 + adaptive_step(∂L/∂θ)
+        For plain SGD this is coupled decay: θ - η (g + λ θ) = (1 - η λ) θ - η g. Dividing by the
+        root mean square breaks that, so decay must stay outside the averages to be decay.
+        Torch: optim.AdamW, which scales the decay by η as here (the paper by its schedule alone).
+        Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
+        """
+        new, new_state = adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad)
+        new += param * (1 - lr * self.weight_decay)
+        return new, new_state
+
+
+def adaptive_step(
+    g: Array, state: State, lr: float, betas: tuple[float, float], eps: float, amsgrad: bool
+) -> tuple[Array, State]:
+    r"""Return Adam's change of the parameter and the new averages, all of g's shape.
+
+    Element by element, m_0 = v_0 = 0:
+        m_t = β₁ m_t-1 + (1 - β₁) g_t,   v_t = β₂ v_t-1 + (1 - β₂) g_t²
+    Unrolled, m_t = (1 - β₁) Σ_k β₁^k g_t-k. The weights add up to 1 - β₁^t, not 1, because the
+    average began at 0; for gradients of one distribution E m_t = (1 - β₁^t) E g. Dividing that out
+    corrects the bias, for v likewise with β₂:
+        m̂ = m / (1 - β₁^t),  v̂ = v / (1 - β₂^t),   change = -η m̂ / (√v̂ + ε)
+    The first step is η sign(g) whatever the gradient's scale. Uncorrected at the defaults it would
+    be 0.1 / √0.001 ≈ 3.2 times that.
+    ε is added to the root of the corrected v̂. With c = √(1 - β₂^t), multiply both sides by c:
+        change = -η c / (1 - β₁^t) · m / (√v + ε c)
+    which spares one pass over memory and is what is computed.
+    amsgrad: v̂ = max(v_1, …, v_t) / (1 - β₂^t), so a step size never recovers from a large
+    gradient; the maximum is of the uncorrected v.
+    Torch: optim.Adam. With ε = 0 a gradient that was always 0 gives 0/0 = nan, in torch too.
+    Source: Kingma, Ba, Adam, 2015, sections 2 and 3; Reddi, Kale, Kumar, On the Convergence of
+    Adam and Beyond, 2018, algorithm 2.
+    """
+    t = state.get("step", 0) + 1
+    m, v = _moments(g, state, betas)
+    new_state = {"step": t, "exp_avg": m, "exp_avg_sq": v}
+    if amsgrad:
+        v = np.maximum(v, state.get("max_exp_avg_sq", 0.0))
+        new_state["max_exp_avg_sq"] = v
+    c = (1 - betas[1] ** t) ** 0.5
+    root = np.sqrt(v)
+    root += eps * c
+    change = m / root
+    change *= -lr * c / (1 - betas[0] ** t)
+    return change, new_state
+
+
+def _moments(g: Array, state: State, betas: tuple[float, float]) -> tuple[Array, Array]:
+    """Return the running averages m_t of g and v_t of g²."""
+    m = g * (1 - betas[0])
+    m += betas[0] * state.get("exp_avg", 0.0)
+    v = g * (1 - betas[1])  # before squaring: g² alone overflows sooner
+    v *= g
+    v += betas[1] * state.get("exp_avg_sq", 0.0)
+    return m, v
+
+
+def _check(optimizer: Adam | AdamW) -> None:
+    nonnegative(optimizer, "lr", "eps", "weight_decay")
+    betas = tuple(optimizer.betas)
+    if len(betas) != 2 or not all(isinstance(b, float) and 0 <= b < 1 for b in betas):
+        raise ValueError(
+            f"{type(optimizer).__name__}: betas must be two floats in [0, 1), received "
+            f"{optimizer.betas!r}. The usual values are (0.9, 0.999); write 0 as 0.0."
+        )
+    object.__setattr__(optimizer, "betas", tuple(map(float, betas)))

@@ -1,0 +1,90 @@
+"""What every optimiser shares: one step over all parameters, argument checks, coupled decay."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from manual.graph import Array, Arrays
+
+__all__ = ["Optimizer", "State", "States", "decayed", "nonnegative"]
+
+State = dict[str, Any]  # torch's state names; {} before the first step
+States = dict[str, State]  # by the parameter's dotted name
+
+
+class Optimizer(ABC):
+    """One rule for moving a parameter against its gradient; it holds settings, never state."""
+
+    lr: float
+
+    @abstractmethod
+    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+        """Return `(new_param, new_state)`, fresh arrays; `state` is {} before the first step."""
+
+    def step(
+        self,
+        params: Mapping[str, Array],
+        grads: Mapping[str, Array],
+        states: Mapping[str, State],
+        lr: float | None = None,
+    ) -> tuple[Arrays, States]:
+        """Update every parameter once.
+
+        Args:
+            params, grads: by dotted name; gradients of other names are ignored.
+            states: each parameter's state; {} before the first step.
+            lr: this step's learning rate, for schedules; None takes the optimiser's own.
+
+        Returns:
+            `(new_params, new_states)`, with the keys of `params`.
+
+        Raises:
+            ValueError: a parameter has no gradient, or one of another shape.
+        """
+        rate = self.lr if lr is None else float(lr)
+        new_params, new_states = {}, {}
+        for name, param in params.items():
+            grad = self._gradient(name, param, grads)
+            new = self.update(param, grad, states.get(name, {}), rate)
+            new_params[name], new_states[name] = new
+        return new_params, new_states
+
+    def _gradient(self, name: str, param: Array, grads: Mapping[str, Array]) -> Array:
+        if name not in grads:
+            raise ValueError(
+                f"{type(self).__name__}: every parameter needs a gradient, and '{name}' has none; "
+                f"received gradients of {', '.join(grads) or 'nothing'}. Run backward over the "
+                "whole network, or leave the parameter out of the step."
+            )
+        grad = grads[name]
+        if grad.shape != param.shape:
+            raise ValueError(
+                f"{type(self).__name__}: the gradient of '{name}' must have the parameter's shape "
+                f"{tuple(param.shape)}, received {tuple(grad.shape)}. Sum it over the axes that "
+                "broadcasting added, or transpose it."
+            )
+        return grad
+
+
+def decayed(param: Array, grad: Array, weight_decay: float) -> Array:
+    """Return g + λ θ, the gradient of loss + λ/2 ‖θ‖²; the gradient itself when λ = 0."""
+    if weight_decay == 0:
+        return grad
+    g = param * weight_decay
+    g += grad
+    return g
+
+
+def nonnegative(optimizer: Optimizer, *names: str) -> None:
+    """Check settings, and keep them as Python numbers: a np.float64 would widen float32 arrays."""
+    for name in names:
+        value = getattr(optimizer, name)
+        if not isinstance(value, Real) or not float(value) >= 0:  # nan is not
+            raise ValueError(
+                f"{type(optimizer).__name__}: {name} must be a number of at least 0, "
+                f"received {value!r}."
+            )
+        object.__setattr__(optimizer, name, float(value))

@@ -1,0 +1,91 @@
+"""RMSprop: Adagrad with a memory that fades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from manual.graph import Array
+from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+
+__all__ = ["RMSprop"]
+
+
+@final
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Gradient descent divided by a running root mean square of the gradients.
+
+    Args:
+        lr: η, the learning rate.
+        alpha: α, the share of the running averages that is kept.
+        eps: ε, keeps the quotient finite.
+        weight_decay: λ, adds λ θ to the gradient.
+        momentum: μ, the share of the last direction that is kept.
+        centered: divide by the running standard deviation instead.
+
+    State: `step` t, `square_avg` v; `momentum_buffer` b with momentum, `grad_avg` m if centered.
+
+    Raises:
+        ValueError: a negative number.
+    """
+
+    lr: float = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    centered: bool = False
+
+    def __post_init__(self) -> None:
+        nonnegative(self, "lr", "alpha", "eps", "weight_decay", "momentum")
+
+    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+        r"""Divide each element's step by the recent size of its gradient.
+
+        All shapes equal, element by element; v_0 = m_0 = b_0 = 0:
+            g_t = ∂L/∂θ + λ θ_t-1
+            v_t = α v_t-1 + (1 - α) g_t²            (unrolled: (1 - α) Σ_k α^k g²_t-k)
+            plain:     r_t = √v_t + ε
+            centered:  m_t = α m_t-1 + (1 - α) g_t,   r_t = √(v_t - m_t²) + ε
+            b_t = μ b_t-1 + g_t / r_t
+            θ_t = θ_t-1 - η b_t                     (μ = 0: b = g / r)
+        v is Adagrad's sum with weights that fade and add up to 1 - α^t, so the rate stops
+        shrinking. Nothing corrects for 1 - α^t: the first step is η sign(g) / √(1 - α), ten times
+        η at α = 0.99. Centered: E g² - (E g)² is the variance of g. It is never negative, as the
+        weights add up to at most 1, so a rounding below 0 is cut.
+        Torch: optim.RMSprop. ε is added to the root (TensorFlow's stood inside it), and η
+        multiplies the whole of b: momentum gathers quotients, not steps. Where a centered variance
+        rounds below 0 (a constant gradient, after about 1 / (1 - α) · 16 steps), torch gives nan.
+        Source: Hinton, Neural Networks for Machine Learning, lecture 6e; centered: Graves,
+        Generating Sequences with Recurrent Neural Networks, 2013, equations 38 to 45.
+        """
+        g = decayed(param, grad, self.weight_decay)
+        root, new_state = self._root(g, state)
+        new = g / root
+        if self.momentum > 0:
+            new += self.momentum * state.get("momentum_buffer", 0.0)
+            new_state["momentum_buffer"] = new
+            new = new * -lr
+        else:
+            new *= -lr
+        new += param
+        return new, new_state
+
+    def _root(self, g: Array, state: State) -> tuple[Array, State]:
+        """Return r_t and the averages that it is made of."""
+        v = g * (1 - self.alpha)  # before squaring: g² alone overflows sooner
+        v *= g
+        v += self.alpha * state.get("square_avg", 0.0)
+        new_state = {"step": state.get("step", 0) + 1, "square_avg": v}
+        variance = v
+        if self.centered:
+            m = g * (1 - self.alpha)
+            m += self.alpha * state.get("grad_avg", 0.0)
+            new_state["grad_avg"] = m
+            variance = np.maximum(v - m * m, 0)
+        root = np.sqrt(variance)
+        root += self.eps
+        return root, new_state

@@ -1,0 +1,79 @@
+"""Torch's own optimisers, built by name, with their state readable by parameter name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+__all__ = ["OPTIMIZERS", "build", "clip_grad_norm", "clip_grad_value", "load_state", "set_lr",
+           "state_of"]  # fmt: skip
+
+OPTIMIZERS = ("SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
+States = dict[str, dict[str, Tensor]]
+
+
+def build(
+    name: str, params: Mapping[str, Parameter], args: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """Return torch.optim's optimiser of this name over `params`, its state still empty.
+
+    It runs torch's plain loop over parameters (`foreach` off) unless the arguments say otherwise.
+
+    Raises:
+        ValueError: an unknown name, or arguments that torch refuses.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"Unknown optimiser '{name}'; known are {', '.join(OPTIMIZERS)}.")
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in args.items()}
+    return getattr(torch.optim, name)(list(params.values()), **{"foreach": False, **options})
+
+
+def state_of(optimizer: torch.optim.Optimizer, params: Mapping[str, Parameter]) -> States:
+    """Return torch's live state by dotted name and state name, {} for a parameter without any."""
+    return {
+        name: {key: value for key, value in optimizer.state.get(p, {}).items() if value is not None}
+        for name, p in params.items()
+    }
+
+
+def load_state(
+    optimizer: torch.optim.Optimizer,
+    params: Mapping[str, Parameter],
+    states: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Copy a state in, as `state_of` lays it out (arrays, tensors or numbers); the rest goes.
+
+    `step` stays a float32 number on the CPU, as torch makes it; the rest takes the parameter's
+    dtype and device.
+    """
+    optimizer.state.clear()
+    for name, state in states.items():
+        p = params[name]
+        for key, value in state.items():
+            like = (
+                {"dtype": torch.float32}
+                if key == "step"
+                else {"dtype": p.dtype, "device": p.device}
+            )
+            source = value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value)
+            optimizer.state[p][key] = source.to(**like)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next steps."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def clip_grad_norm(params: Iterable[Parameter], max_norm: float) -> Tensor:
+    """Clip the gradients in place by their joint norm; return the norm they had."""
+    return torch.nn.utils.clip_grad_norm_(params, max_norm)
+
+
+def clip_grad_value(params: Iterable[Parameter], clip_value: float) -> None:
+    """Clip the gradients in place, element by element."""
+    torch.nn.utils.clip_grad_value_(params, clip_value)
