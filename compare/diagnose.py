@@ -223,7 +223,7 @@ def _keyed(y: Any, grads: Any, own: Any) -> Values:
 
 def _loss_alone(loss: Layer, output: Any, target: Any) -> Values:
     value, cache = loss.forward(output, target)
-    (grad, *_), _ = loss.backward(1.0, cache)
+    (grad, *_), _ = loss.backward(np.ones_like(value), cache)
     return {Key("", "loss"): value, Key("", "grad_input"): grad}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compare import batches, build, weights
+from compare import batches, build, shapes, weights
 from compare.config import Config
 from compare.data import Dataset, load
 from compare.errors import UserError, nearest
@@ -59,9 +59,9 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     data = load(config.data)
     _check_batch(config, data)
     graph = build.build_graph(config)
-    build.check_shapes(config, data)
-    shapes = {name: tuple(p.shape) for name, p in graph.params.items()}
-    penalties = _penalties(config, shapes)
+    shapes.check_shapes(config, data)
+    sizes = {name: tuple(p.shape) for name, p in graph.params.items()}
+    penalties = _penalties(config, sizes)
     manual = ManualSide(
         graph,
         build.build_loss(config),
@@ -81,8 +81,8 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         config.train.dtype,
         config.train.device,
     )
-    drawn = _draw(config, shapes)
-    weights.check(reference.params(), shapes, where="the torch model")
+    drawn = _draw(config, sizes)
+    weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
     dtype = np.dtype(config.train.dtype)
     floating = np.issubdtype(data.targets.dtype, np.floating)

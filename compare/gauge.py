@@ -132,22 +132,25 @@ def gauge(array: Any) -> Gauge:
     return Gauge(np.asarray(array, dtype=np.float64))
 
 
-class _Flush:
-    """The squared error that flushing a subnormal to zero adds per operation: (tiny/u)²."""
+class Unit:
+    """What the gauged programs compute in; set by `gauging`."""
 
-    squared = 0.0
+    roundoff = 2.0**-53
+    flush_squared = 0.0  # (tiny/u)²: what flushing a subnormal to zero adds per operation
 
 
 @contextmanager
 def gauging(dtype: np.dtype) -> Iterator[None]:
-    """Gauge for programs that run in `dtype`: sets the flush-to-zero term, silences overflow.
+    """Gauge for programs that run in `dtype`; silences overflow.
 
-    In float64 the square of tiny/u is itself far below the smallest number, so it is left out.
+    In float64 the square of tiny/u is itself far below the smallest number, so it is zero.
     """
     info = np.finfo(dtype)
-    before, _Flush.squared = _Flush.squared, (float(info.tiny) / (float(info.eps) / 2)) ** 2
+    before = Unit.roundoff, Unit.flush_squared
+    Unit.roundoff = float(info.eps) / 2
+    Unit.flush_squared = (float(info.tiny) / Unit.roundoff) ** 2
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        _Flush.squared = before
+        Unit.roundoff, Unit.flush_squared = before

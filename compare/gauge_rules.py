@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.gauge import Gauge, Squares, _Flush, parts
+from compare.gauge import Gauge, Squares, Unit, parts
 
 EXACT = 0.0
 SLOPES: dict[np.ufunc, Callable[[Any, Any], Any]] = {  # f: (x, f(x)) -> f′(x)
@@ -22,7 +22,6 @@ SLOPES: dict[np.ufunc, Callable[[Any, Any], Any]] = {  # f: (x, f(x)) -> f′(x)
     np.log: lambda x, y: 1 / x,
     np.log1p: lambda x, y: 1 / (1 + x),
     np.tanh: lambda x, y: 1 - y * y,
-    np.sqrt: lambda x, y: 0.5 / y,
     np.square: lambda x, y: 2 * x,
     np.reciprocal: lambda x, y: -y * y,
     np.sin: lambda x, y: np.cos(x),
@@ -60,7 +59,7 @@ def _rule(ufunc: np.ufunc) -> Callable[..., Gauge]:
     rules = {
         np.add: _add, np.subtract: _subtract, np.multiply: _multiply, np.divide: _divide,
         np.negative: lambda a: Gauge(-a.v, a.e2), np.positive: lambda a: Gauge(+a.v, a.e2),
-        np.absolute: lambda a: Gauge(np.abs(a.v), a.e2), np.matmul: _matmul, np.power: _power,
+        np.absolute: lambda a: Gauge(np.abs(a.v), a.e2), np.matmul: _matmul, np.power: _power, np.sqrt: _sqrt,
         np.maximum: lambda a, b: _pick(a, b, np.maximum), np.fabs: lambda a: Gauge(abs(a.v), a.e2),
         np.minimum: lambda a, b: _pick(a, b, np.minimum),
     }  # fmt: skip
@@ -86,8 +85,8 @@ def rounded(v: Any, e2: Squares) -> Gauge:
     """Add the rounding of one operation, v², to errors passed on; e2 must be fresh or scalar."""
     own = np.square(v)
     own += e2
-    if _Flush.squared:
-        own += _Flush.squared
+    if Unit.flush_squared:
+        own += Unit.flush_squared
     return Gauge(v, own)
 
 
@@ -127,8 +126,8 @@ def _matmul(a: Any, b: Any) -> Gauge:
     e2 = left @ b2
     if np.ndim(be):
         e2 += a2 @ be
-    if _Flush.squared:
-        e2 += _Flush.squared
+    if Unit.flush_squared:
+        e2 += Unit.flush_squared
     return Gauge(av @ bv, e2)
 
 
@@ -141,12 +140,24 @@ def _power(a: Any, b: Any) -> Gauge:
 
 def _function(ufunc: np.ufunc, slope: Callable, a: Gauge) -> Gauge:
     v = ufunc(a.v)
-    e2 = scaled(slope(a.v, v), a.e2)
+    return within_4_ulps(v, scaled(slope(a.v, v), a.e2))
+
+
+def _sqrt(a: Gauge) -> Gauge:
+    """|√(x + e) − √x| ≤ min(|e| / 2√x, √|e|): the slope is infinite at 0, the error is not."""
+    v = np.sqrt(a.v)
+    if np.ndim(a.e2) == 0:
+        return within_4_ulps(v, EXACT)
+    return within_4_ulps(v, np.fmin(0.25 * a.e2 / a.v, np.sqrt(a.e2) / Unit.roundoff))
+
+
+def within_4_ulps(v: Any, e2: Squares) -> Gauge:
+    """Add the error of a library function, (4 f)², to errors passed on."""
     own = np.square(v)
     own *= 16.0
     own += e2
-    if _Flush.squared:
-        own += _Flush.squared
+    if Unit.flush_squared:
+        own += Unit.flush_squared
     return Gauge(v, own)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from compare.quantities import Values, collected
 from manual.clipping import clip_grad_norm, clip_grad_value
 from manual.graph import Array, Arrays, Gradients, Graph, Intercept, Layer, Node, Tape
@@ -48,7 +50,7 @@ class ManualSide(NamedTuple):
         if intercept is not None:
             (output,) = intercept(Node("loss", self.loss, (graph.output,)), (output,))
         loss, cache = self.loss.forward(output, target)
-        (grad_output, *_), _ = self.loss.backward(1.0, cache)
+        (grad_output, *_), _ = self.loss.backward(np.ones_like(loss), cache)
         gradients = graph.backward(tape, grad_output, input_grad=input_grad)
         for penalty, names in self.penalties:
             loss = loss + _add_penalty(penalty, names, params, gradients.params)
@@ -81,6 +83,6 @@ def _add_penalty(penalty: Layer, names: Sequence[str], params: Any, grads: Array
     total: Any = 0.0
     for name in names:
         value, cache = penalty.forward(params[name])
-        (grad,), _ = penalty.backward(1.0, cache)
+        (grad,), _ = penalty.backward(np.ones_like(value), cache)
         total, grads[name] = total + value, grads[name] + grad
     return total
