@@ -489,6 +489,21 @@ def test_gauge_arrays_run_through_with_the_plain_values(name: str) -> None:
         assert (p.error > 0).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CLASSES)
+def test_zero_gradients_get_a_narrow_tolerance_from_the_gauge(name: str, dtype: Any) -> None:
+    """The root of 0 has an infinite slope; a pixel that is always 0 must still be judged."""
+    zero = {"w": gauge(np.zeros(3))}
+    with gauging(np.dtype(dtype)):
+        params: dict[str, Any] = {"w": gauge(np.ones(3))}
+        states: dict[str, dict] = {}
+        for _ in range(3):
+            params, states = CLASSES[name](**FULL[name]).step(params, zero, states)
+
+    tolerance = params["w"].tolerance(np.dtype(dtype))
+    assert (tolerance < 2000 * np.finfo(dtype).eps).all()
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_numpy_numbers_as_settings_do_not_widen_float32(name: str) -> None:
     optimizer = CLASSES[name](lr=np.float64(0.1), weight_decay=np.float64(0.1))
