@@ -30,8 +30,8 @@ class Softmax(Layer):
 
     def forward(self, x: Array) -> tuple[Array, SoftmaxCache]:  # type: ignore[override]
         """Return e^(x - m) / Σ e^(x - m); the largest element m cancels and bounds the exponent."""
-        y = np.exp(x - np.max(x, axis=self.dim, keepdims=True))
-        y /= np.sum(y, axis=self.dim, keepdims=True)
+        y = np.exp(x - x.max(axis=self.dim, keepdims=True))
+        y /= y.sum(axis=self.dim, keepdims=True)
         return y, SoftmaxCache(y)
 
     def backward(self, grad_output: Array, cache: SoftmaxCache) -> tuple[tuple[Array], Arrays]:
@@ -46,7 +46,7 @@ class Softmax(Layer):
         Source: Bridle, Probabilistic Interpretation of Feedforward Classification Networks (1990).
         """
         dx = grad_output * cache.y
-        total = np.sum(dx, axis=self.dim, keepdims=True)
+        total = dx.sum(axis=self.dim, keepdims=True)
         return (cache.y * (grad_output - total),), {}
 
     def extra_repr(self) -> str:
@@ -65,8 +65,8 @@ class LogSoftmax(Layer):
 
     def forward(self, x: Array) -> tuple[Array, SoftmaxCache]:  # type: ignore[override]
         """Return z - log Σ e^z with z = x - m, m the largest element: no exponent is above 0."""
-        z = x - np.max(x, axis=self.dim, keepdims=True)
-        z -= np.log(np.sum(np.exp(z), axis=self.dim, keepdims=True))
+        z = x - x.max(axis=self.dim, keepdims=True)
+        z -= np.log(np.exp(z).sum(axis=self.dim, keepdims=True))
         return z, SoftmaxCache(z)
 
     def backward(self, grad_output: Array, cache: SoftmaxCache) -> tuple[tuple[Array], Arrays]:
@@ -77,7 +77,7 @@ class LogSoftmax(Layer):
         Torch: nn.LogSoftmax.
         Source: the derivative of softmax, above, divided by y_i.
         """
-        total = np.sum(grad_output, axis=self.dim, keepdims=True)
+        total = grad_output.sum(axis=self.dim, keepdims=True)
         return (grad_output - np.exp(cache.y) * total,), {}
 
     def extra_repr(self) -> str:

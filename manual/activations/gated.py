@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,8 @@ class GELU(Layer):
     def backward(self, grad_output: Array, cache: GateCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = x g(x), all shapes equal:   dx = dy · (g + x g').
 
-        Exact: g = Φ(x), so g' is the normal density φ(x) = e^(-x²/2) / √(2π).
+        Exact: g = ½ (1 + erf(z)), z = x / √2, erf'(z) = 2 e^(-z²) / √π, so
+               g' = e^(-z²) / √(2π), the normal density φ(x).
         Tanh:  g = ½ (1 + t), t = tanh(u), u = √(2/π) (x + c x³), c = 0.044715, so
                g' = ½ (1 - t²) u' = 2 g (1 - g) u',   u' = √(2/π) (1 + 3 c x²).
         Torch: nn.GELU. Like torch, and for the same digits, both add 1 to a number near -1 on the
@@ -81,9 +82,10 @@ class GELU(Layer):
         """
         x, gate = cache
         if self.approximate == "tanh":
-            slope = (2 * ROOT_2_OVER_PI) * gate * (1 - gate) * (1 + 3 * CUBIC * x * x)
+            slope = 2 * gate * (1 - gate) * (ROOT_2_OVER_PI * (1 + 3 * (CUBIC * x * x)))
         else:
-            slope = (0.5 * ROOT_2_OVER_PI) * np.exp(-0.5 * x * x)
+            z = x * ROOT_HALF
+            slope = np.exp(-z * z) * (ROOT_HALF / root_pi(x))
         slope *= x
         slope += gate
         return (grad_output * slope,), {}
@@ -97,3 +99,8 @@ def erf(x: Array) -> Array:
     from scipy import special
 
     return np.frompyfunc(lambda v: v.erf(), 1, 1)(x) if x.dtype == object else special.erf(x)
+
+
+def root_pi(x: Array) -> Any:
+    """Return √π to as many digits as x has: numbers kept as objects know Γ(½)."""
+    return (0 * x.ravel()[0] + 0.5).gamma() if x.dtype == object else math.sqrt(math.pi)

@@ -71,8 +71,8 @@ class ELU(Layer):
         self.alpha = alpha
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
-        """Return max(x, 0) + α expm1(min(x, 0)), of which one term is zero."""
-        y = self.alpha * np.expm1(np.minimum(x, 0))
+        """Return max(x, 0) + α (e^min(x, 0) - 1), of which one term is zero."""
+        y = self.alpha * np.expm1(x * (x <= 0))
         y += np.maximum(x, 0)
         return y, InputCache(x)
 
@@ -84,7 +84,7 @@ class ELU(Layer):
         Source: Clevert, Unterthiner, Hochreiter, Fast and Accurate Deep Network Learning by
             Exponential Linear Units (2016), equation 15.
         """
-        left = grad_output * np.exp(np.minimum(cache.x, 0))
+        left = grad_output * np.exp(cache.x * (cache.x <= 0))
         left *= self.alpha
         return (blend(cache.x > 0, grad_output, left),), {}
 

@@ -181,7 +181,7 @@ def test_softplus_switches_at_torchs_threshold(threshold: float) -> None:
 
 @pytest.mark.parametrize("layer", [ReLU(), LeakyReLU(), ELU(2.0)], ids=repr)
 def test_decisions_say_which_piece_was_taken(layer: Layer) -> None:
-    assert layer.decisions(np.array([-1.0, 0.0, 2.0])).tolist() == [False, False, True]
+    assert np.array(layer.decisions(np.array([-1.0, 0.0, 2.0]))).tolist() == [False, False, True]
 
 
 def test_smooth_layers_take_no_decisions() -> None:

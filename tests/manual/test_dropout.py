@@ -81,7 +81,7 @@ def test_without_a_mask_it_is_torchs_evaluation(dtype: np.dtype) -> None:
 
 @pytest.mark.parametrize("kind", [bool, np.float64, np.int64])
 def test_the_masks_own_type_does_not_show(kind: type) -> None:
-    mask = np.array([1, 0, 1]).astype(kind)
+    mask: np.ndarray = np.array([1, 0, 1]).astype(kind)
     y, cache = Dropout().forward(np.ones(3, F32), mask)
     (dx,), _ = Dropout().backward(np.full(3, 3, F32), cache)
 
