@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A user's mistake: its text is one paragraph, shown without a traceback; exit status 2."""
+    """A user's mistake: its text is one paragraph, shown without a traceback; exit status 2.
+
+    Names from files may hold anything: line breaks become spaces, control characters `?`.
+    """
+
+    def __init__(self, text: str) -> None:
+        line = " ".join(text.split())
+        super().__init__("".join(c if c.isprintable() else "?" for c in line))
 
 
 def nearest(name: object, valid: Iterable[object], *, what: str = "Valid names") -> str:
@@ -19,11 +26,16 @@ def nearest(name: object, valid: Iterable[object], *, what: str = "Valid names")
     names = [str(v) for v in valid]
     by_folded = {n.casefold(): n for n in names}
     folded = str(name).casefold()
-    close = difflib.get_close_matches(folded, by_folded, n=3, cutoff=0.5)
-    close += [f for f in by_folded if len(folded) > 1 and f.startswith(folded) and f not in close]
+    close = [folded] if folded in by_folded else _close(folded, list(by_folded))
     hint = " or ".join(f"'{by_folded[c]}'" for c in close[:3])
     guess = f"Did you mean {hint}? " if hint else ""
     if not names:
         return f"{guess}There are none."
     shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
     return f"{guess}{what}: {shown}."
+
+
+def _close(name: str, names: list[str]) -> list[str]:
+    begins = [n for n in names if len(name) > 1 and n.startswith(name)]
+    similar = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return list(dict.fromkeys([*similar, *begins]))

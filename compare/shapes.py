@@ -75,6 +75,8 @@ def _check_targets(config: Config, graph: Graph, data: Dataset, output: Any) -> 
         if output.ndim == 2 and output.shape[1] >= wanted:
             return
         need = f"{data.name} has {wanted} classes, so {config.loss.type} needs {wanted} columns"
+        if wanted > 20 and 4 * wanted > data.rows:
+            need += " (if these are numbers to predict rather than classes, use MSELoss)"
     else:
         wanted = data.targets.shape[1]
         if output.shape[1:] == data.targets.shape[1:]:

@@ -22,6 +22,7 @@ from compare.config import Config, load, parse_set
 from compare.data import load as load_data
 from compare.errors import UserError, nearest
 from compare.shapes import check_shapes
+from manual import Adam
 
 NETWORK = """
 [data]
@@ -86,7 +87,7 @@ class TestLoading:
     def test_digits_are_the_default_data(self) -> None:
         layer = {"type": "Linear", "in_features": 64, "out_features": 10}
 
-        assert Config(layers=(layer,)).data.dataset == "digits"
+        assert Config.model_validate({"layers": [layer]}).data.dataset == "digits"
 
     def test_loss_penalties_schedule_and_clipping_are_read(self, write: Write) -> None:
         text = NETWORK + (
@@ -101,10 +102,11 @@ class TestLoading:
         assert config.loss.penalties[0].parameters == ("*.weight",)
         assert config.optimizer.clip_norm == 1
         assert build_schedule(config).factor(10) == pytest.approx(0.1)
-        assert build_penalties(config)[0][0] == ("*.weight",)
-        assert build_penalties(config)[0][1].coefficient == 0.5
-        assert build_optimizer(config).betas == (0.8, 0.9)
-        assert build_loss(config).label_smoothing == 0.1
+        patterns, penalty = build_penalties(config)[0]
+        assert patterns == ("*.weight",)
+        assert "0.5" in repr(penalty)
+        assert build_optimizer(config) == Adam(betas=(0.8, 0.9))
+        assert "0.1" in repr(build_loss(config))
 
     def test_without_a_schedule_the_rate_is_constant(self, write: Write) -> None:
         assert build_schedule(load(write(NETWORK))).factor(1000) == 1
@@ -116,9 +118,9 @@ class TestLoading:
         assert graph.params["head.weight"].shape == (3, 5)
 
     def test_class_weights_reach_the_loss_as_numbers(self, write: Write) -> None:
-        config = load(write(NETWORK + "[loss]\nweight = [1.0, 2.0, 3.0]\n"))
+        loss: Any = build_loss(load(write(NETWORK + "[loss]\nweight = [1.0, 2.0, 3.0]\n")))
 
-        np.testing.assert_array_equal(build_loss(config).weight, [1, 2, 3])
+        np.testing.assert_array_equal(loss.weight, [1, 2, 3])
 
     @pytest.mark.parametrize(
         ("loss", "kind"),
@@ -446,6 +448,11 @@ class TestShapes:
         assert "iris has 3 classes" in said
         assert "Set out_features of layer 'head' to 3" in said
 
+    def test_numbers_taken_for_classes_are_suspected(self) -> None:
+        settings = {"loss.type": "CrossEntropyLoss", "data.target_scale": None}
+
+        assert "numbers to predict" in misfit("diabetes", settings)
+
     def test_outputs_that_do_not_match_the_targets_are_told(self, write: Write) -> None:
         text = NETWORK.replace('"iris"', '"three_rows"').replace("in_features = 4", "in_features=3")
         said = misfit(write(text), {"loss.type": "MSELoss"})
@@ -490,9 +497,17 @@ class TestShapes:
         assert "[init]" in said
 
 
+class TestUserError:
+    def test_its_text_is_one_line_without_control_characters(self) -> None:
+        assert str(UserError("a\n  b\x1b[31m")) == "a b?[31m"
+
+
 class TestNearest:
     def test_names_differing_in_case_are_found(self) -> None:
         assert "Did you mean 'ReLU'?" in nearest("relu", ["ReLU", "Tanh"])
+
+    def test_a_name_differing_in_case_alone_is_the_only_guess(self) -> None:
+        assert nearest("adam", ["Adam", "AdamW"]).startswith("Did you mean 'Adam'?")
 
     def test_beginnings_are_found(self) -> None:
         assert "Did you mean 'CrossEntropyLoss'?" in nearest("Cross", ["CrossEntropyLoss", "L1"])
