@@ -1,0 +1,132 @@
+"""Which plots a report has, and what each one says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from compare.reporting import figures
+from compare.reporting.axes import POINTS
+from compare.reporting.facts import judged_steps, severity, tensor_codes
+from compare.reporting.heat_map import HEAT_ROWS, heat_map
+from compare.reporting.svg import drawing, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from compare.report import Report
+
+
+class Plot(NamedTuple):
+    """A drawn plot; where there is nothing to draw, `svg` is empty and `caption` says why."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+class Recipe(NamedTuple):
+    name: str
+    title: str
+    caption: str
+    absent: str
+    there: Callable[[Report], bool]
+    draw: Callable[[Report], Figure]
+
+
+def _judged(report: Report) -> bool:
+    return bool(np.any(~np.isnan(severity(report.differences))))
+
+
+def _has_norms(report: Report) -> bool:
+    return bool(figures.layer_norms(report.differences)[2].any())
+
+
+RECIPES = (
+    Recipe(
+        "budget_map",
+        "Budget used by every tensor at every step",
+        "Each row is a tensor in execution order, each column a step; faint is far from the "
+        "limit, strong is near it, red is beyond it, and an empty cell was not judged.",
+        "nothing was judged.",
+        _judged,
+        heat_map,
+    ),
+    Recipe(
+        "budget_per_step",
+        "Largest budget used per step",
+        "Each line is the worst tensor of its kind; it must stay below the dashed limit at every "
+        "step, and should not climb as training goes on.",
+        "nothing was judged.",
+        _judged,
+        figures.budget_lines,
+    ),
+    Recipe(
+        "loss",
+        "Loss on both sides",
+        "The thin line is the hand-written side, the broad one torch: the thin line should lie "
+        "inside the broad one.",
+        "no step was finished.",
+        lambda report: len(report.losses) > 0,
+        figures.losses,
+    ),
+    Recipe(
+        "drift",
+        "Drift of a free run",
+        "Left alone, two correct programs part by rounding alone, often exponentially: this shows "
+        "how fast, and is no verdict.",
+        "no free run was asked for.",
+        lambda report: len(report.drift) > 0,
+        figures.drift,
+    ),
+    Recipe(
+        "ulps",
+        "Differences in units in the last place",
+        "How many elements differ by how many representable numbers: correct code peaks at the "
+        "left; a long tail comes from cancellation near zero.",
+        "no element was counted.",
+        lambda report: bool(len(report.ulps) and report.ulps["elements"].sum()),
+        figures.ulps,
+    ),
+    Recipe(
+        "gradient_norms",
+        "Gradient norm per layer",
+        "The norm of each layer's parameter gradients, from the first layer (faint) to the "
+        "last (strong): lines far apart mean vanishing or exploding gradients.",
+        "no parameter gradient was compared.",
+        _has_norms,
+        figures.gradient_norms,
+    ),
+)
+
+
+def make_plots(report: Report) -> list[Plot]:
+    """Draw every plot that the report has data for."""
+    with drawing():
+        return [_plot(recipe, report) for recipe in RECIPES]
+
+
+def _plot(recipe: Recipe, report: Report) -> Plot:
+    if not recipe.there(report):
+        return Plot(recipe.name, recipe.title, recipe.absent, "")
+    caption = recipe.caption + _shortened(recipe.name, report)
+    return Plot(recipe.name, recipe.title, caption, to_svg(recipe.draw(report), recipe.name))
+
+
+def _shortened(name: str, report: Report) -> str:
+    """Return what a plot leaves out, in a sentence or two, or nothing."""
+    told = []
+    if report.steps > POINTS and name != "ulps":
+        how = "mean" if name in ("loss", "gradient_norms") else "largest"
+        told.append(f" Neighbouring steps are drawn as one, by their {how} value.")
+    if name.startswith("budget"):
+        judged = judged_steps(report.differences)[0]
+        if len(judged) < len(report.differences):
+            told.append(" Steps in which nothing was judged are left out.")
+        tensors = len(tensor_codes(judged)[1])
+        if name == "budget_map" and tensors > HEAT_ROWS:
+            told.append(f" Of {tensors:,} tensors these are the {HEAT_ROWS} that used most.")
+    return "".join(told)

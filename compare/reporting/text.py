@@ -1,0 +1,191 @@
+"""A report as plain text for a terminal, and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compare.reporting import format as fmt
+from compare.reporting.facts import (
+    BUDGET,
+    VERDICTS,
+    Totals,
+    headline,
+    notices,
+    per_tensor,
+    totals,
+    worst_rows,
+)
+
+if TYPE_CHECKING:
+    from compare.report import Divergence, Report
+
+WORST = ("step", "layer", "quantity", "index", "manual", "torch", "max |diff|", "budget used")
+
+
+def terminal_text(report: Report) -> str:
+    """Return the verdict, the counts, the first divergence and the worst rows: ≤ 30 lines."""
+    head, total = headline(report), totals(report)
+    title = f"{head.word}: {fmt.name(report.name)}"
+    lines = [f"{title} ({head.qualifier})" if head.qualifier else title, fmt.name(report.reason)]
+    lines += [f"{notice.title}. {notice.text}" for notice in notices(report)]
+    lines += ["", f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
+    if not report.overridden:
+        lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
+    if report.first_divergence is not None:
+        lines += ["", *_divergence_lines(report.first_divergence)]
+    rows = [_worst_cells(row) for row in worst_rows(report, 5)]
+    if rows:
+        lines += ["", "Worst rows (above 100 % of the budget the sides disagree):"]
+        lines += _columns([WORST, *rows])
+    return "\n".join(lines)
+
+
+def scope(report: Report, total: Totals) -> str:
+    """Return what was compared, in one phrase."""
+    text = (
+        f"{fmt.plural(total.tensors, 'tensor')} ({fmt.plural(total.elements, 'element')}) "
+        f"compared over {fmt.plural(report.steps, 'step')}"
+    )
+    return f"{text}; {fmt.plural(total.left_out, 'element')} left out" if total.left_out else text
+
+
+def verdict_counts(total: Totals) -> str:
+    parts = [f"{verdict} {fmt.count(total.verdicts[verdict])}" for verdict in reversed(VERDICTS)]
+    return ", ".join(
+        parts + ([f"not judged {fmt.count(total.unjudged)}"] if total.unjudged else [])
+    )
+
+
+def whose(first: Divergence) -> str:
+    """Return whose mistake the first divergence is, in one sentence."""
+    return {
+        "own": "The layer's own formula is off: given torch's inputs and upstream gradient, "
+        "it still disagrees.",
+        "inherited": "The layer passed on what it received: given torch's inputs and upstream "
+        "gradient, its own formula agrees.",
+    }.get(first.own_or_inherited, fmt.name(first.own_or_inherited))
+
+
+def last_agreed(first: Divergence) -> str:
+    return fmt.place(*first.last_agreed) if first.last_agreed else "nothing before it"
+
+
+def _divergence_lines(first: Divergence) -> list[str]:
+    where = fmt.place(first.step, first.layer, first.quantity)
+    lines = [
+        f"First divergence: {where} ({fmt.name(first.layer_type)})",
+        f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
+        f"torch {fmt.exact(first.torch)}, max |diff| {fmt.short(first.max_abs_diff)}",
+        f"  {fmt.name(first.own_or_inherited)}: {whose(first)}",
+        f"  last agreed: {last_agreed(first)}",
+    ]
+    return lines + ([f"  {fmt.name(first.explanation)}"] if first.explanation else [])
+
+
+def _worst_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["step"]),
+        _clip(fmt.name(row["layer"]), 24),
+        _clip(fmt.name(row["quantity"]), 30),
+        fmt.name(row["worst_index"]),
+        f"{row['manual']:.6g}",
+        f"{row['torch']:.6g}",
+        fmt.short(row["max_abs_diff"]),
+        fmt.budget(row["budget_used"]) if row["verdict"] == "agree" else _judged(row),
+    )
+
+
+def _judged(row: dict[str, Any]) -> str:
+    used = fmt.budget(row["budget_used"])
+    return row["verdict"] if used == "–" else f"{used} {row['verdict']}"
+
+
+def _clip(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+SYMBOLS = {"agree": "✅", "disagree": "❌", "incomplete": "⚠️", "none": "ℹ️"}
+
+
+def summary_markdown(report: Report) -> str:
+    """Return the report in the size of a pull request's comment."""
+    head, total = headline(report), totals(report)
+    qualifier = f" ({head.qualifier})" if head.qualifier else ""
+    parts = [
+        f"## {SYMBOLS[head.tone]} {head.word}{qualifier}: {_escape(report.name)}",
+        f"**{_escape(report.reason)}**",
+    ]
+    for notice in notices(report):
+        parts.append(f"> ⚠️ **{notice.title}.** {_escape(notice.text)}")
+    parts.append(f"{scope(report, total)}. {_escape(verdict_counts(total))}.")
+    if report.first_divergence is not None:
+        parts.append(_divergence_markdown(report.first_divergence))
+    worst = [[_code(cell) for cell in _worst_cells(row)] for row in worst_rows(report, 5)]
+    if worst:
+        parts += ["### Worst rows", _table(WORST, worst, right=7)]
+    parts += ["<details><summary>Every tensor, over all steps</summary>", _tensors(report)]
+    parts += ["</details>", f"{BUDGET} Tolerance: {_escape(report.tolerance)}."]
+    versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
+    return "\n\n".join([*parts, versions]).rstrip() + "\n"
+
+
+def _divergence_markdown(first: Divergence) -> str:
+    rows = [
+        ("where", f"step {first.step}, layer {_code(first.layer)} ({_code(first.layer_type)})"),
+        ("quantity", _code(first.quantity)),
+        ("worst element", _code(first.worst_index)),
+        ("manual", _code(fmt.exact(first.manual))),
+        ("torch", _code(fmt.exact(first.torch))),
+        ("max abs diff", _code(fmt.short(first.max_abs_diff))),
+        (_escape(first.own_or_inherited), _escape(whose(first))),
+        ("last agreed", _escape(last_agreed(first))),
+        ("what it looks like", _escape(first.explanation or "–")),
+    ]
+    return "### First divergence\n\n" + _table(("", ""), rows)
+
+
+def _tensors(report: Report, most: int = 60) -> str:
+    rows = per_tensor(report.differences)
+    cells = [
+        (
+            _code(row.layer),
+            _code(row.quantity),
+            fmt.budget(row.budget_used),
+            str(row.step),
+            fmt.short(row.max_abs_diff),
+            _escape(", ".join(f"{n:,} {verdict}" for verdict, n in row.verdicts.items())),
+        )
+        for row in rows[:most]
+    ]
+    columns = ("layer", "quantity", "budget used", "at step", "max abs diff", "verdicts")
+    more = f"\n\n{len(rows) - most:,} more are in differences.csv." if len(rows) > most else ""
+    return _table(columns, cells, right=2) + more
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]], right: int | None = None) -> str:
+    head = [cell.replace("|", "\\|") for cell in head]
+    rule = ["---:" if right is not None and i == right else "---" for i in range(len(head))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *map(list, rows)])
+
+
+def _code(text: object) -> str:
+    """Return a code span that is safe inside a table."""
+    clean = fmt.name(text).replace("`", "ˋ").replace("|", "\\|")
+    return f"`{clean}`" if clean.strip() else "–"
+
+
+def _escape(text: object) -> str:
+    """Return prose in which nothing acts as Markdown or HTML."""
+    clean = fmt.name(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+    clean = clean.replace("$", "&#36;")
+    return re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", clean)
