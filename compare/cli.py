@@ -126,16 +126,21 @@ def _run_with_progress(config: Any, plant: str | None, *, show: bool) -> Report:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TextColumn("steps"), TimeRemainingColumn())  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not show, transient=True) as bar:
-        tasks: dict[str, Any] = {}
+    bar = Progress(*columns, console=Console(stderr=True), disable=not show, transient=True)
+    tasks: dict[str, Any] = {}
 
-        def advance(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
+    def advance(what: str, done: int, total: int) -> None:
+        if not tasks:
+            bar.start()  # not before: an error message should stand alone
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done)
 
+    try:
         return compare_run(config, plant=plant, progress=advance)
+    finally:
+        if tasks:
+            bar.stop()
 
 
 @app.command("list")

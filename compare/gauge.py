@@ -8,6 +8,7 @@ correct programs may differ in an element by at most
     K (u E + 4 tiny),   K = 256
 
 where tiny is the dtype's smallest normal number. The rule for each operation is in `gauge_rules`.
+E² underflows where E < 1e-154; so E is never taken to be less than SMALLEST.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 K = 256.0
+SMALLEST = 1e-150
 
 Squares = Any  # E²: an array of v's shape, or 0.0 for exact data
 
@@ -56,10 +58,9 @@ class Gauge(NDArrayOperatorsMixin):
 
     def tolerance(self, dtype: np.dtype, k: float = K) -> np.ndarray:
         """Return how far two correct programs in `dtype` may differ, element by element."""
-        info = np.finfo(dtype)
         tolerance = self.error
-        tolerance *= k * float(info.eps) / 2
-        tolerance += 4 * k * float(info.tiny)
+        tolerance *= k * float(np.finfo(dtype).eps) / 2
+        tolerance += least_tolerance(dtype, k)
         return tolerance
 
     # what NumPy's arrays offer as attributes and methods
@@ -120,6 +121,12 @@ class Gauge(NDArrayOperatorsMixin):
 
     def argmax(self, axis: Any = None) -> np.ndarray:
         return self.v.argmax(axis=axis)
+
+
+def least_tolerance(dtype: np.dtype, k: float = K) -> float:
+    """Return the tolerance of an exact zero: K (u SMALLEST + 4 tiny)."""
+    info = np.finfo(dtype)
+    return k * (float(info.eps) / 2 * SMALLEST + 4 * float(info.tiny))
 
 
 def parts(x: Any) -> tuple[Any, Squares]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.gauge import Gauge
+from compare.gauge import Gauge, least_tolerance
 from compare.measure import Measures, measure
 from compare.quantities import Key, Values
 
@@ -83,7 +83,7 @@ def verdict_codes(measures: Measures) -> np.ndarray:
 
 def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:
     """Return the tolerance of every element from what a gauge run left; exact data get E = 0."""
-    exact = 4 * k * float(np.finfo(dtype).tiny)
+    exact = least_tolerance(dtype, k)
     return {
         key: value.tolerance(dtype, k) if isinstance(value, Gauge) else exact
         for key, value in values.items()

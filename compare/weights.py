@@ -66,17 +66,19 @@ def _read_safetensors(path: Path) -> Weights:
 
 def _read_state_dict(path: Path) -> Weights:
     """Load with `weights_only=True`: a pickle that holds anything but tensors is refused."""
-    import pickle
+    import warnings
 
     import torch
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; refusals are raised
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever a broken file makes its reader raise
         raise UserError(
-            f"{path} is not a torch state_dict that can be loaded safely (weights only): {reason} "
-            "Save it with torch.save(model.state_dict(), path), or as .safetensors."
+            f"{path} cannot be loaded as a torch state_dict ({type(error).__name__}). Only plain "
+            "tensors are ever read from a pickle: save it with torch.save(model.state_dict(), "
+            "path), or as .safetensors."
         ) from None
     if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise UserError(f"{path} does not hold a state_dict (a dictionary of tensors).")

@@ -131,3 +131,21 @@ def test_in_place_arithmetic_updates_the_error() -> None:
     assert isinstance(x, Gauge)
     assert (x.v == 2).all()
     assert (x.error > 2).all()
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-155, 1e-170, 1e-300])
+def test_values_whose_squares_underflow_keep_a_budget(scale: float) -> None:
+    x = np.array([scale, 3 * scale]) * 1.1
+    with gauging(F64):
+        found = (gauge(x) * 0.7) * 1.3
+    other = x * (0.7 * 1.3)
+
+    assert (np.abs(found.v - other) <= found.tolerance(F64)).all()
+
+
+def test_a_percent_off_is_still_caught_in_small_values() -> None:
+    x = np.array([1e-100])
+    with gauging(F64):
+        found = gauge(x) * 0.7
+
+    assert abs(found.v * 0.01) > found.tolerance(F64)
