@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from compare.config.file import load, parse_set
-from compare.config.models import (
-    CompareConfig,
-    Config,
-    DataConfig,
+from compare.config.described import (
     InitConfig,
     LayerConfig,
     LossConfig,
     OptimizerConfig,
     PenaltyConfig,
     ScheduleConfig,
-    TrainConfig,
 )
+from compare.config.file import load, parse_set
+from compare.config.models import Config
+from compare.config.settings import CompareConfig, DataConfig, TrainConfig
 
 __all__ = [
     "CompareConfig",

@@ -36,7 +36,7 @@ def construct(name: str, cls: Any, args: Mapping[str, Any]) -> Any:
     given = {key: _converted(name, key, value, hints.get(key, Any)) for key, value in args.items()}
     try:
         return cls(**given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{name} refuses these arguments: {error}") from None
 
 

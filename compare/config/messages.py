@@ -7,20 +7,21 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from compare.config import models
+from compare.config import described, settings
+from compare.config.models import Config
 from compare.config.network import place
 from compare.errors import nearest
 
 TABLES: dict[str, type[BaseModel]] = {
-    "data": models.DataConfig,
-    "layers": models.LayerConfig,
-    "loss": models.LossConfig,
-    "loss.penalties": models.PenaltyConfig,
-    "optimizer": models.OptimizerConfig,
-    "optimizer.schedule": models.ScheduleConfig,
-    "train": models.TrainConfig,
-    "init": models.InitConfig,
-    "compare": models.CompareConfig,
+    "data": settings.DataConfig,
+    "layers": described.LayerConfig,
+    "loss": described.LossConfig,
+    "loss.penalties": described.PenaltyConfig,
+    "optimizer": described.OptimizerConfig,
+    "optimizer.schedule": described.ScheduleConfig,
+    "train": settings.TrainConfig,
+    "init": described.InitConfig,
+    "compare": settings.CompareConfig,
 }
 ARRAYS = ("layers", "loss.penalties")
 
@@ -86,7 +87,7 @@ def _say(item: Any, key: str, path: str) -> str:
 
 def _unknown(key: str, path: str) -> str:
     if not path:
-        names = [name for name in models.Config.model_fields if name not in ("name", "summary")]
+        names = [name for name in Config.model_fields if name not in ("name", "summary")]
         return f"there is no such table. {nearest(key, names, what='Tables')}"
     fields = [name for name in TABLES[path].model_fields if name != "args"]
     return f"there is no such key. {nearest(key, fields, what='Keys')}"

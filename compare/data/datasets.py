@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.data.dataset import Table
-from compare.errors import nearest
+from compare.errors import UserError, nearest
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,10 @@ class Source(NamedTuple):
 def make(name: str, args: dict[str, Any]) -> Table:
     """Return a data set by name; `args` are the settings of a generated one."""
     check(name, args)
-    table = DATASETS[name].read(**args)
+    try:
+        table = DATASETS[name].read(**args)
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise UserError(f"Data set '{name}' cannot be made with {args}: {error}.") from None
     return table._replace(name=name, summary=DATASETS[name].summary)
 
 

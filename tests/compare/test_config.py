@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compare.build import (
@@ -18,7 +24,7 @@ from compare.build import (
     build_penalties,
     build_schedule,
 )
-from compare.config import Config, load, parse_set
+from compare.config import Config, DataConfig, LayerConfig, LossConfig, load, parse_set
 from compare.data import load as load_data
 from compare.errors import UserError, nearest
 from compare.shapes import check_shapes
@@ -43,6 +49,12 @@ type = "Linear"
 in_features = 5
 out_features = 3
 """
+
+ODDITIES = st.one_of(
+    st.sampled_from([0, -1, 1.5, True, "", "a b", "x", [], {}, [1], {"a": 1}, [[]], [{}]]),
+    st.sampled_from([float("nan"), float("inf"), 2**63 - 1, date(2020, 1, 1), "input"]),
+    st.sampled_from(["Linear", "SGD", "MSELoss", "Step", "normal", {"type": "Step"}, ["stem"]]),
+)
 
 Write = Callable[[str], str]
 
@@ -128,6 +140,12 @@ class TestLoading:
     )
     def test_the_loss_decides_the_kind_of_targets(self, write: Write, loss: str, kind: str) -> None:
         assert load(write(NETWORK + f'[loss]\ntype = "{loss}"\n')).data.target_kind == kind
+
+    def test_the_loss_decides_in_python_too(self) -> None:
+        layer = LayerConfig(type="Linear", args={"in_features": 10, "out_features": 1})
+        data, loss = DataConfig(dataset="diabetes"), LossConfig(type="MSELoss")
+
+        assert Config(layers=(layer,), data=data, loss=loss).data.target_kind == "values"
 
     def test_paths_start_from_the_files_own_folder(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
@@ -422,6 +440,27 @@ class TestMistakes:
 
         assert "'steps'" in said
         assert "'seed'" in said
+
+    @settings(derandomize=True, deadline=None, max_examples=150)
+    @given(path=st.lists(st.integers(0, 20), min_size=1, max_size=4), value=ODDITIES)
+    def test_anything_anywhere_is_told_or_loaded_but_never_crashes(
+        self, path: list[int], value: Any
+    ) -> None:
+        tables = load("residual").as_dict()
+        here: Any = tables
+        for step in path[:-1]:
+            below = list(here.values()) if isinstance(here, dict) else here
+            inner = [item for item in below if isinstance(item, dict | list) and item]
+            here = inner[step % len(inner)] if inner else here
+        keys = [*here, "odd"] if isinstance(here, dict) else list(range(len(here)))
+        here[keys[path[-1] % len(keys)]] = value
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "odd.toml"
+            file.write_text(tomli_w.dumps(tables))
+
+            with suppress(UserError):
+                config = load(file)
+                assert Config.model_validate(config.as_dict()) == config
 
 
 class TestShapes:

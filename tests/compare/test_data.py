@@ -127,6 +127,11 @@ class TestBuiltIn:
         assert len(data.classes or ()) == 10
         np.testing.assert_array_equal(data.targets, loaded(dataset="digits").targets[:20])
 
+    def test_a_set_beyond_memory_is_refused(self) -> None:
+        said = complaint(dataset="random_regression", target_kind="values", n=10**12, d_in=10**6)
+
+        assert "cannot be made" in said
+
     def test_rows_of_one_class_alone_are_refused(self) -> None:
         assert "'setosa'" in complaint(dataset="iris", limit=50)
 
