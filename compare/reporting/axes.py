@@ -44,7 +44,11 @@ def draw_line(axes: Axes, x: Any, y: Any, **style: Any) -> None:
     if len(x) == 1:
         axes.set_xlim(x[0] - 0.9, x[0] + 0.9)
     if alone.any():
-        dots = {"marker": "o", "markersize": 4 + style["linewidth"], "linestyle": "none"}
+        dots: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 5 if len(x) == 1 else 3,
+            "linestyle": "none",
+        }
         axes.plot(np.asarray(x)[alone], y[alone], color=style["color"], markeredgewidth=0, **dots)
 
 
@@ -55,33 +59,35 @@ def set_ticks(axes: Axes, *, budget: bool = False, steps: bool = True) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     if axes.get_yscale() == "log":
         low, high = axes.get_ylim()
-        subs = (1.0, 2.0, 5.0) if high < 40 * low else (1.0,)
+        subs = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
         axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent if budget else _power))
+        axes.yaxis.set_major_formatter(FuncFormatter(percent if budget else power))
     axes.yaxis.label.set_rotation(0)
     axes.yaxis.label.set_horizontalalignment("left")
     axes.yaxis.set_label_coords(-0.12, 1.05)
 
 
-def _power(x: float, _: Any) -> str:
+def power(x: float, _: Any) -> str:
     exponent = round(math.log10(x)) if x > 0 else 0
-    if not math.isclose(x, 10.0**exponent):
-        return f"{x:.3g}"
-    return {0: "1", 1: "10"}.get(exponent, f"1e{exponent}")
+    if abs(exponent) <= 3 or not math.isclose(x, 10.0**exponent):
+        return f"{x:.3g}" if x < 1000 else f"{x:g}"
+    return f"1e{exponent}"
 
 
-def _percent(x: float, _: Any) -> str:
+def percent(x: float, _: Any) -> str:
     if 1e-4 <= x <= 1:
         return f"{100 * x:g} %"
-    return _power(x, _) + " ×" if x > 1 else _power(100 * x, _) + " %"
+    return power(x, _) + " ×" if x > 1 else power(100 * x, _) + " %"
 
 
 def set_legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.02, 1.0)}
     columns = len(labels) if sum(map(len, labels)) + 4 * len(labels) < 62 else 4
-    axes.legend(handles, labels, ncols=columns, columnspacing=1.0, handletextpad=0.4, **place)
+    place |= {"columnspacing": 1.0, "handletextpad": 0.4}
+    for line in axes.legend(handles, labels, ncols=columns, **place).get_lines():
+        line.set_linewidth(max(2.2, line.get_linewidth()))
 
 
 def clip(text: str, width: int) -> str:

@@ -211,3 +211,9 @@ def worst_rows(report: Report, rows: int = 10) -> list[dict[str, Any]]:
     order = np.argsort(-np.nan_to_num(used, nan=-1.0, posinf=np.inf), kind="stable")[:rows]
     table = report.differences.iloc[order[~np.isnan(used[order])]]
     return table.to_dict("records")  # type: ignore[return-value]
+
+
+def gap(manual: Any, torch: Any, otherwise: Any) -> float:
+    """Return |manual − torch| of one element; `otherwise` where a side has no number."""
+    difference = abs(float(manual) - float(torch))
+    return float(otherwise) if np.isnan(difference) else difference

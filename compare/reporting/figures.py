@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compare.report import Report
 
 KIND_COLOURS = {name: SENTINEL[f"s{i}"] for i, name in enumerate(KINDS, start=1)}
-FLOOR = 1e-6  # of the budget; what lies below is drawn here, and exact zeros at the lower edge
+FLOOR = 1e-6  # of the budget; the axis goes no lower
 
 
 def budget_lines(report: Report) -> Figure:
@@ -36,11 +36,9 @@ def budget_lines(report: Report) -> Figure:
         np.fmax.at(line, at[mine], used[mine])
         positive = line[np.isfinite(line) & (line > 0)]
         smallest, largest = positive.min(initial=smallest), positive.max(initial=largest)
-        x, y = thin(steps, line, np.fmax)
+        x, y = thin(steps, np.where(line > 0, line, np.nan), np.fmax)
         draw_line(axes, x, y, color=KIND_COLOURS[name], linewidth=1.1, label=name)
     lowest = min(0.05, max(FLOOR, smallest / 3))
-    for drawn in axes.get_lines():
-        drawn.set_ydata(np.clip(np.asarray(drawn.get_ydata(), dtype=float), lowest, None))
     axes.axhline(1.0, color=SENTINEL["bad"], linewidth=1.2, linestyle=(0, (5, 3)))
     axes.set(yscale="log", xlabel="step", ylim=(lowest, largest * 4))
     axes.text(1, 1.12, "limit", color=SENTINEL["bad"], fontsize=9, ha="right", va="bottom",

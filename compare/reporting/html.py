@@ -20,6 +20,7 @@ from compare.reporting.facts import (
     FAILED,
     KINDS,
     VERDICTS,
+    gap,
     headline,
     notices,
     per_tensor,
@@ -112,7 +113,7 @@ def _environment() -> Environment:
         "breakable": lambda text: escape(fmt.name(text)).replace(":", Markup(":<wbr>")),
         "dedent": lambda source: textwrap.dedent(str(source)).strip("\n"),
     }
-    environment.globals |= {"split_common": fmt.split_common, "plural": fmt.plural}
+    environment.globals |= {"gap": gap, "split_common": fmt.split_common, "plural": fmt.plural}
     return environment
 
 

@@ -32,17 +32,34 @@ class Recipe(NamedTuple):
     name: str
     title: str
     caption: str
-    absent: str
-    there: Callable[[Report], bool]
+    why_not: Callable[[Report], str]  # why there is nothing to draw; empty if there is something
     draw: Callable[[Report], Figure]
 
 
-def _judged(report: Report) -> bool:
-    return bool(np.any(~np.isnan(severity(report.differences))))
+def _unjudged(report: Report) -> str:
+    return "nothing was judged." if np.isnan(severity(report.differences)).all() else ""
 
 
-def _has_norms(report: Report) -> bool:
-    return bool(figures.layer_norms(report.differences)[2].any())
+def _no_losses(report: Report) -> str:
+    return "" if len(report.losses) else "no step was finished."
+
+
+def _no_drift(report: Report) -> str:
+    if not len(report.drift):
+        return "no free run was asked for."
+    parted = (report.drift["max_param_diff"] > 0) | (
+        report.drift["loss_manual"] != report.drift["loss_torch"]
+    )
+    return "" if parted.any() else "the two sides stayed bitwise equal."
+
+
+def _no_ulps(report: Report) -> str:
+    return "" if len(report.ulps) and report.ulps["elements"].sum() else "no element was counted."
+
+
+def _no_norms(report: Report) -> str:
+    norms = figures.layer_norms(report.differences)[2]
+    return "" if norms.any() else "no parameter gradient was compared."
 
 
 RECIPES = (
@@ -51,17 +68,15 @@ RECIPES = (
         "Budget used by every tensor at every step",
         "Each row is a tensor in execution order, each column a step; faint is far from the "
         "limit, strong is near it, red is beyond it, and an empty cell was not judged.",
-        "nothing was judged.",
-        _judged,
+        _unjudged,
         heat_map,
     ),
     Recipe(
         "budget_per_step",
         "Largest budget used per step",
-        "Each line is the worst tensor of its kind; it must stay below the dashed limit at every "
-        "step, and should not climb as training goes on.",
-        "nothing was judged.",
-        _judged,
+        "Each line is the worst tensor of its kind and must stay below the dashed limit at every "
+        "step; where it breaks off, both sides are bitwise equal.",
+        _unjudged,
         figures.budget_lines,
     ),
     Recipe(
@@ -69,17 +84,15 @@ RECIPES = (
         "Loss on both sides",
         "The thin line is the hand-written side, the broad one torch: the thin line should lie "
         "inside the broad one.",
-        "no step was finished.",
-        lambda report: len(report.losses) > 0,
+        _no_losses,
         figures.losses,
     ),
     Recipe(
         "drift",
         "Drift of a free run",
         "Left alone, two correct programs part by rounding alone, often exponentially: this shows "
-        "how fast, and is no verdict.",
-        "no free run was asked for.",
-        lambda report: len(report.drift) > 0,
+        "how fast, and is no verdict (a line breaks off where both sides are bitwise equal).",
+        _no_drift,
         figures.drift,
     ),
     Recipe(
@@ -87,8 +100,7 @@ RECIPES = (
         "Differences in units in the last place",
         "How many elements differ by how many representable numbers: correct code peaks at the "
         "left; a long tail comes from cancellation near zero.",
-        "no element was counted.",
-        lambda report: bool(len(report.ulps) and report.ulps["elements"].sum()),
+        _no_ulps,
         figures.ulps,
     ),
     Recipe(
@@ -96,8 +108,7 @@ RECIPES = (
         "Gradient norm per layer",
         "The norm of each layer's parameter gradients, from the first layer (faint) to the "
         "last (strong): lines far apart mean vanishing or exploding gradients.",
-        "no parameter gradient was compared.",
-        _has_norms,
+        _no_norms,
         figures.gradient_norms,
     ),
 )
@@ -110,8 +121,8 @@ def make_plots(report: Report) -> list[Plot]:
 
 
 def _plot(recipe: Recipe, report: Report) -> Plot:
-    if not recipe.there(report):
-        return Plot(recipe.name, recipe.title, recipe.absent, "")
+    if why_not := recipe.why_not(report):
+        return Plot(recipe.name, recipe.title, why_not, "")
     caption = recipe.caption + _shortened(recipe.name, report)
     return Plot(recipe.name, recipe.title, caption, to_svg(recipe.draw(report), recipe.name))
 

@@ -11,6 +11,7 @@ from compare.reporting.facts import (
     BUDGET,
     VERDICTS,
     Totals,
+    gap,
     headline,
     notices,
     per_tensor,
@@ -21,7 +22,7 @@ from compare.reporting.facts import (
 if TYPE_CHECKING:
     from compare.report import Divergence, Report
 
-WORST = ("step", "layer", "quantity", "index", "manual", "torch", "max |diff|", "budget used")
+WORST = ("step", "layer", "quantity", "index", "manual", "torch", "|diff|", "budget used")
 
 
 def terminal_text(report: Report) -> str:
@@ -46,7 +47,7 @@ def scope(report: Report, total: Totals) -> str:
     """Return what was compared, in one phrase."""
     text = (
         f"{fmt.plural(total.tensors, 'tensor')} ({fmt.plural(total.elements, 'element')}) "
-        f"compared over {fmt.plural(report.steps, 'step')}"
+        f"compared over {fmt.plural(report.differences['step'].nunique(), 'step')}"
     )
     return f"{text}; {fmt.plural(total.left_out, 'element')} left out" if total.left_out else text
 
@@ -59,13 +60,11 @@ def verdict_counts(total: Totals) -> str:
 
 
 def whose(first: Divergence) -> str:
-    """Return whose mistake the first divergence is, in one sentence."""
+    """Return whose mistake the first divergence is, in a few words."""
     return {
-        "own": "The layer's own formula is off: given torch's inputs and upstream gradient, "
-        "it still disagrees.",
-        "inherited": "The layer passed on what it received: given torch's inputs and upstream "
-        "gradient, its own formula agrees.",
-    }.get(first.own_or_inherited, fmt.name(first.own_or_inherited))
+        "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
+        "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",
+    }.get(first.own_or_inherited, "")
 
 
 def last_agreed(first: Divergence) -> str:
@@ -74,14 +73,14 @@ def last_agreed(first: Divergence) -> str:
 
 def _divergence_lines(first: Divergence) -> list[str]:
     where = fmt.place(first.step, first.layer, first.quantity)
-    lines = [
+    difference = fmt.short(gap(first.manual, first.torch, first.max_abs_diff))
+    return [
         f"First divergence: {where} ({fmt.name(first.layer_type)})",
         f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
-        f"torch {fmt.exact(first.torch)}, max |diff| {fmt.short(first.max_abs_diff)}",
-        f"  {fmt.name(first.own_or_inherited)}: {whose(first)}",
+        f"torch {fmt.exact(first.torch)}, |diff| {difference}",
+        f"  {fmt.name(first.own_or_inherited)}: {fmt.name(first.explanation or whose(first))}",
         f"  last agreed: {last_agreed(first)}",
     ]
-    return lines + ([f"  {fmt.name(first.explanation)}"] if first.explanation else [])
 
 
 def _worst_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -92,7 +91,7 @@ def _worst_cells(row: dict[str, Any]) -> tuple[str, ...]:
         fmt.name(row["worst_index"]),
         f"{row['manual']:.6g}",
         f"{row['torch']:.6g}",
-        fmt.short(row["max_abs_diff"]),
+        fmt.short(gap(row["manual"], row["torch"], row["max_abs_diff"])),
         fmt.budget(row["budget_used"]) if row["verdict"] == "agree" else _judged(row),
     )
 
@@ -146,10 +145,10 @@ def _divergence_markdown(first: Divergence) -> str:
         ("worst element", _code(first.worst_index)),
         ("manual", _code(fmt.exact(first.manual))),
         ("torch", _code(fmt.exact(first.torch))),
-        ("max abs diff", _code(fmt.short(first.max_abs_diff))),
-        (_escape(first.own_or_inherited), _escape(whose(first))),
-        ("last agreed", _escape(last_agreed(first))),
+        ("difference", _code(fmt.short(gap(first.manual, first.torch, first.max_abs_diff)))),
+        ("whose mistake", f"**{_escape(first.own_or_inherited)}**: {_escape(whose(first) or '–')}"),
         ("what it looks like", _escape(first.explanation or "–")),
+        ("last agreed", _escape(last_agreed(first))),
     ]
     return "### First divergence\n\n" + _table(("", ""), rows)
 

@@ -12,13 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from compare.reporting.axes import POINTS, thin
+from compare.reporting.axes import POINTS, power, thin
 from compare.reporting.figures import layer_norms
 from compare.reporting.heat_map import HEAT_ROWS, heat_grid, heat_levels
 from compare.reporting.palette import LIGHT
 from compare.reporting.plots import Plot, make_plots
 from compare.reporting.svg import SENTINEL, for_file, for_page
-from tests.compare.report_factory import HOSTILE, KINDS, agreeing, disagreeing, make_losses
+from tests.compare.report_factory import (
+    HOSTILE,
+    KINDS,
+    agreeing,
+    disagreeing,
+    make_drift,
+    make_losses,
+)
 
 ALL = {"budget_map", "budget_per_step", "loss", "drift", "ulps", "gradient_norms"}
 
@@ -210,3 +217,29 @@ def test_an_infinite_budget_and_loss_can_be_drawn() -> None:
     plots = make_plots(replace(report, differences=table, losses=losses))
 
     assert {plot.name for plot in plots if not plot.svg} == {"drift", "gradient_norms"}
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [(1e-16, "1e-16"), (2e-9, "2e-09"), (0.1, "0.1"), (1.0, "1"), (1000.0, "1000"), (1e6, "1e6")],
+)
+def test_ticks_of_a_log_axis_are_short(x: float, text: str) -> None:
+    assert power(x, None) == text
+
+
+def test_two_sides_that_never_part_have_no_drift_to_draw() -> None:
+    drift = make_drift(5).assign(loss_manual=1.0, loss_torch=1.0, max_param_diff=0.0)
+    plots = {plot.name: plot for plot in make_plots(replace(agreeing(steps=2), drift=drift))}
+
+    assert plots["drift"] == (
+        *("drift", "Drift of a free run", "the two sides stayed bitwise equal.", ""),
+    )
+
+
+def test_sides_that_are_bitwise_equal_throughout_can_be_drawn() -> None:
+    report = agreeing(steps=3)
+    table = report.differences.assign(budget_used=0.0, max_abs_diff=0.0)
+    plots = {plot.name: plot for plot in make_plots(replace(report, differences=table))}
+
+    assert f"stroke: {SENTINEL['h0']}" in plots["budget_map"].svg
+    assert plots["budget_per_step"].svg

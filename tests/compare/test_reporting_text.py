@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compare.report import Report
 from compare.reporting.text import summary_markdown, terminal_text
 from tests.compare.report_factory import HOSTILE, KINDS, agreeing, disagreeing, hostile, tiny
 
@@ -33,16 +34,32 @@ def test_a_disagreement_is_told_with_place_values_and_owner() -> None:
         assert repr(first.manual) in text
         assert repr(first.torch) in text
         assert first.worst_index in text
-        assert "own formula is off" in text
+        assert "own" in text
         assert "× 1.01" in text
     assert "last agreed: step 0, layer 3, grad_output" in terminal_text(report)
 
 
 def test_own_and_inherited_read_differently() -> None:
-    inherited = terminal_text(KINDS["troubled"]())
+    for text in (terminal_text, summary_markdown):
+        own, inherited = text(unexplained(disagreeing())), text(unexplained(KINDS["troubled"]()))
 
-    assert "passed on what it received" in inherited
-    assert "passed on what it received" not in terminal_text(disagreeing())
+        assert "upstream gradient, still disagrees" in own
+        assert "upstream gradient, agrees" in inherited
+
+
+def unexplained(report: Report) -> Report:
+    assert report.first_divergence is not None
+    return replace(report, first_divergence=replace(report.first_divergence, explanation=""))
+
+
+def test_the_difference_told_is_that_of_the_element_shown() -> None:
+    report = disagreeing()
+    first = report.first_divergence
+    assert first is not None
+    wider = replace(report, first_divergence=replace(first, max_abs_diff=123.0))
+
+    assert f"|diff| {abs(first.manual - first.torch):.3g}\n" in terminal_text(wider)
+    assert "|diff| inf\n" in terminal_text(KINDS["troubled"]())
 
 
 def test_counts_are_told() -> None:
