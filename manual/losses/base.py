@@ -1,0 +1,94 @@
+"""What all losses share: the reduction, and the checks of input and target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from manual.graph import Array, Layer
+
+REDUCTIONS = ("mean", "sum")
+
+
+class Loss(Layer):
+    """A function of an input and a target whose value is one number.
+
+    `forward(input, target)` returns that number, 0-d and of the input's dtype, and a cache.
+    `backward(grad_output, cache)` returns `((grad_input,), {})`: only the input gets a gradient,
+    the target is data. `grad_output` is the upstream gradient of the number, normally 1; beyond
+    floats it must be of the input's number system, as `1 / 3` in Python's is a rounded float.
+
+    Args:
+        reduction: "mean" or "sum" over what the class says it averages.
+
+    Raises:
+        ValueError: another reduction; an input that is empty or does not fit its target.
+        TypeError: a target of a dtype that would change the loss's from the input's.
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"{type(self).__name__}: reduction must be 'mean' or 'sum', received "
+                f"{reduction!r}. A loss is one number, so torch's 'none' has no place here."
+            )
+        self.reduction = reduction
+
+    def reduced(self, value: Any, count: float) -> Any:
+        """Divide by `count` if the reduction is the mean: a total, or the gradient of one."""
+        return value / count if self.reduction == "mean" else value
+
+    def check_alike(self, input: Array, target: Array) -> None:
+        """Raise unless target has input's shape, and a dtype that leaves input's as it is."""
+        if input.shape != target.shape:
+            raise ValueError(_shapes(self, input, target))
+        self.check_not_empty(input)
+        if target.dtype != input.dtype and not _fits(target.dtype, input.dtype):
+            raise TypeError(
+                f"{type(self).__name__}: the target must hold numbers that leave the input's dtype "
+                f"{input.dtype} as it is, received dtype {target.dtype}. Pass "
+                f"target.astype({str(input.dtype)!r})."
+            )
+
+    def check_not_empty(self, input: Array) -> None:
+        if not input.size:
+            raise ValueError(
+                f"{type(self).__name__}: the input must hold at least one element, received shape "
+                f"{tuple(input.shape)} (torch would return nan). Skip empty batches."
+            )
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}"
+
+
+def constants(weights: Sequence[float] | None) -> Any:
+    """Return a constructor's weights as an array of exact constants, or None."""
+    return None if weights is None else np.array(weights, dtype=np.float64)
+
+
+def signs(x: Array) -> Array:
+    """Return the sign of every element, as exact numbers of x's number system."""
+    return np.full_like(x, np.sign(x))
+
+
+def _fits(target: Any, input: Any) -> bool:
+    """Whole numbers would wrap (uint8) or promote to float64 (int64), as bool - 1 does."""
+    return target.kind not in "biu" and np.result_type(input, target) == input
+
+
+def _shapes(loss: Loss, input: Array, target: Array) -> str:
+    text = (
+        f"{type(loss).__name__}: input and target must have one shape, received input "
+        f"{tuple(input.shape)} and target {tuple(target.shape)}. "
+    )
+    if input.size == target.size:
+        text += f"Reshape the target: target.reshape{tuple(input.shape)}."
+    else:
+        text += "Compare the network's last layer with the target's columns."
+    try:
+        broadcast = np.broadcast_shapes(input.shape, target.shape)
+    except ValueError:
+        return text
+    return f"{text} (Subtracting them as they are would broadcast to {broadcast}.)"

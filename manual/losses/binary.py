@@ -1,0 +1,176 @@
+"""Losses of yes-or-no targets: cross-entropy of probabilities, and of logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays
+from manual.losses.base import Loss, constants
+
+__all__ = ["BCELoss", "BCEWithLogitsLoss"]
+
+LOWEST_LOG = -100.0  # torch's: the logarithms of BCELoss stop here
+SMALLEST_SLOPE = float(np.float32(1e-12))  # torch's, a float32 constant in float64 too
+
+
+class BCECache(NamedTuple):
+    p: Array
+    target: Array
+    weight: Array | None  # like p
+
+
+class BCELoss(Loss):
+    """Binary cross-entropy of probabilities: the mean of -(y log p + (1 - y) log(1 - p)).
+
+    Both logarithms stop at -100 as torch's do, so p = 0 and p = 1 give at most 100, not infinity.
+
+    Args:
+        weight: factor of each element's loss, broadcast to the input's shape; None means 1.
+        reduction: "mean" over every element (whatever the weights), or "sum".
+
+    Raises:
+        ValueError: a probability is outside [0, 1]. NaN passes through, as NaN.
+    """
+
+    def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.weight = constants(weight)
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, BCECache]:  # type: ignore[override]
+        self.check_alike(input, target)
+        _check_probabilities(input)
+        p, y = input, target
+        log_p = _clamped_log(np.log, p, p <= 0, 1)
+        log_1_p = _clamped_log(np.log1p, -p, p >= 1, 0)  # log1p: exact for small p
+        loss = (y * log_1_p - log_1_p) - y * log_p
+        weight = _broadcast(self, "weight", self.weight, p)
+        loss = loss if weight is None else weight * loss
+        return self.reduced(loss.sum(), p.size), BCECache(p, y, weight)
+
+    def backward(self, grad_output: Array, cache: BCECache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/M Σ_i -w_i (y_i log p_i + (1 - y_i) log(1 - p_i)).
+
+        Shapes: p, y, w (any, M elements), L and dL one number.
+        ∂L/∂p = w/M (-y/p + (1 - y)/(1 - p)) = w/M (p - y) / (p (1 - p))
+        ->  dp = dL w/M (p - y) / (p (1 - p))
+        After a sigmoid, σ′ = p (1 - p) cancels the denominator: the logit's gradient is p - y.
+        Torch: nn.BCELoss. It keeps the denominator above 1e-12 (as float32 holds it), which also
+        gives a slope where the clamped logarithm has none; so does this.
+        Source: Nielsen, Neural Networks and Deep Learning, ch. 3.
+        """
+        p, y, weight = cache
+        slope = (p - y) / np.maximum((1 - p) * p, SMALLEST_SLOPE)
+        slope = slope if weight is None else weight * slope
+        return (self.reduced(grad_output, p.size) * slope,), {}
+
+    def extra_repr(self) -> str:
+        return _shown(self, weight=self.weight)
+
+
+class BCEWithLogitsCache(NamedTuple):
+    x: Array
+    target: Array
+    e: Array  # exp(-|x|)
+    weight: Array | None  # like x
+    pos_weight: Array | None  # like x
+
+
+class BCEWithLogitsLoss(Loss):
+    """Sigmoid and binary cross-entropy in one: of logits x, stable however large |x| is.
+
+    Args:
+        weight: factor of each element's loss, broadcast to the input's shape; None means 1.
+        reduction: "mean" over every element (whatever the weights), or "sum".
+        pos_weight: factor of the positive part, y log σ(x), broadcast to the input's shape.
+    """
+
+    def __init__(
+        self,
+        weight: Sequence[float] | None = None,
+        reduction: str = "mean",
+        pos_weight: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight, self.pos_weight = constants(weight), constants(pos_weight)
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, BCEWithLogitsCache]:  # type: ignore[override]
+        """Return the loss, from -log σ(x) = log(1 + e^-|x|) + max(-x, 0): no exponent is above 0.
+
+        log(1 - σ(x)) = log σ(x) - x, so (1 - y) x - log σ(x) is the loss without pos_weight. The
+        two terms cancel where the loss is small; torch's do too, so both sides round alike.
+        """
+        self.check_alike(input, target)
+        x, y = input, target
+        e = np.exp(np.minimum(x, -x))
+        softplus = np.log1p(e) + np.maximum(-x, 0)  # -log σ(x)
+        q = _broadcast(self, "pos_weight", self.pos_weight, x)
+        if q is None:  # noqa: SIM108
+            loss = (x - y * x) + softplus
+        else:
+            loss = (1 - y) * (x + softplus) + q * y * softplus
+        weight = _broadcast(self, "weight", self.weight, x)
+        loss = loss if weight is None else weight * loss
+        return self.reduced(loss.sum(), x.size), BCEWithLogitsCache(x, y, e, weight, q)
+
+    def backward(
+        self, grad_output: Array, cache: BCEWithLogitsCache
+    ) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/M Σ_i -w_i (q_i y_i log p_i + (1 - y_i) log(1 - p_i)).
+
+        With p = σ(x). Shapes: x, y, w, q (any, M elements), L and dL one number.
+        p′ = p (1 - p), so (log p)′ = 1 - p and (log(1 - p))′ = -p:
+            ∂L/∂x = w/M ((1 - y) p - q y (1 - p))
+        ->  dx = dL w/M ((1 - y) p - q y (1 - p));   without q (q = 1):  dx = dL w/M (p - y)
+        Torch: nn.BCEWithLogitsLoss.
+        Source: Nielsen, Neural Networks and Deep Learning, ch. 3: the output error δ = a - y.
+        """
+        x, y, e, weight, q = cache
+        p = np.where(x > 0, 1, e) / (1 + e)  # σ(x) = 1/(1 + e^-x) = e^x/(1 + e^x)
+        dx = p - y if q is None else (1 - y) * p - q * y * (1 - p)
+        dx = dx if weight is None else weight * dx
+        return (self.reduced(grad_output, x.size) * dx,), {}
+
+    def extra_repr(self) -> str:
+        return _shown(self, weight=self.weight, pos_weight=self.pos_weight)
+
+
+def _clamped_log(log: Callable, x: Array, outside: Array, harmless: int) -> Array:
+    """Return log(x), at least -100; -100 where x is outside its domain. NaN stays NaN."""
+    inside = log(np.where(outside, harmless, x))
+    return np.where(outside, LOWEST_LOG, np.maximum(inside, LOWEST_LOG))
+
+
+def _check_probabilities(p: Array) -> None:
+    low, high = p.min(), p.max()
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"BCELoss: every input must be a probability in [0, 1], received values from {low} to "
+            f"{high}. Put a Sigmoid before it, or use BCEWithLogitsLoss on the raw outputs."
+        )
+
+
+def _broadcast(loss: Loss, name: str, weight: Array | None, x: Array) -> Array | None:
+    """Return the weight in x's shape, number system and dtype.
+
+    A plain product would promote: float64 weights times a float32 x is float64.
+    """
+    if weight is None:
+        return None
+    try:
+        fits = np.broadcast_shapes(weight.shape, tuple(x.shape)) == tuple(x.shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{type(loss).__name__}: {name} must broadcast to the input's shape {tuple(x.shape)}, "
+            f"received shape {weight.shape}. Give one number per column of the input."
+        )
+    return np.full_like(x, weight)
+
+
+def _shown(loss: Loss, **weights: Array | None) -> str:
+    given = [f"{name}={w.tolist()}" for name, w in weights.items() if w is not None]
+    return ", ".join([*given, f"reduction={loss.reduction!r}"])

@@ -1,0 +1,164 @@
+"""Losses of class scores: negative log-likelihood, and its fusion with softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays
+from manual.losses.base import Loss, constants
+from manual.losses.labels import Samples, usable, weighted
+from manual.losses.rows import row_max, row_sum
+
+__all__ = ["CrossEntropyLoss", "NLLLoss"]
+
+
+class NLLCache(NamedTuple):
+    log_p: Array
+    samples: Samples
+
+
+class NLLLoss(Loss):
+    """Negative log-likelihood of class indices: the weighted mean of -log p of each true class.
+
+    Args:
+        weight: one factor per class; None means 1.
+        ignore_index: samples with this label count for nothing.
+        reduction: "mean", divided by the sum of the weights of the samples' labels, or "sum".
+
+    Raises:
+        ValueError: a label is outside the classes; the mean has nothing to divide by, as every
+            sample is ignored or has weight 0 (torch returns nan).
+    """
+
+    def __init__(
+        self,
+        weight: Sequence[float] | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.weight, self.ignore_index = constants(weight), ignore_index
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, NLLCache]:  # type: ignore[override]
+        samples = usable(self, input, target, self.weight, self.ignore_index)
+        picked = input[np.arange(len(target)), samples.target]  # (N,)
+        total = -weighted(picked, samples.weight).sum()
+        return self.reduced(total, samples.divisor), NLLCache(input, samples)
+
+    def backward(self, grad_output: Array, cache: NLLCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/D Σ_n -w_n a_n,t_n with a = log p, D = Σ_n w_n.
+
+        Shapes: a (N, C), labels t (N,), w_n = weight[t_n] (0 if ignored), L and dL one number.
+        Only the true class's entry is read:  ∂L/∂a_nc = -w_n/D [c = t_n]
+        ->  da = -dL w/D at (n, t_n), 0 elsewhere;   sum: without D
+        Torch: nn.NLLLoss; D is the sum of weights, not N.
+        Source: Bishop, Pattern Recognition and Machine Learning, §4.3.4.
+        """
+        target, weight, _, divisor = cache.samples
+        rows = np.arange(len(target))
+        grad = np.zeros_like(cache.log_p)
+        grad[rows, target] = -1.0 if weight is None else -weight
+        grad *= self.reduced(grad_output, divisor)
+        return (grad,), {}
+
+    def extra_repr(self) -> str:
+        return f"{_shown(self.weight)}ignore_index={self.ignore_index}, {super().extra_repr()}"
+
+
+class CrossEntropyCache(NamedTuple):
+    p: Array  # softmax of the scores
+    samples: Samples
+
+
+class CrossEntropyLoss(Loss):
+    """Softmax and negative log-likelihood in one: of class scores z and class indices.
+
+    Args:
+        weight: one factor per class; None means 1.
+        ignore_index: samples with this label count for nothing.
+        reduction: "mean", divided by the sum of the weights of the samples' labels, or "sum".
+        label_smoothing: ε in [0, 1], the share of each target that is spread over all C classes.
+
+    Raises:
+        ValueError: a label is outside the classes; the mean has nothing to divide by, as every
+            sample is ignored or has weight 0 (torch returns nan).
+    """
+
+    def __init__(
+        self,
+        weight: Sequence[float] | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(
+                "CrossEntropyLoss: label_smoothing must be between 0 and 1, received "
+                f"{label_smoothing}."
+            )
+        self.weight, self.ignore_index = constants(weight), ignore_index
+        self.label_smoothing = label_smoothing
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, CrossEntropyCache]:  # type: ignore[override]
+        """Return the loss from -log p = log Σ e^x - x with x = z - max z: no exponent above 0."""
+        samples = usable(self, input, target, self.weight, self.ignore_index)
+        x = input - row_max(input)  # (N, C)
+        p = np.exp(x)
+        s = row_sum(p)  # (N, 1)
+        p /= s
+        log_s = np.log(s)
+        if self.label_smoothing:
+            losses = self._targets(p, samples) * (log_s - x)  # (N, C)
+        else:
+            true = x[np.arange(len(target)), samples.target]
+            losses = weighted(log_s.reshape(-1) - true, samples.weight)  # (N,)
+        return self.reduced(losses.sum(), samples.divisor), CrossEntropyCache(p, samples)
+
+    def backward(self, grad_output: Array, cache: CrossEntropyCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/D Σ_nc -q_nc log p_nc with p = softmax(z), D = Σ_n w_n.
+
+        Shapes: z, p, q (N, C), labels t (N,), w_n = weight[t_n] (0 if ignored), L one number.
+        q_nc = (1 - ε) w_n [c = t_n] + ε/C weight_c [n counts]   is the target as torch weights it
+        log p_nc = z_nc - log Σ_k e^(z_nk)   ->   ∂ log p_nc / ∂z_nk = [c = k] - p_nk
+            ∂L/∂z_nk = 1/D Σ_c -q_nc ([c = k] - p_nk) = 1/D (p_nk Σ_c q_nc - q_nk)
+        ->  dz = dL/D (p Q - q), Q (N, 1) the row sums of q;   sum: without D
+        Plainly (no weights, no smoothing) q is one-hot and Q = 1:   dz = dL/N (p - I_t)
+        Torch: nn.CrossEntropyLoss; D is the sum of weights of the labels, also with smoothing.
+        Source: CS231n, softmax classifier; Deep Learning Systems notes: G = S - I_y.
+        """
+        p, samples = cache
+        if samples.weight is None and not self.label_smoothing:
+            grad = p.copy()
+            grad[np.arange(len(samples.target)), samples.target] -= 1
+        else:
+            q = self._targets(p, samples)
+            grad = p * row_sum(q) - q
+        grad *= self.reduced(grad_output, samples.divisor)
+        return (grad,), {}
+
+    def _targets(self, p: Array, samples: Samples) -> Array:
+        """Return q (N, C): the one-hot targets, smoothed and weighted, zero where ignored."""
+        share = self.label_smoothing / p.shape[1]
+        q = 0 * p  # sums of q must be exact wherever p is: a number system's own zero
+        q += share if self.weight is None else share * self.weight
+        if samples.kept is not None:
+            q *= samples.kept.reshape(-1, 1)
+        true = 1.0 - self.label_smoothing
+        q[np.arange(len(samples.target)), samples.target] += (
+            true if samples.weight is None else true * samples.weight
+        )
+        return q
+
+    def extra_repr(self) -> str:
+        return (
+            f"{_shown(self.weight)}ignore_index={self.ignore_index}, {super().extra_repr()}, "
+            f"label_smoothing={self.label_smoothing}"
+        )
+
+
+def _shown(weight: Array | None) -> str:
+    return "" if weight is None else f"weight={weight.tolist()}, "

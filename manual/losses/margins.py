@@ -1,0 +1,145 @@
+"""Losses that want the true class's score to lead by a margin: multi-class hinge (SVM) losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays
+from manual.losses.base import Loss, constants, signs
+from manual.losses.labels import check_labels, check_weight, weighted
+from manual.losses.rows import row_sum
+
+__all__ = ["MultiMarginLoss", "MulticlassHingeLoss"]
+
+
+class HingeCache(NamedTuple):
+    target: Array
+    short: Array  # (N, C): by how much each score comes too close; 0 for the true class
+
+
+class MulticlassHingeLoss(Loss):
+    """Multi-class hinge (SVM) loss: the mean over samples of Σ_j≠y max(0, s_j - s_y + margin).
+
+    Args:
+        margin: the lead that the true class's score must have.
+        reduction: "mean" over the N samples, or "sum".
+    """
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, HingeCache]:  # type: ignore[override]
+        check_labels(self, input, target)
+        short = shortfall(input, target, self.margin)
+        return self.reduced(short.sum(), len(target)), HingeCache(target, short)
+
+    def backward(self, grad_output: Array, cache: HingeCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/N Σ_n Σ_j≠y_n max(0, m_nj), m_nj = s_nj - s_n,y_n + margin.
+
+        Shapes: s, m (N, C), labels y (N,), L and dL one number. Let a_nj = 1{m_nj > 0}, a_n,y = 0.
+        ∂L/∂s_nj = a_nj / N                 for j ≠ y_n: the score itself
+        ∂L/∂s_n,y = -Σ_j a_nj / N           the true score is inside every margin of its row
+        ->  ds = dL/N a, then the true class's entry is minus the rest of its row
+        At m = 0 exactly the slope is taken as 0, as torch's relu does.
+        Torch has no such loss: nn.MultiMarginLoss is this divided by C, the number of classes.
+        Source: CS231n lecture 4; Crammer and Singer (2001); Weston and Watkins (1999).
+        """
+        slope = signs(cache.short) * self.reduced(grad_output, len(cache.target))
+        return (with_true_class(slope, cache.target),), {}
+
+    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+        """Return which scores come too close to the true class's."""
+        return shortfall(input, target, self.margin) > 0
+
+    def extra_repr(self) -> str:
+        return f"margin={self.margin}, reduction={self.reduction!r}"
+
+
+class MultiMarginCache(NamedTuple):
+    target: Array
+    short: Array  # as in HingeCache
+    weight: Any  # (N, 1) weight of each sample's label; None: all 1
+
+
+class MultiMarginLoss(Loss):
+    """Multi-class hinge loss divided by C: the mean of 1/C Σ_j≠y w_y max(0, margin - x_y + x_j)^p.
+
+    The course's SVM loss has no 1/C: with p = 1 and no weight it is C times this one, and is here
+    as MulticlassHingeLoss.
+
+    Args:
+        p: 1, or 2 for squared margins.
+        margin: the lead that the true class's score must have.
+        weight: one factor per class; None means 1.
+        reduction: "mean" over the N samples (whatever the weights), or "sum".
+
+    Raises:
+        ValueError: p is neither 1 nor 2; a label is outside the classes.
+    """
+
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: Sequence[float] | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        if p not in (1, 2):
+            raise ValueError(f"MultiMarginLoss: p must be 1 or 2, received {p}.")
+        self.p, self.margin, self.weight = p, margin, constants(weight)
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, MultiMarginCache]:  # type: ignore[override]
+        check_weight(self, self.weight, input)
+        check_labels(self, input, target)
+        weight = None if self.weight is None else self.weight[target].reshape(-1, 1)
+        short = shortfall(input, target, self.margin)
+        total = weighted(short if self.p == 1 else short * short, weight).sum() / input.shape[1]
+        return self.reduced(total, len(target)), MultiMarginCache(target, short, weight)
+
+    def backward(self, grad_output: Array, cache: MultiMarginCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/N Σ_n w_n/C Σ_j≠y_n max(0, m_nj)^p.
+
+        Shapes: x, m (N, C), labels y (N,), L and dL one number.
+        The margin is m_nj = margin - x_n,y + x_nj, the sample's weight w_n = weight[y_n].
+        With h_nj = max(0, m_nj), and h_n,y = 0:
+            ∂h^p/∂m = 1{m > 0} for p = 1,  2 h for p = 2  =: a_nj
+            ∂L/∂x_nj = w_n/(N C) a_nj                for j ≠ y_n
+            ∂L/∂x_n,y = -w_n/(N C) Σ_j a_nj          it is inside every margin of its row
+        At m = 0 exactly the slope is 0.
+        Torch: nn.MultiMarginLoss.
+        Source: CS231n lecture 4; Crammer and Singer (2001).
+        """
+        classes = cache.short.shape[1]
+        slope = signs(cache.short) if self.p == 1 else 2 * cache.short
+        slope = weighted(slope, cache.weight) * self.reduced(
+            grad_output / classes, len(cache.target)
+        )
+        return (with_true_class(slope, cache.target),), {}
+
+    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+        """Return which scores come too close to the true class's."""
+        return shortfall(input, target, self.margin) > 0
+
+    def extra_repr(self) -> str:
+        weight = "" if self.weight is None else f"weight={self.weight.tolist()}, "
+        return f"p={self.p}, margin={self.margin}, {weight}reduction={self.reduction!r}"
+
+
+def shortfall(scores: Array, target: Array, margin: float) -> Array:
+    """Return max(0, margin - s_y + s_j), and 0 for the true class j = y, which has no rival."""
+    rows = np.arange(len(target))
+    true = scores[rows, target].reshape(-1, 1)
+    short = (margin - true) + scores  # torch's order: it decides exact ties
+    short[rows, target] = 0
+    return np.maximum(short, 0)
+
+
+def with_true_class(slope: Array, target: Array) -> Array:
+    """Fill the true class's entry, 0 so far, with minus the rest of its row."""
+    slope[np.arange(len(target)), target] = -row_sum(slope)[:, 0]
+    return slope

@@ -1,0 +1,160 @@
+"""Losses of real numbers, element by element: a residual d = ŷ - y, and a function of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays
+from manual.losses.base import Loss, signs
+
+__all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
+
+
+class Residual(NamedTuple):
+    d: Array
+
+
+class MSELoss(Loss):
+    """Mean squared error: the mean of (ŷ - y)² over all elements.
+
+    Args:
+        reduction: "mean" over every element of the batch, or "sum".
+    """
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
+        self.check_alike(input, target)
+        d = input - target
+        return self.reduced((d * d).sum(), d.size), Residual(d)
+
+    def backward(self, grad_output: Array, cache: Residual) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/M Σ_i d_i² with d = ŷ - y, over all M elements.
+
+        Shapes: ŷ, y, d (any), L and dL one number.
+        ∂L/∂ŷ_i = 1/M · 2 d_i · ∂d_i/∂ŷ_i = 2/M d_i   ->   dŷ = dL 2/M (ŷ - y); sum: 2 (ŷ - y)
+        Torch: nn.MSELoss; M counts elements, not samples.
+        Source: CS231n lecture 4, the 20-line network: dŷ = 2 (ŷ - y).
+        """
+        return (self.reduced(2 * grad_output, cache.d.size) * cache.d,), {}
+
+
+class SquaredErrorLoss(Loss):
+    """Squared error: factor · Σ (ŷ - y)², the sum of all elements, or its mean over samples.
+
+    Args:
+        factor: 1 gives Σ (ŷ - y)²; 0.5 gives ½ Σ (ŷ - y)², whose gradient is ŷ - y.
+        reduction: "sum", or "mean" over the N samples of the first axis (not over elements): with
+            factor 0.5 that is Nielsen's C = 1/(2N) Σ_x ‖y - a‖².
+    """
+
+    def __init__(self, factor: float = 1.0, reduction: str = "sum") -> None:
+        super().__init__(reduction)
+        self.factor = factor
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
+        self.check_alike(input, target)
+        d = input - target
+        return self.reduced(self.factor * (d * d).sum(), _samples(d)), Residual(d)
+
+    def backward(self, grad_output: Array, cache: Residual) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = c Σ_nk d_nk² with d = ŷ - y and the factor c.
+
+        Shapes: ŷ, y, d (N, K), L and dL one number.
+        ∂L/∂ŷ_nk = c · 2 d_nk   ->   dŷ = dL 2c (ŷ - y);   mean: divided by N
+        Torch has no such loss: nn.MSELoss divides by all N·K elements.
+        Source: Nielsen, Neural Networks and Deep Learning, ch. 2 (½ mean over samples);
+            CS231n lecture 4 (Σ, and the 3-4-4-2 network's ½ Σ).
+        """
+        return (self.reduced(2 * self.factor * grad_output, _samples(cache.d)) * cache.d,), {}
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}, reduction={self.reduction!r}"
+
+
+class L1Loss(Loss):
+    """Mean absolute error: the mean of |ŷ - y| over all elements.
+
+    Args:
+        reduction: "mean" over every element of the batch, or "sum".
+    """
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
+        self.check_alike(input, target)
+        d = input - target
+        return self.reduced(np.abs(d).sum(), d.size), Residual(d)
+
+    def backward(self, grad_output: Array, cache: Residual) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/M Σ_i |d_i| with d = ŷ - y, over all M elements.
+
+        Shapes: ŷ, y, d (any), L and dL one number.
+        ∂|d|/∂d = sign(d)   ->   dŷ = dL 1/M sign(ŷ - y)
+        At d = 0 every slope in [-1, 1] is a subgradient; torch takes 0, and so does this.
+        Torch: nn.L1Loss.
+        Source: Boyd and Vandenberghe, Convex Optimization, §6.1.2.
+        """
+        return (self.reduced(grad_output, cache.d.size) * signs(cache.d),), {}
+
+    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+        """Return the sign of every residual."""
+        return np.sign(input - target)
+
+
+class HuberCache(NamedTuple):
+    clipped: Array  # the residual, held within ±δ
+
+
+class HuberLoss(Loss):
+    """Huber's loss: ½d² for residuals up to δ, and from there on the straight line δ(|d| - ½δ).
+
+    Args:
+        reduction: "mean" over every element of the batch, or "sum".
+        delta: δ > 0, where the parabola turns into its tangent.
+
+    Raises:
+        ValueError: delta is not positive.
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if not delta > 0:
+            raise ValueError(
+                f"HuberLoss: delta must be positive, received {delta}. It is the residual at which "
+                "the parabola turns into a line."
+            )
+        self.delta = delta
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, HuberCache]:  # type: ignore[override]
+        """Return the sum (or mean) of c (d - ½c), with c the residual d held within ±δ.
+
+        Inside, c = d gives ½d²; outside, c = ±δ gives δ(|d| - ½δ).
+        """
+        self.check_alike(input, target)
+        d = input - target
+        c = np.clip(d, -self.delta, self.delta)
+        return self.reduced((c * (d - 0.5 * c)).sum(), d.size), HuberCache(c)
+
+    def backward(self, grad_output: Array, cache: HuberCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through L = 1/M Σ_i h(d_i) with d = ŷ - y, over all M elements.
+
+        Shapes: ŷ, y, d (any), L and dL one number.
+        h(d) = ½d²           for |d| ≤ δ:  h′ = d
+        h(d) = δ (|d| - ½δ)  for |d| > δ:  h′ = δ sign(d)
+        Both say d held within ±δ, and agree at |d| = δ:   dŷ = dL 1/M clip(ŷ - y, -δ, δ)
+        Torch: nn.HuberLoss; nn.SmoothL1Loss is this divided by δ.
+        Source: Huber, Robust Estimation of a Location Parameter (1964).
+        """
+        return (self.reduced(grad_output, cache.clipped.size) * cache.clipped,), {}
+
+    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+        """Return the branch of every residual: -1 below -δ, 0 on the parabola, 1 above δ."""
+        d = input - target
+        return np.where(d > self.delta, 1, np.where(d < -self.delta, -1, 0))
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}, delta={self.delta}"
+
+
+def _samples(d: Array) -> int:
+    """Return the length of the first axis; a single number is one sample."""
+    return d.shape[0] if d.ndim else 1

@@ -1,0 +1,74 @@
+"""Penalties on parameters, added to the loss: weight decay's L2 form, and L1."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["L1Penalty", "L2Penalty"]
+
+
+class PenaltyCache(NamedTuple):
+    w: Array
+
+
+class L2Penalty(Layer):
+    """Sum of squares of a parameter: coefficient · Σ w².
+
+    Args:
+        coefficient: λ; there is no ½ in it.
+    """
+
+    def __init__(self, coefficient: float) -> None:
+        self.coefficient = coefficient
+
+    def forward(self, param: Array) -> tuple[Array, PenaltyCache]:  # type: ignore[override]
+        return self.coefficient * (param * param).sum(), PenaltyCache(param)
+
+    def backward(self, grad_output: Array, cache: PenaltyCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through R = λ Σ_i w_i².
+
+        Shapes: w (any), R and dR one number.
+        ∂R/∂w_i = 2λ w_i   ->   dw = dR 2λ w
+        Torch: coefficient * w.square().sum(); SGD's weight_decay = 2λ gives the same gradient.
+        Source: CS231n lecture 4: full loss = mean of L_i + Σ W².
+        """
+        return (2 * self.coefficient * grad_output * cache.w,), {}
+
+    def extra_repr(self) -> str:
+        return f"coefficient={self.coefficient}"
+
+
+class L1Penalty(Layer):
+    """Sum of absolute values of a parameter: coefficient · Σ |w|.
+
+    Args:
+        coefficient: λ.
+    """
+
+    def __init__(self, coefficient: float) -> None:
+        self.coefficient = coefficient
+
+    def forward(self, param: Array) -> tuple[Array, PenaltyCache]:  # type: ignore[override]
+        return self.coefficient * np.abs(param).sum(), PenaltyCache(param)
+
+    def backward(self, grad_output: Array, cache: PenaltyCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through R = λ Σ_i |w_i|.
+
+        Shapes: w (any), R and dR one number.
+        ∂R/∂w_i = λ sign(w_i)   ->   dw = dR λ sign(w)
+        At w = 0 every slope in [-λ, λ] is a subgradient; torch takes 0, and so does this.
+        Torch: coefficient * w.abs().sum().
+        Source: Tibshirani, Regression Shrinkage and Selection via the Lasso (1996).
+        """
+        return (self.coefficient * grad_output * np.full_like(cache.w, np.sign(cache.w)),), {}
+
+    def decisions(self, param: Array) -> Array:  # type: ignore[override]
+        """Return the sign of every element."""
+        return np.sign(param)
+
+    def extra_repr(self) -> str:
+        return f"coefficient={self.coefficient}"

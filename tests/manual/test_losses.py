@@ -1,0 +1,296 @@
+"""Every loss: against torch with all options, its own forward, and planted mistakes."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from manual import losses
+from manual.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss
+from tests.helpers import check_pure, same, vjp_by_central_differences, vjp_by_complex_step
+from tests.manual.loss_checks import (
+    CLASSES,
+    Case,
+    Wrong,
+    case,
+    cases,
+    check_loss,
+    manual_run,
+    weights_of,
+)
+from torch_ref.losses import LOSSES
+
+KINKED = ("L1Loss", "HuberLoss", "MultiMarginLoss", "MulticlassHingeLoss")
+SMOOTH = tuple(sorted(set(LOSSES) - set(KINKED)))
+
+
+def plain(name: str, seed: int = 5, dtype: Any = np.float64, **args: Any) -> Case:
+    """Return a case of 4 samples and 3 columns, away from kinks."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(4, 3)) * 0.75
+    y: Any = [2, 0, 1, 0] if name in CLASSES else rng.normal(size=(4, 3))
+    if name == "BCELoss":
+        x = 1 / (1 + np.exp(-x))
+    if name.startswith("BCE"):
+        y = rng.integers(0, 2, (4, 3))
+    return case(name, np.float32(x), y, dtype, **args)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_loss_agrees_with_torch_under_all_its_options(name: str) -> None:
+    @given(c=cases(name))
+    @settings(derandomize=True, deadline=None, max_examples=60)
+    def run(c: Case) -> None:
+        check_loss(c, upstream=-1.3125)
+
+    run()
+
+
+def test_both_sides_offer_the_same_losses() -> None:
+    assert set(losses.__all__) - {"Loss"} == set(LOSSES)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_smooth_loss_is_differentiated_right_by_complex_step(name: str) -> None:
+    @given(c=cases(name))
+    @settings(derandomize=True, deadline=None, max_examples=25)
+    def run(c: Case) -> None:
+        low, high = (0.01, 0.99) if name == "BCELoss" else (-9.0, 9.0)
+        x = np.array(np.clip(c.input, low, high), dtype=np.float64)
+        loss, y = c.manual(), c.target
+        y = y if name in CLASSES else y.astype(np.float64)
+        _, grad = manual_run(loss, x, y, 1.0)
+        (expected,) = vjp_by_complex_step(lambda z: loss.forward(z, y)[0], [x], np.ones(()))
+
+        np.testing.assert_allclose(grad, expected, rtol=1e-10, atol=1e-13)
+
+    run()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", KINKED)
+def test_a_kinked_loss_is_differentiated_right_by_central_differences(name, reduction) -> None:
+    c = plain(name, reduction=reduction)
+    _, grad = manual_run(c.manual(), c.input, c.target, 1.0)
+    (expected,) = vjp_by_central_differences(
+        lambda x: c.manual().forward(x, c.target)[0], [c.input], np.ones(())
+    )
+
+    np.testing.assert_allclose(grad, expected, rtol=1e-7, atol=1e-9)
+
+
+# ── the contract ─────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_forward_and_backward_change_nothing_and_repeat(name: str) -> None:
+    c = plain(name)
+
+    class Bound(losses.Loss):
+        def forward(self, x):  # type: ignore[override]
+            return c.manual().forward(x % 1 if name == "BCELoss" else x, c.target)
+
+        def backward(self, grad_output, cache):
+            return c.manual().backward(grad_output, cache)
+
+    target = c.target.copy()
+    check_pure(Bound(), [c.input])
+
+    assert same(c.target, target)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_backward_is_linear_in_its_upstream_gradient(name: str, dtype: Any) -> None:
+    weights: Any = {key: [0.5, 1.5, 2.0] for key in weights_of(name)}
+    c = plain(name, dtype=dtype, **weights)
+    up = dtype(np.random.default_rng(3).normal())
+    value, cache = c.manual().forward(c.input, c.target)
+    once, twice, none, plain_one = (
+        c.manual().backward(g, cache)[0][0] for g in (up, 2 * up, dtype(0), 1.0)
+    )
+
+    assert np.array_equal(2 * once, twice)
+    assert np.any(once)
+    assert not np.any(none)
+    assert np.shape(value) == ()
+    assert {a.dtype for a in (value, once, plain_one)} == {np.dtype(dtype)}
+
+
+def test_weights_are_not_learnt_and_survive_a_copy() -> None:
+    loss = CrossEntropyLoss(weight=[1.0, 2.0])
+
+    assert loss.params == {}
+    assert loss.with_params({}).weight is loss.weight  # type: ignore[attr-defined]
+
+
+def test_representations_show_torchs_arguments() -> None:
+    shown = repr(CrossEntropyLoss(weight=[1, 2], label_smoothing=0.1))
+
+    assert shown == (
+        "CrossEntropyLoss(weight=[1.0, 2.0], ignore_index=-100, reduction='mean', "
+        "label_smoothing=0.1)"
+    )
+    assert repr(BCEWithLogitsLoss(pos_weight=[3])) == (
+        "BCEWithLogitsLoss(pos_weight=[3.0], reduction='mean')"
+    )
+
+
+# ── another number system ────────────────────────────────────────────────────────────────────────
+class Digits(Decimal):
+    """A Decimal whose sums and products stay Digits, with the methods NumPy's ufuncs look for."""
+
+    def exp(self, context: Any = None) -> Digits:
+        return Digits(super().exp())
+
+    def log(self) -> Digits:
+        return Digits(self.ln())
+
+    def log1p(self) -> Digits:
+        return Digits((1 + Decimal(self)).ln())
+
+
+def _arithmetic(name: str) -> Any:
+    def operate(self: Digits, other: Any = 0) -> Any:
+        if isinstance(other, np.ndarray):
+            return NotImplemented
+        number = other if isinstance(other, Decimal) else Decimal(float(other))
+        return Digits(getattr(Decimal, name)(Decimal(self), number))
+
+    return operate
+
+
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv"):
+    setattr(Digits, f"__{_name}__", _arithmetic(f"__{_name}__"))
+for _name in ("neg", "abs"):
+    setattr(
+        Digits, f"__{_name}__", lambda self, n=f"__{_name}__": Digits(getattr(Decimal, n)(self))
+    )
+
+
+def check_digits(c: Case, loss: Loss) -> None:
+    """Demand that backward is forward's derivative to 25 digits: no float is rounded inside."""
+    with localcontext() as context:
+        context.prec = 60
+        x = np.array([[Digits(float(v)) for v in row] for row in c.input], dtype=object)
+        step = Digits("1e-15")
+        _, grad = manual_run(loss, x, c.target, Digits(1))
+        for index in np.ndindex(x.shape):
+            ahead, behind = x.copy(), x.copy()
+            ahead[index], behind[index] = x[index] + step, x[index] - step
+            up, down = loss.forward(ahead, c.target)[0], loss.forward(behind, c.target)[0]
+            assert abs(grad[index] - (up - down) / (2 * step)) < 1e-25, f"digits of {index}"
+
+
+def exotic(name: str) -> Case:
+    """Return 3 samples with weights, smoothing and soft targets that no binary fraction holds."""
+    args: dict[str, Any] = {key: [0.3, 1.7, 1.1] for key in weights_of(name)}
+    if name == "CrossEntropyLoss":
+        args["label_smoothing"] = 0.1
+    c = plain(name, reduction="mean", **args)
+    soft = 0.7 * c.target + 0.1 if name.startswith("BCE") else c.target
+    return c._replace(input=c.input[:3], target=soft[:3])
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_loss_runs_on_objects_and_its_gradient_holds_to_25_digits_there(name: str) -> None:
+    check_digits(exotic(name), exotic(name).manual())
+
+
+def test_the_digits_reject_a_float_rounded_inside() -> None:
+    c = exotic("MSELoss")
+
+    with pytest.raises(AssertionError, match="digits"):
+        check_digits(c, Wrong(c.manual(), grad=lambda g, x, y: 2 / x.size * (x - y)))
+
+
+# ── planted mistakes ─────────────────────────────────────────────────────────────────────────────
+def one_hot(y: np.ndarray) -> np.ndarray:
+    return np.eye(3)[y]
+
+
+W = [0.5, 1.5, 2.0]
+LABELS = [2, 0, 1, 0]
+SHARE = np.take(W, LABELS).sum() / len(LABELS)  # Σ w / N
+MISTAKES: dict[str, tuple[str, dict, dict]] = {
+    "MSE: 1/N dropped": ("MSELoss", {}, {"grad": lambda g, x, y: g * x.size}),
+    "MSE: divides by samples": ("MSELoss", {}, {"grad": lambda g, x, y: g * x.shape[1]}),
+    "MSE: 2 forgotten": ("MSELoss", {}, {"grad": lambda g, x, y: g / 2}),
+    "MSE: y - input": ("MSELoss", {}, {"grad": lambda g, x, y: -g}),
+    "squared error: factor 1 for 0.5": (
+        "SquaredErrorLoss", {"factor": 0.5}, {"grad": lambda g, x, y: 2 * g},
+    ),
+    "squared error: mean over elements": (
+        "SquaredErrorLoss", {"reduction": "mean"}, {"value": lambda v, x, y: v / x.shape[1]},
+    ),
+    "L1: slope d for sign(d)": ("L1Loss", {}, {"grad": lambda g, x, y: g * np.abs(x - y)}),
+    "Huber: never linear": (
+        "HuberLoss", {"delta": 0.5}, {"grad": lambda g, x, y: 0.8125 * (x - y) / x.size},
+    ),
+    "Huber: ½δ² forgotten": (
+        "HuberLoss", {"delta": 0.5},
+        {"value": lambda v, x, y: v + 0.125 * np.mean(abs(x - y) > 0.5)},
+    ),
+    "BCE: σ′ cancelled without a sigmoid": (
+        "BCELoss", {}, {"grad": lambda g, x, y: g * x * (1 - x)},
+    ),
+    "BCE with logits: positive weight only in the value": (
+        "BCEWithLogitsLoss", {"pos_weight": W},
+        {"grad": lambda g, x, y: 0.8125 * (1 / (1 + np.exp(-x)) - y) / x.size},
+    ),
+    "NLL: weight left out of the denominator": (
+        "NLLLoss", {"weight": W},
+        {"value": lambda v, x, y: v * SHARE, "grad": lambda g, x, y: g * SHARE},
+    ),
+    "cross-entropy: 1/N dropped": ("CrossEntropyLoss", {}, {"grad": lambda g, x, y: g * len(y)}),
+    "cross-entropy: softmax without -1": (
+        "CrossEntropyLoss", {}, {"grad": lambda g, x, y: g + 0.8125 * one_hot(y) / len(y)},
+    ),
+    "cross-entropy: weight left out of the denominator": (
+        "CrossEntropyLoss", {"weight": W},
+        {"value": lambda v, x, y: v * SHARE, "grad": lambda g, x, y: g * SHARE},
+    ),
+    "cross-entropy: smoothing left out of the gradient": (
+        "CrossEntropyLoss", {"label_smoothing": 0.1},
+        {"grad": lambda g, x, y: g - 0.8125 * 0.1 * (one_hot(y) - 1 / 3) / len(y)},
+    ),
+    "multi-margin: 1/C dropped": (
+        "MultiMarginLoss", {}, {"value": lambda v, x, y: 3 * v, "grad": lambda g, x, y: 3 * g},
+    ),
+    "hinge: true class forgotten": (
+        "MulticlassHingeLoss", {}, {"grad": lambda g, x, y: g * (1 - one_hot(y))},
+    ),
+    "hinge: 1/C as in multi-margin": ("MulticlassHingeLoss", {}, {"grad": lambda g, x, y: g / 3}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_comparison_with_torch_rejects_a_planted_mistake(mistake: str, dtype: Any) -> None:
+    name, args, wrong = MISTAKES[mistake]
+    c = plain(name, seed=9, dtype=dtype, **args)
+    check_loss(c)
+
+    with pytest.raises(AssertionError, match="budget"):
+        check_loss(c, Wrong(c.manual(), **wrong))
+
+
+def test_the_comparison_with_torch_rejects_an_upstream_gradient_that_is_ignored() -> None:
+    c = plain("CrossEntropyLoss")
+
+    with pytest.raises(AssertionError, match="budget"):
+        check_loss(c, Wrong(c.manual(), grad=lambda g, x, y: g / 0.8125))
+
+
+def test_the_comparison_with_torch_rejects_float64_hidden_in_float32() -> None:
+    c = plain("CrossEntropyLoss", dtype=np.float32)
+
+    class Promoted(CrossEntropyLoss):
+        def backward(self, grad_output, cache):
+            (grad,), params = super().backward(grad_output, cache)
+            return (grad * np.ones(3),), params
+
+    with pytest.raises(AssertionError, match="dtype float64"):
+        check_loss(c, Promoted())
