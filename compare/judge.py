@@ -76,9 +76,8 @@ def verdict_codes(measures: Measures) -> np.ndarray:
     finite = np.isfinite(measures.max_abs) & np.isfinite(measures.scale)
     within = (measures.budget <= 1) | ((measures.max_abs == 0) & np.isnan(measures.budget))
     caught = measures.zeros > 1
-    return np.select(
-        [~finite, ~within, ~caught], [NON_FINITE, DISAGREE, VACUOUS], default=AGREE
-    )
+    passed = np.where(caught, AGREE, VACUOUS)
+    return np.where(finite, np.where(within, passed, DISAGREE), NON_FINITE)
 
 
 def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:

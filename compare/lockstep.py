@@ -47,8 +47,9 @@ class Lockstep:
     """Runs steps in lockstep and judges them.
 
     Thorough steps (every `gauge_every`-th) gauge every element and follow gradients down to the
-    input. The steps between are screened against each tensor's median tolerance of the last
-    thorough step, and gauged after all when that is not met: a screen never fails anything.
+    input. The steps between are screened: each tensor's largest difference against the root mean
+    square of its tolerances in the last thorough step. A step that does not pass is gauged after
+    all, so a screen never fails anything.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -56,7 +57,7 @@ class Lockstep:
         self.compare = experiment.config.compare
         self.dtype = experiment.dtype
         self.tolerances: Mapping[Key, Any] = {}  # of the last thorough step
-        self.screen: dict[Key, float] = {}  # their medians, found when first needed
+        self.screen: dict[Key, float] = {}  # their root mean squares, found when first needed
         self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
@@ -152,10 +153,9 @@ class Lockstep:
 
 
 def _typical(tolerance: Any) -> float:
-    """Return the median over elements that carry any error: exact zeros say nothing of the rest."""
-    tolerance = np.asarray(tolerance)
-    inexact = tolerance[tolerance > tolerance.min()]
-    return float(np.median(inexact if inexact.size else tolerance))
+    """Return the root mean square over elements."""
+    flat = np.ravel(tolerance)
+    return float(np.sqrt(np.dot(flat, flat) / flat.size))
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -48,60 +48,65 @@ def measure(
         tolerances: what each element may differ by, as arrays or as one number per tensor; None
             leaves `budget` and `zeros` NaN.
     """
-    columns = np.full((len(Measures._fields), len(torch)), np.nan)
+    with np.errstate(all="ignore"):  # NaN and infinity are what it looks for
+        return Measures(*_columns(manual, torch, tolerances))
+
+
+def _columns(manual: Sequence, torch: Sequence, tolerances: Tolerances | None) -> Any:
     small = [i for i, t in enumerate(torch) if t.size <= SMALL]
-    with np.errstate(all="ignore"):
-        if small:
-            columns[:, small] = _together(
-                [manual[i] for i in small],
-                [torch[i] for i in small],
-                None if tolerances is None else [tolerances[i] for i in small],
-            )
-        for i, t in enumerate(torch):
-            if t.size > SMALL:
-                tolerance = None if tolerances is None else tolerances[i]
-                columns[:, i] = _alone(manual[i], t, tolerance)
-    return Measures(*columns)
+    if len(small) == len(torch):
+        return _together(manual, torch, tolerances)
+    columns = np.empty((len(Measures._fields), len(torch)))
+    for i, t in enumerate(torch):
+        if t.size > SMALL:
+            columns[:, i] = _alone(manual[i], t, None if tolerances is None else tolerances[i])
+    if small:
+        columns[:, small] = _together(
+            [manual[i] for i in small],
+            [torch[i] for i in small],
+            None if tolerances is None else [tolerances[i] for i in small],
+        )
+    return columns
 
 
-def _together(manual: list, torch: list, tolerances: list | None) -> np.ndarray:
+def _together(manual: Sequence, torch: Sequence, tolerances: Tolerances | None) -> list:
     """Measure many small tensors in one flat buffer per side."""
     sizes = np.array([t.size for t in torch])
-    starts = np.cumsum(sizes) - sizes
-    m = np.concatenate([a.reshape(-1) for a in manual]).astype(np.float64, copy=False)
-    t = np.concatenate([a.reshape(-1) for a in torch]).astype(np.float64, copy=False)
+    starts = sizes.cumsum() - sizes
+    m = np.concatenate([a.ravel() for a in manual]).astype(np.float64, copy=False)
+    t = np.concatenate([a.ravel() for a in torch]).astype(np.float64, copy=False)
     diff, size = np.abs(m - t), np.abs(t)
     max_abs = np.maximum.reduceat(diff, starts)
     scale = np.maximum.reduceat(size, starts)
     norm = np.sqrt(np.add.reduceat(t * t, starts))
-    budget = zeros = np.full(len(torch), np.nan)
     judged, peak = diff, max_abs
-    if tolerances is not None:
+    if tolerances is None:
+        budget = zeros = np.full(len(torch), np.nan)
+    elif not any(map(np.ndim, tolerances)):
+        budget, zeros = max_abs / tolerances, scale / tolerances
+    else:
         tolerance = _flat(tolerances, sizes)
         judged = diff / tolerance
         budget = peak = np.maximum.reduceat(judged, starts)
         zeros = np.maximum.reduceat(size / tolerance, starts)
     at = _first_at_peak(judged, peak, starts, sizes)
-    return np.array([max_abs, scale, norm, budget, zeros, at - starts, m[at], t[at]])
+    return [max_abs, scale, norm, budget, zeros, at - starts, m[at], t[at]]
 
 
 def _first_at_peak(values: Any, peak: Any, starts: Any, sizes: Any) -> np.ndarray:
     """Return where each segment first reaches its peak (its first NaN if it has one)."""
-    peaks = np.repeat(peak, sizes)
-    hits = np.flatnonzero((values == peaks) | (values != values))
-    return hits[np.searchsorted(hits, starts)]
+    hits = np.flatnonzero(~(values < peak.repeat(sizes)))
+    return hits[hits.searchsorted(starts)]
 
 
-def _flat(tolerances: list, sizes: np.ndarray) -> np.ndarray:
-    if not np.ndim(tolerances[0]) and all(np.ndim(t) == 0 for t in tolerances):
-        return np.repeat(np.array(tolerances, dtype=np.float64), sizes)
+def _flat(tolerances: Tolerances, sizes: np.ndarray) -> np.ndarray:
     pairs = zip(tolerances, sizes, strict=True)
-    return np.concatenate([np.broadcast_to(np.ravel(t), n) for t, n in pairs])
+    return np.concatenate([np.ravel(t) if np.ndim(t) else np.full(n, t) for t, n in pairs])
 
 
 def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
     """Measure one large tensor."""
-    m, t = m.reshape(-1), t.reshape(-1)
+    m, t = m.ravel(), t.ravel()
     diff = np.subtract(m, t)
     np.abs(diff, out=diff)
     scale = max(float(t.max()), -float(t.min()))
@@ -110,12 +115,13 @@ def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
     at = int(diff.argmax())
     max_abs = float(diff[at])
     if tolerance is not None and np.ndim(tolerance) == 0:
-        budget, zeros = max_abs / tolerance, scale / tolerance
+        budget, zeros = (float(np.divide(x, tolerance)) for x in (max_abs, scale))
     elif tolerance is not None:
-        share = diff / tolerance.reshape(-1)
+        tolerance = tolerance.ravel()
+        share = diff / tolerance
         at = int(share.argmax())
         budget = float(share[at])
-        zeros = float((np.abs(t) / tolerance.reshape(-1)).max())
+        zeros = float((np.abs(t) / tolerance).max())
     return [max_abs, scale, norm, budget, zeros, at, float(m[at]), float(t[at])]
 
 

@@ -7,6 +7,7 @@ that a tensor which both sides forgot is still expected and reported as missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 Values = dict["Key", Any]
@@ -66,16 +67,26 @@ def collected(
     state: Mapping[str, Mapping[str, Any]],
 ) -> Values:
     """Put what one side found in one step under its keys."""
-    values: Values = {Key(name, "output"): y for name, y in outputs.items()}
+    values: Values = {_of_node(name, "output"): y for name, y in outputs.items()}
     values[LOSS] = loss
     for name, grad in grad_outputs.items():
-        values[GRAD_INPUT if name == "input" else Key(name, "grad_output")] = grad
-    for kind, tensors in (("grad", grads), ("param", params)):
-        for dotted, tensor in tensors.items():
-            layer, parameter = split(dotted)
-            values[Key(layer, f"{kind}:{parameter}")] = tensor
+        values[_of_node(name, "grad_output")] = grad
+    for dotted, grad in grads.items():
+        values[_of_parameter(dotted, "grad")] = grad
+    for dotted, param in params.items():
+        values[_of_parameter(dotted, "param")] = param
     for dotted, entries in state.items():
-        layer, parameter = split(dotted)
         for name, tensor in entries.items():
-            values[Key(layer, f"state:{parameter}:{name}")] = tensor
+            values[_of_parameter(dotted, "state", f":{name}")] = tensor
     return values
+
+
+@cache
+def _of_node(name: str, quantity: str) -> Key:
+    return GRAD_INPUT if name == "input" else Key(name, quantity)
+
+
+@cache
+def _of_parameter(dotted: str, kind: str, rest: str = "") -> Key:
+    layer, parameter = split(dotted)
+    return Key(layer, f"{kind}:{parameter}{rest}")

@@ -209,8 +209,13 @@ def tolerance_text(compare: Any) -> str:
     if compare.tolerance is not None:
         rtol, atol = compare.tolerance
         return f"rtol = {rtol:g}, atol = {atol:g}, chosen by the user"
-    every = "every step" if compare.gauge_every == 1 else f"every {compare.gauge_every} steps"
-    return f"error gauge with K = {compare.k:g}, element by element, {every}"
+    gauge = f"error gauge with K = {compare.k:g}, element by element"
+    if compare.gauge_every == 1:
+        return f"{gauge}, every step"
+    return (
+        f"{gauge}, every {compare.gauge_every} steps; between them each tensor against its typical "
+        "tolerance, and gauged after all if it exceeds that"
+    )
 
 
 def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:

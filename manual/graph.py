@@ -56,9 +56,8 @@ class Layer(ABC):
                 f"{type(self).__name__}: expected parameters {sorted(self.params)}, "
                 f"received {sorted(params)}"
             )
-        twin = copy.copy(self)
-        if params:
-            twin.params = params
+        twin = object.__new__(type(self))  # copy.copy takes four times as long
+        twin.__dict__ = {**self.__dict__, "params": params}
         return twin
 
     def __repr__(self) -> str:
@@ -108,8 +107,9 @@ class Graph:
         self.inputs = inputs
         self.nodes = _topological([Node(*node) for node in nodes], inputs)
         self.output = self.nodes[-1].name
-        self._trainable = self._reached_from({n.name for n in self.nodes if n.layer.params})
-        self._all = self._reached_from(set(inputs) | self._trainable)
+        trainable = self._reached_from({n.name for n in self.nodes if n.layer.params})
+        everything = self._reached_from(set(inputs) | trainable)
+        self._plans = {False: self._plan(trainable), True: self._plan(everything)}
 
     @property
     def params(self) -> Arrays:
@@ -120,14 +120,10 @@ class Graph:
         """Return the same network with other parameters (of any number system)."""
         twin = copy.copy(self)
         twin.nodes = tuple(
-            node._replace(
-                layer=node.layer.with_params(
-                    {key: params[f"{node.name}.{key}"] for key in node.layer.params}
-                )
-            )
-            if node.layer.params
-            else node
-            for node in self.nodes
+            Node(name, layer.with_params({k: params[f"{name}.{k}"] for k in layer.params}), inputs)
+            if layer.params
+            else Node(name, layer, inputs)
+            for name, layer, inputs in self.nodes
         )
         return twin
 
@@ -163,23 +159,29 @@ class Graph:
         Only what leads to a parameter is computed, so the first layer's input gradient is skipped;
         with `input_grad` everything is, down to the network's inputs.
         """
-        needed = self._all if input_grad else self._trainable
         grads: Arrays = {self.output: grad_output}
         params: Arrays = {}
-        for node in reversed(self.nodes):
-            if node.name not in needed:
-                continue
-            upstream, cache = grads[node.name], tape.caches[node.name]
-            if needed.isdisjoint(node.inputs):
-                own = node.layer.grad_params(upstream, cache)
+        for index, wanted in self._plans[input_grad]:
+            name, layer, inputs = self.nodes[index]
+            upstream, cache = grads[name], tape.caches[name]
+            if any(wanted):
+                grad_inputs, own = layer.backward(upstream, cache)
+                for source, grad, want in zip(inputs, grad_inputs, wanted, strict=True):
+                    if want:
+                        grads[source] = grads[source] + grad if source in grads else grad
             else:
-                grad_inputs, own = node.layer.backward(upstream, cache)
-                for name, grad in zip(node.inputs, grad_inputs, strict=True):
-                    if name in needed:
-                        grads[name] = grads[name] + grad if name in grads else grad
+                own = layer.grad_params(upstream, cache)
             for key, grad in own.items():
-                params[f"{node.name}.{key}"] = grad
+                params[f"{name}.{key}"] = grad
         return Gradients(grads, params)
+
+    def _plan(self, needed: frozenset[str]) -> list[tuple[int, tuple[bool, ...]]]:
+        """Return, in backward order, each needed node's position and which inputs need gradients."""
+        return [
+            (index, tuple(source in needed for source in node.inputs))
+            for index, node in reversed(list(enumerate(self.nodes)))
+            if node.name in needed
+        ]
 
     def _reached_from(self, sources: set[str]) -> frozenset[str]:
         reached = set(sources)

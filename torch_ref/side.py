@@ -144,4 +144,4 @@ class TorchSide:
 
 def array_of(tensor: Tensor) -> np.ndarray:
     """View a CPU tensor as an array, or bring a copy over from the GPU."""
-    return tensor.detach().cpu().numpy()
+    return tensor.numpy(force=True)
