@@ -168,11 +168,7 @@ def per_tensor(differences: pd.DataFrame) -> list[TensorRow]:
     if not len(differences):
         return []
     code, names = tensor_codes(differences)
-    rank = np.nan_to_num(severity(differences), nan=-1.0, posinf=np.inf)
-    size = np.nan_to_num(differences["max_abs_diff"].to_numpy(dtype=float), nan=-1.0)
-    order = np.lexsort((-np.arange(len(code)), size, rank, code))
-    last = np.r_[np.flatnonzero(np.diff(code[order])), len(order) - 1]
-    worst = differences.iloc[order[last]]
+    worst = differences.iloc[_worst_of_each(differences, code)]
     counts = _verdict_counts(code, differences["verdict"], len(names))
     return [
         TensorRow(
@@ -192,6 +188,14 @@ def per_tensor(differences: pd.DataFrame) -> list[TensorRow]:
     ]
 
 
+def _worst_of_each(differences: pd.DataFrame, code: np.ndarray) -> np.ndarray:
+    """Return where each tensor's worst row stands: by budget, then by difference, then first."""
+    rank = np.nan_to_num(severity(differences), nan=-1.0, posinf=np.inf)
+    size = np.nan_to_num(differences["max_abs_diff"].to_numpy(dtype=float), nan=-1.0)
+    order = np.lexsort((-np.arange(len(code)), size, rank, code))
+    return order[np.r_[np.flatnonzero(np.diff(code[order])), len(order) - 1]]
+
+
 def _verdict_counts(code: np.ndarray, verdicts: pd.Series, groups: int) -> list[dict[str, int]]:
     """Count each group's verdicts, gravest first."""
     number, names = codes(verdicts)
@@ -206,11 +210,18 @@ def _verdict_counts(code: np.ndarray, verdicts: pd.Series, groups: int) -> list[
 
 
 def worst_rows(report: Report, rows: int = 10) -> list[dict[str, Any]]:
-    """Return the rows that used most of their budget, failures without a number first."""
-    used = severity(report.differences)
+    """Return the worst row of each of the tensors that used most of their budget, worst first.
+
+    A failure without a number comes before all others; what was not judged is left out.
+    """
+    table = report.differences
+    if not len(table):
+        return []
+    at = _worst_of_each(table, tensor_codes(table)[0])
+    used = severity(table)[at]
     order = np.argsort(-np.nan_to_num(used, nan=-1.0, posinf=np.inf), kind="stable")[:rows]
-    table = report.differences.iloc[order[~np.isnan(used[order])]]
-    return table.to_dict("records")  # type: ignore[return-value]
+    chosen = table.iloc[at[order[~np.isnan(used[order])]]]
+    return chosen.to_dict("records")  # type: ignore[return-value]
 
 
 def gap(manual: Any, torch: Any, otherwise: Any) -> float:

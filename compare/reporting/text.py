@@ -38,7 +38,10 @@ def terminal_text(report: Report) -> str:
         lines += ["", *_divergence_lines(report.first_divergence)]
     rows = [_worst_cells(row) for row in worst_rows(report, 5)]
     if rows:
-        lines += ["", "Worst rows (above 100 % of the budget the sides disagree):"]
+        lines += [
+            "",
+            "Worst tensors, each at its worst step (above 100 % of the budget the sides disagree):",
+        ]
         lines += _columns([WORST, *rows])
     return "\n".join(lines)
 
@@ -131,7 +134,7 @@ def summary_markdown(report: Report) -> str:
         parts.append(_divergence_markdown(report.first_divergence))
     worst = [[_code(cell) for cell in _worst_cells(row)] for row in worst_rows(report, 5)]
     if worst:
-        parts += ["### Worst rows", _table(WORST, worst, right=7)]
+        parts += ["### Worst tensors, each at its worst step", _table(WORST, worst, right=7)]
     parts += ["<details><summary>Every tensor, over all steps</summary>", _tensors(report)]
     parts += ["</details>", f"{BUDGET} Tolerance: {_escape(report.tolerance)}."]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())

@@ -85,6 +85,15 @@ def test_the_worst_rows_come_worst_first() -> None:
     assert shares == sorted(shares, reverse=True)
 
 
+def test_each_tensor_is_among_the_worst_once() -> None:
+    worst = terminal_text(disagreeing()).split("Worst tensors")[1].splitlines()[2:]
+
+    assert [line.split()[2] for line in worst[:3]] == [
+        *("grad:weight", "param:weight", "state:weight:momentum_buffer")
+    ]
+    assert ["disagree" in line for line in worst] == [True] * 3 + [False] * 2
+
+
 def test_a_chosen_tolerance_and_a_planted_mistake_are_told() -> None:
     for text in (terminal_text(KINDS["overridden"]()), summary_markdown(KINDS["overridden"]())):
         assert "within a tolerance chosen by the user" in text.splitlines()[0]
@@ -127,7 +136,7 @@ def test_markdown_without_judged_rows_has_no_worst_table() -> None:
     report = KINDS["free"]()
 
     assert np.isnan(report.differences["budget_used"]).all()
-    assert "Worst rows" not in summary_markdown(report)
+    assert "Worst tensors" not in summary_markdown(report)
     assert "Every tensor" in summary_markdown(report)
 
 
