@@ -148,11 +148,10 @@ def bench(*, rounds: int = 30, only: str | None = None, show: bool = True) -> li
         only: measure only networks whose name contains this text.
         show: show progress on standard error.
     """
+    import torch
     from rich.console import Console
     from rich.progress import track
     from threadpoolctl import threadpool_limits
-
-    import torch
 
     cases = [(n, d) for n in NETWORKS if not only or only in n.name for d in ("float32", "float64")]
     shown = track(cases, "timing", console=Console(stderr=True), transient=True, disable=not show)

@@ -79,7 +79,8 @@ def run(
     given = {
         "train.steps": steps, "train.epochs": epochs, "train.dtype": dtype, "train.seed": seed,
         "train.mode": mode, "train.device": device, "train.threads": threads,
-        "compare.gauge_every": gauge_every, "init.file": str(weights.resolve()) if weights else None,
+        "compare.gauge_every": gauge_every,
+        "init.file": str(weights.resolve()) if weights else None,
         "compare.tolerance": _tolerance(tolerance) if tolerance else None,
     }  # fmt: skip
     overrides |= {key: value for key, value in given.items() if value is not None}
@@ -120,7 +121,13 @@ def _tolerance(text: str) -> list[float]:
 
 def _run_with_progress(config: Any, plant: str | None, *, show: bool) -> Report:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from compare.runner import run as compare_run
 

@@ -92,14 +92,14 @@ class Examiner:
 
     def _layer(self, node: Node, quantity: str, key: Key) -> Suspect:
         own = not self._alone_agrees(node, quantity)
-        method = "forward" if quantity == "output" else "backward"
+        method = _method(node.layer, quantity)
         if not own and quantity.startswith("grad:"):
             name = f"{node.name}.{quantity.removeprefix('grad:')}"
             for penalty, names in self.side.penalties:
                 if name in names:
                     text = (
-                        f"The layer's own gradient agrees; the {type(penalty).__name__} added to it "
-                        "does not."
+                        f"The layer's own gradient agrees; the {type(penalty).__name__} added to "
+                        "it does not."
                     )
                     return Suspect(key.layer, key.quantity, True, penalty, "backward", text)
         return Suspect(node.name, quantity, own, node.layer, method, _told(node, quantity, own))
@@ -116,8 +116,8 @@ class Examiner:
                 return self._layer(node, "grad_input", key)
         node = self.nodes.get(name, consumers[0])
         text = (
-            f"Every layer fed by '{name}' has a correct backward, given torch's inputs and upstream "
-            "gradient: "
+            f"Every layer fed by '{name}' has a correct backward, given torch's inputs and "
+            "upstream gradient: "
             + (
                 "what is wrong is how their gradients are added at the branch."
                 if len(consumers) > 1
@@ -206,6 +206,13 @@ class Examiner:
 
     def _recorded(self, name: str) -> np.ndarray:
         return self.start.x if name == "input" else self.torch[Key(name, "output")]
+
+
+def _method(layer: Layer, quantity: str) -> str:
+    """Return the method that computes a quantity; parameter gradients may have one of their own."""
+    if quantity.startswith("grad:") and "grad_params" in vars(type(unplanted(layer))):
+        return "grad_params"
+    return "forward" if quantity == "output" else "backward"
 
 
 def _layer_alone(layer: Layer, inputs: list, upstream: Any, noise: Any) -> Values:

@@ -12,7 +12,9 @@ def environment(device: str, threads: int, seed: int) -> dict[str, str]:
     import torch
     from threadpoolctl import threadpool_info
 
-    pools = [f"{p['internal_api']} {p['version']}" for p in threadpool_info() if p["user_api"] == "blas"]
+    pools = [
+        f"{p['internal_api']} {p['version']}" for p in threadpool_info() if p["user_api"] == "blas"
+    ]
     found = {
         "handgrad": _version("handgrad"),
         "python": platform.python_version(),

@@ -44,7 +44,7 @@ class Experiment:
         return batches.batches(len(self.features), self.config.train)
 
     def rows(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a batch's features and targets in the run's dtype (class indices stay integers)."""
+        """Return a batch's features and targets in the run's dtype (classes stay integers)."""
         return self.features[batch], self.targets[batch]
 
     def lr(self, step: int) -> float:
@@ -104,9 +104,7 @@ def _draw(config: Config, shapes: dict[str, tuple[int, ...]]) -> weights.Weights
     if config.init.file:
         return weights.read(Path(config.init.file), shapes)
     rng = np.random.default_rng([config.train.seed, batches.WEIGHTS])
-    return initialize(
-        shapes, config.init.scheme, rng, bias=config.init.bias, **config.init.args
-    )
+    return initialize(shapes, config.init.scheme, rng, bias=config.init.bias, **config.init.args)
 
 
 def _penalties(config: Config, names: Any) -> list:
@@ -118,7 +116,8 @@ def _penalties(config: Config, names: Any) -> list:
                 f"A {type(penalty).__name__} applies to {', '.join(patterns)}, which names no "
                 f"parameter. {nearest(patterns[0], names, what='Parameters')}"
             )
-        found.append((penalty, hits, (type(penalty).__name__, penalty.coefficient, hits)))
+        coefficient = penalty.coefficient  # type: ignore[attr-defined]
+        found.append((penalty, hits, (type(penalty).__name__, coefficient, hits)))
     return found
 
 
@@ -137,5 +136,5 @@ def _check_device(device: str) -> None:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(
             f"[train] device is '{device}', but torch {torch.__version__} sees no CUDA device. "
-            "Use device = \"cpu\"."
+            'Use device = "cpu".'
         )

@@ -73,7 +73,7 @@ def _extreme(arg: Callable) -> Callable:
 
 FUNCTIONS[np.max] = FUNCTIONS[np.amax] = _extreme(np.max)
 FUNCTIONS[np.min] = FUNCTIONS[np.amin] = _extreme(np.min)
-REDUCTIONS = {
+REDUCTIONS: dict[Any, Callable] = {
     np.add: lambda a, axis=0, keepdims=False, **_: _sum(a, axis, keepdims),
     np.maximum: lambda a, axis=0, keepdims=False, **_: FUNCTIONS[np.max](a, axis, keepdims),
     np.minimum: lambda a, axis=0, keepdims=False, **_: FUNCTIONS[np.min](a, axis, keepdims),

@@ -1,8 +1,8 @@
 """How each NumPy ufunc passes rounding errors on; E² on the left, in units of u².
 
-    a ± b      Ea² + Eb² + v²                  a · b   (b Ea)² + (a Eb)² + v²
-    a / b      (Ea/b)² + (v Eb/b)² + v²        A @ B   Ea² @ B² + A² @ Eb² + k (A² @ B²)
-    f(x)       (f′(x) Ex)² + (4 f)²            (NumPy's and torch's own errors measure ≤ 3.7 u)
+a ± b      Ea² + Eb² + v²                  a · b   (b Ea)² + (a Eb)² + v²
+a / b      (Ea/b)² + (v Eb/b)² + v²        A @ B   Ea² @ B² + A² @ Eb² + k (A² @ B²)
+f(x)       (f′(x) Ex)² + (4 f)²            (NumPy's and torch's own errors measure ≤ 3.7 u)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SLOPES: dict[np.ufunc, Callable[[Any, Any], Any]] = {  # f: (x, f(x)) -> f′(x)
 }
 PLAIN = {  # questions about the value: the answer is an ordinary array
     np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal,
-    np.isfinite, np.isnan, np.isinf, np.sign, np.signbit, np.floor, np.ceil, np.heaviside,
+    np.isfinite, np.isnan, np.isinf, np.signbit, np.floor, np.ceil, np.heaviside,
     np.logical_and, np.logical_or, np.logical_not,
 }  # fmt: skip
 
@@ -56,10 +56,12 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict) -> An
 
 @cache
 def _rule(ufunc: np.ufunc) -> Callable[..., Gauge]:
-    rules = {
+    rules: dict[Any, Callable[..., Gauge]] = {
         np.add: _add, np.subtract: _subtract, np.multiply: _multiply, np.divide: _divide,
         np.negative: lambda a: Gauge(-a.v, a.e2), np.positive: lambda a: Gauge(+a.v, a.e2),
-        np.absolute: lambda a: Gauge(np.abs(a.v), a.e2), np.matmul: _matmul, np.power: _power, np.sqrt: _sqrt,
+        np.absolute: lambda a: Gauge(np.abs(a.v), a.e2), np.matmul: _matmul,
+        np.power: _power, np.sqrt: _sqrt,
+        np.sign: lambda a: Gauge(np.sign(a.v)),
         np.maximum: lambda a, b: _pick(a, b, np.maximum), np.fabs: lambda a: Gauge(abs(a.v), a.e2),
         np.minimum: lambda a, b: _pick(a, b, np.minimum),
     }  # fmt: skip

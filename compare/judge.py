@@ -44,7 +44,8 @@ def judge(
         tolerances: per key an array or one number; a key without one is allowed no difference.
     """
     keys = list(dict.fromkeys((*keys, *manual, *torch)))
-    ours, theirs = [manual.get(k) for k in keys], [torch.get(k) for k in keys]
+    ours: list[Any] = [manual.get(k) for k in keys]
+    theirs: list[Any] = [torch.get(k) for k in keys]
     sides = list(zip(ours, theirs, strict=True))
     if all(m is not None and t is not None and m.shape == t.shape for m, t in sides):
         measures = measure(ours, theirs, [tolerances.get(k, 0.0) for k in keys])

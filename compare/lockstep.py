@@ -115,9 +115,7 @@ class Lockstep:
     def _refereed(self, start: Start, torch: Values) -> tuple[Values, dict[Key, Any], dict]:
         """Run again with torch's decisions at kinks, where the two sides' decisions differ."""
         flips: dict[str, int] = {}
-        manual = _manual(
-            self.experiment.manual, start, self.dtype, Referee(start, torch, flips)
-        )
+        manual = _manual(self.experiment.manual, start, self.dtype, Referee(start, torch, flips))
         return manual, self._gauged(start, Referee(start, torch, {})), flips
 
     def _torch_values(self, loss: float, lr: float) -> Values:
@@ -127,7 +125,9 @@ class Lockstep:
         if torch.clip != (None, None):
             grads = {name: grad.copy() for name, grad in grads.items()}
         torch.update(lr)
-        return collected(outputs, np.asarray(loss), grad_outputs, grads, torch.params(), torch.state())
+        return collected(
+            outputs, np.asarray(loss), grad_outputs, grads, torch.params(), torch.state()
+        )
 
     def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
         states = frozenset(k for k in (*manual, *torch) if k.quantity[:6] == "state:")

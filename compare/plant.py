@@ -23,7 +23,9 @@ OPERATIONS = {
     "-=": lambda a, c: a - c,
     "=": lambda a, c: a * 0.0 + c,
 }
-PATTERN = re.compile(r"^\s*(?P<target>[^*/+\-=\s][^*/+=\s]*?)\s*(?P<op>[*/+\-]?=)\s*(?P<value>\S+)\s*$")
+PATTERN = re.compile(
+    r"^\s*(?P<target>[^*/+\-=\s][^*/+=\s]*?)\s*(?P<op>[*/+\-]?=)\s*(?P<value>\S+)\s*$"
+)
 HINT = (
     "Write TARGET OP NUMBER with OP one of *= /= += -= =, and TARGET one of LAYER.output, "
     "LAYER.grad_input, LAYER.PARAMETER.grad, LAYER.PARAMETER, loss.output, loss.grad_input: "
@@ -137,7 +139,7 @@ class PlantedOptimizer(Optimizer):
     def update(self, param: Array, grad: Array, state: dict, lr: float) -> tuple[Array, dict]:
         return self.optimizer.update(param, grad, state, lr)
 
-    def step(self, params: Arrays, grads: Arrays, states: dict, lr: float | None = None) -> Any:
+    def step(self, params: Any, grads: Any, states: Any, lr: float | None = None) -> Any:
         params, states = self.optimizer.step(params, grads, states, lr)
         name = f"{self.mistake.layer}.{self.mistake.quantity.removeprefix('param:')}"
         return {**params, name: self.mistake.change(params[name])}, states

@@ -55,7 +55,13 @@ def expected(
         keys += [Key(node.name, f"grad:{p}") for p in owned.get(node.name, ())]
     keys += [GRAD_INPUT] if input_grad else []
     keys += [Key(layer, f"param:{p}") for layer, names in owned.items() for p in names]
-    return keys + sorted(states)
+    position = {key: i for i, key in enumerate(keys)}
+    return keys + sorted(states, key=lambda state: (position[_parameter_of(state)], state))
+
+
+def _parameter_of(state: Key) -> Key:
+    """Return the updated parameter that a piece of optimiser state belongs to."""
+    return Key(state.layer, f"param:{state.quantity.split(':')[1]}")
 
 
 def collected(

@@ -53,12 +53,9 @@ def run(
         return Runner(experiment, progress or (lambda *_: None)).run()
 
 
-SHORT = {
-    name: f"train.{name}"
-    for name in (
-        "steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle",
-    )
-} | {name: f"compare.{name}" for name in ("gauge_every", "tolerance", "drift", "input_gradient")}  # fmt: skip
+TRAIN = ("steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle")
+COMPARE = ("gauge_every", "tolerance", "drift", "input_gradient")
+SHORT = {k: f"train.{k}" for k in TRAIN} | {k: f"compare.{k}" for k in COMPARE}
 
 
 def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +94,9 @@ class Runner:
         except KeyboardInterrupt:
             pass
         verdict, reason = self._verdict(planned)
-        return self._report(verdict, reason, planned, environment(train.device, train.threads, train.seed))
+        return self._report(
+            verdict, reason, planned, environment(train.device, train.threads, train.seed)
+        )
 
     def _lockstep(self, steps: int) -> None:
         from compare.diagnose import first_divergence
@@ -149,19 +148,22 @@ class Runner:
                 "A free run is a diagnostic: its first step agrees, later steps are not judged."
             )
         if self.done < planned:
-            return "incomplete", f"Stopped after {self.done:,} of {planned:,} steps; all agree so far."
+            return (
+                "incomplete",
+                f"Stopped after {self.done:,} of {planned:,} steps; all agree so far.",
+            )
         vacuous = self._never_checked()
         if vacuous:
             named = ", ".join(f"{layer}.{quantity}" for layer, quantity in vacuous[:5])
             return "incomplete", (
-                f"{len(vacuous)} tensors were never really checked, because zeros would have passed "
-                f"at every step: {named}. If they are zero by construction, name them in [compare] "
-                "structural_zeros."
+                f"{len(vacuous)} tensors were never really checked, because zeros would have "
+                f"passed at every step: {named}. If they are zero by construction, name them in "
+                "[compare] structural_zeros."
             )
         return "agree", f"All {total:,} tensors of {self.done:,} steps agree."
 
     def _never_checked(self) -> list[tuple[str, str]]:
-        """Return the (layer, quantity) whose every row is vacuous, but for those allowed by name."""
+        """Return each (layer, quantity) that is vacuous in every row and not allowed by name."""
         frame = self.table.frame()
         vacuous = frame["verdict"].eq("vacuous")
         always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()

@@ -49,6 +49,8 @@ def torch_text(experiment: Any, layer: str) -> str:
     tap = side.network.taps.get(layer)
     grad_fn = getattr(side.loss if layer == "loss" else tap, "grad_fn", None)
     name = f"\ngrad_fn: {type(grad_fn).__name__}" if grad_fn is not None else ""
-    return f"torch.nn.{module!r}{name}" if type(module).__module__.startswith("torch.nn") else (
-        f"{module!r}{name}"
+    return (
+        f"torch.nn.{module!r}{name}"
+        if type(module).__module__.startswith("torch.nn")
+        else (f"{module!r}{name}")
     )

@@ -36,7 +36,9 @@ def check(found: Mapping[str, np.ndarray], shapes: Mapping[str, Any], *, where: 
     """Raise a UserError unless `found` has exactly these keys, these shapes and finite floats."""
     for name in shapes:
         if name not in found:
-            raise UserError(f"{where}: the tensor '{name}' is missing. {nearest(name, found, what='It has')}")
+            raise UserError(
+                f"{where}: the tensor '{name}' is missing. {nearest(name, found, what='It has')}"
+            )
     for name, array in found.items():
         if name not in shapes:
             raise UserError(

@@ -176,7 +176,7 @@ class Graph:
         return Gradients(grads, params)
 
     def _plan(self, needed: frozenset[str]) -> list[tuple[int, tuple[bool, ...]]]:
-        """Return, in backward order, each needed node's position and which inputs need gradients."""
+        """Return, in backward order, each needed node and which of its inputs need gradients."""
         return [
             (index, tuple(source in needed for source in node.inputs))
             for index, node in reversed(list(enumerate(self.nodes)))
@@ -216,7 +216,7 @@ def _topological(nodes: list[Node], inputs: tuple[str, ...]) -> tuple[Node, ...]
     taken = [node.name for node in nodes] + list(inputs)
     for name in taken:
         if taken.count(name) > 1:
-            raise ValueError(f"The name '{name}' is used twice; every node and input needs its own.")
+            raise ValueError(f"The name '{name}' is used twice; every node and input needs one.")
     for node in nodes:
         for source in node.inputs:
             if source not in by_name and source not in inputs:

@@ -64,7 +64,7 @@ class L1Penalty(Layer):
         Torch: coefficient * w.abs().sum().
         Source: Tibshirani, Regression Shrinkage and Selection via the Lasso (1996).
         """
-        return (self.coefficient * grad_output * np.full_like(cache.w, np.sign(cache.w)),), {}
+        return (self.coefficient * grad_output * np.sign(cache.w),), {}
 
     def decisions(self, param: Array) -> Array:  # type: ignore[override]
         """Return the sign of every element."""

@@ -77,7 +77,6 @@ class Network(nn.Module):
         self.taps = values
         return y
 
-
     def alone(
         self,
         name: str,

@@ -123,8 +123,8 @@ class TorchSide:
 
     def grad_outputs(self) -> dict[str, np.ndarray]:
         """Gradients of the loss at every tap; the network's input under `input`."""
-        taps = self.network.taps.items()
-        return {name: array_of(y.grad) for name, y in taps if y.requires_grad and y.grad is not None}
+        taps = [(k, y) for k, y in self.network.taps.items() if y.requires_grad]
+        return {name: array_of(y.grad) for name, y in taps if y.grad is not None}
 
     def grads(self) -> dict[str, np.ndarray]:
         return {k: array_of(p.grad) for k, p in self.parameters.items() if p.grad is not None}

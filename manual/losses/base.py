@@ -68,11 +68,6 @@ def constants(weights: Sequence[float] | None) -> Any:
     return None if weights is None else np.array(weights, dtype=np.float64)
 
 
-def signs(x: Array) -> Array:
-    """Return the sign of every element, as exact numbers of x's number system."""
-    return np.full_like(x, np.sign(x))
-
-
 def _fits(target: Any, input: Any) -> bool:
     """Whole numbers would wrap (uint8) or promote to float64 (int64), as bool - 1 does."""
     return target.kind not in "biu" and np.result_type(input, target) == input

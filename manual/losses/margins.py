@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.graph import Array, Arrays
-from manual.losses.base import Loss, constants, signs
+from manual.losses.base import Loss, constants
 from manual.losses.labels import check_labels, check_weight, weighted
 from manual.losses.rows import row_sum
 
@@ -48,7 +48,7 @@ class MulticlassHingeLoss(Loss):
         Torch has no such loss: nn.MultiMarginLoss is this divided by C, the number of classes.
         Source: CS231n lecture 4; Crammer and Singer (2001); Weston and Watkins (1999).
         """
-        slope = signs(cache.short) * self.reduced(grad_output, len(cache.target))
+        slope = np.sign(cache.short) * self.reduced(grad_output, len(cache.target))
         return (with_true_class(slope, cache.target),), {}
 
     def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
@@ -115,7 +115,7 @@ class MultiMarginLoss(Loss):
         Source: CS231n lecture 4; Crammer and Singer (2001).
         """
         classes = cache.short.shape[1]
-        slope = signs(cache.short) if self.p == 1 else 2 * cache.short
+        slope = np.sign(cache.short) if self.p == 1 else 2 * cache.short
         slope = weighted(slope, cache.weight) * self.reduced(
             grad_output / classes, len(cache.target)
         )

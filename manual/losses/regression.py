@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from manual.graph import Array, Arrays
-from manual.losses.base import Loss, signs
+from manual.losses.base import Loss
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
 
@@ -93,7 +93,7 @@ class L1Loss(Loss):
         Torch: nn.L1Loss.
         Source: Boyd and Vandenberghe, Convex Optimization, §6.1.2.
         """
-        return (self.reduced(grad_output, cache.d.size) * signs(cache.d),), {}
+        return (self.reduced(grad_output, cache.d.size) * np.sign(cache.d),), {}
 
     def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
         """Return the sign of every residual."""

@@ -26,13 +26,13 @@ def handgrad(
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, tmp_path):  # noqa: ANN001, ANN201
+def call(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: handgrad(*arguments, capsys=capsys, monkeypatch=monkeypatch)
 
 
-def test_a_run_that_agrees_exits_0_and_leaves_a_report(call) -> None:  # noqa: ANN001
-    status, out, err = call("run", "three-rows", "--steps", "3")
+def test_a_run_that_agrees_exits_0_and_leaves_a_report(call) -> None:
+    status, out, _ = call("run", "three-rows", "--steps", "3")
 
     assert status == 0
     assert out.startswith("AGREE")
@@ -42,7 +42,7 @@ def test_a_run_that_agrees_exits_0_and_leaves_a_report(call) -> None:  # noqa: A
             "initial_weights.safetensors"} <= files  # fmt: skip
 
 
-def test_a_planted_mistake_exits_1_and_names_step_layer_and_tensor(call) -> None:  # noqa: ANN001
+def test_a_planted_mistake_exits_1_and_names_step_layer_and_tensor(call) -> None:
     status, out, _ = call(
         "run", "digits", "--steps", "2", "--plant", "2.weight.grad*=1.01", "--json", "--out", "r"
     )
@@ -57,7 +57,7 @@ def test_a_planted_mistake_exits_1_and_names_step_layer_and_tensor(call) -> None
     assert verdict["planted"] == "2.weight.grad*=1.01"
 
 
-def test_json_holds_what_other_tools_rely_on(call) -> None:  # noqa: ANN001
+def test_json_holds_what_other_tools_rely_on(call) -> None:
     status, out, _ = call("run", "iris", "--steps", "2", "--json", "--dtype", "float32")
     verdict = json.loads(out)
 
@@ -70,7 +70,7 @@ def test_json_holds_what_other_tools_rely_on(call) -> None:  # noqa: ANN001
     assert verdict["config"]["train"]["dtype"] == "float32"
 
 
-def test_the_saved_configuration_repeats_the_run_byte_for_byte(call) -> None:  # noqa: ANN001
+def test_the_saved_configuration_repeats_the_run_byte_for_byte(call) -> None:
     call("run", "iris", "--steps", "3", "--set", "optimizer.lr=0.05", "--out", "one", "-q")
     status, out, _ = call("run", "one/config.toml", "--out", "two", "-q")
 
@@ -106,7 +106,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_exits_2_with_one_paragraph_and_writes_nothing(call, case: str) -> None:  # noqa: ANN001
+def test_bad_input_exits_2_with_one_paragraph_and_writes_nothing(call, case: str) -> None:
     Path("file").write_text("not a directory")
     arguments, message = BAD[case]
     status, out, err = call(*arguments)
@@ -119,7 +119,7 @@ def test_bad_input_exits_2_with_one_paragraph_and_writes_nothing(call, case: str
     assert [p.name for p in Path().iterdir()] == ["file"]
 
 
-def test_a_directory_that_is_no_report_is_never_replaced(call) -> None:  # noqa: ANN001
+def test_a_directory_that_is_no_report_is_never_replaced(call) -> None:
     Path("thesis").mkdir()
     Path("thesis/chapter1.tex").write_text("precious")
     status, _, err = call("run", "three-rows", "--steps", "1", "--out", "thesis")
@@ -151,7 +151,7 @@ def test_ctrl_c_reports_the_steps_so_far_as_incomplete_and_exits_130(tmp_path: P
     assert out.startswith("INCOMPLETE")
 
 
-def test_list_names_every_kind_and_every_preset(call) -> None:  # noqa: ANN001
+def test_list_names_every_kind_and_every_preset(call) -> None:
     status, out, _ = call("list", "--json")
     entries = json.loads(out)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erf
 
-from compare.gauge import K, Gauge, gauge, gauging
+from compare.gauge import Gauge, K, gauge, gauging
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
 UNIT = 2.0**-24
@@ -28,8 +28,10 @@ FUNCTIONS = {
     "cos": np.cos,
     "arctan": np.arctan,
     "divide": lambda x: x / (1.5 + x * x),
-    "softmax": lambda x: np.exp(x - x.max(axis=-1, keepdims=True))
-    / np.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True),
+    "softmax": lambda x: (
+        np.exp(x - x.max(axis=-1, keepdims=True))
+        / np.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True)
+    ),
     "norm": lambda x: x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + 1e-5),
     "centred": lambda x: x - np.mean(x, axis=0),
     "clipped": lambda x: np.clip(x, -0.5, 0.5),

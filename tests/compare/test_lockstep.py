@@ -83,17 +83,17 @@ def test_a_planted_mistake_is_named_with_step_layer_and_tensor(
 
 WRONG = {
     "the sigmoid's derivative at the input": (
-        Sigmoid, "backward", lambda self, dy, cache: ((dy * cache[0],), {}), "1", "grad_input",
+        Sigmoid, "backward", lambda self, dy, cache: ((dy * cache[0],), {}), "grad_input",
     ),
     "a bias gradient of the first row only": (
         Linear, "grad_params",
-        lambda self, dy, cache: {"weight": dy.T @ cache.x, "bias": dy[0] * 1.0}, "4", "grad:bias",
+        lambda self, dy, cache: {"weight": dy.T @ cache.x, "bias": dy[0] * 1.0}, "grad:bias",
     ),
     "a missing transpose in the input gradient": (
         Linear, "backward",
         lambda self, dy, cache: (
             (dy @ self.params["weight"][::-1],), self.grad_params(dy, cache)
-        ), "4", "grad_input",
+        ), "grad_input",
     ),
 }  # fmt: skip
 
@@ -102,7 +102,7 @@ WRONG = {
 def test_a_wrong_derivation_in_the_source_is_named(
     monkeypatch: pytest.MonkeyPatch, mistake: str
 ) -> None:
-    owner, name, function, layer, quantity = WRONG[mistake]
+    owner, name, function, quantity = WRONG[mistake]
     monkeypatch.setattr(owner, name, function)
     report = compare.run("students-2-3-4-1", steps=1, drift=False)
     found = report.first_divergence
@@ -122,7 +122,7 @@ def test_a_forgotten_gradient_at_a_branch_is_blamed_on_the_branch(
 
     original = Graph.backward
 
-    def forgetful(self, tape, grad_output, **options):  # noqa: ANN001, ANN003
+    def forgetful(self, tape, grad_output, **options):
         done = original(self, tape, grad_output, **options)
         consumers = {n: [m.name for m in self.nodes if n in m.inputs] for n in done.values}
         for name, fed in consumers.items():
@@ -155,7 +155,7 @@ def test_an_optimizer_that_returns_its_argument_is_caught(monkeypatch: pytest.Mo
 def test_writing_into_shared_weights_is_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     from manual.optimizers import SGD
 
-    def in_place(self, param, grad, state, lr):  # noqa: ANN001
+    def in_place(self, param, grad, state, lr):
         param -= lr * grad
         return param, state
 
@@ -176,7 +176,9 @@ def test_a_gradient_that_torchs_side_does_not_hand_over_is_missing() -> None:
 
 
 def test_what_is_expected_follows_from_the_description_not_from_what_sides_return() -> None:
-    keys = expected(prepare(load("residual")).manual.graph.nodes, ["stem.weight"], [], input_grad=True)
+    keys = expected(
+        prepare(load("residual")).manual.graph.nodes, ["stem.weight"], [], input_grad=True
+    )
     rows = judge(keys, {}, {}, {})
 
     assert Key("stem", "grad:weight") in keys
@@ -266,7 +268,7 @@ def at_the_kink(nudge: float, dtype: str) -> Step:
     experiment.weights["0.bias"][0] = 0
     original = Linear.forward
 
-    def nudged(self, x):  # noqa: ANN001
+    def nudged(self, x):
         y, cache = original(self, x)
         if self.out_features == 64 and isinstance(y, np.ndarray):
             y[:, 0] += nudge

@@ -25,7 +25,7 @@ def pair(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     kind=st.sampled_from(["none", "arrays", "numbers"]),
 )
 @settings(max_examples=60, derandomize=True, deadline=None)
-def test_every_column_equals_a_plain_loop(seed, shapes, small, kind) -> None:  # noqa: ANN001
+def test_every_column_equals_a_plain_loop(seed, shapes, small, kind) -> None:
     rng = np.random.default_rng(seed)
     pairs = [pair(rng, shape) for shape in shapes]
     manual, torch = [m for m, _ in pairs], [t for _, t in pairs]

@@ -47,7 +47,7 @@ def test_both_formats_are_read_exactly(tmp_path: Path, suffix: str) -> None:
         (lambda w: w.update({"0.bias": np.array([1.0, np.nan])}), "NaN"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change, message: str) -> None:  # noqa: ANN001
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change, message: str) -> None:
     tensors = dict(weights())
     change(tensors)
     save_file(tensors, tmp_path / "w.safetensors")

@@ -151,7 +151,11 @@ KINKED = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "function"), KINKED, ids=lambda p: repr(p)[:40])
+@pytest.mark.parametrize(
+    ("layer", "function"),
+    KINKED,
+    ids=lambda p: getattr(p, "__name__", repr(p)).partition(" at 0x")[0][:40],
+)
 @pytest.mark.parametrize("dtype", [F64, F32])
 def test_ties_at_kinks_are_bitwise_torchs(
     layer: Layer, function: Callable, dtype: np.dtype
