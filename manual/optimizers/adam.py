@@ -123,8 +123,10 @@ def adaptive_step(
 
 def _moments(g: Array, state: State, betas: tuple[float, float]) -> tuple[Array, Array]:
     """Return the running averages m_t of g and v_t of g²."""
-    m = g * (1 - betas[0])
-    m += betas[0] * state.get("exp_avg", 0.0)
+    before = state.get("exp_avg", 0.0)
+    m = g - before  # m + (1 - β₁)(g - m): as torch's lerp, which rounds like the old m
+    m *= 1 - betas[0]
+    m += before
     v = g * (1 - betas[1])  # before squaring: g² alone overflows sooner
     v *= g
     v += betas[1] * state.get("exp_avg_sq", 0.0)
