@@ -43,7 +43,7 @@ def run(
         typer.Option(help="lockstep: every step judged on its own; free: drift, no verdict."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The report's directory. [default: reports/NAME]")
+        Path | None, typer.Option(help="The report's directory (default: reports/NAME).")
     ] = None,
     settings: Annotated[
         list[str] | None,
