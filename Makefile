@@ -31,6 +31,7 @@ clean: ## Remove the environment and caches (reports stay)
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "handgrad needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" or 0)'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing torch and the rest into $(VENV) (about a minute, once) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" -c constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
