@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +65,7 @@ class Runner:
     """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
 
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
+        from compare import kills
         from compare.table import Table
 
         self.experiment, self.progress = experiment, progress
@@ -77,6 +76,7 @@ class Runner:
         self.ulps = np.zeros(66, dtype=np.int64)
         self.divergence: Divergence | None = None
         self.drift: Any = None
+        self.kills: Any = kills.empty()
         self.done = 0
 
     def run(self) -> Report:
@@ -93,12 +93,10 @@ class Runner:
                 self.done = planned if free else self.done
         except KeyboardInterrupt:
             pass
-        verdict, reason = self._verdict(planned)
-        return self._report(
-            verdict, reason, planned, environment(train.device, train.threads, train.seed)
-        )
+        return self._report(planned, environment(train.device, train.threads, train.seed))
 
     def _lockstep(self, steps: int) -> None:
+        from compare import kills
         from compare.diagnose import first_divergence
         from compare.lockstep import Lockstep
         from compare.measure import ulps
@@ -110,6 +108,8 @@ class Runner:
             self.table.add(number, step.rows)
             self.losses.append((number, *step.losses))
             self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
+            if number == 0:  # a thorough step: every element has its own tolerance
+                self.kills = kills.kill_rows(step)
             if number % sampled == 0:
                 self._count_ulps(step, ulps)
             if self.divergence is None and step.rows.bad.size:
@@ -134,62 +134,25 @@ class Runner:
             self.experiment, steps, lambda done: self.progress("drifting", done, steps)
         )
 
-    def _verdict(self, planned: int) -> tuple[str, str]:
-        """Return the verdict and its reason; agreeing needs every tensor compared for real."""
-        counts = Counter(code for codes in self.table.verdicts for code in codes.tolist())
-        bad = counts[1] + counts[2] + counts[3]
-        total = sum(counts.values())
-        if bad:
-            return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
-        if not total:
-            return "incomplete", "Nothing was compared."
-        if self.config.train.mode == "free":
-            return "incomplete", (
-                "A free run is a diagnostic: its first step agrees, later steps are not judged."
-            )
-        if self.done < planned:
-            return (
-                "incomplete",
-                f"Stopped after {self.done:,} of {planned:,} steps; all agree so far.",
-            )
-        vacuous = self._never_checked()
-        if vacuous:
-            named = ", ".join(f"{layer}.{quantity}" for layer, quantity in vacuous[:5])
-            return "incomplete", (
-                f"{len(vacuous)} tensors were never really checked, because zeros would have "
-                f"passed at every step: {named}. If they are zero by construction, name them in "
-                "[compare] structural_zeros."
-            )
-        return "agree", f"All {total:,} tensors of {self.done:,} steps agree."
-
-    def _never_checked(self) -> list[tuple[str, str]]:
-        """Return each (layer, quantity) that is vacuous in every row and not allowed by name."""
-        frame = self.table.frame()
-        vacuous = frame["verdict"].eq("vacuous")
-        always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
-        allowed = self.config.compare.structural_zeros
-        return [
-            (layer, quantity)
-            for layer, quantity in always.index[always]
-            if not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
-        ]
-
-    def _report(self, verdict: str, reason: str, planned: int, environment: dict) -> Report:
+    def _report(self, planned: int, environment: dict) -> Report:
         import pandas as pd
 
         from compare.drift import COLUMNS
+        from compare.verdict import verdict
 
+        frame = self.table.frame()
+        found, reason = verdict(self.table, frame, self.config, self.done, planned)
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
         drift = self.drift if self.drift is not None else pd.DataFrame(columns=COLUMNS)
         return Report(
             name=self.config.name,
-            verdict=verdict,
+            verdict=found,
             reason=reason,
             mode=self.config.train.mode,
             steps=self.done,
             planned_steps=planned,
-            differences=self.table.frame(),
+            differences=frame,
             ledger=self.table.ledger(),
             losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
             drift=drift,
@@ -203,6 +166,8 @@ class Runner:
             environment=environment,
             nodes=node_infos(self.experiment),
             initial_weights=self.experiment.weights,
+            cause=self.divergence.cause if self.divergence else None,
+            kills=self.kills,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,21 +73,25 @@ class Table:
         """Return, per kind of quantity, what was expected and what was compared."""
         import pandas as pd
 
-        names = list(self._catalogue)
-        counts: dict[str, Counter] = {}
+        kinds = len(VERDICTS)
+        counts = np.zeros((len(self._catalogue), kinds), dtype=np.int64)
         for places, verdicts in zip(self.places, self.verdicts, strict=True):
-            for place, verdict in zip(places.tolist(), verdicts.tolist(), strict=True):
-                _, quantity, shape = names[place]
-                size = int(np.prod(shape))
-                entry = counts.setdefault(quantity.partition(":")[0], Counter())
-                entry["expected_elements"] += size
-                entry["tensors"] += verdict != MISSING
-                entry["elements"] += size * (verdict != MISSING)
-                entry[VERDICTS[verdict].replace("-", "_")] += 1
-        columns = ["tensors", "elements", "expected_elements"]
-        columns += [v.replace("-", "_") for v in VERDICTS]
-        rows = [{"quantity": q} | {c: entry[c] for c in columns} for q, entry in counts.items()]
-        return pd.DataFrame(rows, columns=["quantity", *columns])
+            np.add.at(counts, (places, verdicts), 1)
+        names = [VERDICTS[code].replace("-", "_") for code in range(kinds)]
+        rows = []
+        for (_, quantity, shape), tensors in zip(self._catalogue, counts, strict=True):
+            size, present = math.prod(shape), int(tensors.sum() - tensors[MISSING])
+            row = {"quantity": quantity.partition(":")[0], "tensors": present}
+            row |= {"elements": size * present, "expected_elements": size * int(tensors.sum())}
+            rows.append(row | dict(zip(names, tensors.tolist(), strict=True)))
+        columns = ["quantity", "tensors", "elements", "expected_elements", *names]
+        table = pd.DataFrame(rows, columns=columns)
+        return table.groupby("quantity", sort=False, as_index=False).sum()
+
+    def counts(self) -> np.ndarray:
+        """Return how many rows have each verdict, by code."""
+        codes = [np.bincount(verdicts, minlength=len(VERDICTS)) for verdicts in self.verdicts]
+        return np.sum([np.zeros(len(VERDICTS), dtype=np.int64), *codes], axis=0)
 
 
 def _columns(names: list[tuple]) -> list[list[Any]]:

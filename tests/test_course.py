@@ -175,7 +175,7 @@ def test_each_sigmoid_layer_keeps_at_most_a_quarter_of_the_gradient() -> None:
     assert z[slope.argmax()] == pytest.approx(0, abs=1e-12)
 
 
-# --------------------------------------------------------------------------------- E. CS231n lecture
+# ------------------------------------------------------------------------------ E. CS231n lecture
 
 
 def scalar_graph() -> Graph:

@@ -1,0 +1,61 @@
+"""The verdict of a whole run, from its rows; written so that nothing passes by default."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from compare.config import Config
+from compare.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
+from compare.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def verdict(table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int) -> tuple:
+    """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
+
+    Args:
+        table, frame: the run's rows, and the same as a DataFrame.
+        config: for what is allowed to be zero by name, and whether the run was free.
+        done, planned: steps.
+    """
+    counts = table.counts()
+    total, vacuous = int(counts.sum()), int(counts[VACUOUS])
+    bad = int(counts[[DISAGREE, MISSING, NON_FINITE]].sum())
+    if bad:
+        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
+    if not total:
+        return "incomplete", "Nothing was compared."
+    if config.train.mode == "free":
+        return "incomplete", (
+            "A free run is a diagnostic: its first step agrees, later steps are not judged."
+        )
+    if done < planned:
+        return "incomplete", f"Stopped after {done:,} of {planned:,} steps; all agree so far."
+    unchecked = never_checked(frame, config.compare.structural_zeros)
+    if unchecked:
+        named = ", ".join(f"{layer}.{quantity}" for layer, quantity in unchecked[:5])
+        return "incomplete", (
+            f"{len(unchecked)} tensors were never really checked, because zeros would have passed "
+            f"at every step: {named}. If they are zero by construction, name them in [compare] "
+            "structural_zeros."
+        )
+    if vacuous:
+        return "agree", (
+            f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero within "
+            "their tolerance, each checked at another step or allowed by name."
+        )
+    return "agree", f"All {total:,} tensors of {done:,} steps agree."
+
+
+def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return each (layer, quantity) that is vacuous in every row and not allowed by name."""
+    vacuous = frame["verdict"].eq("vacuous")
+    always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
+    return [
+        (layer, quantity)
+        for layer, quantity in always.index[always]
+        if not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
+    ]
