@@ -44,8 +44,8 @@ def verdict(table: Table, frame: pd.DataFrame, config: Config, done: int, planne
         )
     if vacuous:
         return "agree", (
-            f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero within "
-            "their tolerance, each checked at another step or allowed by name."
+            f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero "
+            "within their tolerance, each checked at another step or allowed by name."
         )
     return "agree", f"All {total:,} tensors of {done:,} steps agree."
 
