@@ -6,10 +6,12 @@ module on the same: if it still disagrees, the mistake is its own; else it only 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.causes import Cause
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
 from compare.judge import AGREE, gauged, judge
@@ -60,7 +62,22 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         manual_source=source_of(suspect.formula, suspect.method),
         derivation=derivation_of(suspect.formula),
         torch_source=torch_text(experiment, suspect.layer),
+        cause=_cause(experiment, start, step, key, suspect),
     )
+
+
+def _cause(
+    experiment: Experiment, start: Start, step: Step, key: Key, suspect: Suspect
+) -> Cause | None:
+    """Say what the mistake looks like; a search that fails must not hide the disagreement."""
+    from compare.causes.lockstep import Search
+
+    try:
+        search = Search(experiment, start, step)
+        return search.cause(key, suspect.layer, suspect.quantity, suspect.own)
+    except Exception as error:
+        warnings.warn(f"The search for the cause failed: {error!r}", stacklevel=2)
+        return None
 
 
 def index_text(flat: float, shape: tuple[int, ...]) -> str:

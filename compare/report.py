@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from compare.causes import Cause
+
 Place = tuple[int, str, str]  # step, layer, quantity
 
 
@@ -19,7 +21,8 @@ class Divergence:
     """The first disagreement in execution order, and whose mistake it is.
 
     `own_or_inherited` is `own` when the layer's own formula, given torch's inputs and upstream
-    gradient, still disagrees; `inherited` when it only passed on what it received.
+    gradient, still disagrees; `inherited` when it only passed on what it received. `cause` says
+    what the mistake looks like; None if nothing that is known explains all of it.
     """
 
     step: int
@@ -37,6 +40,7 @@ class Divergence:
     manual_source: str = ""
     derivation: str = ""
     torch_source: str = ""
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class NodeInfo:
     manual: str
     torch: str
     derivation: str = ""
+
+
+def _no_kills() -> pd.DataFrame:
+    from compare.kills import empty
+
+    return empty()
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,10 @@ class Report:
         ulps: `log2_ulps, elements`: histogram of |manual − torch| in units in the last place of
             torch's value (−1: bitwise equal).
         tolerance: how a difference was judged, in words; `overridden` if the user chose it.
+        cause: what the first mistake looks like (`kind`, `evidence`, `advice`), or None.
+        kills: `layer, quantity, zeros, negated, times_batch, over_batch, transposed,
+            sample_dropped, one_percent`: whether each corruption of the tensor would have been
+            noticed at the first step; None where it does not apply.
     """
 
     name: str
@@ -93,6 +107,8 @@ class Report:
     environment: dict[str, str]
     nodes: tuple[NodeInfo, ...]
     initial_weights: dict[str, np.ndarray] = field(repr=False)
+    cause: Cause | None = None
+    kills: pd.DataFrame = field(default_factory=_no_kills, repr=False)
 
     @property
     def agrees(self) -> bool:

@@ -1,0 +1,93 @@
+"""Look for the cause: every kind of mistake is fitted, and only a full fit is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from compare.causes import axes, precision, regions, samples, scale, terms
+from compare.causes.cause import Cause, Context
+from compare.causes.fit import Case
+
+Family = Callable[[Case], Iterable[Cause]]
+MOST = 3  # kinds named beside the first
+
+
+def find_cause(
+    candidate: Any, reference: Any, tolerance: Any, context: Context | None = None
+) -> Cause | None:
+    """Return what explains the whole difference, or None: silence rather than a guess.
+
+    Args:
+        candidate, reference: the two sides.
+        tolerance: what each element may differ by; an array of the reference's shape or a number.
+        context: what else is known; the more of it, the more can be told.
+
+    >>> import numpy as np
+    >>> g = np.array([[1.0, -2.0, 3.0]])
+    >>> find_cause(g * 64, g, 1e-12, Context(sizes={"the batch size": 64})).evidence
+    'manual is torch × 64 = the batch size in every element.'
+    """
+    context = context or Context()
+    candidate, reference = np.asarray(candidate), np.asarray(reference)
+    if not _numbers(candidate) or not _numbers(reference):
+        return None
+    with np.errstate(all="ignore"):
+        if candidate.shape == reference.shape and context.double is not None:
+            double = context.double()
+            if cause := precision.unstable(double):
+                return cause
+            candidate, reference, tolerance = double
+            context = replace(context, double=None, dtype="float64")
+        if not candidate.size or not reference.size or not np.isfinite(reference).all():
+            return None
+        if candidate.shape != reference.shape:
+            return axes.misshapen(candidate, reference, tolerance, context)
+        if not np.isfinite(candidate).all():
+            return regions.not_finite(candidate, reference, tolerance, context)
+        case = Case(candidate, reference, tolerance, context)
+        return _joined(_all(case)) if case.off.any() else None
+
+
+FAMILIES: tuple[Family, ...] = (  # the more specific first
+    scale.zero,
+    scale.step_factor,
+    scale.named_factor,
+    axes.moved,
+    terms.upstream_unchanged,
+    terms.known_mistake,
+    terms.one_term,
+    terms.another_tensor,
+    scale.any_factor,
+    samples.some_samples,
+    terms.multiple_added,
+    samples.weighted_samples,
+    regions.only_there,
+    scale.offset,
+    terms.mean_not_subtracted,
+    scale.factor_per_row,
+    terms.multiple_per_row,
+    precision.hidden_single,
+)
+
+
+def _all(case: Case) -> Iterator[Cause]:
+    for family in FAMILIES:
+        yield from family(case)
+
+
+def _joined(causes: Iterable[Cause]) -> Cause | None:
+    """Return the first cause, with the kinds of the others that fit as well."""
+    found = list(causes)
+    if not found:
+        return None
+    first = found[0]
+    kinds = dict.fromkeys(k for c in found for k in (c.kind, *c.also))
+    return replace(first, also=tuple(k for k in kinds if k != first.kind)[:MOST])
+
+
+def _numbers(a: np.ndarray) -> bool:
+    return a.dtype.kind in "fiu"

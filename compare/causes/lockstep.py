@@ -1,0 +1,176 @@
+"""The cause of a lockstep run's first divergence: the suspect is run again, alone, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from compare.causes import layers, optimizers, precision
+from compare.causes.alone import Alone, Found
+from compare.causes.cause import BATCH, CLASSES, Cause, Context, Tensors
+from compare.causes.find import find_cause
+from compare.experiment import Experiment
+from compare.quantities import LOSS, Key, Values
+
+
+class Search:
+    """What is known of one step, and where to look for the cause of one key's disagreement.
+
+    Must be used before the next step: it reads torch's side as the step left it.
+    """
+
+    def __init__(self, experiment: Experiment, start: Any, step: Any) -> None:
+        self.experiment, self.start, self.step = experiment, start, step
+        self.torch: Values = step.torch
+        self.double = Alone(experiment, start, step.torch)
+
+    def cause(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
+        """Return the cause of what `key`'s row shows, given whose mistake it was found to be."""
+        if key not in self.step.manual:
+            return None
+        kind = quantity.partition(":")[0]
+        if kind in ("param", "state"):
+            return self._update(key) if own else None
+        if kind == "grad_output" and own:
+            return self._branch(key)
+        if not own:
+            return None
+        if quantity.startswith("grad:") and agree(self.double.layer(layer)[quantity]):
+            return self._penalty(key)
+        if layer == "loss":
+            return self._loss(key, quantity)
+        return self._layer(layer, quantity)
+
+    def _layer(self, layer: str, quantity: str) -> Cause | None:
+        """Compare the layer alone, in the run's dtype and in float64."""
+        return self._of(self.double.layer(layer), layer, quantity, layers.layer_context)
+
+    def _loss(self, key: Key, quantity: str) -> Cause | None:
+        if quantity == "loss" and agree(self.double.loss()["loss"]):
+            return self._as_seen(key, replace(self._known(key), terms=self._loss_terms()))
+        return self._of(self.double.loss(), "loss", quantity, layers.loss_context)
+
+    def _of(self, found: Found, layer: str, quantity: str, make: Callable) -> Cause | None:
+        """Return the cause in the first of the quantity's tensors that is wrong."""
+        single = self.experiment.dtype == np.float32
+        wrong = [name for name in found if name.partition("#")[0] == quantity]
+        wrong = [name for name in wrong if not agree(found[name])] or (wrong if single else [])
+        if not wrong:
+            return None
+        name = wrong[0]
+        context = make(self.double, layer, name, self._sizes())
+        if single:
+            context = replace(context, double=lambda: found[name], dtype="float32")
+        return find_cause(*found[name], context)
+
+    def _branch(self, key: Key) -> Cause | None:
+        """The consumers are right one by one: what is wrong is how their gradients are added."""
+        nodes = [n for n in self.experiment.manual.graph.nodes if key.layer in n.inputs]
+        terms = {}
+        for node in nodes:
+            for i, source in enumerate(node.inputs):
+                if source == key.layer:
+                    grad = self.double.layer(node.name)[f"grad_input#{i}"].reference
+                    terms[f"the gradient from '{node.name}'"] = grad
+        cause = self._as_seen(key, replace(self._known(key), terms=terms))
+        return cause and replace(cause, kind=_BRANCH.get(cause.kind, cause.kind))
+
+    def _penalty(self, key: Key) -> Cause | None:
+        name = key.quantity.removeprefix("grad:")
+        own = self.double.layer(key.layer)[key.quantity].reference
+        rest = self.torch[key] - own
+        owner = " and ".join(self._penalties_of(f"{key.layer}.{name}"))
+        parameter = self.start.params[f"{key.layer}.{name}"]
+        terms = {"the layer's own gradient": own, f"the gradient of {owner}": rest}
+        known = replace(self._known(key), terms=terms, others={"the parameter": parameter})
+        excess = np.asarray(self.step.manual[key]) - own
+        cause = find_cause(excess, rest, self._tolerance(key), replace(known, terms={}))
+        if cause is not None and cause.kind not in ("zero", "another tensor"):
+            text = cause.evidence.replace("manual", "manual's penalty").replace(
+                "torch", "torch's", 1
+            )
+            return replace(cause, evidence=text)
+        cause = self._as_seen(key, known)
+        if cause is None or cause.kind != "missing term":
+            return cause
+        advice = "A penalty is part of the loss: its gradient is added to the parameter's."
+        return replace(cause, kind="penalty missing", advice=advice)
+
+    def _penalties_of(self, name: str) -> list[str]:
+        return [repr(p) for p, names in self.experiment.manual.penalties if name in names]
+
+    def _loss_terms(self) -> dict[str, np.ndarray]:
+        data = self.double.loss()["loss"].reference
+        return {"the data loss": data, "the penalties": self.torch[LOSS] - data}
+
+    def _update(self, key: Key) -> Cause | None:
+        _, _, rest = key.quantity.partition(":")
+        name, _, state = rest.partition(":")
+        dotted = f"{key.layer}.{name}"
+        spec, args = self.experiment.torch.optimizer_spec
+        update = optimizers.Update(
+            spec, args, self.start.params[dotted], self._clipped(dotted),
+            self.start.states.get(dotted, {}), self.start.lr, state or "param", self._raw(key),
+        )  # fmt: skip
+        theirs = update.run()
+        if theirs is None:
+            return None
+        found = self.double.update(dotted, state, theirs)
+        if np.dtype(self.experiment.dtype) == np.float32 and agree(found):
+            return precision.unstable(found)
+        numbers = {k: float(v) for k, v in args.items() if isinstance(v, int | float) and k != "lr"}
+        betas = args.get("betas", (0.9, 0.999)) if "Adam" in spec else ()
+        numbers |= {f"β{i + 1}": b for i, b in enumerate(betas)}
+        context = Context(
+            sizes={},
+            constants={"lr": self.start.lr, **numbers},
+            origin=None if state else np.asarray(update.param, dtype=np.float64),
+            others={"the gradient": update.grad, "the parameter": update.param},
+            alternatives=partial(optimizers.alternatives, update),
+        )
+        return find_cause(*found, context)
+
+    def _clipped(self, dotted: str) -> np.ndarray:
+        """Return torch's gradient as its optimiser saw it: after clipping, in float64."""
+        grad = self.experiment.torch.parameters[dotted].grad
+        assert grad is not None
+        return grad.detach().numpy(force=True).astype(np.float64)
+
+    def _raw(self, key: Key) -> np.ndarray | None:
+        """Return torch's gradient before clipping; None if nothing is clipped."""
+        if self.experiment.torch.clip == (None, None):
+            return None
+        name = key.quantity.split(":")[1]
+        return np.asarray(self.torch[Key(key.layer, f"grad:{name}")], dtype=np.float64)
+
+    def _as_seen(self, key: Key, context: Context) -> Cause | None:
+        """Fit the row's own numbers."""
+        return find_cause(self.step.manual[key], self.torch[key], self._tolerance(key), context)
+
+    def _tolerance(self, key: Key) -> Any:
+        return self.step.tolerances.get(key, 0.0)
+
+    def _known(self, key: Key) -> Context:
+        return Context(sizes=self._sizes(), dtype=str(self.experiment.dtype))
+
+    def _sizes(self) -> dict[str, int]:
+        output = self.torch[Key(self.experiment.manual.graph.output, "output")]
+        sizes = {BATCH: len(self.start.x)}
+        return sizes | ({CLASSES: output.shape[-1]} if output.ndim > 1 else {})
+
+
+_BRANCH = {
+    "missing term": "branch not added",
+    "extra term": "branch added twice",
+    "sign of a term": "branch subtracted",
+}
+
+
+def agree(tensors: Tensors) -> bool:
+    """Return whether the two sides agree within the tolerance."""
+    m, t, tolerance = tensors
+    return m.shape == t.shape and bool((np.abs(m - t) <= tolerance).all())
