@@ -83,11 +83,11 @@ def _scipy_slopes() -> dict:
     return {special.erf: lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x)}
 
 
-def rounded(v: Any, e2: Squares) -> Gauge:
+def rounded(v: Any, e2: Squares, *, flush: bool = True) -> Gauge:
     """Add the rounding of one operation, v², to errors passed on; e2 must be fresh or scalar."""
     own = np.square(v)
     own += e2
-    if Unit.flush_squared:
+    if flush and Unit.flush_squared:
         own += Unit.flush_squared
     return Gauge(v, own)
 
@@ -101,12 +101,12 @@ def scaled(factor: Any, e2: Squares) -> Squares:
 
 def _add(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(av + bv, ae + be)
+    return rounded(av + bv, ae + be, flush=False)  # a sum is as exact below tiny as above
 
 
 def _subtract(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(av - bv, ae + be)
+    return rounded(av - bv, ae + be, flush=False)
 
 
 def _multiply(a: Any, b: Any) -> Gauge:

@@ -126,7 +126,7 @@ class Lockstep:
             grads = {name: grad.copy() for name, grad in grads.items()}
         torch.update(lr)
         return collected(
-            outputs, np.asarray(loss), grad_outputs, grads, torch.params(), torch.state()
+            outputs, np.asarray(loss, self.dtype), grad_outputs, grads, torch.params(), torch.state()
         )
 
     def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SMALL = 4096  # elements; below, the cost is the calls and not the memory
+SMALL = 2048  # elements; below, the cost is the calls and not the memory
 
 
 class Measures(NamedTuple):
@@ -73,12 +73,12 @@ def _together(manual: Sequence, torch: Sequence, tolerances: Tolerances | None) 
     """Measure many small tensors in one flat buffer per side."""
     sizes = np.array([t.size for t in torch])
     starts = sizes.cumsum() - sizes
-    m = np.concatenate([a.ravel() for a in manual]).astype(np.float64, copy=False)
-    t = np.concatenate([a.ravel() for a in torch]).astype(np.float64, copy=False)
+    m = np.concatenate([a.ravel() for a in manual])
+    t = np.concatenate([a.ravel() for a in torch])
     diff, size = np.abs(m - t), np.abs(t)
     max_abs = np.maximum.reduceat(diff, starts)
     scale = np.maximum.reduceat(size, starts)
-    norm = np.sqrt(np.add.reduceat(t * t, starts))
+    norm = np.sqrt(np.add.reduceat(np.square(t, dtype=np.float64), starts))
     judged, peak = diff, max_abs
     if tolerances is None:
         budget = zeros = np.full(len(torch), np.nan)
@@ -111,6 +111,8 @@ def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
     np.abs(diff, out=diff)
     scale = max(float(t.max()), -float(t.min()))
     norm = float(np.sqrt(np.dot(t, t)))
+    if not 0 < norm < np.inf:  # the squares left float32's range, or there is nothing but zeros
+        norm = float(np.sqrt(np.square(t, dtype=np.float64).sum()))
     budget = zeros = np.nan
     at = int(diff.argmax())
     max_abs = float(diff[at])
