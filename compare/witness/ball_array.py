@@ -1,0 +1,65 @@
+"""Arrays of balls: NumPy's own object arrays, with the ufuncs that have no loop for objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from compare.witness.balls import Ball, as_ball
+
+
+class BallArray(np.ndarray):
+    """An object array of balls that also answers scipy.special's erf and expit, and isfinite."""
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple = (), **kwargs: Any
+    ) -> Any:
+        arguments = tuple(_plain(x) for x in inputs)
+        if out:
+            kwargs["out"] = tuple(_plain(x) for x in out)
+        own = _extra().get(ufunc)
+        if own is not None and method == "__call__" and not out:
+            found = np.frompyfunc(own, ufunc.nin, 1)(*arguments)
+            return np.asarray(found, bool) if ufunc in (np.isfinite, np.isnan) else _wrapped(found)
+        result = getattr(ufunc, method)(*arguments, **kwargs)
+        return out[0] if out else _wrapped(result)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _wrapped(super().__array_function__(func, types, args, kwargs))
+
+
+def balls(array: np.ndarray) -> BallArray:
+    """Return an array of floats as exact balls."""
+    lifted = np.empty(array.shape, dtype=object)
+    for index in np.ndindex(array.shape):
+        lifted[index] = Ball(arb(float(array[index])))
+    return lifted.view(BallArray)
+
+
+def _plain(x: Any) -> Any:
+    return x.view(np.ndarray) if isinstance(x, BallArray) else x
+
+
+def _wrapped(x: Any) -> Any:
+    return x.view(BallArray) if type(x) is np.ndarray and x.dtype == object else x
+
+
+@cache
+def _extra() -> dict[Any, Callable[..., Any]]:
+    """Return what NumPy cannot do on objects by itself, element by element."""
+    from scipy import special
+
+    return {
+        special.erf: lambda x: as_ball(x).erf(),
+        special.erfc: lambda x: as_ball(x).erfc(),
+        special.gamma: lambda x: as_ball(x).gamma(),
+        special.expit: lambda x: 1 / (1 + (-as_ball(x)).exp()),
+        special.log_expit: lambda x: -(-as_ball(x)).exp().log1p(),
+        np.isfinite: lambda x: as_ball(x).value.is_finite(),
+        np.isnan: lambda x: as_ball(x).value.is_nan(),
+        np.logaddexp: lambda a, b: (as_ball(a).exp() + as_ball(b).exp()).log(),
+    }

@@ -1,0 +1,173 @@
+"""What a certificate is about: a pair to differentiate, or a formula beside its definition."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from compare.witness.certify import Certificate, certificate, certify
+from compare.witness.decisions import BranchPointError, Decisions, deciding
+from compare.witness.pairs import Backward, Forward
+from compare.witness.precision import working
+from manual.graph import Arrays, Graph, Layer
+
+POINTS = 3  # at which every item is certified
+
+
+@dataclass(frozen=True)
+class GradientCase:
+    """A pair, the point where it is differentiated, and its branch points by their labels."""
+
+    forward: Forward
+    backward: Backward
+    inputs: Mapping[str, Any]
+    branches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    remark: str = ""
+
+    def certify(self, bits: int, digits: float, seed: int) -> Certificate:
+        """Compare backward with forward's derivative, there and at the branch points."""
+        found = certify(
+            self.forward, self.backward, self.inputs, bits=bits, digits=digits, seed=seed
+        )
+        with working(bits, digits):
+            from compare.witness.branches import at_branch
+
+            judged = [
+                at_branch(self.forward, self.backward, {**self.inputs, **inputs}, label, digits)
+                for label, inputs in self.branches.items()
+            ]
+        note = [found.note, *(branch.note for branch in judged), self.remark]
+        certified = found.certified and all(branch.certified for branch in judged)
+        return replace(found, certified=certified, note="; ".join(filter(None, note)))
+
+
+@dataclass(frozen=True)
+class DefinitionCase:
+    """A formula without a derivative (an optimiser's step), beside its definition written anew."""
+
+    formula: Callable[[], Arrays]
+    definition: Callable[[], Arrays]
+    note: str
+
+    def certify(self, bits: int, digits: float, seed: int) -> Certificate:
+        """Evaluate both in balls and compare every array."""
+        with working(bits, digits), deciding():
+            from compare.witness.agreement import tensor_digits
+
+            found, expected = self.formula(), self.definition()
+            shared = [name for name in expected if name in found]
+            tensors = [tensor_digits(name, found[name], expected[name]) for name in shared]
+            proven = certificate(tensors, Decisions(), digits)
+        if alone := sorted(found.keys() ^ expected.keys()):
+            note = f"WRONG: only one of the two has {', '.join(alone)}"
+            return replace(proven, certified=False, digits=0.0, note=note)
+        return replace(proven, note="; ".join(filter(None, (proven.note, self.note))))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row: what is certified, of which kind and class, and what makes its case."""
+
+    name: str
+    kind: str
+    group: str
+    case: Callable[[np.random.Generator], GradientCase | DefinitionCase]
+
+    def certify(self, bits: int, digits: float, seed: int) -> Certificate:
+        """Certify it at a few points, which depend on the seed and the item's name.
+
+        The worst one counts: a digit lost at any of them is lost.
+        """
+        name = zlib.crc32(self.name.encode())
+        cases = [self.case(np.random.default_rng([seed, name, k])) for k in range(POINTS)]
+        found = [_attempt(case, bits, digits, seed) for case in cases]
+        worst = min(found, key=lambda c: (c.certified, c.digits))
+        closest = min(c.nearest for c in found)
+        radius = max(c.radius for c in found)
+        notes = (
+            "exact" if radius == 0 and worst.certified else "",
+            worst.note,
+            "" if math.isinf(closest) else f"nearest branch {closest:.1g} away",
+        )
+        return replace(worst, radius=radius, nearest=closest, note="; ".join(filter(None, notes)))
+
+
+def _attempt(
+    case: GradientCase | DefinitionCase, bits: int, digits: float, seed: int
+) -> Certificate:
+    """Certify a case; what balls cannot pass is not certified, for the reason they give."""
+    from compare.witness.balls import NotBallsError
+
+    try:
+        return case.certify(bits, digits, seed)
+    except (BranchPointError, NotBallsError) as reason:
+        return Certificate(0.0, math.inf, False, str(reason))
+
+
+def shown(name: str, settings: Mapping[str, Any]) -> str:
+    """Return a constructor's call as it is written."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
+
+
+def layer_case(
+    layer: Layer,
+    *inputs: Any,
+    fixed: tuple = (),
+    branches: Mapping[str, Any] | None = None,
+    remark: str = "",
+) -> GradientCase:
+    """Return a layer's pair: its inputs, then its parameters.
+
+    `fixed` comes after the inputs (a target, a mask) and has no gradient; a branch point is given
+    as the inputs there, or as a dict by name where parameters change too.
+    """
+    names = ["input"] if len(inputs) == 1 else [f"input {i}" for i in range(len(inputs))]
+    keys, count = list(layer.params), len(inputs)
+
+    def forward(*values: Any) -> tuple[Any, Any]:
+        bound = layer.with_params(dict(zip(keys, values[count:], strict=True)))
+        y, cache = bound.forward(*values[:count], *_fixed(fixed, values))
+        return y, (bound, cache)
+
+    def backward(dout: Any, saved: Any) -> tuple:
+        bound, cache = saved
+        grad_inputs, grad_params = bound.backward(dout, cache)
+        return (*grad_inputs, *(grad_params[key] for key in keys))
+
+    point = dict(zip([*names, *keys], [*inputs, *layer.params.values()], strict=True))
+    at = {
+        label: x if isinstance(x, Mapping) else {names[0]: x}
+        for label, x in (branches or {}).items()
+    }
+    return GradientCase(forward, backward, point, at, remark)
+
+
+def graph_case(graph: Graph, x: np.ndarray) -> GradientCase:
+    """Return a whole network's pair: its input, then its parameters by their dotted names."""
+    keys = list(graph.params)
+
+    def forward(x: Any, *params: Any) -> tuple[Any, Any]:
+        bound = graph.with_params(dict(zip(keys, params, strict=True)))
+        tape = bound.forward(x)
+        return tape.output, (bound, tape)
+
+    def backward(dout: Any, saved: Any) -> tuple:
+        bound, tape = saved
+        grads = bound.backward(tape, dout, input_grad=True)
+        return (grads.values[bound.inputs[0]], *(grads.params[key] for key in keys))
+
+    return GradientCase(forward, backward, {"input": x} | graph.params)
+
+
+def _fixed(fixed: tuple, values: tuple) -> tuple:
+    """Return the fixed arguments; a target of real numbers joins the inputs' number system."""
+    if values[0].dtype != object:
+        return fixed
+    from compare.witness.ball_array import balls
+
+    return tuple(balls(a) if np.issubdtype(a.dtype, np.floating) else a for a in fixed)
