@@ -1,4 +1,4 @@
-"""The command line: `handgrad run`, `handgrad list`, `handgrad bench`.
+"""The command line: `handgrad run`, `list`, `bench`, `certify`.
 
 Exit status: 0 all agree, 1 a disagreement or an incomplete verdict, 2 unusable input or arguments,
 130 interrupted. Heavy imports happen inside the commands, so that `--help` and `list` are quick.
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from compare.witness.cli import certify
 
 if TYPE_CHECKING:
     from compare.report import Report
@@ -183,6 +185,9 @@ def bench(
 
     rows = measure(rounds=rounds, only=only, show=not as_json)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
+
+
+app.command()(certify)
 
 
 def main() -> None:
