@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Config", "Report", "UserError", "load", "run"]
+__all__ = ["Config", "Report", "UserError", "check", "check_torch", "load", "run"]
 
 _HOMES = {
     "Config": "compare.config",
     "Report": "compare.report",
     "UserError": "compare.errors",
+    "check": "compare.checking.check",
+    "check_torch": "compare.checking.check",
     "load": "compare.config",
     "run": "compare.runner",
 }

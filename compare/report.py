@@ -85,6 +85,8 @@ class Report:
         kills: `layer, quantity, zeros, negated, times_batch, over_batch, transposed,
             sample_dropped, one_percent`: whether each corruption of the tensor would have been
             noticed at the first step; None where it does not apply.
+        notes: what a reader should know besides, one sentence each.
+        attachments: further files that are saved with the report, by name.
     """
 
     name: str
@@ -109,6 +111,8 @@ class Report:
     initial_weights: dict[str, np.ndarray] = field(repr=False)
     cause: Cause | None = None
     kills: pd.DataFrame = field(default_factory=_no_kills, repr=False)
+    notes: tuple[str, ...] = ()
+    attachments: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def agrees(self) -> bool:

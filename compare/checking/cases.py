@@ -1,0 +1,238 @@
+"""The inputs that break derivations: other sizes, ties, zeros, magnitudes and strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.checking.inputs import Inputs, Specification, is_float
+
+Axis = tuple[str, int]  # an input's name, and which of its axes
+Group = frozenset[Axis]  # axes that must be equally long
+
+BASE = "random"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs.
+
+    Attributes:
+        name: what is special about it.
+        values: the inputs, floats in float64.
+        strided: whether the arrays are handed over non-contiguous.
+        resized: whether shapes are other than the user's.
+        untied: whether axes differ that the user gave one length.
+    """
+
+    name: str
+    values: Inputs
+    strided: bool = False
+    resized: bool = False
+    untied: bool = False
+
+    @property
+    def own(self) -> bool:
+        """True for the user's own inputs: neither side may refuse them."""
+        return self.name in (BASE, "given")
+
+
+class Sizes(NamedTuple):
+    """How long the axes are, and which of them belong together."""
+
+    groups: tuple[Group, ...]
+    lengths: dict[Group, int]
+
+
+class Cases:
+    """Draws the cases of one check.
+
+    Args:
+        specification: the inputs.
+        accepts: tells whether both sides can run forward on given inputs; it is how axes that are
+            equally long only by chance are told from axes that must be.
+        seed: where the numbers come from.
+        magnitudes: factors for the large and the tiny case.
+    """
+
+    def __init__(
+        self,
+        specification: Specification,
+        accepts: Callable[[Inputs], bool],
+        seed: int,
+        magnitudes: tuple[float, float] = (1e3, 1e-6),
+    ) -> None:
+        self.specification, self.accepts, self.seed = specification, accepts, seed
+        self.large, self.tiny = magnitudes
+        self.base = specification.draw(self.rng(0))
+        self.tied = tied_axes(specification)
+        self.sizes = self._independent(self.tied)
+
+    def rng(self, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stream])
+
+    def all(self) -> Iterator[Case]:
+        """Yield every case, the user's own inputs first."""
+        yield Case(BASE if self.specification.shapes else "given", self.base)
+        yield from self._sizes()
+        yield Case("ties", self._each(tied, 20))
+        yield Case("zeros", self._each(with_zeros, 21))
+        yield Case(f"large (×{self.large:g})", self._scaled(self.large))
+        yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
+        yield Case("non-contiguous", self.base, strided=True)
+
+    def _each(self, change: Callable, stream: int) -> Inputs:
+        rng = self.rng(stream)
+        floats = self.specification.differentiable
+        return {n: change(v, rng) if n in floats else v for n, v in self.base.items()}
+
+    def _scaled(self, factor: float) -> Inputs:
+        return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0)
+
+    def _sizes(self) -> Iterator[Case]:
+        distinct = _distinct(self.sizes)
+        if distinct != self.sizes.lengths:
+            yield self._case("non-square", distinct)
+        for group in self.sizes.groups:
+            if self._resizable(group):
+                yield self._case(self._shrunk_name(group), {**self.sizes.lengths, group: 1})
+
+    def _resizable(self, group: Group) -> bool:
+        """Return whether the group may change by itself: length 1 could pass by broadcasting."""
+        lengths = self.sizes.lengths
+        return any(
+            self.accepts(self.resized({**lengths, group: other}))
+            for other in _others(lengths[group], lengths)
+        )
+
+    def _case(self, name: str, lengths: dict[Group, int]) -> Case:
+        by_axis = {axis: n for group, n in lengths.items() for axis in group}
+        untied = any(len({by_axis[a] for a in group}) > 1 for group in self.tied.groups)
+        return Case(name, self.resized(lengths), resized=True, untied=untied)
+
+    def _shrunk_name(self, group: Group) -> str:
+        first = self.specification.names[0]
+        if (first, 0) in group:
+            return "batch of 1"
+        order = self.specification.names
+        name, axis = min(group, key=lambda a: (order.index(a[0]), a[1]))
+        return f"{name} axis {axis} = 1"
+
+    def resized(self, lengths: dict[Group, int], stream: int = 10) -> Inputs:
+        """Return inputs with these lengths: drawn anew, or cut and repeated where they are given."""
+        new = {axis: n for group, n in lengths.items() for axis in group}
+        shapes = {
+            name: tuple(new.get((name, i), n) for i, n in enumerate(shape))
+            for name, shape in self.specification.shapes.items()
+        }
+        values = self.specification.draw(self.rng(stream), shapes)
+        for (name, axis), length in new.items():
+            if name in self.specification.given:
+                values[name] = cut(values[name], axis, length)
+        return values
+
+    def _independent(self, sizes: Sizes) -> Sizes:
+        """Split groups of axes that need not be equally long: try, and see who refuses."""
+        done: list[Group] = []
+        waiting = list(sizes.groups)
+        lengths = dict(sizes.lengths)
+        while waiting:
+            group = waiting.pop()
+            part = self._separable(group, lengths)
+            if part is None:
+                done.append(group)
+                continue
+            for piece in (part, group - part):
+                lengths[piece] = lengths[group]
+                waiting.append(piece)
+            del lengths[group]
+        order = self.specification.names
+        done.sort(key=lambda g: min((order.index(name), axis) for name, axis in g))
+        return Sizes(tuple(done), {g: lengths[g] for g in done})
+
+    def _separable(self, group: Group, lengths: dict[Group, int]) -> Group | None:
+        """Return axes of the group that may take another length than the rest of it."""
+        if not 2 <= len(group) <= 8:
+            return None
+        first, *others = sorted(group)
+        rest = {g: n for g, n in lengths.items() if g != group}
+        for size in range(1, len(others) + 1):
+            for chosen in combinations(others, size):
+                part = frozenset(chosen)
+                for other in _others(lengths[group], lengths):
+                    tried = {**rest, group - part: lengths[group], part: other}
+                    if self.accepts(self.resized(tried)):
+                        return part
+        return None
+
+
+def tied_axes(specification: Specification) -> Sizes:
+    """Group the axes by length: equal numbers are taken to belong together.
+
+    Axes of length 1 may be there to broadcast and stay; so do the lengths of given float arrays.
+    """
+    by_length: dict[int, set[Axis]] = {}
+    fixed: set[int] = set()
+    for name, shape in specification.shapes.items():
+        for axis, length in enumerate(shape):
+            by_length.setdefault(length, set()).add((name, axis))
+    for name, value in specification.given.items():
+        for axis, length in enumerate(getattr(value, "shape", ())):
+            if is_float(value):
+                fixed.add(length)
+            elif length in by_length:
+                by_length[length].add((name, axis))
+    found = {frozenset(axes): n for n, axes in by_length.items() if n > 1 and n not in fixed}
+    return Sizes(tuple(found), found)
+
+
+def _others(length: int, lengths: dict[Group, int]) -> list[int]:
+    """Return other lengths to try: the neighbours, and one that nothing else has."""
+    near = [n for n in (length + 1, length - 1) if n > 1]
+    return [*near, max(lengths.values()) + 2]
+
+
+def _distinct(sizes: Sizes) -> dict[Group, int]:
+    """Return lengths of which no two are equal, near the given ones."""
+    taken: set[int] = set()
+    lengths = {}
+    for group in sizes.groups:
+        wanted = sizes.lengths[group]
+        near = sorted(range(2, wanted + len(sizes.groups) + 1), key=lambda n: abs(n - wanted))
+        lengths[group] = next(n for n in near if n not in taken)
+        taken.add(lengths[group])
+    return lengths
+
+
+def cut(array: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Return the first `length` slices along an axis, repeating them if there are not enough."""
+    return np.take(array, np.arange(length) % array.shape[axis], axis=axis)
+
+
+def tied(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Replace every element by one of three of the array's own values."""
+    ordered = np.sort(array, axis=None)
+    few = ordered[[ordered.size // 6, ordered.size // 2, 5 * ordered.size // 6]]
+    return rng.choice(few, size=array.shape)
+
+
+def with_zeros(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Set about half of the elements to zero, and the whole first row."""
+    zeroed = np.where(rng.random(array.shape) < 0.5, 0.0, array)
+    if array.ndim >= 2 and array.shape[0] > 1:
+        zeroed[0] = 0.0
+    return zeroed
+
+
+def strided(array: Any) -> Any:
+    """Return an equal array that is not contiguous: every second element of a longer one."""
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        return array
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    view = wide[..., ::2]
+    view[...] = array
+    return view

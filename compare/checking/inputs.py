@@ -1,0 +1,143 @@
+"""The inputs of a check: arrays as given, shapes to draw from, and what merely passes through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compare.errors import UserError, nearest
+
+Inputs = dict[str, Any]  # by argument name, in the order of the arguments
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a user said of the inputs.
+
+    `given` holds arrays and everything that passes through; `shapes` those to be drawn;
+    `differentiable` names the float arrays, in order: the ones that must get a gradient.
+    """
+
+    names: tuple[str, ...]
+    given: Inputs
+    shapes: dict[str, tuple[int, ...]]
+    differentiable: tuple[str, ...]
+
+    def draw(self, rng: np.random.Generator, shapes: Mapping[str, tuple] | None = None) -> Inputs:
+        """Return all inputs; those given by shape are random normal and representable in float32.
+
+        Args:
+            rng: where the numbers come from.
+            shapes: other shapes for the drawn inputs.
+        """
+        shapes = self.shapes if shapes is None else shapes
+        return {
+            name: normal(rng, shapes[name]) if name in shapes else self.given[name]
+            for name in self.names
+        }
+
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Specification:
+        """Return a specification with further inputs at the end, drawn from these shapes."""
+        return Specification(
+            (*self.names, *shapes),
+            self.given,
+            {**self.shapes, **shapes},
+            (*self.differentiable, *shapes),
+        )
+
+
+def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> Specification:
+    """Sort a user's inputs.
+
+    Raises:
+        UserError: there are none, one is of a kind that cannot be used, none is differentiable, or
+            `no_grad` names one that is not there.
+    """
+    if not inputs:
+        raise UserError(
+            "A check needs inputs: pass inputs={'x': (4, 3), …}, in the order of the arguments, "
+            "each an array or a shape from which one is drawn."
+        )
+    for name in no_grad:
+        if name not in inputs:
+            raise UserError(f"no_grad names '{name}', which is no input. {nearest(name, inputs)}")
+    given: Inputs = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, value in inputs.items():
+        if is_shape(value):
+            shapes[name] = _checked(name, value)
+        else:
+            given[name] = _plain(name, value)
+    drawn = {name: shapes.pop(name) for name in no_grad if name in shapes}
+    rng = np.random.default_rng(0)
+    given |= {name: normal(rng, shape) for name, shape in drawn.items()}
+    floats = [n for n in inputs if n in shapes or (is_float(given[n]) and n not in no_grad)]
+    return Specification(tuple(inputs), given, shapes, tuple(floats))
+
+
+def is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(n) is int for n in value)
+
+
+def is_float(value: Any) -> bool:
+    """Return whether this is a float array: what a gradient is taken of."""
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return random normal numbers, none of them near zero, exact in float32, stored in float64."""
+    drawn = np.asarray(rng.standard_normal(shape))
+    return (drawn + np.copysign(0.05, drawn)).astype(np.float32).astype(np.float64)
+
+
+def fresh(values: Inputs, dtype: Any = np.float64) -> Inputs:
+    """Return copies for one run, float arrays in `dtype`: nobody may change the originals."""
+    return {
+        name: value.astype(dtype) if is_float(value) else copy.deepcopy(value)
+        for name, value in values.items()
+    }
+
+
+def _checked(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if any(n < 1 for n in shape):
+        raise UserError(f"Input '{name}': a shape's numbers must be at least 1; received {shape}.")
+    return shape
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return NumPy arrays in place of lists and tensors; refuse what has no float64 form."""
+    if hasattr(value, "detach"):  # a torch tensor
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()
+    if isinstance(value, list):
+        value = np.array(value)
+    if isinstance(value, np.floating):
+        value = np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype == object or np.issubdtype(value.dtype, np.complexfloating):
+        raise UserError(
+            f"Input '{name}' is an array of {value.dtype}; a check takes real floats, integers and "
+            "booleans."
+        )
+    if value.size == 0:
+        raise UserError(f"Input '{name}' is empty: there is nothing to compare.")
+    return value.astype(np.float64) if np.issubdtype(value.dtype, np.floating) else value
+
+
+def representable(values: Inputs, dtype: str) -> Inputs:
+    """Return the inputs with floats rounded to what `dtype` can hold, stored in float64."""
+    return {n: rounded(v, dtype) if is_float(v) else v for n, v in values.items()}
+
+
+def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "bfloat16":
+        import torch
+
+        return torch.from_numpy(np.array(array, np.float64)).bfloat16().double().numpy()
+    with np.errstate(over="ignore", under="ignore"):
+        return array.astype(dtype).astype(np.float64)

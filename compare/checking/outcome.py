@@ -1,0 +1,107 @@
+"""What one case showed, and how its failures are told."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compare.checking.cases import Case
+from compare.checking.inputs import Inputs, is_float
+from compare.checking.tolerance import Judged
+from compare.errors import UserError
+from compare.judge import Rows
+from compare.quantities import Key
+
+
+@dataclass
+class Outcome:
+    """One case, run and judged.
+
+    Attributes:
+        case: the case; `values` are its inputs as the candidate's dtype can hold them.
+        rows: the judged rows; None if the case was skipped.
+        manual, expected: both sides' numbers, by quantity.
+        upstreams: the upstream gradient of every output.
+        judged: the candidate's rounding error.
+        tolerances: what each element may differ by.
+        conventions: per quantity: elements excused because the function has no derivative there.
+        remarks: per quantity: what is wrong, where numbers do not say it.
+        left_out: elements at which the reference is not finite.
+        crashed: why the candidate failed.
+        skipped: why the case could not be run.
+    """
+
+    case: Case
+    values: Inputs
+    rows: Rows | None = None
+    manual: dict[str, np.ndarray] = field(default_factory=dict)
+    expected: dict[str, np.ndarray] = field(default_factory=dict)
+    upstreams: tuple[np.ndarray, ...] = ()
+    judged: Judged | None = None
+    tolerances: Mapping[Key, Any] = field(default_factory=dict)
+    conventions: dict[str, int] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    crashed: str = ""
+    skipped: str = ""
+
+    @property
+    def bad(self) -> list[str]:
+        """The quantities that do not agree."""
+        return [] if self.rows is None else [self.rows.keys[i].quantity for i in self.rows.bad]
+
+    def key(self, quantity: str) -> Key:
+        return Key(self.case.name, quantity)
+
+    def pair(self, quantity: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return both sides of a quantity, if there are both and they have one shape."""
+        mine, theirs = self.manual.get(quantity), self.expected.get(quantity)
+        if mine is None or theirs is None or mine.shape != theirs.shape:
+            return None
+        return mine, theirs
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence floating-point warnings: extreme inputs are made on purpose."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def shapes_text(arrays: Sequence[Any]) -> str:
+    return ", ".join(str(np.shape(a)) for a in arrays) or "nothing"
+
+
+def unusable(who: str, values: Inputs, error: Exception) -> UserError:
+    """Return the message for a side that fails on the user's own inputs."""
+    if isinstance(error, UserError):
+        return error
+    inputs = ", ".join(f"{n} {v.shape}" if is_float(v) else n for n, v in values.items())
+    return UserError(f"{who} fails on the inputs {inputs}: {located(error)}")
+
+
+def one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
+
+
+def located(error: Exception) -> str:
+    """Return an error with the user's line that raised it."""
+    here = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and not frame.filename.startswith(here)
+    ]
+    if not frames:
+        return one_line(error)
+    last = frames[-1]
+    return f"{one_line(error)} (line {last.lineno} of {last.filename}: {last.line})"

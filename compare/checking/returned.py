@@ -1,0 +1,87 @@
+"""Which gradient belongs to which input: by order, or by the name under which it was returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from compare.errors import UserError
+
+
+class Found(NamedTuple):
+    """A gradient and where it was, in Python: `grads[1]`, `layer.dW`."""
+
+    value: Any
+    where: str
+
+
+NOTHING = Found(None, "None")
+
+
+def by_name(
+    returned: Any, floats: Sequence[str], names: Sequence[str], who: str, where: str = "grads"
+) -> dict[str, Found]:
+    """Return one gradient per differentiable input, `NOTHING` where there is none.
+
+    Args:
+        returned: an array, a tuple in the order of the inputs, or a mapping by name.
+        floats: the differentiable inputs.
+        names: all inputs.
+        who: whose result this is, for messages.
+        where: what the result is called in a script.
+
+    Raises:
+        UserError: the number of gradients fits neither.
+    """
+    if isinstance(returned, Mapping):
+        return {name: under(returned, name, where) for name in floats}
+    if isinstance(returned, tuple | list):
+        for order in (floats, names):
+            if len(returned) == len(order):
+                listed = {
+                    n: Found(g, f"{where}[{i}]")
+                    for i, (n, g) in enumerate(zip(order, returned, strict=True))
+                }
+                return {name: listed[name] for name in floats}
+        count = len(returned)
+    elif len(floats) == 1:
+        return {floats[0]: Found(returned, where)}
+    elif returned is None:
+        return dict.fromkeys(floats, NOTHING)
+    else:
+        count = 1
+    listed_names = ", ".join(floats) or "none"
+    raise UserError(
+        f"{who} returned {count} gradient{'s' if count != 1 else ''} for {len(floats)} "
+        f"differentiable input{'s' if len(floats) != 1 else ''} ({listed_names}). Return one for "
+        "each, in the order of the inputs (None for one that has no gradient), or name the inputs "
+        "that have none in no_grad."
+    )
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return the names under which people keep the gradient of `name`."""
+    return (f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"d{name.capitalize()}",
+            f"{name}grad", f"g_{name}")  # fmt: skip
+
+
+def under(mapping: Mapping[str, Any], name: str, where: str) -> Found:
+    """Return the gradient of `name` from a mapping keyed by it or by one of its spellings."""
+    for key in (name, *spellings(name)):
+        if key in mapping:
+            return Found(mapping[key], f"{where}[{key!r}]")
+    return NOTHING
+
+
+def attribute(thing: Any, name: str, stores: Sequence[str], where: str = "layer") -> Found:
+    """Return the gradient of `name` that an object keeps: in one of its stores, or by itself."""
+    for store in stores:
+        kept = getattr(thing, store, None)
+        if isinstance(kept, Mapping):
+            found = under(kept, name, f"{where}.{store}")
+            if found.value is not None:
+                return found
+    for spelling in spellings(name):
+        if hasattr(thing, spelling):
+            return Found(getattr(thing, spelling), f"{where}.{spelling}")
+    return NOTHING

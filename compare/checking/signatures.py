@@ -1,0 +1,134 @@
+"""How a backward function wants to be called: found from its signature and what forward returned."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.errors import UserError
+
+FORMS = (
+    "Known forms: out, cache = forward(*inputs) with dx, … = backward(dout, cache); "
+    "out = forward(*inputs) with backward(dout, *inputs) or backward(dout, out); "
+    "loss, cache = forward(…) with backward(cache); loss, dx = loss_and_gradient(…) by itself; an "
+    "object with forward and backward methods."
+)
+KEPT = {"cache", "ctx", "context", "memory", "saved", "state", "tape"}
+
+
+class Plan(NamedTuple):
+    """How forward's result is to be read, and what backward is to be given.
+
+    `call` is the same in Python, for a script: what backward's parentheses hold, with the outputs
+    called y0, y1, … and their upstream gradients dy0, dy1, ….
+    """
+
+    outputs: tuple[Any, ...]
+    cache: Any
+    takes_upstream: bool
+    arguments: Callable[[tuple, dict], tuple]  # (upstream gradients, inputs) -> arguments
+    unpack: str  # forward's result: "y0, cache"
+    call: str
+
+
+def positional(function: Callable) -> list[str] | None:
+    """Return the names of a function's required positional parameters; None if it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in by_position and p.default is p.empty]
+
+
+def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward: str) -> Plan:
+    """Return how to call backward after this forward pass.
+
+    Args:
+        returned: what forward returned.
+        wanted: backward's required positional parameters.
+        names: the inputs' names.
+        backward: backward's name, for messages.
+    """
+    if isinstance(returned, tuple) and len(returned) >= 2:
+        found = _with_cache(returned, wanted, names)
+    else:
+        found = _without_cache(returned, wanted or ["dout", *names], names)
+    if found is None:
+        raise UserError(
+            f"{backward}({', '.join(wanted or ['…'])}) cannot be called after a forward pass that "
+            f"returned {_shown(returned)}. {FORMS}"
+        )
+    if not found.takes_upstream and any(np.ndim(y) for y in found.outputs):
+        raise UserError(
+            f"{backward}({', '.join(wanted or [])}) takes no upstream gradient, but forward's output "
+            f"is no scalar: its shape is {np.shape(found.outputs[0])}. Give backward the gradient "
+            "of the output as its first argument."
+        )
+    return found
+
+
+def _with_cache(returned: tuple, wanted: list[str] | None, names: Sequence[str]) -> Plan | None:
+    """Forward returned (out, cache), (out1, out2, cache) or ((out1, out2), cache)."""
+    *outputs, cache = returned
+    if len(outputs) == 1 and isinstance(outputs[0], tuple):
+        outputs = list(outputs[0])
+    count = len(outputs) + 1 if wanted is None else len(wanted)
+    ys = tuple(outputs)
+    y, dy = listed("y", ys), listed("dy", ys)
+    unpack = f"{y}, cache" if len(returned) == len(ys) + 1 else f"({y}), cache"
+    packed = dy if len(ys) == 1 else f"({dy})"
+    if count == 2 and wanted and wanted[0] in KEPT and wanted[1] not in KEPT:
+        one = len(ys) == 1
+        return Plan(
+            ys, cache, True, lambda dys, _: (cache, dys[0] if one else dys), unpack,
+            f"cache, {packed}",
+        )  # fmt: skip
+    if count == len(outputs) + 1:
+        return Plan(ys, cache, True, lambda dys, _: (*dys, cache), unpack, f"{dy}, cache")
+    if count == 2:
+        return Plan(ys, cache, True, lambda dys, _: (dys, cache), unpack, f"{packed}, cache")
+    if count == 1:
+        return Plan(ys, cache, False, lambda dys, _: (cache,), unpack, "cache")
+    if wanted and count == len(returned) + len(names):
+        dy = listed("dy", returned)
+        return Plan(
+            returned, None, True, lambda dys, xs: (*dys, *xs.values()), listed("y", returned),
+            f"{dy}, {', '.join(names)}",
+        )  # fmt: skip
+    return None
+
+
+def _without_cache(output: Any, wanted: list[str], names: Sequence[str]) -> Plan | None:
+    """Forward returned the output alone; backward gets the inputs, or the output, again."""
+    others = wanted[1:]
+    again: Sequence[str]
+    if wanted and set(wanted) <= set(names):
+        upstream, again = False, wanted
+    elif others and set(others) <= set(names):
+        upstream, again = True, others
+    elif len(wanted) == 2 and (len(names) > 1 or others[0] in {"out", "output", "y", *KEPT}):
+        return Plan((output,), output, True, lambda dys, _: (*dys, output), "y0", "dy0, y0")
+    elif len(wanted) in (len(names), 1 + len(names)):
+        upstream, again = len(wanted) > len(names), names
+    else:
+        return None
+    call = ", ".join(["dy0"] * upstream + list(again))
+    return Plan(
+        (output,), None, upstream,
+        lambda dys, xs: (*dys[:upstream], *(xs[name] for name in again)), "y0", call,
+    )  # fmt: skip
+
+
+def listed(stem: str, values: Sequence[Any]) -> str:
+    """Return "y0, y1, …", one name for each value."""
+    return ", ".join(f"{stem}{i}" for i in range(len(values)))
+
+
+def _shown(returned: Any) -> str:
+    return f"a tuple of {len(returned)}" if isinstance(returned, tuple) else "one value"

@@ -1,0 +1,5 @@
+import torch
+
+
+def cross_entropy(x, y):
+    return torch.nn.functional.cross_entropy(x, y)
