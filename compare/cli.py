@@ -1,4 +1,4 @@
-"""The command line: `handgrad run`, `list`, `bench`, `certify`.
+"""The command line: `handgrad run`, `list`, `bench`, `check`, `certify`.
 
 Exit status: 0 all agree, 1 a disagreement or an incomplete verdict, 2 unusable input or arguments,
 130 interrupted. Heavy imports happen inside the commands, so that `--help` and `list` are quick.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compare.checking.cli import check
 from compare.witness.cli import certify
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def bench(
     print(json.dumps(rows, indent=2) if as_json else table(rows))
 
 
+app.command()(check)
 app.command()(certify)
 
 
