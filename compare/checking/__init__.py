@@ -1,1 +1,1 @@
-"""Check anyone's hand-derived gradient: `compare.check`, `compare.check_torch`, `handgrad check`."""
+"""Check anyone's hand-derived gradient: `compare.check`, `check_torch`, `handgrad check`."""

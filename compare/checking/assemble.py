@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.checking.contract import Promise
-from compare.checking.outcome import Outcome, quiet
 from compare.checking.first import first_divergence, source
 from compare.checking.inputs import is_float
+from compare.checking.outcome import Outcome, quiet
 from compare.checking.own_forward import OwnForward
 from compare.checking.tolerance import tolerance_text
 from compare.checking.witnesses import testimonies, told
@@ -29,10 +29,9 @@ CONTRACT = "contract"
 def assemble(session: Session) -> Report:
     """Return the report of a session whose cases have run."""
     import pandas as pd
+    import torch
 
     from compare.environment import environment
-
-    import torch
 
     run = [o for o in session.outcomes if o.rows is not None]
     table = Table()
@@ -104,7 +103,10 @@ def _verdict(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 f"{session.reference.name} is not finite on these inputs, so nothing can be judged: "
                 "give arrays on which it is."
             )
-        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {_places(run, broken)}."
+        return (
+            "disagree",
+            f"{bad:,} of {total:,} compared tensors do not agree: {_places(run, broken)}.",
+        )
     if not total:
         return "incomplete", "Nothing was compared."
     vacuous = _never_checked(session, run)
@@ -113,8 +115,10 @@ def _verdict(session: Session, run: list[Outcome]) -> tuple[str, str]:
             f"The gradient of {', '.join(vacuous)} was never really checked, because zeros would "
             "have passed in every case. If it is zero by construction, name it in structural_zeros."
         )
-    side = "the derivative of its own forward" if isinstance(session.reference, OwnForward) else (
-        f"{session.reference.name}, differentiated by torch"
+    side = (
+        "the derivative of its own forward"
+        if isinstance(session.reference, OwnForward)
+        else (f"{session.reference.name}, differentiated by torch")
     )
     cases = f"{len(run)} case{'s' if len(run) != 1 else ''}"
     return "agree", f"All {total:,} tensors of {cases} agree with {side}."
@@ -194,7 +198,11 @@ def _ulps(run: list[Outcome]) -> np.ndarray:
 
 def _tolerance(session: Session, run: list[Outcome]) -> str:
     judged = next((o.judged for o in run if o.judged is not None), None)
-    return tolerance_text(judged, session.precision, ("numeric" if isinstance(session.reference, OwnForward) else "torch"))
+    return tolerance_text(
+        judged,
+        session.precision,
+        ("numeric" if isinstance(session.reference, OwnForward) else "torch"),
+    )
 
 
 def _notes(session: Session, run: list[Outcome]) -> list[str]:

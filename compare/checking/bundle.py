@@ -97,7 +97,9 @@ class Bundle:
         if not _installed(module):
             raise CannotBundle(f"{name} is a module of yours")
         parent, _, last = module.__name__.rpartition(".")
-        plain = f"import {name}" if module.__name__ == name else f"import {module.__name__} as {name}"
+        plain = (
+            f"import {name}" if module.__name__ == name else f"import {module.__name__} as {name}"
+        )
         self.imports[f"from {parent} import {last}" if parent and last == name else plain] = None
 
     def _imported(self, thing: Any) -> str:

@@ -177,6 +177,8 @@ def described(value: Any) -> str:
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
         return f"an array of shape {shape}"
-    return f"{called(value)} ({type(value).__name__})" if inspect.isroutine(value) else (
-        f"a {type(value).__name__}"
+    return (
+        f"{called(value)} ({type(value).__name__})"
+        if inspect.isroutine(value)
+        else (f"a {type(value).__name__}")
     )

@@ -47,7 +47,9 @@ def check(
     zeros: Annotated[
         list[str] | None,
         typer.Option(
-            "--structural-zero", metavar="NAME", help="An input whose gradient is zero by construction."
+            "--structural-zero",
+            metavar="NAME",
+            help="An input whose gradient is zero by construction.",
         ),
     ] = None,
     cases: Annotated[
@@ -55,7 +57,8 @@ def check(
         typer.Option("--case", metavar="NAME", help="Run only cases that begin so; repeatable."),
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="float64 or float32; of a torch.autograd.Function float16, bfloat16.")
+        str,
+        typer.Option(help="float64 or float32; of a torch.autograd.Function float16, bfloat16."),
     ] = "float64",
     device: Annotated[str, typer.Option(help="Where a torch.autograd.Function runs.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of inputs and upstream gradients.")] = 0,
@@ -92,7 +95,9 @@ def check(
     raise typer.Exit(AGREE if report.agrees else DISAGREE)
 
 
-def _checked(functions: list[Any], reference: Any, inputs: Any, *, device: str, **how: Any) -> Report:
+def _checked(
+    functions: list[Any], reference: Any, inputs: Any, *, device: str, **how: Any
+) -> Report:
     from compare.checking.check import check as check_gradient
     from compare.checking.check import check_torch, is_torch_function
     from compare.errors import UserError

@@ -29,9 +29,7 @@ class Contract(NamedTuple):
     notes: list[str]
 
 
-def examine(
-    candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtype: Any
-) -> Contract:
+def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtype: Any) -> Contract:
     """Run forward once and backward twice, a different forward in between; see what has changed."""
     given, original = fresh(values, dtype), fresh(values, dtype)
     dys = [np.array(dy) for dy in upstreams]

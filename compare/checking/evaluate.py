@@ -129,7 +129,9 @@ class Evaluator:
             outcome.skipped = f"{name} refuses it: {one_line(error)}"
             return outcome
         outcome.crashed = located(error)
-        outcome.expected = {} if isinstance(self.reference, OwnForward) else Result(outputs, {}).named()
+        outcome.expected = (
+            {} if isinstance(self.reference, OwnForward) else Result(outputs, {}).named()
+        )
         shapes = {outcome.key(q): np.shape(y) for q, y in outcome.expected.items()}
         shapes |= {
             outcome.key(f"grad:{n}"): outcome.values[n].shape for n in self.candidate.differentiable

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.checking.candidates import called
-from compare.checking.outcome import Outcome, quiet
 from compare.checking.named_cause import cause
 from compare.checking.numeric import Slope, along
+from compare.checking.outcome import Outcome, quiet
 from compare.checking.own_forward import OwnForward
 from compare.diagnose import index_text
 from compare.judge import AGREE

@@ -20,7 +20,12 @@ class Judge:
     """Judges the cases of one candidate; arguments as for `Evaluator`."""
 
     def __init__(
-        self, candidate: Candidate, reference: Any, precision: Precision, errors: Callable, seed: int
+        self,
+        candidate: Candidate,
+        reference: Any,
+        precision: Precision,
+        errors: Callable,
+        seed: int,
     ) -> None:
         self.candidate, self.reference = candidate, reference
         self.precision, self.errors, self.seed = precision, errors, seed
@@ -55,7 +60,9 @@ class Judge:
             if self.own and (directions := self.own.directions(values, name)) is not None:
                 error = np.sqrt(_dot(np.square(directions), np.square(error)))
             tolerance = self.precision.tolerance(error)
-            tolerances[outcome.key(quantity)] = tolerance + (self.own.error(name) if self.own else 0)
+            tolerances[outcome.key(quantity)] = tolerance + (
+                self.own.error(name) if self.own else 0
+            )
         return tolerances
 
     def _project(self, outcome: Outcome) -> None:

@@ -45,9 +45,7 @@ class Slopes(NamedTuple):
     high: np.ndarray
 
 
-def slopes(
-    forward: Forward, values: Inputs, name: str, upstreams: Sequence[np.ndarray]
-) -> Slopes:
+def slopes(forward: Forward, values: Inputs, name: str, upstreams: Sequence[np.ndarray]) -> Slopes:
     """Return d Σ upstream · output / d element, for every element of an input."""
     x = values[name]
     found = np.zeros((4, *x.shape))

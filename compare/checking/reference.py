@@ -123,7 +123,9 @@ def upstream_tensor(output: Any, upstream: np.ndarray) -> Any:
     return tensor.reshape(output.shape)
 
 
-def _gradients(outputs: Any, leaves: list[Any], upstreams: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _gradients(
+    outputs: Any, leaves: list[Any], upstreams: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     import torch
 
     pairs = [

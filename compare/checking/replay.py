@@ -13,9 +13,9 @@ import numpy as np
 
 from compare.checking.bundle import Bundle, CannotBundle
 from compare.checking.candidates import ValueAndGradient
-from compare.checking.outcome import Outcome
 from compare.checking.inputs import is_float
 from compare.checking.objects import LayerObject
+from compare.checking.outcome import Outcome
 from compare.checking.own_forward import OwnForward
 from compare.checking.signatures import listed
 from compare.checking.torch_candidate import TorchCandidate
@@ -150,7 +150,9 @@ def _candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle:
             f"{planned.unpack} = {forward}({arguments})",
             f"grads = {backward}({planned.call})",
         ]
-    return "\n".join([*lines, f"manual = np.asarray({_where(session, smallest, quantity, started)})"])
+    return "\n".join(
+        [*lines, f"manual = np.asarray({_where(session, smallest, quantity, started)})"]
+    )
 
 
 def _where(session: Session, smallest: Outcome, quantity: str, started: Any) -> str:
@@ -199,10 +201,12 @@ def _reference_lines(session: Session, smallest: Outcome, quantity: str, bundle:
     reference = session.reference
     stored = 'expected = data["expected"]'
     if quantity not in smallest.expected and not smallest.crashed:
-        return 'expected = np.zeros(0)  # the two sides cannot be compared'
+        return "expected = np.zeros(0)  # the two sides cannot be compared"
     if isinstance(reference, OwnForward):
         if smallest.crashed:
-            return "expected = np.zeros(0)  # the candidate fails before there is anything to compare"
+            return (
+                "expected = np.zeros(0)  # the candidate fails before there is anything to compare"
+            )
         return f"{stored}  # the derivative of forward, by central differences"
     try:
         if reference.module is not None:
@@ -210,7 +214,9 @@ def _reference_lines(session: Session, smallest: Outcome, quantity: str, bundle:
         called = bundle.function(reference.function, "reference")
     except CannotBundle as reason:
         if smallest.crashed:
-            return "expected = np.zeros(0)  # the candidate fails before there is anything to compare"
+            return (
+                "expected = np.zeros(0)  # the candidate fails before there is anything to compare"
+            )
         return f"{stored}  # by torch; {reason}, which cannot be written down here"
     return _autograd(
         session, smallest, quantity, called, "torch.float64", "expected", "cpu",

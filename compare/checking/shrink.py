@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compare.checking.cases import Axis, Case, cut
-from compare.checking.outcome import Outcome
 from compare.checking.inputs import Inputs
+from compare.checking.outcome import Outcome
 
 if TYPE_CHECKING:
     from compare.checking.session import Session

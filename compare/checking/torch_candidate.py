@@ -14,7 +14,6 @@ from compare.checking.returned import Found, by_name
 from compare.checking.tolerance import PRECISIONS, Errors, Judged, spread
 from compare.errors import UserError
 
-
 MEASURED = (
     "E measured on the reference in float64 from inputs perturbed by one unit roundoff, and from "
     "what the reference loses when it runs in this dtype; u = {unit}, so that mistakes smaller than "
@@ -51,7 +50,9 @@ class TorchCandidate(Candidate):
         outputs = returned if isinstance(returned, tuple) else (returned,)
         for output in outputs:
             if not isinstance(output, torch.Tensor):
-                raise UserError(f"{self.name} must return tensors; it returned {described(output)}.")
+                raise UserError(
+                    f"{self.name} must return tensors; it returned {described(output)}."
+                )
         shown = tuple(array(y).astype(np.float64) for y in outputs)
         self._write_back(values, tensors)
         return Started(shown, None, (outputs, tensors))

@@ -29,6 +29,8 @@ FILES = {
     "config.toml",
     "plots",
     "tables",
+    "replay.npz",
+    "replay.py",
 }
 IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file managers leave behind
 
@@ -156,6 +158,8 @@ def _write(report: Report, directory: Path, *, latex: bool) -> None:
     weights = {k: np.array(v, order="C") for k, v in sorted(report.initial_weights.items())}
     (directory / "initial_weights.safetensors").write_bytes(safetensors.numpy.save(weights))
     write_csv(report, directory / "differences.csv")
+    for name, content in report.attachments.items():
+        (directory / name).write_bytes(content)
     _text(directory / MARKER, verdict_json(report))
 
 

@@ -37,6 +37,30 @@ class Notice(NamedTuple):
     text: str
 
 
+class Words(NamedTuple):
+    """What a report's steps and layers are called: those of a check are cases with names."""
+
+    step: str
+    layer: str
+
+
+def words(report: Report) -> Words:
+    return Words("no.", "case") if report.mode == "check" else Words("step", "layer")
+
+
+def place(report: Report, step: Any, layer: Any, quantity: Any) -> str:
+    if report.mode == "check":
+        return f"case {fmt.name(layer)}, {fmt.name(quantity)}"
+    return fmt.place(step, layer, quantity)
+
+
+def extent(report: Report) -> str:
+    """Return how many steps, or cases, were compared."""
+    if report.mode == "check":
+        return fmt.plural(report.steps, "case")
+    return fmt.plural(report.differences["step"].nunique(), "step")
+
+
 def kind(quantity: str) -> str:
     """Return what family a quantity belongs to: `grad:weight` is a `grad`."""
     return str(quantity).partition(":")[0]

@@ -25,8 +25,11 @@ LEVEL_NAMES = ("0", "0.1 %", "0.3 %", "1 %", "3 %", "10 %", "30 %", "100 %", "ab
 
 def heat_map(report: Report) -> Figure:
     """Budget used: tensors in execution order downwards, steps to the right."""
-    grid, names, steps = heat_grid(report.differences)
-    labels = [f"{clip(layer, 22)} · {clip(quantity, 30)}" for layer, quantity in names]
+    checked = report.mode == "check"
+    grid, names, steps = heat_grid(_by_case(report.differences) if checked else report.differences)
+    labels = [
+        " · ".join(filter(None, (clip(layer, 22), clip(quantity, 30)))) for layer, quantity in names
+    ]
     height = 11.0  # points per row
     margin = min(230.0, 12 + 5.4 * max(map(len, labels)))
     figure, axes = new_figure(720, height * len(names) + 70)
@@ -34,7 +37,9 @@ def heat_map(report: Report) -> Figure:
     axes.set_position((margin / 720, bottom, 1 - margin / 720 - 0.012, 1 - top - bottom))
     for level in range(9):
         _heat_level(axes, grid, level, height)
-    axes.set(xlim=(0, max(grid.shape[1], 12)), ylim=(len(names), 0), xlabel="step")
+    axes.set(
+        xlim=(0, max(grid.shape[1], 12)), ylim=(len(names), 0), xlabel="case" if checked else "step"
+    )
     axes.set_yticks(np.arange(len(names)) + 0.5, labels, fontsize=8.5)
     at = _round_places(len(steps))
     axes.set_xticks(at + 0.5, [str(steps[i]) for i in at])
@@ -44,6 +49,11 @@ def heat_map(report: Report) -> Figure:
         spine.set_visible(False)
     _heat_legend(figure, margin)
     return figure
+
+
+def _by_case(differences: pd.DataFrame) -> pd.DataFrame:
+    """Name rows by their quantity alone: a check's columns are its cases."""
+    return differences.assign(layer="")
 
 
 def heat_grid(

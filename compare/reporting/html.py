@@ -20,12 +20,15 @@ from compare.reporting.facts import (
     FAILED,
     KINDS,
     VERDICTS,
+    TensorRow,
+    extent,
     gap,
     headline,
     notices,
     per_tensor,
     severity,
     totals,
+    words,
     worst_rows,
 )
 from compare.reporting.palette import DARK, LIGHT, css_variables
@@ -70,7 +73,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             script_digest=digest,
             tensors=tensors,
             layers=list({row.layer: None for row in tensors}),
-            kinds=[kind for kind in KINDS if any(row.kind == kind for row in tensors)],
+            kinds=_kinds_of(tensors),
             found=_found(report),
             drawn=[(plot, Markup(for_page(plot.svg, plot.title))) for plot in plots if plot.svg],
             absent=[plot for plot in plots if not plot.svg],
@@ -126,7 +129,10 @@ def _common(report: Report, rows: int = 10) -> dict[str, Any]:
         "totals": totals(report),
         "first": first,
         "whose": text.whose(first) if first else "",
-        "last_agreed": text.last_agreed(first) if first else "",
+        "last_agreed": text.last_agreed(report, first) if first else "",
+        "words": words(report),
+        "extent": extent(report),
+        "checked": report.mode == "check",
         "first_budget": _budget_at(report) if first else math.nan,
         "worst": worst_rows(report, rows),
         "budget_sentence": BUDGET,
@@ -167,6 +173,12 @@ def _found(report: Report) -> list[str]:
     """Return the verdicts that occur, gravest first."""
     seen = set(report.differences["verdict"].unique())
     return [v for v in VERDICTS if v in seen] + sorted(seen - set(VERDICTS))
+
+
+def _kinds_of(tensors: Sequence[TensorRow]) -> list[str]:
+    """Return the kinds that occur, the usual ones first."""
+    seen = {row.kind: None for row in tensors}
+    return [kind for kind in KINDS if kind in seen] + [kind for kind in seen if kind not in KINDS]
 
 
 def _kinks(report: Report) -> list[tuple[str, int, int]]:

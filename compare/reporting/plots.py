@@ -40,11 +40,19 @@ def _unjudged(report: Report) -> str:
     return "nothing was judged." if np.isnan(severity(report.differences)).all() else ""
 
 
+def _no_steps(report: Report) -> str:
+    return "a check has cases, not steps." if report.mode == "check" else _unjudged(report)
+
+
 def _no_losses(report: Report) -> str:
+    if report.mode == "check":
+        return "a check does not train."
     return "" if len(report.losses) else "no step was finished."
 
 
 def _no_drift(report: Report) -> str:
+    if report.mode == "check":
+        return "a check does not train."
     if not len(report.drift):
         return "no free run was asked for."
     parted = (report.drift["max_param_diff"] > 0) | (
@@ -58,6 +66,8 @@ def _no_ulps(report: Report) -> str:
 
 
 def _no_norms(report: Report) -> str:
+    if report.mode == "check":
+        return "a check does not train."
     norms = figures.layer_norms(report.differences)[2]
     return "" if norms.any() else "no parameter gradient was compared."
 
@@ -76,7 +86,7 @@ RECIPES = (
         "Largest budget used per step",
         "Each line is the worst tensor of its kind and must stay below the dashed limit at every "
         "step; where it breaks off, both sides are bitwise equal.",
-        _unjudged,
+        _no_steps,
         figures.budget_lines,
     ),
     Recipe(
@@ -123,8 +133,12 @@ def make_plots(report: Report) -> list[Plot]:
 def _plot(recipe: Recipe, report: Report) -> Plot:
     if why_not := recipe.why_not(report):
         return Plot(recipe.name, recipe.title, why_not, "")
-    caption = recipe.caption + _shortened(recipe.name, report)
-    return Plot(recipe.name, recipe.title, caption, to_svg(recipe.draw(report), recipe.name))
+    title, caption = recipe.title, recipe.caption
+    if report.mode == "check":
+        title = title.replace("at every step", "in every case")
+        caption = caption.replace("each column a step", "each column a case, by its number")
+    caption += _shortened(recipe.name, report)
+    return Plot(recipe.name, title, caption, to_svg(recipe.draw(report), recipe.name))
 
 
 def _shortened(name: str, report: Report) -> str:

@@ -11,18 +11,21 @@ from compare.reporting.facts import (
     BUDGET,
     VERDICTS,
     Totals,
+    extent,
     gap,
     headline,
     notices,
     per_tensor,
+    place,
     totals,
+    words,
     worst_rows,
 )
 
 if TYPE_CHECKING:
     from compare.report import Divergence, Report
 
-WORST = ("step", "layer", "quantity", "index", "manual", "torch", "|diff|", "budget used")
+WORST = ("quantity", "index", "manual", "torch", "|diff|", "budget used")
 
 
 def terminal_text(report: Report) -> str:
@@ -35,14 +38,16 @@ def terminal_text(report: Report) -> str:
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
     if report.first_divergence is not None:
-        lines += ["", *_divergence_lines(report.first_divergence)]
+        lines += ["", *_divergence_lines(report, report.first_divergence)]
     rows = [_worst_cells(row) for row in worst_rows(report, 5)]
     if rows:
         lines += [
             "",
-            "Worst tensors, each at its worst step (above 100 % of the budget the sides disagree):",
+            f"Worst tensors{_at_worst(report)} (above 100 % of the budget the sides disagree):",
         ]
-        lines += _columns([WORST, *rows])
+        lines += _columns([(*words(report), *WORST), *rows])
+    if report.notes:
+        lines += ["", "Notes:", *(f"  {fmt.name(note)}" for note in report.notes)]
     return "\n".join(lines)
 
 
@@ -50,7 +55,7 @@ def scope(report: Report, total: Totals) -> str:
     """Return what was compared, in one phrase."""
     text = (
         f"{fmt.plural(total.tensors, 'tensor')} ({fmt.plural(total.elements, 'element')}) "
-        f"compared over {fmt.plural(report.differences['step'].nunique(), 'step')}"
+        f"compared over {extent(report)}"
     )
     return f"{text}; {fmt.plural(total.left_out, 'element')} left out" if total.left_out else text
 
@@ -70,19 +75,30 @@ def whose(first: Divergence) -> str:
     }.get(first.own_or_inherited, "")
 
 
-def last_agreed(first: Divergence) -> str:
-    return fmt.place(*first.last_agreed) if first.last_agreed else "nothing before it"
+def last_agreed(report: Report, first: Divergence) -> str:
+    return place(report, *first.last_agreed) if first.last_agreed else "nothing before it"
 
 
-def _divergence_lines(first: Divergence) -> list[str]:
-    where = fmt.place(first.step, first.layer, first.quantity)
+def _over_all(report: Report) -> str:
+    return "" if report.mode == "check" else ", over all steps"
+
+
+def _at_worst(report: Report) -> str:
+    return "" if report.mode == "check" else ", each at its worst step"
+
+
+def _divergence_lines(report: Report, first: Divergence) -> list[str]:
+    where = place(report, first.step, first.layer, first.quantity)
     difference = fmt.short(gap(first.manual, first.torch, first.max_abs_diff))
+    own = "" if report.mode == "check" else f"{fmt.name(first.own_or_inherited)}: "
+    told = fmt.name(first.explanation or whose(first))
     return [
         f"First divergence: {where} ({fmt.name(first.layer_type)})",
         f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
         f"torch {fmt.exact(first.torch)}, |diff| {difference}",
-        f"  {fmt.name(first.own_or_inherited)}: {fmt.name(first.explanation or whose(first))}",
-        f"  last agreed: {last_agreed(first)}",
+        f"  {own}{told}",
+        *([f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []),
+        f"  last agreed: {last_agreed(report, first)}",
     ]
 
 
@@ -131,27 +147,36 @@ def summary_markdown(report: Report) -> str:
         parts.append(f"> ⚠️ **{notice.title}.** {_escape(notice.text)}")
     parts.append(f"{scope(report, total)}. {_escape(verdict_counts(total))}.")
     if report.first_divergence is not None:
-        parts.append(_divergence_markdown(report.first_divergence))
+        parts.append(_divergence_markdown(report, report.first_divergence))
     worst = [[_code(cell) for cell in _worst_cells(row)] for row in worst_rows(report, 5)]
     if worst:
-        parts += ["### Worst tensors, each at its worst step", _table(WORST, worst, right=7)]
-    parts += ["<details><summary>Every tensor, over all steps</summary>", _tensors(report)]
+        parts += [
+            f"### Worst tensors{_at_worst(report)}",
+            _table((*words(report), *WORST), worst, right=7),
+        ]
+    if report.notes:
+        parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
+    parts += [f"<details><summary>Every tensor{_over_all(report)}</summary>", _tensors(report)]
     parts += ["</details>", f"{BUDGET} Tolerance: {_escape(report.tolerance)}."]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
     return "\n\n".join([*parts, versions]).rstrip() + "\n"
 
 
-def _divergence_markdown(first: Divergence) -> str:
+def _divergence_markdown(report: Report, first: Divergence) -> str:
+    step = "" if report.mode == "check" else f"step {first.step}, "
+    where = f"{step}{words(report).layer} {_code(first.layer)} ({_code(first.layer_type)})"
+    own = f"**{_escape(first.own_or_inherited)}**: {_escape(whose(first) or '–')}"
     rows = [
-        ("where", f"step {first.step}, layer {_code(first.layer)} ({_code(first.layer_type)})"),
+        ("where", where),
         ("quantity", _code(first.quantity)),
         ("worst element", _code(first.worst_index)),
         ("manual", _code(fmt.exact(first.manual))),
         ("torch", _code(fmt.exact(first.torch))),
         ("difference", _code(fmt.short(gap(first.manual, first.torch, first.max_abs_diff)))),
-        ("whose mistake", f"**{_escape(first.own_or_inherited)}**: {_escape(whose(first) or '–')}"),
+        *([] if report.mode == "check" else [("whose mistake", own)]),
         ("what it looks like", _escape(first.explanation or "–")),
-        ("last agreed", _escape(last_agreed(first))),
+        ("cause", _escape("–" if report.cause is None else report.cause)),
+        ("last agreed", _escape(last_agreed(report, first))),
     ]
     return "### First divergence\n\n" + _table(("", ""), rows)
 
@@ -169,7 +194,9 @@ def _tensors(report: Report, most: int = 60) -> str:
         )
         for row in rows[:most]
     ]
-    columns = ("layer", "quantity", "budget used", "at step", "max abs diff", "verdicts")
+    step, layer = words(report)
+    at = step if report.mode == "check" else f"at {step}"
+    columns = (layer, "quantity", "budget used", at, "max abs diff", "verdicts")
     more = f"\n\n{len(rows) - most:,} more are in differences.csv." if len(rows) > most else ""
     return _table(columns, cells, right=2) + more
 

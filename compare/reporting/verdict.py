@@ -16,7 +16,9 @@ from compare.reporting.facts import totals, worst_rows
 if TYPE_CHECKING:
     from compare.report import Report
 
-_FOR_PEOPLE = ("manual_source", "derivation", "torch_source")  # long; they are in report.html
+_FOR_PEOPLE = (  # long: they are in report.html; the cause stands by itself
+    "manual_source", "derivation", "torch_source", "cause",
+)  # fmt: skip
 
 
 def verdict_dict(report: Report) -> dict[str, Any]:
@@ -35,6 +37,8 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "verdicts": {**total.verdicts, "not judged": total.unjudged},
         "worst": _worst(report),
         "first_divergence": _divergence(report),
+        "cause": _cause(report),
+        "notes": list(report.notes),
         "planted": report.planted,
         "tolerance": report.tolerance,
         "tolerance_overridden": report.overridden,
@@ -85,6 +89,13 @@ def _worst(report: Report) -> dict[str, Any] | None:
     worst = {key: rows[0][key] for key in ("step", "layer", "quantity", "budget_used")}
     used = float(worst["budget_used"])
     return worst | {"budget_used": None if math.isnan(used) else used}
+
+
+def _cause(report: Report) -> dict[str, Any] | None:
+    cause = report.cause
+    if cause is None:
+        return None
+    return {"kind": cause.kind, "evidence": cause.evidence, "advice": cause.advice}
 
 
 def _divergence(report: Report) -> dict[str, Any] | None:
