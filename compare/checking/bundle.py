@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 
-class CannotBundle(Exception):
+class CannotBundleError(Exception):
     """Something cannot be written down as source."""
 
 
@@ -33,14 +33,14 @@ class Bundle:
         """Add a function; return the expression by which the script calls it.
 
         Raises:
-            CannotBundle: its source, or something that it uses, cannot be had.
+            CannotBundleError: its source, or something that it uses, cannot be had.
         """
         if isinstance(function, types.MethodType):
-            raise CannotBundle(f"{name} is a bound method")
+            raise CannotBundleError(f"{name} is a bound method")
         if (path := torch_path(function)) is not None:
             return path
         if not isinstance(function, types.FunctionType):
-            raise CannotBundle(f"{name} has no Python source")
+            raise CannotBundleError(f"{name} has no Python source")
         if _installed(function):
             return self._imported(function)
         if function.__name__ == "<lambda>":
@@ -91,11 +91,11 @@ class Bundle:
                 return repr(value)
         except (ValueError, SyntaxError, TypeError, MemoryError):
             pass
-        raise CannotBundle(f"{name} is a {type(value).__name__}")
+        raise CannotBundleError(f"{name} is a {type(value).__name__}")
 
     def _module(self, name: str, module: types.ModuleType) -> None:
         if not _installed(module):
-            raise CannotBundle(f"{name} is a module of yours")
+            raise CannotBundleError(f"{name} is a module of yours")
         parent, _, last = module.__name__.rpartition(".")
         plain = (
             f"import {name}" if module.__name__ == name else f"import {module.__name__} as {name}"
@@ -118,7 +118,7 @@ class Bundle:
 
     def _add(self, name: str, text: str, thing: Any) -> None:
         if self._bound.setdefault(name, id(thing)) != id(thing):
-            raise CannotBundle(f"two things are called {name}")
+            raise CannotBundleError(f"two things are called {name}")
         self.parts.setdefault(name, text)
 
 
@@ -141,7 +141,7 @@ def lambda_source(function: types.FunctionType) -> str:
     try:
         lines, _ = inspect.getsourcelines(function)
     except (OSError, TypeError) as error:
-        raise CannotBundle("the lambda has no source") from error
+        raise CannotBundleError("the lambda has no source") from error
     for text in _parsable(textwrap.dedent("".join(lines)).strip()):
         found = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Lambda)]
         for node in found:
@@ -151,7 +151,7 @@ def lambda_source(function: types.FunctionType) -> str:
                 function.__code__.co_consts
             ):
                 return source
-    raise CannotBundle("the lambda's source cannot be told apart")
+    raise CannotBundleError("the lambda's source cannot be told apart")
 
 
 def _parsable(text: str) -> Iterator[str]:
@@ -185,7 +185,7 @@ def _source(thing: Any) -> str:
     try:
         return textwrap.dedent(inspect.getsource(thing)).strip()
     except (OSError, TypeError) as error:
-        raise CannotBundle(f"{thing.__name__} has no source") from error
+        raise CannotBundleError(f"{thing.__name__} has no source") from error
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Candidate(ABC):
 
 
 class FunctionPair(Candidate):
-    """`out, cache = forward(*inputs)` with `dx, dw, … = backward(dout, cache)`, and its variants."""
+    """`out, cache = forward(*inputs)`, `dx, dw, … = backward(dout, cache)`, and variants."""
 
     def __init__(
         self, forward: Callable, backward: Callable, names: Sequence[str], floats: Sequence[str]

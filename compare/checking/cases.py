@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from compare.checking.inputs import Inputs, Specification, is_float
-
-Axis = tuple[str, int]  # an input's name, and which of its axes
-Group = frozenset[Axis]  # axes that must be equally long
+from compare.checking.inputs import Inputs, Specification
+from compare.checking.sizes import Group, Lengths, distinct, independent, neighbours, tied_axes
 
 BASE = "random"
 
@@ -41,13 +38,6 @@ class Case:
         return self.name in (BASE, "given")
 
 
-class Sizes(NamedTuple):
-    """How long the axes are, and which of them belong together."""
-
-    groups: tuple[Group, ...]
-    lengths: dict[Group, int]
-
-
 class Cases:
     """Draws the cases of one check.
 
@@ -70,7 +60,7 @@ class Cases:
         self.large, self.tiny = magnitudes
         self.base = specification.draw(self.rng(0))
         self.tied = tied_axes(specification)
-        self.sizes = self._independent(self.tied)
+        self.sizes = independent(self.tied, lambda n: accepts(self.resized(n)), specification.names)
 
     def rng(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream])
@@ -94,9 +84,9 @@ class Cases:
         return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0)
 
     def _sizes(self) -> Iterator[Case]:
-        distinct = _distinct(self.sizes)
-        if distinct != self.sizes.lengths:
-            yield self._case("non-square", distinct)
+        other = distinct(self.sizes)
+        if other != self.sizes.lengths:
+            yield self._case("non-square", other)
         for group in self.sizes.groups:
             if self._resizable(group):
                 yield self._case(self._shrunk_name(group), {**self.sizes.lengths, group: 1})
@@ -104,12 +94,11 @@ class Cases:
     def _resizable(self, group: Group) -> bool:
         """Return whether the group may change by itself: length 1 could pass by broadcasting."""
         lengths = self.sizes.lengths
-        return any(
-            self.accepts(self.resized({**lengths, group: other}))
-            for other in _others(lengths[group], lengths)
+        return all(
+            self.accepts(self.resized({**lengths, group: n})) for n in neighbours(lengths[group])
         )
 
-    def _case(self, name: str, lengths: dict[Group, int]) -> Case:
+    def _case(self, name: str, lengths: Lengths) -> Case:
         by_axis = {axis: n for group, n in lengths.items() for axis in group}
         untied = any(len({by_axis[a] for a in group}) > 1 for group in self.tied.groups)
         return Case(name, self.resized(lengths), resized=True, untied=untied)
@@ -122,8 +111,8 @@ class Cases:
         name, axis = min(group, key=lambda a: (order.index(a[0]), a[1]))
         return f"{name} axis {axis} = 1"
 
-    def resized(self, lengths: dict[Group, int], stream: int = 10) -> Inputs:
-        """Return inputs with these lengths: drawn anew, or cut and repeated where they are given."""
+    def resized(self, lengths: Lengths, stream: int = 10) -> Inputs:
+        """Return inputs with these lengths: drawn anew; those that were given, cut or repeated."""
         new = {axis: n for group, n in lengths.items() for axis in group}
         shapes = {
             name: tuple(new.get((name, i), n) for i, n in enumerate(shape))
@@ -134,78 +123,6 @@ class Cases:
             if name in self.specification.given:
                 values[name] = cut(values[name], axis, length)
         return values
-
-    def _independent(self, sizes: Sizes) -> Sizes:
-        """Split groups of axes that need not be equally long: try, and see who refuses."""
-        done: list[Group] = []
-        waiting = list(sizes.groups)
-        lengths = dict(sizes.lengths)
-        while waiting:
-            group = waiting.pop()
-            part = self._separable(group, lengths)
-            if part is None:
-                done.append(group)
-                continue
-            for piece in (part, group - part):
-                lengths[piece] = lengths[group]
-                waiting.append(piece)
-            del lengths[group]
-        order = self.specification.names
-        done.sort(key=lambda g: min((order.index(name), axis) for name, axis in g))
-        return Sizes(tuple(done), {g: lengths[g] for g in done})
-
-    def _separable(self, group: Group, lengths: dict[Group, int]) -> Group | None:
-        """Return axes of the group that may take another length than the rest of it."""
-        if not 2 <= len(group) <= 8:
-            return None
-        first, *others = sorted(group)
-        rest = {g: n for g, n in lengths.items() if g != group}
-        for size in range(1, len(others) + 1):
-            for chosen in combinations(others, size):
-                part = frozenset(chosen)
-                for other in _others(lengths[group], lengths):
-                    tried = {**rest, group - part: lengths[group], part: other}
-                    if self.accepts(self.resized(tried)):
-                        return part
-        return None
-
-
-def tied_axes(specification: Specification) -> Sizes:
-    """Group the axes by length: equal numbers are taken to belong together.
-
-    Axes of length 1 may be there to broadcast and stay; so do the lengths of given float arrays.
-    """
-    by_length: dict[int, set[Axis]] = {}
-    fixed: set[int] = set()
-    for name, shape in specification.shapes.items():
-        for axis, length in enumerate(shape):
-            by_length.setdefault(length, set()).add((name, axis))
-    for name, value in specification.given.items():
-        for axis, length in enumerate(getattr(value, "shape", ())):
-            if is_float(value):
-                fixed.add(length)
-            elif length in by_length:
-                by_length[length].add((name, axis))
-    found = {frozenset(axes): n for n, axes in by_length.items() if n > 1 and n not in fixed}
-    return Sizes(tuple(found), found)
-
-
-def _others(length: int, lengths: dict[Group, int]) -> list[int]:
-    """Return other lengths to try: the neighbours, and one that nothing else has."""
-    near = [n for n in (length + 1, length - 1) if n > 1]
-    return [*near, max(lengths.values()) + 2]
-
-
-def _distinct(sizes: Sizes) -> dict[Group, int]:
-    """Return lengths of which no two are equal, near the given ones."""
-    taken: set[int] = set()
-    lengths = {}
-    for group in sizes.groups:
-        wanted = sizes.lengths[group]
-        near = sorted(range(2, wanted + len(sizes.groups) + 1), key=lambda n: abs(n - wanted))
-        lengths[group] = next(n for n in near if n not in taken)
-        taken.add(lengths[group])
-    return lengths
 
 
 def cut(array: np.ndarray, axis: int, length: int) -> np.ndarray:

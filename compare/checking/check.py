@@ -1,8 +1,9 @@
-"""Bring your own gradient: `check` for hand-written NumPy code, `check_torch` for torch callables."""
+"""Bring your own gradient: `check` for hand-written NumPy code, `check_torch` for torch's."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import UserError, nearest
@@ -76,7 +77,7 @@ def check(
     candidate = adapt(forward, backward, names, floats)
     return Session(
         candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
-        lambda *a: candidate_errors(*a[:3], dtype, a[3]), seed,
+        partial(candidate_errors, dtype), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink,
     ).report()  # fmt: skip
 
@@ -129,7 +130,7 @@ def check_torch(
     theirs = _reference(reference, ours, names, device)
     return Session(
         ours, specification, theirs, PRECISIONS[dtype],
-        lambda _, *a: torch_errors(theirs, ours, *a), seed,
+        partial(torch_errors, theirs), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, device=device,
     ).report()  # fmt: skip
 
@@ -142,7 +143,8 @@ def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") 
         return OwnForward(candidate)
     if not callable(reference):
         raise UserError(
-            f"reference must be a torch function or nn.Module; received a {type(reference).__name__}."
+            "reference must be a torch function or nn.Module; received a "
+            f"{type(reference).__name__}."
         )
     return TorchReference(reference, names, candidate.differentiable, device)
 
@@ -155,8 +157,8 @@ def _known(dtype: str, known: Collection[str], hint: str) -> None:
 def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:
     if not floats:
         raise UserError(
-            f"No input can have a gradient: of {', '.join(names)} none is a shape or a float array. "
-            "Give float arrays (np.array(…, dtype=float)), or shapes."
+            f"No input can have a gradient: of {', '.join(names)} none is a shape or a float "
+            "array. Give float arrays (np.array(…, dtype=float)), or shapes."
         )
 
 

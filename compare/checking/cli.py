@@ -107,10 +107,11 @@ def _checked(
         return check_torch(first, reference, inputs, device=device, **how)
     if device != "cpu":
         raise UserError(
-            f"--device {device}: NumPy code runs on the CPU; only a torch.autograd.Function takes a "
-            "device."
+            f"--device {device}: NumPy code runs on the CPU; only a torch.autograd.Function "
+            "takes a device."
         )
-    return check_gradient(*functions, *[None] * (2 - len(functions)), reference, inputs, **how)
+    backward = functions[1] if len(functions) == 2 else None
+    return check_gradient(first, backward, reference, inputs, **how)
 
 
 def directory_name(name: str) -> str:

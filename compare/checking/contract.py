@@ -69,8 +69,8 @@ def _unchanged(name: str, now: Any, then: Any, who: str) -> Promise:
 
 def _cache(kept: bool, who: str) -> Promise:
     text = (
-        f"{who} changes the cache that it is given (or a later forward pass does): calling it again "
-        "gives another answer. Work on copies."
+        f"{who} changes the cache that it is given (or a later forward pass does): calling it "
+        "again gives another answer. Work on copies."
     )
     return Promise("unchanged:cache", kept, np.array(float(not kept)), np.array(0.0), text)
 

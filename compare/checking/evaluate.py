@@ -94,7 +94,7 @@ class Evaluator:
         return rounded(drawn.astype(np.float64), self.precision.name)
 
     def _expect(self, outcome: Outcome, outputs: tuple[np.ndarray, ...]) -> None:
-        """Ask the reference; a forward of other sizes leaves its gradients without a counterpart."""
+        """Ask the reference; outputs of other sizes leave gradients without a counterpart."""
         if [np.size(y) for y in outputs] == [dy.size for dy in outcome.upstreams]:
             grads = self.reference.run(outcome.values, outcome.upstreams).grads
         else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def first_divergence(session: Session, run: list[Outcome]) -> Divergence | None:
-    """Return the first row that does not agree, or the first broken promise; None if all is well."""
+    """Return the first row that does not agree, or broken promise; None if all is well."""
     last: Place | None = None
     for number, outcome in enumerate(run):
         rows = outcome.rows
@@ -92,7 +92,8 @@ def _explained(session: Session, run: list[Outcome], outcome: Outcome, i: int) -
     failing = [o for o in run if quantity in o.bad]
     if len(failing) < len(run) and not outcome.case.own:
         told.append(
-            f"{quantity} agrees on ordinary inputs; what is special is the case '{outcome.case.name}'."
+            f"{quantity} agrees on ordinary inputs; what is special is the case "
+            f"'{outcome.case.name}'."
         )
     witness = None if told[:-1] else _witness(session, outcome, i)
     if witness is not None:

@@ -88,6 +88,10 @@ def is_float(value: Any) -> bool:
     return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
 
 
+def as_float(value: Any) -> np.ndarray:
+    return np.asarray(value, dtype=np.float64)
+
+
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return random normal numbers, none of them near zero, exact in float32, stored in float64."""
     drawn = np.asarray(rng.standard_normal(shape))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compare.checking.candidates import Candidate
+from compare.checking.inputs import as_float
 from compare.checking.kinks import Disagreement, excused
 from compare.checking.outcome import Outcome
 from compare.checking.own_forward import OwnForward
@@ -91,7 +92,7 @@ class Judge:
 
     def _rows(self, outcome: Outcome) -> Rows:
         def keyed(values: Mapping[str, np.ndarray]) -> dict[Key, np.ndarray]:
-            return {outcome.key(q): np.asarray(v, np.float64) for q, v in values.items()}
+            return {outcome.key(q): as_float(v) for q, v in values.items()}
 
         keys = [outcome.key(q) for q in outcome.expected if q[:6] == "output"]
         keys += [outcome.key(f"grad:{name}") for name in self.candidate.differentiable]
@@ -115,7 +116,7 @@ class Judge:
             if pair is None or quantity[:5] != "grad:" or self._dtype_is_wrong(outcome, quantity):
                 return
             tolerance = tolerances.get(key, 0.0)
-            differs = Disagreement(quantity[5:], np.float64(pair[0]), pair[1], tolerance)
+            differs = Disagreement(quantity[5:], as_float(pair[0]), pair[1], tolerance)
             mask = excused(
                 differs, self.reference, outcome.values, outcome.upstreams,
                 self.candidate.differentiable, rng,

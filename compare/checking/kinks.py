@@ -2,9 +2,9 @@
 
 An element that disagrees is excused only if all of this holds:
 
-- nearby gradients differ from one another however near they are taken (a kink), and the candidate's
-  number lies in their range, widened once on both sides; or they do not differ, the candidate equals
-  them, and it is the reference that is off (relu(x) − relu(−x) at 0);
+- nearby gradients differ from one another however near they are taken (a kink), and the
+  candidate's number lies in their range, widened once on both sides; or they do not differ, the
+  candidate equals them, and it is the reference that is off (relu(x) − relu(−x) at 0);
 - along directions that move equal values together, where the function is smooth, the candidate's
   gradient gives its derivative: each of two tied winners may get a share, but not both the whole.
 """

@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.causes import Cause, Context, Tensors, find_cause
 from compare.causes.context import gradient_context, output_sizes
-from compare.checking.inputs import fresh
+from compare.checking.inputs import as_float, fresh
 from compare.checking.outcome import Outcome, quiet
 from compare.checking.reference import TorchReference
 from compare.checking.tolerance import U64
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cause(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
-    """Return what explains the difference, or None; a failing search must not hide the difference."""
+    """Return what explains the difference, or None; a failing search must not hide it."""
     mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
     if mine is None or theirs is None or quantity in outcome.conventions:
         return None
@@ -29,7 +29,7 @@ def cause(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
     try:
         with quiet():
             context = _context(session, outcome, quantity, tolerance)
-            return find_cause(np.float64(mine), theirs, tolerance, context)
+            return find_cause(as_float(mine), theirs, tolerance, context)
     except Exception as error:
         warnings.warn(f"The search for the cause failed: {error!r}", stacklevel=2)
         return None

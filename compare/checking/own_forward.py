@@ -1,4 +1,4 @@
-"""Without a reference, the candidate's own forward is one: its derivative by central differences."""
+"""Without a reference, the candidate's own forward is one, by central differences."""
 
 from __future__ import annotations
 

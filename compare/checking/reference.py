@@ -79,8 +79,8 @@ class TorchReference:
         for output in outputs:
             if not isinstance(output, torch.Tensor):
                 raise UserError(
-                    f"The reference {self.name} must return a torch tensor (or a tuple of them); it "
-                    f"returned {described(output)}. Write it with torch functions."
+                    f"The reference {self.name} must return a torch tensor (or a tuple of them); "
+                    f"it returned {described(output)}. Write it with torch functions."
                 )
         return outputs
 
@@ -157,8 +157,8 @@ def _arguments(
         return tensors
     raise UserError(
         f"The reference {called(function)} takes ({', '.join(taken)}), but the inputs are "
-        f"({', '.join(names)}). Give it one parameter for each input, in the same order, or name its "
-        "parameters as the inputs are named."
+        f"({', '.join(names)}). Give it one parameter for each input, in the same order, or name "
+        "its parameters as the inputs are named."
     )
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.checking.cases import Axis, Case, cut
+from compare.checking.cases import Case, cut
 from compare.checking.inputs import Inputs
 from compare.checking.outcome import Outcome
+from compare.checking.sizes import Axis
 
 if TYPE_CHECKING:
     from compare.checking.session import Session
@@ -65,7 +66,7 @@ class Shrinker:
         return True
 
     def _shorter(self) -> bool:
-        """Try each set of axes that belong together at length 1, 2, 3, …; True if one got shorter."""
+        """Try axes that belong together at length 1, 2, 3, …; True if some got shorter."""
         found = False
         for axes in self._axes():
             name, axis = next(iter(axes))

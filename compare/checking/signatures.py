@@ -1,4 +1,4 @@
-"""How a backward function wants to be called: found from its signature and what forward returned."""
+"""How a backward function wants to be called, from its signature and what forward returned."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward
         )
     if not found.takes_upstream and any(np.ndim(y) for y in found.outputs):
         raise UserError(
-            f"{backward}({', '.join(wanted or [])}) takes no upstream gradient, but forward's output "
-            f"is no scalar: its shape is {np.shape(found.outputs[0])}. Give backward the gradient "
-            "of the output as its first argument."
+            f"{backward}({', '.join(wanted or [])}) takes no upstream gradient, but forward's "
+            f"output is no scalar: its shape is {np.shape(found.outputs[0])}. Give backward the "
+            "gradient of the output as its first argument."
         )
     return found
 

@@ -6,9 +6,9 @@ several times on inputs that differ by about one unit roundoff, and the spread i
 reference's own rounding is always measured so, because it may use a longer formula.
 
 A measured error is never less than FLOOR roundings of the element, nor than 2⁻⁵³ roundings of the
-largest number around (what underflows on one side only). And it is never more than CEILING roundings
-of the largest number: an input that lies on a branch point makes the spread huge, and must not make
-the judge blind.
+largest number around (what underflows on one side only). And it is never more than CEILING
+roundings of the largest number: an input that lies on a branch point makes the spread huge, and
+must not make the judge blind.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ MEASURED = (
 
 
 def candidate_errors(
+    dtype: str,
     candidate: Candidate,
     values: Inputs,
     upstreams: Sequence[np.ndarray],
-    dtype: str,
     rng: np.random.Generator,
 ) -> Judged:
     """Return the rounding error of a hand-written candidate, gauged if that can be done."""
@@ -171,9 +171,8 @@ def combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Errors:
     """Add two sides' errors as a root of a sum of squares, quantity by quantity."""
     total = dict(ours)
     for quantity, error in theirs.items():
-        mine = total.get(quantity)
-        fits = mine is not None and np.shape(mine) == np.shape(error)
-        total[quantity] = np.hypot(mine, error) if fits else error
+        mine = total.get(quantity, error)
+        total[quantity] = np.hypot(mine, error) if mine.shape == error.shape else error
     return total
 
 

@@ -16,13 +16,13 @@ from compare.errors import UserError
 
 MEASURED = (
     "E measured on the reference in float64 from inputs perturbed by one unit roundoff, and from "
-    "what the reference loses when it runs in this dtype; u = {unit}, so that mistakes smaller than "
-    "about K u of an element pass"
+    "what the reference loses when it runs in this dtype; u = {unit}, so that mistakes smaller "
+    "than about K u of an element pass"
 )
 
 
 class TorchCandidate(Candidate):
-    """Runs a torch callable in its dtype and device; numbers go in and come out as NumPy float64."""
+    """Runs a torch callable in its dtype and on its device; its numbers are NumPy float64."""
 
     def __init__(
         self, function: Any, names: Sequence[str], floats: Sequence[str], dtype: str, device: str
@@ -112,7 +112,7 @@ def _device(name: str) -> Any:
 
 def torch_errors(
     reference: Any,
-    candidate: TorchCandidate,
+    candidate: Any,
     values: Inputs,
     upstreams: Sequence[np.ndarray],
     rng: np.random.Generator,
