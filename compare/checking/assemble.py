@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from compare.checking.contract import Promise
 from compare.checking.first import first_divergence, source
 from compare.checking.inputs import as_float, is_float
 from compare.checking.notes import notes_of
-from compare.checking.outcome import Outcome
+from compare.checking.outcome import Outcome, quiet
 from compare.checking.own_forward import OwnForward
 from compare.checking.tolerance import tolerance_text
 from compare.checking.verdict import verdict_of
@@ -68,7 +69,7 @@ def assemble(session: Session) -> Report:
         cause=first.cause if first else None,
         kills=_kills(run),
         notes=tuple(notes_of(session, run)),
-        attachments=_attachments(session, run),
+        attachments=_attachments(session, run) if verdict == "disagree" else {},
     )
 
 
@@ -180,4 +181,9 @@ def _attachments(session: Session, run: list[Outcome]) -> dict[str, bytes]:
     failed = next((o for o in run if o.bad), None)
     if failed is None or not session.shrink:
         return {}
-    return replay_files(session, shrunk(session, failed))
+    try:
+        with quiet():
+            return replay_files(session, shrunk(session, failed))
+    except Exception as error:  # it must not hide the disagreement
+        warnings.warn(f"The replay could not be written: {error!r}", stacklevel=2)
+        return {}

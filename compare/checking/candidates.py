@@ -56,6 +56,7 @@ class Candidate(ABC):
     takes_upstream = True
     sized = False
     stores_cache = False  # True: on itself, so that there is no cache to look at
+    keeps_dtype = False  # True: gradients have their inputs' dtype by construction
     forward_code: Any = None
     backward_code: Any = None
 

@@ -89,6 +89,8 @@ def _explained(session: Session, run: list[Outcome], outcome: Outcome, i: int) -
     assert rows is not None
     quantity = rows.keys[i].quantity
     told = [outcome.remarks[quantity]] if quantity in outcome.remarks else []
+    if quantity.startswith("output") and not told:
+        told.append("forward itself differs from the reference: look at it before backward.")
     failing = [o for o in run if quantity in o.bad]
     if len(failing) < len(run) and not outcome.case.own:
         told.append(

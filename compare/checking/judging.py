@@ -130,7 +130,7 @@ class Judge:
 
     def _dtype_is_wrong(self, outcome: Outcome, quantity: str) -> bool:
         mine = outcome.manual.get(quantity)
-        if mine is None or quantity[:5] != "grad:" or not self.precision.of_numpy:
+        if mine is None or quantity[:5] != "grad:" or self.candidate.keeps_dtype:
             return False
         return bool(mine.dtype != self.precision.name)
 

@@ -43,7 +43,7 @@ def _variable(name: str) -> str:
 
 
 def dtype_of(session: Session) -> str:
-    return session.precision.name if session.precision.of_numpy else "float64"
+    return "float64" if session.candidate.keeps_dtype else session.precision.name
 
 
 def _cast(session: Session) -> str:

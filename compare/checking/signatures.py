@@ -95,7 +95,8 @@ def _with_cache(returned: tuple, wanted: list[str] | None, names: Sequence[str])
         return Plan(ys, cache, True, lambda dys, _: (dys, cache), unpack, f"{packed}, cache")
     if count == 1:
         return Plan(ys, cache, False, lambda dys, _: (cache,), unpack, "cache")
-    if wanted and count == len(returned) + len(names):
+    arrays = all(hasattr(y, "shape") for y in returned)
+    if arrays and count == len(returned) + len(names):
         dy = listed("dy", returned)
         return Plan(
             returned, None, True, lambda dys, xs: (*dys, *xs.values()), listed("y", returned),

@@ -24,6 +24,8 @@ MEASURED = (
 class TorchCandidate(Candidate):
     """Runs a torch callable in its dtype and on its device; its numbers are NumPy float64."""
 
+    keeps_dtype = True  # autograd sees to it
+
     def __init__(
         self, function: Any, names: Sequence[str], floats: Sequence[str], dtype: str, device: str
     ) -> None:
