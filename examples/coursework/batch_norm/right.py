@@ -16,7 +16,5 @@ def batchnorm_backward(dout, cache):
     """x reaches the output three ways: directly, through the mean, and through the variance."""
     normal, scale, gamma = cache
     dnormal = dout * gamma
-    dx = scale * (
-        dnormal - dnormal.mean(axis=0) - normal * (dnormal * normal).mean(axis=0)
-    )
+    dx = scale * (dnormal - dnormal.mean(axis=0) - normal * (dnormal * normal).mean(axis=0))
     return dx, (dout * normal).sum(axis=0), dout.sum(axis=0)

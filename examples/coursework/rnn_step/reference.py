@@ -1,5 +1,5 @@
 import torch
 
 
-def rnn_step(x, prev_h, Wx, Wh, b):  # noqa: N803
+def rnn_step(x, prev_h, Wx, Wh, b):
     return torch.tanh(x @ Wx + prev_h @ Wh + b)
