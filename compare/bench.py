@@ -79,7 +79,7 @@ def torch_eager(experiment: Experiment, x: np.ndarray, target: np.ndarray) -> Ca
     import torch
 
     side = experiment.torch
-    model = torch.nn.Sequential(*side.network.children())
+    model = torch.nn.Sequential(*side.network.modules_by_node.values())
     optimizer = torch.optim.SGD(model.parameters(), lr=experiment.lr(0))
     inputs, targets = side.tensor(x), side.tensor(target)
 

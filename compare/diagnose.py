@@ -6,7 +6,6 @@ module on the same: if it still disagrees, the mistake is its own; else it only 
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +13,12 @@ import numpy as np
 from compare.causes import Cause
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
-from compare.judge import AGREE, gauged, judge
-from compare.lockstep import Start, Step
+from compare.judge import AGREE, MISSING, gauged, judge
+from compare.lockstep import Step
 from compare.quantities import LOSS, Key, Values
 from compare.report import Divergence, Place
 from compare.sources import derivation_of, source_of, torch_text, unplanted
+from compare.start import Start
 from manual.graph import Layer, Node
 
 
@@ -43,7 +43,10 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         return None
     i = int(rows.bad[0])
     key = rows.keys[i]
-    suspect = Examiner(experiment, start, step).suspect(key)
+    if step.failure is not None and rows.verdicts[i] == MISSING:
+        suspect = _raised(experiment, step.failure, key)
+    else:
+        suspect = Examiner(experiment, start, step).suspect(key)
     agreed = [j for j in range(i) if rows.verdicts[j] == AGREE]
     last: Place | None = (step.number, *rows.keys[agreed[-1]]) if agreed else None
     return Divergence(
@@ -66,6 +69,18 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
     )
 
 
+def _raised(experiment: Experiment, failure: Exception, key: Key) -> Suspect:
+    """Name the layer whose code raised, instead of what was never computed because of it."""
+    name, method = getattr(failure, "place", ("", "update"))
+    side = experiment.manual
+    formula = {node.name: node.layer for node in side.graph.nodes}.get(name, side.loss)
+    if method == "update":
+        name, formula = key.layer, side.optimizer
+    quantity = {"forward": "output", "backward": "grad_input"}.get(method, key.quantity)
+    text = f"Its {method} raised {type(failure).__name__}: {failure}"
+    return Suspect(name, quantity, True, formula, method, text)
+
+
 def _cause(
     experiment: Experiment, start: Start, step: Step, key: Key, suspect: Suspect
 ) -> Cause | None:
@@ -75,8 +90,7 @@ def _cause(
     try:
         search = Search(experiment, start, step)
         return search.cause(key, suspect.layer, suspect.quantity, suspect.own)
-    except Exception as error:
-        warnings.warn(f"The search for the cause failed: {error!r}", stacklevel=2)
+    except Exception:  # code with a mistake in it may raise whatever it likes
         return None
 
 
@@ -205,16 +219,22 @@ class Examiner:
         noise = self.start.noise.get(node.name)
 
         def run(lift: Any) -> Values:
-            layer = node.layer.with_params({k: lift(p) for k, p in params.items()})
+            layer = node.layer
+            if node.name in self.start.winners:
+                layer = layer.settled(self.start.winners[node.name])  # type: ignore[attr-defined]
+            layer = layer.with_params({k: lift(p) for k, p in params.items()})
             return _layer_alone(layer, [lift(x) for x in inputs], lift(upstream), noise)
 
         return self._agree(run, theirs, quantity)
 
     def _agree(self, run: Any, theirs: Values, quantity: str) -> bool:
         """Run a piece plainly and on gauge arrays; compare what it says of this quantity."""
-        mine = run(lambda a: a)
-        with gauging(self.experiment.dtype):
-            gauges = run(gauge)
+        try:
+            mine = run(lambda a: a)
+            with gauging(self.experiment.dtype):
+                gauges = run(gauge)
+        except Exception:  # a wrong shape, most often
+            return False
         tolerances = gauged(gauges, self.experiment.dtype, self.experiment.config.compare.k)
         keys = [k for k in theirs if k.quantity.partition("#")[0] == quantity]
         picked = {k: np.asarray(mine[k]) for k in keys if k in mine}

@@ -72,15 +72,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     )
     _check_device(config.train.device)
     torch.manual_seed(config.train.seed)
-    reference = TorchSide(
-        config.layers,
-        (config.loss.type, config.loss.args),
-        [spec for _, _, spec in penalties],
-        (config.optimizer.type, config.optimizer.args),
-        (config.optimizer.clip_norm, config.optimizer.clip_value),
-        config.train.dtype,
-        config.train.device,
-    )
+    reference = _torch_side(config, [spec for _, _, spec in penalties])
     drawn = _draw(config, sizes)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
@@ -98,6 +90,21 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         data.features.astype(dtype),
         data.targets.astype(dtype) if floating else data.targets,
     )
+
+
+def _torch_side(config: Config, penalties: list) -> TorchSide:
+    try:
+        return TorchSide(
+            config.layers,
+            (config.loss.type, config.loss.args),
+            penalties,
+            (config.optimizer.type, config.optimizer.args),
+            (config.optimizer.clip_norm, config.optimizer.clip_value),
+            config.train.dtype,
+            config.train.device,
+        )
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
 
 
 def _draw(config: Config, shapes: dict[str, tuple[int, ...]]) -> weights.Weights:
@@ -133,8 +140,10 @@ def _check_batch(config: Config, data: Dataset) -> None:
 def _check_device(device: str) -> None:
     import torch
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    kind = device.partition(":")[0]
+    if kind in available and not available[kind]():
         raise UserError(
-            f"[train] device is '{device}', but torch {torch.__version__} sees no CUDA device. "
-            'Use device = "cpu".'
+            f"[train] device is '{device}', but torch {torch.__version__} sees no {kind.upper()} "
+            'device. Use device = "cpu".'
         )

@@ -61,7 +61,7 @@ class Gauge(NDArrayOperatorsMixin):
         tolerance = self.error
         tolerance *= k * float(np.finfo(dtype).eps) / 2
         tolerance += least_tolerance(dtype, k)
-        return tolerance
+        return tolerance.astype(np.float64, copy=False)
 
     # what NumPy's arrays offer as attributes and methods
     shape = property(lambda self: self.v.shape)
@@ -140,24 +140,32 @@ def gauge(array: Any) -> Gauge:
 
 
 class Unit:
-    """What the gauged programs compute in; set by `gauging`."""
+    """What the gauged programs compute in, and what squares are kept in; set by `gauging`."""
 
     roundoff = 2.0**-53
     flush_squared = 0.0  # (tiny/u)²: what flushing a subnormal to zero adds per operation
+    squares: type = np.float64
+    wide = False
 
 
 @contextmanager
-def gauging(dtype: np.dtype) -> Iterator[None]:
+def gauging(dtype: np.dtype, *, wide: bool = False) -> Iterator[None]:
     """Gauge for programs that run in `dtype`; silences overflow.
 
     In float64 the square of tiny/u is itself far below the smallest number, so it is zero.
+
+    Args:
+        dtype: float32 or float64.
+        wide: keep squares in extended precision, whose range holds the squares of all float64
+            numbers where the platform has it (x86): much slower, for values beyond 1e±150.
     """
     info = np.finfo(dtype)
-    before = Unit.roundoff, Unit.flush_squared
+    before = Unit.roundoff, Unit.flush_squared, Unit.squares, Unit.wide
     Unit.roundoff = float(info.eps) / 2
     Unit.flush_squared = (float(info.tiny) / Unit.roundoff) ** 2
+    Unit.squares, Unit.wide = (np.longdouble if wide else np.float64), wide
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        Unit.roundoff, Unit.flush_squared = before
+        Unit.roundoff, Unit.flush_squared, Unit.squares, Unit.wide = before

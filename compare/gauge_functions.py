@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.gauge import Gauge, parts
+from compare.gauge import Gauge, Unit, parts
 from compare.gauge_rules import apply_ufunc
 
 FUNCTIONS: dict[Any, Callable] = {}
@@ -47,7 +47,7 @@ def _sum(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge:
     """E² = Σ Ei² + n Σ vi² for a sum of n."""
     v = np.sum(a.v, axis=axis, keepdims=keepdims)
     count = a.v.size // max(np.size(v), 1)
-    squares = np.square(a.v)
+    squares = np.square(a.v, dtype=Unit.squares)
     squares *= float(count)
     squares += a.e2
     return Gauge(v, np.sum(squares, axis=axis, keepdims=keepdims))

@@ -1,6 +1,6 @@
 """How each NumPy ufunc passes rounding errors on; E² on the left, in units of u².
 
-a ± b      Ea² + Eb² + v²                  a · b   (b Ea)² + (a Eb)² + v²
+a ± b      Ea² + Eb² + v²                  a · b   (b Ea)² + (a Eb)² + (u Ea Eb)² + v²
 a / b      (Ea/b)² + (v Eb/b)² + v²        A @ B   Ea² @ B² + A² @ Eb² + k (A² @ B²)
 f(x)       (f′(x) Ex)² + (4 f)²            (NumPy's and torch's own errors measure ≤ 3.7 u)
 """
@@ -22,7 +22,6 @@ SLOPES: dict[np.ufunc, Callable[[Any, Any], Any]] = {  # f: (x, f(x)) -> f′(x)
     np.log: lambda x, y: 1 / x,
     np.log1p: lambda x, y: 1 / (1 + x),
     np.tanh: lambda x, y: 1 - y * y,
-    np.square: lambda x, y: 2 * x,
     np.reciprocal: lambda x, y: -y * y,
     np.sin: lambda x, y: np.cos(x),
     np.cos: lambda x, y: -np.sin(x),
@@ -61,6 +60,7 @@ def _rule(ufunc: np.ufunc) -> Callable[..., Gauge]:
         np.negative: lambda a: Gauge(-a.v, a.e2), np.positive: lambda a: Gauge(+a.v, a.e2),
         np.absolute: lambda a: Gauge(np.abs(a.v), a.e2), np.matmul: _matmul,
         np.power: _power, np.sqrt: _sqrt,
+        np.square: lambda a: _multiply(a, a),
         np.sign: lambda a: Gauge(np.sign(a.v)),
         np.maximum: lambda a, b: _pick(a, b, np.maximum), np.fabs: lambda a: Gauge(abs(a.v), a.e2),
         np.minimum: lambda a, b: _pick(a, b, np.minimum),
@@ -83,35 +83,45 @@ def _scipy_slopes() -> dict:
     return {special.erf: lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x)}
 
 
-def rounded(v: Any, e2: Squares, *, flush: bool = True) -> Gauge:
-    """Add the rounding of one operation, v², to errors passed on; e2 must be fresh or scalar."""
-    own = np.square(v)
+def rounded(v: Any, e2: Squares) -> Gauge:
+    """Add the rounding of one operation, v², to errors passed on."""
+    own = np.square(v, dtype=Unit.squares)
     own += e2
-    if flush and Unit.flush_squared:
+    if Unit.flush_squared:
         own += Unit.flush_squared
     return Gauge(v, own)
 
 
 def scaled(factor: Any, e2: Squares) -> Squares:
     """Return (factor E)², exact data staying exact."""
-    if np.ndim(e2) == 0 and e2 == EXACT:
+    if is_exact(e2):
         return EXACT
-    return np.square(factor) * e2
+    squares = np.square(factor, dtype=Unit.squares) * e2
+    if Unit.wide:  # an infinite error times an exact zero
+        squares = np.where(np.asarray(factor) == 0, 0.0, squares)
+    return squares
+
+
+def is_exact(e2: Squares) -> bool:
+    return np.ndim(e2) == 0 and e2 == EXACT
 
 
 def _add(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(av + bv, ae + be, flush=False)  # a sum is as exact below tiny as above
+    return rounded(av + bv, ae + be)
 
 
 def _subtract(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(av - bv, ae + be, flush=False)
+    return rounded(av - bv, ae + be)
 
 
 def _multiply(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(np.multiply(av, bv), scaled(bv, ae) + scaled(av, be))
+    e2 = scaled(bv, ae) + scaled(av, be)
+    if not (is_exact(ae) or is_exact(be)):
+        e2 = e2 + Unit.roundoff**2 * (ae * be)  # both off: all there is where both values are 0
+    return rounded(np.multiply(av, bv), e2)
 
 
 def _divide(a: Any, b: Any) -> Gauge:
@@ -122,11 +132,13 @@ def _divide(a: Any, b: Any) -> Gauge:
 
 def _matmul(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    a2, b2 = np.square(av), np.square(bv)
+    a2, b2 = np.square(av, dtype=Unit.squares), np.square(bv, dtype=Unit.squares)
     left = a2 * float(av.shape[-1])
     left += ae
     e2 = left @ b2
     if np.ndim(be):
+        if np.ndim(ae):
+            a2 += Unit.roundoff**2 * ae  # both off
         e2 += a2 @ be
     if Unit.flush_squared:
         e2 += Unit.flush_squared
@@ -136,6 +148,8 @@ def _matmul(a: Any, b: Any) -> Gauge:
 def _power(a: Any, b: Any) -> Gauge:
     if isinstance(b, Gauge):
         raise TypeError("The error gauge knows powers with an exact exponent only.")
+    if np.ndim(b) == 0 and b == 2:
+        return _multiply(a, a)
     v = np.power(a.v, b)
     return Gauge(v, rounded(4 * v, scaled(b * np.power(a.v, b - 1), a.e2)).e2)
 
@@ -155,7 +169,7 @@ def _sqrt(a: Gauge) -> Gauge:
 
 def within_4_ulps(v: Any, e2: Squares) -> Gauge:
     """Add the error of a library function, (4 f)², to errors passed on."""
-    own = np.square(v)
+    own = np.square(v, dtype=Unit.squares)
     own *= 16.0
     own += e2
     if Unit.flush_squared:

@@ -34,7 +34,11 @@ class Rows(NamedTuple):
 
 
 def judge(
-    keys: Sequence[Key], manual: Values, torch: Values, tolerances: Mapping[Key, Any]
+    keys: Sequence[Key],
+    manual: Values,
+    torch: Values,
+    tolerances: Mapping[Key, Any],
+    start: Mapping[str, np.ndarray] | None = None,
 ) -> Rows:
     """Compare every expected tensor of a step, and every one that only a side knows of.
 
@@ -42,6 +46,8 @@ def judge(
         keys: what is expected, in execution order.
         manual, torch: what each side returned, as arrays.
         tolerances: per key an array or one number; a key without one is allowed no difference.
+        start: parameters before the update, by dotted name. An updated parameter is vacuous if no
+            update at all would have passed, which zeros in its place say nothing of.
     """
     keys = list(dict.fromkeys((*keys, *manual, *torch)))
     ours: list[Any] = [manual.get(k) for k in keys]
@@ -49,36 +55,60 @@ def judge(
     sides = list(zip(ours, theirs, strict=True))
     if all(m is not None and t is not None and m.shape == t.shape for m, t in sides):
         measures = measure(ours, theirs, [tolerances.get(k, 0.0) for k in keys])
-        return Rows(keys, [t.shape for t in theirs], measures, verdict_codes(measures))
-    return _judge_partly(keys, sides, tolerances)
+        shapes = [t.shape for t in theirs]
+    else:
+        measures, shapes = _measure_partly(keys, sides, tolerances)
+    _no_update(keys, theirs, tolerances, start or {}, measures.zeros)
+    return Rows(keys, shapes, measures, verdict_codes(measures, ours, theirs))
 
 
-def _judge_partly(keys: list[Key], sides: list, tolerances: Mapping[Key, Any]) -> Rows:
-    """Judge what both sides have in one shape; the rest is missing, or disagrees by its shape."""
+def _no_update(
+    keys: list[Key], theirs: list, tolerances: Any, start: Mapping, zeros: np.ndarray
+) -> None:
+    """Put into `zeros` what a parameter that was not updated would have used."""
+    for i, (layer, quantity) in enumerate(keys):
+        before = start.get(f"{layer}.{quantity[6:]}") if quantity[:6] == "param:" else None
+        if before is None or theirs[i] is None or not zeros[i] > 1:
+            continue
+        tolerance = np.broadcast_to(tolerances.get(keys[i], 0.0), before.shape)
+        few = tuple(slice(None, None, 1 + n // 8) for n in before.shape)
+        for part in (few, ...):  # a few elements show most updates
+            moved = np.abs(theirs[i][part] - before[part]) / tolerance[part]
+            zeros[i] = moved.max()
+            if zeros[i] > 1:
+                break
+
+
+def _measure_partly(keys: list[Key], sides: list, tolerances: Any) -> tuple[Measures, list]:
+    """Measure what both sides have in one shape; a wrong shape is infinitely far off."""
     shapes = [() if m is t else (m if t is None else t).shape for m, t in sides]  # both None: ()
-    verdicts = np.full(len(keys), MISSING)
     columns = np.full((len(Measures._fields), len(keys)), np.nan)
     both = [i for i, (m, t) in enumerate(sides) if m is not None and t is not None]
     same = [i for i in both if sides[i][0].shape == sides[i][1].shape]
     misshapen = [i for i in both if i not in same]
-    verdicts[misshapen], columns[0, misshapen], columns[3, misshapen] = DISAGREE, np.inf, np.inf
+    columns[0, misshapen], columns[3, misshapen] = np.inf, np.inf
     if same:
-        measures = measure(
+        columns[:, same] = measure(
             [sides[i][0] for i in same],
             [sides[i][1] for i in same],
             [tolerances.get(keys[i], 0.0) for i in same],
         )
-        columns[:, same], verdicts[same] = measures, verdict_codes(measures)
-    return Rows(keys, shapes, Measures(*columns), verdicts)
+    return Measures(*columns), shapes
 
 
-def verdict_codes(measures: Measures) -> np.ndarray:
+def verdict_codes(measures: Measures, ours: Sequence[Any], theirs: Sequence[Any]) -> np.ndarray:
     """Return the verdict of each tensor; written so that NaN never passes."""
     finite = np.isfinite(measures.max_abs) & np.isfinite(measures.scale)
     within = (measures.budget <= 1) | ((measures.max_abs == 0) & np.isnan(measures.budget))
     caught = measures.zeros > 1
     passed = np.where(caught, AGREE, VACUOUS)
-    return np.where(finite, np.where(within, passed, DISAGREE), NON_FINITE)
+    codes = np.where(finite, np.where(within, passed, DISAGREE), NON_FINITE)
+    for i, (m, t) in enumerate(zip(ours, theirs, strict=True)):
+        if m is None or t is None:
+            codes[i] = MISSING
+        elif m.shape != t.shape:
+            codes[i] = DISAGREE
+    return codes
 
 
 def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:
@@ -92,4 +122,5 @@ def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:
 
 def fixed(torch: Values, rtol: float, atol: float) -> dict[Key, Any]:
     """Return the tolerances a user asked for: atol + rtol |torch|."""
-    return {key: atol + rtol * np.abs(value) for key, value in torch.items()}
+    least = np.nextafter(0, 1)  # so that equal zeros have used nothing of rtol alone
+    return {key: np.maximum(atol + rtol * np.abs(value), least) for key, value in torch.items()}

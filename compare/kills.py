@@ -35,7 +35,8 @@ def kill_table(
     """Return for each tensor which corruptions its tolerance would have noticed.
 
     Args:
-        keys: what was compared, in order; keys without a tensor are left out.
+        keys: what was compared, in order; keys without a tensor, or whose tolerances have
+            another shape (the hand-written side's is wrong), are left out.
         tensors: torch's side.
         tolerances: what each element may differ by, by key.
         batch: the number of samples; None or 1 leaves out what needs several.
@@ -45,7 +46,7 @@ def kill_table(
     rows = [
         (*key, *kills(np.asarray(tensors[key]), tolerances.get(key, 0.0), batch, _rows(key)))
         for key in keys
-        if key in tensors
+        if key in tensors and np.shape(tolerances.get(key, 0.0)) in ((), np.shape(tensors[key]))
     ]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 

@@ -7,9 +7,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.quantities import Values, collected
+from compare.quantities import LOSS, Values, of_backward, of_forward, of_update
 from manual.clipping import clip_grad_norm, clip_grad_value
-from manual.graph import Array, Arrays, Gradients, Graph, Intercept, Layer, Node, Tape
+from manual.graph import (
+    Array,
+    Arrays,
+    Gradients,
+    Graph,
+    Intercept,
+    Layer,
+    Node,
+    Tape,
+    located,
+)
 from manual.optimizers import Optimizer
 
 States = dict[str, dict[str, Any]]
@@ -23,6 +33,17 @@ class Pass(NamedTuple):
     gradients: Gradients
 
 
+class Forward(NamedTuple):
+    """A forward pass, and what its backward needs."""
+
+    graph: Graph
+    tape: Tape
+    loss: Array
+    upstream: Array
+    cache: Any
+    penalty_caches: list
+
+
 class ManualSide(NamedTuple):
     """A graph with its loss, penalties and optimiser; holds no weights of its own."""
 
@@ -33,28 +54,53 @@ class ManualSide(NamedTuple):
     clip_norm: float | None = None
     clip_value: float | None = None
 
-    def forward_backward(
+    def forward(
         self,
         params: Mapping[str, Array],
         x: Array,
         target: Array,
         *,
         noise: Mapping[str, Array] | None = None,
-        input_grad: bool = False,
         intercept: Intercept | None = None,
-    ) -> Pass:
-        """Run forward, loss and backward with these parameters."""
+    ) -> Forward:
+        """Run the network, the loss and the penalties with these parameters."""
         graph = self.graph.with_params(params)
         tape = graph.forward(x, noise=noise, intercept=intercept)
         output = tape.output
         if intercept is not None:
             (output,) = intercept(Node("loss", self.loss, (graph.output,)), (output,))
-        loss, cache = self.loss.forward(output, target)
-        (grad_output, *_), _ = self.loss.backward(np.ones_like(loss), cache)
-        gradients = graph.backward(tape, grad_output, input_grad=input_grad)
+        try:
+            loss, cache = self.loss.forward(output, target)
+        except Exception as error:
+            raise located(error, "loss", self.loss, "forward") from None
+        upstream = np.ones_like(loss)  # of the loss's own number system
+        caches = []
         for penalty, names in self.penalties:
-            loss = loss + _add_penalty(penalty, names, params, gradients.params)
-        return Pass(tape, loss, gradients)
+            for name in names:
+                value, penalty_cache = penalty.forward(params[name])
+                loss = loss + value
+                caches.append((penalty, name, penalty_cache))
+        return Forward(graph, tape, loss, upstream, cache, caches)
+
+    def backward(self, forward: Forward, *, input_grad: bool = False) -> Gradients:
+        """Run the loss's, the network's and the penalties' backward."""
+        try:
+            (grad_output, *_), _ = self.loss.backward(forward.upstream, forward.cache)
+        except Exception as error:
+            raise located(error, "loss", self.loss, "backward") from None
+        gradients = forward.graph.backward(forward.tape, grad_output, input_grad=input_grad)
+        for penalty, name, cache in forward.penalty_caches:
+            (grad,), _ = penalty.backward(forward.upstream, cache)
+            gradients.params[name] = gradients.params[name] + grad
+        return gradients
+
+    def forward_backward(
+        self, params: Mapping[str, Array], x: Array, target: Array, *, input_grad: bool = False,
+        **options: Any,
+    ) -> Pass:  # fmt: skip
+        """Run forward and backward."""
+        forward = self.forward(params, x, target, **options)
+        return Pass(forward.tape, forward.loss, self.backward(forward, input_grad=input_grad))
 
     def update(
         self, params: Arrays, grads: Arrays, states: States, lr: float
@@ -67,22 +113,19 @@ class ManualSide(NamedTuple):
         return self.optimizer.step(params, grads, states, lr)
 
     def step(
-        self, params: Arrays, states: States, lr: float, x: Array, target: Array, **options: Any
-    ) -> Values:
-        """Run one whole training step; return everything that is compared, under its key."""
-        done = self.forward_backward(params, x, target, **options)
-        new_params, new_states = self.update(params, done.gradients.params, states, lr)
-        outputs = {node.name: done.tape.values[node.name] for node in self.graph.nodes}
-        return collected(
-            outputs, done.loss, done.gradients.values, done.gradients.params, new_params, new_states
-        )
+        self, params: Arrays, states: States, lr: float, x: Array, target: Array, *,
+        into: Values | None = None, input_grad: bool = False, **options: Any,
+    ) -> Values:  # fmt: skip
+        """Run one whole training step; return everything that is compared under its key.
 
-
-def _add_penalty(penalty: Layer, names: Sequence[str], params: Any, grads: Arrays) -> Array:
-    """Add a penalty's gradient to the parameters it names; return its value."""
-    total: Any = 0.0
-    for name in names:
-        value, cache = penalty.forward(params[name])
-        (grad,), _ = penalty.backward(np.ones_like(value), cache)
-        total, grads[name] = total + value, grads[name] + grad
-    return total
+        It is put `into` the given dictionary as it comes: what was computed before an exception
+        is there all the same.
+        """
+        into = {} if into is None else into
+        forward = self.forward(params, x, target, **options)
+        into |= of_forward({n.name: forward.tape.values[n.name] for n in self.graph.nodes})
+        into[LOSS] = forward.loss
+        gradients = self.backward(forward, input_grad=input_grad)
+        into |= of_backward(gradients.values, gradients.params)
+        into |= of_update(*self.update(params, gradients.params, states, lr))
+        return into

@@ -116,6 +116,9 @@ class Planted(Layer):
             for key, grad in grads.items()
         }
 
+    def settled(self, winner: Array) -> Layer:
+        return Planted(self.layer.settled(winner), self.mistake)  # type: ignore[attr-defined]
+
     def decisions(self, *inputs: Array) -> Array | None:
         return self.layer.decisions(*inputs)
 

@@ -64,6 +64,26 @@ def _parameter_of(state: Key) -> Key:
     return Key(state.layer, f"param:{state.quantity.split(':')[1]}")
 
 
+def of_forward(outputs: Mapping[str, Any]) -> Values:
+    """Put every node's output under its key."""
+    return {_of_node(name, "output"): y for name, y in outputs.items()}
+
+
+def of_backward(grad_outputs: Mapping[str, Any], grads: Mapping[str, Any]) -> Values:
+    """Put the gradients of values (the network's input under `input`) and parameters."""
+    values = {_of_node(name, "grad_output"): grad for name, grad in grad_outputs.items()}
+    return values | {_of_parameter(dotted, "grad"): grad for dotted, grad in grads.items()}
+
+
+def of_update(params: Mapping[str, Any], state: Mapping[str, Mapping[str, Any]]) -> Values:
+    """Put the updated parameters and the optimiser's state."""
+    values = {_of_parameter(dotted, "param"): param for dotted, param in params.items()}
+    for dotted, entries in state.items():
+        for name, tensor in entries.items():
+            values[_of_parameter(dotted, "state", f":{name}")] = tensor
+    return values
+
+
 def collected(
     outputs: Mapping[str, Any],
     loss: Any,
@@ -72,19 +92,9 @@ def collected(
     params: Mapping[str, Any],
     state: Mapping[str, Mapping[str, Any]],
 ) -> Values:
-    """Put what one side found in one step under its keys."""
-    values: Values = {_of_node(name, "output"): y for name, y in outputs.items()}
-    values[LOSS] = loss
-    for name, grad in grad_outputs.items():
-        values[_of_node(name, "grad_output")] = grad
-    for dotted, grad in grads.items():
-        values[_of_parameter(dotted, "grad")] = grad
-    for dotted, param in params.items():
-        values[_of_parameter(dotted, "param")] = param
-    for dotted, entries in state.items():
-        for name, tensor in entries.items():
-            values[_of_parameter(dotted, "state", f":{name}")] = tensor
-    return values
+    """Put all that one side found in one step under its keys."""
+    forward, backward = of_forward(outputs), of_backward(grad_outputs, grads)
+    return forward | {LOSS: loss} | backward | of_update(params, state)
 
 
 @cache

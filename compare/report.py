@@ -87,6 +87,7 @@ class Report:
             noticed at the first step; None where it does not apply.
         notes: what a reader should know besides, one sentence each.
         attachments: further files that are saved with the report, by name.
+        interrupted: whether Ctrl-C ended the run.
     """
 
     name: str
@@ -113,15 +114,11 @@ class Report:
     kills: pd.DataFrame = field(default_factory=_no_kills, repr=False)
     notes: tuple[str, ...] = ()
     attachments: dict[str, bytes] = field(default_factory=dict, repr=False)
+    interrupted: bool = False
 
     @property
     def agrees(self) -> bool:
         return self.verdict == "agree"
-
-    @property
-    def interrupted(self) -> bool:
-        """True when the run was stopped before its last planned step."""
-        return self.steps < self.planned_steps
 
     def worst(self, rows: int = 10) -> pd.DataFrame:
         """Return the rows that used most of their budget, disagreements first."""

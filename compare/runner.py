@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.gauge import K
 from compare.report import Divergence, NodeInfo, Report
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 
 def run(
-    config: str | Config, *, plant: str | None = None, progress: Progress | None = None,
+    config: str | Path | Config, *, plant: str | None = None, progress: Progress | None = None,
     **overrides: Any,
 ) -> Report:  # fmt: skip
     """Train both sides in lockstep, compare everything, and return the Report.
@@ -37,18 +39,21 @@ def run(
     >>> report.verdict
     'agree'
     """
+    import torch
     from threadpoolctl import threadpool_limits
 
     from compare.config import load
     from compare.experiment import prepare
 
-    loaded = load(config, dotted(overrides)) if isinstance(config, str) or overrides else config
-    with threadpool_limits(limits=1):
-        import torch
-
-        torch.set_num_threads(loaded.train.threads)
-        experiment = prepare(loaded, mistake=plant)
-        return Runner(experiment, progress or (lambda *_: None)).run()
+    loaded = load(config, dotted(overrides))
+    threads = torch.get_num_threads()
+    try:
+        with threadpool_limits(limits=1), torch.random.fork_rng():
+            torch.set_num_threads(loaded.train.threads)
+            experiment = prepare(loaded, mistake=plant)
+            return Runner(experiment, progress or (lambda *_: None)).run()
+    finally:
+        torch.set_num_threads(threads)
 
 
 TRAIN = ("steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle")
@@ -78,6 +83,8 @@ class Runner:
         self.drift: Any = None
         self.kills: Any = kills.empty()
         self.done = 0
+        self.failed = False  # the hand-written side raised
+        self.interrupted = False
 
     def run(self) -> Report:
         from compare.environment import environment
@@ -88,11 +95,11 @@ class Runner:
         try:
             with np.errstate(all="ignore"):
                 self._lockstep(1 if free else planned)
-            if free or self.config.compare.drift:
+            if (free or self.config.compare.drift) and not self.failed:
                 self._free(planned)
                 self.done = planned if free else self.done
         except KeyboardInterrupt:
-            pass
+            self.interrupted = True
         return self._report(planned, environment(train.device, train.threads, train.seed))
 
     def _lockstep(self, steps: int) -> None:
@@ -106,6 +113,7 @@ class Runner:
         for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
             step = lockstep.step(number, batch)
             self.table.add(number, step.rows)
+            self.failed |= step.failure is not None
             self.losses.append((number, *step.losses))
             self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
             if number == 0:  # a thorough step: every element has its own tolerance
@@ -141,7 +149,9 @@ class Runner:
         from compare.verdict import verdict
 
         frame = self.table.frame()
-        found, reason = verdict(self.table, frame, self.config, self.done, planned)
+        found, reason = verdict(
+            self.table, frame, self.config, self.done, planned, interrupted=self.interrupted
+        )
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
         drift = self.drift if self.drift is not None else pd.DataFrame(columns=COLUMNS)
@@ -160,7 +170,8 @@ class Runner:
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,
             tolerance=tolerance_text(compare),
-            overridden=compare.tolerance is not None,
+            overridden=compare.tolerance is not None or compare.k != K,
+            interrupted=self.interrupted,
             planted=mistake.text if mistake else None,
             config=self.config.as_dict(),
             environment=environment,
@@ -189,7 +200,7 @@ def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
     """Describe every node on both sides."""
     from compare.sources import derivation_of
 
-    modules = dict(experiment.torch.network.named_modules())
+    modules = experiment.torch.network.modules_by_node
     return tuple(
         NodeInfo(
             node.name,

@@ -43,7 +43,7 @@ def derivation_of(formula: Any) -> str:
 def torch_text(experiment: Any, layer: str) -> str:
     """Return torch's module at this node as it prints itself, or its loss."""
     side = experiment.torch
-    module = side.loss_module if layer == "loss" else dict(side.network.named_modules()).get(layer)
+    module = side.loss_module if layer == "loss" else side.network.modules_by_node.get(layer)
     if module is None:
         return ""
     tap = side.network.taps.get(layer)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def verdict(table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int) -> tuple:
+def verdict(
+    table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *, interrupted: bool
+) -> tuple[str, str]:
     """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
 
     Args:
         table, frame: the run's rows, and the same as a DataFrame.
         config: for what is allowed to be zero by name, and whether the run was free.
         done, planned: steps.
+        interrupted: whether Ctrl-C ended the run, perhaps after its last step.
     """
     counts = table.counts()
     total, vacuous = int(counts.sum()), int(counts[VACUOUS])
@@ -28,20 +31,22 @@ def verdict(table: Table, frame: pd.DataFrame, config: Config, done: int, planne
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
     if not total:
         return "incomplete", "Nothing was compared."
+    if interrupted:
+        return "incomplete", f"Stopped after {done:,} of {planned:,} steps; all agree so far."
     if config.train.mode == "free":
         return "incomplete", (
             "A free run is a diagnostic: its first step agrees, later steps are not judged."
         )
-    if done < planned:
-        return "incomplete", f"Stopped after {done:,} of {planned:,} steps; all agree so far."
     unchecked = never_checked(frame, config.compare.structural_zeros)
     if unchecked:
         named = ", ".join(f"{layer}.{quantity}" for layer, quantity in unchecked[:5])
         return "incomplete", (
             f"{len(unchecked)} tensors were never really checked, because zeros would have passed "
-            f"at every step: {named}. If they are zero by construction, name them in [compare] "
-            "structural_zeros."
+            f"at every step, or for a parameter no update at all: {named}. If they are zero by "
+            "construction, name them in [compare] structural_zeros."
         )
+    if vacuous == total:
+        return "incomplete", "Zeros would have passed in every tensor: nothing was checked."
     if vacuous:
         return "agree", (
             f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero "

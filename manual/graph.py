@@ -127,6 +127,12 @@ class Graph:
         )
         return twin
 
+    def with_layers(self, layers: Mapping[str, Layer]) -> Graph:
+        """Return the same network with other layers at the named nodes."""
+        twin = copy.copy(self)
+        twin.nodes = tuple(n._replace(layer=layers.get(n.name, n.layer)) for n in self.nodes)
+        return twin
+
     def forward(
         self,
         inputs: Array | Mapping[str, Array],
@@ -150,7 +156,10 @@ class Graph:
                 arguments = intercept(node, arguments)
             if node.layer.stochastic:
                 arguments += (_noise_of(node, arguments, noise),)
-            values[node.name], caches[node.name] = node.layer.forward(*arguments)
+            try:
+                values[node.name], caches[node.name] = node.layer.forward(*arguments)
+            except Exception as error:
+                raise located(error, node.name, node.layer, "forward") from None
         return Tape(values, caches, values[self.output])
 
     def backward(self, tape: Tape, grad_output: Array, *, input_grad: bool = False) -> Gradients:
@@ -164,13 +173,16 @@ class Graph:
         for index, wanted in self._plans[input_grad]:
             name, layer, inputs = self.nodes[index]
             upstream, cache = grads[name], tape.caches[name]
-            if any(wanted):
-                grad_inputs, own = layer.backward(upstream, cache)
-                for source, grad, want in zip(inputs, grad_inputs, wanted, strict=True):
-                    if want:
-                        grads[source] = grads[source] + grad if source in grads else grad
-            else:
-                own = layer.grad_params(upstream, cache)
+            try:
+                if any(wanted):
+                    grad_inputs, own = layer.backward(upstream, cache)
+                    for source, grad, want in zip(inputs, grad_inputs, wanted, strict=True):
+                        if want:
+                            grads[source] = grads[source] + grad if source in grads else grad
+                else:
+                    own = layer.grad_params(upstream, cache)
+            except Exception as error:
+                raise located(error, name, layer, "backward") from None
             for key, grad in own.items():
                 params[f"{name}.{key}"] = grad
         return Gradients(grads, params)
@@ -201,6 +213,14 @@ class Sequential(Graph):
     def __init__(self, *layers: Layer) -> None:
         names = [str(i) for i in range(len(layers))]
         super().__init__(zip(names, layers, [("input",), *((n,) for n in names)], strict=False))
+
+
+def located(error: Exception, name: str, layer: Layer, method: str) -> Exception:
+    """Return the error with the place it came from: a note, and `place` = (name, method)."""
+    if not hasattr(error, "place"):
+        error.add_note(f"in layer '{name}' ({layer!r}), {method}")
+        error.place = (name, method)  # type: ignore[attr-defined]
+    return error
 
 
 def _noise_of(node: Node, arguments: tuple, noise: Any) -> Array | None:

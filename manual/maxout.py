@@ -31,6 +31,8 @@ class Maxout(Layer):
         ValueError: the last axis of x is not `in_features` long, or `num_pieces` is below 1.
     """
 
+    winner: Array | None = None  # given winners; None lets the largest win
+
     def __init__(
         self, in_features: int, out_features: int, num_pieces: int = 2, bias: bool = True
     ) -> None:
@@ -45,7 +47,11 @@ class Maxout(Layer):
     def forward(self, x: Array) -> tuple[Array, MaxoutCache]:  # type: ignore[override]
         """Return max_k (x W_kᵀ + b_k), shape (*, O) for x of shape (*, I)."""
         z = self._pieces(x)  # (*, K, O)
-        return np.max(z, axis=-2), MaxoutCache(x, np.argmax(z, axis=-2))  # each (*, O)
+        if self.winner is None:
+            return np.max(z, axis=-2), MaxoutCache(x, np.argmax(z, axis=-2))  # each (*, O)
+        index = np.expand_dims(self.winner, -2)
+        y = np.squeeze(np.take_along_axis(z, index, axis=-2), axis=-2)
+        return y, MaxoutCache(x, self.winner)
 
     def backward(self, grad_output: Array, cache: MaxoutCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through z_k = x W_kᵀ + b_k and y = max_k z_k.
@@ -66,6 +72,12 @@ class Maxout(Layer):
     def grad_params(self, grad_output: Array, cache: MaxoutCache) -> Arrays:
         """Return dW = dzᵀ x and db = Σ_n dz."""
         return self._grads(self._grad_pieces(grad_output, cache), cache)
+
+    def settled(self, winner: Array) -> Maxout:
+        """Return this layer with its winners given: near a tie, rounding inside it decides."""
+        twin = self.with_params(self.params)
+        twin.winner = winner  # type: ignore[attr-defined]
+        return twin  # type: ignore[return-value]
 
     def decisions(self, x: Array) -> Array:  # type: ignore[override]
         return np.argmax(self._pieces(x), axis=-2)

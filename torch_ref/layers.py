@@ -37,8 +37,11 @@ class Concatenate(nn.Module):
 class Maxout(nn.Module):
     """The largest of `num_pieces` affine maps, unit by unit (Goodfellow et al., 2013).
 
-    `weight` (num_pieces, out_features, in_features), `bias` (num_pieces, out_features).
+    `weight` (num_pieces, out_features, in_features), `bias` (num_pieces, out_features). `winner`
+    is the piece that each unit took in the last forward pass.
     """
+
+    winner: Tensor
 
     def __init__(
         self, in_features: int, out_features: int, num_pieces: int = 2, bias: bool = True
@@ -51,4 +54,6 @@ class Maxout(nn.Module):
         pieces = torch.einsum("...i,koi->...ko", x, self.weight)
         if self.bias is not None:
             pieces = pieces + self.bias
-        return pieces.max(dim=-2).values
+        largest = pieces.max(dim=-2)
+        self.winner = largest.indices
+        return largest.values

@@ -37,7 +37,7 @@ def module_class(type_name: str) -> type[nn.Module]:
 
 
 class Network(nn.Module):
-    """The graph of modules; submodules sit at their dotted paths, so `state_dict` keys match.
+    """The graph of modules; in `model` they sit at their dotted paths, so `state_dict` keys match.
 
     After a forward pass `taps` holds every node's output; after the backward pass each tap's
     `.grad` is the gradient of the loss with respect to it, summed over its branches.
@@ -49,23 +49,25 @@ class Network(nn.Module):
         self.taps: dict[str, Tensor] = {}
         self.noise: dict[str, Tensor] = {}
         self._generator_states: dict[str, Tensor] = {}
-        self._modules_by_node = [self._place(node) for node in self.nodes]
+        self.model = nn.Module()
+        self.modules_by_node = {node.name: self._place(node) for node in self.nodes}
 
     def _place(self, node: NodeDescription) -> nn.Module:
         module = module_class(node.type)(**node.args)
-        parent: nn.Module = self
+        parent = self.model
         *path, last = node.name.split(".")
         for part in path:
             if part not in parent._modules:
-                parent.add_module(part, nn.Module())
+                _add(parent, part, nn.Module(), node.name)
             parent = parent._modules[part]  # type: ignore[assignment]
-        parent.add_module(last, module)
+        _add(parent, last, module, node.name)
         return module
 
     def forward(self, x: Tensor) -> Tensor:
         """Visit the nodes in order, leaving every output on its tap."""
         values = {INPUT: x}
-        for node, module in zip(self.nodes, self._modules_by_node, strict=True):
+        for node in self.nodes:
+            module = self.modules_by_node[node.name]
             arguments = [values[name] for name in node.inputs]
             if isinstance(module, nn.Dropout) and module.training:
                 self._generator_states[node.name] = _generator_state(x)
@@ -88,7 +90,7 @@ class Network(nn.Module):
 
         A random layer repeats the draw of the last forward pass.
         """
-        module = self._modules_by_node[[node.name for node in self.nodes].index(name)]
+        module = self.modules_by_node[name]
         inputs = [x.detach().requires_grad_() for x in inputs]
         parameters = {k: p.detach().requires_grad_() for k, p in parameters.items()}
         with torch.random.fork_rng(devices=_devices(grad_output)):
@@ -98,6 +100,15 @@ class Network(nn.Module):
         grads = torch.autograd.grad(y, [*inputs, *parameters.values()], grad_output)
         own = dict(zip(parameters, grads[len(inputs) :], strict=True))
         return y.detach(), grads[: len(inputs)], own
+
+
+def _add(parent: nn.Module, part: str, module: nn.Module, name: str) -> None:
+    if hasattr(parent, part):
+        raise ValueError(
+            f"the layer name '{name}' cannot be a path in a torch module: '{part}' is taken there, "
+            "by torch itself or by another layer; choose another name"
+        )
+    parent.add_module(part, module)
 
 
 def _devices(x: Tensor) -> list[torch.device]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_ref import optimizers
+from torch_ref.layers import Maxout
 from torch_ref.losses import LOSSES, PENALTIES
 from torch_ref.network import INPUT, Network, NodeDescription, topological
 
@@ -44,7 +45,7 @@ class TorchSide:
         torch.backends.cudnn.allow_tf32 = False
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
         self.network = Network(topological(nodes)).to(self.device, self.dtype).train(training)
-        self.parameters = dict(self.network.named_parameters())
+        self.parameters = dict(self.network.model.named_parameters())
         self.loss_name = loss[0]
         self.loss_module = LOSSES[loss[0]](**self._tensors(loss[1])).to(self.device)
         self.penalties = [(PENALTIES[t](coefficient), names) for t, coefficient, names in penalties]
@@ -136,6 +137,11 @@ class TorchSide:
         """The optimiser's state by parameter and torch's state name."""
         state = optimizers.state_of(self.optimizer, self.parameters)
         return {p: {k: array_of(v) for k, v in entry.items()} for p, entry in state.items()}
+
+    def winners(self) -> dict[str, np.ndarray]:
+        """Which piece each unit of a Maxout took in the last forward pass."""
+        modules = self.network.modules_by_node.items()
+        return {name: array_of(m.winner) for name, m in modules if isinstance(m, Maxout)}
 
     def noise(self) -> dict[str, np.ndarray]:
         """The dropout masks that the last forward pass drew, for the other side to share."""

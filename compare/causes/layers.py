@@ -1,4 +1,4 @@
-"""What is known of one layer or loss of a lockstep run, for the search of a cause."""
+"""What is known of one layer of a lockstep run, for the search of a cause."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from compare.causes import replaced
 from compare.causes.alone import Alone
 from compare.causes.arguments import variants
 from compare.causes.cause import Alternative, Context
 from compare.causes.context import gradient_context
-from compare.causes.formulas import FUSED
 from compare.causes.piece import Piece
 
 ARGUMENT = "Compare the constructor's arguments and defaults with torch's."
@@ -41,7 +41,7 @@ def layer_context(alone: Alone, name: str, quantity: str, sizes: Mapping[str, in
         yield from usual()
         for what, other in _variants(alone, name, list(params)):
             piece = Piece(other, tensors, names, wrt, alone.upstream(name))
-            value = _attempt(piece.vjp)
+            value = attempt(piece.vjp)
             if value is not None:
                 yield Alternative("argument", f"what torch gives with {what}", ARGUMENT, value)
 
@@ -52,80 +52,38 @@ def _output_context(
     alone: Alone, name: str, function: Callable, tensors: tuple, names: tuple, sizes: Mapping
 ) -> Context:
     """Return what is known of a layer's output."""
-    y = Piece(function, tensors, names, 0, np.zeros(0)).output()
+    piece = Piece(function, tensors, names, 0, np.zeros(0))
+    y = piece.output()
     pairs = list(zip(names, tensors, strict=True))
     others = {n: np.broadcast_to(a, y.shape) for n, a in pairs if _fits(a, y)}
 
     def known() -> Iterator[Alternative]:
+        yield from replaced.outputs(piece)
         for what, other in _variants(alone, name, [n for n in names if n in alone.params(name)]):
-            value = _attempt(Piece(other, tensors, names, 0, np.zeros(0)).output)
+            value = attempt(Piece(other, tensors, names, 0, np.zeros(0)).output)
             if value is not None:
                 yield Alternative("argument", f"what torch gives with {what}", ARGUMENT, value)
 
     return Context(
         sizes=sizes, batch_axis=0, others=others, alternatives=known,
-        places={n: a for n, a in pairs if a.shape == y.shape},
+        places={n: a for n, a in pairs if a.shape == y.shape} | {"y": y},
     )  # fmt: skip
-
-
-def loss_context(alone: Alone, _: str, quantity: str, sizes: Mapping[str, int]) -> Context:
-    """Return what is known of the loss's value or of its gradient."""
-    output, target = alone.output(), alone.start.target
-    one = np.ones(())
-    context = Context(sizes=sizes, alternatives=lambda: _losses(alone, quantity))
-    if quantity == "loss":
-        return context
-    residual = {"output − target": output - target} if output.shape == target.shape else {}
-    true = {}
-    if target.dtype.kind in "iu" and output.ndim == 2:
-        classes = np.arange(output.shape[1])
-        true = {"the true class's entries": classes == np.reshape(target, (-1, 1))}
-    piece = Piece(alone.loss_with(), (output,), ("the output",), 0, one)
-    fused = lambda: (*_losses(alone, quantity), *_fused(output, piece.vjp()))  # noqa: E731
-    return replace(
-        context, batch_axis=0, places={"the output": output, **residual}, masks=true,
-        others={"the output": output, **residual}, alternatives=fused,
-    )  # fmt: skip
-
-
-def _losses(alone: Alone, quantity: str) -> Iterator[Alternative]:
-    """Yield what torch's loss gives with other arguments."""
-    import torch
-
-    side = alone.experiment
-    owner = type(side.torch.loss_module)
-    for what, args in variants(owner, side.config.loss.args):
-        lists = {k: torch.tensor(v) if isinstance(v, list) else v for k, v in args.items()}
-        module = _attempt(partial(owner, **lists))
-        piece = module and Piece(alone.loss_with(module), (alone.output(),), ("y",), 0, np.ones(()))
-        value = piece and _attempt(piece.output if quantity == "loss" else piece.vjp)
-        if value is not None:
-            yield Alternative("argument", f"what torch gives with {what}", ARGUMENT, value)
-
-
-def _fused(p: np.ndarray, right: np.ndarray) -> Iterator[Alternative]:
-    for what, slope in FUSED.items():
-        advice = (
-            "That formula already holds the activation's derivative: use it with the loss that "
-            "takes the activation's input, or leave the derivative to the activation."
-        )
-        yield Alternative("fused formula", what, advice, right * slope(p))
 
 
 def _variants(alone: Alone, name: str, keys: list[str]) -> Iterator[tuple[str, Callable]]:
     """Yield torch's layer with one argument changed, as a function of inputs and parameters."""
     spec = next(s for s in alone.experiment.config.layers if s.name == name)
-    module = dict(alone.experiment.torch.network.named_modules())[name]
+    module = alone.experiment.torch.network.modules_by_node[name]
     owner: Any = type(module)
     for what, args in variants(owner, spec.args):
-        if other := _attempt(partial(owner, **args)):
+        if other := attempt(partial(owner, **args)):
             yield what, _call(other, keys)
 
 
 def _function(alone: Alone, name: str, keys: list[str]) -> Callable:
     """Return torch's layer as a function of its inputs and parameters; random ones repeat."""
     network = alone.experiment.torch.network
-    module = dict(network.named_modules())[name]
+    module: Any = network.modules_by_node[name]
     mask = alone.start.noise.get(name)
     if mask is None:
         return _call(module, keys)
@@ -160,7 +118,7 @@ def _fits(a: np.ndarray, y: np.ndarray) -> bool:
         return False
 
 
-def _attempt(make: Callable[[], Any]) -> Any:
+def attempt(make: Callable[[], Any]) -> Any:
     """Return what torch gives, or None where it refuses the changed arguments."""
     try:
         return make()

@@ -69,7 +69,7 @@ class TrainConfig(Table):
     batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = 32
     shuffle: bool = True
     drop_last: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     dtype: Literal["float64", "float32"] = "float64"
     mode: Literal["lockstep", "free"] = "lockstep"
     threads: Annotated[int, Field(ge=1)] = 1

@@ -252,6 +252,7 @@ def incomplete() -> Report:
         verdict="incomplete",
         reason="Stopped after 57 of 140 steps; all agree so far.",
         planned_steps=140,
+        interrupted=True,
         name="digits-interrupted",
     )
 

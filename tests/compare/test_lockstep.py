@@ -160,8 +160,11 @@ def test_writing_into_shared_weights_is_impossible(monkeypatch: pytest.MonkeyPat
         return param, state
 
     monkeypatch.setattr(SGD, "update", in_place)
-    with pytest.raises(ValueError, match="read-only"):
-        compare.run("three-rows", steps=1, drift=False)
+    report = compare.run("three-rows", steps=1, drift=False)
+
+    assert report.verdict == "disagree"
+    assert report.first_divergence is not None
+    assert "read-only" in report.first_divergence.explanation
 
 
 def test_a_gradient_that_torchs_side_does_not_hand_over_is_missing() -> None:
@@ -306,3 +309,135 @@ def test_integer_data_and_power_of_two_rates_agree_bitwise(run: Run) -> None:
 
     assert report.differences["max_abs_diff"].max() == 0
     assert report.verdict in ("agree", "incomplete")
+
+
+SHAPES = {
+    "a transposed weight gradient": (
+        lambda self, dy, cache: {"weight": cache.x.T @ dy, "bias": dy.sum(axis=0)}, "grad:weight",
+    ),
+    "a bias gradient that kept its axis": (
+        lambda self, dy, cache: {"weight": dy.T @ cache.x, "bias": dy.sum(axis=0, keepdims=True)},
+        "grad:bias",
+    ),
+    "a forgotten bias gradient": (
+        lambda self, dy, cache: {"weight": dy.T @ cache.x}, "grad:bias",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", SHAPES)
+def test_a_gradient_of_the_wrong_shape_is_named(
+    monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    function, quantity = SHAPES[mistake]
+    monkeypatch.setattr(Linear, "grad_params", function)
+    report = compare.run("digits", steps=2)
+    found = report.first_divergence
+
+    assert report.verdict == "disagree"
+    assert found is not None
+    assert (found.step, found.layer, found.quantity) == (0, "4", quantity)
+    assert found.own_or_inherited == "own"
+    assert "DISAGREE" in str(report)
+
+
+def test_code_that_raises_is_a_disagreement_that_names_the_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backward = lambda self, dy, cache: ((dy @ self.params["weight"].T,), {})  # noqa: E731
+    monkeypatch.setattr(Linear, "backward", backward)
+    report = compare.run("digits", steps=2)
+    found = report.first_divergence
+
+    assert report.verdict == "disagree"
+    assert found is not None
+    assert (found.layer, found.quantity) == ("4", "grad_input")
+    assert "raised ValueError" in found.explanation
+    assert set(report.differences.query("quantity == 'output'")["verdict"]) == {"agree"}
+
+
+def test_an_update_that_nothing_would_have_missed_is_vacuous() -> None:
+    report = compare.run(
+        "digits", steps=2, drift=False, dtype="float32", optimizer__lr=1e-12, init__scheme="normal"
+    )
+
+    assert report.verdict == "incomplete"
+    assert "no update at all" in report.reason
+
+
+def test_equal_zeros_use_nothing_of_a_relative_tolerance(run: Run) -> None:
+    report = run("digits", steps=1, tolerance=(1e-5, 0.0), drift=False)
+
+    assert not (report.differences["verdict"] == "disagree").any()
+
+
+def test_another_k_is_an_override() -> None:
+    report = compare.run("three-rows", steps=2, drift=False, compare__k=1e9)
+
+    assert report.overridden
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_ties_inside_a_maxout_are_settled_by_torchs_winners(dtype: str) -> None:
+    report = compare.run(
+        "maxout", steps=5, drift=False, dtype=dtype, init__scheme="constant", init__value=0.1
+    )
+
+    assert not (report.differences["verdict"] == "disagree").any(), report
+
+
+def test_a_maxout_that_lets_the_smallest_win_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manual.maxout import Maxout, MaxoutCache
+
+    def smallest(self, x):
+        z = self._pieces(x)
+        if self.winner is not None:
+            return original(self, x)
+        return np.min(z, axis=-2), MaxoutCache(x, np.argmin(z, axis=-2))
+
+    original = Maxout.forward
+    monkeypatch.setattr(Maxout, "forward", smallest)
+    found = compare.run("maxout", steps=1, drift=False).first_divergence
+
+    assert found is not None
+    assert found.quantity == "output"
+
+
+def test_noise_around_zero_squared_keeps_a_budget() -> None:
+    """Softmax over one row: its input gradient is zero but for rounding, and Adagrad squares it."""
+    config = load("digits")
+    tables = config.as_dict()
+    tables["layers"] = [
+        {"type": "Linear", "in_features": 64, "out_features": 8},
+        {"type": "Softmax", "dim": 0},
+        {"type": "Linear", "in_features": 8, "out_features": 10},
+    ]
+    tables["optimizer"] = {"type": "Adagrad", "lr": 0.01}
+    tables["train"] = {"steps": 4, "batch_size": 16}
+    report = compare.run(type(config).model_validate(tables), drift=False)
+
+    assert not (report.differences["verdict"] == "disagree").any(), report
+
+
+@pytest.mark.parametrize("scale", [1e120, 1e-120])
+def test_values_whose_squares_leave_float64_are_gauged_in_extended_precision(scale: float) -> None:
+    tables = load("three-rows").as_dict()
+    tables["layers"] = [{"type": "Linear", "in_features": 3, "out_features": 2}]
+    tables["optimizer"] = {"type": "SGD", "lr": 1e-3}
+    experiment = prepare(type(load("three-rows")).model_validate(tables))
+    experiment.features[:] *= scale
+    rows = Lockstep(experiment).step(0, np.arange(1)).rows
+
+    assert not rows.bad.size
+
+
+def test_a_run_leaves_torchs_threads_and_generator_alone() -> None:
+    import torch
+
+    torch.manual_seed(5)
+    threads, expected_draw = torch.get_num_threads(), torch.rand(1)
+    torch.manual_seed(5)
+    compare.run("three-rows", steps=1, drift=False, threads=1)
+
+    assert torch.get_num_threads() == threads
+    assert torch.rand(1) == expected_draw

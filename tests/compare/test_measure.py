@@ -63,7 +63,9 @@ def test_one_non_finite_element_is_never_agreement(size: int, value: float) -> N
     manual[1] = value
     both = measure([manual, manual], [torch, manual], [np.ones(size)] * 2)
 
-    assert VERDICTS[verdict_codes(both)].tolist() == ["non-finite", "non-finite"]
+    codes = verdict_codes(both, [manual, manual], [torch, manual])
+
+    assert VERDICTS[codes].tolist() == ["non-finite", "non-finite"]
 
 
 def test_zeros_that_would_pass_are_vacuous() -> None:

@@ -1,0 +1,76 @@
+"""What a step starts from, and the two ways of running the hand-written side from it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.gauge import gauge, gauging
+from compare.manual_side import ManualSide, States
+from compare.quantities import Values
+from manual.graph import Arrays, Intercept
+
+
+class Start(NamedTuple):
+    """Parameters, optimiser state and data, the same for both sides, and torch's random draws."""
+
+    params: Arrays
+    states: States
+    x: np.ndarray
+    target: np.ndarray
+    lr: float
+    noise: dict[str, np.ndarray]
+    winners: dict[str, np.ndarray]
+    input_grad: bool
+
+
+class Attempt(NamedTuple):
+    """What the hand-written side computed, and the exception that stopped it, if one did."""
+
+    values: Values
+    failure: Exception | None
+
+
+def attempt(side: ManualSide, start: Start, referee: Intercept | None = None) -> Attempt:
+    """Run one step of the hand-written side; an exception in it is a finding, not a crash."""
+    values: Values = {}
+    failure = None
+    try:
+        side.step(
+            start.params, start.states, start.lr, start.x, start.target, into=values,
+            noise=start.noise, input_grad=start.input_grad, intercept=referee,
+        )  # fmt: skip
+    except Exception as error:
+        failure = error
+    return Attempt({key: np.asarray(value) for key, value in values.items()}, failure)
+
+
+def gauge_values(
+    side: ManualSide, start: Start, dtype: np.dtype, referee: Intercept | None = None,
+    *, wide: bool = False, failing: bool = False,
+) -> Values:  # fmt: skip
+    """Run the same step of the same code on error-gauge arrays.
+
+    Args:
+        wide: keep squared errors in extended precision (see `gauging`).
+        failing: the plain run raised, so this one may.
+    """
+    values: Values = {}
+    floating = np.issubdtype(start.target.dtype, np.floating)
+    states = {
+        name: {k: gauge(v) if np.ndim(v) else v for k, v in entry.items()}
+        for name, entry in start.states.items()
+    }
+    params: Any = {name: gauge(p) for name, p in start.params.items()}
+    target = start.target.astype(np.float64) if floating else start.target
+    try:
+        with gauging(dtype, wide=wide):
+            side.step(
+                params, states, start.lr, gauge(start.x), target, into=values,
+                noise=start.noise, input_grad=start.input_grad, intercept=referee,
+            )  # fmt: skip
+    except Exception:
+        if not failing:
+            raise
+    return values
