@@ -178,14 +178,46 @@ def bench(
     only: Annotated[
         str | None, typer.Option(help="Only networks whose name contains this text.")
     ] = None,
+    false_alarms: Annotated[
+        bool,
+        typer.Option(
+            "--false-alarms",
+            help="Instead count false alarms and missed mistakes on random correct networks.",
+        ),
+    ] = False,
+    networks: Annotated[
+        int, typer.Option(min=1, help="How many random networks (with --false-alarms).")
+    ] = 1000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the random networks (with --false-alarms).")
+    ] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes (with --false-alarms); one per CPU if not given. Same counts."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
-    """Time the hand-written step beside torch eager, the bare products, and the comparison."""
+    """Time the hand-written step, or count what the verdict is worth with --false-alarms."""
+    if false_alarms:
+        raise typer.Exit(_false_alarms(networks, seed, jobs, as_json=as_json))
     from compare.bench import bench as measure
     from compare.bench import table
 
     rows = measure(rounds=rounds, only=only, show=not as_json)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
+
+
+def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) -> int:
+    from compare.false_alarms.show import counted_with_progress
+    from compare.false_alarms.table import rows as rows_of
+    from compare.false_alarms.table import table
+
+    counted = counted_with_progress(networks, seed, jobs, show=not as_json)
+    rows = rows_of(counted)
+    print(json.dumps(rows, indent=2) if as_json else table(rows))
+    return DISAGREE if counted.alarms else AGREE
 
 
 app.command()(check)
