@@ -79,11 +79,20 @@ def candidate_errors(
 ) -> Judged:
     """Return the rounding error of a hand-written candidate, gauged if that can be done."""
     try:
-        return Judged(_gauged(candidate, values, upstreams, dtype), GAUGED)
+        errors = _gauged(candidate, values, upstreams, dtype)
+        if all(np.isfinite(error).all() for error in errors.values()):
+            return Judged(errors, GAUGED)
+        measured = spread(candidate.run, candidate.differentiable, values, upstreams, rng)
+        return Judged(_instead(errors, measured), GAUGED)  # a square of 1e154 overflows
     except Exception as error:  # whatever a stranger's code raises on unknown arrays
         why = " ".join(f"{type(error).__name__}: {error}".split())
     measured = spread(candidate.run, candidate.differentiable, values, upstreams, rng)
     return Judged(measured, MEASURED.format(why=why if len(why) < 120 else why[:119] + "…"))
+
+
+def _instead(errors: Errors, measured: Errors) -> Errors:
+    """Return the gauged errors, and the measured ones where those are not finite."""
+    return {q: np.where(np.isfinite(e), e, measured[q]) for q, e in errors.items()}
 
 
 def _gauged(
@@ -151,7 +160,7 @@ def spread(
 
 def _bounded(square: np.ndarray, value: np.ndarray, largest: float, smooth: bool) -> np.ndarray:
     error = np.sqrt(np.maximum(square, square.mean()) if smooth else square)
-    least = np.maximum(FLOOR * np.abs(np.nan_to_num(value)), U64 * largest)
+    least = np.maximum(FLOOR * _size(value), U64 * largest)
     return np.maximum(np.minimum(error, CEILING * largest), least)
 
 
@@ -160,7 +169,12 @@ def _perturbed(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _largest(array: np.ndarray) -> float:
-    return float(np.max(np.abs(np.nan_to_num(array, posinf=0.0, neginf=0.0)), initial=0.0))
+    return float(np.max(_size(array), initial=0.0))
+
+
+def _size(array: np.ndarray) -> np.ndarray:
+    """Return magnitudes, 0 for what is not finite."""
+    return np.abs(np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0))
 
 
 def _arrays(result: Result) -> dict[str, np.ndarray]:

@@ -189,6 +189,19 @@ def test_an_exponential_that_overflows_is_found_at_large_magnitudes() -> None:
     assert failing(report) == {"large (×1000)"}
 
 
+def test_numbers_whose_squares_overflow_are_no_false_alarm() -> None:
+    x = np.array([[175.7, -182.1, 690.0], [5.0, -690.0, 400.0]])
+    report = compare.check(
+        lambda x: (np.log(1 + np.exp(x)), x),
+        lambda dout, x: dout / (1 + np.exp(-x)),
+        torch.nn.functional.softplus,
+        {"x": x},
+        cases=["given"],
+    )
+
+    assert report.agrees, str(report)
+
+
 def test_what_the_reference_refuses_is_said_and_is_no_failure() -> None:
     def reference(x, w, b):
         if len(x) == 1:
