@@ -73,7 +73,8 @@ def _raised(experiment: Experiment, failure: Exception, key: Key) -> Suspect:
     """Name the layer whose code raised, instead of what was never computed because of it."""
     name, method = getattr(failure, "place", ("", "update"))
     side = experiment.manual
-    formula = {node.name: node.layer for node in side.graph.nodes}.get(name, side.loss)
+    layers: dict[str, Any] = {node.name: node.layer for node in side.graph.nodes}
+    formula = layers.get(name, side.loss)
     if method == "update":
         name, formula = key.layer, side.optimizer
     quantity = {"forward": "output", "backward": "grad_input"}.get(method, key.quantity)

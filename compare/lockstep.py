@@ -88,7 +88,8 @@ class Lockstep:
             tolerances: Mapping[Key, Any] = fixed(torch, *own)
         else:
             tolerances = self._gauged(start, failing=failing) if deep else self._screen()
-        manual, flips = first.values, {}
+        manual = first.values
+        flips: dict[str, int] = {}
         rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree and not deep:
             tolerances = self._gauged(start, failing=failing)

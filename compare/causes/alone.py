@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from compare.causes.cause import Tensors
+from compare.causes.cause import Cause, Tensors
+from compare.causes.purity import Call
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
 from compare.judge import gauged
 from compare.quantities import Key, Values
 
 Found = dict[str, Tensors]
+MOST = 64  # elements or samples of the loss to look at one by one
 F64 = np.dtype(np.float64)
 
 
@@ -54,7 +56,7 @@ class Alone:
         loss, (theirs_of, leaf) = self.experiment.manual.loss, self._torch_loss(output)
 
         def run(lift: Callable) -> dict[str, Any]:
-            value, cache = loss.forward(lift(output), _wide(target))
+            value, cache = loss.forward(lift(output), wide(target))
             (grad, *_), _ = loss.backward(np.ones_like(value), cache)
             return {"loss": value, "grad_input": grad}
 
@@ -64,22 +66,40 @@ class Alone:
         (grad,) = torch.autograd.grad(value, leaf)
         return self._beside(run, {"loss": _arrays(value), "grad_input": _arrays(grad)})
 
+    def loss_rows(self) -> Tensors | None:
+        """Run the loss on one element at a time, or on one sample: its value in many places."""
+        import torch
+
+        output, target = self.output(), wide(self.start.target)
+        if output.shape == target.shape:
+            output, target = output.reshape(-1, 1, 1), target.reshape(-1, 1, 1)
+        else:
+            output, target = output[:, None], target[:, None]
+        if len(output) > MOST:
+            output, target = output[:MOST], target[:MOST]
+        loss, module = self.experiment.manual.loss, self.module()
+        try:
+            pairs = list(zip(output, target, strict=True))
+            mine = np.array([loss.forward(x, t)[0] for x, t in pairs])
+            theirs = [module(torch.tensor(x), torch.tensor(t)).item() for x, t in pairs]
+            with gauging(F64):
+                gauges = [loss.forward(gauge(x), t)[0] for x, t in pairs]
+        except (ValueError, RuntimeError):
+            return None  # the loss refuses single samples
+        room = gauged({Key("", str(i)): g for i, g in enumerate(gauges)}, F64, self.k)
+        return Tensors(mine, np.array(theirs), np.array([np.max(r) for r in room.values()]))
+
     def update(self, dotted: str, state: str, theirs: np.ndarray) -> Tensors:
         """Give the hand-written optimiser torch's gradients; `theirs` is what torch's makes."""
-        start = self.start
-        grads = {
-            f"{k.layer}.{k.quantity[5:]}": _wide(v)
-            for k, v in self.torch.items()
-            if k.quantity.startswith("grad:")
-        }
+        start, grads = self.start, self.gradients()
 
         def run(lift: Callable) -> dict[str, Any]:
             states = {
-                name: {k: lift(_wide(v)) if np.ndim(v) else v for k, v in entry.items()}
+                name: {k: lift(wide(v)) if np.ndim(v) else v for k, v in entry.items()}
                 for name, entry in start.states.items()
             }
             params, new = self.experiment.manual.update(
-                {k: lift(_wide(p)) for k, p in start.params.items()},
+                {k: lift(wide(p)) for k, p in start.params.items()},
                 {k: lift(g) for k, g in grads.items()},
                 states,
                 start.lr,
@@ -91,14 +111,37 @@ class Alone:
             "updated", Tensors(np.zeros(0), theirs, 0.0)
         )
 
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Return torch's gradients before clipping."""
+        return {
+            f"{k.layer}.{k.quantity[5:]}": wide(v)
+            for k, v in self.torch.items()
+            if k.quantity.startswith("grad:")
+        }
+
+    def unclean(self) -> Cause | None:
+        """Return the cause if some layer changes its arguments or remembers an earlier call."""
+        for spec in self.experiment.config.layers:
+            layer, noise = self.nodes[spec.name].layer, self.start.noise.get(spec.name)
+            extra = (noise,) if layer.stochastic else ()
+            layer = layer.with_params(self.params(spec.name))
+            call = Call(spec.name, layer, self.inputs(spec.name), self.upstream(spec.name), extra)
+            if (cause := call.unclean(spec.args)) is not None:
+                return cause
+        call = Call(
+            "loss", self.experiment.manual.loss, [self.output()], np.ones(()),
+            (wide(self.start.target),),
+        )  # fmt: skip
+        return call.unclean(self.experiment.config.loss.args)
+
     def params(self, name: str) -> dict[str, np.ndarray]:
         keys = self.nodes[name].layer.params
-        return {key: _wide(self.start.params[f"{name}.{key}"]) for key in keys}
+        return {key: wide(self.start.params[f"{name}.{key}"]) for key in keys}
 
     def inputs(self, name: str) -> list[np.ndarray]:
         values = {"input": self.start.x}
         return [
-            _wide(values[n] if n in values else self.torch[Key(n, "output")])
+            wide(values[n] if n in values else self.torch[Key(n, "output")])
             for n in self.nodes[name].inputs
         ]
 
@@ -106,26 +149,33 @@ class Alone:
         """Return torch's gradient of the node's output; a random one if nothing needed it."""
         found = self.torch.get(Key(name, "grad_output"))
         shape = self.torch[Key(name, "output")].shape
-        return np.random.default_rng(0).standard_normal(shape) if found is None else _wide(found)
+        return np.random.default_rng(0).standard_normal(shape) if found is None else wide(found)
 
     def output(self) -> np.ndarray:
-        return _wide(self.torch[Key(self.experiment.manual.graph.output, "output")])
+        return wide(self.torch[Key(self.experiment.manual.graph.output, "output")])
 
     def _torch_loss(self, output: np.ndarray) -> tuple[Callable, Any]:
         return self.loss_with(), torch_tensor(output).requires_grad_()
 
+    def module(self, module: Any = None) -> Any:
+        """Return torch's loss (or another module) in float64."""
+        return copy.deepcopy(module or self.experiment.torch.loss_module).double().cpu()
+
     def loss_with(self, module: Any = None) -> Callable:
-        """Return torch's loss (or another module) in float64 as a function of the output."""
-        module = copy.deepcopy(module or self.experiment.torch.loss_module).double().cpu()
-        target = torch_tensor(_wide(self.start.target))
+        """Return torch's loss (or another module) as a function of the output."""
+        module, target = self.module(module), torch_tensor(wide(self.start.target))
         return lambda y: module(y, target)
+
+    @property
+    def k(self) -> float:
+        return self.experiment.config.compare.k
 
     def _beside(self, run: Callable, theirs: dict[str, Any]) -> Found:
         """Run plainly and on gauge arrays; pair what both sides have."""
         mine = run(lambda a: a)
         with gauging(F64):
             gauges = {Key("", k): v for k, v in run(gauge).items()}
-        room = gauged(gauges, F64, self.experiment.config.compare.k)
+        room = gauged(gauges, F64, self.k)
         return {
             name: Tensors(np.asarray(mine[name]), theirs[name], room[Key("", name)])
             for name in theirs
@@ -138,7 +188,7 @@ def _named(y: Any, grads: Any, own: Any) -> dict[str, Any]:
     return {"output": y, **inputs, **{f"grad:{key}": grad for key, grad in own.items()}}
 
 
-def _wide(a: Any) -> Any:
+def wide(a: Any) -> Any:
     """Return a float array in float64, anything else as it is."""
     return a.astype(F64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
 

@@ -47,6 +47,12 @@ class Tensors(NamedTuple):
     reference: np.ndarray
     tolerance: Any
 
+    @property
+    def agree(self) -> bool:
+        """Whether the two sides agree within the tolerance."""
+        m, t, tolerance = self
+        return m.shape == t.shape and bool((np.abs(m - t) <= tolerance).all())
+
 
 @dataclass(frozen=True)
 class Context:
@@ -57,12 +63,14 @@ class Context:
         constants: other numbers that a factor may come from, such as `{"the learning rate": .1}`.
         batch_axis: the tensor's axis of samples; None for a parameter's.
         upstream: the gradient that backward was given.
+        slope: f′(x), for a layer that works element by element.
         places: tensors of the tensor's shape by which a region may be described: the layer's
             input x, its output y, a residual.
         masks: regions by name, such as the entries of the true class.
         terms: tensors that add up to the reference, by name: branches, a penalty's gradient.
         others: tensors that may have been returned or added by mistake, by name.
         origin: where an optimiser's step started; then the steps are compared as well.
+        factors: further tensors whose products a term may be, by symbol.
         samples: returns each sample's own contribution to the reference, stacked along axis 0.
         alternatives: returns what known mistakes would have computed.
         double: returns the same three tensors computed in float64, for a float32 disagreement.
@@ -73,11 +81,13 @@ class Context:
     constants: Mapping[str, float] = field(default_factory=dict)
     batch_axis: int | None = None
     upstream: np.ndarray | None = None
+    slope: np.ndarray | None = None
     places: Mapping[str, np.ndarray] = field(default_factory=dict)
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     terms: Mapping[str, np.ndarray] = field(default_factory=dict)
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     origin: np.ndarray | None = None
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
     samples: Callable[[], np.ndarray | None] | None = None
     alternatives: Callable[[], Iterable[Alternative]] | None = None
     double: Callable[[], Tensors] | None = None

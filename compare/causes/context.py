@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.causes import split
 from compare.causes.cause import BATCH, CLASSES, Context
 from compare.causes.formulas import alternatives
 from compare.causes.piece import Piece
@@ -55,6 +56,8 @@ def gradient_context(
         sizes=output_sizes(upstream) if sizes is None else sizes,
         batch_axis=0 if samples else None,
         upstream=upstream,
+        slope=piece.slope(),
+        terms=split.terms(piece),
         places={names[wrt]: x} | _output(piece),
         others=_arguments(piece),
         samples=None if samples or not upstream.ndim else lambda: piece.parts(0),

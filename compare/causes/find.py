@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.causes import axes, precision, regions, samples, scale, terms
+from compare.causes import axes, precision, products, regions, samples, scale, terms
 from compare.causes.cause import Cause, Context
 from compare.causes.fit import Case
 
@@ -49,39 +49,44 @@ def find_cause(
         if not np.isfinite(candidate).all():
             return regions.not_finite(candidate, reference, tolerance, context)
         case = Case(candidate, reference, tolerance, context)
-        return _joined(_all(case)) if case.off.any() else None
+        return _joined(next(filter(None, _tiers(case)), [])) if case.off.any() else None
 
 
-FAMILIES: tuple[Family, ...] = (  # the more specific first
-    scale.zero,
-    scale.step_factor,
-    scale.named_factor,
-    axes.moved,
-    terms.upstream_unchanged,
-    terms.known_mistake,
-    terms.one_term,
-    terms.another_tensor,
-    scale.any_factor,
-    samples.some_samples,
-    terms.multiple_added,
-    samples.weighted_samples,
-    regions.only_there,
-    scale.offset,
-    terms.mean_not_subtracted,
-    scale.factor_per_row,
-    terms.multiple_per_row,
-    precision.hidden_single,
+TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before it found nothing
+    (
+        scale.zero,
+        scale.step_factor,
+        scale.named_factor,
+        axes.moved,
+        terms.upstream_unchanged,
+        terms.known_mistake,
+        terms.one_term,
+        terms.another_tensor,
+        terms.multiple_added,
+        samples.some_samples,
+        regions.only_there,
+    ),
+    (
+        scale.any_factor,
+        scale.any_step_factor,
+        scale.offset,
+        terms.mean_not_subtracted,
+        regions.both_sides,
+    ),
+    (terms.inside_a_term,),
+    (products.wrong_factor, products.wrong_term, terms.step_product),
+    (scale.factor_per_row, terms.multiple_per_row, samples.weighted_samples),
+    (precision.hidden_single,),
 )
 
 
-def _all(case: Case) -> Iterator[Cause]:
-    for family in FAMILIES:
-        yield from family(case)
+def _tiers(case: Case) -> Iterator[list[Cause]]:
+    for families in TIERS:
+        yield [cause for family in families for cause in family(case)]
 
 
-def _joined(causes: Iterable[Cause]) -> Cause | None:
+def _joined(found: list[Cause]) -> Cause | None:
     """Return the first cause, with the kinds of the others that fit as well."""
-    found = list(causes)
     if not found:
         return None
     first = found[0]
@@ -90,4 +95,4 @@ def _joined(causes: Iterable[Cause]) -> Cause | None:
 
 
 def _numbers(a: np.ndarray) -> bool:
-    return a.dtype.kind in "fiu"
+    return a.dtype.kind in "fiub"

@@ -9,6 +9,7 @@ import numpy as np
 from compare.causes.cause import Context
 
 SLACK = 256  # roundings of the largest element that a prediction may be off by
+CLEAR = 1e-2  # a factor must be known at least this well
 SHARPER = 16  # a fit must leave at most this part of the difference
 
 
@@ -68,6 +69,17 @@ class Case:
         """Return `(c, uncertainty)` if the candidate is c × tensor, else None."""
         return self._multiple(self.candidate, tensor, within)
 
+    def is_another(self, tensor: Any) -> bool:
+        """Return whether a tensor is no multiple of the reference: then fitting it tells more."""
+        tensor = np.asarray(tensor, dtype=np.float64)
+        if tensor.shape != self.reference.shape:
+            return False
+        square = float((self.reference**2).sum())
+        c = float((tensor * self.reference).sum()) / square if square else 0.0
+        if tensor.size == 1:
+            c = 1.0
+        return bool((np.abs(tensor - c * self.reference) > 2 * self.room(tensor, c)).any())
+
     def excess(self, tensor: Any) -> tuple[float, float] | None:
         """Return `(c, uncertainty)` if the candidate is the reference + c × tensor, else None."""
         return self._multiple(self.diff, tensor, None)
@@ -90,7 +102,8 @@ class Case:
         at = int(np.abs(t).argmax())
         room = self.room(prediction, abs(c))
         room = room if within is None else np.broadcast_to(room, within.shape)[within]
-        return c, float(np.ravel(room)[at]) / (abs(c) * size)
+        uncertainty = float(np.ravel(room)[at]) / (abs(c) * size)
+        return (c, uncertainty) if uncertainty < CLEAR else None
 
     def telling_count(self, tensor: Any, within: Any = None) -> int:
         """Return how many elements of a multiple of this tensor rounding could not make."""

@@ -7,17 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from compare.causes import replaced, split
 from compare.causes.cause import Alternative
 from compare.causes.piece import Piece
 
-AT_OUTPUT = "derivative at the output"
 CHAIN = "The chain rule is: upstream gradient × local derivative, each of them once."
-POINT = (
-    "The derivative is evaluated at the wrong point: say for each factor whether it is a function "
-    "of the input x or of the output y, and cache that one."
-)
-PRODUCT = "The product rule has two terms: (u v)′ = u′ v + u v′."
-AXIS = "Sum over the axes along which the tensor was repeated, and over no other."
 CROSS = (
     "Every output of this layer sees several inputs (a sum, mean or norm over them): the Jacobian "
     "has entries off its diagonal, which are missing."
@@ -32,6 +26,7 @@ def alternatives(piece: Piece) -> Iterator[Alternative]:
     if y.shape == piece.x.shape:
         yield from _same_shape(piece, y, right)
     yield from _products(piece, y)
+    yield from replaced.gradients(piece, y)
     yield from _reductions(piece)
 
 
@@ -47,43 +42,20 @@ def _other_arguments(piece: Piece) -> Iterator[Alternative]:
 
 def _same_shape(piece: Piece, y: np.ndarray, right: np.ndarray) -> Iterator[Alternative]:
     x, dy = piece.x, piece.upstream
-    what = "torch's derivative taken at the output y instead of the input x"
-    yield Alternative(AT_OUTPUT, what, POINT, piece.vjp(x=y))
     for text, formula in OF_OUTPUT.items():
         with np.errstate(all="ignore"):
             if np.allclose(dy * formula(y), right, rtol=1e-6, atol=0):
                 what = f"dy · {text.format('x')}, where torch's is dy · {text.format('y')}"
-                yield Alternative("derivative at the input", what, POINT, dy * formula(x))
-    for text, joint in OF_ROWS.items():
-        for axis in range(x.ndim):
-            with np.errstate(all="ignore"):
-                if np.allclose(joint(dy, y, axis), right, rtol=1e-6, atol=1e-12):
-                    what = f"{text.format('x')}, where torch's is {text.format('y')}"
-                    kind = "derivative at the input"
-                    yield Alternative(kind, what, POINT, joint(dy, x, axis))
-                    for other in set(range(x.ndim)) - {axis}:
-                        what = f"{text.format('y')} with the sum over axis {other}, not {axis}"
-                        yield Alternative("wrong axis", what, AXIS, joint(dy, y, other))
-    local = piece.vjp(np.ones_like(dy))
-    if np.allclose(dy * local, right, rtol=1e-6, atol=0):
+                yield Alternative("derivative at the input", what, split.POINT, dy * formula(x))
+    yield from split.alternatives(piece, y, right)
+    local = piece.slope()
+    if local is not None:
         yield Alternative("derivative twice", "dy · f′(x)², with f′ twice", CHAIN, right * local)
         yield Alternative("upstream twice", "dy² · f′(x), with dy twice", CHAIN, right * dy)
         what = "dy · f(x): the function's value where its derivative belongs"
         yield Alternative("value for derivative", what, CHAIN, dy * y)
-        yield from _product_rule(x, y, dy, right)
     else:
         yield from _jacobian(piece)
-
-
-def _product_rule(x: Any, y: Any, dy: Any, right: Any) -> Iterator[Alternative]:
-    if not (x == 0).any():
-        first = dy * (y / x)
-        what = "dy · y/x, the term g of (x g(x))′ = g + x g′ alone"
-        yield Alternative("missing term", what, PRODUCT, first)
-        what = "torch without dy · y/x: the term x g′ of (x g(x))′ = g + x g′ alone"
-        yield Alternative("missing term", what, PRODUCT, right - first)
-        what = "g − x g′ in place of (x g(x))′ = g + x g′"
-        yield Alternative("sign of a term", what, PRODUCT, 2 * first - right)
 
 
 def _jacobian(piece: Piece) -> Iterator[Alternative]:
@@ -125,7 +97,7 @@ def _reductions(piece: Piece) -> Iterator[Alternative]:
         total = dy.sum(axis=axis)
         if total.shape == shape:
             what = f"the upstream gradient summed over axis {axis}"
-            yield Alternative("wrong axis", what, AXIS, total)
+            yield Alternative("wrong axis", what, split.AXIS, total)
 
 
 def _matrix(a: Any) -> bool:
@@ -141,10 +113,6 @@ OF_OUTPUT: dict[str, Callable[[Any], Any]] = {  # f′(x) as a function of y = f
     "(1 − e^−{0})": lambda t: 1 - np.exp(-t),
     "(1 − e^{0})": lambda t: 1 - np.exp(t),
     "e^−{0}": lambda t: np.exp(-t),
-}
-OF_ROWS: dict[str, Callable[[Any, Any, int], Any]] = {
-    "{0} · (dy − Σ dy {0})": lambda dy, t, k: t * (dy - (dy * t).sum(axis=k, keepdims=True)),
-    "dy − e^{0} Σ dy": lambda dy, t, k: dy - np.exp(t) * dy.sum(axis=k, keepdims=True),
 }
 FUSED: dict[str, Callable[[Any], Any]] = {  # what multiplies a loss's gradient in a fused formula
     "torch × ŷ (1 − ŷ), the gradient through the sigmoid before the loss": lambda p: p * (1 - p),

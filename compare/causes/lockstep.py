@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from compare.causes import layers, optimizers, precision
+from compare.causes import layers, losses
 from compare.causes.alone import Alone, Found
-from compare.causes.cause import BATCH, CLASSES, Cause, Context, Tensors
+from compare.causes.cause import BATCH, CLASSES, Cause, Context
 from compare.causes.find import find_cause
+from compare.causes.updates import update_cause
 from compare.experiment import Experiment
 from compare.quantities import LOSS, Key, Values
 
@@ -32,6 +32,9 @@ class Search:
         """Return the cause of what `key`'s row shows, given whose mistake it was found to be."""
         if key not in self.step.manual:
             return None
+        return self._fitted(key, layer, quantity, own) or self.double.unclean()
+
+    def _fitted(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
         kind = quantity.partition(":")[0]
         if kind in ("param", "state"):
             return self._update(key) if own else None
@@ -39,7 +42,7 @@ class Search:
             return self._branch(key)
         if not own:
             return None
-        if quantity.startswith("grad:") and agree(self.double.layer(layer)[quantity]):
+        if quantity.startswith("grad:") and self.double.layer(layer)[quantity].agree:
             return self._penalty(key)
         if layer == "loss":
             return self._loss(key, quantity)
@@ -50,15 +53,19 @@ class Search:
         return self._of(self.double.layer(layer), layer, quantity, layers.layer_context)
 
     def _loss(self, key: Key, quantity: str) -> Cause | None:
-        if quantity == "loss" and agree(self.double.loss()["loss"]):
+        if quantity == "loss" and self.double.loss()["loss"].agree:
             return self._as_seen(key, replace(self._known(key), terms=self._loss_terms()))
-        return self._of(self.double.loss(), "loss", quantity, layers.loss_context)
+        cause = self._of(self.double.loss(), "loss", quantity, losses.loss_context)
+        if cause is None and quantity == "loss" and (rows := self.double.loss_rows()) is not None:
+            cause = find_cause(*rows, losses.rows_context(self.double))
+            return cause and replace(cause, evidence=f"Taken one by one: {cause.evidence}")
+        return cause
 
     def _of(self, found: Found, layer: str, quantity: str, make: Callable) -> Cause | None:
         """Return the cause in the first of the quantity's tensors that is wrong."""
         single = self.experiment.dtype == np.float32
         wrong = [name for name in found if name.partition("#")[0] == quantity]
-        wrong = [name for name in wrong if not agree(found[name])] or (wrong if single else [])
+        wrong = [name for name in wrong if not found[name].agree] or (wrong if single else [])
         if not wrong:
             return None
         name = wrong[0]
@@ -108,44 +115,8 @@ class Search:
         return {"the data loss": data, "the penalties": self.torch[LOSS] - data}
 
     def _update(self, key: Key) -> Cause | None:
-        _, _, rest = key.quantity.partition(":")
-        name, _, state = rest.partition(":")
-        dotted = f"{key.layer}.{name}"
-        spec, args = self.experiment.torch.optimizer_spec
-        update = optimizers.Update(
-            spec, args, self.start.params[dotted], self._clipped(dotted),
-            self.start.states.get(dotted, {}), self.start.lr, state or "param", self._raw(key),
-        )  # fmt: skip
-        theirs = update.run()
-        if theirs is None:
-            return None
-        found = self.double.update(dotted, state, theirs)
-        if np.dtype(self.experiment.dtype) == np.float32 and agree(found):
-            return precision.unstable(found)
-        numbers = {k: float(v) for k, v in args.items() if isinstance(v, int | float) and k != "lr"}
-        betas = args.get("betas", (0.9, 0.999)) if "Adam" in spec else ()
-        numbers |= {f"β{i + 1}": b for i, b in enumerate(betas)}
-        context = Context(
-            sizes={},
-            constants={"lr": self.start.lr, **numbers},
-            origin=None if state else np.asarray(update.param, dtype=np.float64),
-            others={"the gradient": update.grad, "the parameter": update.param},
-            alternatives=partial(optimizers.alternatives, update),
-        )
-        return find_cause(*found, context)
-
-    def _clipped(self, dotted: str) -> np.ndarray:
-        """Return torch's gradient as its optimiser saw it: after clipping, in float64."""
-        grad = self.experiment.torch.parameters[dotted].grad
-        assert grad is not None
-        return grad.detach().numpy(force=True).astype(np.float64)
-
-    def _raw(self, key: Key) -> np.ndarray | None:
-        """Return torch's gradient before clipping; None if nothing is clipped."""
-        if self.experiment.torch.clip == (None, None):
-            return None
-        name = key.quantity.split(":")[1]
-        return np.asarray(self.torch[Key(key.layer, f"grad:{name}")], dtype=np.float64)
+        name, _, state = key.quantity.partition(":")[2].partition(":")
+        return update_cause(self.double, f"{key.layer}.{name}", state or "param")
 
     def _as_seen(self, key: Key, context: Context) -> Cause | None:
         """Fit the row's own numbers."""
@@ -168,9 +139,3 @@ _BRANCH = {
     "extra term": "branch added twice",
     "sign of a term": "branch subtracted",
 }
-
-
-def agree(tensors: Tensors) -> bool:
-    """Return whether the two sides agree within the tolerance."""
-    m, t, tolerance = tensors
-    return m.shape == t.shape and bool((np.abs(m - t) <= tolerance).all())

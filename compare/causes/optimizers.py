@@ -38,6 +38,18 @@ class Update:
     quantity: str
     unclipped: np.ndarray | None = None
 
+    def states(self) -> list[str]:
+        """Return the names of the state after torch's step, those that others are made of first."""
+        import torch
+
+        from torch_ref.optimizers import build, state_of
+
+        p = torch.nn.Parameter(torch.tensor(self.param))
+        p.grad = torch.tensor(self.grad)
+        optimizer = build(self.type, {"p": p}, {**self.args, "lr": self.lr})
+        optimizer.step()
+        return sorted(state_of(optimizer, {"p": p})["p"], key=lambda n: ("m" in n[:1], n))
+
     def run(self, **changed: Any) -> np.ndarray | None:
         """Return the quantity after torch's step in float64, with some fields changed."""
         import torch
@@ -120,3 +132,19 @@ def _bias(u: Update) -> Iterator[tuple[str, str, str, Any]]:
             if count >= 0:
                 text = f"torch's step with the step count one {what}"
                 yield "bias correction", text, BIAS, u.run(state={**state, "step": count})
+
+
+def clipped(grads: Mapping[str, np.ndarray], clip: tuple[Any, Any]) -> dict[str, np.ndarray]:
+    """Return the gradients as torch's clipping (by norm, then by value) leaves them."""
+    import torch
+
+    from torch_ref.optimizers import clip_grad_norm, clip_grad_value
+
+    params = {name: torch.nn.Parameter(torch.tensor(g)) for name, g in grads.items()}
+    for name, p in params.items():
+        p.grad = torch.tensor(grads[name])
+    if clip[0] is not None:
+        clip_grad_norm(params.values(), clip[0])
+    if clip[1] is not None:
+        clip_grad_value(params.values(), clip[1])
+    return {name: np.asarray(p.grad) for name, p in params.items()}

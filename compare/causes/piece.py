@@ -57,6 +57,14 @@ class Piece:
         )
         return np.zeros_like(self.inputs[wrt]) if grad is None else _array(grad)
 
+    def slope(self) -> np.ndarray | None:
+        """Return f′(x) if the function works element by element, else None."""
+        if self.upstream.shape != self.x.shape:
+            return None
+        ones = self.vjp(np.ones_like(self.upstream))
+        fits = np.allclose(self.upstream * ones, self.vjp(), rtol=1e-6, atol=0)
+        return ones if fits else None
+
     def jvp(self, direction: np.ndarray) -> np.ndarray:
         """Return J times a direction, where the gradient is Jᵀ times one."""
         import torch

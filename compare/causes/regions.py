@@ -13,6 +13,7 @@ from compare.causes.fit import Case
 
 COVERED = 0.5  # at least this part of a region's telling elements must be off
 CHANCE = 1e-3  # how likely scattered mistakes may be to fall into a region
+CHANCE_OF_SLICES = 1e-2  # of all slices of an axis together
 
 
 def only_there(case: Case) -> Iterator[Cause]:
@@ -71,26 +72,56 @@ def _thresholds(case: Case) -> Iterator[Cause]:
         if _is(case, tie):
             yield _cause("ties", f"where {name} is exactly 0", tie, case, _KINK)
             continue
-        for text, v in ((name, x), (f"|{name}|", np.abs(x))):
-            for sign, side in ((1, "above"), (-1, "below")):
-                yield from _beyond(case, text, v, sign, side)
+        yield from _beyond(case, name, x)
+        yield from _beyond(case, f"|{name}|", np.abs(x))
 
 
-def _beyond(case: Case, name: str, v: np.ndarray, sign: int, side: str) -> Iterator[Cause]:
-    """Yield the cause if the off elements are just those beyond some value of v."""
-    inside = sign * v[case.off]
-    outside = sign * v[case.telling & ~case.off]
-    if not outside.size or not inside.min() > outside.max():
+def _beyond(case: Case, name: str, v: np.ndarray) -> Iterator[Cause]:
+    """Yield the cause if the off elements are just those with v in one range."""
+    low, high = float(v[case.off].min()), float(v[case.off].max())
+    mask = (v >= low) & (v <= high)
+    right = v[case.telling & ~case.off]
+    if not right.size or not _is(case, mask):
         return
-    low, high = sorted((sign * float(inside.min()), sign * float(outside.max())))
-    mask = sign * v >= inside.min()
-    if not _is(case, mask):
-        return
-    if low <= 0 <= high and not name.startswith("|"):
-        where, kind = f"where {name} {'> 0' if sign > 0 else '< 0'}", "one side of zero"
+    under, over = right[right < low].max(initial=-np.inf), right[right > high].min(initial=np.inf)
+    if np.isfinite(under) and np.isfinite(over):
+        where = f"where {name} is between {_number(under, low)} and {_number(high, over)}"
+    elif np.isfinite(under):
+        where = f"where {name} > {_number(under, low)}"
     else:
-        where, kind = f"where {name} is {side} a border between {low:.4g} and {high:.4g}", "range"
+        where = f"where {name} < {_number(high, over)}"
+    kind = "one side of zero" if where.endswith((" > 0", " < 0")) else "range"
     yield _cause(kind, where, mask, case, _SIDE)
+
+
+def _number(a: float, b: float) -> str:
+    """Return the roundest number between two."""
+    if a <= 0 <= b:
+        return "0"
+    digits = next(d for d in range(-12, 18) if _between(a, b, d) or d == 17)
+    return f"{round((a + b) / 2, digits):g}"
+
+
+def _between(a: float, b: float, digits: int) -> bool:
+    return a <= round((a + b) / 2, digits) <= b
+
+
+def both_sides(case: Case) -> Iterator[Cause]:
+    """One factor where a known tensor is positive, another where it is negative."""
+    for name, x in case.context.places.items():
+        if x.shape != case.off.shape:
+            continue
+        fits = [case.factor(case.reference, within=side & case.telling) for side in (x > 0, x < 0)]
+        counts = [np.count_nonzero(case.telling & side) for side in (x > 0, x < 0)]
+        if None in fits or min(counts) < 3:
+            continue
+        above, below = (fit[0] for fit in fits if fit)
+        yield Cause(
+            "both sides of zero",
+            f"manual is torch × {above:.6g} where {name} > 0, and torch × {below:.6g} where "
+            f"{name} < 0.",
+            "The two branches of the formula are exchanged, or both of them are wrong.",
+        )
 
 
 def _border(case: Case) -> Iterator[Cause]:
@@ -104,18 +135,17 @@ def _border(case: Case) -> Iterator[Cause]:
 
 
 def _slices(case: Case) -> Iterator[Cause]:
-    """Look for whole rows or columns: one, a few, or all but one."""
+    """Look for whole rows or columns: a few, a run at one end, or all but one."""
     for axis in range(case.off.ndim):
         n = case.off.shape[axis]
         others = tuple(a for a in range(case.off.ndim) if a != axis)
         hit = np.flatnonzero(case.off.any(axis=others))
         run = hit.size == hit[-1] - hit[0] + 1 and (hit[0] == 0 or hit[-1] == n - 1)
-        few = hit.size == 1 or hit.size <= n / 4 or (run and hit.size < n)
-        if n < 3 or not few:
+        if n < 3 or hit.size == n or not (hit.size <= n / 4 or hit.size == 1 or run):
             continue
         mask = np.zeros_like(case.off)
         mask.swapaxes(0, axis)[hit] = True
-        if not _is(case, mask, chance=1.0 if hit.size == 1 or run else CHANCE):
+        if not _is(case, mask, chance=CHANCE_OF_SLICES / n):
             continue
         sample = axis == case.context.batch_axis
         word = "sample" if sample else "column" if axis else "row"

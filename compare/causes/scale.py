@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from compare.causes.fit import Case
 
 
 def zero(case: Case) -> Iterator[Cause]:
-    """All elements are zero."""
-    if not case.candidate.any():
+    """All elements are zero, up to rounding."""
+    if (np.abs(case.candidate) <= case.tolerance).all():
         yield Cause(
             "zero",
             "manual is 0 in every element, torch is not.",
@@ -31,7 +30,7 @@ def named_factor(case: Case) -> Iterator[Cause]:
         return
     c, uncertainty = fitted
     names = names_of(c, uncertainty, case.context)
-    if names and (uncertainty < 1e-2):
+    if names:
         kinds = [n.kind for n in names]
         yield Cause(
             kinds[0],
@@ -56,22 +55,33 @@ def any_factor(case: Case) -> Iterator[Cause]:
 
 
 def step_factor(case: Case) -> Iterator[Cause]:
-    """One factor between the steps that the two sides took from the same point."""
-    origin = case.context.origin
-    if origin is None:
-        return
-    rounding = 4 * case.roundoff * np.abs(origin)
-    ours, theirs = case.candidate - origin, case.reference - origin
-    steps = Case(ours, theirs, case.tolerance + rounding, case.context)
-    if not steps.off.any():
+    """A factor with a meaning between the steps that the two sides took from the same point."""
+    steps = steps_of(case)
+    if steps is None:
         return
     for cause in zero(steps):
         text = "manual is what it was before the step."
         yield replace(cause, kind="no update", evidence=text, advice="The step is never taken.")
-    for cause in chain(named_factor(steps), any_factor(steps)):
-        yield replace(
-            cause, evidence=cause.evidence.replace("manual is torch", "manual's step is torch's")
-        )
+    for cause in named_factor(steps):
+        yield replace(cause, evidence=cause.evidence.replace(*OF_STEPS))
+
+
+def any_step_factor(case: Case) -> Iterator[Cause]:
+    """One factor between the steps, whatever it is."""
+    steps = steps_of(case)
+    for cause in any_factor(steps) if steps is not None else ():
+        yield replace(cause, evidence=cause.evidence.replace(*OF_STEPS))
+
+
+def steps_of(case: Case) -> Case | None:
+    """Return the two sides' steps from where they started, if they differ by more than rounding."""
+    origin = case.context.origin
+    if origin is None:
+        return None
+    rounding = 4 * case.roundoff * np.abs(origin)
+    ours, theirs = case.candidate - origin, case.reference - origin
+    steps = Case(ours, theirs, case.tolerance + rounding, case.context)
+    return steps if steps.off.any() else None
 
 
 def offset(case: Case) -> Iterator[Cause]:
@@ -127,6 +137,7 @@ def _advice(c: float, names: list[Named]) -> str:
     return (above if abs(c) > 1 else below) + sign
 
 
+OF_STEPS = ("manual is torch", "manual's step is torch's")
 _OTHER = "Look for that number in the derivation: it is missing, extra, or on the wrong side."
 _SIGN = "Look for a lost minus, such as target − output for output − target."
 _VARIANCE = (

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from compare.causes.cause import Cause
 from compare.causes.constants import Named, names_of, told
 from compare.causes.fit import Case
+from compare.causes.products import wrong_factor, wrong_term
+from compare.causes.scale import any_factor, named_factor, steps_of
 
 MIXED = "Right numbers in the wrong place: check which name is which, and what is returned."
-MISSING = "Gradients add where one value is used several times: every use contributes a term."
+MISSING = "Every term of the sum counts, once: compare the derivation's terms with the code's."
 
 
 def one_term(case: Case) -> Iterator[Cause]:
@@ -31,12 +34,25 @@ def one_term(case: Case) -> Iterator[Cause]:
             yield Cause("missing term", f"manual is {name} alone, without the others.", MISSING)
 
 
+def inside_a_term(case: Case) -> Iterator[Cause]:
+    """The other terms are right, and this one is off by a factor: a number or a product."""
+    for name, term in case.context.terms.items():
+        inside = Case(
+            term + case.diff, term, case.room(case.reference), replace(case.context, terms={})
+        )
+        if inside.off.any():
+            for family in (named_factor, any_factor, wrong_factor):
+                for cause in family(inside):
+                    text = cause.evidence.replace("manual is torch", f"{name} is torch's")
+                    yield Cause("factor on a term", text, cause.advice)
+
+
 def upstream_unchanged(case: Case) -> Iterator[Cause]:
     """The candidate is the upstream gradient itself: the local derivative is missing."""
     upstream = case.context.upstream
     if upstream is not None and upstream.shape == case.reference.shape:
         fitted = case.factor(upstream)
-        if fitted is None:
+        if fitted is None or not case.is_another(upstream):
             return
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)
@@ -54,11 +70,11 @@ def known_mistake(case: Case) -> Iterator[Cause]:
         case.context.alternatives() if case.context.alternatives else ()
     ):
         fitted = case.factor(value)
-        if fitted is None:
+        if fitted is None or not case.is_another(value):
             continue
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)
-        if abs(c - 1) <= uncertainty or names:
+        if abs(c - 1) <= uncertainty or (names and case.reference.size > 1):
             yield Cause(kind, f"manual is exactly {_times(c, names)}{what}.", advice)
 
 
@@ -66,7 +82,7 @@ def another_tensor(case: Case) -> Iterator[Cause]:
     """The candidate is another known tensor, perhaps times a number with a meaning."""
     for name, tensor in case.context.others.items():
         fitted = case.factor(tensor)
-        if fitted is None or not _shows(case, tensor):
+        if fitted is None or not case.is_another(tensor):
             continue
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)
@@ -78,7 +94,7 @@ def multiple_added(case: Case) -> Iterator[Cause]:
     """The difference is a known tensor times one number: a term too many or too few."""
     for name, tensor in _known(case).items():
         fitted = case.excess(tensor)
-        if fitted is None or not _shows(case, tensor):
+        if fitted is None or not case.is_another(tensor):
             continue
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)
@@ -101,7 +117,7 @@ def mean_not_subtracted(case: Case) -> Iterator[Cause]:
         mean = case.candidate.mean(axis=axis, keepdims=True)
         if case.explains(case.reference + mean, 2):
             yield Cause(
-                "missing term",
+                "mean not subtracted",
                 f"manual, less its mean over axis {axis}, is torch.",
                 "A mean that the layer subtracts depends on every element: its own derivative, "
                 "−1/n of the sum, is missing.",
@@ -110,7 +126,7 @@ def mean_not_subtracted(case: Case) -> Iterator[Cause]:
 
 def multiple_per_row(case: Case) -> Iterator[Cause]:
     """The candidate, or the difference, is a known tensor times one factor per index of an axis."""
-    known = _known(case)
+    known = _known(case) | {"1": np.ones_like(case.reference)}
     for name, x in case.context.places.items():
         for axis in range(x.ndim):
             centred = x - x.mean(axis=axis, keepdims=True)
@@ -123,10 +139,10 @@ def multiple_per_row(case: Case) -> Iterator[Cause]:
                 fitted = _row_multiple(left, tensor, axis, case)
                 if fitted is not None:
                     yield Cause(
-                        "missing term",
+                        "row term",
                         f"{what} is {name} times one factor for each index of axis {axis}.",
-                        "The layer's statistics (a sum, mean or norm) depend on every element: "
-                        "their own derivatives are missing or wrong.",
+                        "Look at the terms that hold a sum, mean or norm: one of them is missing "
+                        "or wrong.",
                     )
 
 
@@ -141,10 +157,6 @@ def _row_multiple(left: np.ndarray, t: np.ndarray, axis: int, case: Case) -> np.
     return c if fits and np.ptp(c) > 1e-6 * np.abs(c).max(initial=0.0) else None
 
 
-def _shows(case: Case, tensor: np.ndarray) -> bool:
-    return case.telling_count(tensor) > 0
-
-
 def _times(c: float, names: list[Named]) -> str:
     if not names and abs(abs(c) - 1) < 1e-6:
         return "" if c > 0 else "−1 × "
@@ -156,3 +168,14 @@ def _known(case: Case) -> dict[str, np.ndarray]:
     return dict(case.context.others) | (
         {} if upstream is None else {"the upstream gradient": upstream}
     )
+
+
+def step_product(case: Case) -> Iterator[Cause]:
+    """The steps that the two sides took differ by a product of known tensors."""
+    steps = steps_of(case)
+    if steps is None:
+        return
+    for family in (wrong_factor, wrong_term):
+        for cause in family(steps):
+            text = cause.evidence.replace("manual is torch", "manual's step is torch's")
+            yield replace(cause, evidence=text)

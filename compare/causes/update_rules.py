@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.causes.update_terms import decayed
+
 Rule = tuple[str, str, Any]  # kind, in words, what it gives
 
 
@@ -14,11 +16,10 @@ def wrong_rules(u: Any) -> Iterator[Rule]:
     """Yield what wrong formulas give for an `Update`."""
     families = {"SGD": _sgd, "RMSprop": _rmsprop, "Adagrad": _adagrad}
     rules = families.get(u.type, _adam)
-    g = u.grad + (0 if u.type == "AdamW" else float(u.args.get("weight_decay", 0.0))) * u.param
     if u.quantity == "step":
         return
     with np.errstate(all="ignore"):
-        yield from rules(u, g)
+        yield from rules(u, decayed(u))
 
 
 def _sgd(u: Any, g: np.ndarray) -> Iterator[Rule]:

@@ -1,0 +1,116 @@
+"""What is known of the loss of a lockstep run, for the search of a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from compare.causes.alone import Alone
+from compare.causes.arguments import variants
+from compare.causes.cause import Alternative, Context
+from compare.causes.formulas import FUSED
+from compare.causes.layers import ARGUMENT, attempt
+from compare.causes.piece import Piece
+
+ONE = np.ones(())
+FUSED_ADVICE = (
+    "That formula already holds the activation's derivative: use it with the loss that takes the "
+    "activation's input, or leave the derivative to the activation."
+)
+
+
+def loss_context(alone: Alone, _: str, quantity: str, sizes: Mapping[str, int]) -> Context:
+    """Return what is known of the loss's value or of its gradient."""
+    if quantity == "loss":
+        return Context(sizes=sizes, alternatives=lambda: _arguments(alone, quantity))
+    output, target = alone.output(), alone.start.target
+    known = {"the output": output}
+    masks = {}
+    if output.shape == target.shape:
+        known |= {"the target": target.astype(np.float64), "(output − target)": output - target}
+    elif target.dtype.kind in "iu" and output.ndim == 2:
+        masks["the true class's entries"] = np.arange(output.shape[1]) == np.reshape(
+            target, (-1, 1)
+        )
+        known["softmax(output)"] = softmax(output)
+    factors = _factors(type(alone.experiment.torch.loss_module).__name__, output)
+    return Context(
+        sizes=sizes, batch_axis=0, places=known, factors=factors, masks=masks, others=known,
+        terms=_terms(alone, output), alternatives=lambda: _alternatives(alone, output),
+    )  # fmt: skip
+
+
+def rows_context(alone: Alone) -> Context:
+    """Return what is known of the loss's value element by element, or sample by sample."""
+    output, target = alone.output(), alone.start.target
+    known = {}
+    if output.shape == target.shape:
+        known = {"the output": output, "the target": target, "(output − target)": output - target}
+        known = {name: np.ravel(a).astype(np.float64) for name, a in known.items()}
+    elif output.ndim == 2 and target.ndim == 1:
+        true = output[np.arange(len(output)), target]
+        known = {"the true class's score": true, "softmax there": softmax(output)[
+            np.arange(len(output)), target
+        ]}  # fmt: skip
+    return Context(others=known, places=known)
+
+
+def _factors(loss: str, output: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the formulas of yes-or-no losses are made of."""
+    if loss == "BCELoss":
+        return {"(1 − output)": 1 - output}
+    if loss != "BCEWithLogitsLoss":
+        return {}
+    p = softmax(np.stack([np.zeros_like(output), output], axis=-1))
+    return {"σ(output)": p[..., 1], "(1 − σ(output))": p[..., 0]}
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Return torch's softmax of the last axis."""
+    import torch
+
+    return torch.softmax(torch.tensor(x), -1).numpy()
+
+
+def _alternatives(alone: Alone, output: np.ndarray) -> Iterator[Alternative]:
+    yield from _arguments(alone, "grad_input")
+    right = Piece(alone.loss_with(), (output,), ("the output",), 0, ONE).vjp()
+    for what, slope in FUSED.items():
+        yield Alternative("fused formula", what, FUSED_ADVICE, right * slope(output))
+
+
+def _arguments(alone: Alone, quantity: str) -> Iterator[Alternative]:
+    """Yield what torch's loss gives with other arguments."""
+    import torch
+
+    owner = type(alone.experiment.torch.loss_module)
+    for what, args in variants(owner, alone.experiment.config.loss.args):
+        lists = {k: torch.tensor(v) if isinstance(v, list) else v for k, v in args.items()}
+        module = attempt(partial(owner, **lists))
+        piece = module and Piece(alone.loss_with(module), (alone.output(),), ("y",), 0, ONE)
+        value = piece and attempt(piece.output if quantity == "loss" else piece.vjp)
+        if value is not None:
+            yield Alternative("argument", f"what torch gives with {what}", ARGUMENT, value)
+
+
+def _terms(alone: Alone, output: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the two terms of cross-entropy's gradient, p Q − q: the softmax's and the target's."""
+    module: Any = alone.experiment.torch.loss_module
+    target = alone.start.target
+    if type(module).__name__ != "CrossEntropyLoss" or target.dtype.kind not in "iu":
+        return {}
+    p = softmax(output)
+    right = Piece(alone.loss_with(), (output,), ("the output",), 0, ONE).vjp()
+    if module.label_smoothing == 0:
+        others = np.where(np.arange(p.shape[1]) == target.reshape(-1, 1), 0.0, p)
+        best = others.argmax(axis=1).reshape(-1, 1)  # an entry that the target does not touch
+        share = np.take_along_axis(right / p, best, axis=1)
+    elif module.weight is None:
+        count = len(p) if module.reduction == "mean" else 1
+        share = np.where(right.any(axis=1, keepdims=True), 1 / count, 0.0)
+    else:
+        return {}
+    return {"the softmax's term": share * p, "the target's term": right - share * p}
