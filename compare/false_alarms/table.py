@@ -102,12 +102,21 @@ def _own(row: Row) -> str:
         "as vacuous.",
         f"  {row['redrawn']:,} networks were drawn again, because torch's own values overflow.",
     ]
-    lines += [
-        f"  FALSE ALARM: network {a['network']}, step {a['step']}, {a['layer']}.{a['quantity']}: "
-        f"{a['verdict']}, {100 * a['budget_used']:.3g} % of the tolerance"
-        for a in row["alarms"]
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_false_alarms(row["alarms"])])
+
+
+def _false_alarms(alarms: list[Row]) -> list[str]:
+    """Return a line per network: where it began, and how far off that was."""
+    lines = []
+    for network in dict.fromkeys(a["network"] for a in alarms):
+        first, *more = [a for a in alarms if a["network"] == network]
+        lines.append(
+            f"  FALSE ALARM: network {network}, step {first['step']}, "
+            f"{first['layer']}.{first['quantity']}: {first['verdict']}, "
+            f"{100 * first['budget_used']:.3g} % of the tolerance"
+            + (f", and {len(more)} tensors more" if more else "")
+        )
+    return lines
 
 
 def _kinds(all_rows: list[Row]) -> str:
