@@ -134,7 +134,7 @@ def lockstep(experiment: Experiment, batch: np.ndarray, *, gauge: bool) -> Calla
     runner.resynchronise()
 
     def step() -> None:
-        runner.step(1, batch)
+        runner.step(2, batch)  # neither the first nor the second: those are gauged
         runner.resynchronise()
 
     return step

@@ -91,6 +91,8 @@ def run(
     directory = out or Path("reports") / config.name
     check_writable(directory)
     report = _run_with_progress(config, plant, show=not (quiet or as_json))
+    if report.interrupted and directory.exists():  # only a completed run replaces a report
+        directory = directory.with_name(f"{directory.name}-interrupted")
     path = report.save(directory, latex=latex)
     if as_json:
         from compare.reporting.verdict import verdict_dict

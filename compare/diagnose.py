@@ -13,7 +13,7 @@ import numpy as np
 from compare.causes import Cause
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
-from compare.judge import AGREE, MISSING, gauged, judge
+from compare.judge import AGREE, MISSING, NON_FINITE, gauged, judge
 from compare.lockstep import Step
 from compare.quantities import LOSS, Key, Values
 from compare.report import Divergence, Place
@@ -43,7 +43,9 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         return None
     i = int(rows.bad[0])
     key = rows.keys[i]
-    if step.failure is not None and rows.verdicts[i] == MISSING:
+    if rows.verdicts[i] == NON_FINITE and not np.isfinite(rows.measures.scale[i]):
+        suspect = _overflowed(experiment, key)
+    elif step.failure is not None and rows.verdicts[i] == MISSING:
         suspect = _raised(experiment, step.failure, key)
     else:
         suspect = Examiner(experiment, start, step).suspect(key)
@@ -67,6 +69,17 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         torch_source=torch_text(experiment, suspect.layer),
         cause=_cause(experiment, start, step, key, suspect),
     )
+
+
+def _overflowed(experiment: Experiment, key: Key) -> Suspect:
+    """Torch's side is not finite either: nothing can be said of the formula."""
+    text = (
+        "Torch's side holds NaN or infinity here as well: the run overflowed or diverged. That "
+        "says nothing of the formula; a smaller learning rate or scaled data may keep it finite."
+    )
+    side = experiment.manual
+    formula = {node.name: node.layer for node in side.graph.nodes}.get(key.layer, side.loss)
+    return Suspect(key.layer, key.quantity, False, formula, "forward", text)
 
 
 def _raised(experiment: Experiment, failure: Exception, key: Key) -> Suspect:
@@ -193,10 +206,13 @@ class Examiner:
             )
             name, _, state = key.quantity.partition(":")[2].partition(":")
             dotted = f"{key.layer}.{name}"
-            return {Key("", key.quantity): new[dotted][state] if state else params[dotted]}
+            found = new.get(dotted, {}) if state else params
+            name = state or dotted
+            return {Key("", key.quantity): found[name]} if name in found else {}
 
-        own = not self._agree(update, {Key("", key.quantity): self.torch[key]}, key.quantity)
-        optimizer = self.side.optimizer
+        theirs = {Key("", key.quantity): self.torch[key]} if key in self.torch else {}
+        own = not theirs or not self._agree(update, theirs, key.quantity)
+        optimizer = unplanted(self.side.optimizer)
         text = (
             f"{type(optimizer).__name__}, given torch's gradients, still differs: the update rule "
             "is wrong."

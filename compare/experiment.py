@@ -140,7 +140,10 @@ def _check_batch(config: Config, data: Dataset) -> None:
 def _check_device(device: str) -> None:
     import torch
 
-    available: dict[str, Any] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    available: dict[str, Any] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     kind = device.partition(":")[0]
     if kind in available and not available[kind]():
         raise UserError(

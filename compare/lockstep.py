@@ -100,7 +100,8 @@ class Lockstep:
             rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree:
             before = rows
-            manual, tolerances, flips = self._refereed(start, torch, failing, wide)
+            again, tolerances, flips = self._refereed(start, torch, failing, wide)
+            manual = again if flips else manual  # no kink: what was computed first stands
             rows = self._rows(keys, manual, torch, tolerances, start)
             rows, flips = without_excuses(before, rows, flips, self.experiment.manual.graph.nodes)
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))

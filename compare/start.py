@@ -9,7 +9,7 @@ import numpy as np
 from compare.gauge import gauge, gauging
 from compare.manual_side import ManualSide, States
 from compare.quantities import Values
-from manual.graph import Arrays, Intercept
+from manual.graph import Arrays, Intercept, Node
 
 
 class Start(NamedTuple):
@@ -39,11 +39,25 @@ def attempt(side: ManualSide, start: Start, referee: Intercept | None = None) ->
     try:
         side.step(
             start.params, start.states, start.lr, start.x, start.target, into=values,
-            noise=start.noise, input_grad=start.input_grad, intercept=referee,
+            noise=start.noise, input_grad=start.input_grad, intercept=frozen(referee),
         )  # fmt: skip
     except Exception as error:
         failure = error
     return Attempt({key: np.asarray(value) for key, value in values.items()}, failure)
+
+
+def frozen(referee: Intercept | None) -> Intercept:
+    """Let no layer write into its inputs: it would change what the layer before is judged by."""
+
+    def intercept(node: Node, arguments: tuple) -> tuple:
+        if referee is not None:
+            arguments = referee(node, arguments)
+        for array in arguments:
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+        return arguments
+
+    return intercept
 
 
 def gauge_values(

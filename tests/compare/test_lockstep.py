@@ -441,3 +441,55 @@ def test_a_run_leaves_torchs_threads_and_generator_alone() -> None:
 
     assert torch.get_num_threads() == threads
     assert torch.rand(1) == expected_draw
+
+
+def test_a_mistake_that_comes_and_goes_is_not_excused_by_a_second_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    original = Linear.grad_params
+
+    def first_only(self, dy, cache):
+        grads = original(self, dy, cache)
+        calls.append(1)
+        return {k: g * 2 for k, g in grads.items()} if len(calls) == 1 else grads
+
+    monkeypatch.setattr(Linear, "grad_params", first_only)
+
+    assert compare.run("three-rows", steps=1, drift=False).verdict == "disagree"
+
+
+def test_a_layer_that_writes_into_its_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manual.activations import ReLU
+
+    original = ReLU.forward
+
+    def in_place(self, x):
+        x *= 1.0
+        return original(self, x)
+
+    monkeypatch.setattr(ReLU, "forward", in_place)
+    found = compare.run("digits", steps=1, drift=False).first_divergence
+
+    assert found is not None
+    assert found.layer == "1"
+    assert "read-only" in found.explanation
+
+
+def test_a_run_that_overflows_on_both_sides_accuses_no_formula() -> None:
+    found = compare.run("digits", steps=3, drift=False, optimizer__lr=1e200).first_divergence
+
+    assert found is not None
+    assert "diverged" in found.explanation
+    assert found.own_or_inherited == "inherited"
+
+
+def test_an_optimizer_that_forgets_its_state_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manual.optimizers import SGD
+
+    original = SGD.update
+    monkeypatch.setattr(SGD, "update", lambda *args: (original(*args)[0], {}))
+    found = compare.run("digits", steps=1, drift=False).first_divergence
+
+    assert found is not None
+    assert found.quantity == "state:weight:momentum_buffer"
