@@ -38,7 +38,7 @@ class Alone:
         extra = (noise,) if node.layer.stochastic else ()
 
         def run(lift: Callable) -> dict[str, Any]:
-            layer = node.layer.with_params({k: lift(p) for k, p in params.items()})
+            layer = self.settled(name).with_params({k: lift(p) for k, p in params.items()})
             y, cache = layer.forward(*(lift(x) for x in inputs), *extra)
             grads, own = layer.backward(lift(upstream), cache)
             return _named(y, grads, own)
@@ -49,6 +49,11 @@ class Alone:
         )
         theirs = _named(*(_arrays(part) for part in (y, grads, own)))
         return self._beside(run, theirs)
+
+    def settled(self, name: str) -> Any:
+        """Return the layer, with torch's winners at near ties if it has any."""
+        layer, winners = self.nodes[name].layer, self.start.winners.get(name)
+        return layer if winners is None else layer.settled(winners)  # type: ignore[attr-defined]
 
     def loss(self) -> Found:
         """Run the loss on torch's output."""

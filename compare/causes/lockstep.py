@@ -31,7 +31,7 @@ class Search:
     def cause(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
         """Return the cause of what `key`'s row shows, given whose mistake it was found to be."""
         if key not in self.step.manual:
-            return None
+            return _raised(self.step.failure)
         return self._fitted(key, layer, quantity, own) or self.double.unclean()
 
     def _fitted(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
@@ -139,3 +139,16 @@ _BRANCH = {
     "extra term": "branch added twice",
     "sign of a term": "branch subtracted",
 }
+
+
+def _raised(failure: Exception | None) -> Cause | None:
+    """Return the cause of a tensor that was never computed."""
+    if failure is None:
+        return None
+    _, method = getattr(failure, "place", ("", "update"))
+    return Cause(
+        "exception",
+        f"{method} raised {type(failure).__name__}: {failure}".splitlines()[0],
+        "Write the shape of every factor beside the line, and look for names used before they are "
+        "set.",
+    )
