@@ -1,0 +1,28 @@
+"""The checks that every mutant must survive; each compares hand-written code with stock torch."""
+
+from __future__ import annotations
+
+from compare.mutation.battery.base import Check, Kill, verdict
+
+__all__ = ["Check", "Kill", "battery", "verdict"]
+
+
+def battery() -> list[Check]:
+    """Return every check, in a fixed order."""
+    from compare.mutation.battery.clipping import clip_checks
+    from compare.mutation.battery.decisions import decision_checks
+    from compare.mutation.battery.dropout import dropout_checks
+    from compare.mutation.battery.graphs import graph_checks
+    from compare.mutation.battery.initial import initial_checks
+    from compare.mutation.battery.layer_table import layer_checks
+    from compare.mutation.battery.loss_table import loss_checks
+    from compare.mutation.battery.networks import network_checks
+    from compare.mutation.battery.objects import object_checks
+    from compare.mutation.battery.optimizers import optimizer_checks
+    from compare.mutation.battery.schedules import schedule_checks
+
+    tables = (
+        layer_checks, loss_checks, optimizer_checks, clip_checks, dropout_checks, graph_checks,
+        network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
+    )  # fmt: skip
+    return [check for table in tables for check in table()]

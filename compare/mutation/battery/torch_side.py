@@ -1,0 +1,55 @@
+"""Stock torch modules run by themselves, read back as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from torch_ref.losses import LOSSES, PENALTIES
+from torch_ref.network import module_class
+from torch_ref.side import array_of
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+Found = tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]
+
+
+def module(name: str, arguments: Mapping[str, Any], dtype: np.dtype) -> nn.Module:
+    """Build torch's class of this name; lists of weights become tensors."""
+    tensors = {
+        key: torch.tensor(value, dtype=DTYPES[dtype.name]) if isinstance(value, tuple) else value
+        for key, value in arguments.items()
+    }
+    table = LOSSES | PENALTIES
+    cls = table[name] if name in table else module_class(name)
+    return cls(**tensors).to(DTYPES[dtype.name])
+
+
+def tensor(array: np.ndarray, dtype: np.dtype) -> Tensor:
+    floating = np.issubdtype(array.dtype, np.floating)
+    return torch.tensor(array, dtype=DTYPES[dtype.name] if floating else None)
+
+
+def run_module(
+    twin: Callable,
+    params: Mapping[str, np.ndarray],
+    inputs: Sequence[np.ndarray],
+    upstream: Callable[[tuple[int, ...]], np.ndarray],
+    dtype: np.dtype,
+) -> Found:
+    """Return output, input gradients and parameter gradients under an upstream gradient."""
+    leaves = [tensor(x, dtype).requires_grad_() for x in inputs]
+    own = {key: tensor(p, dtype).requires_grad_() for key, p in params.items()}
+    y = functional_call(twin, own, tuple(leaves)) if own else twin(*leaves)  # type: ignore[arg-type]
+    dy = tensor(upstream(tuple(y.shape)), dtype)
+    grads = torch.autograd.grad(y, [*leaves, *own.values()], dy)
+    arrays = [array_of(g).copy() for g in grads]
+    return (
+        array_of(y).copy(),
+        arrays[: len(leaves)],
+        dict(zip(own, arrays[len(leaves) :], strict=True)),
+    )

@@ -1,0 +1,92 @@
+"""`handgrad mutate`: the mutation score from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+
+def mutate(
+    modules: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODULE",
+            help="Modules or packages of manual/, such as linear or losses. [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes. [default: one per CPU]")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="Check in float64 or float32 only; repeatable. [default: both]"),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPERATOR", help="Only this kind of mistake; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the data and upstream gradients.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_list: Annotated[bool, typer.Option("--list", help="List the mutants; run nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the score alone.")] = False,
+) -> None:
+    """Plant small mistakes in the hand-written source, one at a time: does the harness notice?
+
+    Exit status: 0 all are caught, 1 one survives, 2 unusable arguments.
+    """
+    from compare.mutation import run, table
+
+    dtypes = _dtypes(dtype)
+    if as_list:
+        plan = run.planned(modules or (), only or ())
+        print(json.dumps([vars(m) for m in plan], indent=2) if as_json else table.listed(plan))
+        return
+    with _progress(show=not (as_json or quiet)) as advance:
+        score = run.mutate(
+            modules or (), only=only or (), jobs=jobs, dtypes=dtypes, seed=seed, progress=advance
+        )
+    if as_json:
+        print(json.dumps(score.as_dict(), indent=2))
+    else:
+        print(table.summary(score) if quiet else table.report(score))
+    raise typer.Exit(0 if score.passed else 1)
+
+
+def _dtypes(given: list[str] | None) -> list[str]:
+    from compare.errors import UserError, nearest
+    from compare.mutation.run import DTYPES
+
+    for name in given or ():
+        if name not in DTYPES:
+            raise UserError(f"--dtype '{name}' is unknown. {nearest(name, DTYPES, what='Dtypes')}")
+    return [name for name in DTYPES if name in (given or DTYPES)]
+
+
+@contextmanager
+def _progress(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on stderr for the survey and for the mutants."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as bar:
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield advance

@@ -1,0 +1,120 @@
+"""Syntax trees as the mutations see them: where a node sits, and how it is exchanged."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Place(NamedTuple):
+    """Where a node sits: `parent.field`, or `parent.field[at]`."""
+
+    parent: ast.AST
+    field: str
+    at: int | None
+
+    @property
+    def node(self) -> Any:
+        value = getattr(self.parent, self.field)
+        return value if self.at is None else value[self.at]
+
+    def put(self, node: Any) -> None:
+        if self.at is None:
+            setattr(self.parent, self.field, node)
+        else:
+            getattr(self.parent, self.field)[self.at] = node
+
+
+class Edit(NamedTuple):
+    """One node exchanged for another; a mutation is one or more of them."""
+
+    place: Place
+    new: ast.AST
+
+
+Edits = tuple[Edit, ...]
+
+
+@contextmanager
+def applied(edits: Edits) -> Iterator[None]:
+    """Make the edits, and take them back afterwards: one tree serves all mutants of a module."""
+    olds = [edit.place.node for edit in edits]
+    for (place, new), old in zip(edits, olds, strict=True):
+        for node in ast.walk(new):
+            if not hasattr(node, "lineno"):
+                ast.copy_location(node, old)
+        place.put(new)
+    try:
+        yield
+    finally:
+        for edit, old in zip(edits, olds, strict=True):
+            edit.place.put(old)
+
+
+def children(node: ast.AST) -> Iterator[tuple[Place, ast.AST]]:
+    """Yield every child with its place."""
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, ast.AST):
+            yield Place(node, field, None), value
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, ast.AST):
+                    yield Place(node, field, index), item
+
+
+def expression(text: str) -> ast.expr:
+    """Parse one expression, without positions of its own."""
+    return bare(ast.parse(text, mode="eval").body)
+
+
+def statement(text: str) -> ast.stmt:
+    """Parse one statement, without positions of its own."""
+    return bare(ast.parse(text).body[0])
+
+
+def bare(node: Any) -> Any:
+    """Take the positions away, so that those of the exchanged node are taken over."""
+    for inner in ast.walk(node):
+        for name in ("lineno", "col_offset", "end_lineno", "end_col_offset"):
+            if hasattr(inner, name):
+                delattr(inner, name)
+    return node
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """Remove docstrings: they are derivations to read, not formulas to run."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            body[:1] = [] if len(body) > 1 else [ast.copy_location(ast.Pass(), body[0])]
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def called(node: ast.AST) -> str:
+    """Return the last name of what a call calls (`sum` of `x.sum()`); "" for anything else.
+
+    >>> called(expression("np.sum(x)"))
+    'sum'
+    """
+    if not isinstance(node, ast.Call):
+        return ""
+    func = node.func
+    return func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+
+
+def names(node: ast.AST, context: type[ast.expr_context] = ast.Load) -> list[str]:
+    """Return the names that a node reads (or stores), in the order in which they stand."""
+    found = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, context)]
+    return [n.id for n in sorted(found, key=lambda n: (n.lineno, n.col_offset))]
