@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.checking.candidates import called
 from compare.checking.contract import Promise
-from compare.checking.first import first_divergence, source
+from compare.checking.first import first_divergence
 from compare.checking.inputs import as_float, is_float
 from compare.checking.notes import notes_of
 from compare.checking.outcome import Outcome, quiet
@@ -159,18 +161,27 @@ def _value(value: Any) -> str:
 
 
 def _node(session: Session) -> NodeInfo:
-    import inspect
-
-    candidate = session.candidate
-    doc = inspect.getdoc(candidate.backward_code) or ""
+    candidate, reference = session.candidate, session.reference
+    codes = dict.fromkeys((candidate.forward_code, candidate.backward_code))
+    module = getattr(reference, "module", None)
+    theirs = getattr(reference, "function", None)
     return NodeInfo(
         candidate.name,
         candidate.name,
         session.specification.names,
-        source(candidate.backward_code) or candidate.name,
-        source(getattr(session.reference, "function", None)) or session.reference.name,
-        doc,
+        ", ".join(_signature(code) for code in codes),
+        repr(module) if module is not None else _signature(theirs) if theirs else reference.name,
+        inspect.getdoc(candidate.backward_code) or "",
     )
+
+
+def _signature(code: Any) -> str:
+    """Return a function's name and parameters, without annotations."""
+    try:
+        parameters = inspect.signature(code).parameters.values()
+    except (TypeError, ValueError):
+        return called(code)
+    return f"{called(code)}({', '.join(p.name for p in parameters)})"
 
 
 def _attachments(session: Session, run: list[Outcome]) -> dict[str, bytes]:
