@@ -1,4 +1,5 @@
-"""The command line: `handgrad run`, `list`, `bench`, `check`, `certify`.
+"""The command line: `handgrad run`, `list`, `bench`, `check`, `certify`,
+`mutate`.
 
 Exit status: 0 all agree, 1 a disagreement or an incomplete verdict, 2 unusable input or arguments,
 130 interrupted. Heavy imports happen inside the commands, so that `--help` and `list` are quick.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compare.checking.cli import check
+from compare.mutation.cli import mutate
 from compare.witness.cli import certify
 
 if TYPE_CHECKING:
@@ -224,6 +226,7 @@ def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) 
 
 app.command()(check)
 app.command()(certify)
+app.command()(mutate)
 
 
 def main() -> None:
