@@ -91,7 +91,9 @@ def _joined(found: list[Cause]) -> Cause | None:
         return None
     first = found[0]
     kinds = dict.fromkeys(k for c in found for k in (c.kind, *c.also))
-    return replace(first, also=tuple(k for k in kinds if k != first.kind)[:MOST])
+    also = tuple(k for k in kinds if k != first.kind)[:MOST]
+    told = f" The same numbers fit: {', '.join(also)}." if also else ""
+    return replace(first, evidence=f"{first.evidence}{told}", also=also)
 
 
 def _numbers(a: np.ndarray) -> bool:

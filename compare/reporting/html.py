@@ -31,6 +31,7 @@ from compare.reporting.facts import (
     words,
     worst_rows,
 )
+from compare.reporting.kills import HEADINGS, kills_of
 from compare.reporting.palette import DARK, LIGHT, css_variables
 from compare.reporting.plots import Plot, make_plots
 from compare.reporting.svg import for_page
@@ -81,6 +82,8 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             derivations=_derivations(report),
             config=config_toml(report),
             largest=_largest(report),
+            kills=kills_of(report),
+            kill_headings=list(HEADINGS.values()),
         )
     )
 

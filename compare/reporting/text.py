@@ -21,6 +21,7 @@ from compare.reporting.facts import (
     words,
     worst_rows,
 )
+from compare.reporting.kills import kills_line
 
 if TYPE_CHECKING:
     from compare.report import Divergence, Report
@@ -37,6 +38,8 @@ def terminal_text(report: Report) -> str:
     lines += ["", f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
+    if corrupted := kills_line(report):
+        lines.append(corrupted)
     if report.first_divergence is not None:
         lines += ["", *_divergence_lines(report, report.first_divergence)]
     rows = [_worst_cells(row) for row in worst_rows(report, 5)]
@@ -158,6 +161,7 @@ def summary_markdown(report: Report) -> str:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{_over_all(report)}</summary>", _tensors(report)]
     parts += ["</details>", f"{BUDGET} Tolerance: {_escape(report.tolerance)}."]
+    parts += [_escape(line) for line in [kills_line(report)] if line]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
     return "\n\n".join([*parts, versions]).rstrip() + "\n"
 

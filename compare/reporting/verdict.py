@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.reporting.facts import totals, worst_rows
+from compare.reporting.kills import kills_dict
 
 if TYPE_CHECKING:
     from compare.report import Report
@@ -38,6 +39,7 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "worst": _worst(report),
         "first_divergence": _divergence(report),
         "cause": _cause(report),
+        "kills": kills_dict(report),
         "notes": list(report.notes),
         "planted": report.planted,
         "tolerance": report.tolerance,
@@ -95,7 +97,12 @@ def _cause(report: Report) -> dict[str, Any] | None:
     cause = report.cause
     if cause is None:
         return None
-    return {"kind": cause.kind, "evidence": cause.evidence, "advice": cause.advice}
+    return {
+        "kind": cause.kind,
+        "evidence": cause.evidence,
+        "advice": cause.advice,
+        "also": list(cause.also),
+    }
 
 
 def _divergence(report: Report) -> dict[str, Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,10 @@ from compare.judge import AGREE, VACUOUS, judge
 from compare.kills import CORRUPTIONS, counted, empty, kill_table, kills
 from compare.quantities import Key
 from compare.report import Report
+from compare.reporting.html import report_html
+from compare.reporting.text import summary_markdown
+from compare.reporting.verdict import verdict_dict
+from tests.compare.report_factory import HOSTILE, agreeing
 
 Run = Callable[..., Report]
 T = np.random.default_rng(0).standard_normal((6, 6))
@@ -102,3 +108,41 @@ def test_a_tolerance_of_the_users_own_that_notices_nothing_is_told(run: Run) -> 
 def test_without_tensors_there_are_no_rows() -> None:
     assert len(kill_table([], {}, {}, 4)) == len(empty()) == 0
     assert counted(empty()) == {"tried": 0, "noticed": 0}
+
+
+# ── in the report ────────────────────────────────────────────────────────────────────────────────
+def with_kills(report: Report, *rows: tuple[str, str, tuple[bool | None, ...]]) -> Report:
+    import pandas as pd
+
+    columns = ["layer", "quantity", *CORRUPTIONS]
+    table = pd.DataFrame([(a, b, *c) for a, b, c in rows], columns=columns, dtype=object)
+    return replace(report, kills=table)
+
+
+ALL, NO_ZEROS = (True,) * 7, (False, True, True, True, None, None, True)
+
+
+def test_the_report_counts_the_corruptions_and_names_the_unnoticed() -> None:
+    report = with_kills(agreeing(steps=2), ("0", "output", ALL), ("2", "grad:bias", NO_ZEROS))
+    written = json.loads(json.dumps(verdict_dict(report)))["kills"]
+
+    assert written == {"tried": 12, "noticed": 11, "unnoticed": ["2.grad:bias: zeros"]}
+    assert "Of 12 corrupted tensors" in str(report)
+    assert "noticed 11" in summary_markdown(report)
+    page = report_html(report)
+    assert "Would the check have noticed?" in page
+    assert page.count(">unnoticed</span>") == 2  # among the weak rows, and among all
+
+
+def test_a_report_without_kill_rows_does_not_speak_of_them() -> None:
+    report = agreeing(steps=2)
+
+    assert "corrupted" not in str(report)
+    assert "Would the check have noticed?" not in report_html(report)
+
+
+def test_hostile_names_in_kill_rows_are_escaped() -> None:
+    report = with_kills(agreeing(steps=2), (HOSTILE, f"grad:{HOSTILE}", NO_ZEROS))
+
+    assert HOSTILE not in report_html(report)
+    assert HOSTILE not in summary_markdown(report)
