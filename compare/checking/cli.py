@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,16 +74,18 @@ def check(
     from compare.checking.loading import in_order, load_names, shape_of, value_of
     from compare.errors import UserError
 
-    functions = load_names(target)
-    if len(functions) > 2:
-        raise UserError(f"'{target}' names {len(functions)} functions: give forward and backward.")
-    known = load_names(reference)[0] if reference else None
-    inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
-    inputs = in_order(inputs, functions[0])
-    report = _checked(
-        functions, known, inputs, dtype=dtype, device=device, seed=seed, cases=cases,
-        no_grad=no_grad or (), structural_zeros=zeros or (),
-    )  # fmt: skip
+    with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
+        functions = load_names(target)
+        if len(functions) > 2:
+            raise UserError(
+                f"'{target}' names {len(functions)} functions: give forward and backward."
+            )
+        known = load_names(reference)[0] if reference else None
+        inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
+        report = _checked(
+            functions, known, in_order(inputs, functions[0]), dtype=dtype, device=device,
+            seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
+        )  # fmt: skip
     path = report.save(out or Path("reports") / directory_name(report.name))
     if as_json:
         from compare.reporting.verdict import verdict_dict

@@ -84,8 +84,11 @@ def is_shape(value: Any) -> bool:
 
 
 def is_float(value: Any) -> bool:
-    """Return whether this is a float array: what a gradient is taken of."""
-    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+    """Return whether this is a float array: what a gradient is taken of.
+
+    Arithmetic turns arrays without axes into NumPy's scalars.
+    """
+    return isinstance(value, np.ndarray | np.floating) and value.dtype.kind == "f"
 
 
 def as_float(value: Any) -> np.ndarray:
@@ -101,7 +104,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def fresh(values: Inputs, dtype: Any = np.float64) -> Inputs:
     """Return copies for one run, float arrays in `dtype`: nobody may change the originals."""
     return {
-        name: value.astype(dtype) if is_float(value) else copy.deepcopy(value)
+        name: np.array(value, dtype) if is_float(value) else copy.deepcopy(value)
         for name, value in values.items()
     }
 
@@ -144,4 +147,4 @@ def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
 
         return torch.from_numpy(np.array(array, np.float64)).bfloat16().double().numpy()
     with np.errstate(over="ignore", under="ignore"):
-        return array.astype(dtype).astype(np.float64)
+        return np.asarray(array).astype(dtype).astype(np.float64)

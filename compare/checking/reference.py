@@ -96,7 +96,7 @@ class TorchReference:
         """Return a tensor in place of an array; everything else passes through."""
         import torch
 
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, np.ndarray | np.generic):
             return value
         tensor = torch.from_numpy(np.array(value))
         if not is_float(value):

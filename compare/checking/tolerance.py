@@ -130,6 +130,7 @@ def spread(
     rng: np.random.Generator,
     *,
     smooth: bool = True,
+    floor: float = FLOOR,
 ) -> Errors:
     """Measure the rounding error in float64 from runs on inputs perturbed by a unit roundoff.
 
@@ -140,6 +141,7 @@ def spread(
         rng: where the perturbations come from.
         smooth: whether an element's error is at least the root mean square over its tensor, so
             that no element is judged by a spread that is small by chance.
+        floor: roundings of an element that its error is at least.
     """
     base = _arrays(run(fresh(values), list(upstreams)))
     squares = {quantity: np.zeros(v.shape) for quantity, v in base.items()}
@@ -153,14 +155,16 @@ def spread(
             square += np.square(change / U64) / RUNS
     largest = max(_largest(a) for a in (*base.values(), *(values[n] for n in floats), *upstreams))
     return {
-        quantity: _bounded(square, base[quantity], largest, smooth)
+        quantity: _bounded(square, base[quantity], largest, smooth, floor)
         for quantity, square in squares.items()
     }
 
 
-def _bounded(square: np.ndarray, value: np.ndarray, largest: float, smooth: bool) -> np.ndarray:
+def _bounded(
+    square: np.ndarray, value: np.ndarray, largest: float, smooth: bool, floor: float
+) -> np.ndarray:
     error = np.sqrt(np.maximum(square, square.mean()) if smooth else square)
-    least = np.maximum(FLOOR * _size(value), U64 * largest)
+    least = np.maximum(floor * _size(value), U64 * largest)
     return np.maximum(np.minimum(error, CEILING * largest), least)
 
 

@@ -11,13 +11,13 @@ from compare.checking.candidates import Candidate, Started, called, described
 from compare.checking.inputs import Inputs, is_float
 from compare.checking.reference import TorchReference, array, upstream_tensor
 from compare.checking.returned import Found, by_name
-from compare.checking.tolerance import PRECISIONS, Errors, Judged, spread
+from compare.checking.tolerance import FLOOR, HALF_K, PRECISIONS, Errors, Judged, spread
 from compare.errors import UserError
 
 MEASURED = (
     "E measured on the reference in float64 from inputs perturbed by one unit roundoff, and from "
-    "what the reference loses when it runs in this dtype; u = {unit}, so that mistakes smaller "
-    "than about K u of an element pass"
+    "what the reference loses when it runs in this dtype; u = {unit}, a mistake below about "
+    "{share} of an element passes"
 )
 
 
@@ -126,10 +126,12 @@ def torch_errors(
     """
     precision = PRECISIONS[str(candidate.dtype).removeprefix("torch.")]
     run = reference.run if isinstance(reference, TorchReference) else candidate.run
-    errors = spread(run, candidate.differentiable, values, upstreams, rng)
+    floor = 1.0 if precision.k == HALF_K else FLOOR
+    share = precision.k * precision.unit * floor
+    errors = spread(run, candidate.differentiable, values, upstreams, rng, floor=floor)
     if precision.name != "float64" and isinstance(reference, TorchReference):
         errors = _with_loss(errors, reference, values, upstreams, precision)
-    return Judged(errors, MEASURED.format(unit=f"{precision.unit:.2g}"))
+    return Judged(errors, MEASURED.format(unit=f"{precision.unit:.2g}", share=f"{share:.1g}"))
 
 
 def _with_loss(

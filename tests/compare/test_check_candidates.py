@@ -164,6 +164,43 @@ def test_gradients_may_be_returned_by_name() -> None:
     agrees_and_catches((affine_forward, backward), (affine_forward, forgets), affine, AFFINE)
 
 
+@pytest.mark.parametrize("reference", [torch.mul, None], ids=["torch", "own forward"])
+def test_inputs_may_be_scalars(reference) -> None:
+    def forward(a, x):
+        return a * x, (a, x)
+
+    def backward(dout, cache):
+        a, x = cache
+        return (dout * x).sum(), dout * a
+
+    agrees_and_catches(
+        (forward, backward),
+        (forward, lambda dout, cache: (dout.sum(), backward(dout, cache)[1])),
+        reference,
+        {"a": (), "x": (3,)},
+    )
+
+
+def test_a_module_with_running_statistics_is_left_as_it_was() -> None:
+    module = nn.BatchNorm1d(3, affine=False)
+
+    def forward(x):
+        centred = x - x.mean(axis=0)
+        scale = 1 / np.sqrt((centred * centred).mean(axis=0) + 1e-5)
+        return centred * scale, (centred * scale, scale)
+
+    def backward(dout, cache):
+        n, scale = cache
+        return scale * (dout - dout.mean(axis=0) - n * (dout * n).mean(axis=0))
+
+    def n_less_one(dout, cache):
+        return backward(dout, cache) * len(dout) / (len(dout) - 1)
+
+    agrees_and_catches((forward, backward), (forward, n_less_one), module, {"x": (5, 3)})
+    assert not module.running_mean.any()
+    assert module.num_batches_tracked == 0
+
+
 def test_flags_dictionaries_and_indices_pass_through() -> None:
     def forward(x, index, options):
         return x[index] * options["scale"], (x, index, options)

@@ -76,6 +76,25 @@ def test_json_is_the_verdict_file(call) -> None:
     assert verdict["config"]["check"]["seed"] == 3
 
 
+def test_what_the_code_prints_does_not_spoil_the_json(call, capsys) -> None:
+    Path("chatty.py").write_text(
+        "print('hello')\n"
+        "def forward(x):\n"
+        "    print(x.shape)\n"
+        "    return 2 * x, None\n"
+        "def backward(dout, cache):\n"
+        "    return 2 * dout\n"
+    )
+    app = typer.Typer()
+    app.command()(check)
+    with pytest.raises(SystemExit):
+        app(["chatty.py:forward,backward", "--shape", "x=3,2", "--json"])
+    out, err = capsys.readouterr()
+
+    assert json.loads(out)["verdict"] == "agree"
+    assert "hello" in err
+
+
 def test_a_saved_report_can_be_replaced(call) -> None:
     first = call(*affine("wrong"), "--out", "r", "-q")
     second = call(*affine("right"), "--out", "r", "-q")
