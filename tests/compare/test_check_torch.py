@@ -50,7 +50,7 @@ def test_a_right_function_agrees(dtype: str) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "size"),
-    [("float64", 1e-9), ("float32", 1e-3), ("float16", 0.2), ("bfloat16", 0.9)],
+    [("float64", 1e-9), ("float32", 1e-3), ("float16", 0.05), ("bfloat16", 0.5)],
 )
 def test_a_mistake_is_caught_as_far_as_the_dtype_allows(dtype: str, size: float) -> None:
     report = compare.check_torch(
@@ -59,6 +59,30 @@ def test_a_mistake_is_caught_as_far_as_the_dtype_allows(dtype: str, size: float)
 
     assert report.verdict == "disagree"
     assert report.first_divergence.quantity == "grad:w"
+
+
+FUNCTIONS = {
+    "softmax": (lambda x: torch.softmax(x, 1), {"x": (6, 5)}),
+    "layer_norm": (lambda x: torch.nn.functional.layer_norm(x, x.shape[1:]), {"x": (6, 5)}),
+    "gelu": (torch.nn.functional.gelu, {"x": (6, 5)}),
+    "log_softmax": (lambda x: torch.log_softmax(x, 1), {"x": (6, 5)}),
+    "sum of products": (lambda x, w: ((x @ w).tanh() @ w.T).sum(1), {"x": (4, 40), "w": (40, 9)}),
+    "cross entropy": (
+        torch.nn.functional.cross_entropy, {"x": (4, 3), "y": np.array([0, 2, 1, 1])},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_torchs_own_functions_raise_no_false_alarm_in_any_dtype(name: str, dtype: str) -> None:
+    function, inputs = FUNCTIONS[name]
+    for seed in range(3):
+        report = compare.check_torch(
+            lambda *a: function(*a), function, inputs, dtype=dtype, seed=seed, shrink=False
+        )
+
+        assert report.agrees, str(report)
 
 
 def test_the_tolerance_states_what_the_dtype_rounds_away() -> None:
