@@ -197,8 +197,8 @@ def test_a_module_with_running_statistics_is_left_as_it_was() -> None:
         return backward(dout, cache) * len(dout) / (len(dout) - 1)
 
     agrees_and_catches((forward, backward), (forward, n_less_one), module, {"x": (5, 3)})
-    assert not module.running_mean.any()
-    assert module.num_batches_tracked == 0
+    assert not module.state_dict()["running_mean"].any()
+    assert module.state_dict()["num_batches_tracked"] == 0
 
 
 def test_flags_dictionaries_and_indices_pass_through() -> None:

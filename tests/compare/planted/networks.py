@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from compare.config import Config
+from compare.config.models import target_kind
 from compare.report import Report
 from compare.runner import run
 
 BATCH = 15
+Network = tuple[list[dict], dict[str, Any], dict[str, Any]]  # layers, loss, optimiser
 
 
 class Mistake(NamedTuple):
@@ -31,9 +33,11 @@ class Mistake(NamedTuple):
         return 3 if "later" in self.name else 1
 
 
-def network(name: str, dtype: str = "float64", steps: int = 1) -> Config:
+def network(
+    name: str, dtype: str = "float64", steps: int = 1, networks: dict[str, Network] | None = None
+) -> Config:
     """Return one of a few small networks on the iris data (4 features, 3 classes)."""
-    layers, loss, optimizer = NETWORKS[name]
+    layers, loss, optimizer = (networks or NETWORKS)[name]
     return Config.model_validate(
         {
             "name": name.replace(":", "-"),
@@ -47,8 +51,7 @@ def network(name: str, dtype: str = "float64", steps: int = 1) -> Config:
 
 
 def _values(loss: dict) -> dict:
-    numbers = loss["type"] in ("MSELoss", "BCELoss", "SquaredErrorLoss", "HuberLoss")
-    return {"target_one_hot": True} if numbers else {}
+    return {"target_one_hot": True} if target_kind(loss) == "values" else {}
 
 
 @cache
@@ -78,7 +81,7 @@ RESIDUAL = [
     {"type": "Add", "name": "add", "inputs": ["stem", "fc"]},
     linear(4, 3, name="head"),
 ]
-NETWORKS: dict[str, tuple[list[dict], dict[str, Any], dict[str, Any]]] = {
+NETWORKS: dict[str, Network] = {
     name: (classifier(name), CE, PLAIN)
     for name in ("Sigmoid", "Tanh", "ReLU", "SiLU", "GELU", "Softplus")
 } | {
