@@ -72,6 +72,14 @@ def run(
             metavar="TARGET*=X", help='Plant a mistake on purpose, e.g. "2.weight.grad*=1.01".'
         ),
     ] = None,
+    torch_layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help='Layers that torch computes on both sides: "2,3", or "all". The other layers stay '
+            "hand-written.",
+        ),
+    ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="Also write the tables as LaTeX.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
@@ -87,6 +95,7 @@ def run(
         "compare.gauge_every": gauge_every,
         "init.file": str(weights.resolve()) if weights else None,
         "compare.tolerance": _tolerance(tolerance) if tolerance else None,
+        "compare.torch_layers": None if torch_layers is None else torch_layers.split(","),
     }  # fmt: skip
     overrides |= {key: value for key, value in given.items() if value is not None}
     config = load(name_or_toml, overrides)

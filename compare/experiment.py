@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compare import batches, build, shapes, weights
+from compare import batches, build, hybrid, shapes, weights
 from compare.config import Config
 from compare.data import Dataset, load
 from compare.errors import UserError, nearest
@@ -34,6 +34,7 @@ class Experiment:
     mistake: Plant | None
     features: np.ndarray
     targets: np.ndarray
+    torch_layers: tuple[str, ...] = ()  # computed by torch on both sides
 
     @property
     def steps(self) -> int:
@@ -76,12 +77,16 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     drawn = _draw(config, sizes)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
+    if planted:
+        manual = plant(manual, planted)
+    replaced = hybrid.chosen(config.compare.torch_layers, graph, where="--torch-layers")
+    modules = {name: reference.network.modules_by_node[name] for name in replaced}
     dtype = np.dtype(config.train.dtype)
     floating = np.issubdtype(data.targets.dtype, np.floating)
     return Experiment(
         config,
         data,
-        plant(manual, planted) if planted else manual,
+        manual._replace(graph=hybrid.hybrid(manual.graph, modules, reference.device)),
         reference,
         {name: array.astype(dtype) for name, array in drawn.items()},
         dtype,
@@ -89,6 +94,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         planted,
         data.features.astype(dtype),
         data.targets.astype(dtype) if floating else data.targets,
+        replaced,
     )
 
 

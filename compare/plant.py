@@ -2,12 +2,14 @@
 
 The corruption happens where the named quantity is computed, so it spreads from there as a real
 mistake would: `2.weight.grad*=1.01`, `1.output+=0.1`, `1.grad_input*=-1`, `0.bias.grad=0`,
-`loss.grad_input*=2`, `2.weight*=1.001` (the updated parameter).
+`loss.grad_input*=2`, `2.weight*=1.001` (the updated parameter). It belongs to the hand-written
+layer: where torch computes the layer (`--torch-layers`), the mistake is gone with it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,10 @@ class Plant:
 
     def change(self, array: Array) -> Array:
         return OPERATIONS[self.operation](array, self.value)
+
+    def runs_beside(self, torch_layers: Collection[str]) -> bool:
+        """Return False if its layer is one that torch replaces; an update is never replaced."""
+        return self.layer not in torch_layers or self.quantity.startswith("param:")
 
 
 def parse(text: str, graph: Graph) -> Plant:

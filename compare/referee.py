@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compare.gauge import Gauge
+from compare.hybrid import TorchNode
 from compare.manual_side import ManualSide
 from compare.quantities import Key, Values
 from compare.start import Start
@@ -47,7 +48,7 @@ class Referee:
         flips = int(np.count_nonzero(mine != other))
         if flips:
             self.flips[node.name] = flips
-        if not flips or winner is not None:
+        if not flips or (winner is not None and not isinstance(node.layer, TorchNode)):
             return arguments
         pairs = zip(arguments, theirs, strict=True)
         return tuple(

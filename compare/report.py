@@ -88,6 +88,9 @@ class Report:
         notes: what a reader should know besides, one sentence each.
         attachments: further files that are saved with the report, by name.
         interrupted: whether Ctrl-C ended the run.
+        torch_layers: layers that torch computed on both sides; `torch_with_torch` counts the rows
+            of `differences` that are no evidence for a hand-written layer because of them.
+        planted_ran: whether the planted mistake's layer was not one of these.
     """
 
     name: str
@@ -115,6 +118,9 @@ class Report:
     notes: tuple[str, ...] = ()
     attachments: dict[str, bytes] = field(default_factory=dict, repr=False)
     interrupted: bool = False
+    torch_layers: tuple[str, ...] = ()
+    torch_with_torch: int = 0
+    planted_ran: bool = True
 
     @property
     def agrees(self) -> bool:

@@ -30,7 +30,8 @@ def run(
         progress: called as `progress(what, done, total)` after each step.
         overrides: settings by dotted key with `.` written `__`: `train__steps=50`,
             `optimizer__lr=0.05`; the short names `steps`, `epochs`, `dtype`, `seed`, `mode`,
-            `batch_size`, `device`, `threads` and `gauge_every`, `tolerance` work as well.
+            `batch_size`, `device`, `threads` and `gauge_every`, `tolerance`, `torch_layers` (names
+            of layers that torch computes on both sides, or `["all"]`) work as well.
 
     Raises:
         UserError: the configuration, the data or the planted mistake cannot be used.
@@ -57,7 +58,7 @@ def run(
 
 
 TRAIN = ("steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle")
-COMPARE = ("gauge_every", "tolerance", "drift", "input_gradient")
+COMPARE = ("gauge_every", "tolerance", "drift", "input_gradient", "torch_layers")
 SHORT = {k: f"train.{k}" for k in TRAIN} | {k: f"compare.{k}" for k in COMPARE}
 
 
@@ -179,7 +180,17 @@ class Runner:
             initial_weights=self.experiment.weights,
             cause=self.divergence.cause if self.divergence else None,
             kills=self.kills,
+            torch_layers=self.experiment.torch_layers,
+            torch_with_torch=self._torch_with_torch(frame),
+            planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
         )
+
+    def _torch_with_torch(self, frame: Any) -> int:
+        from compare.hybrid import torch_on_both_sides
+
+        graph, names = self.experiment.manual.graph, self.experiment.torch_layers
+        theirs = torch_on_both_sides(graph, names)
+        return sum(row in theirs for row in zip(frame["layer"], frame["quantity"], strict=True))
 
 
 def tolerance_text(compare: Any) -> str:

@@ -107,3 +107,4 @@ class CompareConfig(Table):
     input_gradient: bool = True
     drift: bool = True
     structural_zeros: Names = ()
+    torch_layers: Names = ()  # computed by torch on both sides; "all" for every layer

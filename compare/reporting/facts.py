@@ -67,21 +67,40 @@ def kind(quantity: str) -> str:
 
 
 def headline(report: Report) -> Headline:
-    qualifier = "within a tolerance chosen by the user" if report.overridden else ""
+    within = "beyond" if report.verdict == "disagree" else "within"
+    tolerance = f"{within} a tolerance chosen by the user" if report.overridden else ""
+    theirs = f"{torch_layers(report)} on both sides" if report.torch_layers else ""
+    qualifier = ", ".join(filter(None, (theirs, tolerance)))
     if report.mode == "free" and report.verdict != "disagree":
         return Headline("NO VERDICT", "none", qualifier)
     known = report.verdict in ("agree", "disagree", "incomplete")
     tone = report.verdict if known else "none"
-    if report.overridden and tone == "disagree":
-        qualifier = "beyond a tolerance chosen by the user"
     return Headline(fmt.name(report.verdict).upper(), tone, qualifier)
+
+
+def torch_layers(report: Report, most: int = 6) -> str:
+    """Return the layers that torch computed on both sides: `torch in layers 2, 3`."""
+    names = [fmt.name(name) for name in report.torch_layers]
+    if len(names) == len(report.nodes) > 1:
+        return f"torch in all {len(names)} layers"
+    more = ", …" if len(names) > most else ""
+    return f"torch in layer{'s' * (len(names) > 1)} {', '.join(names[:most])}{more}"
 
 
 def notices(report: Report) -> list[Notice]:
     found = []
     if report.planted:
         text = f"The manual side was corrupted on purpose: {fmt.name(report.planted)}."
+        if not report.planted_ran:
+            text += " Torch computed that layer here: the mistake did not run."
         found.append(Notice("Planted mistake", text))
+    if report.torch_layers:
+        text = (
+            f"T{torch_layers(report)[1:]}: {report.torch_with_torch:,} of "
+            f"{len(report.differences):,} rows compare torch with torch. They are no evidence for "
+            "the hand-written layers."
+        )
+        found.append(Notice("Torch on both sides", text))
     if report.overridden:
         text = (
             f"Differences were judged by {fmt.name(report.tolerance)}, not by the derived budget."
