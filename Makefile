@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench clean help
+.PHONY: run test lessons lint bench clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -15,6 +15,9 @@ run: $(VENV)/installed ## Install if need be, train both networks on the digits,
 test: $(VENV)/installed ## Install if need be, run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+lessons: $(VENV)/installed ## Run every lesson, render them to lessons/_site/index.html
+	$(BIN)/python -m compare.teaching.site
+
 lint: $(VENV)/installed ## Lint, format check, type check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -24,7 +27,7 @@ bench: $(VENV)/installed ## Time the hand-written step beside torch eager
 	$(BIN)/handgrad bench
 
 clean: ## Remove the environment and caches (reports stay)
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) lessons/_site build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # torch first and by itself: the pinned version is the one that installs without GPU packages
 # where a CPU build is at hand.
