@@ -16,6 +16,8 @@ import typer
 
 from compare.checking.cli import check
 from compare.mutation.cli import mutate
+from compare.tracing.cli import EXAMPLE as TRACE_EXAMPLE
+from compare.tracing.cli import trace
 from compare.witness.cli import certify
 
 if TYPE_CHECKING:
@@ -236,6 +238,7 @@ def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) 
 app.command()(check)
 app.command()(certify)
 app.command()(mutate)
+app.command(epilog=TRACE_EXAMPLE)(trace)
 
 
 def main() -> None:

@@ -11,9 +11,12 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from manual.expression import Expression
 
 Array = Any  # a NumPy array, or anything that answers NumPy's functions as one does
 Arrays = dict[str, Array]
@@ -213,6 +216,13 @@ class Sequential(Graph):
     def __init__(self, *layers: Layer) -> None:
         names = [str(i) for i in range(len(layers))]
         super().__init__(zip(names, layers, [("input",), *((n,) for n in names)], strict=False))
+
+
+def expression(formula: Any, /, **values: Any) -> Expression:
+    """Return the graph of a formula at a point: `expression("(x + y) * z", x=-2, y=5, z=-4)`."""
+    from manual.expression import expression as evaluated
+
+    return evaluated(formula, **values)
 
 
 def located(error: Exception, name: str, layer: Layer, method: str) -> Exception:

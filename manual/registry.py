@@ -6,7 +6,7 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from manual import activations, dropout, joins, linear, losses, maxout, penalties, softmax
+from manual import activations, dropout, gates, joins, linear, losses, maxout, penalties, softmax
 from manual import optimizers as optimizer_modules
 from manual import schedules as schedule_module
 from manual.graph import Layer
@@ -17,6 +17,7 @@ from manual.schedules import Schedule
 
 __all__ = [
     "ACTIVATIONS",
+    "GATES",
     "INITIALIZERS",
     "LAYERS",
     "LOSSES",
@@ -38,6 +39,7 @@ def _classes(base: type, *modules: ModuleType) -> dict[str, Any]:
 
 ACTIVATIONS: dict[str, type[Layer]] = _classes(Layer, activations, softmax)
 LAYERS: dict[str, type[Layer]] = _classes(Layer, linear, dropout, maxout, joins) | ACTIVATIONS
+GATES: dict[str, type[Layer]] = _classes(Layer, gates)
 LOSSES: dict[str, type[Layer]] = _classes(Loss, losses)
 PENALTIES: dict[str, type[Layer]] = _classes(Layer, penalties)
 OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer, optimizer_modules)

@@ -1,0 +1,236 @@
+"""Trace an expression: hand-written gates beside autograd, judged edge by edge by the gauge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.errors import UserError
+from compare.gauge import K, gauge, gauging
+from compare.judge import VACUOUS, VERDICTS, Rows, gauged, judge
+from compare.quantities import Key, Values
+from compare.tracing.edges import (
+    BRANCH,
+    Edge,
+    branches,
+    edge_gradients,
+    edges,
+    local_gradient,
+)
+from manual.expression import Expression, Term, expression
+from manual.graph import Array
+
+F64 = np.dtype(np.float64)
+
+
+class Judged(NamedTuple):
+    """A number or array on both sides, the share of its tolerance that is used, and a verdict."""
+
+    manual: Array
+    torch: Array
+    budget: float
+    verdict: str
+
+
+class Step(NamedTuple):
+    """One row of the way back: local gradient times upstream gradient, along one edge."""
+
+    edge: Edge
+    local: Any
+    upstream: Array
+    gradient: Judged
+    remark: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What `trace` found. `verdict` is agree, disagree, or incomplete (only zeros were compared).
+
+    Attributes:
+        expression: the hand-written side.
+        values: every gate's value, in the order of evaluation.
+        steps: every edge, in the order of backward.
+        sums: the gradient of every input, and of every gate whose value is used twice.
+        seed: of the random upstream gradient; None if it was given or is 1.
+    """
+
+    expression: Expression
+    upstream: Array
+    seed: int | None
+    values: dict[str, Judged]
+    steps: list[Step]
+    sums: dict[str, Judged]
+
+    @cached_property
+    def first(self) -> str | None:
+        """What is wrong first, in words; None if nothing is."""
+        labels = self.expression.labels
+        for name, value in self.values.items():
+            if value.verdict not in PASSING:
+                return f"the value of {name}, {labels[name]}, {_wrong(value)}"
+        for step in self.steps:
+            if step.gradient.verdict not in PASSING:
+                (name, layer, _), source = step.edge.node, step.edge.source
+                return (
+                    f"{type(layer).__name__} at {name}, {labels[name]}: the gradient that it "
+                    f"hands back to {labels[source]} {_wrong(step.gradient)}"
+                )
+        bad = (n for n, found in self.sums.items() if found.verdict not in PASSING)
+        return next(
+            (f"the gradient of {labels[n]}, a sum over its branches, is not torch's" for n in bad),
+            None,
+        )
+
+    @property
+    def verdict(self) -> str:
+        if self.first is not None:
+            return "disagree"
+        nothing = all(found.verdict == VERDICTS[VACUOUS] for found in self.sums.values())
+        return "incomplete" if nothing else "agree"
+
+    @property
+    def agrees(self) -> bool:
+        return self.verdict == "agree"
+
+    @property
+    def gradients(self) -> dict[str, Judged]:
+        """∂f/∂input, by the input's name."""
+        return {name: self.sums[name] for name in self.expression.graph.inputs}
+
+    def svg(self) -> str:
+        """Return the drawing of the graph."""
+        from compare.tracing.drawing import to_svg
+
+        return to_svg(self)
+
+    def __str__(self) -> str:
+        from compare.tracing.show import text
+
+        return text(self)
+
+
+def _wrong(found: Judged) -> str:
+    return "is not finite" if found.verdict == "non-finite" else "is not torch's"
+
+
+PASSING = ("agree", "vacuous")
+
+
+def trace(
+    formula: str | Term | Expression,
+    values: Mapping[str, Any] | None = None,
+    *,
+    upstream: Any = None,
+    seed: int = 0,
+) -> Trace:
+    """Compare every value and every gradient of an expression with torch's.
+
+    Args:
+        formula: text, a term, or an expression that has its values.
+        values: of the inputs, by name.
+        upstream: ∂L/∂f; if it is not given, 1 for a single number, else random.
+        seed: of the random one.
+
+    Raises:
+        UserError: the formula or a value cannot be used, or a gate has no finite value there.
+    """
+    with np.errstate(all="ignore"):
+        try:
+            if not isinstance(formula, Expression):
+                formula = expression(formula, **(values or {}))
+            _check_finite(formula)
+            upstream, drawn = _upstream(formula, upstream, seed)
+            gradients = formula.node_gradients(upstream)
+        except (ValueError, TypeError) as error:
+            raise UserError(str(error)) from error
+        return _compared(formula, upstream, drawn, gradients)
+
+
+def _upstream(formula: Expression, given: Any, seed: int) -> tuple[Array, int | None]:
+    shape = np.shape(formula.value)
+    if given is not None:
+        return np.asarray(given, dtype=float)[()], None
+    if shape == ():
+        return np.float64(1.0), None
+    return np.random.default_rng(seed).standard_normal(shape), seed
+
+
+def _check_finite(formula: Expression) -> None:
+    named = {**formula.inputs, **formula.values}
+    for name, value in named.items():
+        if not np.isfinite(value).all():
+            node = next((n for n in formula.graph.nodes if n.name == name), None)
+            of = {formula.labels[i]: named[i] for i in node.inputs} if node else {}
+            at = " at " + ", ".join(f"{k} = {v}" for k, v in of.items()) if of else ""
+            raise UserError(
+                f"'{formula.labels[name]}' is not finite{at}: received or found {value}. Choose "
+                "values at which every gate has a finite value."
+            )
+
+
+def _compared(formula: Expression, upstream: Array, seed: int | None, gradients: Any) -> Trace:
+    from compare.tracing.torch_side import torch_values
+
+    mine = _values(formula, gradients)
+    theirs = torch_values(formula, upstream)
+    rows = judge(list(mine), _arrays(mine), theirs, _tolerances(formula, upstream))
+    found = {
+        key: Judged(_plain(mine.get(key)), _plain(theirs.get(key)), float(budget), str(verdict))
+        for key, budget, verdict in zip(
+            rows.keys, rows.measures.budget, VERDICTS[rows.verdicts], strict=True
+        )
+    }
+    return Trace(
+        formula,
+        upstream,
+        seed,
+        {node.name: found[Key(node.name, "value")] for node in formula.graph.nodes},
+        [_step(formula, edge, gradients, found[edge_key(edge)]) for edge in edges(formula)],
+        {key.layer: judged for key, judged in found.items() if key.quantity == "gradient"},
+    )
+
+
+def _step(formula: Expression, edge: Edge, gradients: Any, found: Judged) -> Step:
+    shared = edge.source in branches(edges(formula))
+    remark = f"{edge.pattern}, {BRANCH}" if shared else edge.pattern
+    upstream = gradients[edge.node.name]
+    return Step(edge, local_gradient(formula, edge), upstream, found, remark)
+
+
+def edge_key(edge: Edge) -> Key:
+    return Key(edge.node.name, f"gradient #{edge.position}")
+
+
+def summed_names(formula: Expression) -> list[str]:
+    """Return the inputs, and the gates whose value is used more than once."""
+    shared = branches(edges(formula))
+    return [*formula.graph.inputs, *(n.name for n in formula.graph.nodes if n.name in shared)]
+
+
+def _values(formula: Expression, gradients: Any) -> Values:
+    values = {Key(n.name, "value"): formula.values[n.name] for n in formula.graph.nodes}
+    handed = edge_gradients(formula, gradients)
+    values |= {edge_key(edge): handed[edge] for edge in edges(formula)}
+    return values | {Key(name, "gradient"): gradients[name] for name in summed_names(formula)}
+
+
+def _tolerances(formula: Expression, upstream: Array) -> dict[Key, Any]:
+    """Run the same gates on gauge arrays: how far rounding may take each number."""
+    with gauging(F64):
+        lifted = formula.at({name: gauge(x) for name, x in formula.inputs.items()})
+        return gauged(_values(lifted, lifted.node_gradients(gauge(upstream))), F64, K)
+
+
+def _arrays(values: Values) -> dict[Key, np.ndarray]:
+    return {key: np.asarray(value, dtype=F64) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else np.asarray(value, dtype=F64)[()]
+
+
+__all__ = ["Judged", "Rows", "Step", "Trace", "trace"]

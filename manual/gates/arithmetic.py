@@ -1,0 +1,120 @@
+"""Gates of two inputs, element by element: add, subtract, multiply, divide, max.
+
+Inputs broadcast as NumPy's do; every gradient is summed back to its input's shape.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.gates.broadcasting import summed_to
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["AddGate", "DivideGate", "MaxGate", "MultiplyGate", "SubtractGate"]
+
+Pair = tuple[Array, Array]
+
+
+class ShapesCache(NamedTuple):
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+
+
+class PairCache(NamedTuple):
+    x: Array
+    y: Array
+
+
+class AddGate(Layer):
+    """z = x + y; its backward distributes the gradient."""
+
+    def forward(self, x: Array, y: Array) -> tuple[Array, ShapesCache]:  # type: ignore[override]
+        return x + y, ShapesCache(np.shape(x), np.shape(y))
+
+    def backward(self, grad_output: Array, cache: ShapesCache) -> tuple[Pair, Arrays]:
+        r"""Chain rule through z = x + y.
+
+        ∂z/∂x = 1,  ∂z/∂y = 1   ->   dx = dz,  dy = dz     (each summed to its input's shape)
+        Torch: torch.add.
+        Source: CS231n lecture 4: the add gate distributes.
+        """
+        dz = grad_output
+        return (summed_to(dz, cache.x), summed_to(dz, cache.y)), {}
+
+
+class SubtractGate(Layer):
+    """z = x - y; its backward distributes the gradient, negated to the second input."""
+
+    def forward(self, x: Array, y: Array) -> tuple[Array, ShapesCache]:  # type: ignore[override]
+        return x - y, ShapesCache(np.shape(x), np.shape(y))
+
+    def backward(self, grad_output: Array, cache: ShapesCache) -> tuple[Pair, Arrays]:
+        r"""Chain rule through z = x - y.
+
+        ∂z/∂x = 1,  ∂z/∂y = -1   ->   dx = dz,  dy = -dz
+        Torch: torch.sub.
+        Source: the add gate, with a negated input.
+        """
+        dz = grad_output
+        return (summed_to(dz, cache.x), summed_to(-dz, cache.y)), {}
+
+
+class MultiplyGate(Layer):
+    """z = x · y, element by element; its backward switches the inputs."""
+
+    def forward(self, x: Array, y: Array) -> tuple[Array, PairCache]:  # type: ignore[override]
+        return x * y, PairCache(x, y)
+
+    def backward(self, grad_output: Array, cache: PairCache) -> tuple[Pair, Arrays]:
+        r"""Chain rule through z = x y.
+
+        ∂z/∂x = y,  ∂z/∂y = x   ->   dx = dz · y,  dy = dz · x
+        Torch: torch.mul.
+        Source: CS231n lecture 4: `MultiplyGate` keeps its inputs; the mul gate switches.
+        """
+        (x, y), dz = cache, grad_output
+        return (summed_to(dz * y, np.shape(x)), summed_to(dz * x, np.shape(y))), {}
+
+
+class DivideGate(Layer):
+    """z = x / y, element by element."""
+
+    def forward(self, x: Array, y: Array) -> tuple[Array, PairCache]:  # type: ignore[override]
+        return x / y, PairCache(x, y)
+
+    def backward(self, grad_output: Array, cache: PairCache) -> tuple[Pair, Arrays]:
+        r"""Chain rule through z = x / y.
+
+        ∂z/∂x = 1/y,  ∂z/∂y = -x/y²   ->   dx = dz / y,  dy = -(dz / y) (x / y)
+        Torch: torch.div.
+        Source: the quotient rule; y² is not formed, for it overflows first.
+        """
+        (x, y), dz = cache, grad_output
+        dx = dz / y
+        return (summed_to(dx, np.shape(x)), summed_to(-dx * (x / y), np.shape(y))), {}
+
+
+class MaxGate(Layer):
+    """z = max(x, y), element by element; its backward routes the gradient to the larger."""
+
+    def forward(self, x: Array, y: Array) -> tuple[Array, PairCache]:  # type: ignore[override]
+        return np.maximum(x, y), PairCache(x, y)
+
+    def backward(self, grad_output: Array, cache: PairCache) -> tuple[Pair, Arrays]:
+        r"""Chain rule through z = max(x, y).
+
+        ∂z/∂x = [x > y],  ∂z/∂y = [y > x]   ->   dx = dz · [x > y],  dy = dz · [y > x]
+        At x = y there is a kink, where any split of dz fits; each input gets half.
+        Torch: torch.maximum, which halves as well (the maximum of a whole row does not).
+        Source: CS231n lecture 4: the max gate routes.
+        """
+        (x, y), dz = cache, grad_output
+        half = 0.5 * dz * (x == y)
+        dx, dy = dz * (x > y) + half, dz * (y > x) + half
+        return (summed_to(dx, np.shape(x)), summed_to(dy, np.shape(y))), {}
+
+    def decisions(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        """Return 1 where x is larger, -1 where y is, 0 at a tie."""
+        return np.sign(x - y)

@@ -1,0 +1,119 @@
+"""Gates with a number built in: a constant, + c, · c, and a power."""
+
+from __future__ import annotations
+
+from manual.activations.pointwise import InputCache
+from manual.graph import Array, Arrays, Layer
+from manual.linear import NoCache
+
+__all__ = ["AddConstantGate", "ConstantGate", "MultiplyConstantGate", "PowerGate"]
+
+
+class ConstantGate(Layer):
+    """A number that nothing feeds, and that no gradient leaves.
+
+    Args:
+        value: c; a Python number, so that it takes part in any number system.
+    """
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def forward(self) -> tuple[float, NoCache]:
+        return self.value, NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[()], Arrays]:
+        """Return nothing: ∂c/∂x = 0 for every x. Torch: a tensor without requires_grad."""
+        return (), {}
+
+    def extra_repr(self) -> str:
+        return f"value={self.value}"
+
+
+class AddConstantGate(Layer):
+    """y = x + c, such as the gate +1 of the worked sigmoid.
+
+    Args:
+        constant: c.
+    """
+
+    def __init__(self, constant: float) -> None:
+        self.constant = constant
+
+    def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        return x + self.constant, NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x + c.
+
+        ∂y/∂x = 1   ->   dx = dy
+        Torch: the operator + with a number.
+        Source: CS231n lecture 4, worked example 2: the gate +1.
+        """
+        return (grad_output,), {}
+
+    def extra_repr(self) -> str:
+        return f"constant={self.constant}"
+
+
+class MultiplyConstantGate(Layer):
+    """y = c · x, such as the gate ·2 of the third worked example.
+
+    Args:
+        constant: c.
+    """
+
+    def __init__(self, constant: float) -> None:
+        self.constant = constant
+
+    def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        return self.constant * x, NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = c x.
+
+        ∂y/∂x = c   ->   dx = c dy
+        Torch: the operator * with a number.
+        Source: CS231n lecture 4, worked example 3: the gate ·2.
+        """
+        return (self.constant * grad_output,), {}
+
+    def extra_repr(self) -> str:
+        return f"constant={self.constant}"
+
+
+class PowerGate(Layer):
+    """y = x to a constant power, element by element.
+
+    Args:
+        exponent: p, not 0: that would be the constant 1, and nothing would flow back.
+
+    Raises:
+        ValueError: the exponent is 0.
+    """
+
+    def __init__(self, exponent: float) -> None:
+        if exponent == 0:
+            raise ValueError(
+                "PowerGate: the exponent must not be 0, received 0: x**0 is the constant 1, "
+                "through which no gradient flows. Write 1."
+            )
+        self.exponent = exponent
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return x**self.exponent, InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x^p, all shapes equal.
+
+        ∂y/∂x = p x^(p-1)   ->   dx = dy · p x^(p-1)
+        Torch: torch.pow with a number.
+        Source: the power rule; of a square 2x, of a root ½ x^(-½).
+        """
+        if self.exponent == 1:
+            return (grad_output,), {}
+        p, dy = self.exponent, grad_output
+        return (dy * (p * cache.x ** (p - 1)),), {}
+
+    def extra_repr(self) -> str:
+        return f"exponent={self.exponent}"

@@ -1,0 +1,116 @@
+"""Gates of one input, element by element: negate, reciprocal, exp, log, sigmoid, tanh."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from manual.activations.pointwise import InputCache, OutputCache, sigmoid
+from manual.graph import Array, Arrays, Layer
+from manual.linear import NoCache
+
+__all__ = ["ExpGate", "LogGate", "NegateGate", "ReciprocalGate", "SigmoidGate", "TanhGate"]
+
+
+class NegateGate(Layer):
+    """y = -x, the gate ·(-1)."""
+
+    def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        return -x, NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = -x.
+
+        ∂y/∂x = -1   ->   dx = -dy
+        Torch: torch.neg.
+        Source: CS231n lecture 4, worked example 2: the gate ·(-1).
+        """
+        return (-grad_output,), {}
+
+
+class ReciprocalGate(Layer):
+    """y = 1 / x."""
+
+    def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
+        y = 1 / x
+        return y, OutputCache(y)
+
+    def backward(self, grad_output: Array, cache: OutputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = 1/x, all shapes equal.
+
+        ∂y/∂x = -1/x² = -y²   ->   dx = -dy · y²
+        Torch: torch.reciprocal, which also works from y alone.
+        Source: CS231n lecture 4, worked example 2: the gate 1/x.
+        """
+        y = cache.y
+        return (-grad_output * (y * y),), {}
+
+
+class ExpGate(Layer):
+    """y = eˣ."""
+
+    def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
+        y = np.exp(x)
+        return y, OutputCache(y)
+
+    def backward(self, grad_output: Array, cache: OutputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = eˣ, all shapes equal.
+
+        ∂y/∂x = eˣ = y   ->   dx = dy · y
+        Torch: torch.exp, which also works from y alone.
+        Source: CS231n lecture 4, worked example 2: the gate exp.
+        """
+        return (grad_output * cache.y,), {}
+
+
+class LogGate(Layer):
+    """y = log x, to the base e."""
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return np.log(x), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = log x, all shapes equal.
+
+        ∂y/∂x = 1/x   ->   dx = dy / x
+        Torch: torch.log.
+        Source: the inverse of eˣ.
+        """
+        return (grad_output / cache.x,), {}
+
+
+class SigmoidGate(Layer):
+    """y = σ(x) = 1 / (1 + e⁻ˣ): four gates of the worked example in one."""
+
+    def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
+        y = sigmoid(x)
+        return y, OutputCache(y)
+
+    def backward(self, grad_output: Array, cache: OutputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = σ(x), all shapes equal.
+
+        The gates ·(-1), exp, +1, 1/x one after the other give (-1) · e⁻ˣ · 1 · (-y²), and
+        e⁻ˣ y² = ((1 + e⁻ˣ) - 1) y² = y - y²
+        ∂y/∂x = (1 - y) y   ->   dx = dy · (1 - y) y
+        Torch: torch.sigmoid, which also works from y alone.
+        Source: CS231n lecture 4, worked example 2: the sigmoid gate.
+        """
+        y = cache.y
+        return (grad_output * ((1 - y) * y),), {}
+
+
+class TanhGate(Layer):
+    """y = tanh x."""
+
+    def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
+        y = np.tanh(x)
+        return y, OutputCache(y)
+
+    def backward(self, grad_output: Array, cache: OutputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = tanh x, all shapes equal.
+
+        ∂y/∂x = 1 - y²   ->   dx = dy · (1 - y²)
+        Torch: torch.tanh, which also works from y alone.
+        Source: tanh = sinh / cosh, and cosh² - sinh² = 1.
+        """
+        y = cache.y
+        return (grad_output * (1 - y * y),), {}

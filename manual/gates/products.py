@@ -1,0 +1,102 @@
+"""Gates that mix elements: the sum of all, the squared norm, the matrix product."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from manual.activations.pointwise import InputCache
+from manual.gates.broadcasting import summed_to
+from manual.graph import Array, Arrays, Layer
+
+__all__ = ["MatMulGate", "SquaredNormGate", "SumGate"]
+
+
+class SumGate(Layer):
+    """y = Σ of all elements of x."""
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return np.sum(x), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = Σ_i x_i.
+
+        Shapes: x (any), y and dy one number.
+        ∂y/∂x_i = 1   ->   dx_i = dy for every i
+        Torch: torch.sum.
+        Source: the add gate, with as many inputs as x has elements.
+        """
+        return (grad_output * np.ones_like(cache.x),), {}
+
+
+class SquaredNormGate(Layer):
+    """y = ‖x‖² = Σ of the squares of all elements of x."""
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return np.sum(x * x), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = Σ_i x_i².
+
+        Shapes: x (any), y and dy one number.
+        ∂y/∂x_i = 2 x_i   ->   dx = 2 dy x
+        Torch: x.square().sum().
+        Source: CS231n lecture 4, vectorised example: f = ‖q‖², ∇_q f = 2q.
+        """
+        return (2 * grad_output * cache.x,), {}
+
+
+class MatMulCache(NamedTuple):
+    a: Array
+    b: Array
+
+
+class MatMulGate(Layer):
+    """C = A B, the matrix product; a vector counts as a row on the left, as a column on the right.
+
+    Raises:
+        ValueError: an input is a number, or the inner sizes differ.
+    """
+
+    def forward(self, a: Array, b: Array) -> tuple[Array, MatMulCache]:  # type: ignore[override]
+        _check_inner(np.shape(a), np.shape(b))
+        return a @ b, MatMulCache(a, b)
+
+    def backward(
+        self, grad_output: Array, cache: MatMulCache
+    ) -> tuple[tuple[Array, Array], Arrays]:
+        r"""Chain rule through C = A B.
+
+        Shapes: A (M, K), B (K, N), dC (M, N); leading axes are a batch, and may broadcast.
+        Index form:  c_mn = Σ_k a_mk b_kn
+            da_mk = Σ_n dc_mn b_kn   ->  dA = dC Bᵀ     (n is summed: it must sit inside)
+            db_kn = Σ_m a_mk dc_mn   ->  dB = Aᵀ dC     (m is summed)
+        A gradient has its input's shape, which leaves no other way to multiply.
+        Torch: torch.matmul.
+        Source: CS231n lecture 4, vectorised example: ∇_x = Wᵀ ∇_q, ∇_W = ∇_q xᵀ.
+        """
+        (a, b), dc = cache, grad_output
+        if np.ndim(a) == np.ndim(b) == 1:  # c = Σ_k a_k b_k, one number
+            return (dc * b, dc * a), {}
+        if np.ndim(a) == 1:
+            a, dc = np.expand_dims(a, 0), np.expand_dims(dc, -2)  # (1, K), (1, N)
+        if np.ndim(b) == 1:
+            b, dc = np.expand_dims(b, 1), np.expand_dims(dc, -1)  # (K, 1), (M, 1)
+        da = summed_to(dc @ b.swapaxes(-1, -2), a.shape)
+        db = summed_to(a.swapaxes(-1, -2) @ dc, b.shape)
+        return (da.reshape(cache.a.shape), db.reshape(cache.b.shape)), {}
+
+
+def _check_inner(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    """Raise ValueError unless the two shapes can be multiplied."""
+    if not a or not b:
+        raise ValueError(
+            f"MatMulGate: the matrix product takes arrays, received shapes {a} and {b}. Use * to "
+            "multiply by a number."
+        )
+    if a[-1] != b[max(len(b) - 2, 0)]:
+        raise ValueError(
+            f"MatMulGate: the inner sizes of A B must be equal, received shapes {a} and {b}. "
+            "Exchange the factors, or give one of them transposed."
+        )
