@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 __all__ = ["HandWritten", "as_torch"]
 
@@ -94,11 +93,11 @@ class _Run(Function):
         output, cache = layer.forward(*arrays[:count], *extra)
         ctx.layer, ctx.cache, ctx.keys = layer, cache, keys
         ctx.like = [(a.shape, a.dtype) for a in arrays]
-        ctx.save_for_backward(tensors[0].new_empty(0))  # lets torch refuse a graph that it freed
-        return tensor_of(output).to(tensors[0].device)
+        device = tensors[0].device if tensors else None
+        ctx.save_for_backward(torch.empty(0, device=device))  # so torch refuses a freed graph
+        return tensor_of(output).to(device)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         (token,) = ctx.saved_tensors
         layer, dy = ctx.layer, array_of(grad_output)
@@ -116,7 +115,26 @@ class _Run(Function):
             else None
             for name, want, like in zip(names, wanted, ctx.like, strict=True)
         ]
+        if torch.is_grad_enabled():  # create_graph: without this, constants to autograd
+            lure = token.new_empty(0).requires_grad_()
+            found = [None if g is None else _Once.apply(repr(layer), lure, g) for g in found]
         return (None, None, None, *found)
+
+
+class _Once(Function):
+    """A gradient that refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, lure: Tensor, grad: Tensor) -> Tensor:
+        ctx.name = name
+        return grad.clone()
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple:
+        raise RuntimeError(
+            f"{ctx.name}: a second derivative was asked for (create_graph=True), and only the "
+            "first one is hand-written. Use torch's own module here."
+        )
 
 
 @cache
@@ -159,8 +177,6 @@ def _check(layer: Any, inputs: tuple, params: Mapping[str, Tensor]) -> None:
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(f"{layer!r} under autograd takes tensors, received {type(x).__name__}.")
-    if not inputs:
-        raise TypeError(f"{layer!r} under autograd takes at least one tensor, received none.")
     tensors = [*inputs, *params.values()]
     devices = list(dict.fromkeys(str(t.device) for t in tensors))
     if len(devices) > 1:

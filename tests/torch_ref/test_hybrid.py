@@ -1,0 +1,411 @@
+"""as_torch: a hand-written layer is a torch module like any other."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck
+
+import manual
+from manual import registry
+from manual.graph import Layer
+from tests.helpers import Planted, draw, set_params
+from torch_ref import as_torch
+
+F64 = torch.float64
+ARGUMENTS = {"in_features": 3, "out_features": 3, "dim": -1}  # others are numbers: 2.0
+LAYERS = registry.LAYERS | registry.PENALTIES | getattr(registry, "GATES", {})
+CLASSES = ("NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def built(cls: type[Layer]) -> Layer:
+    """Construct a registered layer, with random parameters."""
+    parameters = inspect.signature(cls).parameters.values()
+    wanted = [p.name for p in parameters if p.default is p.empty and p.kind.name[:3] == "POS"]
+    return set_params(cls(**{name: ARGUMENTS.get(name, 2.0) for name in wanted}), 1)
+
+
+def inputs_of(layer: Layer) -> list[torch.Tensor]:
+    """Return 3 × 3 positive inputs, as many as forward takes; two where it takes any number."""
+    parameters = list(inspect.signature(layer.forward).parameters.values())
+    parameters = parameters[:-1] if layer.stochastic else parameters
+    count = 2 if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else None
+    return [tensor(draw(5 + i, (3, 3))).abs().add(0.1).requires_grad_()
+            for i in range(len(parameters) if count is None else count)]  # fmt: skip
+
+
+def tensor(array: Any, **options: Any) -> torch.Tensor:
+    return torch.tensor(array, dtype=F64, **options)
+
+
+def grad(leaf: Any) -> torch.Tensor:
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def linear() -> Layer:
+    return set_params(manual.Linear(3, 2), 1)
+
+
+# ── right for every layer ────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_registered_layer_passes_gradcheck(name: str) -> None:
+    layer = built(LAYERS[name])
+    module = as_torch(layer).eval()
+    leaves = [*inputs_of(layer), *module.parameters()]
+    if not leaves:
+        assert not module().requires_grad
+        return
+
+    def run(*tensors: torch.Tensor) -> torch.Tensor:
+        n = len(tensors) - len(layer.params)
+        own = dict(zip(layer.params, tensors[n:], strict=True))
+        return torch.func.functional_call(module, own, tensors[:n])
+
+    assert gradcheck(run, leaves)
+
+
+@pytest.mark.parametrize("name", registry.LOSSES)
+def test_every_registered_loss_passes_gradcheck(name: str) -> None:
+    module = as_torch(registry.LOSSES[name]())
+    x = tensor(draw(0, (4, 3)))
+    if name == "BCELoss":
+        x = x.sigmoid()
+    target = torch.tensor([0, 2, 1, 2]) if name in CLASSES else tensor(draw(1, (4, 3))).sigmoid()
+
+    assert gradcheck(lambda x: module(x, target), x.requires_grad_())
+
+
+@pytest.mark.parametrize("wrong", [lambda dx, dy: dx * 1.01, lambda dx, dy: dx * 0])
+def test_gradcheck_rejects_a_planted_mistake(wrong: Any) -> None:
+    module = as_torch(Planted(manual.Tanh(), wrong))
+
+    assert not gradcheck(module, tensor(draw(0, (2, 3)), requires_grad=True), raise_exception=False)
+
+
+def test_a_random_layer_passes_gradcheck_under_one_mask() -> None:
+    module = as_torch(manual.Dropout(0.4))
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)
+        return module(x)
+
+    with torch.random.fork_rng():
+        assert gradcheck(run, tensor(draw(0, (4, 5)), requires_grad=True))
+
+
+# ── a module like any other ──────────────────────────────────────────────────────────────────────
+def test_parameters_have_the_layers_names_values_and_dtype() -> None:
+    layer = linear()
+    module = as_torch(layer)
+
+    assert list(module.state_dict()) == list(nn.Linear(3, 2).state_dict())
+    assert all(isinstance(p, nn.Parameter) for p in module.parameters())
+    for key, value in layer.params.items():
+        assert module.state_dict()[key].dtype == F64
+        np.testing.assert_array_equal(module.state_dict()[key], value)
+
+
+def test_weights_go_to_torchs_module_and_back() -> None:
+    ours, theirs = as_torch(manual.Linear(3, 2)).float(), nn.Linear(3, 2)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.tensor(draw(0, (4, 3)), dtype=torch.float32)
+
+    torch.testing.assert_close(ours(x), theirs(x))
+    theirs.load_state_dict(as_torch(linear()).state_dict())
+    assert theirs.weight[0, 0] == np.float32(linear().params["weight"][0, 0])
+
+
+def test_it_trains_in_a_sequential_with_torchs_optimizer_as_the_stock_network_does() -> None:
+    stock = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    mixed = nn.Sequential(as_torch(manual.Linear(3, 4)), nn.Tanh(), as_torch(manual.Linear(4, 2)))
+    mixed.load_state_dict(stock.state_dict())
+    x, target = tensor(draw(0, (5, 3))), torch.tensor([0, 1, 1, 0, 1])
+    losses = {stock: nn.CrossEntropyLoss(), mixed: as_torch(manual.CrossEntropyLoss())}
+    for network, loss in losses.items():
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss(network(x), target).backward()
+            optimizer.step()
+
+    for key, value in stock.state_dict().items():
+        torch.testing.assert_close(mixed.state_dict()[key], value, rtol=1e-10, atol=1e-12)
+    assert mixed.state_dict()["0.weight"][0, 0] != tensor(0.0)
+
+
+def test_it_is_printed_copied_and_pickled() -> None:
+    module = as_torch(linear())
+
+    assert repr(module) == "HandWritten(Linear(3, 2, bias=True))"
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(other.weight, module.weight)
+        assert other.weight.data_ptr() != module.weight.data_ptr()
+
+
+def test_grad_fn_names_the_layer() -> None:
+    y = as_torch(linear())(torch.ones(1, 3, dtype=F64))
+
+    assert type(y.grad_fn).__name__ == "LinearByHandBackward"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_the_dtype_is_kept_everywhere(dtype: torch.dtype) -> None:
+    module = as_torch(linear()).to(dtype)
+    x = torch.ones(2, 3, dtype=dtype, requires_grad=True)
+    y = module(x)
+    y.sum().backward()
+
+    assert {y.dtype, grad(x).dtype, grad(module.weight).dtype} == {dtype}
+
+
+def test_inputs_and_gradients_may_be_strided() -> None:
+    module = as_torch(manual.Multiply())
+    a, b = (tensor(draw(i, (3, 4)), requires_grad=True) for i in (0, 1))
+    expected = torch.autograd.grad((a.T * b.T)[::2].sum(), (a, b))
+    found = torch.autograd.grad(module(a.T, b.T)[::2].sum(), (a, b))
+    whole = torch.autograd.grad(module(a.T, b.T).sum(), a)  # an expanded gradient: strides of 0
+
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.equal(mine, theirs)
+    assert torch.equal(whole[0], b)
+
+
+def test_a_layer_that_only_has_the_two_methods_will_do() -> None:
+    class Double:
+        def forward(self, x):
+            return 2 * x, None
+
+        def backward(self, grad_output, cache):
+            return (2 * grad_output,), {}
+
+    assert gradcheck(as_torch(Double()), tensor([1.0, -2.0], requires_grad=True))
+
+
+# ── autograd's rules ─────────────────────────────────────────────────────────────────────────────
+def test_gradients_of_a_module_used_twice_add() -> None:
+    ours, theirs = as_torch(set_params(manual.Linear(3, 3), 1)), nn.Linear(3, 3).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = tensor(draw(0, (4, 3)))
+    for module in (ours, theirs):
+        module(module(x).tanh()).sum().backward()
+        module(x).sum().backward()  # and onto what .grad holds
+
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
+
+
+def test_only_wanted_gradients_are_computed() -> None:
+    calls = []
+
+    class Watched(manual.Linear):
+        def backward(self, grad_output, cache):
+            calls.append("backward")
+            return super().backward(grad_output, cache)
+
+        def grad_params(self, grad_output, cache):
+            calls.append("grad_params")
+            return super().grad_params(grad_output, cache)
+
+    module = as_torch(Watched(3, 2))
+    x = torch.ones(2, 3, dtype=F64)
+    module(x).sum().backward()
+    assert calls == ["grad_params"]
+
+    module.weight.requires_grad_(False)
+    module.weight.grad = module.bias.grad = None
+    x.requires_grad_()
+    module(x).sum().backward()
+    assert module.weight.grad is None
+    assert module.bias.grad is not None
+    assert x.grad is not None
+    assert not module.requires_grad_(False)(x.detach()).requires_grad
+    with torch.no_grad():
+        assert not module(x).requires_grad
+
+
+def test_a_second_derivative_is_refused() -> None:
+    x = torch.ones(2, 3, dtype=F64, requires_grad=True)
+    (dx,) = torch.autograd.grad(as_torch(manual.Tanh())(x).sum(), x, create_graph=True)
+
+    with pytest.raises(RuntimeError, match=r"Tanh\(\): a second derivative was asked for"):
+        (x.sum() + dx.square().sum()).backward()  # a gradient penalty
+
+
+def test_a_freed_graph_is_refused_and_a_retained_one_is_not() -> None:
+    x = torch.ones(2, 3, dtype=F64, requires_grad=True)
+    loss = as_torch(manual.Tanh())(x).sum()
+    loss.backward(retain_graph=True)
+    once = grad(x).clone()
+    loss.backward()
+
+    assert torch.equal(x.grad, 2 * once)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+# ── random layers ────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_dropout_draws_what_torch_draws(p: float, dtype: torch.dtype) -> None:
+    found = []
+    x = torch.tensor(draw(0, (6, 5)), dtype=dtype)
+    with torch.random.fork_rng():
+        for module in (nn.Dropout(p), as_torch(manual.Dropout(p))):
+            torch.manual_seed(7)
+            leaf = x.clone().requires_grad_()
+            y = module(leaf)
+            y.sum().backward()
+            found.append((y, leaf.grad, torch.rand(3)))  # the generator, left as torch leaves it
+
+    for theirs, mine in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_dropout_in_evaluation_is_the_identity() -> None:
+    x = tensor(draw(0, (4, 3)))
+
+    assert torch.equal(as_torch(manual.Dropout(0.9)).eval()(x), x)
+
+
+def test_a_random_layer_of_another_kind_is_seeded_by_torch() -> None:
+    class Noisy(Layer):
+        stochastic = True
+
+        def draw(self, shape, rng):
+            return rng.standard_normal(shape)
+
+        def forward(self, x, noise=None):
+            return (x if noise is None else x + noise), None
+
+        def backward(self, grad_output, cache):
+            return (grad_output,), {}
+
+    x, found = torch.zeros(3, dtype=F64), []
+    with torch.random.fork_rng():
+        for seed in (1, 1, 2):
+            torch.manual_seed(seed)
+            found.append(as_torch(Noisy())(x))
+
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+# ── two memories ─────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("layer", [manual.Identity(), manual.Flatten(), manual.ReLU()], ids=repr)
+def test_an_output_written_over_leaves_input_and_gradient_alone(layer: Layer) -> None:
+    x = tensor(draw(0, (2, 3)), requires_grad=True)
+    before = x.detach().clone()
+    y = as_torch(layer)(x)
+    y.mul_(2)
+    y.sum().backward()
+
+    assert torch.equal(x, before)
+    assert set(grad(x).unique().tolist()) <= {0.0, 2.0}
+
+
+def test_what_is_written_over_after_forward_does_not_reach_backward() -> None:
+    module, x = as_torch(linear()), tensor(draw(0, (4, 3)))
+    kept, weight = x.clone(), module.weight.detach().clone()
+    leaf = tensor(draw(1, (4, 3)), requires_grad=True)
+    loss = module(x).sum() + module(leaf).sum()
+    with torch.no_grad():
+        x.zero_()
+        module.weight.zero_()
+    loss.backward()
+
+    torch.testing.assert_close(grad(module.weight)[0], (kept + leaf).sum(0).detach())
+    torch.testing.assert_close(leaf.grad, weight.sum(0).expand(4, 3))
+
+
+def test_module_and_layer_share_no_memory() -> None:
+    layer = linear()
+    before = {k: p.copy() for k, p in layer.params.items()}
+    module = as_torch(layer)
+    with torch.no_grad():
+        module.weight.fill_(7)
+    layer.params["bias"][...] = 9
+
+    assert np.array_equal(layer.params["weight"], before["weight"])
+    assert np.array_equal(module.bias.detach(), before["bias"])
+
+
+def test_a_gradient_that_is_handed_on_to_two_inputs_is_no_shared_tensor() -> None:
+    a, b = (torch.ones(2, dtype=F64, requires_grad=True) for _ in range(2))
+    as_torch(manual.Add())(a, b).sum().backward()
+    grad(a).zero_()
+
+    assert grad(b).tolist() == [1, 1]
+
+
+# ── mistakes are named ───────────────────────────────────────────────────────────────────────────
+def test_a_layer_that_writes_into_its_input_is_stopped() -> None:
+    class InPlace(manual.ReLU):
+        def forward(self, x):
+            x *= 1
+            return super().forward(x)
+
+    with pytest.raises(ValueError, match="read-only"):
+        as_torch(InPlace())(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: np.stack([g] * 2), r"'weight' must have shape .* received shape \(2, 2, 3\)"),
+        (lambda g: g.sum(0), r"'weight' must have shape .* received shape \(3,\)"),
+        (lambda g: g.astype(np.float32), "dtype float64 as 'weight' has, received .* float32"),
+        (lambda g: None, "returned no gradient of 'weight'"),
+    ],
+)
+def test_a_gradient_that_autograd_would_bend_into_shape_is_refused(change, message) -> None:
+    module = as_torch(Planted(linear(), param_grad=change))
+    y = module(torch.ones(4, 3, dtype=F64, requires_grad=True))
+
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        y.sum().backward()
+
+
+def test_a_target_that_requires_a_gradient_is_refused() -> None:
+    x, target = (torch.ones(2, 3, dtype=F64, requires_grad=True) for _ in range(2))
+    loss = as_torch(manual.MSELoss())(x, target)
+
+    with pytest.raises(RuntimeError, match=r"no gradient of input 1, .* Detach"):
+        loss.backward()
+
+
+def test_mixed_dtypes_and_what_numpy_lacks_are_refused() -> None:
+    module = as_torch(linear())
+
+    with pytest.raises(TypeError, match=r"received float32 and float64\. .*\.float\(\)"):
+        module(torch.ones(2, 3))
+    with pytest.raises(TypeError, match="no bfloat16"):
+        module.bfloat16()(torch.ones(2, 3, dtype=torch.bfloat16))
+    with pytest.raises(TypeError, match="takes tensors, received ndarray"):
+        module(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("thing", [manual.Linear, nn.ReLU(), 3])
+def test_what_is_no_layer_is_refused(thing: Any) -> None:
+    with pytest.raises(TypeError, match="Pass an object such as"):
+        as_torch(thing)
+
+
+@needs_cuda
+def test_it_runs_between_modules_on_a_gpu() -> None:
+    mixed = nn.Sequential(nn.Linear(3, 4), as_torch(manual.Tanh()), as_torch(manual.Linear(4, 2)))
+    mixed = mixed.to("cuda", F64)
+    x = tensor(draw(0, (5, 3)), device="cuda", requires_grad=True)
+
+    assert gradcheck(mixed, x)
+    assert mixed(x).is_cuda
+    with pytest.raises(RuntimeError, match="one device"):
+        mixed[2](torch.ones(1, 4, dtype=F64))
