@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compare.checking.cli import check
+from compare.exercises.cli import exercise
 from compare.mutation.cli import mutate
 from compare.tracing.cli import EXAMPLE as TRACE_EXAMPLE
 from compare.tracing.cli import trace
@@ -238,6 +239,7 @@ def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) 
 app.command()(check)
 app.command()(certify)
 app.command()(mutate)
+app.add_typer(exercise, name="exercise")
 app.command(epilog=TRACE_EXAMPLE)(trace)
 
 

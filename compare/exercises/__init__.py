@@ -1,0 +1,1 @@
+"""Exercises: a forward pass is given, backward is to be derived, and the checker grades it."""

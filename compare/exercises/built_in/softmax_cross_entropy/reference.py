@@ -1,0 +1,5 @@
+import torch
+
+
+def reference(x, y):
+    return torch.nn.functional.cross_entropy(x, y)

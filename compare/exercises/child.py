@@ -1,0 +1,301 @@
+"""The process in which a submission runs: it computes arrays when asked, and never judges.
+
+Started as a script, `python child.py`, with the grader at the other end of stdin and stdout. It
+knows neither the reference nor the verdict, so that a submission cannot reach them. Needs NumPy
+and the standard library only; nothing of `compare` is imported here.
+
+A message is eight bytes of length and JSON. Requests: `load` (source, limits), `forward`
+(inputs), `backward` (call, upstream gradients). Replies say what was returned, or what was raised.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+import os
+import pickle
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+
+PRINTED = 2000  # characters of a submission's output that are passed on
+NAME = "submission"
+
+
+def encoded(value: Any) -> Any:
+    """Return numbers, arrays and nests of them as JSON; of anything else only its type."""
+    if value is None:
+        return {"none": True}
+    if isinstance(value, tuple | list):
+        return {"list": [encoded(v) for v in value], "tuple": isinstance(value, tuple)}
+    if isinstance(value, dict):
+        return {"dict": [[str(k), encoded(v)] for k, v in value.items()]}
+    if isinstance(value, str):
+        return {"str": value}
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        array = np.ascontiguousarray(value)
+        data = base64.b64encode(array.tobytes()).decode()
+        return {"array": data, "dtype": array.dtype.str, "shape": list(np.shape(value))}
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):
+        return {"number": value}
+    shape = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
+    return {"other": type(value).__name__ + shape}
+
+
+def decoded(value: dict[str, Any]) -> Any:
+    """Return what `encoded` made; what is no number, array or nest of them is a ValueError."""
+    if "none" in value:
+        return None
+    if "list" in value:
+        items = [decoded(v) for v in value["list"]]
+        return tuple(items) if value["tuple"] else items
+    if "dict" in value:
+        return {k: decoded(v) for k, v in value["dict"]}
+    if "array" in value:
+        data = base64.b64decode(value["array"])
+        return np.frombuffer(data, np.dtype(value["dtype"])).reshape(value["shape"]).copy()
+    for kind in ("str", "number"):
+        if kind in value:
+            return value[kind]
+    raise ValueError(f"returned an object of type {value.get('other')}, which is no number")
+
+
+def send(pipe: BinaryIO, message: dict[str, Any]) -> None:
+    """Write one message."""
+    data = json.dumps(message).encode()
+    pipe.write(len(data).to_bytes(8, "little") + data)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO, most: int = 2**40) -> dict[str, Any]:
+    """Read one message.
+
+    Raises:
+        EOFError: the other side is gone.
+        ValueError: it is longer than `most` bytes, or no message at all.
+    """
+    head = pipe.read(8)
+    if len(head) < 8:
+        raise EOFError
+    length = int.from_bytes(head, "little")
+    if length > most:
+        raise ValueError(f"a message of {length:,} bytes")
+    data = pipe.read(length)
+    if len(data) < length:
+        raise EOFError
+    message = json.loads(data)
+    if not isinstance(message, dict):
+        raise ValueError("no message")
+    return message
+
+
+class Printed(io.TextIOBase):
+    """Standard output: the first characters are kept, the rest is dropped."""
+
+    text = ""
+
+    def write(self, text: str) -> int:
+        if len(self.text) < PRINTED:
+            self.text += text[: PRINTED - len(self.text)]
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+def limit(memory: int, seconds: int) -> None:
+    """Limit memory, processor time and the size of files, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_CPU: seconds, resource.RLIMIT_FSIZE: 0,
+              resource.RLIMIT_CORE: 0}  # fmt: skip
+    for which, most in limits.items():
+        try:
+            hard = resource.getrlimit(which)[1]
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(which, (most, most))
+        except (ValueError, OSError):  # macOS refuses some
+            continue
+
+
+class Guard:
+    """Refuses, from `shut` on, what a derivation has no use for; `broken` says what was tried."""
+
+    FORBIDDEN = ("os.", "subprocess.", "socket.", "ctypes.", "shutil.", "pty.", "webbrowser.",
+                 "urllib.", "ftplib.", "smtplib.", "sqlite3.", "tempfile.", "winreg.", "signal.",
+                 "gc.",
+                 "_thread.", "sys._getframe", "sys._current_frames", "sys.settrace",
+                 "sys.setprofile", "object.__getattr__", "marshal.")  # fmt: skip
+    HARMLESS = ("os.listdir", "os.scandir", "os.walk")  # the import system's
+
+    def __init__(self) -> None:
+        self.broken, self.shut = "", False
+        self.allowed: set[str] = set()
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if not self.shut:
+            return
+        what = self._refused(event, arguments)
+        if what:
+            self.broken = self.broken or what
+            raise PermissionError(f"not allowed in an exercise: {what}")
+
+    def _refused(self, event: str, arguments: tuple) -> str:
+        if event == "import":
+            top = str(arguments[0]).partition(".")[0]
+            known = top in sys.stdlib_module_names or top == "numpy" or top in self.allowed
+            return "" if known else f"import {arguments[0]}"
+        if event == "open":
+            path, mode = str(arguments[0]), str(arguments[1] or "r")
+            code = path.endswith((".py", ".pyc", ".so", ".pyd")) and "exercises" not in path
+            reads = not set(mode) & set("wax+") and code
+            return "" if reads else f"open({path!r})"
+        if event in self.HARMLESS or not event.startswith(self.FORBIDDEN):
+            return ""
+        return event
+
+
+class Server:
+    """Answers requests about one submission."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard, self.functions, self.file = guard, ("", ""), ""
+        self.space: dict[str, Any] = {}
+        self.caches: dict[int, Any] = {}
+        self.printed = Printed()
+        sys.stdout = sys.stderr = self.printed
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the reply; whatever a submission raises is one."""
+        try:
+            reply = getattr(self, f"on_{request['do']}")(request)
+        except BaseException as error:
+            self.guard.shut = False  # frames are read here
+            if isinstance(error, MemoryError):
+                self.caches.clear()
+            reply = {"error": raised(error, self.file)}
+        self.guard.shut = bool(self.file)
+        reply["printed"], self.printed.text = self.printed.text, ""
+        reply["broken"] = self.guard.broken
+        return reply
+
+    def on_load(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.functions = tuple(request["functions"])
+        self.file = request["file"]
+        code = compile(request["source"], self.file, "exec")
+        self.guard.allowed.update(request["allowed"])
+        limit(request["memory"], request["seconds"])
+        self.space["__name__"] = NAME
+        self.guard.shut = True
+        exec(code, self.space)
+        missing = [n for n in self.functions if not callable(self.space.get(n))]
+        return {"missing": missing}
+
+    def on_forward(self, request: dict[str, Any]) -> dict[str, Any]:
+        inputs = [laid_out(decoded(v), s) for v, s in request["inputs"]]
+        before = [encoded(v) for v in inputs]
+        with np.errstate(all="ignore"):
+            returned = self.space[self.functions[0]](*inputs)
+        call = request["call"]
+        if not isinstance(returned, tuple) or len(returned) < 2:
+            return {"bad": f"{self.functions[0]} must return (output, cache)"}
+        *outputs, cache = returned
+        if len(outputs) == 1 and isinstance(outputs[0], tuple):
+            outputs = list(outputs[0])
+        self.caches[call] = (cache, inputs)
+        for old in [c for c in self.caches if c < call - 4]:
+            del self.caches[old]
+        return {"outputs": encoded(outputs), **self._seen(call, before)}
+
+    def on_backward(self, request: dict[str, Any]) -> dict[str, Any]:
+        cache, inputs = self.caches[request["call"]]
+        before = [encoded(v) for v in inputs]
+        upstreams = [laid_out(decoded(v), s) for v, s in request["upstreams"]]
+        given = [encoded(v) for v in upstreams]
+        with np.errstate(all="ignore"):
+            returned = self.space[self.functions[1]](*upstreams, cache)
+        changed = [e if (e := encoded(v)) != g else None for v, g in
+                   zip(upstreams, given, strict=True)]  # fmt: skip
+        return {"grads": encoded(returned), "upstreams": changed,
+                **self._seen(request["call"], before)}  # fmt: skip
+
+    def _seen(self, call: int, before: list[Any]) -> dict[str, Any]:
+        """Return the inputs that were changed, and a digest of the cache."""
+        cache, inputs = self.caches[call]
+        changed = [e if (e := encoded(v)) != b else None for v, b in
+                   zip(inputs, before, strict=True)]  # fmt: skip
+        return {"inputs": changed, "digest": digest(cache)}
+
+
+def laid_out(value: Any, strided: bool) -> Any:
+    """Return an array in the memory layout that it has at the other end."""
+    if not strided or not isinstance(value, np.ndarray) or value.ndim == 0:
+        return value
+    wide = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)
+    wide[..., ::2] = value
+    return wide[..., ::2]
+
+
+def digest(cache: Any) -> str:
+    """Return a text that changes with the numbers in the cache; empty if it cannot be had."""
+    try:
+        return hashlib.sha256(pickle.dumps(cache)).hexdigest()
+    except Exception:
+        return ""
+
+
+def raised(error: BaseException, file: str) -> dict[str, Any]:
+    """Return the last line of a traceback, and the submission's line that it came from."""
+    own, trace = [], error.__traceback__
+    while trace is not None:  # not `traceback`, which opens files to show their lines
+        if trace.tb_frame.f_code.co_filename == file:
+            own.append(trace.tb_lineno)
+        trace = trace.tb_next
+    line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return {"type": type(error).__name__, "said": " ".join(said.split())[:300], "line": line,
+            "stub": isinstance(error, NotImplementedError)}  # fmt: skip
+
+
+def main() -> None:
+    """Serve until the grader is gone."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # what is printed behind Python's back goes nowhere
+        os.dup2(nowhere, descriptor)
+    preload()
+    guard = Guard()
+    sys.addaudithook(guard)
+    server = Server(guard)
+    send(replies, {"ready": True})
+    while True:
+        try:
+            request = receive(requests)
+        except EOFError:
+            break
+        send(replies, server.answer(request))
+
+
+def preload() -> None:
+    """Load what NumPy would load later, when files are no longer opened."""
+    import dataclasses
+    import functools
+    import itertools
+    import linecache
+    import typing
+
+    for module in (dataclasses, functools, itertools, linecache, typing, math):
+        assert module
+    np.random.default_rng(0).standard_normal(1)
+    np.linalg.norm(np.einsum("i,i->i", np.ones(2), np.ones(2)))
+
+
+if __name__ == "__main__":
+    main()

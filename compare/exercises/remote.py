@@ -1,0 +1,122 @@
+"""A submission as a candidate of the checker: the numbers come from its own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from compare.checking.candidates import Candidate, Started
+from compare.checking.inputs import Inputs
+from compare.checking.returned import Found, by_name
+from compare.errors import UserError
+from compare.exercises.child import decoded, encoded
+from compare.exercises.worker import RaisedError, Worker
+
+
+class RemoteCache:
+    """Stands for a cache in the other process; `digest` changes when its numbers do."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+
+
+class RemoteFunction:
+    """Stands for a function in the other process, where a report wants its name."""
+
+    def __init__(self, name: str) -> None:
+        self.__qualname__ = name
+        self.__doc__ = ""
+
+
+class RemotePair(Candidate):
+    """`out, cache = forward(*inputs)` and `dx, … = backward(dout, cache)` in a worker."""
+
+    def __init__(
+        self, worker: Worker, functions: tuple[str, str], names: Sequence[str],
+        floats: Sequence[str], read: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        self.worker, self.read = worker, read
+        self.names, self.differentiable = tuple(names), tuple(floats)
+        self.name = functions[0]
+        self.forward_code, self.backward_code = (RemoteFunction(name) for name in functions)
+        self.calls = 0
+        self.raised: list[RaisedError] = []
+
+    def start(self, values: Inputs) -> Started:
+        self.calls += 1
+        call, given = self.calls, list(values.values())
+        reply = self._ask(do="forward", call=call, inputs=[_sent(v) for v in given])
+        if "bad" in reply:
+            raise UserError(str(reply["bad"]))
+        _written_back(reply["inputs"], given)
+        outputs = tuple(_numbers(y, self.name) for y in decoded(reply["outputs"]))
+        return Started(outputs, RemoteCache(reply["digest"]), (call, given))
+
+    def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
+        call, given = started.state
+        reply = self._ask(do="backward", call=call, upstreams=[_sent(dy) for dy in upstreams])
+        _written_back(reply["inputs"], given)
+        _written_back(reply["upstreams"], list(upstreams))
+        started.cache.digest = reply["digest"]
+        try:
+            return decoded(reply["grads"])
+        except ValueError as error:
+            raise UserError(f"{self.backward_code.__qualname__} {error}.") from None
+
+    def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
+        who = self.backward_code.__qualname__
+        found = by_name(returned, self.differentiable, self.names, who)
+        for name, gradient in found.items():
+            if gradient.value is not None:
+                found[name] = gradient._replace(value=_numbers(gradient.value, f"{who}: d{name}"))
+        return found
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        try:
+            return self.worker.ask(**request)
+        except RaisedError as error:
+            at = f" (line {error.line}: {self.read_line(error.line)})" if error.line else ""
+            located = type(error)(f"{error}{at}")
+            located.line, located.stub = error.line, error.stub
+            self.raised.append(located)
+            raise located from None
+
+    def read_line(self, number: int) -> str:
+        lines = self.read("").splitlines()
+        return lines[number - 1].strip() if 0 < number <= len(lines) else "?"
+
+
+def _sent(value: Any) -> tuple[Any, bool]:
+    """Return a value for the pipe, and whether its memory is not contiguous."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "biuf":
+        raise TypeError(f"a submission is not run on arrays of {value.dtype}")
+    plain = np.ndarray | np.generic | str | int | float | tuple | list | dict | None
+    if not isinstance(value, plain):
+        raise TypeError(f"a submission is not run on a {type(value).__name__}")
+    return encoded(value), isinstance(value, np.ndarray) and not value.flags.c_contiguous
+
+
+def _written_back(changed: Sequence[Any], given: Sequence[Any]) -> None:
+    """Make a change that the submission made to its arguments visible here."""
+    for new, old in zip(changed, given, strict=True):
+        value = None if new is None else decoded(new)
+        if isinstance(value, np.ndarray) and isinstance(old, np.ndarray):
+            if value.shape == old.shape:
+                old[...] = value
+            else:
+                old[...] = np.nan
+
+
+def _numbers(value: Any, who: str) -> Any:
+    """Return an array; lists of numbers become one, as everywhere in NumPy."""
+    if isinstance(value, np.ndarray):
+        return value if value.dtype.kind != "f" or value.ndim else value[()]
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{who} is no array of numbers, but a {type(value).__name__}.")
+    return array.astype(float) if isinstance(value, float) or array.dtype.kind != "f" else array

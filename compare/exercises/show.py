@@ -1,0 +1,145 @@
+"""What the exercises' commands print: lists, one grade with its hints, tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from compare.exercises.grade import EMPTY, RIGHT, WRONG, Grade, Tensor
+
+if TYPE_CHECKING:
+    from compare.exercises.definition import Exercise
+    from compare.exercises.verify import Row
+
+
+def listing(known: dict[str, Exercise]) -> str:
+    """Return the exercises under the headings of their levels."""
+    width = max(len(name) for name in known)
+    titles = max(len(e.about.title) for e in known.values())
+    lines, level = [], ""
+    for name, found in known.items():
+        if found.about.level != level:
+            level = found.about.level
+            lines += ["", level[:1].upper() + level[1:]]
+        lines.append(f"  {name:<{width}}  {found.about.title:<{titles}}  {found.about.summary}")
+    return "\n".join([*lines[1:], "", "Begin with: handgrad exercise start NAME"])
+
+
+def shown(grade: Grade, exercise: Exercise, hints: int) -> str:
+    """Return one grade in words, with as many steps of hints as asked for."""
+    lines = [f"{exercise.about.title} ({grade.exercise}): {_headline(grade)}"]
+    if grade.tensors:
+        lines += ["", *table(grade.tensors)]
+    if grade.printed:
+        lines += ["", "Your code printed:", *(f"  {p}" for p in grade.printed.splitlines()[:10])]
+    if grade.status == EMPTY:
+        lines += ["", f"Fill in {exercise.about.backward}; its docstring says what is wanted."]
+    lines += hinted(grade, exercise, hints)
+    return "\n".join(lines)
+
+
+def _headline(grade: Grade) -> str:
+    if grade.status == RIGHT:
+        return "all right."
+    if grade.status == WRONG:
+        right = sum(t.right for t in grade.tensors)
+        return f"{right} of {len(grade.tensors)} right, {grade.score:.0%}."
+    return f"{grade.status}, 0%. {grade.message}"
+
+
+def table(tensors: Sequence[Tensor]) -> list[str]:
+    """Return one line per tensor: a mark, its name, and where it is wrong."""
+    width = max(len(t.symbol) for t in tensors)
+    return [
+        f"  {'✓' if t.right else '✗'} {t.symbol:<{width}}  "
+        f"{'right' if t.right else f'wrong {t.where}' if t.where else 'wrong'}"
+        for t in tensors
+    ]
+
+
+def hinted(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
+    """Return hints on the first tensor that is wrong, one step per `--hint`."""
+    wrong = [t for t in grade.tensors if not t.right]
+    if not hints:
+        return ["", "For a hint: --hint (more: --hint --hint)."] if wrong else []
+    if not wrong:
+        return _without_grade(grade, exercise, hints)
+    first = wrong[0]
+    lines = ["", f"Hint 1, where: begin with {first.symbol}: {first.told or 'see above'}."]
+    if hints > 1:
+        lines.append(f"Hint 2, what it looks like: {first.cause or 'no known mistake'}")
+    if hints > 2:
+        form = first.hint or "it is not a gradient; forward is given, leave it as it was."
+        lines.append(f"Hint 3, the index form: {form}")
+    if hints > 3:
+        lines.append("There are no more hints; the solution is printed by --solution.")
+    return lines
+
+
+def _without_grade(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
+    """Return the index forms of a file that is not filled in yet."""
+    if grade.status != EMPTY:
+        return []
+    first = exercise.gradients[0]
+    lines = ["", f"Hint 1, where: begin with d{first}."]
+    if hints > 1:
+        lines.append("Hint 2: there is no mistake yet to describe; write a first attempt.")
+    if hints > 2:
+        lines.append(f"Hint 3, the index form: {exercise.about.index_form[first]}")
+    return lines
+
+
+def summary(grades: Sequence[Grade], seed: int) -> str:
+    """Return a table of all submissions, and how many are how."""
+    from compare.exercises.table import COLUMNS, cells
+
+    wanted = ("file", "exercise", "score", "status", "tensors", "seconds")
+    rows = [[c[COLUMNS.index(w)] for w in wanted] for c in map(cells, grades)]
+    widths = [max(len(r[i]) for r in [list(wanted), *rows]) for i in range(len(wanted))]
+    widths[0] = min(widths[0], 48)
+    lines = [
+        "  ".join(
+            f"{_short(cell, width):<{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in [list(wanted), *rows]
+    ]
+    counts = Counter(g.status for g in grades)
+    told = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    mean = sum(g.score for g in grades) / len(grades)
+    total = f"{len(grades)} submission{'s' if len(grades) != 1 else ''}: {told}"
+    return "\n".join([*lines, "", f"{total}; mean score {mean:.0%}. Seed {seed}."])
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"…{text[1 - width :]}"
+
+
+def verified_table(rows: Sequence[Row]) -> str:
+    """Return one line per version of an exercise that was tried."""
+    width = max(len(r.exercise) for r in rows)
+    lines = [
+        f"{'✓' if r.passed else '✗'} {r.exercise:<{width}}  {r.version}: {r.found}"
+        + ("" if r.passed else f"  (expected: {r.expected})")
+        for r in rows
+    ]
+    bad = sum(not r.passed for r in rows)
+    last = f"{bad} of {len(rows)} not as expected." if bad else f"All {len(rows)} as expected."
+    return "\n".join([*lines, "", last])
+
+
+@contextmanager
+def bar(*, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on stderr while something is counted."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as it:
+        task = it.add_task("grading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            it.update(task, completed=done, total=total)
+
+        yield advance
