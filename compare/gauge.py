@@ -146,6 +146,7 @@ class Unit:
     flush_squared = 0.0  # (tiny/u)²: what flushing a subnormal to zero adds per operation
     squares: type = np.float64
     wide = False
+    sketch: int | None = None  # its number: gauge arrays then carry signed errors (`sketch`)
 
 
 @contextmanager

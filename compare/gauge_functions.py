@@ -45,6 +45,10 @@ def _exact(result: Any) -> Any:
 @implements(np.sum)
 def _sum(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge:
     """E² = Σ Ei² + n Σ vi² for a sum of n."""
+    if Unit.sketch is not None:
+        from compare.sketch import total
+
+        return total(a, axis, keepdims)
     v = np.sum(a.v, axis=axis, keepdims=keepdims)
     count = a.v.size // max(np.size(v), 1)
     squares = np.square(a.v, dtype=Unit.squares)
@@ -55,20 +59,29 @@ def _sum(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge:
 
 @implements(np.mean)
 def _mean(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge:
-    total = _sum(a, axis, keepdims)
-    return total / float(a.v.size // max(np.size(total.v), 1))
+    summed = _sum(a, axis, keepdims)
+    return summed / float(a.v.size // max(np.size(summed.v), 1))
 
 
 def _extreme(arg: Callable) -> Callable:
     def pick(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge:
         """Move the winner's error; a rival within rounding of it may win on the other side."""
         v = arg(a.v, axis=axis, keepdims=True)
+        if Unit.sketch is not None:
+            return Gauge(arg(a.v, axis=axis, keepdims=keepdims), _winners(a, v, axis, keepdims))
         e2 = np.broadcast_to(a.e2, a.v.shape)
         rivals = np.square(a.v - v) <= np.square(2.0**-15) * np.max(e2, axis=axis, keepdims=True)
         worst = np.max(np.where(rivals | (a.v == v), e2, 0.0), axis=axis, keepdims=keepdims)
         return Gauge(v.reshape(np.shape(worst)), worst)
 
     return pick
+
+
+def _winners(a: Gauge, v: Any, axis: Any, keepdims: bool) -> Any:
+    """The mean error of the winners, in a sketch."""
+    winning = a.v == v
+    errors = np.sum(np.where(winning, a.e2, 0.0), axis=axis, keepdims=keepdims)
+    return errors / np.sum(winning, axis=axis, keepdims=keepdims)
 
 
 FUNCTIONS[np.max] = FUNCTIONS[np.amax] = _extreme(np.max)

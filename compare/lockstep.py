@@ -6,7 +6,7 @@ copies of torch's parameters and optimiser state, so every step is judged on its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from compare.gauge import SMALLEST
 from compare.judge import DISAGREE, Rows, fixed, gauged, judge
 from compare.quantities import LOSS, Key, Values, collected, expected
 from compare.referee import Referee, settled
+from compare.sketch import BEYOND_ONE_LAYER, FAR, sketches, widened
 from compare.start import Attempt, Start, attempt, gauge_values
 
 
@@ -99,11 +100,13 @@ class Lockstep:
             tolerances = self._gauged(start, failing=failing, wide=True)
             rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree:
-            before = rows
-            again, tolerances, flips = self._refereed(start, torch, failing, wide)
-            manual = again if flips else manual  # no kink: what was computed first stands
-            rows = self._rows(keys, manual, torch, tolerances, start)
-            rows, flips = without_excuses(before, rows, flips, self.experiment.manual.graph.nodes)
+            again, flips = self._refereed(start, torch)
+            sides = _Sides(manual, again if flips else manual, torch, flips)
+            for hopeless, tolerances in self._with_kinks(start, torch, failing, wide):
+                rows, flips = self._excused(keys, sides, tolerances, start)
+                if not rows.disagree or least_share(rows) > hopeless:
+                    break
+            manual = sides.again
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
 
@@ -123,18 +126,43 @@ class Lockstep:
         self.tolerances, self.screen = gauged(values, self.dtype, self.compare.k), {}
         return self.tolerances  # type: ignore[return-value]
 
+    def _with_kinks(
+        self, start: Start, torch: Values, failing: bool, wide: bool
+    ) -> Iterator[tuple[float, Mapping[Key, Any]]]:
+        """Yield tolerances at torch's kinks: by the gauge, then also by errors that add up.
+
+        With each comes the share of it that no better estimate of the errors can explain.
+        """
+        yield BEYOND_ONE_LAYER, self._gauged(start, torch, failing=failing, wide=wide)
+        side, referee = settled(self.experiment.manual, start), Referee(start, torch, {})
+
+        def run(number: int) -> Values:
+            return gauge_values(side, start, self.dtype, referee, sketch=number, failing=failing)
+
+        for errors in sketches(run):
+            self.tolerances = widened(self.tolerances, errors, self.dtype, self.compare.k)
+            yield FAR, self.tolerances
+
+    def _excused(
+        self, keys: list[Key], sides: _Sides, tolerances: Mapping[Key, Any], start: Start
+    ) -> tuple[Rows, dict[str, int]]:
+        """Judge what was run again with torch's kinks, and what they do not excuse."""
+        rows = self._rows(keys, sides.again, sides.torch, tolerances, start)
+        if not sides.flips:  # no kink: what was computed first stands
+            return rows, {}
+        before = self._rows(keys, sides.manual, sides.torch, tolerances, start)
+        return without_excuses(before, rows, sides.flips, self.experiment.manual.graph.nodes)
+
     def _screen(self) -> dict[Key, float]:
         if not self.screen:
             self.screen = {key: _typical(t) for key, t in self.tolerances.items()}
         return self.screen
 
-    def _refereed(
-        self, start: Start, torch: Values, failing: bool, wide: bool
-    ) -> tuple[Values, dict[Key, Any], dict[str, int]]:
+    def _refereed(self, start: Start, torch: Values) -> tuple[Values, dict[str, int]]:
         """Run again with torch's decisions at kinks, where the two sides' decisions differ."""
         flips: dict[str, int] = {}
         again = attempt(settled(self.experiment.manual, start), start, Referee(start, torch, flips))
-        return again.values, self._gauged(start, torch, failing=failing, wide=wide), flips
+        return again.values, flips
 
     def _torch_values(self, loss: float, lr: float) -> Values:
         """Read torch's side; gradients before the update, because clipping changes them."""
@@ -167,6 +195,20 @@ class Lockstep:
             name: {k: v.item() if v.ndim == 0 else _frozen(v) for k, v in entry.items()}
             for name, entry in torch.state().items()
         }
+
+
+class _Sides(NamedTuple):
+    """What both sides computed, and the hand-written one again with torch's kinks."""
+
+    manual: Values
+    again: Values
+    torch: Values
+    flips: dict[str, int]
+
+
+def least_share(rows: Rows) -> float:
+    """Return the smallest share of a tolerance among the tensors that disagree."""
+    return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
 
 
 def out_of_range(rows: Rows) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from compare.gauge import gauge, gauging
 from compare.manual_side import ManualSide, States
 from compare.quantities import Values
+from compare.sketch import sketching
 from manual.graph import Arrays, Intercept, Node
 
 
@@ -62,12 +63,13 @@ def frozen(referee: Intercept | None) -> Intercept:
 
 def gauge_values(
     side: ManualSide, start: Start, dtype: np.dtype, referee: Intercept | None = None,
-    *, wide: bool = False, failing: bool = False,
+    *, wide: bool = False, sketch: int | None = None, failing: bool = False,
 ) -> Values:  # fmt: skip
     """Run the same step of the same code on error-gauge arrays.
 
     Args:
         wide: keep squared errors in extended precision (see `gauging`).
+        sketch: carry the signed errors of the sketch of this number instead (see `sketching`).
         failing: the plain run raised, so this one may.
     """
     values: Values = {}
@@ -79,7 +81,7 @@ def gauge_values(
     params: Any = {name: gauge(p) for name, p in start.params.items()}
     target = start.target.astype(np.float64) if floating else start.target
     try:
-        with gauging(dtype, wide=wide):
+        with gauging(dtype, wide=wide) if sketch is None else sketching(dtype, sketch):
             side.step(
                 params, states, start.lr, gauge(start.x), target, into=values,
                 noise=start.noise, input_grad=start.input_grad, intercept=referee,
