@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Config", "Report", "UserError", "check", "check_torch", "load", "run"]
+__all__ = ["Config", "Report", "UserError", "check", "check_torch", "explain", "load", "run"]
 
 _HOMES = {
     "Config": "compare.config",
@@ -12,6 +12,7 @@ _HOMES = {
     "UserError": "compare.errors",
     "check": "compare.checking.check",
     "check_torch": "compare.checking.check",
+    "explain": "compare.explaining.explain",
     "load": "compare.config",
     "run": "compare.runner",
 }

@@ -16,6 +16,8 @@ import typer
 
 from compare.checking.cli import check
 from compare.exercises.cli import exercise
+from compare.explaining.cli import EXAMPLES as EXPLAIN_EXAMPLES
+from compare.explaining.cli import explain
 from compare.mutation.cli import mutate
 from compare.tracing.cli import EXAMPLE as TRACE_EXAMPLE
 from compare.tracing.cli import trace
@@ -239,6 +241,7 @@ def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) 
 app.command()(check)
 app.command()(certify)
 app.command()(mutate)
+app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")
 app.command(epilog=TRACE_EXAMPLE)(trace)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from compare.causes import Cause
+    from compare.explaining.worked import Worked
 
 Place = tuple[int, str, str]  # step, layer, quantity
 
@@ -85,6 +86,8 @@ class Report:
         kills: `layer, quantity, zeros, negated, times_batch, over_batch, transposed,
             sample_dropped, one_percent`: whether each corruption of the tensor would have been
             noticed at the first step; None where it does not apply.
+        worked: of each tensor at one step (the first, or that of the first divergence) the worst
+            element with its formula, its lines of code, and its arithmetic.
         notes: what a reader should know besides, one sentence each.
         attachments: further files that are saved with the report, by name.
         interrupted: whether Ctrl-C ended the run.
@@ -115,6 +118,7 @@ class Report:
     initial_weights: dict[str, np.ndarray] = field(repr=False)
     cause: Cause | None = None
     kills: pd.DataFrame = field(default_factory=_no_kills, repr=False)
+    worked: tuple[Worked, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     attachments: dict[str, bytes] = field(default_factory=dict, repr=False)
     interrupted: bool = False

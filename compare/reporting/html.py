@@ -15,6 +15,7 @@ import numpy as np
 
 from compare.reporting import format as fmt
 from compare.reporting import text
+from compare.reporting.derivations import anchors, derivations, equations
 from compare.reporting.facts import (
     BUDGET,
     FAILED,
@@ -46,7 +47,7 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 DECADES = 4  # a bar spans this many decades below the limit
 
 
-class Derivation(NamedTuple):
+class Docstring(NamedTuple):
     """A layer type's derivation, and the nodes that use it."""
 
     type: str
@@ -62,6 +63,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
     script = (TEMPLATES / "report.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     tensors = per_tensor(report.differences)
+    worked = derivations(report)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -79,7 +81,9 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             drawn=[(plot, Markup(for_page(plot.svg, plot.title))) for plot in plots if plot.svg],
             absent=[plot for plot in plots if not plot.svg],
             kinks=_kinks(report),
-            derivations=_derivations(report),
+            docstrings=_docstrings(report),
+            derivations=worked,
+            anchors=anchors(worked),
             config=config_toml(report),
             largest=_largest(report),
             kills=kills_of(report),
@@ -119,7 +123,12 @@ def _environment() -> Environment:
         "breakable": lambda text: escape(fmt.name(text)).replace(":", Markup(":<wbr>")),
         "dedent": lambda source: textwrap.dedent(str(source)).strip("\n"),
     }
-    environment.globals |= {"gap": gap, "split_common": fmt.split_common, "plural": fmt.plural}
+    environment.globals |= {
+        "equations": equations,
+        "gap": gap,
+        "split_common": fmt.split_common,
+        "plural": fmt.plural,
+    }
     return environment
 
 
@@ -192,13 +201,11 @@ def _kinks(report: Report) -> list[tuple[str, int, int]]:
     return [(str(name), int(g["flips"].sum()), int(g["step"].nunique())) for name, g in grouped]
 
 
-def _derivations(report: Report) -> list[Derivation]:
+def _docstrings(report: Report) -> list[Docstring]:
     """Return each distinct derivation once."""
-    found: dict[tuple[str, str], Derivation] = {}
+    found: dict[tuple[str, str], Docstring] = {}
     for node in report.nodes:
         if node.derivation:
             key = (node.type, node.derivation)
-            found.setdefault(key, Derivation(node.type, [], node.derivation)).nodes.append(
-                node.name
-            )
+            found.setdefault(key, Docstring(node.type, [], node.derivation)).nodes.append(node.name)
     return list(found.values())

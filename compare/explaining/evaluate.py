@@ -1,0 +1,263 @@
+"""Evaluate a formula at one element, to 40 digits, from the numbers of a run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.explaining.language import element, function_of, parse, reduction
+
+DIGITS = 40  # and MORE where two numbers cancel
+MORE = 400
+Index = Any  # an int, or a tuple of them that stands for several axes
+Scope = dict[str, Index]
+
+
+class Definition(NamedTuple):
+    """A name that a formula uses for something worked out from the rest: p[n,k] = …"""
+
+    indices: tuple[str, ...]
+    right: ast.expr
+
+
+def definition(text: str) -> tuple[str, Definition]:
+    """Read `p[n,k] = exp(z[n,k]) / …`."""
+    left, _, right = text.partition(" = ")
+    name, indices = head(left)
+    return name, Definition(indices, parse(right))
+
+
+def head(left: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name and the indices of a left side such as `dW[o,i]`."""
+    node = parse(left)
+    if isinstance(node, ast.Name):
+        return node.id, ()
+    assert isinstance(node, ast.Subscript)
+    name, at = element(node)
+    return name, tuple(i.id for i in at if isinstance(i, ast.Name))
+
+
+class Env:
+    """What the names in a formula stand for.
+
+    Args:
+        arrays: read by elements.
+        scalars: numbers.
+        definitions: names that are worked out.
+        fold: what `fold(i)` makes of an index.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        scalars: Mapping[str, Any] | None = None,
+        definitions: Mapping[str, Definition] | None = None,
+        fold: Callable[[Index], Index] | None = None,
+    ) -> None:
+        self.arrays, self.scalars = dict(arrays), dict(scalars or {})
+        self.definitions, self.fold = dict(definitions or {}), fold
+        self._memo: dict[tuple, Any] = {}
+
+    def value(self, node: ast.expr, scope: Scope) -> Any:
+        """Return the value of a formula where its indices are as in `scope`."""
+        match node:
+            case ast.Constant(value=number):
+                return mp().mpf(number)  # type: ignore[arg-type]
+            case ast.Name(id=name):
+                return self._name(name, scope)
+            case ast.UnaryOp(operand=operand):
+                return -self.value(operand, scope)
+            case ast.BinOp(left=left, op=op, right=right):
+                return _arithmetic(op, self.value(left, scope), self.value(right, scope))
+            case ast.Compare():
+                return mp().mpf(self.holds(node, scope))
+            case ast.Subscript():
+                name, at = element(node)
+                return self.element(name, tuple(self.index(i, scope) for i in at))
+            case ast.Call():
+                return self._call(node, scope)
+        raise TypeError(ast.dump(node))
+
+    def _name(self, name: str, scope: Scope) -> Any:
+        if name in scope:
+            return mp().mpf(scope[name])
+        if name in self.definitions:
+            return self.element(name, ())
+        if name in self.arrays:
+            return self.element(name, ())
+        return mp().mpf(self.scalars[name])
+
+    def element(self, name: str, at: tuple[Index, ...]) -> Any:
+        """Return one element of an array, or of what a definition says."""
+        if name in self.arrays:
+            return number(self.arrays[name][flat(at)])
+        key = (name, at)
+        if key not in self._memo:
+            indices, right = self.definitions[name]
+            self._memo[key] = self.value(right, dict(zip(indices, at, strict=True)))
+        return self._memo[key]
+
+    def index(self, node: ast.expr, scope: Scope) -> Index:
+        """Return an index: a letter, a number, a sum of them, an element of an array, a fold."""
+        match node:
+            case ast.Name(id=name):
+                return scope[name] if name in scope else int(self.scalars[name])
+            case ast.Constant(value=int(number)):
+                return number
+            case ast.BinOp(left=left, op=op, right=right):
+                a, b = self.index(left, scope), self.index(right, scope)
+                return a - b if isinstance(op, ast.Sub) else a + b
+            case ast.Subscript():
+                name, at = element(node)
+                return int(self.arrays[name][flat(tuple(self.index(i, scope) for i in at))])
+            case ast.Call(args=[inner]) if self.fold is not None:
+                return self.fold(self.index(inner, scope))
+        raise TypeError(ast.dump(node))
+
+    def holds(self, node: ast.expr, scope: Scope) -> bool:
+        """Return whether a comparison holds."""
+        assert isinstance(node, ast.Compare)
+        op = node.ops[0]
+        if isinstance(op, ast.Eq | ast.NotEq):
+            same = self.index(node.left, scope) == self.index(node.comparators[0], scope)
+            return bool(same) == isinstance(op, ast.Eq)
+        a, b = self.value(node.left, scope), self.value(node.comparators[0], scope)
+        compare = {ast.Gt: a > b, ast.Lt: a < b, ast.GtE: a >= b, ast.LtE: a <= b}
+        return bool(compare[type(op)])
+
+    def scopes(self, call: ast.Call, scope: Scope) -> Iterator[Scope]:
+        """Yield the scope of every term of a sum."""
+        index, condition, body = reduction(call)
+        for at in self._range(index, body):
+            inner = {**scope, index: at}
+            if condition is None or self.holds(condition, inner):
+                yield inner
+
+    def _range(self, index: str, body: ast.expr) -> Iterator[Index]:
+        lengths = self.extent(index, body)
+        if lengths is None:
+            raise ValueError(f"Nothing in {ast.unparse(body)} says how far {index} goes.")
+        if len(lengths) == 1:
+            return iter(range(lengths[0]))
+        return product(*map(range, lengths))
+
+    def extent(self, index: str, body: ast.expr) -> tuple[int, ...] | None:
+        """Return the lengths of the axes that an index runs over, from where it is used."""
+        for node in ast.walk(body):
+            if not isinstance(node, ast.Subscript):
+                continue
+            name, at = element(node)
+            for place, i in enumerate(at):
+                if not (isinstance(i, ast.Name) and i.id == index):
+                    continue
+                if name in self.arrays:
+                    return _axes(self.arrays[name].shape, place, len(at))
+                inner = self.definitions[name]
+                found = self.extent(inner.indices[place], inner.right)
+                if found is not None:
+                    return found
+        return None
+
+    def _call(self, node: ast.Call, scope: Scope) -> Any:
+        name = function_of(node)
+        if name in ("sum", "prod", "largest"):
+            body = reduction(node)[2]
+            terms = [self.value(body, inner) for inner in self.scopes(node, scope)]
+            return _REDUCE[name](terms)
+        if name == "cases":
+            condition, yes, no = node.args
+            return self.value(yes if self.holds(condition, scope) else no, scope)
+        return apply(name, [self.value(a, scope) for a in node.args])
+
+
+def _axes(shape: tuple[int, ...], place: int, count: int) -> tuple[int, ...]:
+    """Return the axes that one of `count` indices stands for: the first takes all leading ones."""
+    surplus = len(shape) - count + 1
+    return shape[:surplus] if place == 0 else (shape[surplus + place - 1],)
+
+
+def flat(at: tuple[Index, ...]) -> tuple[int, ...]:
+    """Return one tuple of integers for indices that may be tuples themselves."""
+    return tuple(k for i in at for k in (i if isinstance(i, tuple) else (i,)))
+
+
+def bind(indices: tuple[str, ...], at: tuple[int, ...]) -> Scope:
+    """Give the indices of a left side their values; the first takes all leading axes."""
+    if not indices:
+        return {}
+    surplus = len(at) - len(indices) + 1
+    first: Index = at[0] if surplus == 1 else at[:surplus]
+    return dict(zip(indices, (first, *at[surplus:]), strict=True))
+
+
+def mp() -> Any:
+    """Return the arithmetic: mpmath's, set to DIGITS."""
+    return _arithmetics()
+
+
+def number(x: Any) -> Any:
+    return mp().mpf(float(x))
+
+
+_MP: Any = None
+
+
+def _arithmetics() -> Any:
+    global _MP
+    if _MP is None:
+        from mpmath import MPContext
+
+        _MP = MPContext()
+        _MP.dps = DIGITS
+    return _MP
+
+
+def _arithmetic(op: ast.operator, a: Any, b: Any) -> Any:
+    match op:
+        case ast.Add():
+            return a + b
+        case ast.Sub():
+            return a - b
+        case ast.Mult():
+            return a * b
+        case ast.Pow():
+            return a**b
+    return a / b if b else mp().nan if not a or mp().isnan(a) else mp().inf * mp().sign(a)
+
+
+def apply(name: str, args: list[Any]) -> Any:
+    """Return the value of a function of the language."""
+    m = mp()
+    x = args[0]
+    match name:
+        case "max" | "min":
+            return {"max": max, "min": min}[name](args)
+        case "log":
+            return m.log(x) if x > 0 else (-m.inf if x == 0 else m.nan)
+        case "sigma":
+            return 1 / (1 + m.exp(-x))
+        case "Phi":
+            return (1 + m.erf(x / m.sqrt(2))) / 2
+        case "phi":
+            return m.exp(-x * x / 2) / m.sqrt(2 * m.pi)
+        case "abs":
+            return abs(x)
+    return getattr(m, name)(x)
+
+
+def _product(terms: list[Any]) -> Any:
+    result = mp().mpf(1)
+    for term in terms:
+        result *= term
+    return result
+
+
+_REDUCE: dict[str, Callable[[list], Any]] = {
+    "sum": lambda terms: mp().fsum(terms),
+    "prod": _product,
+    "largest": max,
+}

@@ -1,0 +1,207 @@
+"""Explain one number of a run: its formula, the lines that compute it, and its arithmetic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.errors import UserError, nearest
+from compare.explaining.pieces import Scene
+from compare.explaining.torch_words import torch_words
+from compare.explaining.worked import Worked, work
+from compare.judge import VERDICTS
+from compare.quantities import Key
+
+if TYPE_CHECKING:
+    from compare.config import Config
+    from compare.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One element, explained; prints itself, and shows itself in a notebook."""
+
+    name: str
+    layer: str  # the layer as it prints itself
+    shape: tuple[int, ...]
+    worked: Worked
+    chosen: bool  # the index was chosen as the worst element
+
+    @property
+    def agrees(self) -> bool:
+        return self.worked.agrees and self.worked.holds is not False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain data, for JSON."""
+        w = self.worked
+        data = asdict(w)
+        data |= {"difference": w.difference, "share": w.share, "holds": w.holds,
+                 "agrees": w.agrees, "finding": w.finding}  # fmt: skip
+        return _plain({"run": self.name, "node": self.layer, "shape": self.shape, **data})
+
+    def __str__(self) -> str:
+        from compare.explaining.text import terminal_text
+
+        return terminal_text(self)
+
+    def _repr_html_(self) -> str:
+        from compare.reporting.derivations import fragment
+
+        return fragment(self.worked)
+
+
+def explain(
+    config: str | Path | Config,
+    *,
+    step: int = 0,
+    node: str | None = None,
+    quantity: str | None = None,
+    index: tuple[int, ...] | None = None,
+    plant: str | None = None,
+    **overrides: Any,
+) -> Explanation:
+    """Run up to a step and explain one element of one quantity with the run's own numbers.
+
+    Args:
+        config: a preset's name, the path of a TOML file, or a `Config`.
+        step: the step, from 0; the steps before it are run too.
+        node: a node's name, `loss`, or `input`; by default the one that used most of its budget.
+        quantity: `output`, `grad_output`, `grad_input`, `grad:weight`, `param:weight`,
+            `state:weight:momentum_buffer`, `loss`; by default the node's worst.
+        index: the element; by default the worst.
+        plant, overrides: as for `compare.run`.
+
+    Raises:
+        UserError: there is no such step, node, quantity or element.
+
+    >>> explained = explain("three-rows", node="0", quantity="grad:weight", index=(1, 0))
+    >>> explained.agrees
+    True
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from compare.config import load
+    from compare.experiment import prepare
+    from compare.runner import dotted
+
+    loaded = load(config, dotted(overrides))
+    threads = torch.get_num_threads()
+    try:
+        with threadpool_limits(limits=1), torch.random.fork_rng(), np.errstate(all="ignore"):
+            torch.set_num_threads(loaded.train.threads)
+            experiment = prepare(loaded, mistake=plant)
+            return _explained(experiment, step, node, quantity, index)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _explained(
+    experiment: Experiment, number: int, node: str | None, quantity: str | None, index: Any
+) -> Explanation:
+    scene, rows = _run_to(experiment, number)
+    place = _choose(rows, scene, node, quantity)
+    key, shape = rows.keys[place], rows.shapes[place]
+    at = _index(index, key, shape, rows.measures.worst[place])
+    worked = work(scene, key, at, str(VERDICTS[rows.verdicts[place]]))
+    module, grad_fn = torch_words(experiment, key)
+    worked = replace(worked, torch_module=module, grad_fn=grad_fn)
+    return Explanation(
+        experiment.config.name, _printed(experiment, key), shape, worked, index is None
+    )
+
+
+def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
+    """Run the steps up to one, and gauge every element of that one."""
+    from compare.lockstep import Lockstep
+
+    if not 0 <= number < experiment.steps:
+        raise UserError(
+            f"--step is {number}, but this run has the steps 0 to {experiment.steps - 1}. "
+            "Choose one of these, or ask for more with --set train.steps=N."
+        )
+    lockstep = Lockstep(experiment)
+    for n, batch in zip(range(number + 1), experiment.batches(), strict=False):
+        step = lockstep.step(n, batch)
+        if n < number:
+            lockstep.resynchronise()
+    return scene_of(experiment, lockstep, step), step.rows
+
+
+def scene_of(experiment: Experiment, lockstep: Any, step: Any) -> Scene:
+    """Return what a step just run leaves, with a tolerance for every element."""
+    tolerances = step.tolerances
+    if experiment.config.compare.tolerance is None and any(
+        np.ndim(t) == 0 and np.ndim(step.torch.get(k, 0.0)) for k, t in tolerances.items()
+    ):
+        tolerances = lockstep._gauged(lockstep.start, failing=step.failure is not None)
+    return Scene(
+        experiment, lockstep.start, step.number, step.manual, step.torch, tolerances, step.flips
+    )
+
+
+def _choose(rows: Any, scene: Scene, node: str | None, quantity: str | None) -> int:
+    """Return the row's position; of those that fit, the one that used most of its budget."""
+    layers = list(dict.fromkeys(key.layer for key in rows.keys))
+    if node is not None and node not in layers:
+        raise UserError(f"This run has no node '{node}'. {nearest(node, layers, what='Nodes')}")
+    of_node = [i for i, key in enumerate(rows.keys) if node in (None, key.layer)]
+    fits = [i for i in of_node if quantity in (None, rows.keys[i].quantity)]
+    if not fits:
+        names = list(dict.fromkeys(rows.keys[i].quantity for i in of_node))
+        where = f"Node '{node}'" if node is not None else "This run"
+        hint = nearest(str(quantity), names, what="Quantities")
+        if quantity == "grad_input" and node is not None:
+            hint = (
+                "What its backward hands down is the grad_output of the node before it: "
+                f"{', '.join(_sources(scene, node))}. {hint}"
+            )
+        raise UserError(f"{where} has no quantity '{quantity}' in this step. {hint}")
+    used = np.nan_to_num(rows.measures.budget[fits], nan=np.inf)
+    return fits[int(np.argmax(used))]
+
+
+def _sources(scene: Scene, name: str) -> list[str]:
+    graph = scene.experiment.manual.graph
+    found = [list(n.inputs) for n in graph.nodes if n.name == name]
+    return [f"'{s}'" for s in (found[0] if found else [graph.output])]
+
+
+def _index(index: Any, key: Key, shape: tuple[int, ...], worst: float) -> tuple[int, ...]:
+    if index is None:
+        flat = int(worst) if np.isfinite(worst) else 0
+        return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
+    at = tuple(int(i) for i in index)
+    fits = len(at) == len(shape) and all(0 <= i < n for i, n in zip(at, shape, strict=True))
+    if not fits:
+        ranges = ", ".join(f"0 to {n - 1}" for n in shape) or "none, it is one number"
+        raise UserError(
+            f"--index is {','.join(map(str, at)) or 'empty'}, but {key.quantity} of '{key.layer}' "
+            f"has shape {shape}: one index per axis, {ranges}."
+        )
+    return at
+
+
+def _printed(experiment: Experiment, key: Key) -> str:
+    side = experiment.manual
+    nodes = {n.name: n.layer for n in side.graph.nodes}
+    return repr(nodes.get(key.layer, side.loss)) if key.layer != "input" else "the data"
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's kinds of data; NaN and infinity as text."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def as_json(explanation: Explanation) -> str:
+    return json.dumps(explanation.as_dict(), indent=2, ensure_ascii=False)

@@ -1,0 +1,164 @@
+"""The hand-written lines that compute a quantity: real source, with what matters marked."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+DEPTH = 2  # functions called by marked lines are shown too, this deep
+UNSHOWN = ("check", "_check", "self.check", "usable", "nonnegative", "_nonnegative")  # no formula
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A function's source without its docstring: of each line its number, text, and whether it
+    matters.
+    """
+
+    title: str
+    file: str
+    lines: tuple[tuple[int, str, bool], ...]
+
+
+def listings(pieces: Iterable[Any]) -> tuple[Listing, ...]:
+    """Return the listings of the methods that the pieces name, and of what these call."""
+    found: dict[str, Listing] = {}
+    for piece in pieces:
+        function = getattr(type(piece.owner), piece.method)
+        for listing in _with_helpers(type(piece.owner), function, piece.role, DEPTH):
+            found.setdefault(listing.title, listing)
+    return tuple(found.values())
+
+
+def _with_helpers(owner: type, function: Callable, role: str, depth: int) -> list[Listing]:
+    listing, called = sliced(function, role)
+    shown = [listing]
+    for name in called if depth else ():
+        helper = _helper(owner, function, name)
+        if helper is not None and helper is not function:
+            shown += _with_helpers(owner, helper, role, depth - 1)
+    return shown
+
+
+def _helper(owner: type, function: Callable, name: str) -> Callable | None:
+    """Return a method, or a function of the hand-written package, by the name that it is called."""
+    found = getattr(owner, name.removeprefix("self."), None) if name.startswith("self.") else (
+        inspect.unwrap(function).__globals__.get(name)
+    )  # fmt: skip
+    ours = inspect.isfunction(found) and found.__module__.partition(".")[0] == "manual"
+    return found if ours and not name.startswith(UNSHOWN) else None
+
+
+@cache
+def sliced(function: Callable, role: str) -> tuple[Listing, tuple[str, ...]]:
+    """Return a function's listing for a role, and the names that its marked lines call."""
+    source, first = inspect.getsourcelines(function)
+    tree = ast.parse(textwrap.dedent("".join(source))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    statements = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
+    marked, called = _slice(statements, role)
+    begin = statements[0].lineno if statements else 1
+    signature = range(1, (tree.body[0].lineno if tree.body else 2))
+    numbers = [*signature, *range(begin, len(source) + 1)]
+    text = textwrap.dedent("".join(source)).splitlines()
+    lines = tuple((first + n - 1, text[n - 1], n in marked) for n in dict.fromkeys(numbers))
+    path = Path(inspect.getsourcefile(function) or "")
+    place = "/".join(path.parts[path.parts.index("manual") :]) if "manual" in path.parts else ""
+    return Listing(function.__qualname__, place, lines), called
+
+
+def _slice(statements: list[ast.stmt], role: str) -> tuple[set[int], tuple[str, ...]]:
+    """Mark the lines whose values reach the result of a role, back from the return statements."""
+    simple = [s for s in _walk(statements) if not isinstance(s, ast.Raise)]
+    wanted: set[str] = set()
+    marked: set[int] = set()
+    called: dict[str, None] = {}
+
+    def take(node: ast.AST, parts: Iterable[ast.AST]) -> None:
+        for part in parts:
+            for name in _names(part):
+                wanted.add(name)
+            called.update(dict.fromkeys(_calls(part)))
+        marked.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))  # type: ignore[attr-defined]
+
+    for statement in simple:
+        if isinstance(statement, ast.Return) and statement.value is not None:
+            take(statement, _result(statement.value, role))
+    before = -1
+    while before != len(marked):
+        before = len(marked)
+        for statement in reversed(simple):
+            targets, value = _assignment(statement)
+            if targets & wanted and _concerns(statement, value, role):
+                take(statement, [_entry(value, role)])
+    return marked, tuple(called)
+
+
+def _walk(statements: list[ast.stmt]) -> Iterable[ast.stmt]:
+    for statement in statements:
+        yield statement
+        for block in ("body", "orelse"):
+            yield from _walk(getattr(statement, block, []))
+
+
+def _result(value: ast.expr, role: str) -> list[ast.AST]:
+    """Return the part of what is returned that a role is about."""
+    if not (isinstance(value, ast.Tuple) and len(value.elts) == 2):
+        return [_entry(value, role)]
+    first, second = value.elts
+    rest = role.startswith(("grad:", "state:"))
+    return [_entry(second, role)] if rest else [first]
+
+
+def _entry(value: ast.AST, role: str) -> ast.AST:
+    """Return the entry of a dictionary that a role names; the whole if it is none."""
+    key = role.partition(":")[2]
+    if key and isinstance(value, ast.Dict):
+        for k, v in zip(value.keys, value.values, strict=True):
+            if isinstance(k, ast.Constant) and k.value == key:
+                return v
+    return value
+
+
+def _concerns(statement: ast.stmt, value: ast.AST, role: str) -> bool:
+    """Return whether an assignment to `grads["bias"]` or the like is about this role."""
+    key = role.partition(":")[2]
+    for target in getattr(statement, "targets", []):
+        if key and isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+            return target.slice.value == key
+    keys = [k.value for k in value.keys if isinstance(k, ast.Constant)] if isinstance(
+        value, ast.Dict
+    ) else []  # fmt: skip
+    return not (key and keys) or key in keys
+
+
+def _assignment(statement: ast.stmt) -> tuple[set[str], ast.AST]:
+    """Return the names that a statement gives values to, and where from."""
+    match statement:
+        case ast.Assign(targets=targets, value=value):
+            return {n for t in targets for n in _names(t)}, value
+        case ast.AugAssign(target=target, value=value):
+            return set(_names(target)), value
+        case ast.AnnAssign(target=target, value=value) if value is not None:
+            return set(_names(target)), value
+    return set(), statement
+
+
+def _names(node: ast.AST) -> list[str]:
+    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id != "self"]
+
+
+def _calls(node: ast.AST) -> list[str]:
+    """Return what is called: `helper`, or `self.method`."""
+    found = []
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call):
+            text = ast.unparse(call.func)
+            found.append(text)
+    return found

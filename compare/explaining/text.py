@@ -1,0 +1,80 @@
+"""An explanation as text for a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from compare.reporting import format as fmt
+
+if TYPE_CHECKING:
+    from compare.explaining.explain import Explanation
+    from compare.explaining.source_lines import Listing
+
+
+def terminal_text(explanation: Explanation) -> str:
+    """Return the explanation in plain Unicode."""
+    w = explanation.worked
+    blocks = [_head(explanation), _equations(w), _code(w.listings), _torch(w), _numbers(w)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _head(explanation: Explanation) -> str:
+    w = explanation.worked
+    at = ",".join(map(str, w.index))
+    element = f"element [{at}] of {explanation.shape}" if w.index else "one number"
+    worst = ", the worst of its tensor" if explanation.chosen and w.index else ""
+    return (
+        f"{explanation.name}, step {w.step}, node {w.layer}: {explanation.layer}\n"
+        f"{w.quantity}, {element}{worst}; computed by {w.by or 'nobody'}"
+    )
+
+
+def _equations(w: Any) -> str:
+    lines = []
+    for formula in w.formulas:
+        first, *rest = formula.plain
+        lines.append(f"Equation ({formula.title})")
+        lines.append(f"  {first}" + (f"      {formula.matrix}" if formula.matrix else ""))
+        lines += [f"  with {line}" for line in rest]
+        lines += [f"  {name}: {text}" for name, text in formula.means]
+    return "\n".join(lines)
+
+
+def _code(listings: tuple[Listing, ...]) -> str:
+    lines = []
+    for listing in listings:
+        lines.append(f"NumPy: {listing.title} ({listing.file}:{listing.lines[0][0]})")
+        lines += [f"{'▸' if on else ' '} {n:4d}  {text}".rstrip() for n, text, on in listing.lines]
+    return "\n".join(lines)
+
+
+def _torch(w: Any) -> str:
+    text = f"torch: {w.torch_module}" if w.torch_module else ""
+    return text + (f"\n  grad_fn {w.grad_fn}" if w.grad_fn else "")
+
+
+def _numbers(w: Any) -> str:
+    width = max(60, shutil.get_terminal_size((100, 20)).columns)
+    lines = ["Worked with this run's numbers"]
+    for line in w.arithmetic:
+        lines += (
+            textwrap.wrap(
+                line, width, initial_indent="  ", subsequent_indent="      ", drop_whitespace=True
+            )
+            if len(line) + 2 > width
+            else [f"  {line}"]
+        )
+    facts = {
+        "worked": w.digits,
+        "manual": fmt.exact(w.manual),
+        "torch": fmt.exact(w.torch),
+        "difference": f"{fmt.short(w.difference)}   (manual − torch; tolerance "
+        f"{fmt.short(w.tolerance)}, {fmt.budget(w.share)} used)",
+        "verdict": f"{w.verdict} (of the whole tensor)",
+    }
+    lines.append("")
+    lines += [f"  {name:<11} {value}" for name, value in facts.items() if value]
+    lines += ["", *textwrap.wrap(w.finding, width)]
+    return "\n".join(lines)

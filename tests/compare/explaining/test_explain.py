@@ -1,0 +1,99 @@
+"""One number explained: the right element, with arithmetic that holds, or an error that helps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import compare
+from compare.cli import app
+from compare.errors import UserError
+
+
+def test_a_weight_gradient_is_a_sum_of_products_over_the_batch() -> None:
+    found = compare.explain("digits", node="2", quantity="grad:weight", index=(6, 15))
+    worked = found.worked
+
+    assert worked.holds
+    assert worked.agrees
+    assert worked.total == pytest.approx(worked.manual, rel=1e-14)
+    assert worked.formulas[0].plain == ("∂L/∂W[o,i] = Σ_n δ[n,o]·x[n,i]",)
+    assert worked.arithmetic[0] == "∂L/∂W[6,15] = Σ_n δ[n,6]·x[n,15]"
+    assert worked.arithmetic[1].endswith("(64 terms)")
+    assert worked.grad_fn.startswith("AddmmBackward0 → ")
+    assert worked.torch_module == "torch.nn.Linear(in_features=64, out_features=32, bias=True)"
+
+
+def test_without_a_choice_the_worst_element_of_the_worst_row_is_explained() -> None:
+    found = compare.explain("three-rows", plant="0.bias.grad=7")
+
+    assert found.worked.layer == "0"
+    assert found.worked.verdict == "disagree"
+    assert found.chosen
+
+
+def test_the_place_where_sum_and_value_part_is_the_planted_mistake() -> None:
+    planted = {"config": "three-rows", "plant": "2.weight.grad*=1.01"}
+    own = compare.explain(**planted, node="2", quantity="grad:weight")
+    inherited = compare.explain(**planted, node="2", quantity="param:weight")
+
+    assert own.worked.holds is False
+    assert "THE WORKED SUM AND THE HAND-WRITTEN VALUE PART" in str(own)
+    assert inherited.worked.holds
+    assert not inherited.worked.agrees
+    assert "the numbers that went into it are wrong" in inherited.worked.finding
+
+
+def test_later_steps_and_float32_are_explained_as_well() -> None:
+    found = compare.explain("digits", step=2, node="2", quantity="param:weight", dtype="float32")
+
+    assert found.worked.step == 2
+    assert found.agrees
+    assert "μ·bᵒˡᵈ[i]" in str(found)
+
+
+def test_the_notebook_view_holds_equation_code_and_arithmetic() -> None:
+    html = compare.explain("three-rows", node="0", quantity="grad:bias")._repr_html_()
+
+    assert "<math" in html
+    assert "Linear.grad_params" in html
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"node": "9"}, "no node '9'"),
+        ({"node": "0", "quantity": "grad:wieght"}, "Did you mean 'grad:weight'"),
+        ({"node": "0", "quantity": "grad:weight", "index": (90, 0)}, "has shape"),
+        ({"node": "0", "quantity": "grad:weight", "index": (1,)}, "one index per axis"),
+        ({"node": "0", "quantity": "grad:weight", "index": (-1, 0)}, "one index per axis"),
+        ({"node": "1", "quantity": "grad_input"}, "the grad_output of the node before it: '0'"),
+        ({"step": 10**6}, "has the steps 0 to"),
+        ({"step": -1}, "has the steps 0 to"),
+    ],
+)
+def test_what_does_not_exist_is_told_with_what_does(arguments: dict, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        compare.explain("three-rows", **arguments)
+
+
+def test_the_command_prints_text_or_json_and_its_status_says_whether_all_is_well() -> None:
+    run = CliRunner().invoke
+    chosen = ["explain", "three-rows", "--node", "0", "--quantity", "grad:weight", "--index", "1,0"]
+    text, data = run(app, chosen), run(app, [*chosen, "--json"])
+    wrong = run(app, [*chosen, "--plant", "0.weight.grad*=2"])
+
+    assert text.exit_code == data.exit_code == 0
+    assert "Linear.grad_params" in text.output
+    assert json.loads(data.output)["holds"] is True
+    assert json.loads(data.output)["index"] == [1, 0]
+    assert wrong.exit_code == 1
+
+
+def test_an_index_that_is_no_numbers_is_refused() -> None:
+    result = CliRunner().invoke(app, ["explain", "three-rows", "--index", "a,b"])
+
+    assert isinstance(result.exception, UserError)
