@@ -154,8 +154,8 @@ table(
 # Undoing a matrix product takes a matrix product; undoing an activation, which works element by
 # element, takes an element-wise product $\odot$:
 #
-# $$\delta^2 = \frac{A^2 - Y}{N}, \quad \delta^1 = (\delta^2 W^{2\top}) \odot \sigma'(Z^1), \quad
-# \frac{\partial J}{\partial W^l} = A^{l-1\top} \delta^l, \quad
+# $$\delta^2 = \frac{A^2 - Y}{N}, \quad \delta^1 = (\delta^2 (W^2)^\top) \odot \sigma'(Z^1), \quad
+# \frac{\partial J}{\partial W^l} = (A^{l-1})^\top \delta^l, \quad
 # \frac{\partial J}{\partial b^l} = \sum_n \delta^l$$
 
 
@@ -290,9 +290,9 @@ assert chance[0, 0] > 0.5 > chance[1, 0]
 # $$\begin{aligned}
 # \frac{\partial J}{\partial Z^i} &= \frac{\partial J}{\partial A^i} \odot
 # \frac{\partial A^i}{\partial Z^i}, &
-# \frac{\partial J}{\partial W^i} &= A^{i-1\top} \frac{\partial J}{\partial Z^i}, \\
+# \frac{\partial J}{\partial W^i} &= (A^{i-1})^\top \frac{\partial J}{\partial Z^i}, \\
 # \frac{\partial J}{\partial b^i} &= \sum_n \frac{\partial J}{\partial Z^i}, &
-# \frac{\partial J}{\partial A^{i-1}} &= \frac{\partial J}{\partial Z^i} W^{i\top}
+# \frac{\partial J}{\partial A^{i-1}} &= \frac{\partial J}{\partial Z^i} (W^i)^\top
 # \end{aligned}$$
 #
 # The loss starts it. For the cross-entropy it is $\frac{1}{N} (A - Y)/(A(1 - A))$, for the

@@ -9,9 +9,12 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from compare.teaching.show import Shown, show
+
+LESSONS = Path(__file__).parents[2] / "lessons"
 
 Code = Any  # a function, a class, source text, or a sequence of these
 
@@ -28,6 +31,24 @@ def source_of(code: Code) -> str:
     if inspect.isclass(code):
         return textwrap.dedent(_class_source(code))
     return textwrap.dedent(inspect.getsource(code))
+
+
+def code_of(lesson: str, *names: str) -> str:
+    """Return the source of functions and classes that another lesson defines, in the order named.
+
+    Raises:
+        ValueError: the lesson does not define one of them.
+    """
+    text = (LESSONS / f"{lesson}.py").read_text("utf-8")
+    defined = {
+        node.name: ast.get_source_segment(text, node)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    missing = [name for name in names if name not in defined]
+    if missing:
+        raise ValueError(f"{lesson}.py does not define {missing}; it has {sorted(defined)}.")
+    return source_of([defined[name] for name in names])
 
 
 def code_diff(before: Code, after: Code, *, names: tuple[str, str] = ("before", "after")) -> None:

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from compare.errors import UserError
+from compare.teaching.diff import LESSONS
 from compare.teaching.pages import Page, index_html, lesson_html, page_of
-
-LESSONS = Path(__file__).parents[2] / "lessons"
 
 
 def lesson_files(folder: Path = LESSONS) -> list[Path]:

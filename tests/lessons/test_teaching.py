@@ -9,6 +9,7 @@ import torch
 import manual
 from compare.teaching import (
     code_diff,
+    code_of,
     gauged,
     grad_fn_chain,
     grad_fn_table,
@@ -87,6 +88,13 @@ def test_code_diff_shows_both_sides_and_refuses_equal_code(capsys: pytest.Captur
     assert "2 lines out, 3 in" in text
     with pytest.raises(ValueError, match="same code"):
         code_diff(product, product)
+
+
+def test_code_of_another_lesson_is_found_by_name() -> None:
+    assert code_of("05_students", "backward", "sigmoid").startswith("def backward(X, Y")
+
+    with pytest.raises(ValueError, match="backwards"):
+        code_of("05_students", "backwards")
 
 
 def doubled() -> tuple[torch.Tensor, torch.Tensor]:
