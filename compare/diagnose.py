@@ -13,12 +13,14 @@ import numpy as np
 from compare.causes import Cause
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
+from compare.hearing import hearing
 from compare.judge import AGREE, MISSING, NON_FINITE, gauged, judge
 from compare.lockstep import Step
 from compare.quantities import LOSS, Key, Values
 from compare.report import Divergence, Place
 from compare.sources import derivation_of, source_of, torch_text, unplanted
 from compare.start import Start
+from compare.witness.lockstep import Hearing
 from manual.graph import Layer, Node
 
 
@@ -64,6 +66,7 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         row=(step.number, *key),
         last_agreed=last,
         explanation=suspect.explanation,
+        witnesses=_witnesses(experiment, start, step, suspect),
         manual_source=source_of(suspect.formula, suspect.method),
         derivation=derivation_of(suspect.formula),
         torch_source=torch_text(experiment, suspect.layer),
@@ -106,6 +109,17 @@ def _cause(
         return search.cause(key, suspect.layer, suspect.quantity, suspect.own)
     except Exception:  # code with a mistake in it may raise whatever it likes
         return None
+
+
+def _witnesses(
+    experiment: Experiment, start: Start, step: Step, suspect: Suspect
+) -> Hearing | None:
+    """Ask whoever needs no torch about a formula that is wrong by itself."""
+    return (
+        hearing(experiment, start, step.torch, suspect.layer, suspect.quantity)
+        if suspect.own and isinstance(suspect.formula, Layer)
+        else None
+    )
 
 
 def index_text(flat: float, shape: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from compare.causes import Cause
     from compare.explaining.worked import Worked
+    from compare.witness.lockstep import Hearing
 
 Place = tuple[int, str, str]  # step, layer, quantity
 
@@ -23,7 +24,8 @@ class Divergence:
 
     `own_or_inherited` is `own` when the layer's own formula, given torch's inputs and upstream
     gradient, still disagrees; `inherited` when it only passed on what it received. `cause` says
-    what the mistake looks like; None if nothing that is known explains all of it.
+    what the mistake looks like; None if nothing that is known explains all of it. `witnesses` says
+    whom the slope of the forward pass itself sides with; None where that cannot be told.
     """
 
     step: int
@@ -38,6 +40,7 @@ class Divergence:
     row: Place  # the row of the table in which it was seen
     last_agreed: Place | None
     explanation: str
+    witnesses: Hearing | None = None
     manual_source: str = ""
     derivation: str = ""
     torch_source: str = ""

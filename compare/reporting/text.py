@@ -101,6 +101,7 @@ def _divergence_lines(report: Report, first: Divergence) -> list[str]:
         f"torch {fmt.exact(first.torch)}, |diff| {difference}",
         f"  {own}{told}",
         *([f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []),
+        *([f"  {fmt.name(first.witnesses.text)}"] if first.witnesses is not None else []),
         f"  last agreed: {last_agreed(report, first)}",
     ]
 
@@ -180,6 +181,7 @@ def _divergence_markdown(report: Report, first: Divergence) -> str:
         *([] if report.mode == "check" else [("whose mistake", own)]),
         ("what it looks like", _escape(first.explanation or "–")),
         ("cause", _escape("–" if report.cause is None else report.cause)),
+        *([("witnesses", _escape(first.witnesses.text))] if first.witnesses is not None else []),
         ("last agreed", _escape(last_agreed(report, first))),
     ]
     return "### First divergence\n\n" + _table(("", ""), rows)

@@ -112,4 +112,7 @@ def _divergence(report: Report) -> dict[str, Any] | None:
     if report.first_divergence is None:
         return None
     names = [f.name for f in fields(report.first_divergence) if f.name not in _FOR_PEOPLE]
-    return {name: getattr(report.first_divergence, name) for name in names}
+    found = {name: getattr(report.first_divergence, name) for name in names}
+    if found["witnesses"] is not None:
+        found["witnesses"] = found["witnesses"]._asdict()
+    return found
