@@ -290,7 +290,7 @@ table(
     }
 )
 with figure("A saturated output neuron: the gradient of its weight dies away on both sides",
-            xlabel="weighted input of output 1", ylabel="|∂C/∂w|", yscale="log") as axes:  # fmt: skip
+            xlabel="z of output 1", ylabel="|∂C/∂w|", yscale="log") as axes:  # fmt: skip
     axes.plot(shifts, gradient_at)
 assert gradient_at[80] < 1e-3 * gradient_at[40]
 
