@@ -45,10 +45,11 @@ print(f"the neuron fires at {a:.2f}")
 #
 # $$\frac{\partial C}{\partial w_i} = \frac{\partial C}{\partial a} \cdot
 # \frac{\partial a}{\partial z} \cdot \frac{\partial z}{\partial w_i}
-# = \underbrace{(a - y)\, \sigma'(z)}_{\delta} \; x_i, \qquad
-# \frac{\partial C}{\partial b} = \delta, \qquad \sigma'(z) = a (1 - a)$$
+# = \delta\, x_i, \qquad
+# \frac{\partial C}{\partial b} = \delta, \qquad \delta = (a - y)\, \sigma'(z)$$
 #
-# The number $\delta = \partial C / \partial z$ is the neuron's **error**. All that follows in the
+# The sigmoid's slope is $\sigma'(z) = a (1 - a)$. The number
+# $\delta = \partial C / \partial z$ is the neuron's **error**. All that follows in the
 # next lessons is a way to find $\delta$ for neurons that are not at the output.
 
 

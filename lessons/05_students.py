@@ -297,7 +297,8 @@ assert chance[0, 0] > 0.5 > chance[1, 0]
 #
 # The loss starts it. For the cross-entropy it is $\frac{1}{N} (A - Y)/(A(1 - A))$, for the
 # squared error $\frac{2}{N} (A - Y)$. Each network of the course is checked against torch, with
-# both losses.
+# both losses. (Convolutional and recurrent networks share one weight among many places. It then
+# appears in more sums, so its gradient has more terms: lesson 2.)
 
 
 # %%

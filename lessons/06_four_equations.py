@@ -236,10 +236,13 @@ table(
         "product of derivatives": [*products, sum(products)],
     }
 )
-for j, k in product(range(4), range(3)):
-    error = gauged(all_paths, x, t, w, b, j, k)
-    found_by_paths = all_paths(x, t, w, b, j, k)
-    same(f"8 paths from w1[{j}, {k}]", found_by_paths, autograd["w1"][j, k], error)
+every = list(product(range(4), range(3)))
+same_all(
+    {f"w1[{j}, {k}]": all_paths(x, t, w, b, j, k) for j, k in every},
+    {f"w1[{j}, {k}]": autograd["w1"][j, k] for j, k in every},
+    {f"w1[{j}, {k}]": gauged(all_paths, x, t, w, b, j, k) for j, k in every},
+    name="the sum over 8 paths, from each weight of layer 1",
+)
 
 nudge, nudged = 1e-6, {**w, 1: w[1].copy()}
 nudged[1][0, 0] += nudge

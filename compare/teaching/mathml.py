@@ -8,6 +8,10 @@ from typing import Any
 
 from compare.errors import UserError
 
+INLINE = (
+    r'(<span class="math inline">(?:(?!</span>).)*</span>)([.,;:)]+)'  # punctuation stays with it
+)
+
 
 def to_html(markdown: str) -> str:
     """Return the HTML of a markdown cell.
@@ -15,7 +19,7 @@ def to_html(markdown: str) -> str:
     Raises:
         UserError: an equation uses a command that MathML conversion does not know.
     """
-    text = _parser().render(markdown)
+    text = re.sub(INLINE, r'<span class="joined">\1\2</span>', _parser().render(markdown))
     return text.replace(
         "<table>", '<div class="scroll" tabindex="0"><table class="narrow">'
     ).replace("</table>", "</table></div>")

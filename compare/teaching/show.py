@@ -35,7 +35,7 @@ class Shown:
 def show(thing: Any) -> None:
     """Display the thing in a notebook, print it in a script."""
     faces = thing if isinstance(thing, Shown) else _faces(thing)
-    if in_notebook():
+    if in_notebook() and not isinstance(faces, str):
         from IPython.display import display
 
         display(faces)
@@ -108,7 +108,7 @@ def _html(names: list[str], rows: list[list[str]], left: list[bool]) -> str:
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
     return (
-        '<div class="scroll" role="region" tabindex="0"><table class="narrow">'
+        '<div class="scroll" tabindex="0"><table class="narrow">'
         f"<thead><tr>{line('th', names)}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,34 @@ def build(files: Sequence[Path], target: Path, *, progress: bool = True) -> Path
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".lessons-", dir=target.parent))
     try:
-        notebooks = []
-        for number, file in enumerate(files, start=1):
-            start = time.perf_counter()
-            _say(f"[{number}/{len(files)}] {file.name} … ", progress)
-            notebooks.append(executed(file))
-            _say(f"{time.perf_counter() - start:.1f} s\n", progress)
-        _write(fresh, files, notebooks)
+        _write(fresh, files, _executed_all(files, progress))
         _swap(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target / "index.html"
+
+
+def _executed_all(files: Sequence[Path], progress: bool) -> list[Any]:
+    """Run the lessons, a few at once; say which is done, and how long it took."""
+    done: list[str] = []
+
+    def run(file: Path) -> Any:
+        start = time.perf_counter()
+        notebook = executed(file)
+        done.append(file.name)
+        if progress:
+            seconds = time.perf_counter() - start
+            print(f"[{len(done)}/{len(files)}] {file.name}, {seconds:.1f} s", flush=True)
+        return notebook
+
+    if progress:
+        print(f"Running {len(files)} lessons ...", flush=True)
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        try:
+            return list(pool.map(run, files))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def executed(file: Path) -> Any:
@@ -76,7 +94,7 @@ def executed(file: Path) -> Any:
         extra_arguments=["--IPKernelApp.log_level=40"],
     )
     try:
-        client.execute(env={**os.environ, "PYTHONPATH": str(LESSONS.parent)})
+        client.execute(env=os.environ | {"PYTHONPATH": str(LESSONS.parent), "OMP_NUM_THREADS": "1"})
     except CellExecutionError as error:
         raise UserError(f"{file.name} failed: {error.ename}: {error.evalue}") from None
     for cell in notebook.cells:
@@ -116,11 +134,6 @@ def _swap(fresh: Path, target: Path) -> None:
             old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _say(text: str, progress: bool) -> None:
-    if progress:
-        print(text, end="", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
