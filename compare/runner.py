@@ -14,6 +14,7 @@ from compare.report import Divergence, NodeInfo, Report
 if TYPE_CHECKING:
     from compare.config import Config
     from compare.experiment import Experiment
+    from compare.explaining.worked import Worked
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -83,6 +84,7 @@ class Runner:
         self.divergence: Divergence | None = None
         self.drift: Any = None
         self.kills: Any = kills.empty()
+        self.worked: tuple[Worked, ...] = ()
         self.done = 0
         self.failed = False  # the hand-written side raised
         self.interrupted = False
@@ -106,6 +108,7 @@ class Runner:
     def _lockstep(self, steps: int) -> None:
         from compare import kills
         from compare.diagnose import first_divergence
+        from compare.explaining.explain import worked_rows
         from compare.lockstep import Lockstep
         from compare.measure import ulps
 
@@ -121,7 +124,10 @@ class Runner:
                 self.kills = kills.kill_rows(step)
             if number % sampled == 0:
                 self._count_ulps(step, ulps)
-            if self.divergence is None and step.rows.bad.size:
+            diverged = self.divergence is None and step.rows.bad.size > 0
+            if number == 0 or diverged:
+                self.worked = worked_rows(self.experiment, lockstep, step)
+            if diverged:
                 self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
             lockstep.resynchronise()
             self.done = number + 1
@@ -180,6 +186,7 @@ class Runner:
             initial_weights=self.experiment.weights,
             cause=self.divergence.cause if self.divergence else None,
             kills=self.kills,
+            worked=self.worked,
             torch_layers=self.experiment.torch_layers,
             torch_with_torch=self._torch_with_torch(frame),
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),

@@ -51,7 +51,10 @@ def mathml(latex: str) -> str:
     """Convert LaTeX to MathML, without a network."""
     from latex2mathml.converter import convert
 
-    return convert(latex, display="block")
+    text = convert(latex, display="block")
+    for sign in ("&#x02211;", "&#x0220F;"):  # Σ and Π: large, also without a mathematical font
+        text = text.replace(f"<mo>{sign}</mo>", f'<mo class="big" largeop="false">{sign}</mo>')
+    return text
 
 
 @cache

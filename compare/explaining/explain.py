@@ -107,9 +107,7 @@ def _explained(
     place = _choose(rows, scene, node, quantity)
     key, shape = rows.keys[place], rows.shapes[place]
     at = _index(index, key, shape, rows.measures.worst[place])
-    worked = work(scene, key, at, str(VERDICTS[rows.verdicts[place]]))
-    module, grad_fn = torch_words(experiment, key)
-    worked = replace(worked, torch_module=module, grad_fn=grad_fn)
+    worked = _work(scene, rows, place, at)
     return Explanation(
         experiment.config.name, _printed(experiment, key), shape, worked, index is None
     )
@@ -134,14 +132,44 @@ def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
 
 def scene_of(experiment: Experiment, lockstep: Any, step: Any) -> Scene:
     """Return what a step just run leaves, with a tolerance for every element."""
-    tolerances = step.tolerances
-    if experiment.config.compare.tolerance is None and any(
-        np.ndim(t) == 0 and np.ndim(step.torch.get(k, 0.0)) for k, t in tolerances.items()
-    ):
-        tolerances = lockstep._gauged(lockstep.start, failing=step.failure is not None)
+    from compare.judge import gauged
+    from compare.start import gauge_values
+
+    tolerances, compare = step.tolerances, experiment.config.compare
+    if compare.tolerance is None and _screened(tolerances, step.torch):
+        failing = step.failure is not None
+        values = gauge_values(experiment.manual, lockstep.start, experiment.dtype, failing=failing)
+        tolerances = gauged(values, experiment.dtype, compare.k)
     return Scene(
         experiment, lockstep.start, step.number, step.manual, step.torch, tolerances, step.flips
     )
+
+
+def _screened(tolerances: Any, torch: Any) -> bool:
+    """Return whether tensors have one typical tolerance instead of one per element."""
+    return any(np.ndim(torch.get(k, 0.0)) and not np.ndim(t) for k, t in tolerances.items())
+
+
+def worked_rows(experiment: Experiment, lockstep: Any, step: Any) -> tuple[Worked, ...]:
+    """Work the worst element of every row of a step just run, for the report."""
+    scene, rows = scene_of(experiment, lockstep, step), step.rows
+    return tuple(
+        _work(scene, rows, place, worst_index(rows.measures.worst[place], rows.shapes[place]))
+        for place in range(len(rows.keys))
+    )
+
+
+def _work(scene: Scene, rows: Any, place: int, at: tuple[int, ...]) -> Worked:
+    key = rows.keys[place]
+    worked = work(scene, key, at, str(VERDICTS[rows.verdicts[place]]))
+    module, grad_fn = torch_words(scene.experiment, key)
+    return replace(worked, torch_module=module, grad_fn=grad_fn)
+
+
+def worst_index(flat: float, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the index of a flat position; of the first element where there is none."""
+    place = int(flat) if np.isfinite(flat) else 0
+    return tuple(int(i) for i in np.unravel_index(place, shape)) if shape else ()
 
 
 def _choose(rows: Any, scene: Scene, node: str | None, quantity: str | None) -> int:
@@ -173,8 +201,7 @@ def _sources(scene: Scene, name: str) -> list[str]:
 
 def _index(index: Any, key: Key, shape: tuple[int, ...], worst: float) -> tuple[int, ...]:
     if index is None:
-        flat = int(worst) if np.isfinite(worst) else 0
-        return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
+        return worst_index(worst, shape)
     at = tuple(int(i) for i in index)
     fits = len(at) == len(shape) and all(0 <= i < n for i, n in zip(at, shape, strict=True))
     if not fits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 DEPTH = 2  # functions called by marked lines are shown too, this deep
+IGNORE = re.compile(r"\s+# type: ignore\S*$")
 UNSHOWN = ("check", "_check", "self.check", "usable", "nonnegative", "_nonnegative")  # no formula
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A function's source without its docstring: of each line its number, text, and whether it
-    matters.
+    """A function's source without docstring and refusals: each line's number and text, and whether
+    the quantity depends on it.
     """
 
     title: str
@@ -67,10 +69,25 @@ def sliced(function: Callable, role: str) -> tuple[Listing, tuple[str, ...]]:
     signature = range(1, (tree.body[0].lineno if tree.body else 2))
     numbers = [*signature, *range(begin, len(source) + 1)]
     text = textwrap.dedent("".join(source)).splitlines()
-    lines = tuple((first + n - 1, text[n - 1], n in marked) for n in dict.fromkeys(numbers))
+    omitted = _refusals(statements)
+    lines = tuple(
+        (first + n - 1, IGNORE.sub("", text[n - 1]), n in marked)
+        for n in dict.fromkeys(numbers)
+        if n not in omitted
+    )
     path = Path(inspect.getsourcefile(function) or "")
     place = "/".join(path.parts[path.parts.index("manual") :]) if "manual" in path.parts else ""
     return Listing(function.__qualname__, place, lines), called
+
+
+def _refusals(statements: list[ast.stmt]) -> set[int]:
+    """Return the lines of checks that only refuse unusable arguments."""
+    return {
+        n
+        for s in statements
+        if isinstance(s, ast.If) and not s.orelse and isinstance(s.body[-1], ast.Raise)
+        for n in range(s.lineno, (s.end_lineno or s.lineno) + 1)
+    }
 
 
 def _slice(statements: list[ast.stmt], role: str) -> tuple[set[int], tuple[str, ...]]:

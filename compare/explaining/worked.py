@@ -86,6 +86,10 @@ class Worked:
         """Say in a sentence what the three numbers show."""
         if self.problem:
             return f"Not worked: {self.problem}."
+        if np.isnan(self.manual) and np.isfinite(self.total):
+            return "THE HAND-WRITTEN SIDE HAS NO SUCH NUMBER, and the formula gives one."
+        if self.holds is None:
+            return "No tolerance is known here, so nothing is concluded."
         if self.holds is False and self.agrees:
             return (
                 "THE FORMULA AND THE HAND-WRITTEN VALUE PART, though both sides agree: the formula "
@@ -117,7 +121,7 @@ def work(scene: Scene, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
         total, lines = arithmetic(pieces, key, at)
         if not _close(float(total), manual, tolerance):  # numbers may have cancelled
             total = arithmetic(pieces, key, at, MORE)[0]
-        record |= {"arithmetic": lines, "total": float(total), "digits": mp().nstr(total, 20)}
+        record |= {"arithmetic": lines, "total": float(total), "digits": mp().nstr(total, 18)}
     except UnexplainedError as error:
         record["problem"] = str(error)
     except Exception as error:  # code with a mistake in it may leave whatever it likes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from compare.explaining.evaluate import DIGITS
 from compare.reporting import format as fmt
 from compare.reporting import text
 from compare.reporting.derivations import anchors, derivations, equations
@@ -84,6 +85,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             docstrings=_docstrings(report),
             derivations=worked,
             anchors=anchors(worked),
+            worked_digits=DIGITS,
             config=config_toml(report),
             largest=_largest(report),
             kills=kills_of(report),

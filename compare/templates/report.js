@@ -74,6 +74,25 @@
     });
   }
 
+  // A row leads to its derivation, which opens (older browsers do not open it by themselves).
+  const reveal = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    const details = target && target.closest("details");
+    if (!details) return;
+    details.open = true;
+    target.focus({ preventScroll: true });
+    details.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+  for (const link of document.querySelectorAll("td a.lead-to")) {
+    const row = link.closest("tr");
+    row.classList.add("leads");
+    row.addEventListener("click", (event) => {
+      if (!event.target.closest("a") && !getSelection().toString()) link.click();
+    });
+  }
+
   // Print everything: open what is folded, then fold it again.
   let folded = [];
   addEventListener("beforeprint", () => {
