@@ -1,4 +1,4 @@
-"""Everything that is certified: layers, activations, losses, penalties, optimisers; small shapes.
+"""Everything that is certified: layers, gates, losses, penalties, optimisers; small shapes.
 
 A setting that enters in two ways (ε and 1 - ε) is a sum of powers of two, so that the code's own
 float constants are exact. Optimisers get theirs as balls.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from compare.errors import UserError, nearest
 from compare.witness.cases import Item
+from compare.witness.gate_items import gates
 from compare.witness.layer_items import activations, layers, networks, normalised, penalties
 from compare.witness.loss_items import losses
 from compare.witness.optimizer_items import optimizers
@@ -17,7 +18,7 @@ from compare.witness.optimizer_items import optimizers
 
 def items() -> list[Item]:
     """Return all items, in the order of the table."""
-    families = (layers, networks, activations, normalised, losses, penalties, optimizers)
+    families = (layers, networks, activations, normalised, gates, losses, penalties, optimizers)
     return [item for family in families for item in family()]
 
 

@@ -12,6 +12,8 @@ from manual.expression.parser import ExpressionError, nearest, parse
 from manual.expression.terms import Term
 from manual.graph import Array, Arrays, Graph, Layer, Node
 
+NUMBERS = {"f", "c", "O"}  # dtypes that are left as they are; O holds numbers of other kinds
+
 
 class Expression:
     """A formula at a point.
@@ -166,12 +168,14 @@ def _values(names: tuple[str, ...], given: Mapping[str, Any], formula: str) -> A
 
 def _array(name: str, value: Any) -> Array:
     """Return numbers and nested lists as float64; arrays of other kinds of numbers as they are."""
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    if kind is not None and kind not in "iub":
+    if getattr(getattr(value, "dtype", None), "kind", "") in NUMBERS:
         return value
     try:
-        return np.asarray(value, dtype=float)[()]
-    except (TypeError, ValueError):
+        found = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        found = np.asarray(None)
+    if found.dtype.kind not in "iufb":
         raise ValueError(
             f"{name}: expected a number or rows of numbers, all of one length, received {value!r}."
-        ) from None
+        )
+    return found.astype(float)[()]

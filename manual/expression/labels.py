@@ -38,12 +38,17 @@ def _written(term: Term) -> Any:
         case None:
             return term.name, ATOM
         case gates.ConstantGate(value=c):
-            return f"{c:g}", ATOM if c >= 0 else 3
+            return exact(c), ATOM if c >= 0 else 3
         case gates.AddConstantGate(constant=c):
-            return f"{label(term.operands[0], 1)} {'-' if c < 0 else '+'} {abs(c):g}", 1
+            return f"{label(term.operands[0], 1)} {'-' if c < 0 else '+'} {exact(abs(c))}", 1
         case gates.MultiplyConstantGate(constant=c):
-            return f"{label(term.operands[0], 2)} * {c:g}", 2
+            return f"{label(term.operands[0], 2)} * {exact(c)}", 2
         case gates.PowerGate(exponent=p):
-            return f"{label(term.operands[0], 5)}**{p:g}", 4
+            return f"{label(term.operands[0], 5)}**{exact(p)}", 4
     pattern, rank, needed = WRITTEN[type(term.layer)]
     return pattern.format(*map(label, term.operands, needed)), rank
+
+
+def exact(c: float) -> str:
+    """Return a number's shortest decimal that reads back as the same number."""
+    return repr(c).removesuffix(".0")

@@ -95,7 +95,7 @@ class _Reader:
             self.fail(node, f"is a function: write {name}(…), or choose another name")
         return self.inputs.setdefault(name, Term(None, name=name))
 
-    def call(self, node: ast.Call) -> Term:
+    def call(self, node: ast.Call) -> Operand:
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name is None:
             self.refuse(node.func)
@@ -105,7 +105,8 @@ class _Reader:
         if node.keywords or not least <= len(node.args) <= most:
             takes = "two or more arguments" if name == "max" else "one argument"
             self.fail(node, f"does not fit: {name} takes {takes}, without names")
-        return FUNCTIONS[name](*map(self.term, node.args))
+        arguments = [self.read(argument) for argument in node.args]
+        return self.number(node, lambda: FUNCTIONS[name](*arguments))
 
     def refuse(self, node: ast.expr) -> NoReturn:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):

@@ -12,6 +12,8 @@ def battery() -> list[Check]:
     from compare.mutation.battery.clipping import clip_checks
     from compare.mutation.battery.decisions import decision_checks
     from compare.mutation.battery.dropout import dropout_checks
+    from compare.mutation.battery.expressions import expression_checks
+    from compare.mutation.battery.gates import gate_checks
     from compare.mutation.battery.graphs import graph_checks
     from compare.mutation.battery.initial import initial_checks
     from compare.mutation.battery.layer_table import layer_checks
@@ -24,5 +26,6 @@ def battery() -> list[Check]:
     tables = (
         layer_checks, loss_checks, optimizer_checks, clip_checks, dropout_checks, graph_checks,
         network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
+        gate_checks, expression_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]

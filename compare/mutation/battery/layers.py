@@ -122,5 +122,6 @@ def build(type_name: str, arguments: Arguments) -> Any:
     from importlib import import_module
 
     registry = import_module("manual.registry")
-    tables = registry.LAYERS, registry.LOSSES, registry.PENALTIES, registry.OPTIMIZERS
+    tables = (registry.LAYERS, registry.GATES, registry.LOSSES, registry.PENALTIES,
+              registry.OPTIMIZERS)  # fmt: skip
     return next(t[type_name] for t in tables if type_name in t)(**dict(arguments))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from torch_ref import gates
 from torch_ref.losses import LOSSES, PENALTIES
 from torch_ref.network import module_class
 from torch_ref.side import array_of
@@ -25,7 +26,7 @@ def module(name: str, arguments: Mapping[str, Any], dtype: np.dtype) -> nn.Modul
         for key, value in arguments.items()
     }
     table = LOSSES | PENALTIES
-    cls = table[name] if name in table else module_class(name)
+    cls = table.get(name) or getattr(gates, name, None) or module_class(name)
     return cls(**tensors).to(DTYPES[dtype.name])
 
 
