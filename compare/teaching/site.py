@@ -7,6 +7,7 @@ as it was.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ from typing import Any
 from compare.errors import UserError
 from compare.teaching.diff import LESSONS
 from compare.teaching.pages import Page, index_html, lesson_html, page_of
+
+MARK = "handgrad lessons</title>"  # in the index of every site
 
 
 def lesson_files(folder: Path = LESSONS) -> list[Path]:
@@ -86,6 +89,7 @@ def executed(file: Path) -> Any:
     notebook = jupytext.read(file, fmt="py:percent")
     page_of(file.stem, notebook)
     where = {"metadata": {"path": str(file.resolve().parents[1])}}
+    environment = os.environ | {"PYTHONPATH": str(LESSONS.parent), "OMP_NUM_THREADS": "1"}
     client = NotebookClient(
         notebook,
         timeout=300,
@@ -94,7 +98,7 @@ def executed(file: Path) -> Any:
         extra_arguments=["--IPKernelApp.log_level=40"],
     )
     try:
-        client.execute(env=os.environ | {"PYTHONPATH": str(LESSONS.parent), "OMP_NUM_THREADS": "1"})
+        asyncio.run(client.async_execute(env=environment))
     except CellExecutionError as error:
         raise UserError(f"{file.name} failed: {error.ename}: {error.evalue}") from None
     for cell in notebook.cells:
@@ -117,9 +121,14 @@ def _write(folder: Path, files: Sequence[Path], notebooks: Sequence[Any]) -> Non
 
 
 def _check_replaceable(target: Path) -> None:
-    """Refuse to replace a folder that is not a site."""
-    if target.exists() and any(target.iterdir()) and not (target / "index.html").exists():
-        raise UserError(f"{target} holds other things than a site; name another folder.")
+    """Refuse to replace anything but an empty folder or an earlier site."""
+    if not target.exists():
+        return
+    names = [entry.name for entry in target.iterdir()] if target.is_dir() else [target.name]
+    ours = all(name.endswith((".html", ".ipynb")) for name in names)
+    index = target / "index.html"
+    if names and not (ours and index.exists() and MARK in index.read_text("utf-8", "replace")):
+        raise UserError(f"{target} holds other things than lessons; name another folder.")
 
 
 def _swap(fresh: Path, target: Path) -> None:

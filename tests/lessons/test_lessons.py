@@ -137,12 +137,14 @@ def test_a_wrong_number_fails_the_build_and_leaves_the_old_site(site: Path) -> N
     assert [f.name for f in site.parent.iterdir() if f.name.startswith(".lessons")] == []
 
 
-def test_a_folder_that_is_no_site_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
+@pytest.mark.parametrize("mine", ["thesis.txt", "index.html"])
+def test_a_folder_that_is_no_site_is_not_replaced(tmp_path: Path, mine: str) -> None:
+    (tmp_path / mine).write_text("mine")
 
-    with pytest.raises(UserError, match="other things"):
-        build(lesson_files()[:1], tmp_path, progress=False)
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    for target in (tmp_path, tmp_path / mine):
+        with pytest.raises(UserError, match="other things"):
+            build(lesson_files()[:1], target, progress=False)
+    assert (tmp_path / mine).read_text() == "mine"
 
 
 def test_an_equation_that_mathml_does_not_know_is_refused() -> None:
