@@ -228,6 +228,15 @@ def test_a_torch_maxout_on_the_other_side_of_a_tie_is_given_torchs_input() -> No
     assert given is theirs
 
 
+def test_a_torch_node_has_a_module_of_its_own() -> None:
+    experiment = prepare(network(["all"]))
+    theirs = experiment.torch.network.modules_by_node
+
+    for node in experiment.manual.graph.nodes:
+        assert isinstance(node.layer, TorchNode)
+        assert node.layer.module is not theirs[node.name]
+
+
 def test_kinks_beside_a_torch_node_are_settled() -> None:
     layers = [LAYERS[0], {"type": "ReLU"}, *LAYERS[2:]]
     for split in (["1"], ["0", "2"]):
