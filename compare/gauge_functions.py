@@ -63,9 +63,15 @@ def _mean(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge
     return summed / float(a.v.size // max(np.size(summed.v), 1))
 
 
-def _extreme(arg: Callable) -> Callable:
-    def pick(a: Gauge, axis: Any = None, keepdims: bool = False, **_: Any) -> Gauge:
+def _extreme(arg: Callable, larger: np.ufunc) -> Callable:
+    def pick(
+        a: Gauge, axis: Any = None, keepdims: bool = False, initial: Any = None, **_: Any
+    ) -> Gauge:
         """Move the winner's error; a rival within rounding of it may win on the other side."""
+        if initial is not None:
+            if not a.size:
+                return Gauge(arg(a.v, axis=axis, keepdims=keepdims, initial=initial))
+            return apply_ufunc(larger, "__call__", (pick(a, axis, keepdims), initial), {})
         v = arg(a.v, axis=axis, keepdims=True)
         if Unit.sketch is not None:
             return Gauge(arg(a.v, axis=axis, keepdims=keepdims), _winners(a, v, axis, keepdims))
@@ -84,8 +90,8 @@ def _winners(a: Gauge, v: Any, axis: Any, keepdims: bool) -> Any:
     return errors / np.sum(winning, axis=axis, keepdims=keepdims)
 
 
-FUNCTIONS[np.max] = FUNCTIONS[np.amax] = _extreme(np.max)
-FUNCTIONS[np.min] = FUNCTIONS[np.amin] = _extreme(np.min)
+FUNCTIONS[np.max] = FUNCTIONS[np.amax] = _extreme(np.max, np.maximum)
+FUNCTIONS[np.min] = FUNCTIONS[np.amin] = _extreme(np.min, np.minimum)
 REDUCTIONS: dict[Any, Callable] = {
     np.add: lambda a, axis=0, keepdims=False, **_: _sum(a, axis, keepdims),
     np.maximum: lambda a, axis=0, keepdims=False, **_: FUNCTIONS[np.max](a, axis, keepdims),

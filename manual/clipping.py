@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -53,14 +53,11 @@ def clip_grad_value(grads: Mapping[str, Array], clip_value: float) -> Arrays:
     return {name: np.clip(grad, -clip_value, clip_value) for name, grad in grads.items()}
 
 
-def _joint_norm(grads: Iterable[Array]) -> Array:
+def _joint_norm(grads: Collection[Array]) -> Array:
     """Return ‖g‖ = s √Σ (g/s)² with s = max |g|: no square overflows or vanishes."""
-    arrays = [grad for grad in grads if grad.size]
-    if not arrays:
-        return 0.0
-    largest = np.max(np.stack([np.max(np.absolute(grad)) for grad in arrays]))
+    largest = np.max(np.stack([np.max(np.absolute(grad), initial=0) for grad in grads]))
     scale = np.where((largest > 0) & (largest < np.inf), largest, 1)
-    return scale * np.sqrt(sum(np.sum(np.square(grad / scale)) for grad in arrays))
+    return scale * np.sqrt(sum(np.sum(np.square(grad / scale)) for grad in grads))
 
 
 def _nonnegative(function: str, name: str, value: float) -> None:

@@ -95,7 +95,8 @@ def _bias(name: str, rule: Any, shapes: Mapping[str, Shape], args: Mapping[str, 
     if sibling not in shapes:
         raise ValueError(f"the default bias needs the layer's '{sibling}' for its fan_in.")
     fan_in, _ = fans(tuple(shapes[sibling]))
-    return lambda shape, rng: within(1 / math.sqrt(max(fan_in, 1)), shape, rng)
+    bound = 1 / math.sqrt(fan_in) if fan_in else 0.0  # torch: zeros where there are no inputs
+    return lambda shape, rng: within(bound, shape, rng)
 
 
 def _float32(drawn: np.ndarray) -> np.ndarray:

@@ -148,7 +148,11 @@ def test_zero_gradients_no_gradients_and_empty_gradients_have_norm_zero() -> Non
     assert norm == 0
     assert zero["w"].tolist() == [0.0, 0.0, 0.0]
     assert clip_grad_norm({}, 1.0) == ({}, 0.0)
-    assert clip_grad_norm({"w": np.zeros((0, 3))}, 1.0)[1] == 0
+    for dtype in (np.float32, np.float64):
+        empty, norm = clip_grad_norm({"w": np.zeros((0, 3), dtype)}, 1.0)
+        assert norm == 0
+        assert empty["w"].shape == (0, 3)
+        assert empty["w"].dtype == norm.dtype == dtype
 
 
 @pytest.mark.parametrize("limit", [1e-3, 1e3])

@@ -121,6 +121,13 @@ def test_the_default_is_torchs_own_for_linear_weight_and_bias() -> None:
         assert array.std() == pytest.approx(1 / math.sqrt(3 * IN), rel=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_without_inputs_the_default_bias_is_torchs_zero() -> None:
+    ours = initialize({"weight": (3, 0), "bias": (3,)}, "default", np.random.default_rng(0))
+
+    np.testing.assert_array_equal(ours["bias"], nn.Linear(0, 3).bias.detach().numpy())
+
+
 def test_maxout_pieces_have_the_fans_of_one_piece() -> None:
     assert fans((7, OUT, IN)) == fans((OUT, IN)) == (IN, OUT)
     weights = initialize({"m.weight": (5, OUT, IN), "m.bias": (5, OUT)}, "default",

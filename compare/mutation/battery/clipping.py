@@ -89,9 +89,8 @@ class ExtremeClipCheck(NegativeClipCheck):
 
 @dataclass(frozen=True)
 class EmptyClipCheck(ClipCheck):
-    """No gradients at all, or gradients without elements among others, or alone."""
+    """Gradients without elements, among others or alone."""
 
-    dtypes: ClassVar[tuple[str, ...]] = ("float64",)
     shapes: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -104,6 +103,13 @@ class EmptyClipCheck(ClipCheck):
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         """Of nothing torch's norm is a float32 zero, whatever the network's dtype."""
         return {key: np.asarray(v, dtype=dtype) for key, v in super().torch(dtype, seed).items()}
+
+
+@dataclass(frozen=True)
+class NothingClipCheck(EmptyClipCheck):
+    """No gradients at all: nothing tells the norm's dtype."""
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float64",)
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ def clip_checks() -> list[Check]:
     checks += [ClipCheck("clip_grad_norm", 0.0, 1.0), ClipCheck("clip_grad_norm", 1e-6, 1e-6)]
     checks += [ExtremeClipCheck("clip_grad_norm", 2.0, scale) for scale in (1e-30, 1e30)]
     checks += [NegativeClipCheck("clip_grad_norm", 2.0, 1.0)]
-    shapes: tuple[tuple[tuple[int, ...], ...], ...] = ((), ((0,),), ((0, 3), (2,)))
+    shapes: tuple[tuple[tuple[int, ...], ...], ...] = (((0,),), ((0, 3), (2,)))
     checks += [EmptyClipCheck("clip_grad_norm", 0.5, 1.0, s) for s in shapes]
+    checks += [NothingClipCheck("clip_grad_norm", 0.5, 1.0)]
     checks += [InfiniteClipCheck("clip_grad_norm", 2.0, 1.0)]
     return checks

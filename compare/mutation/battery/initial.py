@@ -105,7 +105,7 @@ class InitialCheck(FixedCheck):
         if rule is None:
             rule = "default" if self.scheme == "default" else 0.0
         if rule == "default":
-            bound = 1 / math.sqrt(weight[-1])  # as nn.Linear.reset_parameters has it
+            bound = 1 / math.sqrt(weight[-1]) if weight[-1] else 0.0  # as nn.Linear has it
             init.uniform_(tensor, -bound, bound)
         elif rule == "normal":
             init.normal_(tensor, **(dict(self.arguments) if self.scheme == "normal" else {}))
@@ -126,6 +126,27 @@ class DrawnCheck(InitialCheck):
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         return {Key(name, "is float32"): np.float64(1) for name, _ in self.shapes}
+
+
+@dataclass(frozen=True)
+class RefusedCheck(FixedCheck):
+    """A rule for biases that is no rule: True is not the number 1."""
+
+    @property
+    def name(self) -> str:
+        return "initialize refuses bias=True"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        try:
+            import_module("manual").initialize(
+                dict(LAYERS), "zeros", np.random.default_rng(seed), bias=True
+            )
+        except ValueError:
+            return {Key("bias", "refused"): np.float64(1)}
+        return {Key("bias", "refused"): np.float64(0)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {Key("bias", "refused"): np.float64(1)}
 
 
 def _is_float32(array: np.ndarray) -> np.float64:
@@ -188,14 +209,14 @@ def initial_checks() -> list[Check]:
         ("normal", {}), ("normal", {"mean": 0.5, "std": 0.125}),
         ("constant", {"value": 0.375}), ("zeros", {}),
     ]  # fmt: skip
-    checks: list[Check] = [GainCheck()]
+    checks: list[Check] = [GainCheck(), RefusedCheck()]
     for name, given in schemes:
         for bias in (None, "default", "zeros", "normal", 0.25):
             checks.append(InitialCheck(name, tuple(given.items()), bias))
         checks.append(InitialCheck(name, tuple(given.items()), "default", PIECES))
         checks.append(InitialCheck(name, tuple(given.items()), "default", NARROW))
         if not given:
-            checks.append(InitialCheck(name, bias="zeros", shapes=EMPTY))
+            checks += [InitialCheck(name, bias=b, shapes=EMPTY) for b in ("zeros", "default")]
             checks += [
                 DrawnCheck(name, bias="default", shapes=shapes) for shapes in (EMPTY, NOTHING)
             ]
