@@ -48,7 +48,8 @@ def drawing_of(svg: str, label: str) -> None:
     """Show a finished SVG; colours written as `var(--ink)` follow the page's theme."""
     from compare.reporting.palette import LIGHT
 
-    alone = re.sub(r"var\(--([\w-]+)\)", lambda m: LIGHT[m[1]], svg)
+    themed = "prefers-color-scheme" in svg  # it brings its colours along
+    alone = svg if themed else re.sub(r"var\(--([\w-]+)\)", lambda m: LIGHT[m[1]], svg)
     _show(svg[svg.index("<svg") :], alone, label)
 
 

@@ -10,6 +10,7 @@ import manual
 from compare.teaching import (
     code_diff,
     code_of,
+    drawing_of,
     gauged,
     grad_fn_chain,
     grad_fn_table,
@@ -19,6 +20,7 @@ from compare.teaching import (
     table,
     torch_gradients,
 )
+from compare.teaching.show import PAGE, Shown
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 
@@ -140,6 +142,21 @@ def test_both_sides_of_a_network_and_a_planted_mistake() -> None:
     same_all(ours, theirs, errors)
     with pytest.raises(AssertionError, match=r"0\.bias"):
         same_all(ours | {"0.bias": ours["0.bias"] * 1.000001}, theirs, errors)
+
+
+def test_a_drawing_has_the_themes_colours_on_a_page_and_fixed_ones_in_a_notebook(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[Shown] = []
+    monkeypatch.setattr("compare.teaching.figure.show", shown.append)
+    drawing_of('<?xml version="1.0"?><svg><rect fill="var(--ink)"/></svg>', "a <box>")
+
+    faces = shown[0]._repr_mimebundle_()
+    assert 'fill="var(--ink)"' in faces[PAGE]
+    assert "a &lt;box&gt;" in faces[PAGE]
+    assert "<?xml" not in faces[PAGE]
+    assert 'fill="#1b1f24"' in faces["image/svg+xml"]
+    assert faces["text/plain"] == "[figure: a <box>]"
 
 
 def test_a_table_is_text_in_a_script(capsys: pytest.CaptureFixture) -> None:
