@@ -79,8 +79,7 @@ def _maxout(given: Given) -> Bound:
 def _dropout(given: Given) -> Bound:
     bound = _pointwise(given)
     if given.mask is None:
-        bound.variant = "no mask"
-        return bound
+        raise ValueError("the mask of this step is not known")
     bound.arrays["m"], bound.scalars["p"] = np.asarray(given.mask) != 0, given.layer.p
     bound.means |= {"m": "the mask, 1 where an element is kept", "p": "how many are dropped"}
     bound.variant = "p = 1" if given.layer.p == 1 else ""

@@ -142,7 +142,8 @@ def _update(scene: Scene, key: Key) -> Piece:
     _, parameter, *state = key.quantity.split(":")
     name = f"{key.layer}.{parameter}"
     optimizer = unplanted(side.optimizer)
-    grads = {n: scene.need(Key(*_split(n))) for n in start.params}
+    needed = [name] if side.clip_norm is None else start.params
+    grads = {n: scene.need(Key(*_split(n))) for n in needed}
     update = Update(
         optimizer,
         f"state:{state[0]}" if state else "param",

@@ -1,0 +1,263 @@
+"""Every registered class: its formulas exist, convert, and give the run's own numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare.config import Config
+from compare.experiment import prepare
+from compare.explaining import equations, pieces
+from compare.explaining.equations import Equation, equation, mathml, tables, with_gradient
+from compare.explaining.explain import worked_rows
+from compare.explaining.language import names, parse
+from compare.explaining.worked import Worked
+from compare.lockstep import Lockstep
+from manual import registry
+
+PARAMETERS = {"Linear": ["weight", "bias"], "Maxout": ["weight", "bias"]}
+STATES = {
+    "SGD": ["momentum_buffer"],
+    "Adagrad": ["sum", "step"],
+    "RMSprop": ["square_avg", "grad_avg", "momentum_buffer", "step"],
+    "Adam": ["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"],
+    "AdamW": ["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"],
+}
+ROLES = (
+    [(n, r) for n in registry.LAYERS for r in ["output", "grad_input"]]
+    + [(n, f"grad:{p}") for n in registry.LAYERS for p in PARAMETERS.get(n, [])]
+    + [(n, r) for n in registry.LOSSES for r in ["loss", "grad_input"]]
+    + [(n, r) for n in registry.PENALTIES for r in ["value", "grad"]]
+    + [(n, "param") for n in registry.OPTIMIZERS]
+    + [(n, f"state:{s}") for n in registry.OPTIMIZERS for s in STATES[n]]
+)
+ALL = [
+    (owner, *key.partition("/")[::2])
+    for owner, entries in tables().items()
+    if owner not in ("symbols", "gradient")
+    for key in entries
+]
+
+
+@pytest.mark.parametrize(("owner", "role"), ROLES)
+def test_every_class_has_a_formula_for_each_of_its_quantities(owner: str, role: str) -> None:
+    assert equation(owner, role).right
+
+
+@pytest.mark.parametrize(("owner", "role", "variant"), ALL)
+def test_every_formula_converts_and_prints(owner: str, role: str, variant: str) -> None:
+    formula = equation(owner, role, variant)
+    printed = formula.plain()
+
+    assert len(printed) == len(formula.latex()) == len(formula.where) + 1
+    for line in formula.mathml():
+        assert line.startswith("<math")
+        assert "\\" not in line
+    assert all("  " not in line and "*" not in line for line in printed)
+
+
+@pytest.mark.parametrize("variant", tables()["gradient"])
+def test_every_definition_of_the_update_s_gradient_converts(variant: str) -> None:
+    formula = with_gradient(Equation("theta[i]", "g[i]"), variant)
+
+    assert all("\\" not in mathml(line) for line in formula.latex())
+
+
+def test_every_name_that_a_formula_prints_has_a_symbol_or_is_one_letter() -> None:
+    used = {
+        n for key in ALL for text in equation(*key).sides for t in text for n in names(parse(t))
+    }
+
+    assert {n for n in used if len(n) > 1} <= set(tables()["symbols"])
+
+
+def rows_of(steps: int = 1, **changes: Any) -> tuple[Worked, ...]:
+    """Run a small network for some steps, and work every row of the last."""
+    settings: dict[str, Any] = {
+        "data": {"dataset": "random_classification", "n": 12, "d_in": 5, "classes": 3},
+        "layers": [
+            {"type": "Linear", "in_features": 5, "out_features": 4},
+            {"type": "Tanh"},
+            {"type": "Linear", "in_features": 4, "out_features": 3},
+        ],
+        "train": {"steps": 3, "batch_size": 6},
+    }
+    experiment = prepare(Config.model_validate(settings | changes))
+    lockstep = Lockstep(experiment)
+    with np.errstate(all="ignore"):
+        for number, batch in zip(range(steps), experiment.batches(), strict=False):
+            step = lockstep.step(number, batch)
+            found = worked_rows(experiment, lockstep, step)
+            lockstep.resynchronise()
+    return found
+
+
+def assert_worked(found: tuple[Worked, ...]) -> None:
+    wrong = [(w.layer, w.quantity, w.finding) for w in found if w.holds is not True]
+
+    assert wrong == []
+    assert all(w.formulas and w.arithmetic and w.torch_module for w in found)
+    for w in found:
+        assert w.listings, w.quantity
+        assert any(on for _, _, on in w.listings[0].lines), w.quantity
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "Softmax": {"dim": 1},
+    "LogSoftmax": {"dim": -1},
+    "LeakyReLU": {"negative_slope": 0.2},
+    "Softplus": {"beta": 2.0, "threshold": 0.1},
+}
+SHAPED = {"Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply", "Concatenate"}
+LINEAR = {"type": "Linear", "in_features": 5, "out_features": 4}
+LAST = {"type": "Linear", "in_features": 4, "out_features": 3}
+JOINED = [LINEAR | {"name": "a"}, LINEAR | {"name": "b", "inputs": ["input"]}]
+DATA = {"dataset": "random_classification", "n": 12, "d_in": 5, "classes": 3}
+ONE_HOT = DATA | {"target_one_hot": True}
+CLASS_WEIGHT = [0.5, 1.0, 2.0]
+
+
+def joined(kind: str, *inputs: str) -> list[dict[str, Any]]:
+    width = 8 if kind == "Concatenate" else 4
+    return [
+        *JOINED,
+        {"type": kind, "name": "c", "inputs": list(inputs)},
+        LAST | {"in_features": width},
+    ]
+
+
+NETWORKS: list[list[dict[str, Any]]] = [
+    *([LINEAR, {"type": n, **OPTIONS.get(n, {})}, LAST] for n in set(registry.LAYERS) - SHAPED),
+    [LINEAR, {"type": "GELU", "approximate": "tanh"}, LAST],
+    [LINEAR | {"bias": False}, {"type": "Dropout", "p": 1.0}, LAST],
+    [{"type": "Maxout", "in_features": 5, "out_features": 4, "num_pieces": 3}, LAST],
+    [{"type": "Maxout", "in_features": 5, "out_features": 4, "bias": False}, LAST],
+    [{"type": "Flatten"}, LINEAR, {"type": "Identity"}, LAST],
+    joined("Add", "a", "b"),
+    joined("Multiply", "a", "b"),
+    joined("Multiply", "a", "a", "b"),
+    joined("Concatenate", "a", "b"),
+]
+CLASS_LOSSES: list[dict[str, Any]] = [
+    {"type": "CrossEntropyLoss", "reduction": "sum"},
+    {"type": "CrossEntropyLoss", "weight": CLASS_WEIGHT, "label_smoothing": 0.1},
+    {"type": "CrossEntropyLoss", "ignore_index": 1, "reduction": "sum"},
+    {"type": "MulticlassHingeLoss"},
+    {"type": "MulticlassHingeLoss", "reduction": "sum"},
+    {"type": "MultiMarginLoss", "p": 2, "weight": CLASS_WEIGHT},
+    {"type": "MultiMarginLoss", "reduction": "sum"},
+]
+NUMBER_LOSSES: list[dict[str, Any]] = [
+    {"type": name, "reduction": reduction}
+    for name in ["MSELoss", "SquaredErrorLoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss"]
+    for reduction in ["mean", "sum"]
+] + [
+    {"type": "BCEWithLogitsLoss", "pos_weight": CLASS_WEIGHT, "weight": [2.0]},
+    {"type": "BCEWithLogitsLoss", "pos_weight": [3.0], "reduction": "sum"},
+    {"type": "SquaredErrorLoss", "factor": 0.5, "reduction": "mean"},
+]
+PROBABILITIES: list[dict[str, Any]] = [
+    {
+        "layers": [LINEAR | {"out_features": 3}, last],
+        "data": data,
+        "loss": {"type": name, "reduction": reduction},
+    }
+    for name, last, data in [
+        ("BCELoss", {"type": "Sigmoid"}, ONE_HOT),
+        ("NLLLoss", {"type": "LogSoftmax", "dim": 1}, DATA),
+    ]
+    for reduction in ["mean", "sum"]
+]
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"type": "SGD", "lr": 0.1, "weight_decay": 0.01},
+    {"type": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    {"type": "SGD", "lr": 0.1, "momentum": 0.8, "dampening": 0.3},
+    {"type": "SGD", "lr": 0.1, "momentum": 0.8},
+    {"type": "Adagrad", "lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    {"type": "RMSprop", "lr": 0.01, "weight_decay": 0.01},
+    {"type": "RMSprop", "lr": 0.01, "momentum": 0.5},
+    {"type": "RMSprop", "lr": 0.01, "centered": True},
+    {"type": "RMSprop", "lr": 0.01, "centered": True, "momentum": 0.5},
+    {"type": "Adam", "lr": 0.01, "amsgrad": True, "weight_decay": 0.01},
+    {"type": "Adam", "lr": 0.01},
+    {"type": "AdamW", "lr": 0.01, "betas": [0.8, 0.99]},
+    {"type": "AdamW", "lr": 0.01, "amsgrad": True},
+    {"type": "SGD", "lr": 0.1, "clip_norm": 0.05, "clip_value": 0.001, "weight_decay": 0.1},
+    {"type": "SGD", "lr": 0.1, "clip_norm": 0.05, "weight_decay": 0.1},
+    {"type": "Adam", "lr": 0.1, "clip_value": 0.001},
+]
+PENALTIES: list[dict[str, Any]] = [
+    {"type": "CrossEntropyLoss",
+     "penalties": [{"type": name, "coefficient": 0.1, "parameters": ["*.weight"]}]}
+    for name in registry.PENALTIES
+]  # fmt: skip
+RUNS: list[tuple[int, dict[str, Any]]] = [
+    *((1, {"layers": layers}) for layers in NETWORKS),
+    *((1, {"loss": loss}) for loss in [*CLASS_LOSSES, *PENALTIES]),
+    *((1, {"loss": loss, "data": ONE_HOT}) for loss in NUMBER_LOSSES),
+    *((1, changes) for changes in PROBABILITIES),
+    *((steps, {"optimizer": optimizer}) for optimizer in OPTIMIZERS for steps in (1, 2)),
+]
+
+
+def name_of(run: tuple[int, dict[str, Any]]) -> str:
+    """Name a run by the types in it."""
+    found = re.findall(r"'type': '(\w+)'", str(run[1]))
+    return f"{'-'.join(found)}-{run[0]}"
+
+
+@pytest.mark.parametrize("made", RUNS, ids=name_of)
+def test_every_row_of_every_class_is_worked(made: tuple[int, dict[str, Any]]) -> None:
+    steps, changes = made
+
+    assert_worked(rows_of(steps, **changes))
+
+
+def test_these_runs_leave_no_formula_untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = set()
+
+    def recorded(owner: str, role: str, variant: str = "") -> Equation:
+        tried.add((owner, role, variant))
+        return equation(owner, role, variant)
+
+    monkeypatch.setattr(pieces, "equation", recorded)
+    for steps, changes in RUNS:
+        rows_of(steps, **changes)
+
+    assert set(ALL) - tried == set()
+
+
+def test_penalties_add_to_the_loss_and_to_the_gradients() -> None:
+    by = {(w.layer, w.quantity): w.by for w in rows_of(loss=PENALTIES[0])}
+
+    assert "2.weight's penalty" in by["loss", "loss"]
+    assert "2.weight's penalty" in by["2", "grad:weight"]
+    assert "penalty" not in by["2", "grad:bias"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "role", "wrong"),
+    [
+        ("Linear", "grad:weight", "sum(n, dy[n,o] * x[n,i]) / 6"),
+        ("Linear", "output", "sum(i, x[n,i] * W[o,i])"),
+        ("Tanh", "grad_input", "dy[i] * (1 - y[i])"),
+        ("CrossEntropyLoss", "grad_input", "p[n,k] / N"),
+        ("SGD", "param", "theta_old[i] + eta * g[i]"),
+    ],
+)
+def test_a_wrong_formula_is_caught_by_the_numbers(
+    owner: str, role: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {**tables()[owner][role], "right": wrong}
+    altered = {**tables(), owner: {**tables()[owner], role: entry}}
+    monkeypatch.setattr(equations, "tables", lambda: altered)
+
+    found = rows_of(optimizer={"type": "SGD", "lr": 0.1})
+    caught = [w for w in found if w.holds is False]
+
+    assert caught
+    assert all("THE FORMULA AND THE HAND-WRITTEN VALUE PART" in w.finding for w in caught)
+    assert all(owner in w.by for w in caught)

@@ -1,0 +1,114 @@
+"""The little language: parsed, never executed; evaluated and printed from one tree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compare.explaining.equations import Equation, mathml, symbols
+from compare.explaining.evaluate import Env, bind, definition
+from compare.explaining.language import parse
+from compare.explaining.render import Latex, Numbers, Plain
+
+X = np.arange(6.0).reshape(2, 3) + 1
+T = np.array([2, 0])
+
+
+def value(text: str, env: Env, **scope: int) -> float:
+    return float(env.value(parse(text), dict(scope)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sum(i, x[n,i])", 15.0),
+        ("prod(i, x[n,i])", 120.0),
+        ("largest(i, x[n,i])", 6.0),
+        ("sum(i, i != t[n], x[n,i])", 11.0),
+        ("x[n,t[n]]", 4.0),
+        ("(0 == t[n]) + (x[n,0] > 5)", 1.0),
+        ("cases(x[n,0] > 5, 1, -x[n,1]**2)", -25.0),
+        ("max(x[n,0], 4.5) / c", 2.25),
+        ("sum(n, sum(i, x[n,i]))", 21.0),
+        ("x[n,i - 1]", 5.0),
+    ],
+)
+def test_a_formula_gives_what_it_says(text: str, expected: float) -> None:
+    assert value(text, Env({"x": X, "t": T}, {"c": 2}), n=1, i=2) == expected
+
+
+def test_the_first_index_stands_for_all_leading_axes() -> None:
+    x, scope = np.arange(24.0).reshape(2, 3, 4), bind(("n", "i"), (1, 2, 3))
+    env = Env({"x": x})
+
+    assert scope == {"n": (1, 2), "i": 3}
+    assert float(env.value(parse("x[n,i]"), scope)) == x[1, 2, 3]
+    assert value("sum(n, x[n,i])", env, i=3) == x[..., 3].sum()
+    assert value("sum(j, x[j])", env) == x.sum()
+    assert bind(("n", "i"), (3,)) == {"n": (), "i": 3}
+
+
+def test_definitions_are_worked_from_the_rest_and_may_use_each_other() -> None:
+    names = dict(map(definition, ["p[n,k] = e[n,k] / sum(j, e[n,j])", "e[n,k] = exp(x[n,k])"]))
+    expected = np.exp(X[1] - X[1].max())
+
+    found = [value("p[n,k]", Env({"x": X + 1000}, {}, names), n=1, k=k) for k in range(3)]
+
+    assert found == pytest.approx(expected / expected.sum())
+
+
+def test_nothing_overflows_and_a_pole_is_infinite() -> None:
+    env = Env({"x": np.array([900.0])})
+
+    assert value("log(exp(x[i]))", env, i=0) == 900.0
+    assert value("1 / (x[i] - 900)", env, i=0) == np.inf
+    assert np.isnan(value("0 / (x[i] - 900)", env, i=0))
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "x.T", "[x for x in y]", "lambda: 1", "f(x)", "x if y else z"]
+)
+def test_what_is_not_of_the_language_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="formula"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain", "latex"),
+    [
+        ("dy[n,o] * W[o,i]", "δ[n,o]·W[o,i]", r"\delta_{no} \, W_{oi}"),
+        ("dW[o,i]", "∂L/∂W[o,i]", r"\frac{\partial L}{\partial W_{oi}}"),
+        ("(a + b) * c", "(a + b)·c", r"\left( a + b \right) \, c"),
+        ("a - (b - c)", "a − (b − c)", r"a - \left( b - c \right)"),
+        ("a / (b * c)", "a / (b·c)", r"\frac{a}{b \, c}"),
+        ("(a / b)**2", "(a / b)²", r"\left( \frac{a}{b} \right)^{2}"),
+        ("sum(n, a + b)", "Σ_n (a + b)", r"\sum_{n} \left( a + b \right)"),
+        ("sqrt(v[i])", "√v[i]", r"\sqrt{v_{i}}"),
+        ("z[n,t[n]]", "z[n,t[n]]", "z_{n, t_{n}}"),
+    ],
+)
+def test_one_tree_prints_as_unicode_and_as_latex(text: str, plain: str, latex: str) -> None:
+    assert Plain(symbols()).text(parse(text)) == plain
+    assert Latex(symbols()).text(parse(text)) == latex
+
+
+def test_a_long_sum_shows_its_first_terms_that_are_not_zero_and_its_last() -> None:
+    x = np.array([0.0, 1, 2, 3, 4, 5, 6])
+    numbers = Numbers(symbols(), Env({"x": x}))
+
+    assert numbers.text(parse("2 * sum(i, x[i] * x[i])")) == "2·(1·1 + 2·2 + 3·3 + … + 6·6)"
+    assert numbers.counts == [7]
+
+
+def test_numbers_are_bracketed_where_a_sign_would_mislead() -> None:
+    numbers = Numbers(symbols(), Env({}, {"a": -2.0, "b": 3.0}))
+
+    assert numbers.text(parse("b - a")) == "3 − (-2)"
+    assert numbers.text(parse("a**2 * b")) == "(-2)²·3"
+
+
+def test_equations_become_mathml_without_a_network() -> None:
+    formula = Equation("dW[o,i]", "sum(n, dy[n,o] * x[n,i])")
+
+    assert formula.mathml()[0].count("<mfrac>") == 1
+    assert "&#x02211;" in mathml(formula.latex()[0])
