@@ -159,7 +159,7 @@ def _grade_file(
     if result.status == NO_USE:
         raise UserError(result.message)
     if as_json:
-        print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(result.as_dict(hint), indent=2, ensure_ascii=False))
     else:
         print(shown(result, known[result.exercise], hint))
         if solution:

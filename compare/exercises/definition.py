@@ -23,8 +23,8 @@ MARKER = "# handgrad exercise:"
 class WrongVersion(BaseModel):
     """A mistake that grading must catch: the solution with one piece of text replaced.
 
-    `cause` is the kind of cause that the checker finds, or, if it finds none, the hint to give to
-    those who make this very mistake.
+    `cause` is the kind of cause that the checker must name; `hint` is said, in place of the
+    checker's cause, to those who make this very mistake.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +32,7 @@ class WrongVersion(BaseModel):
     by: str
     tensor: str
     cause: str = ""
+    hint: str = ""
 
 
 class Definition(BaseModel):

@@ -19,6 +19,7 @@ from compare.exercises.worker import Gone, RaisedError, Worker
 TIMEOUT, MEMORY = 20.0, 2 * 2**30  # seconds of computing; bytes
 RIGHT, WRONG, EMPTY, REFUSED = "right", "wrong", "not filled in", "not allowed"
 FAILED, CRASHED, LATE, UNUSABLE = "error", "crashed", "timeout", "unusable"
+HINTS = {"told": 1, "cause": 2, "kind": 2, "hint": 3}  # which --hint shows it
 OTHER_FORMULA = 16.0  # roundings of a tensor's largest element: another order of operations
 
 
@@ -63,8 +64,12 @@ class Grade:
             return 0.0
         return sum(t.right for t in self.tensors) / len(self.tensors)
 
-    def as_dict(self) -> dict[str, Any]:
-        tensors = [asdict(t) | {"symbol": t.symbol} for t in self.tensors]
+    def as_dict(self, hints: int = 3) -> dict[str, Any]:
+        """Return the grade as JSON's types; of what is a hint, only as many steps as asked for."""
+        hidden = [k for k, step in HINTS.items() if step > hints]
+        tensors = [
+            asdict(t) | {"symbol": t.symbol} | dict.fromkeys(hidden, "") for t in self.tensors
+        ]
         return asdict(self) | {"score": self.score, "tensors": tensors}
 
 
@@ -154,7 +159,7 @@ def _examined(
         broken = broken_rules(source, about.allowed_imports)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as failure:
         line = getattr(failure, "lineno", None)
-        at = f"line {line}: {(getattr(failure, 'text', '') or '').strip()}" if line else ""
+        at = f"line {line}: {(getattr(failure, 'text', '') or '').strip()[:80]}" if line else ""
         text = f"{type(failure).__name__}: {getattr(failure, 'msg', failure)}"
         return FAILED, (), f"The file is no valid Python. {at}".strip(), text, ""
     if broken:
@@ -183,7 +188,7 @@ def _imports(about: Any) -> str:
 def _judged(
     worker: Worker, source: str, exercise: Exercise, seed: int
 ) -> tuple[str, Sequence[Tensor], str, str]:
-    from compare.exercises.judging import session_of, tensors_of
+    from compare.exercises.judging import crash_of, session_of, tensors_of
     from compare.exercises.remote import RemotePair
 
     about = exercise.about
@@ -195,32 +200,28 @@ def _judged(
             allowed=about.allowed_imports, memory=worker.memory, seconds=int(worker.timeout) + 2,
         )  # fmt: skip
     except RaisedError as error:
-        return _failed(error, source, f"{exercise.name}: the file fails when it is run")
+        return _failed(error, "The file fails when it is run")
     if loaded["missing"]:
         missing = " and ".join(f"function {n}" for n in loaded["missing"])
         message = f"The file has no {missing}: keep the names of the stub."
         return FAILED, (), message, ""
-    candidate = RemotePair(
-        worker, functions, tuple(exercise.inputs), exercise.gradients, lambda _: source
-    )
+    candidate = RemotePair(worker, functions, tuple(exercise.inputs), exercise.gradients)
     session = session_of(exercise, candidate, seed)
     try:
         report = session.report()
     except UserError as error:
-        if candidate.raised:
-            return _failed(candidate.raised[-1], source, "The submission fails")
+        cause = error.__cause__
+        if isinstance(cause, RaisedError):
+            return _failed(cause, "The submission fails")
         return FAILED, (), str(error), ""
     tensors = tensors_of(session, report, exercise)
     if report.agrees:
         return RIGHT, tensors, "", ""
-    return WRONG, tensors, report.reason, str_of(candidate.raised[-1]) if candidate.raised else ""
+    return WRONG, tensors, report.reason, crash_of(session)
 
 
-def str_of(error: RaisedError) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _failed(error: RaisedError, source: str, what: str) -> tuple[str, Sequence[Tensor], str, str]:
+def _failed(error: RaisedError, what: str) -> tuple[str, Sequence[Tensor], str, str]:
     if error.stub:
         return EMPTY, (), "Nothing is filled in yet: backward still raises NotImplementedError.", ""
-    return FAILED, (), f"{what}: {str_of(error)}", str_of(error)
+    text = f"{type(error).__name__}: {error}"
+    return FAILED, (), f"{what}: {text}", text

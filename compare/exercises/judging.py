@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compare.checking.outcome import Outcome
     from compare.report import Report
 
-KNOWN = "known mistake"
+KNOWN, UNCHANGED = "known mistake", "arguments unchanged"
 HOW = (
     "E of the exercise's own solution on error-gauge arrays, at least "
     f"{OTHER_FORMULA:g} roundings of the tensor's largest element"
@@ -99,9 +99,13 @@ def tensors_of(session: Session, report: Report, exercise: Exercise) -> list[Ten
         _tensor(session, run, f"grad:{name}", broken.pop(f"repeated:{name}", ""), exercise)
         for name in exercise.gradients
     ]
-    others = dict.fromkeys(q for o in run for q in o.bad if not q.startswith("grad:"))
+    others = dict.fromkeys(
+        q for o in run if not o.crashed for q in o.bad if not q.startswith("grad:")
+    )
     tensors += [_tensor(session, run, q, "", exercise) for q in others]
-    tensors += [Tensor(q, False, "always", text, text, "purity") for q, text in broken.items()]
+    if broken:  # one mistake, however many arrays it reaches
+        text = next(iter(broken.values()))
+        tensors.append(Tensor(UNCHANGED, False, "", text, text, "purity"))
     return tensors
 
 
@@ -127,12 +131,12 @@ def _tensor(
 def _cause(
     session: Session, bad: list[Outcome], quantity: str, exercise: Exercise
 ) -> tuple[str, str]:
-    """Return what explains a difference, and its kind: the checker's cause, or a known mistake."""
+    """Return what explains a difference, and its kind: a known mistake, or the checker's cause."""
     found = next((c for o in bad if (c := cause(session, o, quantity))), None)
-    if found is not None:
-        return found.kind, str(found)
     known = known_mistake(exercise, bad[0], quantity)
-    return (KNOWN, f"{KNOWN}: {known}") if known else ("", _without_cause(bad[0], quantity))
+    if known:
+        return found.kind if found else KNOWN, f"{KNOWN}: {known}"
+    return (found.kind, str(found)) if found else ("", _without_cause(bad[0], quantity))
 
 
 def _seen(session: Session, run: list[Outcome], quantity: str) -> bool:
@@ -153,7 +157,7 @@ def _told(outcome: Outcome, quantity: str) -> str:
     remark = outcome.remarks.get(quantity, "")
     mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
     if mine is None or theirs is None:
-        return _clean(remark) or "it is missing"
+        return f"in the case '{outcome.case.name}' {_clean(remark) or 'it is missing'}"
     if mine.shape != theirs.shape:
         return f"its shape is {mine.shape}, and should be {theirs.shape}"
     if not np.isfinite(mine).all():
@@ -175,6 +179,11 @@ def _without_cause(outcome: Outcome, quantity: str) -> str:
     )
 
 
+def crash_of(session: Session) -> str:
+    """Return the first exception of the submission's in a case that we made up; else nothing."""
+    return next((_clean(o.crashed) for o in session.outcomes if o.crashed), "")
+
+
 def _clean(text: str) -> str:
     """Drop the grader's own lines from a message about the submission."""
-    return re.sub(r" \(line \d+ of \S*remote\.py: [^)]*\)+", "", text)
+    return re.sub(r" \(line \d+ of [^()]*exercises[^()]*\.py: [^)]*\)+", "", text)

@@ -23,10 +23,10 @@ def known_mistake(exercise: Exercise, outcome: Outcome, quantity: str) -> str:
     if mine is None or quantity[:5] != "grad:":
         return ""
     for version in exercise.about.wrong:
-        if version.cause and version.tensor == quantity.removeprefix("grad:"):
+        if version.hint and version.tensor == quantity.removeprefix("grad:"):
             theirs = _gradient(exercise, version, outcome, quantity)
             if theirs is not None and theirs.shape == mine.shape and _equal(mine, theirs):
-                return version.cause
+                return version.hint
     return ""
 
 

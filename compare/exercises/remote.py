@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from compare.checking.inputs import Inputs
 from compare.checking.returned import Found, by_name
 from compare.errors import UserError
 from compare.exercises.child import decoded, encoded
-from compare.exercises.worker import RaisedError, Worker
+from compare.exercises.worker import Worker
 
 
 class RemoteCache:
@@ -35,19 +35,18 @@ class RemotePair(Candidate):
 
     def __init__(
         self, worker: Worker, functions: tuple[str, str], names: Sequence[str],
-        floats: Sequence[str], read: Callable[[str], str],
+        floats: Sequence[str],
     ) -> None:  # fmt: skip
-        self.worker, self.read = worker, read
+        self.worker = worker
         self.names, self.differentiable = tuple(names), tuple(floats)
-        self.name = functions[0]
+        self.name = "your code"  # in what the checker says of it
         self.forward_code, self.backward_code = (RemoteFunction(name) for name in functions)
         self.calls = 0
-        self.raised: list[RaisedError] = []
 
     def start(self, values: Inputs) -> Started:
         self.calls += 1
         call, given = self.calls, list(values.values())
-        reply = self._ask(do="forward", call=call, inputs=[_sent(v) for v in given])
+        reply = self.worker.ask(do="forward", call=call, inputs=[_sent(v) for v in given])
         if "bad" in reply:
             raise UserError(str(reply["bad"]))
         _written_back(reply["inputs"], given)
@@ -56,7 +55,7 @@ class RemotePair(Candidate):
 
     def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
         call, given = started.state
-        reply = self._ask(do="backward", call=call, upstreams=[_sent(dy) for dy in upstreams])
+        reply = self.worker.ask(do="backward", call=call, upstreams=[_sent(dy) for dy in upstreams])
         _written_back(reply["inputs"], given)
         _written_back(reply["upstreams"], list(upstreams))
         started.cache.digest = reply["digest"]
@@ -67,25 +66,19 @@ class RemotePair(Candidate):
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         who = self.backward_code.__qualname__
+        count = len(returned) if isinstance(returned, tuple | list) else 1
+        wanted = {len(self.differentiable), len(self.names)}
+        if not isinstance(returned, dict) and returned is not None and count not in wanted:
+            raise UserError(
+                f"{who} returned {count} gradient{'s' if count != 1 else ''}; wanted are "
+                f"{len(self.differentiable)}, in this order: "
+                f"{', '.join(f'd{name}' for name in self.differentiable)}."
+            )
         found = by_name(returned, self.differentiable, self.names, who)
         for name, gradient in found.items():
             if gradient.value is not None:
                 found[name] = gradient._replace(value=_numbers(gradient.value, f"{who}: d{name}"))
         return found
-
-    def _ask(self, **request: Any) -> dict[str, Any]:
-        try:
-            return self.worker.ask(**request)
-        except RaisedError as error:
-            at = f" (line {error.line}: {self.read_line(error.line)})" if error.line else ""
-            located = type(error)(f"{error}{at}")
-            located.line, located.stub = error.line, error.stub
-            self.raised.append(located)
-            raise located from None
-
-    def read_line(self, number: int) -> str:
-        lines = self.read("").splitlines()
-        return lines[number - 1].strip() if 0 < number <= len(lines) else "?"
 
 
 def _sent(value: Any) -> tuple[Any, bool]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 MOST = 200_000  # bytes of a submission
 ALLOWED = ("numpy", "math", "typing", "dataclasses", "functools", "itertools", "collections",
-           "operator", "abc", "enum", "__future__")  # fmt: skip
+           "abc", "enum", "__future__")  # fmt: skip
 NAMES = {
     "eval", "exec", "compile", "open", "globals", "locals", "vars", "getattr", "setattr",
     "delattr", "breakpoint", "input", "__import__", "__builtins__", "__loader__", "__spec__",
@@ -23,6 +23,9 @@ NUMPY = {  # what of NumPy reads, writes, compiles or loads
 
 FRAMES = {"_getframe", "modules", "f_back", "f_globals", "f_locals", "f_builtins", "gi_frame",
           "tb_frame", "cr_frame", "ag_frame"}  # fmt: skip
+
+MODULES = {"sys", "_sys", "os", "_os", "importlib", "inspect", "builtins", "bltns", "subprocess",
+           "ctypes", "gc", "threading", "types", "contextlib", "warnings"}  # fmt: skip
 
 
 def broken_rules(source: str, allowed: Collection[str]) -> list[str]:
@@ -72,7 +75,7 @@ def _refused(node: ast.AST, allowed: Collection[str], imported: set[str]) -> Ite
 def _attribute(node: ast.Attribute, imported: set[str]) -> Iterator[str]:
     name = node.attr
     dunder = name.startswith("__") and name.endswith("__") and name not in DUNDERS
-    if dunder or name in NUMPY or name in FRAMES:
+    if dunder or name in NUMPY | FRAMES | MODULES:
         yield f".{name}"
     elif re.fullmatch(r"complex\d*|c(long)?double|csingle|clongdouble|complexfloating", name):
         yield "complex numbers (derive the gradient; do not measure it)"

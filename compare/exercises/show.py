@@ -67,7 +67,7 @@ def hinted(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
     if not wrong:
         return _without_grade(grade, exercise, hints)
     first = wrong[0]
-    lines = ["", f"Hint 1, where: begin with {first.symbol}: {first.told or 'see above'}."]
+    lines = ["", f"Hint 1, where: begin with {first.symbol}: {first.told.rstrip('.')}."]
     if hints > 1:
         lines.append(f"Hint 2, what it looks like: {first.cause or 'no known mistake'}")
     if hints > 2:

@@ -21,7 +21,6 @@ LARGEST = 64 * 2**20  # bytes of a reply
 class RaisedError(Exception):
     """What a submission raised; each is made in a class named as its own."""
 
-    line: int | None = None
     stub = False
 
 
@@ -45,6 +44,7 @@ class Worker:
         self.timeout, self.memory = timeout, memory
         self.spent, self._since = 0.0, 0.0
         self.broken = self.printed = ""
+        self.lines: list[str] = []  # of the submission
         self._timed_out = False
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONSTARTUP",)}
         one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -77,6 +77,7 @@ class Worker:
             RaisedError: the submission raised something.
             Gone: it is over time, has ended its process, or did what is not allowed.
         """
+        self.lines = str(request.get("source", "")).splitlines() or self.lines
         self._since = time.monotonic()
         try:
             send(self.process.stdin, request)  # type: ignore[arg-type]
@@ -91,7 +92,7 @@ class Worker:
         if self.broken:
             raise Gone("not allowed", self.broken)
         if "error" in reply:
-            raise _raised(reply["error"])
+            raise _raised(reply["error"], self.lines)
         return reply
 
     def _gone(self, error: Exception) -> Gone:
@@ -147,9 +148,11 @@ class Worker:
         self.close()
 
 
-def _raised(error: dict[str, Any]) -> RaisedError:
-    made = type(str(error.get("type")), (RaisedError,), {})(str(error.get("said")))
-    line = error.get("line")
-    made.line = line if isinstance(line, int) else None
+def _raised(error: dict[str, Any], lines: list[str]) -> RaisedError:
+    """Return an exception of the same name, with the submission's line in its text."""
+    said, line = str(error.get("said")), error.get("line")
+    if isinstance(line, int) and 0 < line <= len(lines):
+        said = f"{said} (line {line}: {lines[line - 1].strip()[:80]})".strip()
+    made = type(str(error.get("type")), (RaisedError,), {})(said)
     made.stub = bool(error.get("stub"))
     return made
