@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -148,7 +150,7 @@ def test_a_drawing_has_the_themes_colours_on_a_page_and_fixed_ones_in_a_notebook
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Shown] = []
-    monkeypatch.setattr("compare.teaching.figure.show", shown.append)
+    monkeypatch.setattr(sys.modules["compare.teaching.figure"], "show", shown.append)
     drawing_of('<?xml version="1.0"?><svg><rect fill="var(--ink)"/></svg>', "a <box>")
 
     faces = shown[0]._repr_mimebundle_()
