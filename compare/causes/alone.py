@@ -73,26 +73,34 @@ class Alone:
 
     def loss_rows(self) -> Tensors | None:
         """Run the loss on one element at a time, or on one sample: its value in many places."""
-        import torch
-
-        output, target = self.output(), wide(self.start.target)
-        if output.shape == target.shape:
-            output, target = output.reshape(-1, 1, 1), target.reshape(-1, 1, 1)
-        else:
-            output, target = output[:, None], target[:, None]
-        if len(output) > MOST:
-            output, target = output[:MOST], target[:MOST]
-        loss, module = self.experiment.manual.loss, self.module()
+        pairs, loss = self.rows(), self.experiment.manual.loss
         try:
-            pairs = list(zip(output, target, strict=True))
             mine = np.array([loss.forward(x, t)[0] for x, t in pairs])
-            theirs = [module(torch.tensor(x), torch.tensor(t)).item() for x, t in pairs]
+            theirs = self.rows_with(self.module())
             with gauging(F64):
                 gauges = [loss.forward(gauge(x), t)[0] for x, t in pairs]
         except (ValueError, RuntimeError):
             return None  # the loss refuses single samples
         room = gauged({Key("", str(i)): g for i, g in enumerate(gauges)}, F64, self.k)
-        return Tensors(mine, np.array(theirs), np.array([np.max(r) for r in room.values()]))
+        return Tensors(mine, theirs, np.array([np.max(r) for r in room.values()]))
+
+    def rows(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return batches that hold one element, or one sample, over and over.
+
+        They are of the batch's own size: what a mean divides by shows as it does there.
+        """
+        output, target = self.output(), wide(self.start.target)
+        if output.shape == target.shape:
+            pairs = zip(output.ravel()[:MOST], target.ravel()[:MOST], strict=True)
+            return [(np.full_like(output, x), np.full_like(output, t)) for x, t in pairs]
+        pairs = zip(output[:MOST], target[:MOST], strict=True)
+        return [(np.full_like(output, x), np.full_like(target, t)) for x, t in pairs]
+
+    def rows_with(self, module: Any) -> np.ndarray:
+        """Return what torch's loss gives for each of them."""
+        import torch
+
+        return np.array([module(torch.tensor(x), torch.tensor(t)).item() for x, t in self.rows()])
 
     def update(self, dotted: str, state: str, theirs: np.ndarray) -> Tensors:
         """Give the hand-written optimiser torch's gradients; `theirs` is what torch's makes."""

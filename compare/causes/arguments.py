@@ -34,6 +34,6 @@ def _others(name: str, now: Any, default: Any) -> Iterator[Any]:
         yield from ([default] if isinstance(default, tuple) else [])
     elif isinstance(now, int | float):
         yield from ([default] if isinstance(default, int | float) else [])
-        yield from (0.0, 1.0, now * 2, now / 2, now * 10, now / 10, 1 - now, -now)
+        yield from (0.0, 1.0, now * 2, now / 2, now * 10, now / 10, 1 - now)
     elif isinstance(now, list):
         yield None

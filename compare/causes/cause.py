@@ -73,6 +73,8 @@ class Context:
         factors: further tensors whose products a term may be, by symbol.
         samples: returns each sample's own contribution to the reference, stacked along axis 0.
         alternatives: returns what known mistakes would have computed.
+        settings: returns the numbers among torch's arguments: name, value, and a function from
+            another value to what torch gives with it (None if it refuses).
         double: returns the same three tensors computed in float64, for a float32 disagreement.
         dtype: what candidate and reference were computed in.
     """
@@ -90,5 +92,6 @@ class Context:
     factors: Mapping[str, np.ndarray] = field(default_factory=dict)
     samples: Callable[[], np.ndarray | None] | None = None
     alternatives: Callable[[], Iterable[Alternative]] | None = None
+    settings: Callable[[], Iterable[tuple[str, float, Callable[[float], Any]]]] | None = None
     double: Callable[[], Tensors] | None = None
     dtype: str = "float64"

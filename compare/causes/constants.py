@@ -21,6 +21,7 @@ PLAIN = [
     *(Named(v, "", "factor 2", 0) for v in (2.0, 0.5)),
     *(Named(v, "", "factor 2", 1) for v in (4.0, 0.25)),
 ]
+SHARES = ("β", "alpha", "momentum")  # of what is kept in a running average
 KINDS = {BATCH: "batch size", CLASSES: "number of classes"}
 
 
@@ -51,6 +52,7 @@ def _known(context: Context) -> Iterator[Named]:
                 yield Named(1 / (n * m), f"1 / ({text})", "sizes", 1)
                 yield Named(n / m, f"{label} / {other}", "sizes", 2)
                 yield Named(m / n, f"{other} / {label}", "sizes", 2)
+                yield from (x for x in _of_size(text, n * m, "sizes") if x.kind == "n − 1")
     for label, c in context.constants.items():
         if c > 0 and abs(c - 1) > 1e-6:
             yield Named(c, label, "setting", 0)
@@ -58,6 +60,11 @@ def _known(context: Context) -> Iterator[Named]:
             if c < 1:
                 yield Named(1 - c, f"1 − {label}", "setting", 1)
                 yield Named(1 / (1 - c), f"1 / (1 − {label})", "setting", 1)
+            if c < 1 and label.startswith(SHARES):
+                yield Named(c / (1 - c), f"{label} / (1 − {label})", "setting", 1)
+                yield Named((1 - c) / c, f"(1 − {label}) / {label}", "setting", 1)
+                yield Named((1 + c) / (1 - c), f"(1 + {label}) / (1 − {label})", "setting", 1)
+                yield Named(1 / (1 - c) ** 2, f"1 / (1 − {label})²", "setting", 1)
 
 
 def _of_size(label: str, n: int, kind: str) -> Iterator[Named]:
@@ -69,9 +76,11 @@ def _of_size(label: str, n: int, kind: str) -> Iterator[Named]:
     for c, text in ((2.0, "2 ×"), (0.5, "½ ×")):
         yield Named(c * n, f"{text} {label}", kind, 2)
         yield Named(c / n, f"{text} 1 / {label}", kind, 2)
-    if n > 2:
+    if n > 3:  # 3/2 is a number of many meanings
         yield Named(n / (n - 1), f"N / (N − 1) with N = {label}", "n − 1", 0)
         yield Named((n - 1) / n, f"(N − 1) / N with N = {label}", "n − 1", 0)
+        yield Named(n / (n + 1), f"N / (N + 1) with N = {label}", "n − 1", 1)
+        yield Named((n + 1) / n, f"(N + 1) / N with N = {label}", "n − 1", 1)
 
 
 def told(number: float, names: list[Named]) -> str:

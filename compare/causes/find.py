@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from compare.causes import axes, precision, products, regions, samples, scale, terms
+from compare.causes import (
+    axes,
+    inside,
+    precision,
+    products,
+    regions,
+    samples,
+    scale,
+    settings,
+    sides,
+    terms,
+)
 from compare.causes.cause import Cause, Context
 from compare.causes.fit import Case
 
@@ -67,15 +78,19 @@ TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before i
         regions.only_there,
     ),
     (
+        scale.constant,
         scale.any_factor,
         scale.any_step_factor,
         scale.offset,
         terms.mean_not_subtracted,
         regions.both_sides,
     ),
+    (settings.another_value,),
     (terms.inside_a_term,),
     (products.wrong_factor, products.wrong_term, terms.step_product),
     (scale.factor_per_row, terms.multiple_per_row, samples.weighted_samples),
+    (inside.inside_a_function,),
+    (sides.each_side,),
     (precision.hidden_single,),
 )
 

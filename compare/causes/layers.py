@@ -15,6 +15,7 @@ from compare.causes.arguments import variants
 from compare.causes.cause import Alternative, Context
 from compare.causes.context import gradient_context
 from compare.causes.piece import Piece
+from compare.causes.settings import numbers
 
 ARGUMENT = "Compare the constructor's arguments and defaults with torch's."
 
@@ -45,7 +46,12 @@ def layer_context(alone: Alone, name: str, quantity: str, sizes: Mapping[str, in
             if value is not None:
                 yield Alternative("argument", f"what torch gives with {what}", ARGUMENT, value)
 
-    return replace(context, alternatives=known)
+    def make(other: Callable) -> np.ndarray:
+        return Piece(other, tensors, names, wrt, alone.upstream(name)).vjp()
+
+    found = list(_settings(alone, name, make))
+    constants = {what: now for what, now, _ in found}
+    return replace(context, alternatives=known, settings=lambda: found, constants=constants)
 
 
 def _output_context(
@@ -56,6 +62,9 @@ def _output_context(
     y = piece.output()
     pairs = list(zip(names, tensors, strict=True))
     others = {n: np.broadcast_to(a, y.shape) for n, a in pairs if _fits(a, y)}
+    found = list(
+        _settings(alone, name, lambda f: Piece(f, tensors, names, 0, np.zeros(0)).output())
+    )
 
     def known() -> Iterator[Alternative]:
         yield from replaced.outputs(piece)
@@ -66,8 +75,24 @@ def _output_context(
 
     return Context(
         sizes=sizes, batch_axis=0, others=others, alternatives=known,
+        settings=lambda: found, constants={what: now for what, now, _ in found},
         places={n: a for n, a in pairs if a.shape == y.shape} | {"y": y},
     )  # fmt: skip
+
+
+def _settings(
+    alone: Alone, name: str, make: Callable[[Callable], np.ndarray]
+) -> Iterator[tuple[str, float, Callable]]:
+    """Yield the numbers among torch's arguments, with what `make` gives for other values."""
+    spec = next(s for s in alone.experiment.config.layers if s.name == name)
+    owner: Any = type(alone.experiment.torch.network.modules_by_node[name])
+    keys = list(alone.params(name))
+    for what, now, arguments in numbers(owner, spec.args):
+
+        def given(value: float, arguments: Callable = arguments) -> Any:
+            return attempt(lambda: make(_call(owner(**arguments(value)), keys)))
+
+        yield what, now, given
 
 
 def _variants(alone: Alone, name: str, keys: list[str]) -> Iterator[tuple[str, Callable]]:

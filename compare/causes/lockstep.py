@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.causes import layers, losses
+from compare.causes import layers, loss_rows, losses
 from compare.causes.alone import Alone, Found
 from compare.causes.cause import BATCH, CLASSES, Cause, Context
 from compare.causes.find import find_cause
@@ -57,7 +57,7 @@ class Search:
             return self._as_seen(key, replace(self._known(key), terms=self._loss_terms()))
         cause = self._of(self.double.loss(), "loss", quantity, losses.loss_context)
         if cause is None and quantity == "loss" and (rows := self.double.loss_rows()) is not None:
-            cause = find_cause(*rows, losses.rows_context(self.double))
+            cause = find_cause(*rows, loss_rows.rows_context(self.double, self._sizes()))
             return cause and replace(cause, evidence=f"Taken one by one: {cause.evidence}")
         return cause
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from compare.causes.cause import Alternative, Context
 from compare.causes.formulas import FUSED
 from compare.causes.layers import ARGUMENT, attempt
 from compare.causes.piece import Piece
+from compare.causes.settings import numbers
 
 ONE = np.ones(())
 FUSED_ADVICE = (
@@ -25,7 +26,9 @@ FUSED_ADVICE = (
 def loss_context(alone: Alone, _: str, quantity: str, sizes: Mapping[str, int]) -> Context:
     """Return what is known of the loss's value or of its gradient."""
     if quantity == "loss":
-        return Context(sizes=sizes, alternatives=lambda: _arguments(alone, quantity))
+        return Context(
+            sizes=sizes, constants=_numbers(alone), alternatives=lambda: _arguments(alone, quantity)
+        )
     output, target = alone.output(), alone.start.target
     known = {"the output": output}
     masks = {}
@@ -40,22 +43,8 @@ def loss_context(alone: Alone, _: str, quantity: str, sizes: Mapping[str, int]) 
     return Context(
         sizes=sizes, batch_axis=0, places=known, factors=factors, masks=masks, others=known,
         terms=_terms(alone, output), alternatives=lambda: _alternatives(alone, output),
+        constants=_numbers(alone), settings=lambda: _settings(alone),
     )  # fmt: skip
-
-
-def rows_context(alone: Alone) -> Context:
-    """Return what is known of the loss's value element by element, or sample by sample."""
-    output, target = alone.output(), alone.start.target
-    known = {}
-    if output.shape == target.shape:
-        known = {"the output": output, "the target": target, "(output − target)": output - target}
-        known = {name: np.ravel(a).astype(np.float64) for name, a in known.items()}
-    elif output.ndim == 2 and target.ndim == 1:
-        true = output[np.arange(len(output)), target]
-        known = {"the true class's score": true, "softmax there": softmax(output)[
-            np.arange(len(output)), target
-        ]}  # fmt: skip
-    return Context(others=known, places=known)
 
 
 def _factors(loss: str, output: np.ndarray) -> dict[str, np.ndarray]:
@@ -80,6 +69,26 @@ def _alternatives(alone: Alone, output: np.ndarray) -> Iterator[Alternative]:
     right = Piece(alone.loss_with(), (output,), ("the output",), 0, ONE).vjp()
     for what, slope in FUSED.items():
         yield Alternative("fused formula", what, FUSED_ADVICE, right * slope(output))
+
+
+def _numbers(alone: Alone) -> dict[str, float]:
+    owner: Any = type(alone.experiment.torch.loss_module)
+    found = numbers(owner, alone.experiment.config.loss.args)
+    return {name: now for name, now, _ in found if "[" not in name}
+
+
+def _settings(alone: Alone) -> Iterator[tuple[str, float, Callable]]:
+    """Yield the numbers among torch's arguments, with the gradient for other values."""
+    import torch
+
+    owner: Any = type(alone.experiment.torch.loss_module)
+
+    def gradient(args: dict[str, Any]) -> np.ndarray:
+        lists = {k: torch.tensor(v) if isinstance(v, list | tuple) else v for k, v in args.items()}
+        return Piece(alone.loss_with(owner(**lists)), (alone.output(),), ("y",), 0, ONE).vjp()
+
+    for name, now, arguments in numbers(owner, alone.experiment.config.loss.args):
+        yield name, now, lambda v, a=arguments: attempt(lambda: gradient(a(v)))
 
 
 def _arguments(alone: Alone, quantity: str) -> Iterator[Alternative]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from compare.causes.arguments import variants
 from compare.causes.cause import Alternative
+from compare.causes.settings import numbers
 from compare.causes.update_rules import wrong_rules
 
 NEVER = 10**9  # a step count at which every 1 − β^t is 1
 RULE = "Compare the update rule with torch's line by line: the docstring of `update` derives it."
+COUNT = "Count the steps from 1, and use the count where the formula says t or t − 1."
 BIAS = "Adam divides its averages by 1 − β^t, with t counted from 1, because they start at 0."
 
 
@@ -102,6 +104,8 @@ def _mistakes(u: Update) -> Iterator[tuple[str, str, str, Any]]:
     import torch
 
     for what, args in variants(getattr(torch.optim, u.type), u.args):
+        if args.get("alpha") == 1:
+            continue  # nothing is gathered: a root of 0 has many other reasons
         yield "argument", f"torch's step with {what}", RULE, u.run(args=args)
 
 
@@ -125,13 +129,23 @@ def _bias(u: Update) -> Iterator[tuple[str, str, str, Any]]:
     if u.args.get("amsgrad"):
         state.setdefault("max_exp_avg_sq", 0 * u.param)
     if u.quantity != "step":
-        text = "torch's step without bias correction"
-        yield "bias correction", text, BIAS, u.run(state={**state, "step": NEVER})
+        if u.type.startswith("Adam"):
+            text = "torch's step without bias correction"
+            yield "bias correction", text, BIAS, u.run(state={**state, "step": NEVER})
         now = float(np.asarray(state["step"]))
         for count, what in ((now + 1, "too late"), (now - 1, "too early")):
             if count >= 0:
                 text = f"torch's step with the step count one {what}"
-                yield "bias correction", text, BIAS, u.run(state={**state, "step": count})
+                advice = BIAS if u.type.startswith("Adam") else COUNT
+                yield "step count", text, advice, u.run(state={**state, "step": count})
+
+
+def settings(u: Update) -> Iterator[tuple[str, float, Callable]]:
+    """Yield the numbers among torch's arguments, with its step for other values."""
+    import torch
+
+    for name, now, arguments in numbers(getattr(torch.optim, u.type), u.args):
+        yield name, now, lambda v, a=arguments: u.run(args=a(v))
 
 
 def clipped(grads: Mapping[str, np.ndarray], clip: tuple[Any, Any]) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,12 @@ class Piece:
 
         with torch.no_grad():
             return _array(self.function(*(_tensor(a) for a in self.inputs)))
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """Return the function's value at another point."""
+        return replace(
+            self, inputs=(*self.inputs[: self.wrt], x, *self.inputs[self.wrt + 1 :])
+        ).output()
 
     def vjp(self, upstream: Any = None, x: Any = None, wrt: int | None = None) -> np.ndarray:
         """Return the gradient for another upstream gradient, point or argument."""

@@ -58,5 +58,7 @@ def hidden_single(case: Case) -> Iterator[Cause]:
 
 
 def _both_signs(case: Case, tell: np.ndarray) -> bool:
-    ups = float(np.mean(case.diff[tell] * case.reference[tell] > 0))
-    return 0.15 <= ups <= 0.85
+    origin = case.context.origin
+    sizes = [case.reference, *([] if origin is None else [case.reference - origin])]
+    ups = [float(np.mean(case.diff[tell] * size[tell] > 0)) for size in sizes]
+    return min(ups) >= 0.15 and max(ups) <= 0.85

@@ -38,6 +38,14 @@ def wrong_factor(case: Case) -> Iterator[Cause]:
         if case.explains(c * value * case.reference, np.abs(c * value)):
             yield Cause("wrong factor", f"manual is torch × {text} in every element.", FACTOR)
             return
+    with np.errstate(all="ignore"):
+        exponent = np.log(ratio)
+    for text, c, value in _products(case, exponent):
+        with np.errstate(all="ignore"):
+            power = np.exp(c * value)
+        if case.explains(power * case.reference, power):
+            yield Cause("wrong factor", f"manual is torch × e^({text}) in every element.", FACTOR)
+            return
 
 
 def wrong_term(case: Case) -> Iterator[Cause]:
@@ -96,6 +104,7 @@ def _blocks(case: Case) -> dict[str, np.ndarray]:
         if "x" in blocks and "y" in blocks:
             gate = blocks["y"] / blocks["x"]
             blocks |= {"(y/x)": gate, "(1 − y/x)": 1 - gate, "e^y": np.exp(blocks["y"])}
+            blocks["e^x"] = np.exp(blocks["x"])
     usable = {n: b for n, b in blocks.items() if np.isfinite(b).all() and np.ptp(b) > 1e-9}
     return {n: b for n, b in usable.items() if np.mean(b != 0) > 0.5}
 

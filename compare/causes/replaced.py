@@ -13,13 +13,18 @@ from compare.causes.piece import Piece
 from compare.causes.split import POINT
 
 ADVICE = "Check what is cached under which name, and which of them each factor needs."
+MIRRORED = (
+    "Look for the sign of an argument, a minimum where a maximum belongs, or a condition the wrong "
+    "way round."
+)
 CHANGES = {"0": 0.0, "−{0}": -1.0, "2 {0}": 2.0, "½ {0}": 0.5, "1 / {0}": None}
 
 
 def gradients(piece: Piece, y: np.ndarray) -> Iterator[Alternative]:
     """Yield torch's gradient with a replaced argument or upstream gradient."""
     for kind, what, other in _replaced(piece, y):
-        yield Alternative(kind, what, POINT if "output" in kind else ADVICE, other.vjp())
+        advice = {"derivative at the output": POINT, "mirrored": MIRRORED}.get(kind, ADVICE)
+        yield Alternative(kind, what, advice, other.vjp())
     known = dict(zip(piece.names, piece.inputs, strict=True)) | {"y": y}
     for name, tensor in known.items():
         if _like(tensor, piece.upstream):
@@ -32,9 +37,9 @@ def outputs(piece: Piece) -> Iterator[Alternative]:
     y = piece.output()
     for kind, what, other in _replaced(piece, y):
         value = other.output()
-        yield Alternative(kind, what, ADVICE, value)
-        if "with −" in what:
-            yield Alternative(kind, f"−1 × {what}", ADVICE, -value)
+        if kind == "mirrored":
+            yield Alternative(kind, f"−1 × {what}", MIRRORED, -value)
+        yield Alternative(kind, what, MIRRORED if kind == "mirrored" else ADVICE, value)
 
 
 def _replaced(piece: Piece, y: np.ndarray) -> Iterator[tuple[str, str, Piece]]:
@@ -49,7 +54,8 @@ def _replaced(piece: Piece, y: np.ndarray) -> Iterator[tuple[str, str, Piece]]:
                 value = 1 / a if c is None else c * a
             if np.isfinite(value).all():
                 what = f"torch with {text.format(name)} for {name}"
-                yield "wrong input", what, _with(piece, i, value)
+                kind = "mirrored" if c == -1 and name in ("x", "x0") else "wrong input"
+                yield kind, what, _with(piece, i, value)
         for other, tensor in known.items():
             if other != name and _like(tensor, a):
                 yield "wrong input", f"torch with {other} for {name}", _with(piece, i, tensor)

@@ -84,6 +84,17 @@ def steps_of(case: Case) -> Case | None:
     return steps if steps.off.any() else None
 
 
+def constant(case: Case) -> Iterator[Cause]:
+    """The same number everywhere: the candidate does not depend on what it is computed from."""
+    values = case.candidate
+    if values.size >= 4 and np.ptp(values) == 0 and np.ptp(case.reference) > 0 and values.any():
+        yield Cause(
+            "constant value",
+            f"manual is {values.flat[0]:.8g} in every element, torch's elements differ.",
+            "What the elements should depend on is overwritten, clipped away, or never used.",
+        )
+
+
 def offset(case: Case) -> Iterator[Cause]:
     """One number was added everywhere."""
     fitted = case.excess(np.ones_like(case.reference))

@@ -36,11 +36,18 @@ def terms(piece: Piece) -> dict[str, np.ndarray]:
     for (_, one, two, *formula), axis in _row_formulas(piece, y, right):
         first, second = _evaluated(formula, piece.upstream, y, axis)
         return {one.format("y"): first, two.format("y"): -second}
-    if piece.slope() is None or not piece.x.all():
+    if piece.slope() is None or not piece.x.all() or not _is_gated(piece, y):
         return {}
     first = piece.upstream * (y / piece.x)
     product = "of the product rule (x g)′ = g + x g′"
     return {f"the term g {product}": first, f"the term x g′ {product}": right - first}
+
+
+def _is_gated(piece: Piece, y: np.ndarray) -> bool:
+    """Return whether f(x) = x g(x) with a gate g: f(0) = 0, and g grows from 0 to 1 or so."""
+    mirrored = piece.at(-piece.x)
+    gate = y / piece.x + mirrored / -piece.x
+    return bool(np.allclose(gate, 1) and not piece.at(0 * piece.x).any())
 
 
 def alternatives(piece: Piece, y: np.ndarray, right: np.ndarray) -> Iterator[Alternative]:

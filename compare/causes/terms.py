@@ -74,7 +74,8 @@ def known_mistake(case: Case) -> Iterator[Cause]:
             continue
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)
-        if abs(c - 1) <= uncertainty or (names and case.reference.size > 1):
+        exact = kind == "argument"  # another value explains it all, or nothing
+        if abs(c - 1) <= uncertainty or (names and case.reference.size > 1 and not exact):
             yield Cause(kind, f"manual is exactly {_times(c, names)}{what}.", advice)
 
 
@@ -92,9 +93,12 @@ def another_tensor(case: Case) -> Iterator[Cause]:
 
 def multiple_added(case: Case) -> Iterator[Cause]:
     """The difference is a known tensor times one number: a term too many or too few."""
+    steps = steps_of(case)
     for name, tensor in _known(case).items():
         fitted = case.excess(tensor)
         if fitted is None or not case.is_another(tensor):
+            continue
+        if steps is not None and not steps.is_another(tensor):
             continue
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)

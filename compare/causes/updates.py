@@ -63,7 +63,11 @@ def _beside(alone: Alone, dotted: str, update: Update) -> Tensors | None:
 def _fitted(found: Tensors, update: Update) -> Cause | None:
     numbers = {k: float(v) for k, v in update.args.items() if isinstance(v, int | float)}
     betas = update.args.get("betas", (0.9, 0.999)) if "Adam" in update.type else ()
-    numbers |= {f"β{i + 1}": b for i, b in enumerate(betas)} | {"lr": update.lr}
+    numbers |= {f"β{i + 1}": b for i, b in enumerate(betas)}
+    numbers |= {name: now for name, now, _ in optimizers.settings(update) if "[" not in name}
+    numbers["lr"] = update.lr
+    if update.quantity not in ("param", "momentum_buffer"):
+        del numbers["lr"]  # nobody makes an average with it
     context = Context(
         constants=numbers,
         origin=update.param if update.quantity == "param" else None,
@@ -71,5 +75,6 @@ def _fitted(found: Tensors, update: Update) -> Cause | None:
         terms=update_terms.terms(update),
         factors=update_terms.blocks(update),
         alternatives=partial(optimizers.alternatives, update),
+        settings=partial(optimizers.settings, update),
     )
     return find_cause(*found, context)

@@ -109,6 +109,16 @@ def compiled(mutant: Mutant) -> CodeType:
         return compile(tree(mutant.module), str(files()[mutant.module]), "exec")
 
 
+def edits_of(mutant: Mutant) -> Edits:
+    """Return the edits of the syntax tree that make a mutant."""
+    return _found(mutant.module)[mutant.number][1]
+
+
+def scope_of(mutant: Mutant) -> Scope:
+    """Return the function, class or module that a mutant changes."""
+    return next(s for s in scopes(tree(mutant.module)) if s.name == mutant.function)
+
+
 def _enumerate(module: str) -> Iterator[tuple[Mutant, Edits]]:
     seen: set[tuple[str, str]] = set()
     number = 0

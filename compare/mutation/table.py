@@ -50,7 +50,7 @@ def _modules(score: Score) -> str:
         [name, *_counts(count), _told(operators[name])]
         for name, count in score.counted("module").items()
     ]
-    return _table(["module", *COLUMNS, "by operator"], rows)
+    return aligned(["module", *COLUMNS, "by operator"], rows)
 
 
 def _operators(score: Score) -> str:
@@ -60,7 +60,7 @@ def _operators(score: Score) -> str:
         for name, operator in OPERATORS.items()
         if name in counted
     ]
-    return _table(["operator", *COLUMNS, "the mistake"], rows)
+    return aligned(["operator", *COLUMNS, "the mistake"], rows)
 
 
 def _causes(score: Score) -> str:
@@ -71,7 +71,7 @@ def _causes(score: Score) -> str:
         rows.append(["exception", str(raised.total()), _told(raised)])
     where = {k or "before any check": n for k, n in score.killed_in().most_common()}
     seen = "First noticed in " + ", ".join(f"{k} {n}" for k, n in where.items()) + "."
-    return _table(["killed by", "", "what it is"], rows) + f"\n{seen}" if rows else ""
+    return aligned(["killed by", "", "what it is"], rows) + f"\n{seen}" if rows else ""
 
 
 def _survivors(score: Score) -> str:
@@ -112,7 +112,7 @@ def _told(counter: Counter) -> str:
     return ", ".join(f"{name} {n}" for name, n in counter.most_common())
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Align columns, numbers to the right; the last column runs on."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = []
