@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -130,28 +132,27 @@ def graph_of(term: Term) -> tuple[Graph, dict[str, str]]:
             f"'{label(term)}' has no {'input' if gates else 'gate'}: a graph needs both. Write a "
             "formula of named inputs, such as x * 2."
         )
-    free = (f"q{i}" for i in range(1, 2 * len(ordered) + 1))
-    names = {id(t): t.name for t in ordered if t.layer is None}
-    for t in gates:
-        names[id(t)] = "f" if t is term else next(name for name in free if name not in inputs)
     if "f" in inputs:
         raise ValueError("The name 'f' is kept for the whole formula. Rename the input.")
-    nodes = [Node(names[id(t)], t.layer, tuple(names[id(o)] for o in t.operands)) for t in gates]  # type: ignore[arg-type]
-    return Graph(nodes, tuple(inputs)), {names[id(t)]: label(t) for t in ordered}
+    free = (name for name in map("q{}".format, count(1)) if name not in inputs)
+    names = {t: t.name for t in ordered if t.layer is None}
+    names |= {t: "f" if t is term else next(free) for t in gates}
+    nodes = [Node(names[t], t.layer, tuple(names[o] for o in t.operands)) for t in gates]  # type: ignore[arg-type]
+    return Graph(nodes, tuple(inputs)), {names[t]: label(t) for t in ordered}
 
 
 def _ordered(term: Term) -> list[Term]:
     """Return every term once, after what feeds it."""
-    found: dict[int, Term] = {}
+    found: list[Term] = []
 
+    @cache
     def visit(t: Term) -> None:
-        if id(t) not in found:
-            for operand in t.operands:
-                visit(operand)
-            found[id(t)] = t
+        for operand in t.operands:
+            visit(operand)
+        found.append(t)
 
     visit(term)
-    return list(found.values())
+    return found
 
 
 def _values(names: tuple[str, ...], given: Mapping[str, Any], formula: str) -> Arrays:

@@ -55,9 +55,9 @@ def norm2(x: Operand) -> Operand:
     return _gate(gates.SquaredNormGate(), x)
 
 
-def maximum(*xs: Operand) -> Operand:
+def maximum(x: Operand, y: Operand, *more: Operand) -> Operand:
     """Return the largest of two or more, element by element, by gates of two; `max` in text."""
-    return reduce(lambda x, y: _gate(gates.MaxGate(), x, y), xs)
+    return reduce(lambda a, b: _gate(gates.MaxGate(), a, b), (x, y, *more))
 
 
 def _gate(layer: Layer, *operands: Operand) -> Operand:

@@ -7,22 +7,22 @@ import difflib
 import operator
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from manual.expression.functions import FUNCTIONS
 from manual.expression.terms import Operand, Term, term
 
-LONGEST = 10_000  # characters
 OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Div: operator.truediv, ast.MatMult: operator.matmul, ast.Pow: operator.pow,
 }  # fmt: skip
 SIGNS: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
-REFUSED = {
+REFUSED: dict[type, str] = {
     ast.Attribute: "attribute access (a dot)", ast.Subscript: "indexing", ast.Compare: "comparing",
     ast.BoolOp: "and / or", ast.IfExp: "if … else", ast.Lambda: "a function of your own",
     ast.List: "a list", ast.Tuple: "a comma", ast.NamedExpr: "an assignment", ast.Dict: "braces",
     ast.Starred: "a star before an argument", ast.JoinedStr: "text", ast.Set: "braces",
+    ast.BitXor: "a power is written **",
 }  # fmt: skip
 ALLOWED = "Allowed are names, numbers, + - * / @ **, parentheses and functions."
 
@@ -39,16 +39,16 @@ def parse(text: str) -> Term:
     Raises:
         ExpressionError: anything but names, numbers, operators and known functions.
     """
-    if len(text) > LONGEST:
-        raise ExpressionError(f"The expression has {len(text)} characters; {LONGEST} are allowed.")
+    if len(text) > 10_000:
+        raise ExpressionError(f"The expression has {len(text)} characters; 10000 are allowed.")
     text = " ".join(text.split())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of "1if x", say; it is refused below
             tree = ast.parse(text, mode="eval")
-        return _Reader(text).term(tree.body)
+        return term(_Reader(text).read(tree.body))
     except SyntaxError as error:
-        _refuse_syntax(text, error)
+        raise _syntax_error(text, error) from None
     except (RecursionError, MemoryError):
         raise ExpressionError("The expression is nested too deeply. Split it.") from None
     except ExpressionError:
@@ -59,16 +59,13 @@ def parse(text: str) -> Term:
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        self.text, self.inputs = text, {}  # type: ignore[var-annotated]
-
-    def term(self, node: ast.expr) -> Term:
-        return term(self.read(node))
+        self.text = text
 
     def read(self, node: ast.expr) -> Operand:
         """Return the term of a node, or a number; numbers among themselves are worked out."""
         match node:
-            case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-                return self.number(node, lambda: float(node.value))  # type: ignore[arg-type]
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                return self.number(node, lambda: float(value))
             case ast.Name(id=name):
                 return self.input(node, name)
             case ast.UnaryOp(op=op, operand=operand) if type(op) in SIGNS:
@@ -78,48 +75,43 @@ class _Reader:
                 return self.number(node, lambda: OPERATORS[type(op)](a, b))
             case ast.Call():
                 return self.call(node)
-        self.refuse(node)
+        raise self.refusal(node)
 
     def number(self, node: ast.expr, compute: Callable[[], Operand]) -> Operand:
         """Return what an operator gives; a number must be a finite real one."""
         try:
             found = compute()
         except (ArithmeticError, TypeError, ValueError) as error:
-            self.fail(node, f"cannot be worked out: {error}")
+            raise self.error(node, f"cannot be worked out: {error}") from None
         if not isinstance(found, Term) and not _is_finite(found):
-            self.fail(node, "is no finite real number")
+            raise self.error(node, "is no finite real number")
         return found
 
     def input(self, node: ast.expr, name: str) -> Term:
         if name in FUNCTIONS:
-            self.fail(node, f"is a function: write {name}(…), or choose another name")
-        return self.inputs.setdefault(name, Term(None, name=name))
+            raise self.error(node, f"is a function: write {name}(…), or choose another name")
+        return Term(None, name=name)
 
     def call(self, node: ast.Call) -> Operand:
-        name = node.func.id if isinstance(node.func, ast.Name) else None
-        if name is None:
-            self.refuse(node.func)
+        name = getattr(node.func, "id", "")
         if name not in FUNCTIONS:
-            self.fail(node, f"calls an unknown function. {nearest(name, FUNCTIONS, 'Functions')}")
-        least, most = (2, LONGEST) if name == "max" else (1, 1)
-        if node.keywords or not least <= len(node.args) <= most:
-            takes = "two or more arguments" if name == "max" else "one argument"
-            self.fail(node, f"does not fit: {name} takes {takes}, without names")
+            known = nearest(name, FUNCTIONS, "Functions")
+            raise self.error(node, f"calls an unknown function. {known}")
+        if node.keywords:
+            raise self.error(node, "names an argument: leave out the name and =")
         arguments = [self.read(argument) for argument in node.args]
         return self.number(node, lambda: FUNCTIONS[name](*arguments))
 
-    def refuse(self, node: ast.expr) -> NoReturn:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-            self.fail(node, "uses ^, which is no power here: write **")
-        what = REFUSED.get(type(node))
-        self.fail(node, f"is not allowed{f' ({what})' if what else ''}. {ALLOWED}")
+    def refusal(self, node: ast.expr) -> ExpressionError:
+        kind = type(node.op) if isinstance(node, ast.BinOp | ast.UnaryOp) else type(node)
+        what = f" ({REFUSED[kind]})" if kind in REFUSED else ""
+        return self.error(node, f"is not allowed{what}. {ALLOWED}")
 
-    def fail(self, node: ast.expr, what: str) -> NoReturn:
+    def error(self, node: ast.expr, what: str) -> ExpressionError:
         before = self.text.encode()[: node.col_offset].decode()
         part = ast.get_source_segment(self.text, node) or self.text
-        raise ExpressionError(
-            f"Column {len(before) + 1} of \"{self.text}\": '{part}' {what.rstrip('.')}."
-        ) from None
+        where = f'Column {len(before) + 1} of "{self.text}"'
+        return ExpressionError(f"{where}: '{part}' {what.rstrip('.')}.")
 
 
 def nearest(name: str, known: Iterable[str], what: str) -> str:
@@ -134,9 +126,7 @@ def _is_finite(x: Any) -> bool:
     return isinstance(x, float) and abs(x) < float("inf")
 
 
-def _refuse_syntax(text: str, error: SyntaxError) -> NoReturn:
+def _syntax_error(text: str, error: SyntaxError) -> ExpressionError:
     hint = " An expression assigns nothing: leave out the =." if "=" in text else ""
     what = error.msg.partition(". ")[0].rstrip(".")
-    raise ExpressionError(
-        f'Column {error.offset or 1} of "{text}": {what}.{hint} {ALLOWED}'
-    ) from None
+    return ExpressionError(f'Column {error.offset or 1} of "{text}": {what}.{hint} {ALLOWED}')

@@ -34,7 +34,7 @@ class Term:
         return Term(gates.AddGate(), (self, term(other)))
 
     def __radd__(self, other: Operand) -> Term:
-        return self + checked(other)
+        return self + other
 
     def __sub__(self, other: Operand) -> Term:
         if is_number(other):
@@ -42,7 +42,7 @@ class Term:
         return Term(gates.SubtractGate(), (self, term(other)))
 
     def __rsub__(self, other: Operand) -> Term:
-        return -self + checked(other)
+        return -self + other
 
     def __mul__(self, other: Operand) -> Term:
         if is_number(other):
@@ -50,7 +50,7 @@ class Term:
         return Term(gates.MultiplyGate(), (self, term(other)))
 
     def __rmul__(self, other: Operand) -> Term:
-        return self * checked(other)
+        return self * other
 
     def __truediv__(self, other: Operand) -> Term:
         if is_number(other):
@@ -59,7 +59,8 @@ class Term:
 
     def __rtruediv__(self, other: Operand) -> Term:
         inverse = Term(gates.ReciprocalGate(), (self,))
-        return inverse if checked(other) == 1 else inverse * other
+        scaled = inverse * other  # refuses an array, which == would not
+        return inverse if other == 1 else scaled
 
     def __pow__(self, other: Operand) -> Term:
         if not is_number(other):
@@ -73,9 +74,6 @@ class Term:
 
     def __matmul__(self, other: Operand) -> Term:
         return Term(gates.MatMulGate(), (self, term(other)))
-
-    def __rmatmul__(self, other: Operand) -> Term:
-        return term(other) @ self
 
     def __neg__(self) -> Term:
         return Term(gates.NegateGate(), (self,))

@@ -40,8 +40,7 @@ class AddGate(Layer):
         Torch: torch.add.
         Source: CS231n lecture 4: the add gate distributes.
         """
-        dz = grad_output
-        return (summed_to(dz, cache.x), summed_to(dz, cache.y)), {}
+        return (summed_to(grad_output, cache.x), summed_to(grad_output, cache.y)), {}
 
 
 class SubtractGate(Layer):
@@ -57,8 +56,7 @@ class SubtractGate(Layer):
         Torch: torch.sub.
         Source: the add gate, with a negated input.
         """
-        dz = grad_output
-        return (summed_to(dz, cache.x), summed_to(-dz, cache.y)), {}
+        return (summed_to(grad_output, cache.x), summed_to(-grad_output, cache.y)), {}
 
 
 class MultiplyGate(Layer):

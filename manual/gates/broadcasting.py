@@ -13,8 +13,8 @@ def summed_to(grad: Array, shape: tuple[int, ...]) -> Array:
     A stretched element feeds several results, and gradients add at branches: Σ over the axes that
     the input lacks, and over those along which it has one element.
     """
-    own = (1,) * (np.ndim(grad) - len(shape)) + shape
-    stretched = tuple(axis for axis, n in enumerate(own) if n != grad.shape[axis])
-    if stretched:
+    if lacking := np.ndim(grad) - len(shape):
+        grad = grad.sum(axis=tuple(range(lacking)))
+    if stretched := tuple(axis for axis, n in enumerate(shape) if n != grad.shape[axis]):
         grad = grad.sum(axis=stretched, keepdims=True)
-    return grad if np.shape(grad) == shape else grad.reshape(shape)
+    return grad

@@ -112,8 +112,8 @@ class PowerGate(Layer):
         """
         if self.exponent == 1:
             return (grad_output,), {}
-        p, dy = self.exponent, grad_output
-        return (dy * (p * cache.x ** (p - 1)),), {}
+        p = self.exponent
+        return (grad_output * (p * cache.x ** (p - 1)),), {}
 
     def extra_repr(self) -> str:
         return f"exponent={self.exponent}"

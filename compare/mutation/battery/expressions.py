@@ -12,7 +12,7 @@ import numpy as np
 
 from compare.mutation.battery.base import Check, FixedCheck, Lift
 from compare.mutation.battery.data import Shape, make
-from compare.mutation.battery.formulas import COMPOSED, FORMULAS, REFUSED, REFUSED_TERMS
+from compare.mutation.battery.formulas import COMPOSED, FORMULAS, GATES, REFUSED, REFUSED_TERMS
 from compare.quantities import Key, Values
 
 Formula = Callable[..., Any]
@@ -132,6 +132,36 @@ class ListsCheck(FixedCheck):
 
 
 @dataclass(frozen=True)
+class GatesCheck(FixedCheck):
+    """Which gates a formula is made of, and how its nodes and inputs are named and ordered."""
+
+    @property
+    def name(self) -> str:
+        return "gates and names of expressions"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        point = {"x": np.ones(2), "y": np.ones(2)}
+        values: Values = {}
+        for text, gates in GATES.items():
+            found = package().expression(text, **{n: v for n, v in point.items() if n in text})
+            kinds = [type(node.layer).__name__ for node in found.graph.nodes]
+            values[Key(text, "gates")] = np.float64(kinds == gates.split())
+        found = package().expression("q2 + q2 * y - 4", y=2, q2=3)
+        right = (
+            list(found.inputs) == ["q2", "y"],
+            list(found.labels) == ["q2", "y", "q1", "q3", "f"],
+            all(isinstance(label, str) for label in found.labels.values()),
+            [found.values[name] for name in ("q2", "y", "q1", "q3", "f")] == [3, 2, 6, 9, 5],
+            [found.node_gradients()[name] for name in ("q1", "q3", "f")] == [1, 1, 1],
+        )
+        return values | {Key("f", f"rule {i}"): np.float64(r) for i, r in enumerate(right)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        rules = {Key("f", f"rule {i}"): np.asarray(1.0) for i in range(5)}
+        return {Key(text, "gates"): np.asarray(1.0) for text in GATES} | rules
+
+
+@dataclass(frozen=True)
 class RefusedCheck(FixedCheck):
     """What no formula may be: each text, point or term must raise a ValueError or TypeError."""
 
@@ -173,4 +203,4 @@ def expression_checks() -> list[Check]:
     """Return the formulas as text and composed, and what is refused."""
     read = [ExpressionCheck(text) for text in FORMULAS]
     composed = [ExpressionCheck(name, composed=True) for name in COMPOSED]
-    return [*read, *composed, ExchangedGateCheck(), ListsCheck(), RefusedCheck()]
+    return [*read, *composed, ExchangedGateCheck(), ListsCheck(), GatesCheck(), RefusedCheck()]

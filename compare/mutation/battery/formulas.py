@@ -97,12 +97,22 @@ _COMPOSED: list[tuple[str, Callable, Shapes, Callable]] = [
     ("x @ W - -W @ x", lambda W, x: x @ W + W @ x, SQUARE, lambda W, x: x @ W - -W @ x),
 ]  # fmt: skip
 
+GATES = {
+    "x + 1": "AddConstantGate", "2 + x": "AddConstantGate", "x - 1": "AddConstantGate",
+    "x * 2": "MultiplyConstantGate", "3 * x": "MultiplyConstantGate",
+    "x / 2": "MultiplyConstantGate", "x + y": "AddGate", "x - y": "SubtractGate",
+    "x * y": "MultiplyGate", "x / y": "DivideGate", "1 / x": "ReciprocalGate",
+    "3 / x": "ReciprocalGate MultiplyConstantGate", "2 - x": "NegateGate AddConstantGate",
+    "-x": "NegateGate", "x**2": "PowerGate", "2**x": "MultiplyConstantGate ExpGate",
+    "max(x, 0)": "ConstantGate MaxGate", "x @ y": "MatMulGate",
+}  # fmt: skip
 FORMULAS = {text: (twin, shapes) for text, twin, shapes in _FORMULAS}
 COMPOSED = {name: (twin, shapes, compose) for name, twin, shapes, compose in _COMPOSED}
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("x.y", {"x": 1}), ("x[0]", {"x": 1}), ("foo(x)", {"x": 1}), ("x.exp(y)", {"x": 1, "y": 2}),
-    ("x ^ 2", {"x": 1}), ("x = 3", {"x": 1}), ("max(x)", {"x": 1}), ("exp(x, x)", {"x": 1}),
-    ("exp()", {}), ("exp(x=2)", {"x": 1}), ("max(x, x, key=x)", {"x": 1}), ("exp + x", {"x": 1}),
+    ("x ^ 2", {"x": 1}), ("x = 3", {"x": 1}), ("max(x) + 1", {"x": 1}), ("exp(x, x)", {"x": 1}),
+    ("exp()", {}), ("exp(x=2)", {"x": 1}), ("max(x, x, key=x)", {"x": 1}),
+    ("exp + x", {"x": 1, "exp": 2}),
     ("x if x else x", {"x": 1}), ("x == 2", {"x": 1}), ("x and x", {"x": 1}), ("not x", {"x": 1}),
     ("1/0 * x", {"x": 1}), ("(-8)**0.5 * x", {"x": 1}), ("1e999 * x", {"x": 1}),
     ("9**9**9 * x", {"x": 1}), ("x ** x", {"x": 1}), ("(-2) ** x", {"x": 1}), ("0 ** x", {"x": 1}),
@@ -126,6 +136,9 @@ REFUSED_TERMS: dict[str, Callable[[Any], Any]] = {
     "an array less a term": lambda e: np.ones(3) - e.variables("x")[0],
     "an array to a term": lambda e: np.ones(3) ** e.variables("x")[0],
     "an array times": lambda e: np.ones(3) @ e.variables("x")[0],
+    "less a text": lambda e: e.variables("x")[0] - "2",
+    "by a text": lambda e: e.variables("x")[0] / "2",
+    "plus a text": lambda e: e.variables("x")[0] + "2",
     "a text": lambda e: e.variables("x")[0] * "2",
     "a function of text": lambda e: e.exp("2"),
     "no upstream for an array": lambda e: e.expression("x * 2", x=[1, 2]).gradients,
