@@ -13,6 +13,7 @@ from compare.explaining.equations import Equation, equation, with_gradient
 from compare.explaining.layers import Given, bind_layer
 from compare.explaining.losses import bind_loss, bind_penalty
 from compare.explaining.updates import Update, bind_update, gradient_variant
+from compare.hybrid import TorchNode
 from compare.quantities import LOSS, Key, Values
 from compare.sources import unplanted
 from compare.start import Start
@@ -54,6 +55,7 @@ class Piece:
     method: str
     equation: Equation
     bound: Bound
+    by_torch: bool = False  # torch computed it in the hand-written layer's place
 
 
 def pieces_of(scene: Scene, key: Key) -> list[Piece]:
@@ -84,6 +86,8 @@ def _node(scene: Scene, name: str) -> Node:
 
 def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
     start, layer = scene.start, unplanted(node.layer)
+    by_torch = isinstance(layer, TorchNode)
+    layer = unplanted(layer.twin) if isinstance(layer, TorchNode) else layer
     owner = type(layer).__name__
     given = Given(
         layer,
@@ -100,7 +104,8 @@ def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
     method = "forward" if role == "output" else "backward"
     if role.startswith("grad:") and "grad_params" in vars(type(layer)):
         method = "grad_params"
-    return Piece(layer, node.name, role, method, equation(owner, role, bound.variant), bound)
+    formula = equation(owner, role, bound.variant)
+    return Piece(layer, node.name, role, method, formula, bound, by_torch)
 
 
 def _loss(scene: Scene, role: str) -> Piece:

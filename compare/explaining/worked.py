@@ -112,12 +112,15 @@ def work(scene: Scene, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
     """Work one element; what prevents it becomes the record's `problem`."""
     manual, torch = (_at(side.get(key), at) for side in (scene.manual, scene.torch))
     tolerance = _at(scene.tolerances.get(key, np.nan), at, broadcast=True)
-    record: dict[str, Any] = {"problem": ""}
+    record: dict[str, Any] = {}
     by = ""
     try:
         pieces = pieces_of(scene, key)
         by = " + ".join(described(piece) for piece in pieces)
-        record |= {"formulas": tuple(map(formula_of, pieces)), "listings": listings(pieces)}
+        record |= {
+            "formulas": tuple(map(formula_of, pieces)),
+            "listings": listings(p for p in pieces if not p.by_torch),
+        }
         total, lines = arithmetic(pieces, key, at)
         if not _close(float(total), manual, tolerance):  # numbers may have cancelled
             total = arithmetic(pieces, key, at, MORE)[0]
@@ -218,6 +221,8 @@ def _right(text: str) -> str:
 def described(piece: Piece) -> str:
     """Say whose formula this is."""
     owner = type(piece.owner).__name__
+    if piece.by_torch:
+        return f"torch's {owner} on both sides, node {piece.place}"
     if piece.place == "optimizer":
         return f"{owner}.{piece.method}"
     if piece.place == "loss":

@@ -97,3 +97,11 @@ def test_an_index_that_is_no_numbers_is_refused() -> None:
     result = CliRunner().invoke(app, ["explain", "three-rows", "--index", "a,b"])
 
     assert isinstance(result.exception, UserError)
+
+
+def test_a_layer_that_torch_computes_on_both_sides_has_arithmetic_and_no_lines() -> None:
+    found = compare.explain("three-rows", node="2", quantity="output", torch_layers=("2",))
+
+    assert found.worked.holds
+    assert found.worked.by == "torch's Linear on both sides, node 2"
+    assert found.worked.listings == ()
