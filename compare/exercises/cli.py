@@ -105,7 +105,7 @@ def grade(
         Path | None, typer.Option(metavar="FILE", help="Write one row per submission of a folder.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Submissions at a time. [default: one per CPU]")
+        int | None, typer.Option(min=1, help="Submissions at a time; one per CPU if not given.")
     ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one submission may compute.")
@@ -115,7 +115,7 @@ def grade(
     ] = 2048,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Seed of the inputs. [default: 0; a folder: drawn, and shown]"),
+        typer.Option(min=0, help="Seed of the inputs. If not given: 0; for a folder drawn."),
     ] = None,
     exercises: Folder = None,
     as_json: AsJson = False,
@@ -198,7 +198,7 @@ def _grade_folder(
 def verify(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="DIR", help="A folder of exercises. [default: the built-in ones]",
+        typer.Argument(metavar="DIR", help="A folder of exercises; the built-in ones if not given.",
                        show_default=False),
     ] = None,
     as_json: AsJson = False,

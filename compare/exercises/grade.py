@@ -7,7 +7,7 @@ import re
 import time
 import tokenize
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +144,18 @@ def grade_source(
 ) -> Grade:
     """Grade a submission's text."""
     began = time.perf_counter()
-    status, tensors, message, error, printed = _examined(source, exercise, seed, timeout, memory)
+    status, tensors, *texts = _examined(source, exercise, seed, timeout, memory)
+    tensors = [replace(t, told=printable(t.told), cause=printable(t.cause)) for t in tensors]
+    message, error, printed = map(printable, texts)
     return Grade(
         file, exercise.name, status, tuple(tensors), message, error, printed,
         round(time.perf_counter() - began, 2), seed,
     )  # fmt: skip
+
+
+def printable(text: str) -> str:
+    """Return a text that can be shown: a submission's own may hold anything."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _examined(
@@ -189,7 +196,7 @@ def _judged(
     worker: Worker, source: str, exercise: Exercise, seed: int
 ) -> tuple[str, Sequence[Tensor], str, str]:
     from compare.exercises.judging import crash_of, session_of, tensors_of
-    from compare.exercises.remote import RemotePair
+    from compare.exercises.remote import RemotePair, SubmissionError
 
     about = exercise.about
     worker.start()
@@ -210,10 +217,11 @@ def _judged(
     try:
         report = session.report()
     except UserError as error:
-        cause = error.__cause__
-        if isinstance(cause, RaisedError):
-            return _failed(cause, "The submission fails")
-        return FAILED, (), str(error), ""
+        if isinstance(error.__cause__, RaisedError):
+            return _failed(error.__cause__, "The submission fails")
+        if isinstance(error, SubmissionError):
+            return FAILED, (), str(error), ""
+        raise UserError(f"The exercise {exercise.name} itself is not sound: {error}") from error
     tensors = tensors_of(session, report, exercise)
     if report.agrees:
         return RIGHT, tensors, "", ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.checking.candidates import Candidate, FunctionPair
-from compare.checking.inputs import Inputs, specify
+from compare.checking.inputs import Inputs, fresh, specify
 from compare.checking.loading import load_file
 from compare.checking.named_cause import cause
 from compare.checking.reference import TorchReference
@@ -44,8 +44,14 @@ class SolutionErrors:
     def __call__(
         self, _: Candidate, values: Inputs, upstreams: Sequence[Any], rng: np.random.Generator
     ) -> Judged:
-        errors = candidate_errors("float64", self.solution, values, upstreams, rng).errors
-        found = self.solution.run(values, upstreams).named()
+        try:
+            outputs = self.solution.start(fresh(values)).outputs
+            if [np.shape(y) for y in outputs] != [np.shape(dy) for dy in upstreams]:
+                return Judged({}, HOW)  # forward was changed: nothing can be right
+            errors = candidate_errors("float64", self.solution, values, upstreams, rng).errors
+            found = self.solution.run(fresh(values), list(upstreams)).named()
+        except Exception as error:
+            raise UserError(f"its solution fails: {type(error).__name__}: {error}") from error
         return Judged({q: np.maximum(e, _least(found[q])) for q, e in errors.items()}, HOW)
 
 
@@ -106,6 +112,8 @@ def tensors_of(session: Session, report: Report, exercise: Exercise) -> list[Ten
     if broken:  # one mistake, however many arrays it reaches
         text = next(iter(broken.values()))
         tensors.append(Tensor(UNCHANGED, False, "", text, text, "purity"))
+    if not report.agrees and all(t.right for t in tensors):
+        tensors.append(Tensor("verdict", False, "", report.reason, report.reason))
     return tensors
 
 

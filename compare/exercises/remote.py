@@ -15,6 +15,10 @@ from compare.exercises.child import decoded, encoded
 from compare.exercises.worker import Worker
 
 
+class SubmissionError(UserError):
+    """What a submission returned is nothing that can be judged."""
+
+
 class RemoteCache:
     """Stands for a cache in the other process; `digest` changes when its numbers do."""
 
@@ -48,7 +52,7 @@ class RemotePair(Candidate):
         call, given = self.calls, list(values.values())
         reply = self.worker.ask(do="forward", call=call, inputs=[_sent(v) for v in given])
         if "bad" in reply:
-            raise UserError(str(reply["bad"]))
+            raise SubmissionError(str(reply["bad"]))
         _written_back(reply["inputs"], given)
         outputs = tuple(_numbers(y, self.name) for y in decoded(reply["outputs"]))
         return Started(outputs, RemoteCache(reply["digest"]), (call, given))
@@ -62,14 +66,14 @@ class RemotePair(Candidate):
         try:
             return decoded(reply["grads"])
         except ValueError as error:
-            raise UserError(f"{self.backward_code.__qualname__} {error}.") from None
+            raise SubmissionError(f"{self.backward_code.__qualname__} {error}.") from None
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         who = self.backward_code.__qualname__
         count = len(returned) if isinstance(returned, tuple | list) else 1
         wanted = {len(self.differentiable), len(self.names)}
         if not isinstance(returned, dict) and returned is not None and count not in wanted:
-            raise UserError(
+            raise SubmissionError(
                 f"{who} returned {count} gradient{'s' if count != 1 else ''}; wanted are "
                 f"{len(self.differentiable)}, in this order: "
                 f"{', '.join(f'd{name}' for name in self.differentiable)}."
@@ -111,5 +115,5 @@ def _numbers(value: Any, who: str) -> Any:
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
-        raise UserError(f"{who} is no array of numbers, but a {type(value).__name__}.")
+        raise SubmissionError(f"{who} is no array of numbers, but a {type(value).__name__}.")
     return array.astype(float) if isinstance(value, float) or array.dtype.kind != "f" else array

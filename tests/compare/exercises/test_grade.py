@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from compare.errors import UserError
 from compare.exercises.definition import exercises
 from compare.exercises.grade import Grade, grade
 from compare.exercises.show import shown
@@ -296,3 +297,31 @@ def test_what_is_no_submission_is_unusable(tmp_path: Path, content: bytes, said:
 
     assert result.status == "unusable"
     assert said in result.message
+
+
+def test_a_forward_of_another_shape_is_wrong_and_nobody_elses_fault(tmp_path: Path) -> None:
+    path = tmp_path / "linear.py"
+    source = exercises()["linear"].text("solution.py")
+    path.write_text(source.replace("return x @ w + b, (x, w)", "return (x @ w + b).T, (x, w)"))
+    result = grade(path, exercises())
+
+    assert result.status in ("wrong", "error")
+    assert result.score == 0.0
+
+
+def test_what_a_submission_says_can_be_shown(attempt) -> None:
+    result = attempt("print('\\ud800\\x1b[2J')\nraise ValueError('\\ud801\\x1b[2J')")
+
+    assert result.printed == "??[2J\n"
+    assert "ValueError: ??[2J" in result.error
+    result.as_dict()["error"].encode()
+
+
+def test_an_unsound_exercise_is_not_the_submissions_fault(attempt, monkeypatch) -> None:
+    def broken(*_):
+        raise ValueError("no")
+
+    monkeypatch.setattr("compare.exercises.judging.candidate_errors", broken)
+
+    with pytest.raises(UserError, match="exercise linear itself is not sound: its solution fails"):
+        attempt()
