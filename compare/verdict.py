@@ -42,8 +42,8 @@ def verdict(
         named = ", ".join(f"{layer}.{quantity}" for layer, quantity in unchecked[:5])
         return "incomplete", (
             f"{len(unchecked)} tensors were never really checked, because zeros would have passed "
-            f"at every step, or for a parameter no update at all: {named}. If they are zero by "
-            "construction, name them in [compare] structural_zeros."
+            f"at every step, or for a parameter no update at all: {named}. "
+            f"{_advice(frame, unchecked, config.train.dtype)}"
         )
     if vacuous == total:
         return "incomplete", "Zeros would have passed in every tensor: nothing was checked."
@@ -53,6 +53,20 @@ def verdict(
             "within their tolerance, each checked at another step or allowed by name."
         )
     return "agree", f"All {total:,} tensors of {done:,} steps agree."
+
+
+def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -> str:
+    """Say what to do about tensors that were never checked: they are small, or they are zero."""
+    named = "name them in [compare] structural_zeros."
+    wanted = {(layer, what.replace("param:", "grad:")) for layer, what in unchecked}
+    hit = [pair in wanted for pair in zip(frame["layer"], frame["quantity"], strict=True)]
+    if not frame.loc[hit, "norm"].gt(0).any():
+        return f"If they are zero by construction, {named}"
+    remedy = "judge in float64, or use" if dtype == "float32" else "use"
+    return (
+        "Their values are smaller than what rounding may do to them, as in deep, saturated "
+        f"networks: {remedy} fewer layers. Only if they are zero by construction, {named}"
+    )
 
 
 def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
