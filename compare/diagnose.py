@@ -14,7 +14,7 @@ from compare.causes import Cause
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
 from compare.hearing import hearing
-from compare.judge import AGREE, MISSING, NON_FINITE, gauged, judge
+from compare.judge import AGREE, MISSING, NON_FINITE, gauged, judge, promoted
 from compare.lockstep import Step
 from compare.quantities import LOSS, Key, Values
 from compare.report import Divergence, Place
@@ -49,6 +49,8 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         suspect = _overflowed(experiment, key)
     elif step.failure is not None and rows.verdicts[i] == MISSING:
         suspect = _raised(experiment, step.failure, key)
+    elif promoted(key, step.manual, step.torch):
+        suspect = _promoted(experiment, step, key)
     else:
         suspect = Examiner(experiment, start, step).suspect(key)
     agreed = [j for j in range(i) if rows.verdicts[j] == AGREE]
@@ -83,6 +85,26 @@ def _overflowed(experiment: Experiment, key: Key) -> Suspect:
     side = experiment.manual
     formula = {node.name: node.layer for node in side.graph.nodes}.get(key.layer, side.loss)
     return Suspect(key.layer, key.quantity, False, formula, "forward", text)
+
+
+def _promoted(experiment: Experiment, step: Step, key: Key) -> Suspect:
+    """Name the layer that computes in another dtype than its inputs have."""
+    graph, side = experiment.manual.graph, experiment.manual
+    layers: dict[str, Any] = {node.name: node.layer for node in graph.nodes}
+    fed = [node.name for node in graph.nodes if key.layer in node.inputs]
+    kind = key.quantity.partition(":")[0]
+    name, method = key.layer, "forward" if kind in ("output", "loss") else "backward"
+    if kind in ("grad_output", "grad_input"):
+        name = fed[0] if fed else "loss"
+    formula = side.optimizer if kind in ("param", "state") else layers.get(name, side.loss)
+    method = "update" if kind in ("param", "state") else method
+    ours, theirs = step.manual[key].dtype, step.torch[key].dtype
+    text = (
+        f"It computes in {ours} where torch computes in {theirs}: the numbers may agree, and say "
+        f"nothing of {theirs} arithmetic. Look for a {ours} array or scalar that promotes the rest: "
+        "np.zeros without a dtype, np.float64(…), a constant kept as an array."
+    )
+    return Suspect(name, key.quantity, True, formula, method, text)
 
 
 def _raised(experiment: Experiment, failure: Exception, key: Key) -> Suspect:

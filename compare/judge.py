@@ -111,6 +111,26 @@ def verdict_codes(measures: Measures, ours: Sequence[Any], theirs: Sequence[Any]
     return codes
 
 
+def of_one_dtype(rows: Rows, manual: Values, torch: Values) -> Rows:
+    """Return the rows with a disagreement where a side computes in another float dtype."""
+    other = [i for i, key in enumerate(rows.keys) if promoted(key, manual, torch)]
+    if not other:
+        return rows
+    verdicts = rows.verdicts.copy()
+    verdicts[other] = np.where(
+        np.isin(verdicts[other], (AGREE, VACUOUS)), DISAGREE, verdicts[other]
+    )
+    return rows._replace(verdicts=verdicts)
+
+
+def promoted(key: Key, manual: Values, torch: Values) -> bool:
+    """Return whether both sides hold floats of different dtypes; a count of steps has any."""
+    ours, theirs = manual.get(key), torch.get(key)
+    if ours is None or theirs is None or ours.dtype == theirs.dtype:
+        return False
+    return bool(ours.dtype.kind == theirs.dtype.kind == "f") and key.quantity[-5:] != ":step"
+
+
 def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:
     """Return the tolerance of every element from what a gauge run left; exact data get E = 0."""
     exact = least_tolerance(dtype, k)

@@ -13,7 +13,7 @@ import numpy as np
 
 from compare.experiment import Experiment
 from compare.gauge import SMALLEST
-from compare.judge import DISAGREE, Rows, fixed, gauged, judge
+from compare.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
 from compare.quantities import LOSS, Key, Values, collected, expected
 from compare.referee import Referee, settled
 from compare.sketch import BEYOND_ONE_LAYER, FAR, sketches, widened
@@ -113,7 +113,7 @@ class Lockstep:
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
     ) -> Rows:
-        return judge(keys, manual, torch, tolerances, start.params)
+        return of_one_dtype(judge(keys, manual, torch, tolerances, start.params), manual, torch)
 
     def _gauged(
         self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
