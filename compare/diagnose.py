@@ -101,8 +101,8 @@ def _promoted(experiment: Experiment, step: Step, key: Key) -> Suspect:
     ours, theirs = step.manual[key].dtype, step.torch[key].dtype
     text = (
         f"It computes in {ours} where torch computes in {theirs}: the numbers may agree, and say "
-        f"nothing of {theirs} arithmetic. Look for a {ours} array or scalar that promotes the rest: "
-        "np.zeros without a dtype, np.float64(…), a constant kept as an array."
+        f"nothing of {theirs} arithmetic. Look for what promotes the rest to {ours}: np.zeros "
+        "without a dtype, np.float64(…), a constant kept as an array."
     )
     return Suspect(name, key.quantity, True, formula, method, text)
 
