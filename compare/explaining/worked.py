@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Worked:
         tolerance: how far they may be apart.
         holds: whether total and manual are within it; None if that is unknown.
         agrees: whether manual and torch are.
+        kink: whether the sides took different pieces of this function within rounding.
         problem: why the element could not be worked; "" if it was.
     """
 
@@ -60,7 +61,8 @@ class Worked:
     digits: str = ""
     torch_module: str = ""
     grad_fn: str = ""
-    problem: str = field(default="")
+    kink: bool = False  # an element of this layer was judged with torch's piece of the function
+    problem: str = ""
 
     @property
     def difference(self) -> float:
@@ -90,6 +92,11 @@ class Worked:
             return "THE HAND-WRITTEN SIDE HAS NO SUCH NUMBER, and the formula gives one."
         if self.holds is None:
             return "No tolerance is known here, so nothing is concluded."
+        if self.holds is False and self.agrees and self.kink:
+            return (
+                "The two sides took different pieces of this function, within rounding of the "
+                "border: the values are those of torch's piece, the sum that of the other."
+            )
         if self.holds is False and self.agrees:
             return (
                 "THE FORMULA AND THE HAND-WRITTEN VALUE PART, though both sides agree: the formula "

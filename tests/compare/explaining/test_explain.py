@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -105,3 +106,11 @@ def test_a_layer_that_torch_computes_on_both_sides_has_arithmetic_and_no_lines()
     assert found.worked.holds
     assert found.worked.by == "torch's Linear on both sides, node 2"
     assert found.worked.listings == ()
+
+
+def test_an_element_at_a_kink_is_not_called_a_wrong_formula() -> None:
+    worked = compare.explain("three-rows", node="0", quantity="output").worked
+    parted = replace(worked, total=worked.manual + 1)
+
+    assert "THE FORMULA AND THE HAND-WRITTEN VALUE PART" in parted.finding
+    assert "within rounding of the border" in replace(parted, kink=True).finding
