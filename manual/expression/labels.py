@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from manual import gates
 from manual.expression.terms import Term
 
@@ -24,8 +26,9 @@ WRITTEN = {
 }
 
 
+@lru_cache(maxsize=4096)  # a term that is shared often would be written out as often
 def label(term: Term, least: int = 0) -> str:
-    """Return the formula; in parentheses if it binds less tightly than `least`."""
+    """Return the formula; in parentheses if it binds less tightly than `least`, … if too long."""
     rank: int
     needed: tuple[int, ...]
     match term.layer:
@@ -42,6 +45,8 @@ def label(term: Term, least: int = 0) -> str:
         case layer:
             pattern, rank, needed = WRITTEN[type(layer)]  # type: ignore[index]
     text = pattern.format(*map(label, term.operands, needed))
+    if len(text) > 1000:
+        return "…"
     return text if rank >= least else f"({text})"
 
 

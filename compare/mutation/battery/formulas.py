@@ -69,6 +69,7 @@ _FORMULAS: list[tuple[str, Callable, Shapes]] = [
     ("(W @ (W @ x)) * (x @ (W @ W)) / 2", lambda W, x: (W @ (W @ x)) * (x @ (W @ W)) / 2, SQUARE),
     ("(W * 2 - W) @ -x", lambda W, x: (W * 2 - W) @ -x, SQUARE),
     ("x * x + x", lambda x: x * x + x, X),
+    ("(x - x)**1 * y + x * y", lambda x, y: (x - x) * y + x * y, XY),
     ("x * y - x / y + x", lambda x, y: x * y - x / y + x, ROWS),
     ("+x + 2*3*y - 2 - 1e-1 + (1 + 2) * x", lambda x, y: x + 6 * y - 2 - 0.1 + 3 * x, XY),
     ("x * -2 + x / -4 - -1 - x", lambda x: x * -2 + x / -4 + 1 - x, X),
