@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from compare.causes.cause import Cause, Tensors
-from compare.causes.purity import Call
+from compare.causes.purity import IN_PLACE, Call, same
 from compare.experiment import Experiment
 from compare.gauge import gauge, gauging
 from compare.judge import gauged
@@ -38,17 +38,23 @@ class Alone:
         extra = (noise,) if node.layer.stochastic else ()
 
         def run(lift: Callable) -> dict[str, Any]:
-            layer = self.settled(name).with_params({k: lift(p) for k, p in params.items()})
+            layer = used.with_params({k: lift(p) for k, p in params.items()})
             y, cache = layer.forward(*(lift(x) for x in inputs), *extra)
             grads, own = layer.backward(lift(upstream), cache)
             return _named(y, grads, own)
 
         tensors = [torch_tensor(a) for a in inputs]
-        y, grads, own = self.experiment.torch.network.alone(
+        y, grads, of_params = self.experiment.torch.network.alone(
             name, tensors, {k: torch_tensor(p) for k, p in params.items()}, torch_tensor(upstream)
         )
-        theirs = _named(*(_arrays(part) for part in (y, grads, own)))
-        return self._beside(run, theirs)
+        theirs = _named(*(_arrays(part) for part in (y, grads, of_params)))
+        used = node.layer
+        found = self._beside(run, theirs)
+        if name in self.start.winners and not all(t.agree for t in found.values()):
+            used = self.settled(name)
+            settled = self._beside(run, theirs)
+            found = settled if all(t.agree for t in settled.values()) else found
+        return found
 
     def settled(self, name: str) -> Any:
         """Return the layer, with torch's winners at near ties if it has any."""
@@ -102,6 +108,20 @@ class Alone:
 
         return np.array([module(torch.tensor(x), torch.tensor(t)).item() for x, t in self.rows()])
 
+    def penalties(self) -> Iterator[tuple[str, np.ndarray, Tensors]]:
+        """Yield every penalty with weights, and what each of them by itself costs on both sides."""
+        sides = zip(self.experiment.manual.penalties, self.experiment.torch.penalties, strict=True)
+        for (mine, names), (theirs, _) in sides:
+            all_of_them = np.concatenate([wide(self.start.params[n]).ravel() for n in names])
+            weights = all_of_them[:MOST]
+            values = [mine.forward(w.reshape(1, 1))[0] for w in weights]
+            right = [theirs(torch_tensor(w.reshape(1, 1))).item() for w in weights]
+            yield (
+                type(mine).__name__,
+                weights,
+                Tensors(np.array(values), np.array(right), 1e-13 * np.abs(right)),
+            )
+
     def update(self, dotted: str, state: str, theirs: np.ndarray) -> Tensors:
         """Give the hand-written optimiser torch's gradients; `theirs` is what torch's makes."""
         start, grads = self.start, self.gradients()
@@ -145,7 +165,19 @@ class Alone:
             "loss", self.experiment.manual.loss, [self.output()], np.ones(()),
             (wide(self.start.target),),
         )  # fmt: skip
-        return call.unclean(self.experiment.config.loss.args)
+        return call.unclean(self.experiment.config.loss.args) or self._changed_by_step()
+
+    def _changed_by_step(self) -> Cause | None:
+        """Return the cause if the optimiser changes gradients, parameters or state in place."""
+        params = {k: wide(p) for k, p in self.start.params.items()}
+        given = (params, self.gradients(), copy.deepcopy(self.start.states))
+        before = copy.deepcopy(given)
+        self.experiment.manual.update(*given, self.start.lr)
+        for name, now, then in zip(("parameter", "gradient", "state"), given, before, strict=True):
+            if not same(now, then):
+                text = f"a {name} is changed by the optimiser's update in place."
+                return Cause("arguments changed", text, IN_PLACE)
+        return None
 
     def params(self, name: str) -> dict[str, np.ndarray]:
         keys = self.nodes[name].layer.params

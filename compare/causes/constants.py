@@ -63,6 +63,7 @@ def _known(context: Context) -> Iterator[Named]:
             if c < 1 and label.startswith(SHARES):
                 yield Named(c / (1 - c), f"{label} / (1 − {label})", "setting", 1)
                 yield Named((1 - c) / c, f"(1 − {label}) / {label}", "setting", 1)
+                yield Named(1 + c, f"1 + {label}", "setting", 1)
                 yield Named((1 + c) / (1 - c), f"(1 + {label}) / (1 − {label})", "setting", 1)
                 yield Named(1 / (1 - c) ** 2, f"1 / (1 − {label})²", "setting", 1)
 
@@ -73,7 +74,7 @@ def _of_size(label: str, n: int, kind: str) -> Iterator[Named]:
     yield Named(n * n, f"{label} squared", kind, 1)
     yield Named(n**0.5, f"√{label}", kind, 1)
     yield Named(n**-0.5, f"1 / √{label}", kind, 1)
-    for c, text in ((2.0, "2 ×"), (0.5, "½ ×")):
+    for c, text in ((2.0, "2 ×"), (0.5, "½ ×")) if n > 3 else ():  # else of many meanings
         yield Named(c * n, f"{text} {label}", kind, 2)
         yield Named(c / n, f"{text} 1 / {label}", kind, 2)
     if n > 3:  # 3/2 is a number of many meanings

@@ -49,6 +49,7 @@ def layer_context(alone: Alone, name: str, quantity: str, sizes: Mapping[str, in
     def make(other: Callable) -> np.ndarray:
         return Piece(other, tensors, names, wrt, alone.upstream(name)).vjp()
 
+    context = replace(context, places={**context.places, **_mask(alone, name, inputs[0])})
     found = list(_settings(alone, name, make))
     constants = {what: now for what, now, _ in found}
     return replace(context, alternatives=known, settings=lambda: found, constants=constants)
@@ -76,7 +77,7 @@ def _output_context(
     return Context(
         sizes=sizes, batch_axis=0, others=others, alternatives=known,
         settings=lambda: found, constants={what: now for what, now, _ in found},
-        places={n: a for n, a in pairs if a.shape == y.shape} | {"y": y},
+        places={n: a for n, a in pairs if a.shape == y.shape} | {"y": y} | _mask(alone, name, y),
     )  # fmt: skip
 
 
@@ -93,6 +94,12 @@ def _settings(
             return attempt(lambda: make(_call(owner(**arguments(value)), keys)))
 
         yield what, now, given
+
+
+def _mask(alone: Alone, name: str, like: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a random layer kept: 1 or 0 for each element."""
+    mask = alone.start.noise.get(name)
+    return {} if mask is None else {"the mask": np.broadcast_to(mask, like.shape) * 1.0}
 
 
 def _variants(alone: Alone, name: str, keys: list[str]) -> Iterator[tuple[str, Callable]]:

@@ -31,17 +31,23 @@ class Search:
     def cause(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
         """Return the cause of what `key`'s row shows, given whose mistake it was found to be."""
         if key not in self.step.manual:
-            return _raised(self.step.failure)
+            return _raised(self.step.failure) or _one_sided(key, "torch", "manual")
+        if key not in self.torch:
+            return _one_sided(key, "manual", "torch")
         return self._fitted(key, layer, quantity, own) or self.double.unclean()
 
     def _fitted(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
         kind = quantity.partition(":")[0]
         if kind in ("param", "state"):
             return self._update(key) if own else None
-        if kind == "grad_output" and own:
-            return self._branch(key)
+        if quantity == "loss" and self.double.loss()["loss"].agree:
+            return self._penalty_value(key)
         if not own:
             return None
+        if kind == "grad_output" and layer == key.layer:
+            return self._branch(key)
+        if kind == "grad_output":  # its consumer's mistake
+            quantity = "grad_input"
         if quantity.startswith("grad:") and self.double.layer(layer)[quantity].agree:
             return self._penalty(key)
         if layer == "loss":
@@ -53,8 +59,6 @@ class Search:
         return self._of(self.double.layer(layer), layer, quantity, layers.layer_context)
 
     def _loss(self, key: Key, quantity: str) -> Cause | None:
-        if quantity == "loss" and self.double.loss()["loss"].agree:
-            return self._as_seen(key, replace(self._known(key), terms=self._loss_terms()))
         cause = self._of(self.double.loss(), "loss", quantity, losses.loss_context)
         if cause is None and quantity == "loss" and (rows := self.double.loss_rows()) is not None:
             cause = find_cause(*rows, loss_rows.rows_context(self.double, self._sizes()))
@@ -110,6 +114,15 @@ class Search:
     def _penalties_of(self, name: str) -> list[str]:
         return [repr(p) for p, names in self.experiment.manual.penalties if name in names]
 
+    def _penalty_value(self, key: Key) -> Cause | None:
+        """The data loss is right: a penalty's value is wrong, or it is not added."""
+        for name, weights, values in self.double.penalties():
+            if not values.agree:
+                cause = find_cause(*values, Context(others={"w": weights}, places={"w": weights}))
+                text = f"{name}, one weight at a time: "
+                return cause and replace(cause, evidence=f"{text}{cause.evidence}")
+        return self._as_seen(key, replace(self._known(key), terms=self._loss_terms()))
+
     def _loss_terms(self) -> dict[str, np.ndarray]:
         data = self.double.loss()["loss"].reference
         return {"the data loss": data, "the penalties": self.torch[LOSS] - data}
@@ -139,6 +152,19 @@ _BRANCH = {
     "extra term": "branch added twice",
     "sign of a term": "branch subtracted",
 }
+
+
+def _one_sided(key: Key, one: str, other: str) -> Cause:
+    """Return the cause of a tensor that only one side has."""
+    kind, _, name = key.quantity.partition(":")
+    what = f"the state '{name.rpartition(':')[2]}'" if kind == "state" else f"'{key.quantity}'"
+    return Cause(
+        "missing tensor" if one == "torch" else "extra tensor",
+        f"{one} returns {what} of '{key.layer}', {other} does not.",
+        "Look for an option that is on at one side only, and for a state that is not handed on."
+        if kind == "state"
+        else "Compare what is returned, and under which names, with torch's parameters.",
+    )
 
 
 def _raised(failure: Exception | None) -> Cause | None:

@@ -10,6 +10,7 @@ import numpy as np
 from compare.causes.alone import MOST, Alone
 from compare.causes.cause import Context
 from compare.causes.layers import attempt
+from compare.causes.losses import numbers_of, of_yes_or_no
 from compare.causes.settings import numbers
 
 Named = dict[str, np.ndarray]
@@ -24,7 +25,7 @@ def rows_context(alone: Alone, sizes: Mapping[str, int]) -> Context:
     if output.shape == target.shape:
         output, target = np.ravel(alone.output())[:MOST], np.ravel(alone.start.target)[:MOST]
         known = {"the output": output, "the target": target, "(output − target)": output - target}
-        factors = _of_yes_or_no(type(alone.experiment.torch.loss_module).__name__, output)
+        factors = of_yes_or_no(type(alone.experiment.torch.loss_module).__name__, output)
     elif output.ndim == 2 and target.ndim == 1:
         true = output[np.arange(len(output)), target]
         logs = np.logaddexp.reduce(output, axis=1)
@@ -34,22 +35,13 @@ def rows_context(alone: Alone, sizes: Mapping[str, int]) -> Context:
     known = {name: a.astype(np.float64) for name, a in known.items()}
     return Context(
         sizes=sizes,
+        constants=numbers_of(alone),
         others=known,
         places=known,
         factors=factors,
         terms=terms,
         settings=lambda: _settings(alone),
     )
-
-
-def _of_yes_or_no(loss: str, output: np.ndarray) -> Named:
-    """Return the logarithms that the losses of 0/1 targets are made of."""
-    if loss == "BCELoss":
-        with np.errstate(divide="ignore"):
-            return {"log p": np.log(output), "log(1 − p)": np.log1p(-output)}
-    if loss != "BCEWithLogitsLoss":
-        return {}
-    return {"log σ": -np.logaddexp(0, -output), "log(1 − σ)": -np.logaddexp(0, output)}
 
 
 def _smoothed(alone: Alone, output: np.ndarray, true: Any, logs: Any) -> Named:

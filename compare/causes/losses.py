@@ -27,7 +27,9 @@ def loss_context(alone: Alone, _: str, quantity: str, sizes: Mapping[str, int]) 
     """Return what is known of the loss's value or of its gradient."""
     if quantity == "loss":
         return Context(
-            sizes=sizes, constants=_numbers(alone), alternatives=lambda: _arguments(alone, quantity)
+            sizes=sizes,
+            constants=numbers_of(alone),
+            alternatives=lambda: _arguments(alone, quantity),
         )
     output, target = alone.output(), alone.start.target
     known = {"the output": output}
@@ -40,21 +42,45 @@ def loss_context(alone: Alone, _: str, quantity: str, sizes: Mapping[str, int]) 
         )
         known["softmax(output)"] = softmax(output)
     factors = _factors(type(alone.experiment.torch.loss_module).__name__, output)
+    if output.shape == target.shape:
+        factors |= _weights(alone, output)
     return Context(
         sizes=sizes, batch_axis=0, places=known, factors=factors, masks=masks, others=known,
         terms=_terms(alone, output), alternatives=lambda: _alternatives(alone, output),
-        constants=_numbers(alone), settings=lambda: _settings(alone),
+        constants=numbers_of(alone), settings=lambda: _settings(alone),
     )  # fmt: skip
+
+
+def _weights(alone: Alone, output: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the weights among the loss's arguments, for each element."""
+    given = alone.experiment.config.loss.args
+    named = {"the weight": given.get("weight"), "pos_weight": given.get("pos_weight")}
+    return {
+        name: np.broadcast_to(np.asarray(w, dtype=np.float64), output.shape)
+        for name, w in named.items()
+        if w is not None
+    }
+
+
+def of_yes_or_no(loss: str, output: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the logarithms that the losses of 0/1 targets are made of."""
+    if loss == "BCELoss":
+        with np.errstate(divide="ignore"):
+            return {"log p": np.log(output), "log(1 − p)": np.log1p(-output)}
+    if loss != "BCEWithLogitsLoss":
+        return {}
+    return {"log σ": -np.logaddexp(0, -output), "log(1 − σ)": -np.logaddexp(0, output)}
 
 
 def _factors(loss: str, output: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the formulas of yes-or-no losses are made of."""
     if loss == "BCELoss":
-        return {"(1 − output)": 1 - output}
+        return {"(1 − output)": 1 - output} | of_yes_or_no(loss, output)
     if loss != "BCEWithLogitsLoss":
         return {}
     p = softmax(np.stack([np.zeros_like(output), output], axis=-1))
-    return {"σ(output)": p[..., 1], "(1 − σ(output))": p[..., 0]}
+    known = {"σ(output)": p[..., 1], "(1 − σ(output))": p[..., 0], "(1 − output)": 1 - output}
+    return known | of_yes_or_no(loss, output)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -71,7 +97,8 @@ def _alternatives(alone: Alone, output: np.ndarray) -> Iterator[Alternative]:
         yield Alternative("fused formula", what, FUSED_ADVICE, right * slope(output))
 
 
-def _numbers(alone: Alone) -> dict[str, float]:
+def numbers_of(alone: Alone) -> dict[str, float]:
+    """Return the numbers among the loss's arguments."""
     owner: Any = type(alone.experiment.torch.loss_module)
     found = numbers(owner, alone.experiment.config.loss.args)
     return {name: now for name, now, _ in found if "[" not in name}

@@ -37,7 +37,7 @@ def outputs(piece: Piece) -> Iterator[Alternative]:
     y = piece.output()
     for kind, what, other in _replaced(piece, y):
         value = other.output()
-        if kind == "mirrored":
+        if kind == "mirrored" and len(piece.inputs) == 1:
             yield Alternative(kind, f"−1 × {what}", MIRRORED, -value)
         yield Alternative(kind, what, MIRRORED if kind == "mirrored" else ADVICE, value)
 

@@ -21,19 +21,28 @@ ADVICE = (
 
 def each_side(case: Case) -> Iterator[Cause]:
     """A simple relation on each side of zero of a known tensor, and not the same one."""
-    for name, x in case.context.places.items():
-        if x.shape != case.off.shape:
-            continue
-        told = [_told(case, side) for side in (x > 0, x <= 0)]
+    for name, x, border in _borders(case):
+        told = [_told(case, side) for side in (x > border, x <= border)]
         above, below = told
         if above is None or below is None or above == below:
             continue
-        if below == "manual is 0" and set(np.unique(x)) <= {0, 1}:
+        if border == 0 and below == "manual is 0" and set(np.unique(x)) <= {0, 1}:
             yield Cause("wrong factor", f"{above} × {name} in every element.", FACTOR)
             return
-        text = f"where {name} > 0, {above}; where {name} ≤ 0, {below}."
-        yield Cause("both sides of zero", f"{text[0].upper()}{text[1:]}", ADVICE)
+        text = f"where {name} > {border:g}, {above}; where {name} ≤ {border:g}, {below}."
+        kind = "both sides of a border" if border else "both sides of zero"
+        yield Cause(kind, f"{text[0].upper()}{text[1:]}", ADVICE)
         return
+
+
+def _borders(case: Case) -> Iterator[tuple[str, np.ndarray, float]]:
+    """Yield known tensors with a number that may divide them: 0, or a setting such as δ."""
+    for name, x in case.context.places.items():
+        if x.shape == case.off.shape:
+            yield name, x, 0.0
+            for c in case.context.constants.values():
+                if c > 0:
+                    yield f"|{name}|", np.abs(x), c
 
 
 def _told(case: Case, side: np.ndarray) -> str | None:

@@ -95,9 +95,12 @@ def dependents(module: str) -> set[str]:
 
 @cache
 def _imports(name: str) -> set[str]:
-    """Return the modules of `manual/` that a module imports; they import absolutely."""
+    """Return the modules of `manual/` that a module imports as it is loaded, absolutely.
+
+    Imports for type checkers, and those that a function makes when it is called, do not count.
+    """
     found = set()
-    for node in ast.walk(tree(name)):
+    for node in tree(name).body:
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
