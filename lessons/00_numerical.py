@@ -72,12 +72,12 @@ table(
 # Each time $h$ shrinks to a tenth, the one-sided error shrinks to a tenth, the central one to a
 # hundredth. Taylor's formula says why, and by how much: for some $\xi$ between the points used,
 #
-# $$\frac{f(x+h) - f(x)}{h} - f'(x) = \frac{h}{2} f''(\xi), \qquad
-# \frac{f(x+h) - f(x-h)}{2h} - f'(x) = \frac{h^2}{6} f'''(\xi)$$
+# $$\frac{f(x+h) - f(x)}{h} - f'(x) = \frac{h}{2} f^{(2)}(\xi), \qquad
+# \frac{f(x+h) - f(x-h)}{2h} - f'(x) = \frac{h^2}{6} f^{(3)}(\xi)$$
 #
-# Here $f'' = (2 + x) e^x$ and $f''' = (3 + x) e^x$, both growing with $x$. So the error must lie
-# between the values at the two ends. Rounding adds to it; `gauged` runs the same line on numbers
-# that carry their rounding error, and tells how much that can be.
+# Here $f^{(2)} = (2 + x) e^x$ and $f^{(3)} = (3 + x) e^x$, both growing with $x$. So the error
+# must lie between the values at the two ends. Rounding adds to it; `gauged` runs the same line on
+# numbers that carry their rounding error, and tells how much that can be.
 
 
 # %%
@@ -90,7 +90,7 @@ def third(x):
 
 
 def rounding_of(function, h):
-    """How far rounding can move the result; the last line is what equality is judged by."""
+    """How far rounding can take the result: what `same` allows."""
     return float(gauged(lambda x: function(x, h) - slope(x), x).tolerance(np.dtype(float)))
 
 
@@ -116,9 +116,10 @@ print(f"all {2 * len(steps)} errors lie where Taylor and rounding say")
 
 # %%
 u = 2.0**-53  # the unit roundoff of float64
+powers = [10.0**-k for k in (15, 12, 9, 6, 3)]
+x_axis = {"xlabel": "step h", "xscale": "log", "xticks": powers, "xticklabels": powers}
 with figure("The error against the step: truncation on the right, rounding on the left",
-            xlabel="step h", ylabel="|error|", xscale="log", yscale="log",
-            ylim=(1e-13, 1e2)) as axes:  # fmt: skip
+            **x_axis, ylabel="|error|", yscale="log", ylim=(1e-13, 1e2)) as axes:  # fmt: skip
     for way, label in ((one_sided, "one-sided"), (central, "central")):
         axes.plot(steps, np.where(wrong[way], np.abs(wrong[way]), np.nan), label=label)
     axes.plot(steps, steps / 2 * second(x), ":", color=COLOURS["muted"], label="slopes 1, 2, -1")
@@ -214,7 +215,7 @@ table(
 )
 
 # %% [markdown]
-# The loss is a **parabola** in each weight of the last layer. There $f''' = 0$, the central
+# The loss is a **parabola** in each weight of the last layer. There $f^{(3)} = 0$, the central
 # difference has no error but rounding, and $h$ may be as large as 1. So for `W2` and `b2` the two
 # ways must be the same, and are.
 
@@ -267,8 +268,8 @@ for size in (4, 8, 16, 32, 64):
             times.append(time.perf_counter() - begin)
         seconds[name].append(min(times))
 with figure("Seconds for one gradient: each weight measured, and all of them derived",
-            xlabel="number of weights", ylabel="seconds", xscale="log",
-            yscale="log") as axes:  # fmt: skip
+            xlabel="number of weights", xscale="log", xticks=counts, xticklabels=counts,
+            ylabel="seconds", yscale="log") as axes:  # fmt: skip
     for name, measured_seconds in seconds.items():
         axes.plot(counts, measured_seconds, "o-", label=name)
 
@@ -289,10 +290,10 @@ assert times_longer[-1] > 10 * times_longer[0]
 #
 # ## So: always the analytic one, checked with the numerical one
 #
-# A check need not go through every weight. One **random direction** moves them all, and a mistake
-# in any of them shows. `directional` measures the slope along random directions, with many steps
-# $h$, and compares it with what `backward` claims. We give it the right gradient, and one with a
-# mistake that is easily made: the sigmoid's slope as $H (1 + H)$.
+# A check need not go through every weight. A step in a **random direction** moves all weights of a
+# layer at once, and a mistake in any of them shows. `directional` measures such slopes with many
+# steps $h$, and compares them with what `backward` claims. We give it the right gradient,
+# and one with a mistake that is easily made: the sigmoid's slope as $H (1 + H)$.
 
 
 # %%
@@ -356,7 +357,7 @@ assert checked
 #
 # If the code runs on complex numbers, step in the imaginary direction:
 #
-# $$f(x + ih) = f(x) + i h f'(x) - \tfrac{h^2}{2} f''(x) - \dots \qquad\Longrightarrow\qquad
+# $$f(x + ih) = f(x) + i h f'(x) - \tfrac{h^2}{2} f^{(2)}(x) - \dots \qquad\Longrightarrow\qquad
 # f'(x) \approx \frac{\operatorname{Im} f(x + ih)}{h}$$
 #
 # Nothing is subtracted, so no digits cancel, and $h$ may be $10^{-100}$. The slope comes out to the
@@ -368,8 +369,8 @@ def complex_slope(x, h):
     return np.imag(f(x + 1j * h)) / h
 
 
-with figure("With a complex step there is no rounding line", xlabel="step h", ylabel="|error|",
-            xscale="log", yscale="log", ylim=(1e-17, 1e2)) as axes:  # fmt: skip
+with figure("With a complex step there is no rounding line", **x_axis, ylabel="|error|",
+            yscale="log", ylim=(1e-17, 1e2)) as axes:  # fmt: skip
     for way, label in ((one_sided, "one-sided"), (central, "central"), (complex_slope, "complex")):
         errors = np.array([np.abs(way(x, h) - slope(x)) for h in steps])
         axes.plot(steps, np.where(errors, errors, np.nan), label=label)
