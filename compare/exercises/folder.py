@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -96,7 +97,7 @@ def _in_parallel(
 ) -> Iterator[tuple[Path, Grade]]:
     """Yield as they come; graders run in processes of their own, each with torch loaded once."""
     left = list(paths)
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_alone)
+    pool = ProcessPoolExecutor(jobs, _context(), initializer=_alone)
     try:
         futures = {pool.submit(_one, path, own, how): path for path in paths}
         for future in as_completed(futures):
@@ -106,6 +107,15 @@ def _in_parallel(
         yield from _in_turn(left, own, 1, how)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _context() -> Any:
+    """Return how graders start: where it is safe, from a process that has loaded torch once."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["compare.exercises.judging", "torch"])
+    return context
 
 
 def _alone() -> None:

@@ -38,16 +38,21 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 def _gradient(
     exercise: Exercise, version: WrongVersion, outcome: Outcome, quantity: str
 ) -> np.ndarray | None:
-    """Run a wrong version, which is the author's own text, on the case's inputs."""
-    space: dict = {"__name__": exercise.name}
-    about, specification = exercise.about, specify(exercise.inputs, exercise.about.no_grad)
-    source = exercise.text("solution.py").replace(version.replace, version.by)
+    """Run a wrong version on the case's inputs."""
     try:
         with quiet():
-            exec(compile(source, f"<wrong {exercise.name}>", "exec"), space)
-            pair = FunctionPair(space[about.forward], space[about.backward],
-                                specification.names, specification.differentiable)  # fmt: skip
+            pair = pair_of(exercise, version)
             found = pair.run(fresh(outcome.values), list(outcome.upstreams)).named()
     except Exception:  # wrong versions may fail: then they are not what was handed in
         return None
     return np.asarray(found[quantity]) if quantity in found else None
+
+
+def pair_of(exercise: Exercise, version: WrongVersion) -> FunctionPair:
+    """Return a wrong version as a candidate in this process: it is the author's own text."""
+    space: dict = {"__name__": exercise.name}
+    about, specification = exercise.about, specify(exercise.inputs, exercise.about.no_grad)
+    source = exercise.text("solution.py").replace(version.replace, version.by)
+    exec(compile(source, f"<wrong {exercise.name}>", "exec"), space)
+    functions = space[about.forward], space[about.backward]
+    return FunctionPair(*functions, specification.names, specification.differentiable)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from compare.exercises.definition import Exercise, WrongVersion
-from compare.exercises.grade import EMPTY, MEMORY, RIGHT, TIMEOUT, WRONG, Grade, grade_source
+from compare.exercises.grade import EMPTY, MEMORY, RIGHT, TIMEOUT, Grade, Tensor, grade_source
 
 
 class Row(NamedTuple):
@@ -60,22 +60,34 @@ def _wrong(exercise: Exercise, seed: int) -> Iterator[Row]:
             times = f"{version.replace!r} is {solution.count(version.replace)} times in solution.py"
             yield Row(exercise.name, title, f"{expected}; the text once", times, False)
             continue
-        source = solution.replace(version.replace, version.by)
-        yield _row(exercise, version, title, expected, _graded(source, exercise, seed))
+        yield _row(exercise, version, title, expected, *_judged(exercise, version, seed))
+
+
+def _judged(exercise: Exercise, version: WrongVersion, seed: int) -> tuple[dict[str, Tensor], str]:
+    """Return the wrong tensors, and what stopped the judging, of the author's own wrong version."""
+    from compare.exercises.judging import session_of, tensors_of
+    from compare.exercises.mistakes import pair_of
+
+    try:
+        session = session_of(exercise, pair_of(exercise, version), seed)
+        tensors = tensors_of(session, session.report(), exercise)
+    except Exception as error:
+        return {}, f"{type(error).__name__}: {error}"
+    return {t.symbol: t for t in tensors if not t.right}, ""
 
 
 def _row(
-    exercise: Exercise, version: WrongVersion, title: str, expected: str, result: Grade
-) -> Row:
-    wrong = {t.symbol: t for t in result.tensors if not t.right}
+    exercise: Exercise, version: WrongVersion, title: str, expected: str,
+    wrong: dict[str, Tensor], failure: str,
+) -> Row:  # fmt: skip
     found = ", ".join(f"{s} wrong{f', {t.kind}' if t.kind else ''}" for s, t in wrong.items())
     tensor = wrong.get(f"d{version.tensor}")
-    passed = result.status == WRONG and tensor is not None
-    if version.cause and tensor is not None:
-        passed = passed and tensor.kind == version.cause
-    if version.hint and tensor is not None:
+    passed = tensor is not None
+    if tensor is not None and version.cause:
+        passed = tensor.kind == version.cause
+    if tensor is not None and version.hint:
         passed = passed and tensor.cause.endswith(version.hint)
-    return Row(exercise.name, title, expected, found or result.status, passed)
+    return Row(exercise.name, title, expected, found or failure or "right", passed)
 
 
 def _graded(source: str, exercise: Exercise, seed: int) -> Grade:

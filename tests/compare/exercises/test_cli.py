@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,16 @@ def test_start_then_grade_then_solve(call) -> None:
     path.write_text(path.read_text().replace("mean", "sum"))
     status, out = call("grade", str(path))
     assert (status, "all right" in out) == (0, True)
+
+
+def test_the_guide_shows_what_is_printed(call) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "exercises.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```\n(Linear layer.*?)^```", text, re.DOTALL | re.MULTILINE)[0]
+    linear = exercises()["linear"].text("solution.py")
+    Path("linear.py").write_text(linear.replace("dout.sum(axis=0)", "dout.mean(axis=0)"))
+    _, out = call("grade", "linear.py")
+
+    assert out.startswith(shown)
 
 
 def test_start_never_overwrites_work(call) -> None:

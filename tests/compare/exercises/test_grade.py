@@ -13,21 +13,17 @@ from compare.exercises.show import shown
 
 NUMERICAL = """
 def f(x, w, b):
-    return (linear_forward(x, w, b)[0] * dout).sum()
+    return (FORWARD(x, w, b) * dout).sum()
 b, found = np.zeros(w.shape[1]), []
-for a in (x, w, b):
-    a, g = a.copy(), np.zeros_like(a)
-    for i in np.ndindex(a.shape):
-        old, h = a[i], 1e-5 * max(1, abs(a[i]))
-        places = {id(x): 0, id(w): 1, id(b): 2}
+for n in range(3):
+    found.append(np.zeros_like((x, w, b)[n]))
+    for i in np.ndindex(found[n].shape):
         values = []
-        for s in (h, -h):
-            a[i] = old + s
-            at = [a if n == len(found) else v for n, v in enumerate((x, w, b))]
+        for h in (STEP, -STEP):
+            at = [a.copy() for a in (x, w, b)]
+            at[n][i] += h
             values.append(f(*at))
-        a[i] = old
-        g[i] = (values[0] - values[1]) / (2 * h)
-    found.append(g)
+        found[n][i] = (values[0] - values[1]) / (2 * STEP)
 return tuple(found)
 """
 
@@ -250,11 +246,32 @@ def test_an_endless_loop_is_stopped(attempt, where: str) -> None:
     assert result.seconds < 15
 
 
-def test_numbers_measured_by_finite_differences_are_wrong(attempt) -> None:
-    result = attempt(NUMERICAL.strip(), head="import numpy as np")
+def numerical(forward: str, step: str) -> str:
+    return NUMERICAL.strip().replace("FORWARD", forward).replace("STEP", step)
 
-    assert result.status == "wrong"
-    assert result.score == 0.0
+
+def test_numbers_measured_by_finite_differences_are_wrong(attempt) -> None:
+    body = numerical("(lambda x, w, b: x @ w + b)", "1e-5")
+    result = attempt(body, head="import numpy as np")
+
+    assert (result.status, result.score) == ("wrong", 0.0)
+
+
+def test_calling_forward_over_and_over_is_measuring(attempt) -> None:
+    """With a step of 1 the differences of a linear function would be exact."""
+    body = numerical("linear_forward", "1.0").replace("(x, w, b) * dout", "(x, w, b)[0] * dout")
+    result = attempt(body, head="import numpy as np")
+
+    assert (result.status, result.score) == ("not allowed", 0.0)
+    assert "derive the gradient; do not measure it" in result.message
+
+
+def test_forward_may_be_called_once_for_its_values(attempt) -> None:
+    result = attempt(
+        "y, _ = linear_forward(x, w, 0)\nreturn dout @ w.T, x.T @ dout, (dout + 0 * y).sum(0)"
+    )
+
+    assert result.status == "right"
 
 
 def test_what_is_printed_is_shown_once_and_counts_for_nothing(attempt) -> None:
