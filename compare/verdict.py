@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from compare.config import Config
+from compare.errors import UserError, nearest
 from compare.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
+from compare.quantities import Key
 from compare.table import Table
 
 if TYPE_CHECKING:
@@ -64,9 +67,20 @@ def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -
         return f"If they are zero by construction, {named}"
     remedy = "judge in float64, or use" if dtype == "float32" else "use"
     return (
-        "Their values are smaller than what rounding may do to them, as in deep, saturated "
+        "Their values, or updates, are smaller than what rounding may do, as in deep, saturated "
         f"networks: {remedy} fewer layers. Only if they are zero by construction, {named}"
     )
+
+
+def refuse_unknown_zeros(keys: Iterable[Key], allowed: tuple[str, ...]) -> None:
+    """Raise a UserError for a pattern of structural_zeros that names no tensor of the run."""
+    names = [f"{layer}.{quantity}" for layer, quantity in keys]
+    for pattern in allowed:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(
+                f"[compare] structural_zeros: '{pattern}' matches no tensor of this run. "
+                f"{nearest(pattern, names, what='Tensors')}"
+            )
 
 
 def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
