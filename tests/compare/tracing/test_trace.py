@@ -189,7 +189,7 @@ def test_every_gate_can_be_traced_and_drawn(name: str) -> None:
 def test_the_drawing_holds_every_value_and_gradient_in_both_themes() -> None:
     svg = trace(*EXAMPLES[2][:2]).svg()
     root = ET.fromstring(svg)
-    text = {kind: [] for kind in ("value", "gradient")}  # type: ignore[var-annotated]
+    text: dict[Any, list[Any]] = {"value": [], "gradient": []}
     for element in root.iter("{http://www.w3.org/2000/svg}text"):
         if element.get("class") in text:
             text[element.get("class")] += [span.text for span in element]
@@ -201,7 +201,7 @@ def test_the_drawing_holds_every_value_and_gradient_in_both_themes() -> None:
 
 def test_boxes_do_not_overlap() -> None:
     nodes = {name: Box(30, 30) for name in "abcdef"}
-    ends = ["ac", "bc", "ad", "ce", "de", "ef", "af"]
+    ends = [("a", "c"), ("b", "c"), ("a", "d"), ("c", "e"), ("d", "e"), ("e", "f"), ("a", "f")]
     lanes = [Lane(a, b, Box(60, 40)) for a, b in ends]
     width, height = place(nodes, lanes)
 
