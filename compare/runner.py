@@ -10,6 +10,7 @@ import numpy as np
 
 from compare.gauge import K
 from compare.report import Divergence, NodeInfo, Report
+from compare.verdict import refuse_unknown_zeros
 
 if TYPE_CHECKING:
     from compare.config import Config
@@ -121,6 +122,7 @@ class Runner:
             self.losses.append((number, *step.losses))
             self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
             if number == 0:  # a thorough step: every element has its own tolerance
+                refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
                 self.kills = kills.kill_rows(step)
             if number % sampled == 0:
                 self._count_ulps(step, ulps)

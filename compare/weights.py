@@ -84,5 +84,6 @@ def _read_state_dict(path: Path) -> Weights:
         ) from None
     if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise UserError(f"{path} does not hold a state_dict (a dictionary of tensors).")
-    return {name: tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
-            for name, tensor in found.items()}  # fmt: skip
+    dense = {name: tensor.detach().to_dense() for name, tensor in found.items()}
+    return {name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+            for name, tensor in dense.items()}  # fmt: skip

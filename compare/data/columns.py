@@ -25,6 +25,7 @@ def frame_table(frame: pd.DataFrame, path: Path, config: DataConfig) -> Table:
         raise UserError(f"Data file {path} has a header but no rows.")
     for key, columns in (("target", config.target), ("features", config.features)):
         _require(columns, list(frame.columns), key, path, config)
+    refuse_leakage(config, path)
     features = config.features or tuple(c for c in frame.columns if c not in config.target)
     if not features:
         raise UserError(f"Data file {path} has no columns beside the target.")
@@ -38,6 +39,16 @@ def frame_table(frame: pd.DataFrame, path: Path, config: DataConfig) -> Table:
     labels_ = targets[0] if len(targets) == 1 else np.stack(targets, axis=1)
     table = np.concatenate(blocks, axis=1)
     return Table(path.name, path.name, table, tuple(names), labels_, config.target)
+
+
+def refuse_leakage(config: DataConfig, path: Path) -> None:
+    """Raise a UserError if a target is also a feature: the network would be told the answer."""
+    for name in config.target:
+        if name in config.features:
+            raise UserError(
+                f"Data file {path}: '{name}' is the target and a feature too. Remove it from "
+                "features; without the key features, every other column is one."
+            )
 
 
 def _require(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.data.columns import frame_table
+from compare.data.columns import frame_table, refuse_leakage
 from compare.data.dataset import Table
 from compare.errors import UserError, nearest
 
@@ -53,18 +53,28 @@ def _missing(path: Path) -> str:
 
 
 def _csv(path: Path, suffix: str, delimiter: str | None) -> pd.DataFrame:
+    import warnings
+
     import pandas as pd
 
     try:
-        return pd.read_csv(
-            path,
-            sep=delimiter or ("\t" if suffix == ".tsv" else ","),
-            encoding="utf-8-sig",
-            keep_default_na=False,  # a class may be called NA or None
-            na_values=[""],
-            skipinitialspace=True,
-            low_memory=False,  # one dtype per column, decided from all of it
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # fields would be dropped
+            return pd.read_csv(
+                path,
+                sep=delimiter or ("\t" if suffix == ".tsv" else ","),
+                encoding="utf-8-sig",
+                index_col=False,  # a field more than the header has is no index
+                keep_default_na=False,  # a class may be called NA or None
+                na_values=[""],
+                skipinitialspace=True,
+                low_memory=False,  # one dtype per column, decided from all of it
+            )
+    except pd.errors.ParserWarning:
+        raise UserError(
+            f"Data file {path}: its rows have more fields than its header has names. Name every "
+            "column in the first line, or set delimiter."
+        ) from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"Data file {path} cannot be read as CSV: {_one_line(error)}.") from None
 
@@ -88,6 +98,7 @@ def _npz(path: Path, config: DataConfig) -> Table:
             raise UserError(
                 f"Data file {path} has no array '{key}'. {nearest(key, arrays, what='Arrays')}"
             )
+    refuse_leakage(config, path)
     target = np.concatenate([_columns(arrays[key]) for key in config.target], axis=1)
     keys = config.features or _feature_keys(arrays, config.target)
     if not keys:

@@ -149,7 +149,7 @@ def _write(report: Report, directory: Path, *, latex: bool) -> None:
     plots = make_plots(report)
     _text(directory / "report.html", report_html(report, plots))
     _text(directory / "summary.md", summary_markdown(report))
-    _text(directory / "config.toml", config_toml(report))
+    _text(directory / "config.toml", config_toml(report, directory))
     for plot in plots:
         if plot.svg:
             _text(directory / "plots" / f"{plot.name}.svg", for_file(plot.svg, plot.title))

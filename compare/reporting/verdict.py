@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,8 +76,13 @@ def plain(value: Any, *, strict: bool = True) -> Any:
     return value.as_posix() if isinstance(value, PurePath) else str(value)
 
 
-def config_toml(report: Report) -> str:
-    """Return the run's description as TOML; TOML has no null, so an unset key is left out."""
+def config_toml(report: Report, directory: Path | None = None) -> str:
+    """Return the run's description as TOML; TOML has no null, so an unset key is left out.
+
+    Args:
+        report: of a run.
+        directory: where the TOML will stand; paths of data and weights are then given from there.
+    """
     import tomli_w
 
     def given(value: Any) -> Any:
@@ -84,7 +90,12 @@ def config_toml(report: Report) -> str:
             return {key: given(item) for key, item in value.items() if item is not None}
         return [given(item) for item in value] if isinstance(value, list) else value
 
-    return tomli_w.dumps(given(plain(report.config, strict=False)))
+    tables = given(plain(report.config, strict=False))
+    for section in ("data", "init"):
+        file = tables.get(section, {}).get("file")
+        if file and directory is not None and not os.path.isabs(file):
+            tables[section]["file"] = Path(os.path.relpath(file, directory)).as_posix()
+    return tomli_w.dumps(tables)
 
 
 def _worst(report: Report) -> dict[str, Any] | None:

@@ -400,3 +400,22 @@ class TestUnusable:
         frame.to_parquet(tmp_path / "t.parquet")
 
         assert "column 'when'" in complaint(file=str(tmp_path / "t.parquet"), target="y")
+
+
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "a,b,label\n1,2,3,x\n4,5,6,y\n")
+
+    assert "more fields than its header" in complaint(file=file, target=("label",))
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.npz"])
+def test_a_target_among_the_features_is_refused(tmp_path: Path, name: str) -> None:
+    file = str(tmp_path / name)
+    if name.endswith("npz"):
+        np.savez(file, a=np.arange(4.0), label=np.arange(4.0))
+    else:
+        file = written(tmp_path, "a,label\n1,2\n3,4\n")
+
+    told = complaint(file=file, target=("label",), features=("a", "label"))
+
+    assert "'label' is the target and a feature too" in told

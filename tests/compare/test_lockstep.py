@@ -9,6 +9,7 @@ import pytest
 
 import compare
 from compare.config import load
+from compare.errors import UserError
 from compare.experiment import prepare
 from compare.judge import VERDICTS, judge
 from compare.lockstep import Lockstep, Step
@@ -493,3 +494,8 @@ def test_an_optimizer_that_forgets_its_state_is_named(monkeypatch: pytest.Monkey
 
     assert found is not None
     assert found.quantity == "state:weight:momentum_buffer"
+
+
+def test_a_structural_zero_that_names_nothing_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UserError, match=r"'2\.grad:wieght' matches no tensor.*2\.grad:weight"):
+        compare.run("digits", steps=1, compare__structural_zeros=["2.grad:wieght"])

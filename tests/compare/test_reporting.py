@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import compare
 from compare.errors import UserError
 from compare.report import Report
 from compare.reporting import check_writable, directory, save
@@ -292,3 +293,29 @@ def test_a_report_shows_itself() -> None:
     assert "AGREE" in report._repr_html_()
     with pytest.raises(AssertionError, match="First divergence: step 0, layer 3, grad:weight"):
         disagreeing().assert_agrees()
+
+
+def test_a_saved_description_finds_its_data_from_the_report(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "rows.csv").write_text("a,b,label\n" + "1,2,x\n3,4,y\n5,7,x\n2,9,y\n" * 3)
+    (tmp_path / "mine.toml").write_text(
+        """
+[data]
+file = "rows.csv"
+target = "label"
+[[layers]]
+type = "Linear"
+in_features = 2
+out_features = 2
+[train]
+steps = 1
+batch_size = 4
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    first = compare.run("mine.toml")
+    first.save("reports/mine")
+
+    again = compare.run("reports/mine/config.toml")
+
+    assert again.verdict == first.verdict == "agree"
+    np.testing.assert_array_equal(again.differences["torch"], first.differences["torch"])

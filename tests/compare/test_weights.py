@@ -37,6 +37,24 @@ def test_both_formats_are_read_exactly(tmp_path: Path, suffix: str) -> None:
         assert (found[name] == array).all()
 
 
+def test_parameters_and_sparse_tensors_are_read_as_their_values(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    given = {k: torch.tensor(v) for k, v in weights().items()}
+    given["0.weight"][0] = 0.0
+    torch.save(
+        {
+            "0.weight": given["0.weight"].to_sparse(),
+            "0.bias": torch.nn.Parameter(given["0.bias"]),
+        },
+        path,
+    )
+
+    found = read(path, SHAPES)
+
+    for name, tensor in given.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
