@@ -9,6 +9,7 @@ __all__ = [
     "jacobian_cost",
     "jacobian_plot",
     "jacobian_sizes",
+    "jacobian_svg",
     "to_svg",
     "trace",
 ]
@@ -18,6 +19,7 @@ _HOMES = {
     "jacobian_cost": "jacobian",
     "jacobian_plot": "jacobian",
     "jacobian_sizes": "jacobian",
+    "jacobian_svg": "jacobian",
     "to_svg": "drawing",
     "trace": "tracer",
 }

@@ -101,21 +101,31 @@ def _peak(way: Callable, x: np.ndarray, upstream: np.ndarray) -> int:
 
 
 def jacobian_plot(cost: pd.DataFrame) -> Figure:
-    """Draw seconds and bytes against n, both axes logarithmic."""
+    """Draw seconds and bytes against n, both axes logarithmic.
+
+    In the colours that `compare.reporting.svg` exchanges for a theme's: see `jacobian_svg`.
+    """
     from matplotlib.figure import Figure
 
-    from compare.reporting.palette import LIGHT
-    from compare.reporting.svg import drawing
+    from compare.reporting.svg import SENTINEL, drawing
 
     with drawing():
         figure = Figure(figsize=(8.4, 3.4), layout="constrained")
         for axes, what in zip(figure.subplots(1, 2), ("seconds", "bytes"), strict=True):
             for name, label, colour in (
-                ("jacobian", "full Jacobian", LIGHT["s2"]),
-                ("product", "upstream × local", LIGHT["s1"]),
+                ("jacobian", "full Jacobian", SENTINEL["s2"]),
+                ("product", "upstream × local", SENTINEL["s1"]),
             ):
                 axes.loglog(cost["n"], cost[f"{name}_{what}"], "o-", label=label, color=colour)
             axes.set_xlabel("n, the length of the vector")
             axes.set_ylabel(what)
         axes.legend()
         return figure
+
+
+def jacobian_svg(cost: pd.DataFrame) -> str:
+    """Return the plot as an SVG file of its own."""
+    from compare.reporting.svg import for_file, to_svg
+
+    label = "Seconds and bytes of the full Jacobian and of the product, against n"
+    return for_file(to_svg(jacobian_plot(cost), "jacobian"), label)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from compare.errors import UserError
 from compare.tracing import cli as tracing_cli
-from compare.tracing import jacobian_cost, jacobian_plot, jacobian_sizes, trace
+from compare.tracing import jacobian_cost, jacobian_plot, jacobian_sizes, jacobian_svg, trace
 from compare.tracing.layout import Box, Lane, place
 from manual import expression, gates
 from manual.registry import GATES
@@ -289,3 +289,4 @@ def test_the_full_jacobian_costs_more_and_ever_more() -> None:
     assert (cost["product_bytes"] < 40 * cost["n"] + 4000).all()
     assert (cost["jacobian_seconds"] > cost["product_seconds"]).all()
     assert len(jacobian_plot(cost).axes) == 2
+    assert "full Jacobian" in jacobian_svg(cost)
