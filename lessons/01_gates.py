@@ -160,8 +160,8 @@ drawing_of(to_svg(neuron), "The neuron through gates")
 way_back(neuron)
 
 # %% [markdown]
-# The same numbers, to two digits, as they stand on the course's slides. One of them was rounded on
-# the way there: $0.2 \cdot 2 = 0.4$, while the unrounded $\partial f/\partial x_0$ is 0.39.
+# The same numbers to two digits, as they stand on the course's slides. One differs: for
+# $\partial f/\partial x_0$ the slide has 0.40, twice the *rounded* 0.20. Unrounded it is 0.39.
 
 # %%
 chain = [float(step.gradient.manual) for step in neuron.steps[:4]]
