@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,6 +56,7 @@ class Piece:
     method: str
     equation: Equation
     bound: Bound
+    rerun: Callable[[], Any]  # what computes it, again
     by_torch: bool = False  # torch computed it in the hand-written layer's place
 
 
@@ -105,7 +107,23 @@ def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
     if role.startswith("grad:") and "grad_params" in vars(type(layer)):
         method = "grad_params"
     formula = equation(owner, role, bound.variant)
-    return Piece(layer, node.name, role, method, formula, bound, by_torch)
+    again = _again(given.layer, (*given.inputs, *_mask(given)), given.upstream, method)
+    return Piece(layer, node.name, role, method, formula, bound, again, by_torch)
+
+
+def _mask(given: Given) -> tuple:
+    return (given.mask,) if given.layer.stochastic else ()
+
+
+def _again(layer: Any, inputs: tuple, upstream: Any, method: str) -> Callable[[], Any]:
+    """Return what runs one method of a layer again; its forward beforehand is not looked at."""
+    if method == "forward":
+        return lambda: layer.forward(*inputs)
+    try:
+        cache = layer.forward(*inputs)[1]
+    except Exception:  # then it has no backward either, and is reported where it raised
+        return lambda: None
+    return lambda: getattr(layer, method)(upstream, cache)
 
 
 def _loss(scene: Scene, role: str) -> Piece:
@@ -114,7 +132,9 @@ def _loss(scene: Scene, role: str) -> Piece:
     bound = bind_loss(loss, role, scene.value(side.graph.output), scene.start.target)
     method = "forward" if role == "loss" else "backward"
     formula = equation(type(loss).__name__, role, bound.variant)
-    return Piece(loss, "loss", role, method, formula, bound)
+    inputs = (scene.value(side.graph.output), scene.start.target)
+    again = _again(loss, inputs, np.ones((), inputs[0].dtype), method)
+    return Piece(loss, "loss", role, method, formula, bound, again)
 
 
 def _penalties(scene: Scene, parameter: str | None) -> list[Piece]:
@@ -122,7 +142,8 @@ def _penalties(scene: Scene, parameter: str | None) -> list[Piece]:
     role, method = ("value", "forward") if parameter is None else ("grad", "backward")
     return [
         Piece(penalty, f"{name}'s penalty", role, method, equation(type(penalty).__name__, role),
-              bind_penalty(penalty, scene.start.params[name]))
+              bind_penalty(penalty, scene.start.params[name]),
+              _again(penalty, (scene.start.params[name],), 1.0, method))
         for penalty, names in scene.experiment.manual.penalties
         for name in names
         if parameter in (None, name)
@@ -163,7 +184,11 @@ def _update(scene: Scene, key: Key) -> Piece:
     bound = bind_update(update)
     formula = equation(type(optimizer).__name__, update.role, bound.variant)
     formula = with_gradient(formula, gradient_variant(update))
-    return Piece(optimizer, "optimizer", update.role, "update", formula, bound)
+
+    def again() -> Any:
+        return optimizer.update(update.param, grads[name], dict(update.state), update.lr)
+
+    return Piece(optimizer, "optimizer", update.role, "update", formula, bound, again)
 
 
 def _split(dotted: str) -> tuple[str, str]:

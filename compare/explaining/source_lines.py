@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ class Listing:
     title: str
     file: str
     lines: tuple[tuple[int, str, bool], ...]
+    statements: tuple[tuple[int, int], ...] = ()  # the marked ones: first and last line
+
+    def taken(self, ran: set[tuple[str, int]]) -> Listing:
+        """Return the listing with only those statements marked that were executed."""
+        on = {
+            n
+            for first, last in self.statements
+            if any((self.file, k) in ran for k in range(first, last + 1))
+            for n in range(first, last + 1)
+        }
+        return replace(self, lines=tuple((n, text, m and n in on) for n, text, m in self.lines))
 
 
 def listings(pieces: Iterable[Any]) -> tuple[Listing, ...]:
@@ -33,9 +45,42 @@ def listings(pieces: Iterable[Any]) -> tuple[Listing, ...]:
     found: dict[str, Listing] = {}
     for piece in pieces:
         function = getattr(type(piece.owner), piece.method)
+        ran = executed(piece.rerun)
         for listing in _with_helpers(type(piece.owner), function, piece.role, DEPTH):
-            found.setdefault(listing.title, listing)
+            taken = listing.taken(ran) if ran else listing
+            if any(on for _, _, on in taken.lines):
+                found.setdefault(listing.title, taken)
     return tuple(found.values())
+
+
+def executed(rerun: Callable[[], Any]) -> set[tuple[str, int]]:
+    """Return the (file, line) of the hand-written package that a call executes."""
+    ran: set[tuple[str, int]] = set()
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if "manual" not in Path(frame.f_code.co_filename).parts:
+            return None
+        if event == "line":
+            ran.add((_place(frame.f_code.co_filename), frame.f_lineno))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        rerun()
+    except Exception:  # what it raised is told elsewhere
+        pass
+    finally:
+        sys.settrace(before)
+    return ran
+
+
+def _place(path: str) -> str:
+    """Return a file's path inside the hand-written package."""
+    parts = Path(path).parts
+    return "/".join(parts[len(parts) - 1 - parts[::-1].index("manual") :]) if (
+        "manual" in parts
+    ) else ""  # fmt: skip
 
 
 def _with_helpers(owner: type, function: Callable, role: str, depth: int) -> list[Listing]:
@@ -64,7 +109,8 @@ def sliced(function: Callable, role: str) -> tuple[Listing, tuple[str, ...]]:
     tree = ast.parse(textwrap.dedent("".join(source))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     statements = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-    marked, called = _slice(statements, role)
+    spans, called = _slice(statements, role)
+    marked = {n for begin, end in spans for n in range(begin, end + 1)}
     begin = statements[0].lineno if statements else 1
     signature = range(1, (tree.body[0].lineno if tree.body else 2))
     numbers = [*signature, *range(begin, len(source) + 1)]
@@ -75,9 +121,9 @@ def sliced(function: Callable, role: str) -> tuple[Listing, tuple[str, ...]]:
         for n in dict.fromkeys(numbers)
         if n not in omitted
     )
-    path = Path(inspect.getsourcefile(function) or "")
-    place = "/".join(path.parts[path.parts.index("manual") :]) if "manual" in path.parts else ""
-    return Listing(function.__qualname__, place, lines), called
+    place = _place(inspect.getsourcefile(function) or "")
+    shifted = tuple(sorted((first + a - 1, first + b - 1) for a, b in spans))
+    return Listing(function.__qualname__, place, lines, shifted), called
 
 
 def _refusals(statements: list[ast.stmt]) -> set[int]:
@@ -90,11 +136,11 @@ def _refusals(statements: list[ast.stmt]) -> set[int]:
     }
 
 
-def _slice(statements: list[ast.stmt], role: str) -> tuple[set[int], tuple[str, ...]]:
-    """Mark the lines whose values reach the result of a role, back from the return statements."""
+def _slice(statements: list[ast.stmt], role: str) -> tuple[set[tuple[int, int]], tuple[str, ...]]:
+    """Mark the statements whose values reach a role's result, back from what is returned."""
     simple = [s for s in _walk(statements) if not isinstance(s, ast.Raise)]
     wanted: set[str] = set()
-    marked: set[int] = set()
+    marked: set[tuple[int, int]] = set()
     called: dict[str, None] = {}
 
     def take(node: ast.AST, parts: Iterable[ast.AST]) -> None:
@@ -102,7 +148,7 @@ def _slice(statements: list[ast.stmt], role: str) -> tuple[set[int], tuple[str, 
             for name in _names(part):
                 wanted.add(name)
             called.update(dict.fromkeys(_calls(part)))
-        marked.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))  # type: ignore[attr-defined]
+        marked.add((node.lineno, node.end_lineno or node.lineno))  # type: ignore[attr-defined]
 
     for statement in simple:
         if isinstance(statement, ast.Return) and statement.value is not None:

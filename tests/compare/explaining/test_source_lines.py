@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 
-from compare.explaining.source_lines import Listing, sliced
+import numpy as np
+
+from compare.explaining.source_lines import Listing, executed, sliced
 from manual.linear import Linear
+from manual.losses import CrossEntropyLoss
 from manual.maxout import Maxout
 from manual.optimizers import SGD, Adam, RMSprop
 
@@ -51,3 +54,25 @@ def test_docstrings_and_refusals_are_left_out() -> None:
 def test_helpers_are_named_for_the_reader_to_follow() -> None:
     assert "self._grad_pieces" in sliced(Maxout.backward, "grad_input")[1]
     assert "adaptive_step" in sliced(Adam.update, "param")[1]
+
+
+def test_a_branch_that_did_not_run_is_not_marked() -> None:
+    plain, smoothed = CrossEntropyLoss(), CrossEntropyLoss(label_smoothing=0.1)
+    scores, labels = np.eye(3), np.array([0, 1, 2])
+    texts = []
+    for loss in (plain, smoothed):
+        cache = loss.forward(scores, labels)[1]
+        ran = executed(lambda loss=loss, cache=cache: loss.backward(np.ones(()), cache))
+        texts.append(marked(sliced(CrossEntropyLoss.backward, "grad_input")[0].taken(ran)))
+
+    assert "grad = p.copy()" in texts[0]
+    assert "self._targets" not in texts[0]
+    assert "grad = p.copy()" not in texts[1]
+    assert "self._targets" in texts[1]
+
+
+def test_code_that_raises_leaves_the_lines_that_ran() -> None:
+    def broken() -> None:
+        Linear(3, 2).forward(np.ones((1, 4)))
+
+    assert {file for file, _ in executed(broken)} == {"manual/linear.py"}
