@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
 def listing(known: dict[str, Exercise]) -> str:
     """Return the exercises under the headings of their levels."""
     width = max(len(name) for name in known)
-    titles = max(len(e.about.title) for e in known.values())
+    columns = max(60, shutil.get_terminal_size().columns)
+    indent = " " * (width + 4)
     lines, level = [], ""
     for name, found in known.items():
         if found.about.level != level:
             level = found.about.level
             lines += ["", level[:1].upper() + level[1:]]
-        lines.append(f"  {name:<{width}}  {found.about.title:<{titles}}  {found.about.summary}")
+        lines.append(f"  {name:<{width}}  {found.about.title}")
+        lines += textwrap.wrap(
+            found.about.summary, columns, initial_indent=indent, subsequent_indent=indent
+        )
     return "\n".join([*lines[1:], "", "Begin with: handgrad exercise start NAME"])
 
 

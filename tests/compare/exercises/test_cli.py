@@ -17,6 +17,7 @@ from compare.exercises.definition import exercises
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(exercise, [*arguments])
@@ -32,7 +33,8 @@ def test_list_shows_levels_titles_and_what_is_learned(call) -> None:
 
     assert status == 0
     assert out.index("Gates") < out.index("multiply") < out.index("Linear\n  linear")
-    assert exercises()["linear"].about.summary in out
+    assert exercises()["linear"].about.summary in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_list_as_json(call) -> None:
