@@ -114,13 +114,14 @@ class Alone:
         for (mine, names), (theirs, _) in sides:
             all_of_them = np.concatenate([wide(self.start.params[n]).ravel() for n in names])
             weights = all_of_them[:MOST]
-            values = [mine.forward(w.reshape(1, 1))[0] for w in weights]
-            right = [theirs(torch_tensor(w.reshape(1, 1))).item() for w in weights]
-            yield (
-                type(mine).__name__,
-                weights,
-                Tensors(np.array(values), np.array(right), 1e-13 * np.abs(right)),
-            )
+            each = [w.reshape(1, 1) for w in weights]
+            values = np.array([mine.forward(w)[0] for w in each])
+            right = np.array([theirs(torch_tensor(w)).item() for w in each])
+            yield type(mine).__name__, weights, Tensors(values, right, 1e-13 * np.abs(right))
+            for array in (wide(self.start.params[n]) for n in names):
+                total = np.array(theirs(torch_tensor(array)).item())
+                both = Tensors(np.asarray(mine.forward(array)[0]), total, 1e-13 * np.abs(total))
+                yield type(mine).__name__, array, both
 
     def update(self, dotted: str, state: str, theirs: np.ndarray) -> Tensors:
         """Give the hand-written optimiser torch's gradients; `theirs` is what torch's makes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from compare.causes.cause import Cause, Context
 from compare.causes.fit import Case
 
 Family = Callable[[Case], Iterable[Cause]]
+EXTREME = re.compile(r"=(0|1)(\.0)? instead of")
 MOST = 3  # kinds named beside the first
 
 
@@ -86,8 +88,9 @@ TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before i
         regions.both_sides,
     ),
     (settings.another_value,),
+    (products.wrong_factor,),
     (terms.inside_a_term,),
-    (products.wrong_factor, products.wrong_term, terms.step_product),
+    (products.wrong_term, terms.step_product),
     (scale.factor_per_row, terms.multiple_per_row, samples.weighted_samples),
     (inside.inside_a_function,),
     (sides.each_side,),
@@ -104,11 +107,17 @@ def _joined(found: list[Cause]) -> Cause | None:
     """Return the first cause, with the kinds of the others that fit as well."""
     if not found:
         return None
+    found.sort(key=_is_extreme)
     first = found[0]
     kinds = dict.fromkeys(k for c in found for k in (c.kind, *c.also))
     also = tuple(k for k in kinds if k != first.kind)[:MOST]
     told = f" The same numbers fit: {', '.join(also)}." if also else ""
     return replace(first, evidence=f"{first.evidence}{told}", also=also)
+
+
+def _is_extreme(cause: Cause) -> bool:
+    """Whether an argument would be 0 or 1: a term or factor that is lost looks the same."""
+    return cause.kind == "argument" and EXTREME.search(cause.evidence) is not None
 
 
 def _numbers(a: np.ndarray) -> bool:

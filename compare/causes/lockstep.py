@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,10 @@ class Search:
         """Return the cause of what `key`'s row shows, given whose mistake it was found to be."""
         if key not in self.step.manual:
             return _raised(self.step.failure) or _one_sided(key, "torch", "manual")
+        if isinstance(self.step.manual[key], Mapping | list | tuple | str):
+            text = f"'{key.quantity}' of '{key.layer}' is no array but a "
+            text += f"{type(self.step.manual[key]).__name__}."
+            return Cause("no array", text, "Look at which name is returned, or stored.")
         if key not in self.torch:
             return _one_sided(key, "manual", "torch")
         return self._fitted(key, layer, quantity, own) or self.double.unclean()
@@ -97,10 +101,13 @@ class Search:
         owner = " and ".join(self._penalties_of(f"{key.layer}.{name}"))
         parameter = self.start.params[f"{key.layer}.{name}"]
         terms = {"the layer's own gradient": own, f"the gradient of {owner}": rest}
-        known = replace(self._known(key), terms=terms, others={"the parameter": parameter})
+        known = replace(
+            self._known(key), terms=terms, others={"the parameter": parameter},
+            constants={"the coefficient": self._coefficient(f"{key.layer}.{name}")},
+        )  # fmt: skip
         excess = np.asarray(self.step.manual[key]) - own
         cause = find_cause(excess, rest, self._tolerance(key), replace(known, terms={}))
-        if cause is not None and cause.kind not in ("zero", "another tensor"):
+        if cause is not None and cause.kind != "zero":
             text = cause.evidence.replace("manual", "manual's penalty").replace(
                 "torch", "torch's", 1
             )
@@ -111,6 +118,10 @@ class Search:
         advice = "A penalty is part of the loss: its gradient is added to the parameter's."
         return replace(cause, kind="penalty missing", advice=advice)
 
+    def _coefficient(self, name: str) -> float:
+        found = [p for p, names in self.experiment.manual.penalties if name in names]
+        return float(getattr(found[0], "coefficient", 0.0)) if found else 0.0
+
     def _penalties_of(self, name: str) -> list[str]:
         return [repr(p) for p, names in self.experiment.manual.penalties if name in names]
 
@@ -118,8 +129,10 @@ class Search:
         """The data loss is right: a penalty's value is wrong, or it is not added."""
         for name, weights, values in self.double.penalties():
             if not values.agree:
-                cause = find_cause(*values, Context(others={"w": weights}, places={"w": weights}))
-                text = f"{name}, one weight at a time: "
+                sizes = {} if values.reference.ndim else {"the number of weights": weights.size}
+                known = {} if sizes else {"w": weights}
+                cause = find_cause(*values, Context(sizes=sizes, others=known, places=known))
+                text = f"{name}, of {'all weights' if sizes else 'one weight at a time'}: "
                 return cause and replace(cause, evidence=f"{text}{cause.evidence}")
         return self._as_seen(key, replace(self._known(key), terms=self._loss_terms()))
 

@@ -31,6 +31,8 @@ def rows_context(alone: Alone, sizes: Mapping[str, int]) -> Context:
         logs = np.logaddexp.reduce(output, axis=1)
         known = {"the true class's score": true, "softmax there": np.exp(true - logs)}
         factors = {"log Σ e^score": logs, "the largest score": output.max(axis=1)}
+        factors["(the true class's score − the largest)"] = true - output.max(axis=1)
+        factors["log Σ e^(score − the largest)"] = logs - output.max(axis=1)
         terms = _smoothed(alone, output, true, logs)
     known = {name: a.astype(np.float64) for name, a in known.items()}
     return Context(

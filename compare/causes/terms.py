@@ -13,6 +13,7 @@ from compare.causes.fit import Case
 from compare.causes.products import wrong_factor, wrong_term
 from compare.causes.scale import any_factor, named_factor, steps_of
 
+NEGLIGIBLE = 1e6
 MIXED = "Right numbers in the wrong place: check which name is which, and what is returned."
 MISSING = "Every term of the sum counts, once: compare the derivation's terms with the code's."
 
@@ -81,7 +82,7 @@ def known_mistake(case: Case) -> Iterator[Cause]:
 
 def another_tensor(case: Case) -> Iterator[Cause]:
     """The candidate is another known tensor, perhaps times a number with a meaning."""
-    for name, tensor in case.context.others.items():
+    for name, tensor in {**case.context.others, **case.context.factors}.items():
         fitted = case.factor(tensor)
         if fitted is None or not case.is_another(tensor):
             continue
@@ -94,6 +95,9 @@ def another_tensor(case: Case) -> Iterator[Cause]:
 def multiple_added(case: Case) -> Iterator[Cause]:
     """The difference is a known tensor times one number: a term too many or too few."""
     steps = steps_of(case)
+    largest = (np.abs(a).max(initial=0.0) for a in (case.candidate, case.reference))
+    if next(largest) > NEGLIGIBLE * next(largest):
+        return  # nothing of the reference is left to which something was added
     for name, tensor in _known(case).items():
         fitted = case.excess(tensor)
         if fitted is None or not case.is_another(tensor):

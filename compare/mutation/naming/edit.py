@@ -70,6 +70,10 @@ def _beside(place: Place, old: ast.AST, operator: str) -> Iterator[str]:
     if operator in WHOLE:
         yield from _tokens(old.test if isinstance(old, ast.If | ast.IfExp) else old)
     parent = place.parent
+    if isinstance(parent, ast.Compare):
+        yield from _tokens(parent)
+    if called(parent) in ("len", "_samples"):
+        yield called(parent)
     if isinstance(parent, ast.Attribute) and parent.attr in ("size", "shape"):
         yield parent.attr
     if isinstance(parent, ast.AnnAssign) and isinstance(parent.target, ast.Name):
