@@ -152,11 +152,13 @@ q = x * y
 inner = trace(q * (q + z), {"x": 2.0, "y": 3.0, "z": -1.0})
 drawing_of(to_svg(inner), "x · y is computed once and used twice: 5 + 6 = 11 comes back to it")
 sums(inner)
-same_all({n: inner.sums[n].manual for n in ("q1", "x", "y")}, {"q1": 11.0, "x": 33.0, "y": 22.0})
+numbers = {n: inner.sums[n].manual for n in ("q1", "x", "y")}
+same_all(numbers, {"q1": 11.0, "x": 33.0, "y": 22.0}, name="11, 33 and 22")
 
 broken = trace(with_the_mistake(inner.expression))
 sums(broken)
-same_all({n: broken.sums[n].manual for n in ("q1", "x", "y")}, {"q1": 6.0, "x": 18.0, "y": 12.0})
+numbers = {n: broken.sums[n].manual for n in ("q1", "x", "y")}
+same_all(numbers, {"q1": 6.0, "x": 18.0, "y": 12.0}, name="with the mistake, 6, 18 and 12")
 
 # %% [markdown]
 # Of 11 only the last 6 is left, and $x$ and $y$ get $6y = 18$ and $6x = 12$.
