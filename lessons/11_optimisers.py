@@ -261,9 +261,9 @@ for place in PLACES:
         print(f"not torch's: {error}")
 assert torchs_place == "after the root"
 with figure("How long Adam's first step is, by the size of the gradient and the place of ε",
-            xlabel="size of the gradient", ylabel="step / η", xscale="log") as axes:  # fmt: skip
+            xlabel="log10 of the gradient's size", ylabel="step / η") as axes:  # fmt: skip
     for place in PLACES:
-        axes.plot(sizes, first_step(sizes, place), label=place)
+        axes.plot(np.log10(sizes), first_step(sizes, place), label=place)
 table({"gradient": sizes[2:9:2], **{p: first_step(sizes[2:9:2], p) for p in PLACES}})
 
 # %% [markdown]
