@@ -43,11 +43,11 @@ assert squared.agrees
 # sums a number appears, and adds what comes back (lesson 2):
 #
 # $$\begin{aligned}
-# \frac{\partial f}{\partial q_k} &= 2 q_k & & & \nabla_q f &= 2 q \\
+# \frac{\partial f}{\partial q_k} &= 2 q_k, & \nabla_q f &= 2 q \\
 # \frac{\partial f}{\partial W_{ij}} &= \sum_k \frac{\partial f}{\partial q_k}
-# \frac{\partial q_k}{\partial W_{ij}} = 2 q_i x_j & & & \nabla_W f &= \nabla_q f\, x^\top \\
+# \frac{\partial q_k}{\partial W_{ij}} = 2 q_i x_j, & \nabla_W f &= \nabla_q f\, x^\top \\
 # \frac{\partial f}{\partial x_i} &= \sum_k \frac{\partial f}{\partial q_k}
-# \frac{\partial q_k}{\partial x_i} = \sum_k 2 q_k W_{ki} & & & \nabla_x f &= W^\top \nabla_q f
+# \frac{\partial q_k}{\partial x_i} = \sum_k 2 q_k W_{ki}, & \nabla_x f &= W^\top \nabla_q f
 # \end{aligned}$$
 
 
@@ -148,8 +148,8 @@ print(f"64 MiB for one sample, {hundred.float32_bytes // 2**30} GiB for the mini
 #
 # Here both ways are measured, on vectors of growing length: form the Jacobian and multiply by it,
 # or let `backward` multiply element by element. The results are equal bit for bit (the measuring
-# function refuses otherwise). The Jacobian's memory and time grow with $n^2$, the product's with
-# $n$.
+# function refuses otherwise). The Jacobian's memory grows with $n^2$, the product's with $n$;
+# the product's time is still little more than that of a call.
 
 # %%
 cost = jacobian_cost(sizes=(64, 128, 256, 512, 1024, 2048), repeats=2)
@@ -158,16 +158,15 @@ for what in ("bytes", "seconds"):
     with figure(f"{what.capitalize()} for ReLU's backward on n numbers", xlabel="n",
                 xscale="log", xticks=lengths, xticklabels=lengths, ylabel=what,
                 yscale="log") as axes:  # fmt: skip
-        axes.minorticks_off()
         axes.plot(lengths, cost[f"jacobian_{what}"], "o-", label="full Jacobian")
         axes.plot(lengths, cost[f"product_{what}"], "o-", label="vector–Jacobian product")
 table(
     {
         "n": lengths,
-        "Jacobian, bytes": [f"{int(b):,}" for b in cost["jacobian_bytes"]],
-        "product, bytes": [f"{int(b):,}" for b in cost["product_bytes"]],
-        "Jacobian, ms": [f"{1000 * s:.3f}" for s in cost["jacobian_seconds"]],
-        "product, ms": [f"{1000 * s:.3f}" for s in cost["product_seconds"]],
+        "Jacobian, bytes": list(cost["jacobian_bytes"]),
+        "product, bytes": list(cost["product_bytes"]),
+        "Jacobian, ms": [round(1000 * s, 3) for s in cost["jacobian_seconds"]],
+        "product, ms": [round(1000 * s, 3) for s in cost["product_seconds"]],
     }
 )
 assert (cost["jacobian_bytes"] >= 4 * cost["n"] ** 2).all()
@@ -205,10 +204,10 @@ same("∂Y/∂W", to_W, by_torch[1].reshape(to_W.shape))
 #
 # $$\begin{aligned}
 # \frac{\partial L}{\partial X_{mi}} &= \sum_{n,o} \frac{\partial L}{\partial Y_{no}}\,
-# \delta_{nm} W_{oi} = \sum_o \frac{\partial L}{\partial Y_{mo}} W_{oi} & & &
+# \delta_{nm} W_{oi} = \sum_o \frac{\partial L}{\partial Y_{mo}} W_{oi}, &
 # \nabla_X &= \nabla_Y\, W \\
 # \frac{\partial L}{\partial W_{pi}} &= \sum_{n,o} \frac{\partial L}{\partial Y_{no}}\,
-# \delta_{op} X_{ni} = \sum_n \frac{\partial L}{\partial Y_{np}} X_{ni} & & &
+# \delta_{op} X_{ni} = \sum_n \frac{\partial L}{\partial Y_{np}} X_{ni}, &
 # \nabla_W &= \nabla_Y^\top X
 # \end{aligned}$$
 #
