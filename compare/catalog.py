@@ -15,10 +15,11 @@ Entry = dict[str, str]
 
 
 def catalog() -> dict[str, list[Entry]]:
-    """Return name and summary of every layer, activation, loss, optimizer, dataset and preset."""
+    """Return name and summary of every layer, gate, activation, loss, optimizer, dataset and preset."""
     others = {n: c for n, c in registry.LAYERS.items() if n not in registry.ACTIVATIONS}
     return {
         "layers": _described(others),
+        "gates": _described(registry.GATES),
         "activations": _described(registry.ACTIVATIONS),
         "losses": _described(registry.LOSSES),
         "optimizers": _described(registry.OPTIMIZERS),

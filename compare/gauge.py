@@ -78,7 +78,9 @@ class Gauge(NDArrayOperatorsMixin):
 
     def _moved(self, move: Any) -> Gauge:
         """Apply a rearrangement of elements to the values and their errors alike."""
-        return Gauge(move(self.v), move(self.e2) if np.ndim(self.e2) else 0.0)
+        if np.ndim(self.e2) == 0 and self.e2 == 0:
+            return Gauge(move(self.v))
+        return Gauge(move(self.v), move(np.broadcast_to(self.e2, self.v.shape)))
 
     def full_e2(self) -> np.ndarray:
         """E² as a writable array of v's shape."""

@@ -36,6 +36,9 @@ def mutate(
     causes: Annotated[
         bool, typer.Option("--causes", help="Count how often the named cause is the planted one.")
     ] = False,
+    rules: Annotated[
+        bool, typer.Option("--rules", help="Count what common tolerances would have caught.")
+    ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Write the score down that reports quote (whole runs).")
     ] = False,
@@ -50,7 +53,7 @@ def mutate(
     from compare.mutation.record import record as write_down
 
     dtypes = _dtypes(dtype)
-    if record and (modules or only or dtype or as_list or causes):
+    if record and (modules or only or dtype or as_list or causes or rules):
         raise UserError("--record writes down the score of a whole run: give no modules or limits.")
     if as_list:
         plan = run.planned(modules or (), only or ())
@@ -58,6 +61,9 @@ def mutate(
         return
     if causes:
         _named(modules or (), only or (), jobs, seed, as_json=as_json, quiet=quiet)
+        return
+    if rules:
+        _ruled(modules or (), only or (), jobs, seed, as_json=as_json, quiet=quiet)
         return
     with _progress(show=not (as_json or quiet)) as advance:
         score = run.mutate(
@@ -85,6 +91,18 @@ def _named(
         print(json.dumps(found.as_dict(), indent=2))
     else:
         print(show.summary(found) if quiet else show.report(found))
+
+
+def _ruled(
+    modules: list[str] | tuple, only: list[str] | tuple, jobs: int | None, seed: int, *,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Print how many mistakes each rule in common use catches; there is no pass or fail."""
+    from compare.mutation.rivals import rivals, table
+
+    with _progress(show=not (as_json or quiet)) as advance:
+        found = rivals(modules, only=only, jobs=jobs, seed=seed, progress=advance)
+    print(json.dumps(found.rows(), indent=2) if as_json else table(found))
 
 
 def _dtypes(given: list[str] | None) -> list[str]:

@@ -14,7 +14,7 @@ from compare.data import DATASETS
 from compare.presets import presets
 from manual import registry
 
-KINDS = ["layers", "activations", "losses", "optimizers", "datasets", "presets"]
+KINDS = ["layers", "gates", "activations", "losses", "optimizers", "datasets", "presets"]
 SLOW = ["torch", "pandas", "sklearn", "pydantic", "scipy", "matplotlib"]
 MEASURE = """
 import json, sys, time
@@ -46,6 +46,7 @@ def test_nothing_is_left_out_and_nothing_listed_twice() -> None:
     names = {kind: [entry["name"] for entry in entries] for kind, entries in catalog().items()}
 
     assert sorted(names["layers"] + names["activations"]) == sorted(registry.LAYERS)
+    assert sorted(names["gates"]) == sorted(registry.GATES)
     assert set(names["losses"]) == set(registry.LOSSES)
     assert set(names["optimizers"]) == set(registry.OPTIMIZERS)
     assert set(names["datasets"]) == set(DATASETS)

@@ -156,7 +156,9 @@ def test_list_names_every_kind_and_every_preset(call) -> None:
     entries = json.loads(out)
 
     assert status == 0
-    assert set(entries) == {"layers", "activations", "losses", "optimizers", "datasets", "presets"}
+    assert set(entries) == {
+        "layers", "gates", "activations", "losses", "optimizers", "datasets", "presets",
+    }  # fmt: skip
     assert [item["name"] for item in entries["presets"]] == presets()
     assert all(item["summary"] for items in entries.values() for item in items)
 

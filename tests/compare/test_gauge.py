@@ -151,3 +151,11 @@ def test_a_percent_off_is_still_caught_in_small_values() -> None:
         found = gauge(x) * 0.7
 
     assert abs(found.v * 0.01) > found.tolerance(F64)
+
+
+def test_moving_a_single_number_keeps_its_error() -> None:
+    with gauging(F64):
+        total = np.sum(gauge(np.arange(3.0)) * 1.1)
+
+        for moved in (total.reshape(1), total.reshape(1, 1)[0], np.expand_dims(total, 0)):
+            assert moved.error.item() == total.error.item() > 0

@@ -55,8 +55,8 @@ RECIPES: dict[str, dict[str, str]] = {
         "np.minimum(max_norm / (norm + 1e-06), 1.0)": "max_norm / (norm + 1e-06)"
     },
     "the norm of the norms is their sum": {
-        "scale * np.sqrt(sum((np.sum(np.square(grad / scale)) for grad in arrays)))":
-            "scale * sum((np.sqrt(np.sum(np.square(grad / scale))) for grad in arrays))"
+        "scale * np.sqrt(sum((np.sum(np.square(grad / scale)) for grad in grads)))":
+            "scale * sum((np.sqrt(np.sum(np.square(grad / scale))) for grad in grads))"
     },
 }  # fmt: skip
 SHRINK = "param = param * (1 - lr * self.weight_decay)"  # decoupled decay, before the update

@@ -1,0 +1,51 @@
+"""Common tolerances on the same mutants: what each would have caught, and at what price."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from compare.cli import app
+from compare.mutation.rivals import NAMES, caught, rivals, table
+from compare.mutation.run import DTYPES
+from compare.mutation.survey import survey
+
+JOINS = ["joins"]
+
+
+def test_the_harness_catches_all_and_accepts_all_that_is_right() -> None:
+    harness, *others = rivals(JOINS, jobs=1).rows()
+
+    assert harness["rule"] == "gauge"
+    assert harness["caught"] == harness["mistakes"] > 20
+    assert harness["right_code_rejected"] == 0 < harness["checks"]
+    assert any(row["right_code_rejected"] for row in others)
+
+
+def test_a_rule_is_asked_about_the_numbers_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = next(u for u in survey(DTYPES, 0).units if "Sigmoid" in u.check.name)
+    right = caught(unit, 0)
+    values = type(unit.check).values
+
+    def off(self, lift, dtype, seed):
+        return {k: v * (1 + 1e-6) for k, v in values(self, lift, dtype, seed).items()}
+
+    monkeypatch.setattr(type(unit.check), "values", off)
+    wrong = dict(zip(NAMES, caught(unit, 0), strict=True))
+
+    assert not right[0]
+    assert unit.dtype == np.float64
+    assert wrong["gauge"]
+    assert wrong["CS231n"]
+    assert not wrong["gradcheck"]
+
+
+def test_the_command_prints_a_row_per_rule() -> None:
+    result = CliRunner().invoke(app, ["mutate", "schedules", "--rules", "--jobs", "1", "--json"])
+
+    assert result.exit_code == 0
+    assert [row["rule"] for row in json.loads(result.stdout)] == list(NAMES)
+    assert table(rivals(["schedules"], jobs=1)).count("\n") == len(NAMES)
