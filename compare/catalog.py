@@ -15,7 +15,7 @@ Entry = dict[str, str]
 
 
 def catalog() -> dict[str, list[Entry]]:
-    """Return name and summary of every layer, gate, activation, loss, optimizer, dataset and preset."""
+    """Return name and summary of everything that can be named, by kind."""
     others = {n: c for n, c in registry.LAYERS.items() if n not in registry.ACTIVATIONS}
     return {
         "layers": _described(others),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,5 +159,10 @@ def test_moving_a_single_number_keeps_its_error() -> None:
     with gauging(F64):
         total = np.sum(gauge(np.arange(3.0)) * 1.1)
 
-        for moved in (total.reshape(1), total.reshape(1, 1)[0], np.expand_dims(total, 0)):
+        moves: tuple[Any, ...] = (
+            total.reshape(1),
+            total.reshape(1, 1)[0],
+            np.expand_dims(total, 0),
+        )
+        for moved in moves:
             assert moved.error.item() == total.error.item() > 0
