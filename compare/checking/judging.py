@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.checking.candidates import Candidate
 from compare.checking.inputs import as_float
-from compare.checking.kinks import Disagreement, excused
+from compare.checking.kinks import Disagreement, excused, fits_smooth_directions
 from compare.checking.outcome import Outcome
 from compare.checking.own_forward import OwnForward
 from compare.checking.tolerance import Precision, combined, spread
@@ -125,6 +125,12 @@ class Judge:
                 return
             tolerances[key] = np.where(mask, np.inf, tolerance)
             found[quantity] = int(mask.sum())
+        grads = {name: outcome.pair(f"grad:{name}") for name in self.candidate.differentiable}
+        claims = {n: as_float(p[0]) for n, p in grads.items() if p is not None}
+        if not fits_smooth_directions(
+            claims, self.reference, outcome.values, outcome.upstreams, rng
+        ):
+            return
         outcome.tolerances, outcome.conventions = tolerances, found
         outcome.rows = self._rows(outcome)
 

@@ -7,11 +7,12 @@ An element that disagrees is excused only if all of this holds:
   candidate equals them, and it is the reference that is off (relu(x) − relu(−x) at 0);
 - along directions that move equal values together, where the function is smooth, the candidate's
   gradient gives its derivative: each of two tied winners may get a share, but not both the whole.
+  `Judge` asks the same of all inputs together, because ties may lie between two of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,8 @@ def excused(
         allowed = _allowed(found, near.hood(MANY))
     if not allowed[bad].all():
         return None
-    return bad if _fits_smooth_directions(found, reference, values, upstreams, rng) else None
+    own = {found.name: found.manual}
+    return bad if fits_smooth_directions(own, reference, values, upstreams, rng) else None
 
 
 def _allowed(found: Disagreement, hood: Hood) -> np.ndarray:
@@ -118,20 +120,27 @@ def _shaken(x: np.ndarray, distance: float, rng: np.random.Generator) -> np.ndar
     return x + distance * scale * rng.standard_normal(x.shape)
 
 
-def _fits_smooth_directions(
-    found: Disagreement,
+def fits_smooth_directions(
+    grads: Mapping[str, np.ndarray],
     reference: Any,
     values: Inputs,
     upstreams: Sequence[np.ndarray],
     rng: np.random.Generator,
 ) -> bool:
-    """Move equal values together: where that is smooth, the gradient must give its derivative."""
-    x = values[found.name]
-    distinct, which = np.unique(x, return_inverse=True)
+    """Move equal values together: where that is smooth, the gradients must give its derivative.
+
+    Args:
+        grads: the candidate's, of the inputs that move; ties may lie between two of them.
+        reference, values, upstreams, rng: as for `excused`.
+    """
+    flat = np.concatenate([values[name].ravel() for name in grads])
+    distinct, which = np.unique(flat, return_inverse=True)
+    ends = np.cumsum([values[name].size for name in grads])[:-1]
     for _ in range(3):
-        direction = rng.standard_normal(distinct.size)[which.reshape(x.shape)]
-        slope = along(reference.forward, values, {found.name: direction}, upstreams)
-        claimed = found.manual * direction
+        pieces = np.split(rng.standard_normal(distinct.size)[which.ravel()], ends)
+        along_ = {n: d.reshape(values[n].shape) for n, d in zip(grads, pieces, strict=True)}
+        slope = along(reference.forward, values, along_, upstreams)
+        claimed = np.concatenate([(grads[n] * d).ravel() for n, d in along_.items()])
         room = 1e-4 * np.abs(claimed).sum() + 8 * slope.error
         if not slope.kinked and abs(claimed.sum() - slope.value) > room:
             return False

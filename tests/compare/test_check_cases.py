@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -281,6 +283,24 @@ def test_a_wrong_formula_is_not_excused_by_kinks_elsewhere() -> None:
     report = compare.check(relu_forward, backward, torch.relu, {"x": (4, 3)}, shrink=False)
 
     assert report.verdict == "disagree"
+
+
+@pytest.mark.parametrize(
+    ("share", "agrees"),
+    [(lambda x, y: (x >= y, y >= x), False), (lambda x, y: (x >= y, y > x), True)],
+)
+def test_two_inputs_that_tie_may_share_the_gradient_but_not_both_take_it_whole(
+    share: Any, agrees: bool
+) -> None:
+    def forward(x, y):
+        return np.maximum(x, y), (x, y)
+
+    def backward(dout, cache):
+        return tuple(dout * part for part in share(*cache))
+
+    report = compare.check(forward, backward, torch.maximum, {"x": (4, 3), "y": (4, 3)})
+
+    assert report.agrees is agrees
 
 
 def test_torchs_convention_may_be_the_one_that_is_off() -> None:
