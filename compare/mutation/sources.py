@@ -116,13 +116,18 @@ def edits_of(mutant: Mutant) -> Edits:
 
 def scope_of(mutant: Mutant) -> Scope:
     """Return the function, class or module that a mutant changes."""
-    return next(s for s in scopes(tree(mutant.module)) if s.name == mutant.function)
+    return next(s for s in _scopes(mutant.module) if s.name == mutant.function)
+
+
+@cache
+def _scopes(module: str) -> list[Scope]:
+    return scopes(tree(module))
 
 
 def _enumerate(module: str) -> Iterator[tuple[Mutant, Edits]]:
     seen: set[tuple[str, str]] = set()
     number = 0
-    for scope in scopes(tree(module)):
+    for scope in _scopes(module):
         original = _text(scope)
         for operator, line, edits in found_in(scope):
             with applied(edits):

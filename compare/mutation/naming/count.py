@@ -40,6 +40,7 @@ class Naming:
     layer: str = ""
     quantity: str = ""
     cause: Cause | None = None
+    right_kinds: frozenset[str] = frozenset()  # by the table, for a mutant that is named
     also_right: bool = False  # wrong, and a right kind is among those that fit as well
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,6 +76,14 @@ class Count:
     def named(self) -> int:
         return self.totals[RIGHT] + self.totals[WRONG]
 
+    @cached_property
+    def by_chance(self) -> float:
+        """The share that would be right if the same names were dealt out at random."""
+        told = [(n.cause.kind, n.right_kinds) for n in self.namings if n.cause]
+        names = Counter(kind for kind, _ in told)
+        hits = sum(names[kind] for _, right in told for kind in right)
+        return hits / max(1, len(told)) ** 2
+
     def by(self, what: str) -> dict[str, Counter[str]]:
         """Count the results by a field of the mutant, or by the `kind` of the named cause."""
         table: dict[str, Counter[str]] = {}
@@ -97,6 +106,7 @@ class Count:
             "silent": self.totals[SILENT],
             "named_share": self.named / max(1, self.counted),
             "right_share": self.totals[RIGHT] / max(1, self.named),
+            "right_share_by_chance": self.by_chance,
             "operators": {k: dict(c) for k, c in self.by("operator").items()},
             "modules": {k: dict(c) for k, c in self.by("module").items()},
             "kinds": {k: dict(c) for k, c in self.by("kind").items() if k},
@@ -163,5 +173,6 @@ def name(mutant: Mutant, seed: int = 0) -> Naming:
         return Naming(mutant, SILENT, *where)
     planted = edit(mutant)
     right = is_right(first.cause, planted)
-    also = not right and bool(expected(planted) & set(first.cause.also))
-    return Naming(mutant, RIGHT if right else WRONG, *where, first.cause, also)
+    kinds = expected(planted)
+    also = not right and bool(kinds & set(first.cause.also))
+    return Naming(mutant, RIGHT if right else WRONG, *where, first.cause, kinds, also)

@@ -26,7 +26,8 @@ def summary(count: Count) -> str:
     return (
         f"Of {count.counted} mistakes that run and disagree, {count.named} are named "
         f"({_share(count.named, count.counted)}), {right} of them rightly "
-        f"({_share(right, count.named)}); {count.totals[SILENT]} are not named. "
+        f"({_share(right, count.named)}); {count.totals[SILENT]} are not named. The same names "
+        f"dealt out at random would be right for {100 * count.by_chance:.0f} %. "
         f"Seed {count.seed}, {count.seconds:.0f} s."
     )
 
