@@ -1,0 +1,542 @@
+# %% [markdown]
+# # 9 · Modular layers: the same network from parts
+#
+# A network's backward pass need not be written again for each network. Give every layer two
+# functions, forward and backward, and a loop does the rest. We build the students' network from
+# such layers, write one of our own and have it checked, and see that a learner is three
+# exchangeable parts: hypothesis, loss and optimiser.
+
+# %%
+import numpy as np
+import torch
+from torch import nn
+
+import compare
+import manual
+from compare.data.datasets import make
+from compare.data.scaling import scale
+from compare.teaching import (
+    code_diff,
+    code_of,
+    gauged,
+    grad_fn_table,
+    gradients,
+    same,
+    same_all,
+    show,
+    table,
+    torch_gradients,
+)
+from compare.teaching.diff import source_of
+from manual.graph import Layer
+from torch_ref import as_torch
+
+students = make("students", {})
+X = scale(students.features, "standard")  # (N, 2): a row is a sample
+Y = students.labels[:, None].astype(float)  # (N, 1)
+N = len(X)
+rng = np.random.default_rng(9)
+
+# %% [markdown]
+# ## A layer of Caffe
+#
+# Caffe, a framework of 2014, is a folder of files, one for each layer, and every file holds two
+# functions. A layer reads from its **bottom** and writes to its **top**; `data` flows up, `diff`
+# (the gradient of the loss) flows down. This is its `SigmoidLayer`, in Python:
+#
+# $$\text{bottom diff} = \text{top diff} \cdot \sigma \, (1 - \sigma)$$
+
+
+# %%
+class SigmoidLayer:
+    def forward(self, bottom_data):
+        top_data = np.zeros_like(bottom_data)
+        for i in range(len(bottom_data)):
+            top_data[i] = 1.0 / (1.0 + np.exp(-bottom_data[i]))
+        return top_data
+
+    def backward(self, top_data, top_diff):
+        bottom_diff = np.zeros_like(top_data)
+        for i in range(len(top_data)):
+            sigmoid_x = top_data[i]
+            bottom_diff[i] = top_diff[i] * sigmoid_x * (1.0 - sigmoid_x)
+        return bottom_diff
+
+
+def there_and_back(layer, x, dy):
+    """A layer of `manual`: the output for x, and the gradient of x for the upstream dy."""
+    y, cache = layer.forward(x)
+    (dx,), _ = layer.backward(dy, cache)
+    return {"top data": y, "bottom diff": dx}
+
+
+def by_torch(function, x, dy):
+    x = torch.tensor(x, requires_grad=True)
+    y = function(x)
+    y.backward(torch.tensor(dy))
+    return {"top data": y, "bottom diff": x.grad}
+
+
+x, dy = rng.normal(size=6), rng.normal(size=6)
+top = SigmoidLayer().forward(x)
+caffe = {"top data": top, "bottom diff": SigmoidLayer().backward(top, dy)}
+rounding = gauged(there_and_back, manual.Sigmoid(), x, dy)
+same_all(there_and_back(manual.Sigmoid(), x, dy), caffe, rounding)
+same_all(by_torch(torch.sigmoid, x, dy), caffe, rounding, name="torch")
+
+# %% [markdown]
+# Other files of that folder: absval, batch_norm, bias, bnll, concat, contrastive_loss, conv, crop,
+# deconv, dropout, eltwise, elu, embed, euclidean_loss, exp, and more. Each is such a pair. Here are
+# six, with Caffe's line for the backward pass, beside `manual`'s layer and torch's function.
+
+# %%
+caffe_lines = {
+    "exp": lambda x, y, top_diff: top_diff * y,
+    "tanh": lambda x, y, top_diff: top_diff * (1 - y * y),
+    "relu": lambda x, y, top_diff: top_diff * (x > 0),
+    "elu": lambda x, y, top_diff: top_diff * ((x > 0) + (1 + y) * (x <= 0)),
+    "bnll": lambda x, y, top_diff: top_diff * np.exp(x) / (1 + np.exp(x)),
+    "sigmoid": lambda x, y, top_diff: top_diff * y * (1 - y),
+}
+twins = {
+    "exp": (manual.ExpGate(), torch.exp),
+    "tanh": (manual.Tanh(), torch.tanh),
+    "relu": (manual.ReLU(), torch.relu),
+    "elu": (manual.ELU(), nn.functional.elu),
+    "bnll": (manual.Softplus(), nn.functional.softplus),
+    "sigmoid": (manual.Sigmoid(), torch.sigmoid),
+}
+
+
+def six_layers(x, dy):
+    return {name: there_and_back(layer, x, dy) for name, (layer, _) in twins.items()}
+
+
+def diffs(found):
+    return {name: one["bottom diff"] for name, one in found.items()}
+
+
+six, errors = six_layers(x, dy), diffs(gauged(six_layers, x, dy))
+caffe = {name: line(x, six[name]["top data"], dy) for name, line in caffe_lines.items()}
+same_all(diffs(six), caffe, errors)
+torchs = {name: by_torch(function, x, dy) for name, (_, function) in twins.items()}
+same_all(diffs(six), diffs(torchs), errors, name="the same six, torch")
+
+# %% [markdown]
+# ## The contract
+#
+# All layers of `manual` keep one contract:
+#
+# - `forward(x)` returns the output, and a **cache** of just what backward will need;
+# - `backward(dy, cache)` returns the gradients of the inputs, and those of the parameters by name.
+#
+# Backward needs nothing but the gradient of the layer's own output, and knows nothing of the loss
+# or of its neighbours. `Linear` shows all of it, with its derivation:
+
+# %%
+show(source_of([manual.Linear.backward, manual.Linear.grad_params]))
+linear = manual.Linear(2, 4)
+linear = linear.with_params({"weight": rng.normal(size=(4, 2)), "bias": rng.normal(size=4)})
+y, cache = linear.forward(X)
+(dx,), own = linear.backward(np.ones_like(y), cache)
+table(
+    {
+        "what": ["x", "y", "cache", "dx", "d weight", "d bias"],
+        "shape": [
+            X.shape,
+            y.shape,
+            ", ".join(f"{name} {value.shape}" for name, value in cache._asdict().items()),
+            dx.shape,
+            own["weight"].shape,
+            own["bias"].shape,
+        ],
+    }
+)
+assert dx.shape == X.shape
+assert all(own[name].shape == p.shape for name, p in linear.params.items())
+
+# %% [markdown]
+# Why return the cache, and not keep it on the layer? Because a layer may run **twice** before
+# backward, as in a recurrent network. A layer that stores its output then remembers the last one
+# only, and its first gradient is silently wrong.
+
+
+# %%
+class Forgetful:
+    def forward(self, x):
+        self.y = 1 / (1 + np.exp(-x))
+        return self.y
+
+    def backward(self, dy):
+        return dy * self.y * (1 - self.y)
+
+
+once, again = rng.normal(size=4), rng.normal(size=4)
+upstream = np.ones(4)
+layer = Forgetful()
+layer.forward(once)
+layer.forward(again)
+stored = layer.backward(upstream)  # meant for the first run
+
+sigmoid = manual.Sigmoid()
+_, first_cache = sigmoid.forward(once)
+sigmoid.forward(again)
+(with_cache,), _ = sigmoid.backward(upstream, first_cache)
+
+right, other = (by_torch(torch.sigmoid, x, upstream)["bottom diff"] for x in (once, again))
+table({"torch": right, "with a cache": with_cache, "stored": stored})
+errors = [gauged(there_and_back, sigmoid, x, upstream)["bottom diff"] for x in (once, again)]
+same("with a cache: the gradient of the first run", with_cache, right, errors[0])
+same("stored on the layer: that of the second", stored, other, errors[1])
+assert abs(stored - right.numpy()).max() > 0.01
+
+# %% [markdown]
+# ## The loop that does the rest
+#
+# Forward in order, backward in reverse, and each layer's gradient goes to the layer below. This is
+# the whole of it for a chain; `manual.Sequential` does the same.
+
+
+# %%
+class ComputationalGraph:
+    def __init__(self, *layers):
+        self.layers = layers
+
+    def forward(self, x):
+        caches = []
+        for layer in self.layers:
+            x, cache = layer.forward(x)
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, dy, caches):
+        grads = {}
+        for i in reversed(range(len(self.layers))):
+            (dy,), own = self.layers[i].backward(dy, caches[i])
+            grads |= {f"{i}.{name}": grad for name, grad in own.items()}
+        return grads
+
+
+params = {
+    "0.weight": rng.normal(size=(4, 2)),
+    "0.bias": rng.normal(size=4),
+    "2.weight": rng.normal(size=(1, 4)),
+    "2.bias": rng.normal(size=1),
+}
+
+
+def students_network():
+    linear, last = manual.Linear(2, 4), manual.Linear(4, 1)
+    return manual.Sequential(linear, manual.Sigmoid(), last, manual.Sigmoid()), manual.BCELoss()
+
+
+network, loss = students_network()
+
+
+def by_our_loop(params, x, y):
+    graph = ComputationalGraph(*(node.layer for node in network.with_params(params).nodes))
+    output, caches = graph.forward(x)
+    value, cache = loss.forward(output, y)
+    (grad_output, *_), _ = loss.backward(1.0, cache)
+    return {"loss": value, **graph.backward(grad_output, caches)}
+
+
+def by_manual(params, x, y):
+    tape = network.with_params(params).forward(x)
+    value, cache = loss.forward(tape.output, y)
+    (grad_output, *_), _ = loss.backward(1.0, cache)
+    return {"loss": value, **network.with_params(params).backward(tape, grad_output).params}
+
+
+rounding = gauged(by_manual, params, X, Y)
+same_all(by_our_loop(params, X, Y), by_manual(params, X, Y))
+
+# %% [markdown]
+# It is the students' network of lesson 5, whose functions fitted no other network. We run those
+# very functions, and compare. (Their weights are ours transposed. Their output error was collapsed
+# to $\hat{Y} - Y$; here the loss and the sigmoid each do their own part.)
+
+# %%
+lesson_5 = {"np": np, "N": N}
+exec(code_of("05_students", "sigmoid", "forward", "backward", "loss_and_gradients"), lesson_5)
+before = lesson_5["loss_and_gradients"](
+    X,
+    Y,
+    {f"{kind}{l}": params[f"{2 * l - 2}.{name}"].T for l in (1, 2)
+     for kind, name in (("W", "weight"), ("b", "bias"))},
+)  # fmt: skip
+same_all(
+    by_manual(params, X, Y),
+    {
+        "loss": before["J"],
+        **{f"{2 * l - 2}.weight": before[f"W{l}"].T for l in (1, 2)},
+        **{f"{2 * l - 2}.bias": before[f"b{l}"] for l in (1, 2)},
+    },
+    rounding,
+)
+
+# %% [markdown]
+# ## A graph with branches
+#
+# `manual.Graph` takes named nodes in any order and sorts them: forward visits each after those
+# that feed it, backward in reverse. Where a value feeds two nodes its gradients add (lesson 2).
+# Here the first layer's output skips past the second and is added to it again.
+
+# %%
+skip = manual.Graph(
+    [
+        ("sum", manual.Add(), ("first", "second")),
+        ("second", manual.Tanh(), ("first",)),
+        ("out", manual.Linear(4, 1), ("sum",)),
+        ("first", manual.Linear(2, 4), ("input",)),
+    ]
+)
+weights = {f"{name}.{key}": params[f"{i}.{key}"] for i, name in ((0, "first"), (2, "out"))
+           for key in ("weight", "bias")}  # fmt: skip
+
+
+class Skip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(2, 4), nn.Linear(4, 1)
+
+    def forward(self, x):
+        first = self.first(x)
+        return self.out(first + torch.tanh(first))
+
+
+problem = skip, manual.BCEWithLogitsLoss(), weights, X, Y
+theirs = torch_gradients(Skip(), nn.BCEWithLogitsLoss(), weights, X, Y)
+same_all(gradients(*problem), theirs, gauged(gradients, *problem))
+visited = []
+
+
+class Heard(Layer):
+    """A layer that writes down when it is visited."""
+
+    def __init__(self, name, layer):
+        self.name, self.layer, self.params = name, layer, layer.params
+
+    def forward(self, *inputs):
+        visited.append(self.name)
+        return self.layer.forward(*inputs)
+
+    def backward(self, dy, cache):
+        visited.append(self.name)
+        return self.layer.backward(dy, cache)
+
+
+graph = skip.with_params(weights)
+graph = graph.with_layers({node.name: Heard(node.name, node.layer) for node in graph.nodes})
+tape = graph.forward(X)
+graph.backward(tape, np.ones_like(tape.output))
+print("forward: ", " → ".join(visited[:4]))
+print("backward:", " → ".join(visited[4:]))
+assert visited == ["first", "second", "sum", "out", "out", "sum", "second", "first"]
+
+# %% [markdown]
+# ## A layer of your own
+#
+# A gain for each feature: $y_{ni} = g_i\, x_{ni}$. The gain $g_i$ is used once for every sample, so
+# its gradient sums over $n$:
+#
+# $$\frac{\partial L}{\partial x_{ni}} = \frac{\partial L}{\partial y_{ni}}\, g_i, \qquad
+# \frac{\partial L}{\partial g_i} = \sum_n \frac{\partial L}{\partial y_{ni}}\, x_{ni}$$
+
+
+# %%
+class Gain(Layer):
+    """A factor for each feature."""
+
+    def __init__(self, features):
+        self.params = {"gain": np.ones(features)}
+
+    def forward(self, x):
+        return x * self.params["gain"], x
+
+    def backward(self, dy, x):
+        return (dy * self.params["gain"],), {"gain": (dy * x).sum(axis=0)}
+
+
+class AveragedGain(Gain):
+    """The same with a plausible mistake: the mean over the batch for the sum."""
+
+    def backward(self, dy, x):
+        return (dy * self.params["gain"],), {"gain": (dy * x).mean(axis=0)}
+
+
+def check(layer):
+    inputs = {"x": (5, 3), "gain": (3,)}
+    return compare.check(layer, reference=lambda x, gain: x * gain, inputs=inputs)
+
+
+right, wrong = check(Gain(3)), check(AveragedGain(3))
+table(
+    {
+        "layer": ["`Gain`", "`AveragedGain`"],
+        "verdict": [right.verdict, wrong.verdict],
+        "tensors compared": [len(right.differences), len(wrong.differences)],
+        "do not agree": [
+            len(report.differences.query("verdict == 'disagree'")) for report in (right, wrong)
+        ],
+    }
+)
+print("cause:", wrong.cause)
+assert (right.verdict, wrong.verdict) == ("agree", "disagree")
+
+# %% [markdown]
+# The check ran it beside torch on random numbers, a batch of one, ties, zeros, huge and tiny
+# values. Now the layer can stand in any network: here after the first `Linear`, and, by `as_torch`,
+# in a torch network under autograd.
+
+# %%
+tuned = manual.Sequential(manual.Linear(2, 4), Gain(4), manual.Tanh(), manual.Linear(4, 1))
+weights = {
+    **{f"0.{key}": params[f"0.{key}"] for key in ("weight", "bias")},
+    "1.gain": rng.normal(size=4),
+    **{f"3.{key}": params[f"2.{key}"] for key in ("weight", "bias")},
+}
+
+
+class TorchGain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return x * self.gain
+
+
+problem = tuned, manual.BCEWithLogitsLoss(), weights, X, Y
+ours, rounding_here = gradients(*problem), gauged(gradients, *problem)
+for label, module in {"Gain in torch's place": as_torch(Gain(4)), "all torch": TorchGain()}.items():
+    model = nn.Sequential(nn.Linear(2, 4), module, nn.Tanh(), nn.Linear(4, 1))
+    theirs = torch_gradients(model, nn.BCEWithLogitsLoss(), weights, X, Y)
+    same_all(ours, theirs, rounding_here, name=label)
+
+# %% [markdown]
+# ## Three parts of a learner
+#
+# A network is only one of three parts. The **hypothesis** $h_\theta$ maps an input to scores, the
+# **loss** says how bad scores are for a label, the **optimiser** uses the gradient:
+#
+# $$\theta \leftarrow \theta - \alpha\, \nabla_\theta\,
+# \frac{1}{m} \sum_{i=1}^{m} \ell\left(h_\theta(x^{(i)}),\, y^{(i)}\right)$$
+#
+# None of them knows the other two, so any can be exchanged alone. With a linear hypothesis the
+# cross-entropy makes a softmax classifier, and the hinge loss an SVM; with the two layers
+# $\sigma(X W_1) W_2$, without biases, we have the network of lesson 8. We
+# train all eight for 20 steps, beside torch.
+
+
+# %%
+def train(hypothesis, loss, optimiser, params, X, y, steps=20):
+    states = {}
+    for _ in range(steps):
+        found = gradients(hypothesis, loss, params, X, y)
+        params, states = optimiser.step(params, found, states)
+    return {"loss": found["loss"], **params}
+
+
+def train_with_torch(hypothesis, loss, optimiser, params, X, y, steps=20):
+    hypothesis = hypothesis.double()
+    hypothesis.load_state_dict({name: torch.tensor(p) for name, p in params.items()})
+    descent = optimiser(hypothesis.parameters())
+    for _ in range(steps):
+        descent.zero_grad()
+        value = loss(hypothesis(torch.tensor(X)), torch.tensor(y))
+        value.backward()
+        descent.step()
+    return {"loss": value, **dict(hypothesis.named_parameters())}
+
+
+clouds = make("random_classification", {"n": 60})
+points, labels = clouds.features, clouds.labels  # (60, 2), three classes
+hypotheses = {
+    "linear": (manual.Sequential(manual.Linear(2, 3)), nn.Sequential(nn.Linear(2, 3))),
+    "two layers": (
+        manual.Sequential(
+            manual.Linear(2, 8, bias=False), manual.ReLU(), manual.Linear(8, 3, bias=False)
+        ),
+        nn.Sequential(nn.Linear(2, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)),
+    ),
+}
+losses = {
+    "cross-entropy": (manual.CrossEntropyLoss(), nn.CrossEntropyLoss()),
+    "hinge": (manual.MultiMarginLoss(), nn.MultiMarginLoss()),
+}
+optimisers = {
+    "SGD": (manual.SGD(lr=0.1), lambda p: torch.optim.SGD(p, lr=0.1)),
+    "Adam": (manual.Adam(lr=0.1), lambda p: torch.optim.Adam(p, lr=0.1)),
+}
+learners = []
+for h, (our_h, their_h) in hypotheses.items():
+    begin = {name: rng.normal(size=p.shape) for name, p in our_h.params.items()}
+    for l, (our_loss, their_loss) in losses.items():
+        for o, (our_rule, their_rule) in optimisers.items():
+            ours = train(our_h, our_loss, our_rule, begin, points, labels)
+            theirs = train_with_torch(their_h, their_loss, their_rule, begin, points, labels)
+            error = gauged(train, our_h, our_loss, our_rule, begin, points, labels)
+            same_all(ours, theirs, error, name=f"{h}, {l}, {o}")
+            first = gradients(our_h, our_loss, begin, points, labels)["loss"]
+            learners.append((h, l, o, float(first), float(ours["loss"])))
+            assert ours["loss"] < first
+headings = ("hypothesis", "loss", "optimiser", "J, step 1", "J, step 20")
+table(dict(zip(headings, zip(*learners, strict=True), strict=True)))
+
+# %% [markdown]
+# ## What changed in the code
+#
+# Lesson 5 wrote one function for one network. Now the network is a list of layers, and the
+# functions fit every network.
+
+# %%
+code_diff(
+    code_of("05_students", "forward", "backward", "loss_and_gradients"),
+    [students_network, by_manual],
+    names=("lesson 5", "layers"),
+)
+
+# %% [markdown]
+# ## What torch now does for you
+#
+# The same, with a recording in place of the list: `grad_fn` is the layer's backward, its saved
+# tensors are our cache, and `next_functions` says where the gradient goes next. Beside each node
+# stands the line of the layer that does its work.
+
+# %%
+model = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
+theirs = torch_gradients(model, nn.BCELoss(), params, X, Y)
+J = nn.BCELoss()(model(torch.tensor(X)), torch.tensor(Y))
+linear_nodes = [
+    ("AccumulateGrad", "(`bias.grad`)"),
+    ("T", "(torch multiplies by the transposed weight)"),
+    ("AccumulateGrad", "(`weight.grad`)"),
+]
+sigmoid_node = ("Sigmoid", "dx = grad_output * cache.y", "dx *= 1 - cache.y")
+grad_fn_table(
+    J,
+    [
+        manual.BCELoss.backward,
+        manual.Sigmoid.backward,
+        manual.Linear.backward,
+        manual.Linear.grad_params,
+    ],
+    [
+        ("BinaryCrossEntropy", "slope = (p - y) / np.maximum((1 - p) * p, SMALLEST_SLOPE)"),
+        sigmoid_node,
+        ("Addmm", "dy.sum(axis=0)", "dy.T @ x", 'grad_output @ self.params["weight"]'),
+        *linear_nodes,
+        sigmoid_node,
+        ("Addmm", "dy.sum(axis=0)", "dy.T @ x", "(no dx: the data need no gradient)"),
+        *linear_nodes,
+    ],
+    dict(model.named_parameters()),
+)
+saved = J.grad_fn.next_functions[0][0]._saved_result
+_, sigmoid_cache = network.nodes[3].layer.forward(
+    network.with_params(params).forward(X).values[network.nodes[2].name]
+)
+same("the last sigmoid: torch's saved tensor and our cache", sigmoid_cache.y, saved,
+     gauged(lambda p, x: network.with_params(p).forward(x).output, params, X))  # fmt: skip
+same_all(by_manual(params, X, Y), theirs, rounding)
