@@ -324,8 +324,8 @@ print(f"the joint norm was {float(norm):.3g}")
 #
 # ReLU's own weakness: a unit whose $z$ is negative for every row outputs 0 and has slope 0. Nothing
 # reaches its weights any more, so it stays dead. One step that is too long is enough: with inputs
-# that are never negative, as pixels are, a step moves all rows' $z$ of a unit the same way. We take
-# one step with each of several learning rates, and count.
+# that are never negative, as pixels are, a step tends to move all rows' $z$ of a unit the same
+# way. We take one step with each of several learning rates, and count.
 
 # %%
 rows, targets = np.abs(X), Y
