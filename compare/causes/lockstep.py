@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.causes import layers, loss_rows, losses
+from compare.causes import layers, loss_rows, losses, one_by_one
 from compare.causes.alone import Alone, Found
 from compare.causes.cause import BATCH, CLASSES, Cause, Context
 from compare.causes.find import find_cause
@@ -64,7 +64,11 @@ class Search:
 
     def _loss(self, key: Key, quantity: str) -> Cause | None:
         cause = self._of(self.double.loss(), "loss", quantity, losses.loss_context)
-        if cause is None and quantity == "loss" and (rows := self.double.loss_rows()) is not None:
+        if (
+            cause is None
+            and quantity == "loss"
+            and (rows := one_by_one.loss_rows(self.double)) is not None
+        ):
             cause = find_cause(*rows, loss_rows.rows_context(self.double, self._sizes()))
             return cause and replace(cause, evidence=f"Taken one by one: {cause.evidence}")
         return cause
@@ -127,7 +131,7 @@ class Search:
 
     def _penalty_value(self, key: Key) -> Cause | None:
         """The data loss is right: a penalty's value is wrong, or it is not added."""
-        for name, weights, values in self.double.penalties():
+        for name, weights, values in one_by_one.penalties(self.double):
             if not values.agree:
                 sizes = {} if values.reference.ndim else {"the number of weights": weights.size}
                 known = {} if sizes else {"w": weights}

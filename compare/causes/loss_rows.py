@@ -11,6 +11,7 @@ from compare.causes.alone import MOST, Alone
 from compare.causes.cause import Context
 from compare.causes.layers import attempt
 from compare.causes.losses import numbers_of, of_yes_or_no
+from compare.causes.one_by_one import rows_with
 from compare.causes.settings import numbers
 
 Named = dict[str, np.ndarray]
@@ -70,4 +71,4 @@ def _rows(alone: Alone, owner: Any, args: dict[str, Any]) -> np.ndarray:
     import torch
 
     lists = {k: torch.tensor(v) if isinstance(v, list | tuple) else v for k, v in args.items()}
-    return alone.rows_with(alone.module(owner(**lists)))
+    return rows_with(alone, alone.module(owner(**lists)))
