@@ -44,7 +44,8 @@ class Search:
         kind = quantity.partition(":")[0]
         if kind in ("param", "state"):
             return self._update(key) if own else None
-        if quantity == "loss" and self.double.loss()["loss"].agree:
+        penalised = bool(self.experiment.manual.penalties)
+        if quantity == "loss" and penalised and self.double.loss()["loss"].agree:
             return self._penalty_value(key)
         if not own:
             return None

@@ -75,7 +75,9 @@ def known_mistake(case: Case) -> Iterator[Cause]:
             continue
         c, uncertainty = fitted
         names = names_of(c, uncertainty, case.context)
-        exact = kind == "argument" or (kind == "wrong input" and c < 0)  # all of it, or nothing
+        exact = kind in ("argument", "mirrored") or (
+            kind == "wrong input" and c < 0
+        )  # all of it, or nothing
         if abs(c - 1) <= uncertainty or (names and case.reference.size > 1 and not exact):
             yield Cause(kind, f"manual is exactly {_times(c, names)}{what}.", advice)
 

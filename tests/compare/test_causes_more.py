@@ -17,6 +17,7 @@ from compare.report import Report
 from compare.runner import run
 from manual import penalties
 from manual.activations import ELU, Softplus
+from manual.graph import Graph
 from manual.losses.regression import HuberCache, HuberLoss
 from manual.optimizers import SGD, AdamW
 from manual.optimizers.base import Optimizer
@@ -193,6 +194,20 @@ def test_the_wrong_power_of_a_penalty_is_told(monkeypatch: pytest.MonkeyPatch) -
 
     assert cause.kind in ("one side of zero", "another tensor")
     assert "L1Penalty" in cause.evidence
+
+
+def test_a_loss_without_penalties_is_not_blamed_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph hands another node's value to the loss; the loss itself is right."""
+    right = Graph.forward
+
+    def forward(self: Graph, *given: Any, **more: Any) -> Any:
+        tape = right(self, *given, **more)
+        return tape._replace(output=0.5 * tape.output)
+
+    report = with_mistake(monkeypatch, Graph, "forward", forward, "Tanh")
+
+    assert report.verdict == "disagree"
+    assert report.cause is None
 
 
 def test_a_wrong_divisor_shows_in_elements_taken_one_by_one(
