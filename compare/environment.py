@@ -12,6 +12,8 @@ def environment(device: str, threads: int, seed: int) -> dict[str, str]:
     import torch
     from threadpoolctl import threadpool_info
 
+    from compare.mutation.record import quoted
+
     pools = [
         f"{p['internal_api']} {p['version']}" for p in threadpool_info() if p["user_api"] == "blas"
     ]
@@ -20,13 +22,14 @@ def environment(device: str, threads: int, seed: int) -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
-        "blas": ", ".join(dict.fromkeys(pools)) or "unknown",
+        "blas": ", ".join(sorted(set(pools))) or "unknown",
         "torch blas": "MKL" if torch.backends.mkl.is_available() else "other",
         "cpu": _processor(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "threads": str(threads),
         "seed": str(seed),
+        "mutation score": quoted(),
     }
     if device.startswith("cuda"):
         found["gpu"] = f"{torch.cuda.get_device_name(device)}, TF32 off"

@@ -82,7 +82,7 @@ def _page(lines: list[str], text: str) -> str:
 
 def _class_source(cls: type) -> str:
     for member in vars(cls).values():
-        code = getattr(member, "__code__", None)
+        code = getattr(getattr(member, "__func__", member), "__code__", None)
         if code is None:
             continue
         text = "".join(linecache.getlines(code.co_filename))
