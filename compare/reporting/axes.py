@@ -57,12 +57,16 @@ def set_ticks(axes: Axes, *, budget: bool = False, steps: bool = True) -> None:
 
     if steps:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    if axes.get_yscale() == "log":
-        low, high = axes.get_ylim()
-        subs = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
-        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(percent if budget else power))
+    for axis, scale, (low, high) in (
+        (axes.xaxis, axes.get_xscale(), axes.get_xlim()),
+        (axes.yaxis, axes.get_yscale(), axes.get_ylim()),
+    ):
+        if scale == "log":
+            subs = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
+            axis.set_major_locator(LogLocator(subs=subs, numticks=7))
+            axis.set_minor_locator(NullLocator())
+            percents = budget and axis is axes.yaxis
+            axis.set_major_formatter(FuncFormatter(percent if percents else power))
     axes.yaxis.label.set_rotation(0)
     axes.yaxis.label.set_horizontalalignment("left")
     axes.yaxis.set_label_coords(-0.12, 1.05)

@@ -316,3 +316,22 @@ def test_torchs_convention_may_be_the_one_that_is_off() -> None:
 
     assert report.agrees, str(report)
     assert any("'zeros'" in note for note in report.notes)
+
+
+def test_an_input_without_gradient_is_drawn_apart_from_the_others() -> None:
+    def forward(p, y):
+        return np.mean((p - y) ** 2), (p, y)
+
+    def backward(dout, cache):
+        p, y = cache
+        return dout * 2 * (p - y) / p.size, None
+
+    report = compare.check(
+        forward, backward, torch.nn.functional.mse_loss, {"p": (6, 3), "y": (6, 3)}, no_grad=["y"]
+    )
+    rows = report.differences
+    random = rows[rows["layer"].eq("random")]
+
+    assert report.agrees
+    assert len(random)
+    assert random["verdict"].eq("agree").all()
