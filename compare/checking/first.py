@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.causes import Cause
+from compare.causes.kinds import GROUPS
 from compare.checking.candidates import called
 from compare.checking.named_cause import cause
 from compare.checking.numeric import Slope, along
@@ -16,6 +18,9 @@ from compare.checking.own_forward import OwnForward
 from compare.diagnose import index_text
 from compare.judge import AGREE
 from compare.report import Divergence, Place
+
+SPECIAL = ("ties", "zeros")  # cases of the same shapes as the first, with numbers that coincide
+SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"]))
 
 if TYPE_CHECKING:
     from compare.checking.session import Session
@@ -33,6 +38,15 @@ def first_divergence(session: Session, run: list[Outcome]) -> Divergence | None:
             if rows.verdicts[i] == AGREE:
                 last = (number, *key)
     return _broken(session, len(run), last)
+
+
+def _cause(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
+    """Name the cause; where ordinary numbers agree, no formula that is wrong everywhere."""
+    found = cause(session, outcome, quantity)
+    if found is None or outcome.case.name not in SPECIAL or outcome is run[0]:
+        return found
+    ordinary = quantity not in run[0].bad
+    return None if ordinary and found.kind not in SOMEWHERE else found
 
 
 def _divergence(
@@ -60,7 +74,7 @@ def _divergence(
         manual_source=source(code),
         derivation=inspect.getdoc(code) or "",
         torch_source=source(getattr(session.reference, "function", None)),
-        cause=cause(session, outcome, key.quantity),
+        cause=_cause(session, run, outcome, key.quantity),
     )
 
 
