@@ -141,7 +141,7 @@ same("what is left of ∂f/∂x", broken.sums["x"].manual, 3.0)
 # %% [markdown]
 # The shares that arrived are right, 4 and 3, and so is every other gradient. Only the sum is
 # wrong: it is the share that came last. That is the mark of this mistake. Without a branch it does
-# not show, so a network without one passes every test.
+# not show, so a test on a graph without one finds nothing.
 #
 # If the value in the middle of a graph branches, all that lies below is wrong with it. In
 # $f = q\,(q + z)$ with $q = x y$ the shares of $q$ are $q + z$ and $q$, here 5 and 6.
@@ -184,7 +184,7 @@ same("∂L/∂w", batch.gradients["w"].manual, sum(by_row))
 #
 # A recurrent network uses one weight at each step, $h_t = \tanh(w h_{t-1} + x_t)$. Untie it: give
 # each step a weight of its own. Their gradients are the shares, and the shared weight's gradient
-# is their sum. (So it is in a convolution, which uses one weight at every place of an image.)
+# is their sum.
 
 
 # %%
@@ -232,6 +232,36 @@ numbers = [np.array(value) for value in (0.8, *given.values())]
 by_hand, rounding = through_time(*numbers), gauged(through_time, *numbers)
 same("by hand, and the sum of the untied gradients", by_hand["w"], sum(own), rounding["w"])
 same_all(by_hand, {name: shared.gradients[name].manual for name in ("w", "h0")}, rounding)
+
+# %% [markdown]
+# ## A weight shared over places
+#
+# A convolutional network uses the same few weights at every place of its input,
+# $y_t = \sum_k w_k\, x_{t+k}$. So each $w_k$ collects a share from every place $t$, and each number
+# $x_s$ one from every output that it is part of, $s = t + k$:
+#
+# $$\frac{\partial L}{\partial w_k} = \sum_t \frac{\partial L}{\partial y_t}\, x_{t+k}, \qquad
+# \frac{\partial L}{\partial x_s} = \sum_k \frac{\partial L}{\partial y_{s-k}}\, w_k$$
+
+
+# %%
+def convolution(x, w, dy):
+    K = len(w)
+    y = np.stack([np.sum(x[t : t + K] * w) for t in range(len(dy))])
+    dw, dx = 0 * w, 0 * x
+    for t in range(len(dy)):
+        dw = dw + dy[t] * x[t : t + K]
+        dx[t : t + K] += dy[t] * w
+    return {"y": y, "w": dw, "x": dx}
+
+
+rng = np.random.default_rng(2)
+line, kernel, upstream = (rng.normal(size=n) for n in (9, 3, 7))
+t_line, t_kernel = (torch.tensor(a, requires_grad=True) for a in (line, kernel))
+t_y = torch.nn.functional.conv1d(t_line[None, None], t_kernel[None, None])[0, 0]
+t_y.backward(torch.tensor(upstream))
+same_all(convolution(line, kernel, upstream), {"y": t_y, "w": t_kernel.grad, "x": t_line.grad},
+         gauged(convolution, line, kernel, upstream), name="3 weights at 7 places")  # fmt: skip
 
 # %% [markdown]
 # ## What changed in the code

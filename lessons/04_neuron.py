@@ -1,9 +1,9 @@
 # %% [markdown]
-# # 4 · One neuron, and the oldest learning rule
+# # 4 · One neuron, and the learning rule of 1960
 #
 # A neuron adds up weighted inputs and squashes the sum. Its gradient is three short factors. Leave
-# the squashing out, and what remains is the least-mean-squares rule of 1960 (ADALINE):
-# backpropagation is that rule, carried through layers.
+# the squashing out, and what remains is the least-mean-squares rule of 1960 (LMS, ADALINE):
+# backpropagation generalises it to layers.
 
 # %%
 import numpy as np
@@ -115,6 +115,101 @@ print(
     f"{biases} neurons, {weights} weights + {biases} biases = {weights + biases} numbers to learn"
 )
 assert weights + biases == 41
+
+# %% [markdown]
+# ## Other ways to squash
+#
+# Any function $f$ with a slope can take the sigmoid's place, and then $f'(z)$ takes the place of
+# $a (1 - a)$ in $\delta$. These are the usual ones:
+#
+# | | $f(z)$ | $f'(z)$ |
+# | --- | --- | --- |
+# | sigmoid | $\sigma(z) = 1 / (1 + e^{-z})$ | $\sigma(z) (1 - \sigma(z))$ |
+# | tanh | $\tanh z$ | $1 - \tanh^2 z$ |
+# | ReLU | $\max(0, z)$ | 1 if $z > 0$, else 0 |
+# | leaky ReLU | $\max(0.1 z, z)$ | 1 if $z > 0$, else 0.1 |
+# | ELU | $z$ if $z > 0$, else $\alpha (e^z - 1)$ | 1 if $z > 0$, else $\alpha e^z$ |
+# | swish | $z\, \sigma(z)$ | $\sigma(z) + z\, \sigma(z) (1 - \sigma(z))$ |
+# | linear | $z$ | 1 |
+#
+# (ReLU and its relatives have a kink at 0: lesson 13. A ReLU can also die: lesson 10. Torch calls
+# the swish `SiLU`; its leaky ReLU has the slope 0.01 if none is given.)
+
+
+# %%
+functional, alpha = torch.nn.functional, 0.7
+SQUASHERS = {  # f, f', manual's layer, torch's function
+    "sigmoid": (f, lambda z: f(z) * (1 - f(z)), manual.Sigmoid(), torch.sigmoid),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, manual.Tanh(), torch.tanh),
+    "ReLU": (lambda z: np.maximum(0, z), lambda z: z > 0, manual.ReLU(), torch.relu),
+    "leaky ReLU": (
+        lambda z: np.maximum(0.1 * z, z),
+        lambda z: np.where(z > 0, 1, 0.1),
+        manual.LeakyReLU(0.1),
+        lambda z: functional.leaky_relu(z, 0.1),
+    ),
+    "ELU": (
+        lambda z: np.where(z > 0, z, alpha * (np.exp(z) - 1)),
+        lambda z: np.where(z > 0, 1, alpha * np.exp(z)),
+        manual.ELU(alpha),
+        lambda z: functional.elu(z, alpha),
+    ),
+    "swish": (
+        lambda z: z * f(z),
+        lambda z: f(z) + z * f(z) * (1 - f(z)),
+        manual.SiLU(),
+        functional.silu,
+    ),
+    "linear": (lambda z: z, lambda z: 1, manual.Identity(), lambda z: z * 1),
+}
+zs, upstream = rng.normal(0, 2, size=20), rng.normal(size=20)
+
+
+def squash(f, slope, z, dy):
+    return {"a": f(z), "δ": dy * slope(z)}
+
+
+def squash_by_layer(layer, z, dy):
+    a, cache = layer.forward(z)
+    return {"a": a, "δ": layer.backward(dy, cache)[0][0]}
+
+
+for name, (function, slope, layer, torch_function) in SQUASHERS.items():
+    found = squash(function, slope, zs, upstream)
+    rounding = gauged(squash, function, slope, zs, upstream)
+    z = torch.tensor(zs, requires_grad=True)
+    t_out = torch_function(z)
+    t_out.backward(torch.tensor(upstream))
+    same_all(found, squash_by_layer(layer, zs, upstream), rounding, name=f"{name}, manual")
+    same_all(found, {"a": t_out, "δ": z.grad}, rounding, name=f"{name}, torch")
+
+# %% [markdown]
+# **Maxout** has no fixed function: $a = \max(w_1^\top x + b_1,\ w_2^\top x + b_2)$ is the larger of
+# two linear neurons. It is a max gate: the whole error goes to the neuron that won.
+
+
+# %%
+def maxout(x, W, b):
+    z = W @ x + b  # (2,): two neurons, a row of W for each
+    won = np.array([z[0] > z[1], z[1] > z[0]]) * 1.0
+    return {"a": np.maximum(z[0], z[1]), "x": won @ W, "W": won[:, None] * x[None, :], "b": won}
+
+
+two = {"x": x, "W": np.array([w, [0.5, 1.0]]), "b": np.array([b, 0.25])}
+pieces = {name: torch.tensor(value, requires_grad=True) for name, value in two.items()}
+t_max = (pieces["W"] @ pieces["x"] + pieces["b"]).max()
+t_max.backward()
+rounding = {**gauged(maxout, *two.values()), "b": None}  # won is exact
+same_all(maxout(*two.values()), {"a": t_max, **{k: p.grad for k, p in pieces.items()}}, rounding)
+unit = manual.Maxout(2, 1).with_params({"weight": two["W"][:, None], "bias": two["b"][:, None]})
+a_max, cache = unit.forward(x)
+(dx,), own = unit.backward(np.ones(1), cache)
+same_all(
+    {"a": a_max[0], "x": dx, "W": own["weight"][:, 0], "b": own["bias"][:, 0]},
+    maxout(*two.values()),
+    rounding,
+    name="manual.Maxout",
+)
 
 # %% [markdown]
 # ## Without the squashing: LMS
