@@ -114,6 +114,7 @@ J = jacobian_of(ReLU(), five)
 show(f"J =\n{J.astype(int)}")
 t_J = torch.autograd.functional.jacobian(torch.relu, torch.tensor(five))
 same("ReLU's Jacobian", J, t_J)
+same("its diagonal and nothing else", J, np.diag(five > 0))
 _, cache = ReLU().forward(five)
 (by_backward,), _ = ReLU().backward(upstream, cache)
 same("Jᵀ ∇y, and backward", J.T @ upstream, by_backward)
@@ -124,8 +125,8 @@ same("Jᵀ ∇y, and backward", J.T @ upstream, by_backward)
 #
 # ## How large it would be
 #
-# A layer of a real network has 4096 inputs. And ReLU works on a minibatch of 100 of them at once,
-# so its input is one vector of $100 \cdot 4096 = 409{,}600$ numbers.
+# Take a ReLU on vectors of length 4096. In training it works on a minibatch of, say, 100 of them at
+# once, so its input is one vector of $100 \cdot 4096 = 409{,}600$ numbers.
 
 # %%
 one, hundred = jacobian_sizes(4096), jacobian_sizes(4096, batch=100)
@@ -138,6 +139,7 @@ table(
         "not zero, at most": [f"{size.diagonal:,}" for size in (one, hundred)],
     }
 )
+assert one.rows == one.columns == 4096
 assert hundred.rows == hundred.columns == 409_600
 assert one.float32_bytes == 64 * 2**20  # 64 MiB
 assert hundred.float32_bytes == 625 * 2**30  # 625 GiB
@@ -147,8 +149,8 @@ print(f"64 MiB for one sample, {hundred.float32_bytes // 2**30} GiB for the mini
 # ## What it costs
 #
 # Here both ways are measured, on vectors of growing length: form the Jacobian and multiply by it,
-# or let `backward` multiply element by element. The results are equal bit for bit (the measuring
-# function refuses otherwise). The Jacobian's memory grows with $n^2$, the product's with $n$;
+# or let `backward` multiply element by element. The results are equal bit for bit (else the
+# measuring function fails). The Jacobian's memory grows with $n^2$, the product's with $n$;
 # the product's time is still little more than that of a call.
 
 # %%

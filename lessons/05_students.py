@@ -233,8 +233,8 @@ same_all(
 # %% [markdown]
 # ## Sum or mean?
 #
-# Some texts update with $W \leftarrow W - \alpha A^\top \delta$ and $\delta = \hat{Y} - Y$: a
-# **sum** over the batch. Others, like ours, take the mean. The direction is the same; the sum is
+# Some texts update with $\delta = \hat{Y} - Y$, $W \leftarrow W - \alpha A^\top \delta$ and
+# $b \leftarrow b - \alpha \sum_n \delta$: a **sum** over the batch. Others, like ours, take the mean. The direction is the same; the sum is
 # $N$ times as long. So a learning rate goes with a convention: $\alpha$ for the sum is $N \alpha$
 # for the mean.
 
@@ -297,8 +297,8 @@ assert chance[0, 0] > 0.5 > chance[1, 0]
 #
 # The loss starts it. For the cross-entropy it is $\frac{1}{N} (A - Y)/(A(1 - A))$, for the
 # squared error $\frac{2}{N} (A - Y)$. Each network of the course is checked against torch, with
-# both losses. (Convolutional and recurrent networks share one weight among many places. It then
-# appears in more sums, so its gradient has more terms: lesson 2.)
+# both losses. (Convolutional and recurrent networks share one weight among many places or times. It
+# then appears in more sums, so its gradient has more terms: lesson 2.)
 
 
 # %%

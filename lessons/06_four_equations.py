@@ -2,7 +2,7 @@
 # # 6 · The four equations of backpropagation
 #
 # Four equations are all there is to backpropagation in a fully connected network. We evaluate each
-# on the 3-4-4-2 network with its three training rows, beside what autograd finds, and then check
+# on the 3-4-4-2 network and a row of its training data, beside what autograd finds, and then check
 # the picture behind them: a gradient is a sum over all paths from the weight to the cost.
 
 # %%
@@ -197,8 +197,7 @@ for label, used in [*one_each, ("linear", ["Identity"] * 3), mixed]:
     )
 
 # %% [markdown]
-# (`SiLU` is the swish, $x\, \sigma(x)$; `ELU` is $\alpha (e^x - 1)$ below zero; the leaky ReLU has
-# a constant slope there.)
+# (Their formulas stand in lesson 4. `SiLU` is torch's name of the swish, `Identity` is linear.)
 #
 # ## The picture: a sum over paths
 #
@@ -252,7 +251,8 @@ assert abs(change - sum(products) * nudge) < 1e-3 * abs(change)
 
 # %% [markdown]
 # Enumerating paths is hopeless in a real network: with $n$ neurons in each of $L$ layers there are
-# $n^{L-1}$ from one weight. The four equations share the beginnings: each weight is used once.
+# $n^{L-1}$ from one weight. The four equations take what paths have in common once: on the way back
+# each weight above the first layer is used a single time.
 
 # %%
 depths = [2, 4, 8, 16]
@@ -260,7 +260,7 @@ table(
     {
         "layers of 10 neurons": depths,
         "paths from one weight": [f"{10 ** (depth - 1):,}" for depth in depths],
-        "weights, each used once by BP2": [f"{100 * depth:,}" for depth in depths],
+        "weights that BP2 uses, once each": [f"{100 * (depth - 1):,}" for depth in depths],
     }
 )
 
@@ -301,9 +301,9 @@ assert gradient_at[80] < 1e-3 * gradient_at[40]
 # ## Learning
 #
 # The cost of a batch is the average over its $m$ rows, $C = \frac{1}{2m} \sum_x \|t - a^L\|^2$, so
-# its gradient is the average too. This is what the four equations assume of a cost: it is an
-# average over samples, and a function of the output activations. One step of mini-batch gradient
-# descent is
+# its gradient is the average too. These are the two assumptions about a cost: it is an average over
+# samples, and a function of the output activations (else BP1 has no $\nabla_a C$ to begin with).
+# One step of mini-batch gradient descent is
 #
 # $$w^l \leftarrow w^l - \frac{\eta}{m} \sum_x \delta^{x,l} (a^{x,l-1})^\top, \qquad
 # b^l \leftarrow b^l - \frac{\eta}{m} \sum_x \delta^{x,l}$$
@@ -342,7 +342,8 @@ same_all(named(*step(*batch)), torch_steps([(X, T)], w, b, 0.5), named(*gauged(s
 
 # %% [markdown]
 # The course's learning process takes one row at a time: initialise; for each datapoint go forward,
-# backward and update; return the network. That is the same step with $m = 1$.
+# backward and update; return the network. That is the same step with $m = 1$. (On digits, in
+# mini-batches, with two hidden layers: `handgrad run two-hidden-layers`.)
 
 
 # %%
