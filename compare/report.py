@@ -49,7 +49,10 @@ class Divergence:
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """One node on both sides, for people: names, arguments, and where its formula stands."""
+    """One node on both sides, for people: names, arguments, and where its formula stands.
+
+    `certified` is how many digits its class's hand-written backward is proven to; None if unknown.
+    """
 
     name: str
     type: str
@@ -57,6 +60,7 @@ class NodeInfo:
     manual: str
     torch: str
     derivation: str = ""
+    certified: int | None = None
 
 
 def _no_kills() -> pd.DataFrame:

@@ -219,6 +219,7 @@ def tolerance_text(compare: Any) -> str:
 def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
     """Describe every node on both sides."""
     from compare.sources import derivation_of
+    from compare.witness.record import certified_digits
 
     modules = experiment.torch.network.modules_by_node
     return tuple(
@@ -229,6 +230,7 @@ def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
             repr(node.layer),
             repr(modules[node.name]),
             derivation_of(node.layer),
+            certified_digits().get(type(node.layer).__name__),
         )
         for node in experiment.manual.graph.nodes
     )

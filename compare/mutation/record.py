@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import date
 from importlib.metadata import version
@@ -11,21 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import UserError
+from compare.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from compare.mutation.score import Score
 
 FILE = Path(str(files("compare.mutation"))) / "score.json"
-
-
-def digest() -> str:
-    """Return a fingerprint of the hand-written code."""
-    root = Path(str(files("manual")))
-    found = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        found.update(path.relative_to(root).as_posix().encode())
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]
 
 
 def record(score: Score, file: Path = FILE) -> None:
@@ -38,7 +28,7 @@ def record(score: Score, file: Path = FILE) -> None:
         raise UserError("--record: a mutant survived, so nothing was written. Catch it first.")
     counts = {k: score.as_dict()[k] for k in ("mutants", "killed", "equivalent", "seed")}
     about = {"date": date.today().isoformat(), "numpy": version("numpy"), "torch": version("torch")}
-    file.write_text(json.dumps(counts | about | {"manual": digest()}, indent=2) + "\n")
+    file.write_text(json.dumps(counts | about | {"manual": fingerprint()}, indent=2) + "\n")
 
 
 def recorded(file: Path = FILE) -> dict[str, Any] | None:
@@ -51,7 +41,7 @@ def quoted(found: dict[str, Any] | None = None) -> str:
     found = found or recorded()
     if found is None:
         return "not measured"
-    if found["manual"] != digest():
+    if found["manual"] != fingerprint():
         return "the hand-written code has changed since it was measured (handgrad mutate --record)"
     mistakes = found["mutants"] - found["equivalent"]
     return (

@@ -25,14 +25,23 @@ def certify(
         Path | None,
         typer.Option(metavar="FILE", help="Write the table, or replace it between its marks."),
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the digits down that reports quote (all names).")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Prove each backward equal to the derivative of its forward, in balls of high precision."""
+    from compare.errors import UserError
+    from compare.witness.record import record as write_down
     from compare.witness.rows import write_markdown
 
+    if record and names:
+        raise UserError("--record writes down the whole table: give no names.")
     found = _with_progress(names or [], bits, digits, seed, show=not (quiet or as_json))
     if markdown is not None:
         write_markdown(found, markdown)
+    if record:
+        write_down(found)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:

@@ -9,7 +9,8 @@ import pytest
 
 import compare
 from compare.errors import UserError
-from compare.mutation.record import digest, quoted, record, recorded
+from compare.fingerprint import fingerprint
+from compare.mutation.record import quoted, record, recorded
 from compare.mutation.run import mutate
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ def test_the_recorded_score_is_of_the_hand_written_code_as_it_stands() -> None:
     found = recorded()
 
     assert found is not None
-    assert found["manual"] == digest(), "manual/ has changed: run `handgrad mutate --record`"
+    assert found["manual"] == fingerprint(), "manual/ has changed: run `handgrad mutate --record`"
     assert found["killed"] == found["mutants"] - found["equivalent"] >= 500
 
 

@@ -1,0 +1,54 @@
+"""The certificates that reports quote are of this very code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import compare
+from compare.errors import UserError
+from compare.fingerprint import fingerprint
+from compare.reporting.html import report_html
+from compare.witness.record import FILE, certified_digits, record
+from compare.witness.rows import certificates
+from manual import registry
+
+
+def test_every_class_of_this_code_is_certified_to_50_digits() -> None:
+    digits = certified_digits()
+
+    assert json.loads(FILE.read_text())["manual"] == fingerprint(), (
+        "run `handgrad certify --record`"
+    )
+    smooth = {*registry.LAYERS, *registry.LOSSES, *registry.OPTIMIZERS}
+    assert smooth <= digits.keys()
+    assert min(digits.values()) >= 50
+
+
+def test_a_report_shows_them_beside_its_nodes() -> None:
+    report = compare.run("iris", steps=1)
+
+    assert [node.certified for node in report.nodes] == [
+        certified_digits()[node.type] for node in report.nodes
+    ]
+    assert f"{certified_digits()['Linear']} digits" in report_html(report)
+
+
+def test_certificates_of_other_code_are_not_quoted(tmp_path: Path) -> None:
+    other = tmp_path / "certificates.json"
+    other.write_text('{"manual": "another", "digits": {"Linear": 77}}')
+
+    assert certified_digits(other) == {}
+    assert certified_digits(tmp_path / "none.json") == {}
+
+
+def test_only_a_whole_proof_is_written_down(tmp_path: Path) -> None:
+    pytest.importorskip("flint")
+    record(certificates(["Tanh"]), tmp_path / "tanh.json")
+
+    assert json.loads((tmp_path / "tanh.json").read_text())["digits"]["Tanh"] >= 50
+    with pytest.raises(UserError, match="not certified"):
+        record(certificates(["Tanh"], digits=77), tmp_path / "no.json")
+    assert not (tmp_path / "no.json").exists()
