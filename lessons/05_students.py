@@ -234,9 +234,10 @@ same_all(
 # ## Sum or mean?
 #
 # Some texts update with $\delta = \hat{Y} - Y$, $W \leftarrow W - \alpha A^\top \delta$ and
-# $b \leftarrow b - \alpha \sum_n \delta$: a **sum** over the batch. Others, like ours, take the mean. The direction is the same; the sum is
-# $N$ times as long. So a learning rate goes with a convention: $\alpha$ for the sum is $N \alpha$
-# for the mean.
+# $b \leftarrow b - \alpha \sum_n \delta$: a **sum** over the batch. Others, like ours, take the
+# mean. The direction is the same; the sum is $N$ times as long. So a learning rate goes with a
+# convention: $\alpha$ for the sum is $N \alpha$ for the mean. (The losses of `manual` and torch
+# have a switch, `reduction`: lesson 7.)
 
 
 # %%

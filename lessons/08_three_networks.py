@@ -43,8 +43,9 @@ def gradients_of(loss, leaves):
 # %% [markdown]
 # ## The 20-line network
 #
-# $N = 64$ rows, 1000 inputs, 100 sigmoid units, 10 outputs, no biases, and a squared error that is
-# **summed**. Each line of the backward pass undoes one line of the forward pass, last one first:
+# $N = 64$ rows, 1000 inputs, 100 sigmoid units, 10 outputs, no biases, standard-normal data and
+# weights, and a squared error that is **summed**. Each line of the backward pass undoes one line of
+# the forward pass, last one first:
 #
 # $$\begin{aligned}
 # q &= x W_1, & h &= \sigma(q), & \hat{y} &= h W_2, & L &= \sum (\hat{y} - y)^2 \\
@@ -71,6 +72,8 @@ def twenty_lines(x, y, W1, W2):
 preset = presets["twenty-lines"]
 x, y = preset.features, preset.targets
 W1, W2 = preset.weights["0.weight"].T, preset.weights["2.weight"].T  # torch stores (out, in)
+assert (x.shape, W1.shape, W2.shape, y.shape) == ((64, 1000), (1000, 100), (100, 10), (64, 10))
+assert all(abs(a.mean()) < 0.1 and abs(a.std() - 1) < 0.05 for a in (x, W1, W2, y))
 print(f"x {x.shape}, W1 {W1.shape}, W2 {W2.shape}, y {y.shape}")
 
 by_hand = twenty_lines(x, y, W1, W2)
@@ -88,6 +91,9 @@ same_all(by_hand, gradients_of(twenty_loss, leaves), rounding)
 
 
 # %%
+assert (preset.config.train.steps, preset.config.optimizer.args) == (2000, {"lr": 1e-4})
+
+
 def descend(x, y, W1, W2, steps, lr=1e-4):
     losses = []
     for _ in range(steps):

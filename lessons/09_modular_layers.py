@@ -40,9 +40,10 @@ rng = np.random.default_rng(9)
 # %% [markdown]
 # ## A layer of Caffe
 #
-# Caffe, a framework of 2014, is a folder of files, one for each layer, and every file holds two
-# functions. A layer reads from its **bottom** and writes to its **top**; `data` flows up, `diff`
-# (the gradient of the loss) flows down. This is its `SigmoidLayer`, in Python:
+# Caffe, a framework of 2014, keeps its layers in a folder, one to a file, and every layer has two
+# functions, forward and backward. A layer reads from its **bottom** and writes to its **top**;
+# `data` flows up, `diff` (the gradient of the loss) flows down. This is its `SigmoidLayer`, in
+# Python:
 #
 # $$\text{bottom diff} = \text{top diff} \cdot \sigma \, (1 - \sigma)$$
 
@@ -87,7 +88,8 @@ same_all(by_torch(torch.sigmoid, x, dy), caffe, rounding, name="torch")
 # %% [markdown]
 # Other files of that folder: absval, batch_norm, bias, bnll, concat, contrastive_loss, conv, crop,
 # deconv, dropout, eltwise, elu, embed, euclidean_loss, exp, and more. Each is such a pair. Here are
-# six, with Caffe's line for the backward pass, beside `manual`'s layer and torch's function.
+# six that work element by element, with Caffe's formula for the backward pass, beside `manual`'s
+# layer and torch's function.
 
 # %%
 caffe_lines = {
@@ -121,6 +123,43 @@ caffe = {name: line(x, six[name]["top data"], dy) for name, line in caffe_lines.
 same_all(diffs(six), caffe, errors)
 torchs = {name: by_torch(function, x, dy) for name, (_, function) in twins.items()}
 same_all(diffs(six), diffs(torchs), errors, name="the same six, torch")
+
+# %% [markdown]
+# A layer with several bottoms hands a gradient to each: concat, and eltwise as a sum and as a
+# product. euclidean_loss is $\frac{1}{2N} \sum (a - b)^2$, and dropout multiplies by a random mask.
+# (A conv is in lesson 2, a bias in `Linear` below, and batch_norm is one of the exercises.)
+
+# %%
+a, b = rng.normal(size=(2, 4, 3))
+mask = rng.random((4, 3)) > 0.5
+twos = {
+    "concat": (manual.Concatenate(), lambda a, b: torch.cat([a, b], dim=-1), b),
+    "eltwise, sum": (manual.Add(), torch.add, b),
+    "eltwise, product": (manual.Multiply(), torch.mul, b),
+    "euclidean_loss": (
+        manual.SquaredErrorLoss(factor=0.5, reduction="mean"),
+        lambda a, b: (a - b).square().sum() / (2 * len(a)),
+        b,
+    ),
+    "dropout": (manual.Dropout(0.5), lambda a, mask: a * mask / 0.5, mask),
+}
+
+
+def two_bottoms(layer, a, b, top_diff):
+    top, cache = layer.forward(a, b)
+    return {"top data": top, **dict(zip("ab", layer.backward(top_diff, cache)[0], strict=False))}
+
+
+for name, (layer, function, second) in twos.items():
+    bottoms = {"a": torch.tensor(a, requires_grad=True), "b": torch.tensor(second)}
+    if second is b:
+        bottoms["b"].requires_grad_()
+    t_top = function(*bottoms.values())
+    top_diff = np.array(rng.normal(size=t_top.shape))
+    t_top.backward(torch.tensor(top_diff))
+    ours = two_bottoms(layer, a, second, top_diff)
+    theirs = {"top data": t_top, **{n: bottom.grad for n, bottom in bottoms.items() if n in ours}}
+    same_all(ours, theirs, gauged(two_bottoms, layer, a, second, top_diff), name=name)
 
 # %% [markdown]
 # ## The contract
@@ -280,7 +319,8 @@ same_all(
 #
 # `manual.Graph` takes named nodes in any order and sorts them: forward visits each after those
 # that feed it, backward in reverse. Where a value feeds two nodes its gradients add (lesson 2).
-# Here the first layer's output skips past the second and is added to it again.
+# Here the first layer's output skips past the second and is added to it again. A convolutional
+# network such as AlexNet, or a Neural Turing Machine, is such a graph with many more nodes.
 
 # %%
 skip = manual.Graph(
@@ -382,6 +422,7 @@ table(
     }
 )
 print("cause:", wrong.cause)
+assert str(wrong.cause).startswith("batch size")
 assert (right.verdict, wrong.verdict) == ("agree", "disagree")
 
 # %% [markdown]
@@ -424,9 +465,9 @@ for label, module in {"Gain in torch's place": as_torch(Gain(4)), "all torch": T
 # \frac{1}{m} \sum_{i=1}^{m} \ell\left(h_\theta(x^{(i)}),\, y^{(i)}\right)$$
 #
 # None of them knows the other two, so any can be exchanged alone. With a linear hypothesis the
-# cross-entropy makes a softmax classifier, and the hinge loss an SVM; with the two layers
-# $\sigma(X W_1) W_2$, without biases, we have the network of lesson 8. We
-# train all eight for 20 steps, beside torch.
+# cross-entropy makes a softmax classifier, and the hinge loss an SVM (torch's `MultiMarginLoss` is
+# lesson 8's, divided by the number of classes); with the two layers $\sigma(X W_1) W_2$, without
+# biases, we have the network of lesson 8. We train all eight for 20 steps, beside torch.
 
 
 # %%
