@@ -7,10 +7,8 @@ right code's own checks the rule rejects: a rule may catch everything by never b
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +18,7 @@ from compare.mutation import worker
 from compare.mutation.battery.base import frozen, torch_values, verdict
 from compare.mutation.equivalent import equivalents, reason
 from compare.mutation.loading import loaded
-from compare.mutation.run import DTYPES, planned
+from compare.mutation.run import DTYPES, in_parallel, planned
 from compare.mutation.sources import Mutant, compiled, mutants
 from compare.mutation.survey import Progress, Survey, Unit, survey
 
@@ -72,13 +70,12 @@ def _answers(plan: list[Mutant], known: Survey, jobs: int | None) -> Iterator[np
     if jobs == 1:
         yield from (examined(mutant, known) for mutant in plan)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=worker.start, initargs=(known,)) as pool:
-        yield from pool.map(_numbered, [(m.module, m.number) for m in plan], chunksize=8)
+    for _, answer in in_parallel(_numbered, plan, known, jobs):
+        yield answer if answer is not None else np.ones(len(NAMES), dtype=bool)  # a crash
 
 
-def _numbered(key: tuple[str, int]) -> np.ndarray:
-    return examined(mutants(key[0])[key[1]], worker.STATE["survey"])
+def _numbered(module: str, number: int) -> np.ndarray:
+    return examined(mutants(module)[number], worker.STATE["survey"])
 
 
 def examined(mutant: Mutant, known: Survey) -> np.ndarray:

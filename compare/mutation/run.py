@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import TypeVar
 
 from compare.mutation import worker
 from compare.mutation.battery import Check, Kill
@@ -19,6 +20,7 @@ from compare.mutation.survey import Progress, Survey, survey
 from compare.mutation.worker import Outcome
 
 DTYPES = ("float64", "float32")
+T = TypeVar("T")
 
 
 def planned(modules: Sequence[str] = (), only: Sequence[str] = ()) -> list[Mutant]:
@@ -74,32 +76,43 @@ def mutate(
 
 def _in_parallel(plan: Sequence[Mutant], known: Survey, jobs: int) -> Iterator[Outcome]:
     """Yield outcomes as they come; a mutant that takes its process down is killed by the crash."""
+    crashed = Kill("crash", "", "", "")
+    for mutant, outcome in in_parallel(worker.examine_numbered, plan, known, jobs):
+        yield outcome if outcome is not None else Outcome(mutant, crashed, 0, 0.0)
+
+
+def in_parallel(
+    ask: Callable[[str, int], T], plan: Sequence[Mutant], known: Survey, jobs: int
+) -> Iterator[tuple[Mutant, T | None]]:
+    """Ask about every mutant in worker processes; None for one that takes its process down.
+
+    Args:
+        ask: called with the mutant's module and number, in a process prepared by `worker.start`.
+        plan, known, jobs: the mutants, the survey, how many processes.
+    """
     waiting = {(m.module, m.number): m for m in plan}
     pool = _pool(known, jobs)
     try:
-        futures = [pool.submit(worker.examine_numbered, *key) for key in waiting]
-        yield from _done(futures, waiting)
+        futures = {pool.submit(ask, *key): key for key in waiting}
+        for future in as_completed(futures):
+            answer = future.result()
+            yield waiting.pop(futures[future]), answer
     except BrokenProcessPool:
-        yield from _one_by_one(waiting, known)
+        yield from _one_by_one(ask, waiting, known)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _done(futures: Sequence[Future], waiting: dict) -> Iterator[Outcome]:
-    for future in as_completed(futures):
-        outcome = future.result()
-        del waiting[outcome.mutant.module, outcome.mutant.number]
-        yield outcome
-
-
-def _one_by_one(waiting: dict, known: Survey) -> Iterator[Outcome]:
+def _one_by_one(
+    ask: Callable[[str, int], T], waiting: dict[tuple[str, int], Mutant], known: Survey
+) -> Iterator[tuple[Mutant, T | None]]:
     """After a crash: one worker, one mutant at a time, so that the culprit is known."""
     pool = _pool(known, 1)
     for key, mutant in waiting.items():
         try:
-            yield pool.submit(worker.examine_numbered, *key).result()
+            yield mutant, pool.submit(ask, *key).result()
         except BrokenProcessPool:
-            yield Outcome(mutant, Kill("crash", "", "", ""), 0, 0.0)
+            yield mutant, None
             pool.shutdown()
             pool = _pool(known, 1)
     pool.shutdown()

@@ -30,7 +30,8 @@ def record(found: Certificates, file: Path = FILE) -> None:
     for row in found.rows:
         name = row.name.partition("(")[0]
         if name.isidentifier():
-            digits[name] = min(digits.get(name, math.inf), math.floor(row.digits))  # type: ignore[type-var]
+            whole = math.floor(row.digits)
+            digits[name] = min(digits.get(name, whole), whole)
     file.write_text(json.dumps({"manual": fingerprint(), "digits": digits}, indent=2) + "\n")
 
 

@@ -223,12 +223,15 @@ def test_a_mutant_that_takes_its_process_down_is_killed_by_the_crash(
         def submit(self, _: Callable, module: str, number: int) -> Future:
             return Future(number)
 
-        def shutdown(self) -> None:
+        def shutdown(self, **_: bool) -> None:
             pass
 
+    def broken(_: object) -> None:
+        raise BrokenProcessPool
+
     monkeypatch.setattr(run, "_pool", lambda *_: Pool())
-    waiting = {(m.module, m.number): m for m in plan}
-    outcomes = list(run._one_by_one(waiting, unit(Own(), "", "")))
+    monkeypatch.setattr(run, "as_completed", broken)
+    outcomes = list(run._in_parallel(plan, unit(Own(), "", ""), 2))
 
     kills = [o.kill.by if o.kill else None for o in outcomes]
     assert kills == [None, None, "crash", None]
