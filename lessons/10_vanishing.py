@@ -26,8 +26,8 @@ from compare.teaching import (
 # ## A chain of single neurons, and the bound of 0.25
 #
 # $\sigma' = \sigma (1 - \sigma)$ is largest where $\sigma = \frac{1}{2}$, and there it is
-# $\frac{1}{4}$. In a chain $a_l = \sigma(w_l a_{l-1})$ each layer puts one such factor into the
-# gradient:
+# $\frac{1}{4}$: a sigmoid takes away at least three quarters of a gradient. In a chain $a_l =
+# \sigma(w_l a_{l-1})$ each layer puts one such factor into the gradient:
 #
 # $$\frac{\partial a_L}{\partial w_1} = x\, \sigma'(z_1) \prod_{l=2}^{L} w_l\, \sigma'(z_l)
 # \quad \Rightarrow \quad
@@ -247,18 +247,19 @@ table(
     }
 )
 assert all(abs(m / p - 1) < 0.1 for m, p in zip(measured, predicted, strict=True))
+assert all(0.1 < w[-1] / w[1] < 10 for w in weights)
 
 # %% [markdown]
-# The last two columns hold a surprise: in a ReLU network the **weights'** gradients have nearly one
-# size in all layers, even here. $\partial L/\partial W = \delta^\top a$, and the activation $a$
-# shrinks going forward just as $\delta$ does going back. So they vanish or explode all together:
-# compare the rows.
+# The last two columns hold a surprise: in a ReLU network the **weights'** gradients are of one
+# order of size in the first and the last layer, even here. $\partial L/\partial W = \delta^\top a$,
+# and the activation $a$ shrinks going forward just as $\delta$ does going back. So they vanish or
+# explode all together: compare the rows.
 #
-# ## Recurrent networks explode
+# ## Recurrent networks: one factor, again and again
 #
 # A recurrent network uses **one** matrix at every time step, $h_t = h_{t-1} W^\top + x_t$. So its
 # gradient goes back through the same matrix again and again, $\delta_{t-1} = \delta_t W$. Here $W$
-# is $\rho$ times a rotation: after $T$ steps the factor is $\rho^T$.
+# is $\rho$ times a rotation: after $T$ steps the factor is $\rho^T$. With $\rho > 1$ it explodes.
 
 
 # %%

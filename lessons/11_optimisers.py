@@ -311,6 +311,9 @@ table(
         "(1 - η λ)^200": [shrunk] * 3,
     }
 )
+same("plain SGD: coupled and decoupled", sgd(ones, SCALES + 0.5 * ones, {}, 0.01),
+     (1 - 0.01 * 0.5) * ones - 0.01 * SCALES,
+     gauged(lambda theta: sgd(theta, SCALES + 0.5 * theta, {}, 0.01), ones))  # fmt: skip
 assert coupled[2] > 0.9 > coupled[0]
 assert np.ptp(decoupled) < 0.01 < np.ptp(coupled)
 
@@ -409,11 +412,17 @@ for label, rates in (("constant", constant), ("cosine", falling_rates)):
             print(f"not torch's walk: {error}")
             agrees = False
         assert agrees == (label == "constant" or not inside)
+noisy = {
+    label: [float(loss(theta)) for theta in scheduled(START, rates, noise, False)]
+    for label, rates in (("constant", constant), ("cosine", falling_rates))
+}
 with figure("Noisy gradients: the loss with a constant and with a falling rate", steps=True,
             xlabel="step", ylabel="L", yscale="log") as axes:  # fmt: skip
-    for label, rates in (("constant", constant), ("cosine", falling_rates)):
-        walked = scheduled(START, rates, noise, False)
-        axes.plot([float(loss(theta)) for theta in walked], label=label)
+    for label, losses in noisy.items():
+        axes.plot(losses, label=label)
+last = {label: float(np.mean(losses[-10:])) for label, losses in noisy.items()}
+table({"rate": list(last), "mean loss of the last 10 steps": list(last.values())})
+assert last["cosine"] < last["constant"]
 
 # %% [markdown]
 # ## What changed in the code

@@ -370,10 +370,10 @@ assert not beside.agrees
 # %% [markdown]
 # ## Who checks the check? The mutation score
 #
-# Plant every small mistake that people make into the hand-written source, one at a time: a sign, a
-# factor, an axis, a transpose, a forgotten term. Run the check on each. The share that it catches
-# is its **mutation score**. We do it now for `manual/softmax.py` with this project's check of a
-# layer beside torch, in three strengths.
+# Plant small mistakes of the kinds that people make into the hand-written source, one at a time: a
+# sign, a factor, an axis, a transpose, a forgotten term. Run the check on each. The share that it
+# catches is its **mutation score**. We do it now for `manual/softmax.py` with this project's check
+# of a layer beside torch, in three strengths.
 
 
 # %%
@@ -430,7 +430,7 @@ assert scores["and large inputs too"].score == 1
 # %% [markdown]
 # A survivor shows a hole in the check, and where it is. The first was a missing random number; the
 # second needs inputs so large that $e^x$ overflows where the largest is not subtracted first. All
-# of `manual/` has about 4,000 such mutants: `handgrad mutate` plants them and names the survivors.
+# of `manual/` has nearly 5,000 such mutants: `handgrad mutate` plants them and names the survivors.
 #
 # ## Certificates
 #
