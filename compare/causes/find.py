@@ -85,8 +85,8 @@ TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before i
         scale.any_step_factor,
         scale.offset,
         terms.mean_not_subtracted,
-        regions.both_sides,
     ),
+    (regions.both_sides,),  # one factor everywhere is also one on each side
     (settings.another_value,),
     (products.wrong_factor,),
     (terms.inside_a_term,),
