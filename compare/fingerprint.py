@@ -1,4 +1,4 @@
-"""A fingerprint of the hand-written code: what was measured of it holds for these sources alone."""
+"""A fingerprint of sources: what was measured of them holds for these sources alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+SOURCES = (".py", ".toml")
+
 
 @cache
-def fingerprint() -> str:
-    """Return 16 hexadecimal digits that change with any file of `manual/`."""
-    root = Path(str(files("manual")))
+def fingerprint(*places: str) -> str:
+    """Return 16 hexadecimal digits that change with any source of these packages and modules.
+
+    Args:
+        places: such as `manual` (a package, whole) or `compare/judge.py`.
+    """
     found = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        found.update(path.relative_to(root).as_posix().encode())
-        found.update(path.read_bytes())
+    for place in places:
+        package, _, rest = place.partition("/")
+        root = Path(str(files(package))) / rest
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.suffix in SOURCES:
+                found.update(path.relative_to(root.parent).as_posix().encode())
+                found.update(path.read_bytes())
     return found.hexdigest()[:16]

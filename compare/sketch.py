@@ -50,22 +50,23 @@ def sketches(run: Callable[[int], Values]) -> Iterator[dict[Key, Any]]:
     Args:
         run: runs the code on gauge arrays within `sketching(dtype, number)`.
     """
-    squares: dict[Key, Any] = {}
+    lengths: dict[Key, Any] = {}  # √Σ e²
     for number in range(ENOUGH):
         for key, value in run(number).items():
             if isinstance(value, Gauge):
-                squares[key] = squares.get(key, 0.0) + np.square(value.e2)
+                lengths[key] = np.hypot(lengths.get(key, 0.0), value.e2)  # squares overflow
         if number + 1 in (FEW, ENOUGH):
-            yield {key: np.sqrt(square / (number + 1)) for key, square in squares.items()}
+            yield {key: length / np.sqrt(number + 1) for key, length in lengths.items()}
 
 
 def widened(
     tolerances: Mapping[Key, Any], errors: Mapping[Key, Any], dtype: np.dtype, k: float
 ) -> dict[Key, Any]:
-    """Return the larger of the tolerances and those that these errors give; NaN widens nothing."""
+    """Return the larger of the tolerances and those that finite errors give."""
     scale, least = k * float(np.finfo(dtype).eps) / 2, least_tolerance(dtype, k)
+    finite = {key: np.where(np.isfinite(e), e, 0.0) for key, e in errors.items()}
     return {
-        key: np.fmax(tolerance, scale * errors[key] + least) if key in errors else tolerance
+        key: np.fmax(tolerance, scale * finite[key] + least) if key in finite else tolerance
         for key, tolerance in tolerances.items()
     }
 

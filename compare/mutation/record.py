@@ -15,6 +15,11 @@ from compare.fingerprint import fingerprint
 if TYPE_CHECKING:
     from compare.mutation.score import Score
 
+MEASURED = (  # what decides about a mutant, beside the hand-written code
+    "manual", "compare/mutation/battery", "compare/mutation/operators",
+    "compare/mutation/equivalent.toml", "compare/gauge.py", "compare/gauge_rules.py",
+    "compare/gauge_functions.py", "compare/judge.py", "compare/measure.py",
+)  # fmt: skip
 FILE = Path(str(files("compare.mutation"))) / "score.json"
 
 
@@ -28,7 +33,9 @@ def record(score: Score, file: Path = FILE) -> None:
         raise UserError("--record: a mutant survived, so nothing was written. Catch it first.")
     counts = {k: score.as_dict()[k] for k in ("mutants", "killed", "equivalent", "seed")}
     about = {"date": date.today().isoformat(), "numpy": version("numpy"), "torch": version("torch")}
-    file.write_text(json.dumps(counts | about | {"manual": fingerprint()}, indent=2) + "\n")
+    file.write_text(
+        json.dumps(counts | about | {"sources": fingerprint(*MEASURED)}, indent=2) + "\n"
+    )
 
 
 def recorded(file: Path = FILE) -> dict[str, Any] | None:
@@ -41,8 +48,8 @@ def quoted(found: dict[str, Any] | None = None) -> str:
     found = found or recorded()
     if found is None:
         return "not measured"
-    if found["manual"] != fingerprint():
-        return "the hand-written code has changed since it was measured (handgrad mutate --record)"
+    if found.get("sources") != fingerprint(*MEASURED):
+        return "the code has changed since it was measured (handgrad mutate --record)"
     mistakes = found["mutants"] - found["equivalent"]
     return (
         f"{found['killed']:,} of {mistakes:,} mistakes planted in the hand-written code are caught "

@@ -15,6 +15,7 @@ from compare.fingerprint import fingerprint
 if TYPE_CHECKING:
     from compare.witness.rows import Certificates
 
+CERTIFIED = ("manual", "compare/witness")
 FILE = Path(str(files("compare.witness"))) / "certificates.json"
 
 
@@ -32,11 +33,13 @@ def record(found: Certificates, file: Path = FILE) -> None:
         if name.isidentifier():
             whole = math.floor(row.digits)
             digits[name] = min(digits.get(name, whole), whole)
-    file.write_text(json.dumps({"manual": fingerprint(), "digits": digits}, indent=2) + "\n")
+    file.write_text(
+        json.dumps({"sources": fingerprint(*CERTIFIED), "digits": digits}, indent=2) + "\n"
+    )
 
 
 @cache
 def certified_digits(file: Path = FILE) -> dict[str, int]:
-    """Return the digits by class; nothing if the hand-written code is not what was certified."""
+    """Return the digits by class; nothing if the code is not what was certified."""
     found = json.loads(file.read_text()) if file.exists() else {}
-    return found["digits"] if found.get("manual") == fingerprint() else {}
+    return found["digits"] if found.get("sources") == fingerprint(*CERTIFIED) else {}

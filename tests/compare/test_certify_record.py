@@ -11,7 +11,7 @@ import compare
 from compare.errors import UserError
 from compare.fingerprint import fingerprint
 from compare.reporting.html import report_html
-from compare.witness.record import FILE, certified_digits, record
+from compare.witness.record import CERTIFIED, FILE, certified_digits, record
 from compare.witness.rows import certificates
 from manual import registry
 
@@ -19,9 +19,8 @@ from manual import registry
 def test_every_class_of_this_code_is_certified_to_50_digits() -> None:
     digits = certified_digits()
 
-    assert json.loads(FILE.read_text())["manual"] == fingerprint(), (
-        "run `handgrad certify --record`"
-    )
+    stale = "the code has changed: run `handgrad certify --record`"
+    assert json.loads(FILE.read_text())["sources"] == fingerprint(*CERTIFIED), stale
     smooth = {*registry.LAYERS, *registry.LOSSES, *registry.OPTIMIZERS}
     assert smooth <= digits.keys()
     assert min(digits.values()) >= 50
@@ -38,7 +37,7 @@ def test_a_report_shows_them_beside_its_nodes() -> None:
 
 def test_certificates_of_other_code_are_not_quoted(tmp_path: Path) -> None:
     other = tmp_path / "certificates.json"
-    other.write_text('{"manual": "another", "digits": {"Linear": 77}}')
+    other.write_text('{"sources": "another", "digits": {"Linear": 77}}')
 
     assert certified_digits(other) == {}
     assert certified_digits(tmp_path / "none.json") == {}
@@ -52,3 +51,9 @@ def test_only_a_whole_proof_is_written_down(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not certified"):
         record(certificates(["Tanh"], digits=77), tmp_path / "no.json")
     assert not (tmp_path / "no.json").exists()
+
+
+def test_the_fingerprint_changes_with_a_source_and_with_nothing_else(tmp_path: Path) -> None:
+    assert fingerprint("manual") != fingerprint("manual", "compare/judge.py")
+    assert fingerprint("compare/judge.py") != fingerprint("compare/measure.py")
+    assert fingerprint("manual") == fingerprint.__wrapped__("manual")
