@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import manual
+from compare.config import load
 from compare.teaching import (
     COLOURS,
     code_diff,
@@ -175,6 +176,7 @@ def delta_by_torch(output, loss, z, target):
 
 
 nn, total = torch.nn, {"reduction": "sum"}
+PRESETS = {"diabetes": "MSELoss", "breast-cancer": "BCEWithLogitsLoss", "iris": "CrossEntropyLoss"}
 tasks = {
     "regression": (
         (manual.Identity(), manual.SquaredErrorLoss(factor=0.5), Z1, numbers),
@@ -207,8 +209,11 @@ table(
             "`CrossEntropyLoss`",
         ],
         "δ": ["ŷ - y"] * 3,
+        "to train one: `handgrad run`": [f"`{name}`" for name in PRESETS],
     }
 )
+for name, loss in PRESETS.items():
+    assert load(name, {}).loss.type == loss
 
 # %% [markdown]
 # ## Why the two belong together
