@@ -169,8 +169,8 @@ for name, (layer, function, second) in twos.items():
 # - `forward(x)` returns the output, and a **cache** of just what backward will need;
 # - `backward(dy, cache)` returns the gradients of the inputs, and those of the parameters by name.
 #
-# Backward needs nothing but the gradient of the layer's own output, and knows nothing of the loss
-# or of its neighbours. `Linear` shows all of it, with its derivation:
+# Besides its cache and its parameters, backward needs only the gradient of its own output. It knows
+# nothing of the loss or of its neighbours. `Linear` shows all of it, with its derivation:
 
 # %%
 show(source_of([manual.Linear.backward, manual.Linear.grad_params]))

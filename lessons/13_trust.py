@@ -76,9 +76,10 @@ assert not np.allclose(by_numpy, by_torch)
 # & 256\, (u E + 4\, \text{tiny})
 # \end{aligned}$$
 #
-# Every `same` of these lessons is judged so, or bit for bit. How do fixed tolerances do? We draw
-# forty correct networks, of 1 to 8 layers and with inputs of many sizes, and ask five rules whether
-# NumPy's and torch's gradients agree. Then we plant six mistakes in each and ask again.
+# (A product also has a term of second order, left out here.) Every `same` of these lessons is
+# judged so, or bit for bit. How do fixed tolerances do? We draw forty correct networks, of 1 to 8
+# hidden layers and with inputs of many sizes, and ask five rules whether NumPy's and torch's
+# gradients agree. Then we plant six mistakes in each first layer's gradient and ask again.
 
 # %%
 ACTIVATIONS = ("Sigmoid", "Tanh", "ReLU", "SiLU", "GELU")
