@@ -132,6 +132,9 @@ by_trace = {name: found.manual for name, found in third.gradients.items()}
 same("f", third.expression.value, -20.0)
 same_all({name: by_trace[name] for name in "xyz"}, {"x": -8.0, "y": 6.0, "z": 2.0})
 same("w", by_trace["w"], 0.0, zero=True)
+arrived = {third.expression.labels[step.edge.source]: step.gradient.manual for step in third.steps}
+same_all({sides: arrived[sides] for sides in ("x * y", "max(z, w)")},
+         {"x * y": 2.0, "max(z, w)": 2.0}, name="both sides of the add gate, 2 and 2")  # fmt: skip
 
 # %% [markdown]
 # Read off the rows:

@@ -173,6 +173,7 @@ table(
 )
 assert (cost["jacobian_bytes"] >= 4 * cost["n"] ** 2).all()
 assert (cost["product_bytes"] < 64 * cost["n"] + 4096).all()
+assert cost["jacobian_seconds"].iloc[-1] > 10 * cost["product_seconds"].iloc[-1]
 
 # %% [markdown]
 # ## A linear layer, on a minibatch

@@ -188,6 +188,7 @@ def map_of(label, names):
             axes.plot(*paths[name].T, color=colour, marker="o", markersize=2.5, label=name)
 
 
+assert (paths["SGD"][1:10, 1] * paths["SGD"][:9, 1] < 0).all()  # it swings
 map_of("Across the valley plain SGD swings; momentum swings too, and gains speed along it",
        ["SGD", "momentum", "Nesterov"])  # fmt: skip
 map_of("A rate of its own for each parameter: both directions count the same at first",
