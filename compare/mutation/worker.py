@@ -14,6 +14,7 @@ from compare.mutation.loading import loaded
 from compare.mutation.sources import Mutant, compiled, mutants
 from compare.mutation.survey import Survey
 
+MEMORY = 4 * 2**30  # bytes of data per worker, where the system can limit them
 TIMEOUT = 20.0  # seconds for all checks of one mutant; they normally take a few hundredths
 STATE: dict[str, Survey] = {}
 
@@ -33,9 +34,21 @@ def start(survey: Survey) -> None:
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
+    limit_memory()
     torch.set_num_threads(1)
     threadpool_limits(1)
     STATE["survey"] = survey
+
+
+def limit_memory(most: int = MEMORY) -> None:
+    """Let a mutant that fills the memory fail with a MemoryError, instead of the machine."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def examine_numbered(module: str, number: int) -> Outcome:

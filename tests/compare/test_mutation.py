@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -314,3 +315,15 @@ def test_a_module_is_named_in_any_way(name: str) -> None:
 def test_a_package_names_its_modules() -> None:
     assert set(sources.named(["losses"])) == {m for m in sources.modules() if ".losses." in m}
     assert sources.named([]) == sources.named(["manual"]) == sources.modules()
+
+
+def test_a_mutant_that_fills_the_memory_fails_instead_of_the_machine() -> None:
+    pytest.importorskip("resource")
+    code = (
+        "import numpy as np; from compare.mutation.worker import limit_memory\n"
+        "limit_memory(2**29)\n"
+        "try:\n    np.ones(2**28)\nexcept MemoryError:\n    print('MemoryError')"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "MemoryError"
