@@ -20,7 +20,7 @@ from compare.explaining.cli import EXAMPLES as EXPLAIN_EXAMPLES
 from compare.explaining.cli import explain
 from compare.mutation.cli import mutate
 from compare.tracing.cli import EXAMPLE as TRACE_EXAMPLE
-from compare.tracing.cli import trace
+from compare.tracing.cli import TraceCommand, trace
 from compare.witness.cli import certify
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ app.command()(certify)
 app.command()(mutate)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")
-app.command(epilog=TRACE_EXAMPLE)(trace)
+app.command(cls=TraceCommand, epilog=TRACE_EXAMPLE)(trace)
 
 
 def main() -> None:

@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 EXAMPLE = 'Example: handgrad trace "(x + y) * z" x=-2 y=5 z=-4 --svg graph.svg'
+
+OPTION = re.compile(r"--[a-z][a-z-]*(=.*)?", re.DOTALL)
+
+
+class TraceCommand(TyperCommand):
+    """Takes an expression that begins with a minus for what it is, not for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        taking = {o for p in self.params for o in p.opts if _takes_value(p)}
+        known = {o for p in self.params for o in p.opts} | set(ctx.help_option_names)
+        return super().parse_args(ctx, protected(args, known, taking))
+
+
+def _takes_value(parameter: Any) -> bool:
+    return parameter.param_type_name == "option" and not parameter.is_flag
+
+
+def protected(arguments: Sequence[str], known: Set[str], taking: Set[str]) -> list[str]:
+    """Put a space before the expression if it begins with a minus; the parser drops it.
+
+    Args:
+        arguments: of the command.
+        known: its options, `taking` those that are followed by a value.
+    """
+    i = 0
+    while i < len(arguments) and (arguments[i] in known or OPTION.fullmatch(arguments[i])):
+        i += 2 if arguments[i] in taking else 1
+    rest = list(arguments[i:])
+    if rest and rest[0].startswith("-") and rest[0] != "--":
+        rest[0] = f" {rest[0]}"
+    return [*arguments[:i], *rest]
 
 
 def trace(
@@ -17,12 +51,12 @@ def trace(
         typer.Argument(
             metavar="EXPRESSION",
             help="Names, numbers, + - * / @ **, max, exp, log, sigmoid, tanh, sum, norm2, sqrt. "
-            "In quotes; in parentheses if it begins with a minus.",
+            "In quotes.",
         ),
     ],
     values: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=VALUE]…", help="Such as x=2 or W=[[0.1,0.5],[-0.3,0.8]]."),
+        typer.Argument(metavar="NAME=VALUE", help="Such as x=2 or W=[[0.1,0.5],[-0.3,0.8]]."),
     ] = None,
     upstream: Annotated[
         str | None,

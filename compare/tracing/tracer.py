@@ -73,17 +73,23 @@ class Trace:
             if value.verdict not in PASSING:
                 return f"the value of {name}, {labels[name]}, {_wrong(value)}"
         for step in self.steps:
+            if self._wrong_sum(step.edge.node.name):  # before the edges that pass it on
+                return self._branch(step.edge.node.name)
             if step.gradient.verdict not in PASSING:
                 (name, layer, _), source = step.edge.node, step.edge.source
                 return (
                     f"{type(layer).__name__} at {name}, {labels[name]}: the gradient that it "
                     f"hands back to {labels[source]} {_wrong(step.gradient)}"
                 )
-        bad = (n for n, found in self.sums.items() if found.verdict not in PASSING)
-        return next(
-            (f"the gradient of {labels[n]}, a sum over its branches, is not torch's" for n in bad),
-            None,
-        )
+        return next((self._branch(name) for name in self.sums if self._wrong_sum(name)), None)
+
+    def _wrong_sum(self, name: str) -> bool:
+        return name in self.sums and self.sums[name].verdict not in PASSING
+
+    def _branch(self, name: str) -> str:
+        said = self.expression.labels[name]
+        where = said if said == name else f"{name}, {said}"
+        return f"the gradient of {where}, a sum over its branches, {_wrong(self.sums[name])}"
 
     @property
     def verdict(self) -> str:
@@ -136,7 +142,8 @@ def trace(
         seed: of the random one.
 
     Raises:
-        UserError: the formula or a value cannot be used, or a gate has no finite value there.
+        UserError: the formula or a value cannot be used, or a gate has no finite value or
+            derivative there.
     """
     with np.errstate(all="ignore"):
         try:
@@ -172,11 +179,32 @@ def _check_finite(formula: Expression) -> None:
             )
 
 
+def _check_derivatives(formula: Expression, theirs: Values) -> None:
+    """Refuse a point at which torch has no finite gradient: nothing can be judged there."""
+    labels = formula.labels
+    for edge in edges(formula):
+        of = ", ".join(f"{labels[i]} = {formula.values[i]}" for i in edge.node.inputs)
+        what = f"'{labels[edge.node.name]}' with respect to '{labels[edge.source]}'"
+        _refuse_infinite(theirs.get(edge_key(edge)), f"{what} is not finite at {of}")
+    for name in summed_names(formula):
+        what = f"'{labels['f']}' with respect to '{labels[name]}'"
+        _refuse_infinite(theirs.get(Key(name, "gradient")), f"{what} is not finite")
+
+
+def _refuse_infinite(found: Any, what: str) -> None:
+    if found is not None and not np.isfinite(found).all():
+        raise UserError(
+            f"The gradient of {what}: torch has {_plain(found)}. Choose values at which every gate "
+            "has a finite derivative."
+        )
+
+
 def _compared(formula: Expression, upstream: Array, seed: int | None, gradients: Any) -> Trace:
     from compare.tracing.torch_side import torch_values
 
     mine = _values(formula, gradients)
     theirs = torch_values(formula, upstream)
+    _check_derivatives(formula, theirs)
     rows = judge(list(mine), _arrays(mine), theirs, _tolerances(formula, upstream))
     found = {
         key: Judged(_plain(mine.get(key)), _plain(theirs.get(key)), float(budget), str(verdict))

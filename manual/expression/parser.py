@@ -24,6 +24,7 @@ REFUSED: dict[type, str] = {
     ast.Starred: "a star before an argument", ast.JoinedStr: "text", ast.Set: "braces",
     ast.BitXor: "a power is written **",
 }  # fmt: skip
+SEVERAL = ("max",)  # functions of two or more arguments; all others have one
 ALLOWED = "Allowed are names, numbers, + - * / @ **, parentheses and functions."
 
 
@@ -100,6 +101,9 @@ class _Reader:
         if node.keywords:
             raise self.error(node, "names an argument: leave out the name and =")
         arguments = [self.read(argument) for argument in node.args]
+        if (len(arguments) < 2) if name in SEVERAL else (len(arguments) != 1):
+            wanted = "two or more arguments" if name in SEVERAL else "one argument"
+            raise self.error(node, f"cannot be worked out: {name} takes {wanted}")
         return self.number(node, lambda: FUNCTIONS[name](*arguments))
 
     def refusal(self, node: ast.expr) -> ExpressionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -17,7 +18,9 @@ from compare.errors import UserError
 from compare.tracing import cli as tracing_cli
 from compare.tracing import jacobian_cost, jacobian_plot, jacobian_sizes, jacobian_svg, trace
 from compare.tracing.layout import Box, Lane, place
-from manual import expression, gates
+from manual import expression, gates, variables
+from manual.expression import exp
+from manual.graph import Gradients, Graph
 from manual.registry import GATES
 
 SIGMOID = "1/(1+exp(-(w0*x0 + w1*x1 + w2)))"
@@ -82,9 +85,6 @@ def test_patterns_are_named() -> None:
 
 
 def test_a_value_used_twice_inside_is_summed_too() -> None:
-    from manual import variables
-    from manual.expression import exp
-
     (x,) = variables("x")
     s = exp(x)
     found = trace(s * s + s, {"x": 0.5})
@@ -162,10 +162,63 @@ def test_zeros_alone_show_nothing() -> None:
 
 
 def test_an_infinite_gradient_never_agrees() -> None:
-    found = trace("sqrt(x) + y", {"x": 0, "y": 1})
+    class Infinite(gates.ExpGate):
+        def backward(self, grad_output: Any, cache: Any) -> Any:
+            (grad,), own = super().backward(grad_output, cache)
+            return (grad + float("inf"),), own
+
+    planted = Infinite()
+    found = trace(expression("exp(x) + y", x=1, y=1).with_layers({"q1": planted}))
 
     assert found.verdict == "disagree"
-    assert "is not finite" in str(found.first)
+    assert str(found.first).startswith("Infinite at q1, exp(x): the gradient that it hands back to")
+    assert str(found.first).endswith("x is not finite")
+
+
+@pytest.mark.parametrize(
+    ("text", "point", "message"),
+    [
+        ("sqrt(x) + y", {"x": 0, "y": 1},
+         r"'x\*\*0.5' with respect to 'x' is not finite at x = 0.0: torch has inf"),
+        ("sqrt(x) * y", {"x": [0, 4], "y": 0},
+         r"is not finite .*: torch has \[nan +0\.\]"),
+        ("x * y + x * z", {"x": 1, "y": 9e307, "z": 9e307},
+         r"'x \* y \+ x \* z' is not finite at x \* y = 9e\+307"),
+        ("x * y - x * z", {"x": 1e-9, "y": 1.7e308, "z": -1.7e308},
+         "with respect to 'x' is not finite: torch has inf"),
+    ],
+)  # fmt: skip
+def test_a_point_where_torch_has_no_finite_gradient_is_refused(
+    text: str, point: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        trace(text, point, upstream=np.ones(2) if text == "sqrt(x) * y" else None)
+
+
+class Overwriting(Graph):
+    """Backward that stores a share where it must be added."""
+
+    def backward(self, tape: Any, grad_output: Any, *, input_grad: bool = False) -> Gradients:
+        grads = {self.output: grad_output}
+        for name, layer, inputs in reversed(self.nodes):
+            shares, _ = layer.backward(grads[name], tape.caches[name])
+            grads |= dict(zip(inputs, shares, strict=True))
+        return Gradients(grads, {})
+
+
+@pytest.mark.parametrize(
+    ("shared", "place"), [(lambda x, y: exp(x * y), "q2, exp(x * y)"), (lambda x, y: x, "x")]
+)
+def test_a_wrong_sum_over_branches_is_named(shared: Any, place: str) -> None:
+    x, y = variables("x y")
+    q = shared(x, y)
+    right = expression(q * y + q, x=0.5, y=2)
+    broken = copy.copy(right)
+    broken.graph = Overwriting(right.graph.nodes, right.graph.inputs)
+    first = f"the gradient of {place}, a sum over its branches, is not torch's"
+
+    assert trace(right).agrees
+    assert trace(broken).first == first
 
 
 @pytest.mark.parametrize("name", sorted(GATES.keys() - {"ConstantGate"}))
@@ -217,8 +270,8 @@ def test_boxes_do_not_overlap() -> None:
 
 # ── the command ──────────────────────────────────────────────────────────────────────────────────
 def run(*arguments: str) -> Any:
-    app = typer.Typer()
-    app.command()(tracing_cli.trace)
+    app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    app.command(cls=tracing_cli.TraceCommand)(tracing_cli.trace)
     return CliRunner().invoke(app, arguments)
 
 
@@ -243,11 +296,68 @@ def test_json_and_svg(tmp_path: Path) -> None:
     assert path.read_text("utf-8").startswith("<svg")
 
 
-def test_a_disagreement_returns_1() -> None:
-    result = run("sqrt(x) * y", "x=0", "y=1", "--quiet")
+def test_zeros_alone_return_1() -> None:
+    result = run("x * y", "x=0", "y=0", "--quiet")
 
     assert result.exit_code == 1
     assert result.output == ""
+
+
+def test_a_wrong_gate_returns_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates.ExpGate, "backward", lambda self, dy, cache: ((dy,), {}))
+    result = run("exp(x)", "x=1")
+
+    assert result.exit_code == 1
+    assert "disagree: ExpGate at f, exp(x)" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gradients"),
+    [
+        (["-x**2", "x=3"], {"x": -6}),
+        (["-2**2*x", "x=3"], {"x": -4}),
+        (["-q*h", "q=3", "h=2"], {"q": -2, "h": -3}),
+        (["-x", "x=3", "--upstream", "-2"], {"x": 2}),
+        (["--upstream", "-2", "--seed=1", "-x", "x=3"], {"x": 2}),
+        (["--", "-x", "x=-3"], {"x": -1}),
+        (["-(x + y)", "x=-3", "y=1"], {"x": -1, "y": -1}),
+    ],
+)
+def test_an_expression_may_begin_with_a_minus(arguments: list[str], gradients: dict) -> None:
+    before = [] if "--" in arguments else ["--json"]
+    result = run(*before, *arguments)
+
+    assert result.exit_code == 0, result.output
+    if before:
+        found = json.loads(result.stdout)["gradients"]
+        assert {name: g["manual"] for name, g in found.items()} == gradients
+
+
+def test_options_stand_before_and_after_an_expression_with_a_minus(tmp_path: Path) -> None:
+    path = tmp_path / "graph.svg"
+    before = run("--svg", str(path), "-q", "-x**2", "x=3")
+    drawn = path.read_text("utf-8")
+    path.unlink()
+    after = run("-x**2", "x=3", "-q", "--svg", str(path))
+
+    assert (before.exit_code, before.output) == (after.exit_code, after.output) == (0, "")
+    assert path.read_text("utf-8") == drawn
+
+
+@pytest.mark.parametrize("arguments", [["--sgv", "x*2", "x=1"], ["x*2", "x=1", "-s"], ["-q"]])
+def test_a_mistyped_option_is_still_refused(arguments: list[str]) -> None:
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert "No such option" in result.output or "Missing argument" in result.output
+
+
+def test_the_help_shows_the_arguments_once() -> None:
+    result = run("-h")
+
+    assert result.exit_code == 0
+    assert "[NAME=VALUE]..." in result.output
+    assert "[[NAME" not in result.output
 
 
 @pytest.mark.parametrize(
@@ -262,6 +372,8 @@ def test_a_disagreement_returns_1() -> None:
         (["x * 2", "x=1", "--upstream", "one"], "value of --upstream must be a finite number"),
         (["x * 2", "x=1", "--upstream", "[1,2]"], r"must have the value's shape \(\)"),
         (["log(x)", "x=-1"], r"'log\(x\)' is not finite at x = -1"),
+        (["sqrt(x)", "x=0"], "'x' is not finite at x = 0.0: torch has inf. Choose values at which"),
+        (["max(x)", "x=[1,2]"], r"'max\(x\)' .*: max takes two or more arguments"),
         (["maxx(x, x)", "x=1"], "Did you mean 'max'"),
         (["x * 2", "x=1", "--svg", "/nowhere/at/all.svg"], "cannot be written"),
     ],
