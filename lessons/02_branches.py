@@ -58,15 +58,11 @@ shares = {step.edge.node.name: step.gradient.manual for step in branch.steps
 table(
     {
         "through": ["`x * y`", "`x + z`", "sum"],
-        "∂f/∂q_i · ∂q_i/∂x": [
-            float(shares["q1"]),
-            float(shares["q2"]),
-            float(sum(shares.values())),
-        ],
+        "∂f/∂q_i · ∂q_i/∂x": [float(s) for s in (shares["q1"], shares["q2"], sum(shares.values()))],
     }
 )
 same("the sum of both shares", sum(shares.values()), 7.0)
-same("f is straight in x: a nudge by 1 changes it by", nudged, 7.0)
+same("f is linear in x: a nudge by 1 changes it by", nudged, 7.0)
 same("∂f/∂x by the trace", branch.gradients["x"].manual, branch.gradients["x"].torch)
 
 # %% [markdown]
@@ -335,13 +331,7 @@ one_step = [
 grad_fn_table(
     t_h,
     through_time,
-    [
-        *one_step,
-        *one_step,
-        *one_step,
-        ("AccumulateGrad", '"w": dw'),
-        ("AccumulateGrad", '"h0": dh'),
-    ],
+    [*one_step * 3, ("AccumulateGrad", '"w": dw'), ("AccumulateGrad", '"h0": dh')],
     leaves,
 )
 t_h.backward(retain_graph=True)

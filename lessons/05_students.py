@@ -218,16 +218,15 @@ def six_formulas(X, Y, W1, b1, W2, b2):
     return {"W1": dW1, "b1": db1, "W2": dW2, "b2": db2}
 
 
-columns = {name: np.atleast_2d(p).T for name, p in params.items()}
-by_columns = six_formulas(X.T, Y.T, **columns)
+def turned(p):
+    return p[:, None] if p.ndim == 1 else p.T  # a bias becomes a column
+
+
+by_columns = six_formulas(X.T, Y.T, **{name: turned(p) for name, p in params.items()})
 same_all(
-    {name: np.atleast_2d(by_matrices[name]).T for name in by_columns},
+    {name: turned(by_matrices[name]) for name in by_columns},
     by_columns,
-    {
-        name: e.reshape(1, -1).T if e.ndim == 1 else e.T
-        for name, e in rounding.items()
-        if name != "J"
-    },
+    {name: turned(rounding[name]) for name in by_columns},
 )
 
 # %% [markdown]
@@ -323,11 +322,8 @@ def by_autograd(X, Y, weights, biases, loss):
     A = torch.tensor(X)
     for W, b in zip(Ws, bs, strict=True):
         A = torch.sigmoid(A @ W + b)
-    functional = torch.nn.functional
-    J = (functional.binary_cross_entropy if loss == "BCE" else functional.mse_loss)(
-        A, torch.tensor(Y)
-    )
-    J.backward()
+    losses = {"BCE": torch.nn.BCELoss(), "MSE": torch.nn.MSELoss()}
+    losses[loss](A, torch.tensor(Y)).backward()
     pairs = reversed(list(enumerate(zip(Ws, bs, strict=True), start=1)))
     return {f"{n}{i}": p.grad for i, Wb in pairs for n, p in zip("Wb", Wb, strict=True)}
 
@@ -337,12 +333,8 @@ for widths in [(2, 4, 1), (2, 2, 1), (2, 3, 4, 1), (2, 4, 5, 1)]:
     biases = [rng.normal(size=n) for n in widths[1:]]
     for loss in ("BCE", "MSE"):
         network = X, Y, weights, biases, loss
-        ours, theirs, errors = (
-            any_depth(*network),
-            by_autograd(*network),
-            gauged(any_depth, *network),
-        )
-        same_all(ours, theirs, errors, name=f"{'-'.join(map(str, widths))} {loss}")
+        sides = any_depth(*network), by_autograd(*network), gauged(any_depth, *network)
+        same_all(*sides, name=f"{'-'.join(map(str, widths))} {loss}")
 
 # %% [markdown]
 # ## What changed in the code

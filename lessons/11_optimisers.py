@@ -274,7 +274,8 @@ table({"gradient": sizes[2:9:2], **{p: first_step(sizes[2:9:2], p) for p in PLAC
 # Or each step shrinks the weight by itself, $\theta \leftarrow (1 - \eta \lambda)\, \theta$:
 # **decoupled**. For plain SGD this is one and the same. In Adam the coupled term is divided by
 # $\sqrt{\hat{v}}$ with the rest: a weight whose gradients are large hardly decays. We give three
-# weights gradients that only change sign, each a hundred times the last, and let them decay.
+# weights gradients that only change sign, each a hundred times as large as the one before, and let
+# them decay.
 
 # %%
 SIGNS = np.where(np.arange(200) % 2 == 0, 1.0, -1.0)
@@ -372,7 +373,7 @@ with figure("The factor of the learning rate", steps=True, xlabel="step", ylabel
 
 # %% [markdown]
 # Why fall at all? Mini-batch gradients are noisy, and a constant rate keeps jumping about the
-# minimum. And mind where $\eta$ stands: torch multiplies the direction when it is **used**. The
+# minimum. And note where $\eta$ stands: torch multiplies the direction when it is **used**. The
 # form $b \leftarrow \mu b + \eta g$, $\theta \leftarrow \theta - b$ is the same walk while $\eta$
 # is constant, and another one as soon as it changes.
 

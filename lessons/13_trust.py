@@ -3,7 +3,7 @@
 #
 # A comparison says "same". What is that worth? It is worth something if correct code passes, wrong
 # code does not, and the comparison could have failed at all. We try each of these on the checks
-# themselves: tolerances, kinks, vacuous checks, and at last a score for the whole.
+# themselves: tolerances, kinks, vacuous checks, and finally a score for the whole.
 
 # %%
 from dataclasses import dataclass
@@ -263,7 +263,7 @@ same("halfway between the slopes", numerical, 0.5)
 # %% [markdown]
 # ## Vacuous checks
 #
-# The commonest check of a backward pass feeds it an upstream gradient of **ones**, as
+# The most common check of a backward pass feeds it an upstream gradient of **ones**, as
 # `out.sum().backward()` does. But softmax's outputs add up to 1, whatever the input: their sum has
 # a gradient of zero. So a backward pass that returns zeros passes, and so does one that multiplies
 # the right result by anything.
@@ -340,8 +340,8 @@ assert refused_ones
 #
 # ## Numerical, or torch? Both
 #
-# A numerical check proves that backward fits forward. If the **forward** pass is wrong, it is
-# content. A comparison with torch finds that, but knows only torch's word. Here a loss divides by
+# A numerical check shows that backward fits forward. If the **forward** pass is wrong, it sees
+# nothing. A comparison with torch finds that, but knows only torch's word. Here a loss divides by
 # $N K$ where $N$ was meant; its backward is a perfect derivative of it.
 
 
