@@ -108,6 +108,17 @@ class TorchSide:
         loss = self.loss_module(y, self.tensor(target))
         return array_of(loss), array_of(torch.autograd.grad(loss, y)[0])
 
+    def penalties_alone(
+        self, params: Mapping[str, np.ndarray]
+    ) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
+        """Run every penalty by itself: value and gradient for each parameter that it is on."""
+        return [{name: self._penalty(p, params[name]) for name in on} for p, on in self.penalties]
+
+    def _penalty(self, penalty: Any, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parameter = self.tensor(array).requires_grad_()
+        value = penalty(parameter)
+        return array_of(value), array_of(torch.autograd.grad(value, parameter)[0])
+
     def update(self, lr: float) -> None:
         """Clip the gradients if asked, then take one optimiser step at this learning rate."""
         norm, value = self.clip
