@@ -77,12 +77,12 @@ assert all(abs(a.mean()) < 0.1 and abs(a.std() - 1) < 0.05 for a in (x, W1, W2, 
 print(f"x {x.shape}, W1 {W1.shape}, W2 {W2.shape}, y {y.shape}")
 
 by_hand = twenty_lines(x, y, W1, W2)
-rounding = gauged(twenty_lines, x, y, W1, W2)
+twenty_rounding = gauged(twenty_lines, x, y, W1, W2)
 leaves = leaves_of(x=x, W1=W1, W2=W2)
 twenty_loss = ((torch.sigmoid(leaves["x"] @ leaves["W1"]) @ leaves["W2"] - torch.tensor(y))
                .square().sum())  # fmt: skip
 twenty_leaves = leaves
-same_all(by_hand, gradients_of(twenty_loss, leaves), rounding)
+same_all(by_hand, gradients_of(twenty_loss, leaves), twenty_rounding)
 
 # %% [markdown]
 # The third part is the optimiser: plain gradient descent with $\eta = 10^{-4}$, 2,000 steps. We
@@ -167,12 +167,12 @@ Iy = np.eye(10)[labels]
 V1, V2 = preset.weights["hidden.weight"].T, preset.weights["scores.weight"].T
 
 found = softmax_network(X, Iy, V1, V2)
-rounding = gauged(softmax_network, X, Iy, V1, V2)
+two_layer_rounding = gauged(softmax_network, X, Iy, V1, V2)
 leaves = leaves_of(W1=V1, W2=V2)
 hidden = torch.relu(torch.tensor(X) @ leaves["W1"])
 softmax_loss = torch.nn.functional.cross_entropy(hidden @ leaves["W2"], torch.tensor(labels))
 softmax_leaves = leaves
-same_all(found, gradients_of(softmax_loss, leaves), rounding)
+same_all(found, gradients_of(softmax_loss, leaves), two_layer_rounding)
 
 # %% [markdown]
 # ## Any number of layers
@@ -334,11 +334,10 @@ twenty = by_preset("twenty-lines", x, y)
 two_layer = by_preset("softmax-two-layer", X, labels)
 margin = by_preset("svm", X64, labels64)
 (penalty,), _ = manual.L2Penalty(1.0).backward(1.0, manual.L2Penalty(1.0).forward(U)[1])
-errors = gauged(twenty_lines, x, y, W1, W2), gauged(softmax_network, X, Iy, V1, V2)
-same("twenty-lines, W1", by_hand["W1"], twenty["0.weight"].T, errors[0]["W1"])
-same("twenty-lines, W2", by_hand["W2"], twenty["2.weight"].T, errors[0]["W2"])
-same("softmax-two-layer, W1", found["W1"], two_layer["hidden.weight"].T, errors[1]["W1"])
-same("softmax-two-layer, W2", found["W2"], two_layer["scores.weight"].T, errors[1]["W2"])
+same("twenty-lines, W1", by_hand["W1"], twenty["0.weight"].T, twenty_rounding["W1"])
+same("twenty-lines, W2", by_hand["W2"], twenty["2.weight"].T, twenty_rounding["W2"])
+same("softmax-two-layer, W1", found["W1"], two_layer["hidden.weight"].T, two_layer_rounding["W1"])
+same("softmax-two-layer, W2", found["W2"], two_layer["scores.weight"].T, two_layer_rounding["W2"])
 same("svm, W", svm_found["W"], margin["scores.weight"].T + penalty, rounding["W"])
 same("svm, b", svm_found["b"], margin["scores.bias"])
 
