@@ -12,7 +12,7 @@ from compare.tracing.numbers import share, short
 from compare.tracing.symbols import symbol
 from compare.tracing.tracer import Judged, Trace
 
-ZERO = "zero"  # said of a vacuous row
+ZERO, UNJUDGED = "zero", "not judged"  # said of vacuous rows: of zeros, and of mere rounding
 WIDTH = 118  # where the output is no terminal
 FORWARD = ("node", "formula", "gate", "value", "torch", "verdict")
 BACKWARD = ("gate", "to", "local", "× upstream", "= gradient", "torch", "of tolerance",
@@ -61,6 +61,12 @@ def conclusion(trace: Trace) -> str:
     zeros = sum(found.verdict == "vacuous" for found in judged)
     if trace.verdict == "disagree":
         return f"disagree: {trace.first}."
+    unjudged = sum(found.unjudged for found in judged)
+    if unjudged:
+        return (
+            f"incomplete: {unjudged} of {len(judged)} gradients are smaller than what rounding may "
+            "do to them here, and cannot be judged. Choose other values."
+        )
     if trace.verdict == "incomplete":
         return "incomplete: every gradient is zero, and zeros would pass without any gate."
     note = f" {zeros} of them are zero on both sides." if zeros else ""
@@ -133,6 +139,8 @@ def _both(found: Judged) -> tuple[str, str]:
 
 def said(found: Judged) -> str:
     """Return a row's verdict in a word."""
+    if found.unjudged:
+        return UNJUDGED
     return ZERO if found.verdict == "vacuous" else found.verdict
 
 

@@ -21,6 +21,7 @@ from compare.tracing.edges import (
     edges,
     local_gradient,
 )
+from compare.tracing.guarded import guarded, writers
 from manual.expression import Expression, Term, expression
 from manual.graph import Array
 
@@ -35,6 +36,13 @@ class Judged(NamedTuple):
     budget: float
     verdict: str
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether rounding may be all there is of it, though a side is not exactly zero."""
+        if self.verdict != VERDICTS[VACUOUS]:
+            return False
+        return bool(np.any(self.manual) or np.any(self.torch))
+
 
 class Step(NamedTuple):
     """One row of the way back: local gradient times upstream gradient, along one edge."""
@@ -48,13 +56,14 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """What `trace` found. `verdict` is agree, disagree, or incomplete (only zeros were compared).
+    """What `trace` found. `verdict` is agree, disagree, or incomplete (not all could be judged).
 
     Attributes:
         expression: the hand-written side.
         values: every gate's value, in the order of evaluation.
         steps: every edge, in the order of backward.
         sums: the gradient of every input, and of every gate whose value is used twice.
+        writers: gates whose backward changed the upstream gradient that it was given.
         seed: of the random upstream gradient; None if it was given or is 1.
     """
 
@@ -64,6 +73,7 @@ class Trace:
     values: dict[str, Judged]
     steps: list[Step]
     sums: dict[str, Judged]
+    writers: tuple[str, ...] = ()
 
     @cached_property
     def first(self) -> str | None:
@@ -81,7 +91,12 @@ class Trace:
                     f"{type(layer).__name__} at {name}, {labels[name]}: the gradient that it "
                     f"hands back to {labels[source]} {_wrong(step.gradient)}"
                 )
-        return next((self._branch(name) for name in self.sums if self._wrong_sum(name)), None)
+        for name in self.sums:
+            if self._wrong_sum(name):
+                return self._branch(name)
+        for name in self.writers:
+            return f"the backward of {name}, {labels[name]}, changes its upstream gradient in place"
+        return None
 
     def _wrong_sum(self, name: str) -> bool:
         return name in self.sums and self.sums[name].verdict not in PASSING
@@ -96,7 +111,8 @@ class Trace:
         if self.first is not None:
             return "disagree"
         nothing = all(found.verdict == VERDICTS[VACUOUS] for found in self.sums.values())
-        return "incomplete" if nothing else "agree"
+        judged = [*self.sums.values(), *(step.gradient for step in self.steps)]
+        return "incomplete" if nothing or any(j.unjudged for j in judged) else "agree"
 
     @property
     def agrees(self) -> bool:
@@ -151,10 +167,11 @@ def trace(
                 formula = expression(formula, **(values or {}))
             _check_finite(formula)
             upstream, drawn = _upstream(formula, upstream, seed)
-            gradients = formula.node_gradients(upstream)
+            safe = guarded(formula)
+            gradients = safe.node_gradients(upstream)
         except (ValueError, TypeError) as error:
             raise UserError(str(error)) from error
-        return _compared(formula, upstream, drawn, gradients)
+        return _compared(formula, safe, upstream, drawn, gradients)
 
 
 def _upstream(formula: Expression, given: Any, seed: int) -> tuple[Array, int | None]:
@@ -199,10 +216,12 @@ def _refuse_infinite(found: Any, what: str) -> None:
         )
 
 
-def _compared(formula: Expression, upstream: Array, seed: int | None, gradients: Any) -> Trace:
+def _compared(
+    formula: Expression, safe: Expression, upstream: Array, seed: int | None, gradients: Any
+) -> Trace:
     from compare.tracing.torch_side import torch_values
 
-    mine = _values(formula, gradients)
+    mine = _values(formula, safe, gradients)
     theirs = torch_values(formula, upstream)
     _check_derivatives(formula, theirs)
     rows = judge(list(mine), _arrays(mine), theirs, _tolerances(formula, upstream))
@@ -219,6 +238,7 @@ def _compared(formula: Expression, upstream: Array, seed: int | None, gradients:
         {node.name: found[Key(node.name, "value")] for node in formula.graph.nodes},
         [_step(formula, edge, gradients, found[edge_key(edge)]) for edge in edges(formula)],
         {key.layer: judged for key, judged in found.items() if key.quantity == "gradient"},
+        tuple(writers(safe)),
     )
 
 
@@ -239,18 +259,27 @@ def summed_names(formula: Expression) -> list[str]:
     return [*formula.graph.inputs, *(n.name for n in formula.graph.nodes if n.name in shared)]
 
 
-def _values(formula: Expression, gradients: Any) -> Values:
-    values = {Key(n.name, "value"): formula.values[n.name] for n in formula.graph.nodes}
-    handed = edge_gradients(formula, gradients)
-    values |= {edge_key(edge): handed[edge] for edge in edges(formula)}
+def _values(formula: Expression, run: Expression, gradients: Any) -> Values:
+    """Return every value and gradient that `run` (of the same graph) found, by its key."""
+    values = {Key(n.name, "value"): run.values[n.name] for n in formula.graph.nodes}
+    handed = edge_gradients(run, gradients)
+    places = {(e.node.name, e.position): share for e, share in handed.items()}
+    values |= {edge_key(e): places[e.node.name, e.position] for e in edges(formula)}
     return values | {Key(name, "gradient"): gradients[name] for name in summed_names(formula)}
 
 
-def _tolerances(formula: Expression, upstream: Array) -> dict[Key, Any]:
-    """Run the same gates on gauge arrays: how far rounding may take each number."""
-    with gauging(F64):
+def _tolerances(formula: Expression, upstream: Array, *, wide: bool = False) -> dict[Key, Any]:
+    """Run the same gates on gauge arrays: how far rounding may take each number.
+
+    Where squared errors overflow, once more in extended precision.
+    """
+    with gauging(F64, wide=wide):
         lifted = formula.at({name: gauge(x) for name, x in formula.inputs.items()})
-        return gauged(_values(lifted, lifted.node_gradients(gauge(upstream))), F64, K)
+        gradients = lifted.node_gradients(gauge(upstream))
+        found = gauged(_values(formula, lifted, gradients), F64, K)
+    if wide or all(np.isfinite(tolerance).all() for tolerance in found.values()):
+        return found
+    return _tolerances(formula, upstream, wide=True)
 
 
 def _arrays(values: Values) -> dict[Key, np.ndarray]:
