@@ -274,8 +274,8 @@ def _tolerances(formula: Expression, upstream: Array, *, wide: bool = False) -> 
     Where squared errors overflow, once more in extended precision.
     """
     with gauging(F64, wide=wide):
-        lifted = formula.at({name: gauge(x) for name, x in formula.inputs.items()})
-        gradients = lifted.node_gradients(gauge(upstream))
+        lifted = formula.at({name: gauge(np.array(x)) for name, x in formula.inputs.items()})
+        gradients = lifted.node_gradients(gauge(np.array(upstream)))
         found = gauged(_values(formula, lifted, gradients), F64, K)
     if wide or all(np.isfinite(tolerance).all() for tolerance in found.values()):
         return found
