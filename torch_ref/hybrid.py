@@ -93,13 +93,12 @@ class _Run(Function):
         output, cache = layer.forward(*arrays[:count], *extra)
         ctx.layer, ctx.cache, ctx.keys = layer, cache, keys
         ctx.like = [(a.shape, a.dtype) for a in arrays]
-        device = tensors[0].device if tensors else None
-        ctx.save_for_backward(torch.empty(0, device=device))  # so torch refuses a freed graph
-        return tensor_of(output).to(device)
+        ctx.save_for_backward(*tensors)  # torch refuses a freed graph, and what changed since
+        return tensor_of(output).to(tensors[0].device if tensors else None)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        (token,) = ctx.saved_tensors
+        tensors = ctx.saved_tensors
         layer, dy = ctx.layer, array_of(grad_output)
         count = len(ctx.like) - len(ctx.keys)
         wanted = ctx.needs_input_grad[3:]
@@ -110,22 +109,26 @@ class _Run(Function):
         grads = dict(enumerate(grad_inputs)) | dict(grad_params)
         names = [*range(count), *ctx.keys]
         found = [
-            tensor_of(_fitting(layer, name, grads.get(name), like)).to(token.device)
+            tensor_of(_fitting(layer, name, grads.get(name), like)).to(grad_output.device)
             if want
             else None
             for name, want, like in zip(names, wanted, ctx.like, strict=True)
         ]
         if torch.is_grad_enabled():  # create_graph: without this, constants to autograd
-            lure = token.new_empty(0).requires_grad_()
-            found = [None if g is None else _Once.apply(repr(layer), lure, g) for g in found]
+            causes = (grad_output, *tensors)
+            found = [None if g is None else _Once.apply(repr(layer), g, *causes) for g in found]
         return (None, None, None, *found)
 
 
 class _Once(Function):
-    """A gradient that refuses to be differentiated."""
+    """A gradient that refuses to be differentiated with respect to what it was computed from.
+
+    Those tensors are its inputs: autograd leaves out a node that leads to none of those it is
+    asked about, and the refusal with it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, name: str, lure: Tensor, grad: Tensor) -> Tensor:
+    def forward(ctx: Any, name: str, grad: Tensor, *causes: Tensor) -> Tensor:
         ctx.name = name
         return grad.clone()
 

@@ -240,6 +240,46 @@ def test_a_second_derivative_is_refused() -> None:
         (x.sum() + dx.square().sum()).backward()  # a gradient penalty
 
 
+PENALTIES = {
+    "gradients of what is named": lambda loss, x, w: torch.autograd.grad(loss, x),
+    "of several": lambda loss, x, w: torch.autograd.grad(loss, (w, x), allow_unused=True),
+    "backward into what is named": lambda loss, x, w: loss.backward(inputs=[w]),
+    "backward": lambda loss, x, w: loss.backward(),
+}
+
+
+@pytest.mark.parametrize("after", [nn.Identity(), nn.Tanh(), as_torch(manual.Tanh())], ids=repr)
+@pytest.mark.parametrize("ask", PENALTIES.values(), ids=PENALTIES)
+def test_a_gradient_penalty_is_refused_whatever_is_asked_for(ask: Any, after: nn.Module) -> None:
+    module = as_torch(set_params(manual.Linear(3, 3), 1))
+    x = tensor(draw(0, (2, 3)), requires_grad=True)
+    (dx,) = torch.autograd.grad(after(module(x)).square().sum(), x, create_graph=True)
+    loss = dx.square().sum() + x.square().sum() + module.weight.square().sum()
+
+    with pytest.raises(RuntimeError, match="a second derivative was asked for"):
+        ask(loss, x, module.weight)
+
+
+def test_a_first_derivative_may_keep_its_graph() -> None:
+    x = tensor(draw(0, (2, 3)), requires_grad=True)
+    (dx,) = torch.autograd.grad(as_torch(manual.Tanh())(x).sum(), x, create_graph=True)
+
+    torch.testing.assert_close(dx.detach(), (1 - x.tanh().square()).detach())
+
+
+@pytest.mark.parametrize("changed", ["input", "weight"])
+def test_what_was_changed_in_place_before_backward_is_refused_as_by_torch(changed: str) -> None:
+    for module in (as_torch(linear()), nn.Linear(3, 2).double()):
+        x = tensor(draw(0, (4, 3)), requires_grad=True)
+        h = x * 1
+        loss = module(h).square().sum()
+        with torch.no_grad():
+            (h if changed == "input" else module.weight).mul_(2)
+
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
 def test_a_freed_graph_is_refused_and_a_retained_one_is_not() -> None:
     x = torch.ones(2, 3, dtype=F64, requires_grad=True)
     loss = as_torch(manual.Tanh())(x).sum()
@@ -317,9 +357,8 @@ def test_what_is_written_over_after_forward_does_not_reach_backward() -> None:
     kept, weight = x.clone(), module.weight.detach().clone()
     leaf = tensor(draw(1, (4, 3)), requires_grad=True)
     loss = module(x).sum() + module(leaf).sum()
-    with torch.no_grad():
-        x.zero_()
-        module.weight.zero_()
+    x.data.zero_()  # behind torch's back
+    module.weight.data.zero_()
     loss.backward()
 
     torch.testing.assert_close(grad(module.weight)[0], (kept + leaf).sum(0).detach())
