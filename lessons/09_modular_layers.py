@@ -319,8 +319,7 @@ same_all(
 #
 # `manual.Graph` takes named nodes in any order and sorts them: forward visits each after those
 # that feed it, backward in reverse. Where a value feeds two nodes its gradients add (lesson 2).
-# Here the first layer's output skips past the second and is added to it again. A convolutional
-# network such as AlexNet, or a Neural Turing Machine, is such a graph with many more nodes.
+# Here the first layer's output skips past the second and is added to it again.
 
 # %%
 skip = manual.Graph(
@@ -373,6 +372,39 @@ graph.backward(tape, np.ones_like(tape.output))
 print("forward: ", " → ".join(visited[:4]))
 print("backward:", " → ".join(visited[4:]))
 assert visited == ["first", "second", "sum", "out", "out", "sum", "second", "first"]
+
+# %% [markdown]
+# Large networks are such graphs with many more nodes: a convolutional network such as AlexNet, a
+# Neural Turing Machine. One part of the latter is small enough to write here. It reads its memory
+# $M$ (a row for each place) softly: a key $k$ is compared with every row (here by a dot product;
+# the original takes a cosine), and the answer is the mean of the rows, weighted by how well they
+# fit. $M$ is used twice, so its gradient is a sum:
+#
+# $$w = \operatorname{softmax}(M k), \qquad r = w^\top M$$
+
+# %%
+read = manual.Graph(
+    [
+        ("fit", manual.MatMulGate(), ("memory", "key")),
+        ("w", manual.Softmax(dim=0), ("fit",)),
+        ("r", manual.MatMulGate(), ("w", "memory")),
+    ],
+    inputs=("memory", "key"),
+)
+
+
+def read_and_back(memory, key, dr):
+    tape = read.forward({"memory": memory, "key": key})
+    grads = read.backward(tape, dr, input_grad=True).values
+    return {"r": tape.output, "memory": grads["memory"], "key": grads["key"]}
+
+
+memory, key, dr = rng.normal(size=(5, 3)), rng.normal(size=3), rng.normal(size=3)
+t_memory, t_key = (torch.tensor(a, requires_grad=True) for a in (memory, key))
+t_r = torch.softmax(t_memory @ t_key, dim=0) @ t_memory
+t_r.backward(torch.tensor(dr))
+same_all(read_and_back(memory, key, dr), {"r": t_r, "memory": t_memory.grad, "key": t_key.grad},
+         gauged(read_and_back, memory, key, dr))  # fmt: skip
 
 # %% [markdown]
 # ## A layer of your own
