@@ -147,7 +147,7 @@ def _described(session: Session) -> dict[str, Any]:
         "device": session.device,
         "seed": session.seed,
         "inputs": {
-            name: list(shapes[name]) if name in shapes else _value(value)
+            name: list(np.shape(value)) if name in shapes else _value(value)
             for name, value in session.cases.base.items()
         },
         "cases": [o.case.name for o in session.outcomes if o.rows is not None],

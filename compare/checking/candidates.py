@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -82,8 +83,9 @@ class Candidate(ABC):
         return []
 
     def run(self, values: Inputs, upstreams: Sequence[Any]) -> Result:
+        """Run both; backward gets copies of the upstream gradients, and may spoil them."""
         started = self.start(values)
-        return Result(started.outputs, self.finish(upstreams, started))
+        return Result(started.outputs, self.finish(copy.deepcopy(list(upstreams)), started))
 
 
 class FunctionPair(Candidate):

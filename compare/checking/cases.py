@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 
 from compare.checking.inputs import Inputs, Specification
-from compare.checking.sizes import Group, Lengths, distinct, independent, neighbours, tied_axes
+from compare.checking.sizes import (
+    Group,
+    Lengths,
+    distinct,
+    independent,
+    neighbours,
+    other,
+    tied_axes,
+)
 
 BASE = "random"
+OTHER = 11  # the stream of numbers for other sizes
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class Cases:
         yield Case(f"large (×{self.large:g})", self._scaled(self.large))
         yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
         yield Case("non-contiguous", self.base, strided=True)
+        yield from self._others()
 
     def _each(self, change: Callable, stream: int) -> Inputs:
         rng = self.rng(stream)
@@ -84,12 +94,18 @@ class Cases:
         return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0)
 
     def _sizes(self) -> Iterator[Case]:
-        other = distinct(self.sizes)
-        if other != self.sizes.lengths:
-            yield self._case("non-square", other)
+        apart = distinct(self.sizes)
+        if apart != self.sizes.lengths:
+            yield self._case("non-square", apart)
         for group in self.sizes.groups:
             if self._resizable(group):
                 yield self._case(self._shrunk_name(group), {**self.sizes.lengths, group: 1})
+
+    def _others(self) -> Iterator[Case]:
+        """Yield every axis at another length; axes that the user gave one length stay equal."""
+        lengths = other(self.tied, lambda n: self.accepts(self.resized(n, OTHER)))
+        if lengths != self.tied.lengths:
+            yield Case("other sizes", self.resized(lengths, OTHER), resized=True)
 
     def _resizable(self, group: Group) -> bool:
         """Return whether the group may change by itself: length 1 could pass by broadcasting."""

@@ -42,7 +42,7 @@ def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtyp
         candidate.start(
             {n: v * 0.5 if n in candidate.differentiable else v for n, v in other.items()}
         )
-    second = candidate.finish(dys, started)
+    second = candidate.finish([np.array(dy) for dy in upstreams], started)
     forward, backward = called(candidate.forward_code), called(candidate.backward_code)
     promises = [
         _unchanged(name, given[name], original[name], forward if not same(
@@ -78,7 +78,7 @@ def _cache(kept: bool, who: str) -> Promise:
 def _repeated(name: str, now: Any, then: Any, who: str) -> Promise:
     text = (
         f"{who}, called twice with the same arguments, gives two different gradients of {name}: it "
-        "adds to the old one, or uses something that was changed in between."
+        "adds to the old one, draws random numbers, or uses what was changed in between."
     )
     if now is None or then is None:
         return Promise(f"repeated:{name}", now is then, np.array(0.0), np.array(0.0), text)

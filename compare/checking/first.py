@@ -40,13 +40,20 @@ def first_divergence(session: Session, run: list[Outcome]) -> Divergence | None:
     return _broken(session, len(run), last)
 
 
-def _cause(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
+def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
     """Name the cause; where ordinary numbers agree, no formula that is wrong everywhere."""
     found = cause(session, outcome, quantity)
-    if found is None or outcome.case.name not in SPECIAL or outcome is run[0]:
+    special = outcome.case.name in SPECIAL or only_sizes(run, quantity)
+    if found is None or not special or outcome is run[0]:
         return found
     ordinary = quantity not in run[0].bad
     return None if ordinary and found.kind not in SOMEWHERE else found
+
+
+def only_sizes(run: list[Outcome], quantity: str) -> bool:
+    """Return whether a quantity is wrong only where axes have other lengths than the user's."""
+    failing = [o for o in run if quantity in o.bad]
+    return bool(failing) and all(o.case.resized and not o.case.untied for o in failing)
 
 
 def _divergence(
@@ -74,7 +81,7 @@ def _divergence(
         manual_source=source(code),
         derivation=inspect.getdoc(code) or "",
         torch_source=source(getattr(session.reference, "function", None)),
-        cause=_cause(session, run, outcome, key.quantity),
+        cause=named(session, run, outcome, key.quantity),
     )
 
 
@@ -111,6 +118,10 @@ def _explained(session: Session, run: list[Outcome], outcome: Outcome, i: int) -
             f"{quantity} agrees on ordinary inputs; what is special is the case "
             f"'{outcome.case.name}'."
         )
+        if only_sizes(run, quantity):
+            told.append(
+                "Is a size written into the code as a number, or an axis of length 1 dropped?"
+            )
     witness = None if told[:-1] else _witness(session, outcome, i)
     if witness is not None:
         told.append(_sided(session, rows.measures, i, witness))

@@ -15,20 +15,30 @@ Inputs = dict[str, Any]  # by argument name, in the order of the arguments
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Class labels to be drawn: integers from 0 to below `below`, an axis's length."""
+
+    shape: tuple[int, ...]
+    below: int
+
+
+@dataclass(frozen=True)
 class Specification:
     """What a user said of the inputs.
 
     `given` holds arrays and everything that passes through; `shapes` those to be drawn;
-    `differentiable` names the float arrays, in order: the ones that must get a gradient.
+    `differentiable` names the float arrays, in order: the ones that must get a gradient. `labels`
+    are drawn as integers: their last number in `shapes` is no axis, but what they are below.
     """
 
     names: tuple[str, ...]
     given: Inputs
     shapes: dict[str, tuple[int, ...]]
     differentiable: tuple[str, ...]
+    labels: frozenset[str] = frozenset()
 
     def draw(self, rng: np.random.Generator, shapes: Mapping[str, tuple] | None = None) -> Inputs:
-        """Return all inputs; those given by shape are random normal and representable in float32.
+        """Return all inputs; drawn ones are random normal and exact in float32, or labels.
 
         Args:
             rng: where the numbers come from.
@@ -36,9 +46,12 @@ class Specification:
         """
         shapes = self.shapes if shapes is None else shapes
         return {
-            name: normal(rng, shapes[name]) if name in shapes else self.given[name]
+            name: self._drawn(rng, name, shapes[name]) if name in shapes else self.given[name]
             for name in self.names
         }
+
+    def _drawn(self, rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return classes(rng, shape) if name in self.labels else normal(rng, shape)
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Specification:
         """Return a specification with further inputs at the end, drawn from these shapes."""
@@ -47,6 +60,7 @@ class Specification:
             self.given,
             {**self.shapes, **shapes},
             (*self.differentiable, *shapes),
+            self.labels,
         )
 
 
@@ -68,15 +82,19 @@ def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> 
     given: Inputs = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, value in inputs.items():
-        if is_shape(value):
+        if isinstance(value, Labels):
+            shapes[name] = _checked(name, (*value.shape, value.below))
+        elif is_shape(value):
             shapes[name] = _checked(name, value)
         else:
             given[name] = _plain(name, value)
-    drawn = {name: shapes.pop(name) for name in no_grad if name in shapes}
+    labels = frozenset(n for n, value in inputs.items() if isinstance(value, Labels))
+    drawn = {name: shapes.pop(name) for name in no_grad if name in shapes and name not in labels}
     rng = np.random.default_rng([0, 0, 1])  # no stream of the cases: a target is not its input
     given |= {name: normal(rng, shape) for name, shape in drawn.items()}
-    floats = [n for n in inputs if n in shapes or (is_float(given[n]) and n not in no_grad)]
-    return Specification(tuple(inputs), given, shapes, tuple(floats))
+    arrays = [n for n in inputs if n not in labels]
+    floats = [n for n in arrays if n in shapes or (is_float(given[n]) and n not in no_grad)]
+    return Specification(tuple(inputs), given, shapes, tuple(floats), labels)
 
 
 def is_shape(value: Any) -> bool:
@@ -99,6 +117,16 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return random normal numbers, none of them near zero, exact in float32, stored in float64."""
     drawn = np.asarray(rng.standard_normal(shape))
     return (drawn + np.copysign(0.05, drawn)).astype(np.float32).astype(np.float64)
+
+
+def classes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return random integers of shape[:-1], from 0 to below shape[-1]; the highest is one of them.
+
+    So labels for more classes than there are never fit by chance.
+    """
+    drawn = rng.integers(0, shape[-1], shape[:-1])
+    drawn[np.unravel_index(rng.integers(drawn.size), drawn.shape)] = shape[-1] - 1
+    return drawn
 
 
 def fresh(values: Inputs, dtype: Any = np.float64) -> Inputs:

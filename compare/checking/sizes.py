@@ -59,6 +59,23 @@ def distinct(sizes: Sizes) -> Lengths:
     return lengths
 
 
+def other(sizes: Sizes, accepts: Callable[[Lengths], bool]) -> Lengths:
+    """Return lengths that are all different from the given ones, as far as both sides take them.
+
+    A length of 1 is often refused, or a case of its own: a number that is written where a length
+    belongs is wrong here at last.
+    """
+    lengths = dict(sizes.lengths)
+    taken = set(lengths.values())
+    for group, n in sizes.lengths.items():
+        for wanted in (m for m in (n + 2, n + 3, n + 1, n + 4, n + 6, n - 1) if m > 1):
+            if wanted not in taken and accepts({**lengths, group: wanted}):
+                lengths[group] = wanted
+                taken.add(wanted)
+                break
+    return lengths
+
+
 def independent(sizes: Sizes, accepts: Callable[[Lengths], bool], names: Sequence[str]) -> Sizes:
     """Split groups of axes that need not be equally long: try, and see who refuses.
 

@@ -10,7 +10,7 @@ import torch
 
 import compare
 from compare.checking.cases import Cases, strided, tied, with_zeros
-from compare.checking.inputs import specify
+from compare.checking.inputs import Labels, specify
 from tests.compare.gradient_pairs import (
     AFFINE,
     LABELS,
@@ -21,8 +21,8 @@ from tests.compare.gradient_pairs import (
 )
 
 
-def cases_of(inputs, accepts=lambda values: True, **options) -> dict:
-    return {case.name: case for case in Cases(specify(inputs), accepts, 0, **options).all()}
+def cases_of(inputs, accepts=lambda values: True, *, seed: int = 0) -> dict:
+    return {case.name: case for case in Cases(specify(inputs), accepts, seed).all()}
 
 
 def shapes(case) -> dict:
@@ -47,6 +47,42 @@ def test_every_axis_is_one_in_some_case_and_the_others_follow() -> None:
     assert shapes(cases["batch of 1"]) == {"x": (1, 3), "w": (3, 5), "b": (5,)}
     assert shapes(cases["x axis 1 = 1"]) == {"x": (4, 1), "w": (1, 5), "b": (5,)}
     assert shapes(cases["w axis 1 = 1"]) == {"x": (4, 3), "w": (3, 1), "b": (1,)}
+
+
+def test_every_axis_has_another_length_in_some_case_and_equal_ones_stay_equal() -> None:
+    square = cases_of({"x": (4, 3), "w": (3, 3), "b": (3,)}, fits)["other sizes"]
+    batch, width = square.values["x"].shape
+
+    assert {batch, width} & {4, 3} == set()
+    assert shapes(square) == {"x": (batch, width), "w": (width, width), "b": (width,)}
+    assert not square.untied
+
+
+def test_a_size_that_one_side_refuses_is_left_as_it_is() -> None:
+    case = cases_of(AFFINE, lambda v: fits(v) and v["x"].shape[1] == 3)["other sizes"]
+
+    assert case.values["x"].shape[1] == 3
+    assert len(case.values["x"]) != 4
+
+
+def test_labels_are_drawn_below_the_axis_that_they_name_and_follow_it() -> None:
+    def accepts(values) -> bool:
+        x, y = values["x"], values["y"]
+        return len(x) == len(y) and y.max() < x.shape[1]
+
+    inputs = {"x": (5, 3), "y": Labels((5,), 3)}
+    cases = cases_of(inputs, accepts)
+    other = cases["other sizes"].values
+
+    assert cases["random"].values["y"].dtype.kind == "i"
+    assert {case.values["y"].max() + 1 - case.values["x"].shape[1] for case in cases.values()} == {
+        0
+    }
+    assert other["x"].shape[1] != 3
+    assert len(other["y"]) == len(other["x"]) != 5
+    assert specify(inputs).differentiable == ("x",)
+    drawn = [cases_of(inputs, accepts, seed=s)["random"].values["y"].tolist() for s in range(4)]
+    assert len({tuple(y) for y in drawn}) > 1
 
 
 def test_axes_that_are_equal_by_chance_are_told_apart() -> None:
@@ -146,6 +182,27 @@ def test_a_candidate_that_fails_for_a_batch_of_one_is_found_there() -> None:
     assert failing(report) == {"batch of 1"}
     assert "missing" in set(report.differences["verdict"])
     assert "IndexError: no second row (line" in report.first_divergence.explanation
+
+
+def test_a_batch_size_in_the_code_is_found_where_a_batch_of_one_is_refused() -> None:
+    def forward(x):
+        centred = x - x.mean(axis=0)
+        return centred / np.sqrt((centred**2).mean(axis=0) + 1e-5), x
+
+    def backward(dout, x, n=5):
+        centred = x - x.sum(axis=0) / n
+        s = 1 / np.sqrt((centred**2).sum(axis=0) / n + 1e-5)
+        y = centred * s
+        return s * (dout - dout.sum(axis=0) / n - y * (dout * y).sum(axis=0) / n)
+
+    def reference(x):
+        return torch.nn.functional.batch_norm(x, None, None, training=True)
+
+    report = compare.check(forward, backward, reference, {"x": (5, 3)}, shrink=False)
+
+    assert failing(report) == {"other sizes"}
+    assert report.cause is None
+    assert "Is a size written into the code" in report.first_divergence.explanation
 
 
 def test_assuming_contiguous_memory_is_found() -> None:

@@ -30,6 +30,15 @@ def test_every_promise_is_listed_when_it_is_kept() -> None:
     assert set(kept["verdict"]) == {"agree"}
 
 
+def test_a_changed_upstream_gradient_is_one_broken_promise_and_no_more() -> None:
+    def backward(dout, cache):
+        grads = affine_backward(dout, cache)
+        dout *= 0
+        return grads
+
+    assert broken(check(backward=backward)) == {"unchanged:upstream gradient"}
+
+
 def test_a_forward_that_changes_its_input_is_caught() -> None:
     def forward(x, w, b):
         out = x @ w + b
