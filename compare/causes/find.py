@@ -68,6 +68,7 @@ def find_cause(
 TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before it found nothing
     (
         scale.zero,
+        scale.scalar_upstream,
         scale.step_factor,
         scale.named_factor,
         axes.moved,

@@ -40,13 +40,31 @@ def named_factor(case: Case) -> Iterator[Cause]:
         )
 
 
+def scalar_upstream(case: Case) -> Iterator[Cause]:
+    """The upstream gradient is one number, and forgotten or used twice."""
+    upstream, fitted = case.context.upstream, case.factor(case.reference)
+    if upstream is None or np.size(upstream) != 1 or fitted is None or case.reference.size < 2:
+        return
+    dy, (c, uncertainty) = float(np.ravel(upstream)[0]), fitted
+    near = max(uncertainty, 1e-12)
+    if dy == 0 or abs(abs(dy) - 1) < 1e-6 or names_of(c, uncertainty, case.context):
+        return
+    advice = "The chain rule multiplies by the upstream gradient dy, once, even if it is a number."
+    if abs(c * dy - 1) <= near:
+        text = f"{c:.6g} = 1 / dy, with the upstream gradient dy = {dy:.6g},"
+        yield Cause("upstream missing", _everywhere(text), advice)
+    elif abs(c / dy - 1) <= near:
+        text = f"{c:.6g} = dy, the upstream gradient,"
+        yield Cause("upstream twice", _everywhere(text), advice)
+
+
 def any_factor(case: Case) -> Iterator[Cause]:
     """One factor everywhere, whatever it is; a single element always has one, and says nothing."""
     fitted = case.factor(case.reference)
     if fitted is None or case.telling_count(case.reference) < 3:
         return
     c, uncertainty = fitted
-    if not names_of(c, uncertainty, case.context):
+    if not names_of(c, uncertainty, case.context) and not any(scalar_upstream(case)):
         yield Cause(
             "constant factor",
             _everywhere(f"{c:.8g}"),
@@ -116,7 +134,7 @@ def factor_per_row(case: Case) -> Iterator[Cause]:
         if not case.explains(case.reference * factors, np.abs(factors)):
             continue
         whose = "sample" if axis == case.context.batch_axis else f"index of axis {axis}"
-        first = ", ".join(f"{c:.4g}" for c in factors.ravel()[:4])
+        first = ", ".join(_apart(factors.ravel())[:4])
         yield Cause(
             "factor per sample" if axis == case.context.batch_axis else "factor per unit",
             f"manual is torch × one factor for each {whose}: {first}"
@@ -134,6 +152,15 @@ def _factors(case: Case, axis: int) -> np.ndarray | None:
         return None
     product = (case.candidate * case.reference).sum(axis=others, keepdims=True)
     return np.divide(product, square, out=np.ones_like(product), where=square > 0)
+
+
+def _apart(factors: np.ndarray) -> list[str]:
+    """Return factors with four digits, or with as many as it takes to show that they differ."""
+    for digits in (4, 6, 8):
+        shown = [f"{c:.{digits}g}" for c in factors]
+        if len(set(shown)) == len(shown):
+            break
+    return shown
 
 
 def _everywhere(factor: str) -> str:

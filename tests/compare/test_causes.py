@@ -403,6 +403,28 @@ def test_a_norm_without_the_derivatives_of_its_statistics_is_explained() -> None
     assert kind_of(layer_norm(dy, x, False, False), right, context) == "row term"
 
 
+@pytest.mark.parametrize(("power", "kind"), [(0, "upstream missing"), (2, "upstream twice")])
+def test_a_scalar_upstream_gradient_is_told_from_a_constant(power: int, kind: str) -> None:
+    x, dy = np.random.default_rng(0).standard_normal((5, 3)), np.array(-0.156)
+    right = 3 * x**2
+    context = gradient_context(lambda t: (t**3).sum(), [x], 0, dy)
+    cause = find_cause(right * dy**power, right * dy, TOLERANCE, context)
+    none = find_cause(right * 0.7, right * dy, TOLERANCE, context)
+
+    assert cause is not None
+    assert cause.kind == kind
+    assert none is not None
+    assert none.kind == "constant factor"
+
+
+def test_factors_per_row_are_shown_with_the_digits_that_tell_them_apart() -> None:
+    torch = np.random.default_rng(0).standard_normal((6, 3))
+    cause = find_cause(torch * [1.000003, 1.000014, 1.000009], torch, TOLERANCE)
+
+    assert cause is not None
+    assert "1.000003, 1.000014, 1.000009" in cause.evidence
+
+
 def test_the_gradient_of_another_argument_is_recognised() -> None:
     a, b, dy = draw(5, 4), draw(5, 4, seed=1), draw(5, 4, seed=2)
     context = gradient_context(torch.mul, [a, b], 0, dy, names=["a", "b"])
