@@ -17,11 +17,13 @@ import io
 import json
 import os
 import sys
+import types
 from typing import Any, BinaryIO
 
 import numpy as np
 
 PRINTED = 2000  # characters of a submission's output that are passed on
+SHOWN = 50  # local names of which the shapes are told
 AGAIN = 1  # times that backward may call forward: to have its values again
 NAME = "submission"
 
@@ -172,7 +174,8 @@ class Server:
 
     def __init__(self, guard: Guard) -> None:
         self.guard, self.functions, self.file = guard, ("", ""), ""
-        self.space: dict[str, Any] = {}
+        self.module = sys.modules[NAME] = types.ModuleType(NAME)  # dataclasses look it up
+        self.space = vars(self.module)
         self.forward: Any = None
         self.caches: dict[int, Any] = {}
         self.asked = 0
@@ -201,7 +204,6 @@ class Server:
             importlib.import_module(name)
         self.guard.allowed.update(name.partition(".")[0] for name in request["allowed"])
         limit(request["memory"], request["seconds"])
-        self.space["__name__"] = NAME
         self.guard.shut = True
         exec(code, self.space)
         missing = [n for n in self.functions if not callable(self.space.get(n))]
@@ -276,16 +278,18 @@ def digest(cache: Any) -> str:
 
 
 def raised(error: BaseException, file: str) -> dict[str, Any]:
-    """Return the last line of a traceback, and the submission's line that it came from."""
-    own, trace = [], error.__traceback__
+    """Return a traceback's last line, the submission's line it came from, and the shapes there."""
+    own, trace, shapes = [], error.__traceback__, {}
     while trace is not None:  # not `traceback`, which opens files to show their lines
         if trace.tb_frame.f_code.co_filename == file:
             own.append(trace.tb_lineno)
+            named = list(trace.tb_frame.f_locals.items())[:SHOWN]
+            shapes = {k: list(np.shape(v)) for k, v in named if type(v) is np.ndarray}
         trace = trace.tb_next
     line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else None
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     return {"type": type(error).__name__, "said": " ".join(said.split())[:300], "line": line,
-            "stub": isinstance(error, NotImplementedError)}  # fmt: skip
+            "shapes": shapes, "stub": isinstance(error, NotImplementedError)}  # fmt: skip
 
 
 def main() -> None:

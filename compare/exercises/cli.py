@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,15 +69,18 @@ def start(
             f"{path} is there already, and may hold your work. Choose another folder with --dir, "
             "or overwrite it with --force."
         )
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--dir {directory} is no folder. Name a folder; it is made if needed.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         path.write_text(found.stub, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
-    more = f" --exercises {exercises}" if exercises else ""
+    more = f" --exercises {quote(str(exercises))}" if exercises else ""
+    file = quote(str(path))
     print(f"{path}: {found.about.title}. Fill in {found.about.backward}, then:")
-    print(f"  handgrad exercise grade {path}{more}")
-    print(f"  handgrad exercise grade {path}{more} --hint    (again for more: --hint --hint)")
+    print(f"  handgrad exercise grade {file}{more}")
+    print(f"  handgrad exercise grade {file}{more} --hint    (again for more: --hint --hint)")
 
 
 @exercise.command(

@@ -35,6 +35,14 @@ class WrongVersion(BaseModel):
     hint: str = ""
 
 
+class LabelRule(BaseModel):
+    """Class labels to draw: of this shape, below the length of an axis."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shape: tuple[int, ...] = Field(min_length=1)
+    below: int = Field(ge=2)
+
+
 class Definition(BaseModel):
     """The keys of exercise.toml."""
 
@@ -48,6 +56,7 @@ class Definition(BaseModel):
     reference: str = "reference"
     shapes: dict[str, tuple[int, ...]] = Field(min_length=1)
     values: dict[str, Any] = {}
+    labels: dict[str, LabelRule] = {}
     order: tuple[str, ...] = ()
     no_grad: tuple[str, ...] = ()
     structural_zeros: tuple[str, ...] = ()
@@ -64,7 +73,10 @@ class Definition(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Definition:
-        inputs = (*self.shapes, *self.values)
+        inputs = (*self.shapes, *self.values, *self.labels)
+        for name in inputs:
+            if inputs.count(name) > 1:
+                raise ValueError(f"'{name}' is in two of [shapes], [values] and [labels]")
         if self.order and sorted(self.order) != sorted(inputs):
             raise ValueError(f"order must name every input once: {', '.join(inputs)}")
         for key, names in (("no_grad", self.no_grad), ("structural_zeros", self.structural_zeros)):
@@ -113,8 +125,11 @@ class Exercise:
         """Inputs by name, in the order of forward's arguments, as `compare.check` takes them."""
         import numpy as np
 
+        from compare.checking.inputs import Labels
+
         about = self.about
         found: dict[str, Any] = {n: tuple(s) for n, s in about.shapes.items()}
+        found |= {n: Labels(rule.shape, rule.below) for n, rule in about.labels.items()}
         found |= {n: np.array(v) if isinstance(v, list) else v for n, v in about.values.items()}
         return {name: found[name] for name in about.order or found}
 
@@ -145,7 +160,8 @@ def _sentences(error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False)[:5]:
         key = ".".join(map(str, item["loc"]))
         if item["type"] == "extra_forbidden":
-            known = WrongVersion if key.startswith("wrong.") else Definition
+            inner: dict[str, type[BaseModel]] = {"wrong": WrongVersion, "labels": LabelRule}
+            known = inner.get(key.partition(".")[0], Definition) if "." in key else Definition
             hint = nearest(item["loc"][-1], known.model_fields, what="Keys")
             yield f"key '{key}': there is no such key. {hint}"
         elif item["type"] == "missing":

@@ -115,7 +115,7 @@ def source_of(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (UnicodeDecodeError, SyntaxError, LookupError) as error:
-        raise UserError(f"{path} is no text: {error}.") from error
+        raise UserError(f"{path} is no text: {error}. Save it as UTF-8.") from error
 
 
 def belongs_to(source: str, known: dict[str, Exercise], name: str | None = None) -> Exercise:
@@ -166,9 +166,9 @@ def _examined(
         broken = broken_rules(source, about.allowed_imports)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as failure:
         line = getattr(failure, "lineno", None)
-        at = f"line {line}: {(getattr(failure, 'text', '') or '').strip()[:80]}" if line else ""
-        text = f"{type(failure).__name__}: {getattr(failure, 'msg', failure)}"
-        return FAILED, (), f"The file is no valid Python. {at}".strip(), text, ""
+        at = f" (line {line}: {(getattr(failure, 'text', '') or '').strip()[:80]})" if line else ""
+        text = f"{type(failure).__name__}: {getattr(failure, 'msg', failure)}{at}"
+        return FAILED, (), f"The file is no valid Python. {text}", text, ""
     if broken:
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
         message = f"Not allowed: {'; '.join(broken[:3])}{more}. Imports: {_imports(about)}."

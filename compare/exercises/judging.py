@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +10,20 @@ import numpy as np
 from compare.checking.candidates import Candidate, FunctionPair
 from compare.checking.inputs import Inputs, fresh, specify
 from compare.checking.loading import load_file
-from compare.checking.named_cause import cause
 from compare.checking.reference import TorchReference
 from compare.checking.session import Session
 from compare.checking.tolerance import PRECISIONS, Judged, candidate_errors
 from compare.errors import UserError
 from compare.exercises.definition import Exercise
 from compare.exercises.grade import OTHER_FORMULA, Tensor
-from compare.exercises.mistakes import known_mistake
+from compare.exercises.telling import Told, clean
 from compare.judge import AGREE
 
 if TYPE_CHECKING:
     from compare.checking.outcome import Outcome
     from compare.report import Report
 
-KNOWN, UNCHANGED = "known mistake", "arguments unchanged"
+UNCHANGED = "arguments unchanged"
 HOW = (
     "E of the exercise's own solution on error-gauge arrays, at least "
     f"{OTHER_FORMULA:g} roundings of the tensor's largest element"
@@ -101,50 +99,43 @@ def tensors_of(session: Session, report: Report, exercise: Exercise) -> list[Ten
     """Return every gradient, in the order of the inputs, and after them whatever else is wrong."""
     run = [o for o in session.outcomes if o.rows is not None]
     broken = {p.quantity: p.text for p in session.contract.promises if not p.kept}
+    repeated = {q: broken.pop(q) for q in list(broken) if q.startswith("repeated:")}
+    if broken:  # the second call had other arguments: that is told already
+        repeated = {}
     tensors = [
-        _tensor(session, run, f"grad:{name}", broken.pop(f"repeated:{name}", ""), exercise)
-        for name in exercise.gradients
+        _tensor(Told(session, run, exercise), f"grad:{n}", repeated.get(f"repeated:{n}", ""))
+        for n in exercise.gradients
     ]
     others = dict.fromkeys(
         q for o in run if not o.crashed for q in o.bad if not q.startswith("grad:")
     )
-    tensors += [_tensor(session, run, q, "", exercise) for q in others]
+    tensors += [_tensor(Told(session, run, exercise), q, "") for q in others]
     if broken:  # one mistake, however many arrays it reaches
+        names = " and ".join(q.removeprefix("unchanged:") for q in broken).replace(
+            "upstream gradient", "the upstream gradient"
+        )
         text = next(iter(broken.values()))
-        tensors.append(Tensor(UNCHANGED, False, "", text, text, "purity"))
+        where = f"because {names} {'is' if len(broken) == 1 else 'are'} changed in place"
+        tensors.append(Tensor(UNCHANGED, False, where, text, text, "purity"))
     if not report.agrees and all(t.right for t in tensors):
         tensors.append(Tensor("verdict", False, "", report.reason, report.reason))
     return tensors
 
 
-def _tensor(
-    session: Session, run: list[Outcome], quantity: str, repeated: str, exercise: Exercise
-) -> Tensor:
-    bad = [o for o in run if quantity in o.bad]
-    hint = exercise.about.index_form.get(quantity.removeprefix("grad:"), "")
+def _tensor(told: Told, quantity: str, repeated: str) -> Tensor:
+    bad = told.bad(quantity)
+    hint = told.exercise.about.index_form.get(quantity.removeprefix("grad:"), "")
     if not bad:
-        real = _seen(session, run, quantity)
-        text = repeated or ("" if real else "it was zero throughout, and so not really checked")
-        return Tensor(quantity, not text, "", text, text, "purity" if repeated else "", hint)
-    named = [o.case.name for o in bad]
-    where = f"in {len(bad)} of {len(run)} cases"
-    if len(bad) == len(run):
-        where = "in every case"
-    elif len(bad) <= 3:
-        where = f"in the case{'s' if len(bad) > 1 else ''} {', '.join(named)} only"
-    kind, said = _cause(session, bad, quantity, exercise)
-    return Tensor(quantity, False, where, _told(bad[0], quantity), said, kind, hint)
-
-
-def _cause(
-    session: Session, bad: list[Outcome], quantity: str, exercise: Exercise
-) -> tuple[str, str]:
-    """Return what explains a difference, and its kind: a known mistake, or the checker's cause."""
-    found = next((c for o in bad if (c := cause(session, o, quantity))), None)
-    known = known_mistake(exercise, bad[0], quantity)
-    if known:
-        return found.kind if found else KNOWN, f"{KNOWN}: {known}"
-    return (found.kind, str(found)) if found else ("", _without_cause(bad[0], quantity))
+        if repeated:
+            return Tensor(quantity, False, "when called again", repeated, repeated, "purity", hint)
+        real = _seen(told.session, told.run, quantity)
+        text = "" if real else "it was zero throughout, and so not really checked"
+        return Tensor(quantity, not text, "", text, text, "", hint)
+    numbers = told.numbers(quantity)
+    if repeated:
+        return Tensor(quantity, False, told.where(quantity), numbers, repeated, "purity", hint)
+    kind, said = told.cause(quantity)
+    return Tensor(quantity, False, told.where(quantity), numbers, said, kind, hint)
 
 
 def _seen(session: Session, run: list[Outcome], quantity: str) -> bool:
@@ -160,38 +151,6 @@ def _seen(session: Session, run: list[Outcome], quantity: str) -> bool:
     )  # fmt: skip
 
 
-def _told(outcome: Outcome, quantity: str) -> str:
-    """Return what is wrong, in numbers: the shape, or one element, in one case."""
-    remark = outcome.remarks.get(quantity, "")
-    mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
-    if mine is None or theirs is None:
-        return f"in the case '{outcome.case.name}' {_clean(remark) or 'it is missing'}"
-    if mine.shape != theirs.shape:
-        return f"its shape is {mine.shape}, and should be {theirs.shape}"
-    if not np.isfinite(mine).all():
-        return f"it is not finite in the case '{outcome.case.name}'"
-    at = np.unravel_index(int(np.argmax(np.abs(mine - theirs))), mine.shape) if mine.ndim else ()
-    place = f"[{', '.join(map(str, at))}]" if at else ""
-    told = f"in the case '{outcome.case.name}' element {place or '()'} is {mine[at]:.6g}"
-    return f"{told}, and should be {theirs[at]:.6g}{'; ' if remark else ''}{_clean(remark)}"
-
-
-def _without_cause(outcome: Outcome, quantity: str) -> str:
-    remark = _clean(outcome.remarks.get(quantity, ""))
-    mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
-    if mine is not None and theirs is not None and mine.shape != theirs.shape:
-        return f"shape: {_told(outcome, quantity)}. A gradient has the shape of its input."
-    return remark or (
-        "no known mistake fits these numbers: compare your derivation with the index form, one "
-        "factor at a time."
-    )
-
-
 def crash_of(session: Session) -> str:
     """Return the first exception of the submission's in a case that we made up; else nothing."""
-    return next((_clean(o.crashed) for o in session.outcomes if o.crashed), "")
-
-
-def _clean(text: str) -> str:
-    """Drop the grader's own lines from a message about the submission."""
-    return re.sub(r" \(line \d+ of [^()]*exercises[^()]*\.py: [^)]*\)+", "", text)
+    return next((clean(o.crashed) for o in session.outcomes if o.crashed), "")

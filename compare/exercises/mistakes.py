@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,30 +22,40 @@ def known_mistake(exercise: Exercise, outcome: Outcome, quantity: str) -> str:
     mine = outcome.manual.get(quantity)
     if mine is None or quantity[:5] != "grad:":
         return ""
-    for version in exercise.about.wrong:
-        if version.hint and version.tensor == quantity.removeprefix("grad:"):
-            theirs = _gradient(exercise, version, outcome, quantity)
-            if theirs is not None and theirs.shape == mine.shape and _equal(mine, theirs):
-                return version.hint
-    return ""
+    hinted = [version for version in exercise.about.wrong if version.hint]
+    for version in hinted:
+        if version.tensor == quantity[5:] and _fits(version, exercise, outcome, [quantity]):
+            return version.hint
+    wrong = [q for q in outcome.bad if q[:5] == "grad:"]
+    return next((v.hint for v in hinted if _fits(v, exercise, outcome, wrong)), "")
+
+
+def _fits(
+    version: WrongVersion, exercise: Exercise, outcome: Outcome, quantities: list[str]
+) -> bool:
+    """Return whether a wrong version gives these very gradients of the submission."""
+    found = _gradients(exercise, version, outcome)
+    return all(
+        q in found and q in outcome.manual and _equal(outcome.manual[q], np.asarray(found[q]))
+        for q in quantities
+    )
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
+        return False
     room = CLOSE * float(np.max(np.abs(b), initial=0.0))
     return bool(np.allclose(a, b, rtol=CLOSE, atol=room))
 
 
-def _gradient(
-    exercise: Exercise, version: WrongVersion, outcome: Outcome, quantity: str
-) -> np.ndarray | None:
+def _gradients(exercise: Exercise, version: WrongVersion, outcome: Outcome) -> dict[str, Any]:
     """Run a wrong version on the case's inputs."""
     try:
         with quiet():
             pair = pair_of(exercise, version)
-            found = pair.run(fresh(outcome.values), list(outcome.upstreams)).named()
+            return pair.run(fresh(outcome.values), list(outcome.upstreams)).named()
     except Exception:  # wrong versions may fail: then they are not what was handed in
-        return None
-    return np.asarray(found[quantity]) if quantity in found else None
+        return {}
 
 
 def pair_of(exercise: Exercise, version: WrongVersion) -> FunctionPair:

@@ -60,7 +60,9 @@ def _refused(node: ast.AST, allowed: Collection[str], imported: set[str]) -> Ite
         module = "." * node.level + (node.module or "")
         names = [a.name for a in node.names]
         hidden = module.partition(".")[0] == "numpy" and NUMPY & set(names)
-        if hidden or not _may(module, allowed):
+        if "*" in names and module.partition(".")[0] == "numpy":
+            yield f"from {module} import * (name what you import, or import numpy as np)"
+        elif hidden or not _may(module, allowed):
             yield f"from {module} import {', '.join(names)}"
     elif isinstance(node, ast.Name) and node.id in NAMES:
         yield node.id

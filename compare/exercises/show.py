@@ -9,11 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from compare.exercises.grade import EMPTY, RIGHT, WRONG, Grade, Tensor
+from compare.exercises.grade import EMPTY, FAILED, RIGHT, WRONG, Grade, Tensor
 
 if TYPE_CHECKING:
     from compare.exercises.definition import Exercise
     from compare.exercises.verify import Row
+
+
+SHAPES = (
+    "two shapes do not fit. Write the shape of every factor below it, and of the answer: a summed "
+    "index stands last in the left factor of a matrix product and first in the right one, so a "
+    "transpose may be missing."
+)
+RUNS = "nothing can be graded until the file runs: mend that first."
 
 
 def listing(known: dict[str, Exercise]) -> str:
@@ -69,7 +77,8 @@ def hinted(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
     """Return hints on the first tensor that is wrong, one step per `--hint`."""
     wrong = [t for t in grade.tensors if not t.right]
     if not hints:
-        return ["", "For a hint: --hint (more: --hint --hint)."] if wrong else []
+        told = wrong or grade.status == FAILED
+        return ["", "For a hint: --hint (more: --hint --hint)."] if told else []
     if not wrong:
         return _without_grade(grade, exercise, hints)
     first = wrong[0]
@@ -77,15 +86,23 @@ def hinted(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
     if hints > 1:
         lines.append(f"Hint 2, what it looks like: {first.cause or 'no known mistake'}")
     if hints > 2:
-        form = first.hint or "it is not a gradient; forward is given, leave it as it was."
+        form = first.hint or f"it is not a gradient; {_instead(first)}."
         lines.append(f"Hint 3, the index form: {form}")
     if hints > 3:
         lines.append("There are no more hints; the solution is printed by --solution.")
     return lines
 
 
+def _instead(tensor: Tensor) -> str:
+    if tensor.quantity.startswith("output"):
+        return "forward is given, leave it as it was"
+    return "whatever is handed over stays as it was, so work on copies"
+
+
 def _without_grade(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
-    """Return the index forms of a file that is not filled in yet."""
+    """Return the index forms of a file that is not filled in yet, or fails."""
+    if grade.status == FAILED:
+        return _of_failure(grade, exercise, hints)
     if grade.status != EMPTY:
         return []
     first = exercise.gradients[0]
@@ -94,6 +111,20 @@ def _without_grade(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
         lines.append("Hint 2: there is no mistake yet to describe; write a first attempt.")
     if hints > 2:
         lines.append(f"Hint 3, the index form: {exercise.about.index_form[first]}")
+    return lines
+
+
+def _of_failure(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
+    """Return hints for a file that raises: how to go on, and the index form of every gradient."""
+    lines = ["", f"Hint 1, where: {grade.error or grade.message}"]
+    if hints > 1:
+        shapes = any(word in grade.error for word in ("matmul", "aligned", "broadcast", "shape"))
+        lines.append(f"Hint 2, what it looks like: {SHAPES if shapes else RUNS}")
+    if hints > 2:
+        forms = exercise.about.index_form
+        width = max(map(len, forms)) + 1
+        lines.append("Hint 3, the index forms:")
+        lines += [f"  {f'd{name}':<{width}}  {forms[name]}" for name in exercise.gradients]
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,10 @@ from compare.exercises.child import receive, send
 
 CHILD = Path(__file__).with_name("child.py")
 STARTUP = 120.0  # seconds for Python and NumPy to load, on a busy machine
+MATMUL = re.compile(
+    r"matmul: Input operand 1 has a mismatch.*\(size (\d+) is different from (\d+)\)"
+)
+SUMMED = r"matmul: the summed axes must be equally long; here they are \2 and \1"
 LARGEST = 64 * 2**20  # bytes of a reply
 
 
@@ -148,11 +153,22 @@ class Worker:
         self.close()
 
 
+def _shapes(error: dict[str, Any], line: str) -> str:
+    """Return the shapes of the arrays that a line names."""
+    known = error.get("shapes")
+    if not isinstance(known, dict):
+        return ""
+    names = [n for n in dict.fromkeys(re.findall(r"\w+", line)) if isinstance(known.get(n), list)]
+    told = ", ".join(f"{n} {tuple(known[n])}" for n in names[:6])
+    return f"; shapes: {told}" if told else ""
+
+
 def _raised(error: dict[str, Any], lines: list[str]) -> RaisedError:
     """Return an exception of the same name, with the submission's line in its text."""
-    said, line = str(error.get("said")), error.get("line")
+    said, line = MATMUL.sub(SUMMED, str(error.get("said"))), error.get("line")
     if isinstance(line, int) and 0 < line <= len(lines):
-        said = f"{said} (line {line}: {lines[line - 1].strip()[:80]})".strip()
+        text = lines[line - 1].strip()
+        said = f"{said} (line {line}: {text[:80]}{_shapes(error, text)})".strip()
     made = type(str(error.get("type")), (RaisedError,), {})(said)
     made.stub = bool(error.get("stub"))
     return made

@@ -91,6 +91,12 @@ def test_start_never_overwrites_work(call) -> None:
     assert Path("tanh.py").read_text() == exercises()["tanh"].stub
 
 
+def test_start_prints_a_command_that_a_shell_can_run(call) -> None:
+    _, out = call("start", "linear", "--dir", "a b/c")
+
+    assert "handgrad exercise grade 'a b/c/linear.py'\n" in out
+
+
 def test_a_folder_leaves_a_table_and_exits_with_1(call) -> None:
     Path("class").mkdir()
     Path("class/a.py").write_text(exercises()["tanh"].text("solution.py"))
@@ -122,6 +128,7 @@ def test_a_folder_of_right_answers_exits_with_0_and_speaks_json(call) -> None:
         (["grade", ".", "--hint"], "are for one file"),
         (["grade", ".", "--csv", "none/g.csv"], "there is no folder none"),
         (["start", "lineal"], "Did you mean 'linear'"),
+        (["start", "linear", "--dir", "a.py"], "--dir a.py is no folder"),
         (["list", "--exercises", "none"], "there is no such folder"),
     ],
 )

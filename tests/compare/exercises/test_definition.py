@@ -72,6 +72,17 @@ def test_a_stub_does_not_hold_its_solution() -> None:
         ("[shapes]", 'no_grad = ["y"]\n[shapes]', "no_grad names 'y'."),
         ("[shapes]", 'order = ["x", "w"]\n[shapes]', "order must name every input once: x, w, b"),
         ("[shapes]", "[shapes", "is no valid TOML"),
+        ("[shapes]", "[labels]\ny = { shape = [4] }\n[shapes]", "key 'labels.y.below' is missing."),
+        (
+            "[shapes]",
+            "[labels]\ny = { shape = [4], under = 3, below = 3 }\n[shapes]",
+            "key 'labels.y.under': there is no such key. Keys: shape, below.",
+        ),
+        (
+            "[shapes]",
+            "[labels]\nx = { shape = [4], below = 3 }\n[shapes]",
+            "'x' is in two of [shapes], [values] and [labels]",
+        ),
     ],
 )
 def test_a_mistake_in_exercise_toml_is_told_with_its_key(
