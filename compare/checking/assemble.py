@@ -45,7 +45,8 @@ def assemble(session: Session) -> Report:
         table.add(len(run), contract_rows(session.contract.promises))
     verdict, reason = verdict_of(session, run)
     first = first_divergence(session, run)
-    counts = _ulps(run)
+    with quiet():  # both sides may be infinite
+        counts = _ulps(run)
     bins = np.flatnonzero(counts)
     return Report(
         name=session.candidate.name,

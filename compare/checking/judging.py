@@ -9,9 +9,10 @@ import numpy as np
 
 from compare.checking.candidates import Candidate
 from compare.checking.inputs import as_float
-from compare.checking.kinks import Disagreement, excused, fits_smooth_directions
+from compare.checking.kinks import Disagreement, excused
 from compare.checking.outcome import Outcome
 from compare.checking.own_forward import OwnForward
+from compare.checking.tied import Claim, equal_to_another, fits_smooth_directions
 from compare.checking.tolerance import Precision, combined, spread
 from compare.judge import DISAGREE, Rows, judge
 from compare.quantities import Key
@@ -31,6 +32,7 @@ class Judge:
         self.candidate, self.reference = candidate, reference
         self.precision, self.errors, self.seed = precision, errors, seed
         self.own = reference if isinstance(reference, OwnForward) else None
+        self.whole: dict[str, np.ndarray] = {}  # of the latest case: gradients not projected
 
     def judged(self, outcome: Outcome) -> Outcome:
         """Return the outcome with its rows."""
@@ -56,8 +58,8 @@ class Judge:
         tolerances = {}
         for quantity in outcome.expected:
             name, error = quantity.removeprefix("grad:"), errors.get(quantity)
-            if error is None:
-                continue
+            if error is None or (self.own and np.shape(error) != np.shape(values[name])):
+                continue  # not returned, or in another shape
             if self.own and (directions := self.own.directions(values, name)) is not None:
                 error = np.sqrt(_dot(np.square(directions), np.square(error)))
             tolerance = self.precision.tolerance(error)
@@ -68,14 +70,24 @@ class Judge:
 
     def _project(self, outcome: Outcome) -> None:
         """Project gradients where the reference has only its derivatives along some directions."""
+        self.whole = {}
         for name in self.candidate.differentiable if self.own else ():
             directions = self.own.directions(outcome.values, name)  # type: ignore[union-attr]
             grad = outcome.manual.get(f"grad:{name}")
             if directions is not None and grad is not None and grad.shape == directions.shape[1:]:
+                self.whole[name] = as_float(grad)
                 outcome.manual[f"grad:{name}"] = _dot(directions, grad).astype(grad.dtype)
 
     def _leave_out(self, outcome: Outcome) -> None:
-        """Take out elements where the reference is not finite on inputs that we made up."""
+        """Take out elements where the reference is not finite on inputs that we made up.
+
+        It runs in float64: beyond what the candidate's dtype can hold it counts as infinite.
+        On the user's own inputs it then is, and nothing is left out: they cannot be judged.
+        """
+        for quantity, theirs in outcome.expected.items():
+            if (beyond := np.isfinite(theirs) & (np.abs(theirs) > self.precision.largest)).any():
+                infinite = np.copysign(np.inf, theirs)
+                outcome.expected[quantity] = np.where(beyond, infinite, theirs)
         for quantity in () if outcome.case.own else list(outcome.expected):
             pair = outcome.pair(quantity)
             if pair is None or np.isfinite(pair[1]).all():
@@ -110,7 +122,7 @@ class Judge:
     def _excuse(self, outcome: Outcome) -> None:
         """Judge again without what differs only by convention at a kink, if that is all."""
         rng = np.random.default_rng([self.seed, 8])
-        tolerances, found = dict(outcome.tolerances), {}
+        tolerances, masks = dict(outcome.tolerances), {}
         for quantity in outcome.bad:
             pair, key = outcome.pair(quantity), outcome.key(quantity)
             if pair is None or quantity[:5] != "grad:" or self._dtype_is_wrong(outcome, quantity):
@@ -124,15 +136,34 @@ class Judge:
             if mask is None:
                 return
             tolerances[key] = np.where(mask, np.inf, tolerance)
-            found[quantity] = int(mask.sum())
-        grads = {name: outcome.pair(f"grad:{name}") for name in self.candidate.differentiable}
-        claims = {n: as_float(p[0]) for n, p in grads.items() if p is not None}
+            masks[quantity] = mask
+        claims = self._claims(outcome, masks)
         if not fits_smooth_directions(
             claims, self.reference, outcome.values, outcome.upstreams, rng
         ):
             return
-        outcome.tolerances, outcome.conventions = tolerances, found
+        outcome.tolerances = tolerances
+        outcome.conventions = {quantity: int(mask.sum()) for quantity, mask in masks.items()}
         outcome.rows = self._rows(outcome)
+
+    def _claims(self, outcome: Outcome, masks: Mapping[str, np.ndarray]) -> dict[str, Claim]:
+        """Return the gradients that tied inputs share among them.
+
+        Of a gradient that was projected nobody knows which elements differ: all that tie may.
+        """
+        claims = {}
+        for name in self.candidate.differentiable:
+            quantity = f"grad:{name}"
+            if (pair := outcome.pair(quantity)) is None:
+                continue
+            grad = as_float(pair[0])
+            tolerance = outcome.tolerances.get(outcome.key(quantity), 0.0)
+            differs = masks.get(quantity, np.zeros(grad.shape, dtype=bool))
+            if name in self.whole:
+                grad, tolerance = self.whole[name], np.max(tolerance)
+                differs = equal_to_another(outcome.values[name])
+            claims[name] = Claim(grad, tolerance, differs)
+        return claims
 
     def _dtype_is_wrong(self, outcome: Outcome, quantity: str) -> bool:
         mine = outcome.manual.get(quantity)

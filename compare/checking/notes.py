@@ -17,8 +17,8 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
     own = isinstance(session.reference, OwnForward)
     notes = [_convention(o.case.name, q, n, own) for o in run for q, n in o.conventions.items()]
     notes += [
-        f"In the case '{o.case.name}' the reference is not finite at {o.left_out} element"
-        f"{'s' if o.left_out != 1 else ''}; they were left out."
+        f"In the case '{o.case.name}' the reference is not finite in {session.precision.name} at "
+        f"{o.left_out} element{'s' if o.left_out != 1 else ''}; they were left out."
         for o in run
         if o.left_out
     ]

@@ -42,6 +42,11 @@ class Precision(NamedTuple):
         """True if NumPy computes in it as well; halves are torch's."""
         return self.name in ("float64", "float32")
 
+    @property
+    def largest(self) -> float:
+        """The largest finite number."""
+        return 2 * ((1 - self.unit) * (2 / self.tiny))
+
     def tolerance(self, error: Any) -> np.ndarray:
         """Return K (u E + 4 tiny)."""
         return self.k * (self.unit * np.asarray(error) + 4 * self.tiny)
