@@ -50,7 +50,8 @@ def check(
         A `Report` whose mode is `check`; one step per case.
 
     Raises:
-        UserError: the arguments fit no known form, or a side fails on the given inputs.
+        UserError: the arguments fit no known form, or a forward pass fails on the given inputs. A
+            backward pass that raises is a finding, and the verdict disagree.
 
     >>> import torch
     >>> def forward(x, w):
@@ -78,7 +79,7 @@ def check(
     return Session(
         candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
         partial(candidate_errors, dtype), seed,
-        structural_zeros=structural_zeros, only=cases, shrink=shrink,
+        structural_zeros=structural_zeros, only=cases, shrink=shrink, backward_may_fail=True,
     ).report()  # fmt: skip
 
 
@@ -120,8 +121,8 @@ def check_torch(
     _known(dtype, TORCH_DTYPES, "these are what check_torch runs in")
     if reference is None and dtype != "float64":
         raise UserError(
-            f"check_torch in {dtype} needs a reference: without one the derivative of the forward "
-            "pass is taken numerically, which needs float64."
+            f"check_torch in {dtype} needs a reference (--reference FILE.py:NAME): without one the "
+            "derivative of the forward pass is taken numerically, which needs float64."
         )
     specification = specify(inputs, no_grad)
     names, floats = specification.names, specification.differentiable
@@ -132,6 +133,7 @@ def check_torch(
         ours, specification, theirs, PRECISIONS[dtype],
         partial(torch_errors, theirs), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, device=device,
+        backward_may_fail=True,
     ).report()  # fmt: skip
 
 
@@ -158,7 +160,8 @@ def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:
     if not floats:
         raise UserError(
             f"No input can have a gradient: of {', '.join(names)} none is a shape or a float "
-            "array. Give float arrays (np.array(…, dtype=float)), or shapes."
+            "array. Give float arrays (np.array(…, dtype=float)), or shapes; on the command line "
+            "--shape x=4,3, or --value with decimals (x=[1.0,2.0])."
         )
 
 

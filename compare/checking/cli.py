@@ -72,7 +72,7 @@ def check(
 ) -> None:
     """Check your own hand-derived gradient, and leave a report."""
     from compare.checking.loading import in_order, load_names, shape_of, value_of
-    from compare.errors import UserError
+    from compare.errors import UserError, nearest
 
     with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
         functions = load_names(target)
@@ -82,8 +82,11 @@ def check(
             )
         known = load_names(reference)[0] if reference else None
         inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
+        inputs = in_order(inputs, functions[0])
+        if unknown := [name for name in no_grad or () if name not in inputs]:
+            raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
         report = _checked(
-            functions, known, in_order(inputs, functions[0]), dtype=dtype, device=device,
+            functions, known, inputs, dtype=dtype, device=device,
             seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
         )  # fmt: skip
     path = report.save(out or Path("reports") / directory_name(report.name))

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from compare.checking.candidates import called
 from compare.checking.signatures import positional
 from compare.errors import UserError, nearest
 
@@ -120,14 +121,27 @@ def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:
     """Return the inputs in the order of forward's parameters, if it names them all.
 
     Raises:
-        UserError: an option names something else than a parameter, where they are all named.
+        UserError: there are none, or one is missing.
     """
     function = forward.forward if hasattr(forward, "forward") else forward
-    taken = positional(function) or []
     try:
         taken = [n for n in inspect.signature(function).parameters if n not in ("self", "ctx")]
     except (TypeError, ValueError):
+        taken = []
+    required = [name for name in positional(function) or [] if name in taken]
+    if not inputs:
+        who = f"{called(function)}({', '.join(taken)})" if taken else "forward"
+        raise UserError(
+            f"A check needs inputs: one for each argument of {who}, a shape to draw from "
+            f"(--shape {(taken or ['x'])[0]}=4,3) or a value (--value y=[0,2,1], or "
+            "--value x=FILE.npy)."
+        )
+    if not set(inputs) <= set(taken):
         return inputs
-    if set(inputs) <= set(taken):
-        return {name: inputs[name] for name in taken if name in inputs}
-    return inputs
+    if missing := [name for name in required if name not in inputs]:
+        shapes = " ".join(f"--shape {name}=N,N" for name in missing)
+        raise UserError(
+            f"{called(function)} takes {', '.join(taken)}, but nothing was given for "
+            f"{', '.join(missing)}: add {shapes}, or a value (--value {missing[0]}=…)."
+        )
+    return {name: inputs[name] for name in taken if name in inputs}

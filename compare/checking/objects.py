@@ -29,7 +29,7 @@ def made(layer_class: type) -> Any:
     except TypeError as error:
         raise UserError(
             f"{layer_class.__name__} cannot be made without arguments ({error}). Pass an object: "
-            f"{layer_class.__name__}(…)."
+            f"{layer_class.__name__}(…). On the command line, name one that the file makes."
         ) from error
 
 

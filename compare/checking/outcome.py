@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compare.checking.cases import Case
 from compare.checking.inputs import Inputs, is_float
+from compare.checking.raised import located
 from compare.checking.tolerance import Judged
 from compare.errors import UserError
 from compare.judge import Rows
@@ -34,7 +33,7 @@ class Outcome:
         conventions: per quantity: elements excused because the function has no derivative there.
         remarks: per quantity: what is wrong, where numbers do not say it.
         left_out: elements at which the reference is not finite.
-        crashed: why the candidate failed.
+        crashed: why the candidate failed; `failing` is the function that did.
         skipped: why the case could not be run.
     """
 
@@ -50,6 +49,7 @@ class Outcome:
     remarks: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
     crashed: str = ""
+    failing: str = ""
     skipped: str = ""
 
     @property
@@ -84,24 +84,8 @@ def unusable(who: str, values: Inputs, error: Exception) -> UserError:
     """Return the message for a side that fails on the user's own inputs."""
     if isinstance(error, UserError):
         return error
-    inputs = ", ".join(f"{n} {v.shape}" if is_float(v) else n for n, v in values.items())
-    return UserError(f"{who} fails on the inputs {inputs}: {located(error)}")
+    return UserError(f"{who} fails on the inputs {inputs_text(values)}: {located(error)}")
 
 
-def one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
-
-
-def located(error: Exception) -> str:
-    """Return an error with the user's line that raised it."""
-    here = str(Path(__file__).parent)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename and not frame.filename.startswith(here)
-    ]
-    if not frames:
-        return one_line(error)
-    last = frames[-1]
-    return f"{one_line(error)} (line {last.lineno} of {last.filename}: {last.line})"
+def inputs_text(values: Inputs) -> str:
+    return ", ".join(f"{n} {v.shape}" if is_float(v) else n for n, v in values.items())

@@ -14,6 +14,7 @@ import numpy as np
 from compare.checking.bundle import Bundle, CannotBundleError
 from compare.checking.outcome import Outcome
 from compare.checking.script_lines import candidate_lines, dtype_of, input_lines, reference_lines
+from compare.checking.torch_candidate import TorchCandidate
 
 if TYPE_CHECKING:
     from compare.checking.session import Session
@@ -49,10 +50,30 @@ print("{what} is wrong." if wrong else "{what} is right.")
 sys.exit(int(wrong))
 '''
 
+FAILURE = '''"""{who} fails: the smallest case on which it still does.
+
+Found by `handgrad check`. Run it: python replay.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+{imports}
+data = np.load(Path(__file__).with_name("replay.npz"))
+
+
+{parts}{inputs}
+
+{ours}
+print("{who} runs on these inputs: repeat the check.")
+'''
+
 
 def replay_files(session: Session, smallest: Outcome) -> dict[str, bytes]:
     """Return the files that replay a failing case."""
     quantity = smallest.bad[0]
+    if smallest.crashed:
+        return _failure_files(session, smallest, quantity)
     bundle = Bundle()
     try:
         ours = candidate_lines(session, smallest, quantity, bundle)
@@ -73,7 +94,31 @@ def replay_files(session: Session, smallest: Outcome) -> dict[str, bytes]:
         what=quantity,
         dtype=dtype_of(session),
     )
-    arrays = _arrays(session, smallest, quantity) | bundle.arrays
+    return _files(script, _arrays(session, smallest, quantity) | bundle.arrays)
+
+
+def _failure_files(session: Session, smallest: Outcome, quantity: str) -> dict[str, bytes]:
+    """Return the files that replay an exception; none without source, for there are no numbers."""
+    bundle = Bundle()
+    try:
+        ours = candidate_lines(session, smallest, quantity, bundle)
+    except CannotBundleError:
+        return {}
+    parts = bundle.text()
+    imports = [line for line in bundle.imports if line != "import numpy as np"]
+    if isinstance(session.candidate, TorchCandidate) and "import torch" not in imports:
+        imports.append("import torch")
+    script = FAILURE.format(
+        who=smallest.failing,
+        imports="".join(f"{line}\n" for line in imports),
+        parts=f"{parts}\n\n\n" if parts else "",
+        inputs=input_lines(session, smallest),
+        ours=ours,
+    )
+    return _files(script, _arrays(session, smallest, quantity) | bundle.arrays)
+
+
+def _files(script: str, arrays: dict[str, np.ndarray]) -> dict[str, bytes]:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return {"replay.npz": buffer.getvalue(), "replay.py": script.encode()}

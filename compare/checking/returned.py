@@ -55,7 +55,7 @@ def by_name(
         f"{who} returned {count} gradient{'s' if count != 1 else ''} for {len(floats)} "
         f"differentiable input{'s' if len(floats) != 1 else ''} ({listed_names}). Return one for "
         "each, in the order of the inputs (None for one that has no gradient), or name the inputs "
-        "that have none in no_grad."
+        "that have none in no_grad (on the command line --no-grad NAME)."
     )
 
 

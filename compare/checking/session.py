@@ -37,11 +37,14 @@ class Session:
         only: Collection[str] | None = None,
         shrink: bool = True,
         device: str = "cpu",
+        backward_may_fail: bool = False,
     ) -> None:
         self.candidate, self.specification, self.reference = candidate, specification, reference
         self.precision, self.seed, self.only, self.device = precision, seed, only, device
         self.structural_zeros, self.shrink = structural_zeros, shrink
-        self.evaluator = Evaluator(candidate, reference, precision, errors, seed)
+        self.evaluator = Evaluator(
+            candidate, reference, precision, errors, seed, backward_may_fail=backward_may_fail
+        )
         large = min(1e3, _root(1 / precision.tiny))
         tiny = max(1e-6, 1 / _root(1 / precision.tiny))
         self.cases = Cases(specification, self._accepts, seed, (large, tiny))
@@ -54,6 +57,8 @@ class Session:
 
         for number, case in enumerate(self._chosen()):
             self.outcomes.append(self.evaluator.judge(case, number))
+            if self.outcomes[-1].crashed and case.own:
+                break  # there is nothing to learn from the other cases
             if case.own:
                 self._examine(self.outcomes[-1])
         return assemble(self)

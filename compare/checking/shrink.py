@@ -58,7 +58,7 @@ class Shrinker:
             outcome = self.session.evaluator.judge(case, 0, upstreams)
         except Exception:
             return False
-        if self.quantity not in outcome.bad or bool(outcome.crashed) != bool(self.best.crashed):
+        if self.quantity not in outcome.bad or _failure(outcome) != _failure(self.best):
             return False
         if (self.quantity in outcome.remarks) != (self.quantity in self.best.remarks):
             return False
@@ -121,6 +121,11 @@ class Shrinker:
                     zeroed = self.best.values[name].copy()
                     zeroed[index] = 0.0
                     self._try({**self.best.values, name: zeroed}, self.best.upstreams)
+
+
+def _failure(outcome: Outcome) -> tuple[str, str]:
+    """Return which function failed, and with which kind of exception; empty if none did."""
+    return outcome.failing, outcome.crashed.partition(":")[0]
 
 
 def parts(length: int) -> Iterator[range]:

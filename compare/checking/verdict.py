@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compare.checking.contract import Promise
-from compare.checking.outcome import Outcome
+from compare.checking.outcome import Outcome, inputs_text
 from compare.checking.own_forward import OwnForward
 from compare.judge import AGREE, MISSING
 
@@ -21,6 +21,12 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     failed = [o for o in run if o.bad]
     total = sum(len(o.rows.keys) for o in run if o.rows is not None)
     total += len(session.contract.promises)
+    crashed = next((o for o in failed if o.case.own and o.crashed), None)
+    if crashed is not None:
+        return "disagree", (
+            f"{crashed.failing} fails on the inputs {inputs_text(crashed.values)}, so no gradient "
+            f"could be compared: {crashed.crashed}."
+        )
     if failed or broken:
         bad = sum(len(o.bad) for o in failed) + len(broken)
         places = _places(run, broken)
@@ -36,7 +42,8 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     if vacuous:
         return "incomplete", (
             f"The gradient of {', '.join(vacuous)} was never really checked, because zeros would "
-            "have passed in every case. If it is zero by construction, name it in structural_zeros."
+            "have passed in every case. If it is zero by construction, name it in structural_zeros "
+            "(on the command line --structural-zero NAME)."
         )
     side = f"{session.reference.name}, differentiated by torch"
     if isinstance(session.reference, OwnForward):

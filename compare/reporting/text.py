@@ -97,8 +97,14 @@ def _divergence_lines(report: Report, first: Divergence) -> list[str]:
     told = fmt.name(first.explanation or whose(first))
     return [
         f"First divergence: {where} ({fmt.name(first.layer_type)})",
-        f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
-        f"torch {fmt.exact(first.torch)}, |diff| {difference}",
+        *(
+            [
+                f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
+                f"torch {fmt.exact(first.torch)}, |diff| {difference}"
+            ]
+            if first.worst_index  # nothing was compared where a tensor is missing
+            else []
+        ),
         f"  {own}{told}",
         *([f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []),
         *([f"  {fmt.name(first.witnesses.text)}"] if first.witnesses is not None else []),
