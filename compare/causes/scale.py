@@ -67,7 +67,7 @@ def any_factor(case: Case) -> Iterator[Cause]:
     if not names_of(c, uncertainty, case.context) and not any(scalar_upstream(case)):
         yield Cause(
             "constant factor",
-            _everywhere(f"{c:.8g}"),
+            _everywhere(f"{c:.8g}" if f"{c:.8g}" != "1" else f"{c:.16g}"),
             "The formula's shape is right: look for a constant that is missing, extra or mistyped.",
         )
 
@@ -158,7 +158,8 @@ def _apart(factors: np.ndarray) -> list[str]:
     """Return factors with four digits, or with as many as it takes to show that they differ."""
     for digits in (4, 6, 8):
         shown = [f"{c:.{digits}g}" for c in factors]
-        if len(set(shown)) == len(shown):
+        hidden = any(s == "1" and abs(c - 1) > 1e-9 for s, c in zip(shown, factors, strict=True))
+        if len(set(shown)) == len(shown) and not hidden:
             break
     return shown
 

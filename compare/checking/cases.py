@@ -74,6 +74,10 @@ class Cases:
     def rng(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream])
 
+    def keep_tied(self) -> None:
+        """Never separate axes that were given one length: they belong together by definition."""
+        self.sizes = self.tied
+
     def all(self) -> Iterator[Case]:
         """Yield every case, the user's own inputs first."""
         yield Case(BASE if self.specification.shapes else "given", self.base)

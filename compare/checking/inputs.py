@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,12 +121,16 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def classes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return random integers of shape[:-1], from 0 to below shape[-1]; the highest is one of them.
+    """Return random integers of shape[:-1], from 0 to below shape[-1].
 
-    So labels for more classes than there are never fit by chance.
+    Of several one is the highest: labels for more classes than there are never fit by chance. One
+    alone is a lower one: the number of classes cannot be read off it.
     """
-    drawn = rng.integers(0, shape[-1], shape[:-1])
-    drawn[np.unravel_index(rng.integers(drawn.size), drawn.shape)] = shape[-1] - 1
+    count = shape[-1]
+    if math.prod(shape[:-1]) == 1:
+        return rng.integers(0, max(count - 1, 1), shape[:-1])
+    drawn = rng.integers(0, count, shape[:-1])
+    drawn[np.unravel_index(rng.integers(drawn.size), drawn.shape)] = count - 1
     return drawn
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.checking.first import named, only_sizes
+from compare.checking.first import named
 from compare.exercises.definition import Exercise
 from compare.exercises.mistakes import known_mistake
 
@@ -64,18 +64,24 @@ class Told:
         known = known_mistake(self.exercise, bad[0], quantity)
         if known:
             return found.kind if found else KNOWN, f"{KNOWN}: {known}"
-        if only_sizes(self.run, quantity):
+        if all(o.case.resized for o in bad):
             return SIZE, self._size(bad, quantity)
         if (text := self._not_finite(bad, quantity, found)) is not None:
             return NOT_FINITE, text
         if found:
-            return found.kind, str(found)
+            return found.kind, str(found) + self._though_right(bad)
         return "", _without_cause(bad[0], quantity) or f"{self.where(quantity)}, {NOTHING}"
 
     def _named(self, bad: list[Outcome], quantity: str) -> Cause | None:
         ordinary = [o for o in bad if not o.case.resized]  # an axis of length 1 fits too much
         causes = (named(self.session, self.run, o, quantity) for o in ordinary or bad)
         return next((cause for cause in causes if cause), None)
+
+    def _though_right(self, bad: list[Outcome]) -> str:
+        """Say that ordinary numbers do not show it."""
+        if bad[0] is self.run[0]:
+            return ""
+        return f" (On ordinary numbers it is right, and wrong {in_cases(bad)}.)"
 
     def _size(self, bad: list[Outcome], quantity: str) -> str:
         """Say that only other sizes show it."""

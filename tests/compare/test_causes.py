@@ -423,6 +423,9 @@ def test_factors_per_row_are_shown_with_the_digits_that_tell_them_apart() -> Non
 
     assert cause is not None
     assert "1.000003, 1.000014, 1.000009" in cause.evidence
+    cause = find_cause(torch * (1 + 1e-10), torch, TOLERANCE)
+    assert cause is not None
+    assert "torch × 1.0000000001" in cause.evidence
 
 
 def test_the_gradient_of_another_argument_is_recognised() -> None:

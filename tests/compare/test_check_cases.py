@@ -73,7 +73,9 @@ def test_labels_are_drawn_below_the_axis_that_they_name_and_follow_it() -> None:
     inputs = {"x": (5, 3), "y": Labels((5,), 3)}
     cases = cases_of(inputs, accepts)
     other = cases["other sizes"].values
+    alone = cases.pop("batch of 1").values["y"]
 
+    assert alone.max() < 2
     assert cases["random"].values["y"].dtype.kind == "i"
     assert {case.values["y"].max() + 1 - case.values["x"].shape[1] for case in cases.values()} == {
         0
@@ -203,6 +205,24 @@ def test_a_batch_size_in_the_code_is_found_where_a_batch_of_one_is_refused() -> 
     assert failing(report) == {"other sizes"}
     assert report.cause is None
     assert "Is a size written into the code" in report.first_divergence.explanation
+
+
+def test_a_number_of_classes_in_the_code_is_found_though_the_labels_are_given() -> None:
+    def forward(x, y):
+        p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+        return -np.log(p[np.arange(len(y)), y]).mean(), (p, y)
+
+    def backward(dout, cache):
+        p, y = cache
+        return dout * (p - np.eye(3)[y]) / len(y)
+
+    inputs = {"x": (4, 3), "y": np.array([0, 2, 1, 1])}
+    ours = compare.check(
+        forward, backward, torch.nn.functional.cross_entropy, inputs,
+        shrink=False, cases=["random", "ties", "other"],
+    )  # fmt: skip
+
+    assert failing(ours) == {"other sizes"}
 
 
 def test_assuming_contiguous_memory_is_found() -> None:

@@ -48,6 +48,7 @@ NORMED = "return scale * ({0}), (dout * normal).sum(0), dout.sum(0)"
     ("exercise", "body"),
     [
         ("softmax_cross_entropy", SOFTMAX + "return dout * (p - np.eye(3)[y]) / n"),
+        ("softmax_cross_entropy", SOFTMAX + "return dout * (p - np.eye(y.max() + 1)[y]) / n"),
         ("softmax_cross_entropy",
          SOFTMAX + "for j in range(3):\n    p[:, j] -= y == j\nreturn dout * p / n"),
         ("softmax_cross_entropy",
@@ -96,6 +97,17 @@ def test_importing_all_of_numpy_is_told_with_its_line(handed: Handed) -> None:
 
     assert result.status == "not allowed"
     assert "line 1: from numpy import * (name what you import" in result.message
+
+
+def test_a_length_may_be_read_off_any_axis_that_has_it_by_definition(handed: Handed) -> None:
+    """The stub says wh (H, H): both of its axes are H."""
+    body = (
+        "x, h, wx, wh, new = cache\ndz = dout * (1 - new**2)\n"
+        "db = dz.reshape(-1, wh.shape[0]).sum(0)\n"
+        "return dz @ wx.T, dz @ wh.T, x.T @ dz, h.T @ dz, db"
+    )
+
+    assert handed("rnn_step", body).status == "right"
 
 
 @pytest.mark.parametrize(
