@@ -158,9 +158,11 @@ class Runner:
         from compare.verdict import verdict
 
         frame = self.table.frame()
+        torch_with_torch = self._torch_with_torch(frame)
         found, reason = verdict(
-            self.table, frame, self.config, self.done, planned, interrupted=self.interrupted
-        )
+            self.table, frame, self.config, self.done, planned,
+            interrupted=self.interrupted, torch_with_torch=torch_with_torch,
+        )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
         drift = self.drift if self.drift is not None else pd.DataFrame(columns=COLUMNS)
@@ -190,7 +192,7 @@ class Runner:
             kills=self.kills,
             worked=self.worked,
             torch_layers=self.experiment.torch_layers,
-            torch_with_torch=self._torch_with_torch(frame),
+            torch_with_torch=torch_with_torch,
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
         )
 

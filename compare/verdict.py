@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def verdict(
-    table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *, interrupted: bool
-) -> tuple[str, str]:
+    table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *,
+    interrupted: bool, torch_with_torch: int = 0,
+) -> tuple[str, str]:  # fmt: skip
     """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
 
     Args:
@@ -26,6 +27,7 @@ def verdict(
         config: for what is allowed to be zero by name, and whether the run was free.
         done, planned: steps.
         interrupted: whether Ctrl-C ended the run, perhaps after its last step.
+        torch_with_torch: rows that compare torch with torch, and are no evidence of anything.
     """
     counts = table.counts()
     total, vacuous = int(counts.sum()), int(counts[VACUOUS])
@@ -50,12 +52,15 @@ def verdict(
         )
     if vacuous == total:
         return "incomplete", "Zeros would have passed in every tensor: nothing was checked."
+    same = ""
+    if torch_with_torch:
+        same = f"; {torch_with_torch:,} of these {total:,} compare torch with torch"
     if vacuous:
         return "agree", (
             f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero "
-            "within their tolerance, each checked at another step or allowed by name."
+            f"within their tolerance, each checked at another step or allowed by name{same}."
         )
-    return "agree", f"All {total:,} tensors of {done:,} steps agree."
+    return "agree", f"All {total:,} tensors of {done:,} steps agree{same}."
 
 
 def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -> str:
