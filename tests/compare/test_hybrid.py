@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import compare
 from compare.config import Config, load
 from compare.experiment import Experiment, prepare
-from compare.gauge import gauge, gauging
+from compare.gauge import Gauge, gauge, gauging
 from compare.hybrid import TorchNode, chosen, torch_on_both_sides
 from compare.hybrid_gauge import measured
 from compare.judge import judge
@@ -186,6 +187,43 @@ def test_a_wrong_layer_that_torch_replaces_does_not_blind_the_judge(
         assert (found.layer, found.quantity, found.own_or_inherited) == (name, "grad:weight", "own")
 
 
+def lossy(original: Any, detour: Any) -> Any:
+    """Compute the same by a detour that loses digits in the hand-written code alone."""
+
+    def forward(self: Any, x: Any) -> Any:
+        y, cache = original(self, x)
+        return detour(y, x), cache
+
+    return forward
+
+
+LOSSY = {  # a number, and running statistics, added and taken away again
+    "constant": lambda y, x: (y + 1e10) - 1e10,
+    "statistics": lambda y, x: y + 1e6 * (x * x).mean(axis=0) - 1e6 * (x * x).mean(axis=0),
+    "overflowing": lambda y, x: (y * 1e200) * 1e-200 + 0 * (1e160 * y),
+}
+
+
+@pytest.mark.parametrize("detour", LOSSY.values(), ids=LOSSY)
+@pytest.mark.parametrize(("dtype", "mistake"), [("float64", 1e-8), ("float32", 0.05)])
+def test_digits_that_only_the_replaced_layer_loses_widen_no_tolerance(
+    monkeypatch: pytest.MonkeyPatch, detour: Any, dtype: str, mistake: float
+) -> None:
+    plain = one_step(prepare(network(["1"], dtype=dtype))).tolerances
+    monkeypatch.setattr(Tanh, "forward", lossy(Tanh.forward, detour))
+    wider = one_step(prepare(network(["1"], dtype=dtype))).tolerances
+
+    for key, tolerance in wider.items():
+        assert np.max(tolerance) < 64 * np.max(plain[key]), key
+    assert compare.run(network(["1"], dtype=dtype), steps=1).agrees
+    for name in ("0", "2", "4"):
+        found = compare.run(
+            network(["1"], dtype=dtype), steps=1, plant=f"{name}.weight.grad*={1 + mistake}"
+        ).first_divergence
+        assert found is not None
+        assert (found.layer, found.quantity, found.own_or_inherited) == (name, "grad:weight", "own")
+
+
 @pytest.mark.parametrize("layer", [Linear(6, 7), Tanh(), ReLU()], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_measured_error_is_about_the_gauges(layer: Any, dtype: Any) -> None:
@@ -204,6 +242,51 @@ def test_a_measured_error_is_about_the_gauges(layer: Any, dtype: Any) -> None:
         for g, m in zip(run(points), measured(run, points), strict=True):
             typical = np.sqrt(np.mean(m.e2)) / np.sqrt(np.mean(g.e2) + np.mean(np.square(g.v)))
             assert 0.5 < typical < 20
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [0.0, 1.0, -1.0], [2.0**-52], [2.0**-33], [-(2.0**-36), 0.5]], ids=str
+)
+def test_a_jump_is_left_out_of_a_measured_error(values: list[float]) -> None:
+    def derivative(arrays: Any) -> list:
+        x, dy = arrays
+        return [dy * (x > 0), np.sum(dy * (x > 0) * (3 + x), keepdims=True)]
+
+    x, dy = np.array(values), np.linspace(1, 2, len(values))
+    with gauging(np.dtype(np.float64)):
+        for found in measured(derivative, [Gauge(x, np.full(x.shape, 16.0)), gauge(dy)]):
+            assert found.error.max() < 300
+
+
+def test_a_measured_error_is_bounded_by_the_numbers_around() -> None:
+    def steps(arrays: Any) -> list:
+        return [np.floor(arrays[0] * 2.0**36)]  # no fine nudge tells it from a slope
+
+    with gauging(np.dtype(np.float64)):
+        (found,) = measured(steps, [gauge(np.linspace(0.1, 1, 50) * 2.0**-36)])
+
+    assert 0 < found.error.max() <= 1e4
+
+
+@pytest.mark.parametrize(("dtype", "mistake"), [("float64", 1e-8), ("float32", 0.01)])
+def test_a_kink_of_a_layer_that_is_not_written_yet_hides_no_mistake(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, mistake: float
+) -> None:
+    layers = [LAYERS[0], {"type": "ReLU"}, *LAYERS[2:]]
+    planted = f"0.weight.grad*={1 + mistake}"
+    monkeypatch.setattr(ReLU, "backward", raising)
+    for plant in (None, planted):
+        experiment = prepare(network(["1"], layers, dtype=dtype), mistake=plant)
+        weights = {name: w.copy() for name, w in experiment.weights.items()}
+        weights["0.weight"][:] = np.outer([1, 2, -1, 0.5, 3], [1, -1, 1, -1])
+        weights["0.bias"][:] = 0
+        features = experiment.features.copy()
+        features[next(iter(experiment.batches()))[0]] = [2, 2, 1, 1]  # all its z are 0
+        rows = one_step(replace(experiment, features=features, weights=weights)).rows
+
+        bad = {rows.keys[i] for i in rows.bad}
+        assert (Key("0", "grad:weight") in bad) == (plant is not None)
+        assert plant or not bad
 
 
 def test_ties_inside_a_torch_maxout_are_torchs() -> None:
@@ -290,6 +373,28 @@ def test_the_report_says_which_layers_were_torch(tmp_path: Path) -> None:
     assert report.nodes[2].manual.startswith("torch.nn.Linear(")
     assert report.nodes[0].manual.startswith("Linear(")
     assert compare.run(path / "config.toml").torch_layers == ("2", "4")  # saved with the rest
+
+
+def test_the_reason_counts_what_torch_agreed_with_itself_in() -> None:
+    for names in (["2"], ["all"]):
+        report = compare.run(network(names), steps=1)
+
+        count, total = report.torch_with_torch, len(report.differences)
+        assert report.reason.startswith(f"All {total} tensors of 1 steps agree; ")
+        assert f"{count} of these {total} compare torch with torch" in report.reason
+        assert f"{count} of these {total} compare torch with torch" in str(report)
+
+
+@pytest.mark.parametrize("names", [(), ("1",)])
+def test_the_reason_counts_them_beside_tensors_that_are_zero(names: tuple[str, ...]) -> None:
+    report = compare.run(
+        network(names), init__scheme="constant", init__value=0.0,
+        compare__structural_zeros=["*"],
+    )  # fmt: skip
+
+    assert report.agrees, report
+    assert "more are zero within their tolerance" in report.reason
+    assert ("compare torch with torch." in report.reason) == bool(names)
 
 
 def test_a_pure_run_says_nothing_of_torch_layers() -> None:
