@@ -33,14 +33,16 @@ class Explanation:
 
     @property
     def agrees(self) -> bool:
-        return self.worked.agrees and self.worked.holds is not False
+        """Whether the formula and both sides give one number, and zero would not do as well."""
+        return self.worked.agrees and self.worked.holds is True and self.worked.settled
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain data, for JSON."""
         w = self.worked
         data = asdict(w)
         data |= {"difference": w.difference, "share": w.share, "holds": w.holds,
-                 "agrees": w.agrees, "finding": w.finding}  # fmt: skip
+                 "agrees": w.agrees,
+                 "settled": w.settled, "finding": w.finding}  # fmt: skip
         return _plain({"run": self.name, "node": self.layer, "shape": self.shape, **data})
 
     def __str__(self) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from compare.explaining.equations import Equation, symbols
-from compare.explaining.evaluate import MORE, Env, bind, head, mp
+from compare.explaining.evaluate import DIGITS, MORE, Env, bind, head, mp
 from compare.explaining.language import brackets, names, parse
+from compare.explaining.local import Shaken, local_tolerance
 from compare.explaining.pieces import Piece, Scene, UnexplainedError, pieces_of
 from compare.explaining.render import Numbers, Plain, index_text, short
 from compare.explaining.source_lines import Listing, listings
 from compare.quantities import Key
+from compare.reporting import format as fmt
 
 INSTANCES = 2  # of each defined name, worked below the sum
 
@@ -38,9 +40,11 @@ class Worked:
         formulas, listings: its equations, and the NumPy lines that do it.
         arithmetic: the formula with the numbers put in, line by line, and what its names are.
         total: what the arithmetic gives; `manual` and `torch` what the two sides have.
-        tolerance: how far they may be apart.
+        tolerance: how far the two sides may be apart.
+        local: how far rounding in this formula alone may take it; NaN unless `blind`.
+        blind: whether zero would be within the tolerance too, so that nothing follows from it.
         holds: whether total and manual are within it; None if that is unknown.
-        agrees: whether manual and torch are.
+        agrees: whether manual and torch are; `settled` whether that says anything.
         kink: whether the sides took different pieces of this function within rounding.
         problem: why the element could not be worked; "" if it was.
     """
@@ -59,6 +63,7 @@ class Worked:
     arithmetic: tuple[str, ...] = ()
     total: float = float("nan")
     digits: str = ""
+    local: float = float("nan")
     torch_module: str = ""
     grad_fn: str = ""
     kink: bool = False  # an element of this layer was judged with torch's piece of the function
@@ -74,14 +79,24 @@ class Worked:
         return _share(self.difference, self.tolerance)
 
     @property
+    def blind(self) -> bool:
+        return _blind(self.verdict, self.tolerance, self.total)
+
+    @property
     def holds(self) -> bool | None:
         if self.problem or not np.isfinite(self.tolerance):
             return None
-        return _close(self.total, self.manual, self.tolerance)
+        if not _close(self.total, self.manual, self.tolerance):
+            return False
+        return not self.blind or _close(self.total, self.manual, self.local) or None
 
     @property
     def agrees(self) -> bool:
         return _close(self.manual, self.torch, self.tolerance)
+
+    @property
+    def settled(self) -> bool:
+        return not self.blind or _close(self.manual, self.torch, self.local)
 
     @property
     def finding(self) -> str:
@@ -90,8 +105,15 @@ class Worked:
             return f"Not worked: {self.problem}."
         if np.isnan(self.manual) and np.isfinite(self.total):
             return "THE HAND-WRITTEN SIDE HAS NO SUCH NUMBER, and the formula gives one."
-        if self.holds is None:
+        if self.holds is None and not np.isfinite(self.tolerance):
             return "No tolerance is known here, so nothing is concluded."
+        if self.holds is None:
+            return (
+                "NOTHING IS CONCLUDED: rounding may take this number so far that zeros would pass "
+                "too, and the worked sum differs from the hand-written value by "
+                f"{fmt.short(abs(self.total - self.manual))}, more than rounding in this formula "
+                f"alone explains ({fmt.short(self.local)})."
+            )
         if self.holds is False and self.agrees and self.kink:
             return (
                 "The two sides took different pieces of this function, within rounding of the "
@@ -111,6 +133,11 @@ class Worked:
             return (
                 "The worked sum gives the hand-written value, and torch has another: this step is "
                 "right, and the numbers that went into it are wrong."
+            )
+        if not self.settled:
+            return (
+                "The worked sum gives the hand-written value. That torch's agrees says nothing: "
+                "rounding may take this number so far that zeros would pass too."
             )
         return "The worked sum, the hand-written value and torch's agree within the tolerance."
 
@@ -132,6 +159,10 @@ def work(scene: Scene, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
         if not _close(float(total), manual, tolerance):  # numbers may have cancelled
             total = arithmetic(pieces, key, at, MORE)[0]
         record |= {"arithmetic": lines, "total": float(total), "digits": mp().nstr(total, 18)}
+        if _blind(verdict, tolerance, float(total)):
+            record["local"] = local_tolerance(
+                pieces, lambda some, rng: arithmetic(some, key, at, DIGITS, rng)[0], scene
+            )
     except UnexplainedError as error:
         record["problem"] = str(error)
     except Exception as error:  # code with a mistake in it may leave whatever it likes
@@ -142,14 +173,20 @@ def work(scene: Scene, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
 
 
 def arithmetic(
-    pieces: list[Piece], key: Key, at: tuple[int, ...], digits: int | None = None
+    pieces: list[Piece], key: Key, at: tuple[int, ...], digits: int | None = None, rng: Any = None
 ) -> tuple[Any, tuple[str, ...]]:
-    """Return the sum of the pieces at an element, and the lines that show it."""
+    """Return the sum of the pieces at an element, and the lines that show it.
+
+    Args:
+        pieces, key, at: what adds up to which element.
+        digits: to how many; there are no lines then.
+        rng: a source of roundings, one after each operation.
+    """
     context = mp()
     before = context.dps
     context.dps = digits or before
     try:
-        worked = [_piece(piece, at, digits is None) for piece in pieces]
+        worked = [_piece(piece, at, digits is None, rng) for piece in pieces]
         total = context.fsum(value for value, _ in worked)
     finally:
         context.dps = before
@@ -160,10 +197,11 @@ def arithmetic(
     return total, tuple(lines)
 
 
-def _piece(piece: Piece, at: tuple[int, ...], show: bool) -> tuple[Any, list[str]]:
+def _piece(piece: Piece, at: tuple[int, ...], show: bool, rng: Any) -> tuple[Any, list[str]]:
     bound, formula = piece.bound, piece.equation
     inner = bound.at(at)
-    env = Env(bound.arrays, bound.scalars, formula.definitions, bound.fold)
+    given = (bound.arrays, bound.scalars, formula.definitions, bound.fold)
+    env = Env(*given) if rng is None else Shaken(rng, *given)
     left, right = parse(formula.left), parse(formula.right)
     scope = bind(head(formula.left)[1], inner)
     value = env.value(right, scope)
@@ -253,6 +291,10 @@ def _at(value: Any, at: tuple[int, ...], *, broadcast: bool = False) -> float:
 
 def _close(a: float, b: float, tolerance: float) -> bool:
     return bool(abs(a - b) <= tolerance) or a == b
+
+
+def _blind(verdict: str, tolerance: float, total: float) -> bool:
+    return verdict == "vacuous" or tolerance >= abs(total)
 
 
 def _share(difference: float, tolerance: float) -> float:

@@ -28,7 +28,9 @@ class Derivation(NamedTuple):
         w = self.worked
         if w.problem:
             return "muted"
-        return "good" if w.agrees and w.holds is not False else "bad"
+        if not w.agrees or w.holds is False:
+            return "bad"
+        return "good" if w.holds and w.settled else "muted"
 
 
 def derivations(report: Report) -> list[Derivation]:

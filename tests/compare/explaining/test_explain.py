@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import compare
 from compare.cli import app
+from compare.config import load
 from compare.errors import UserError
+from compare.experiment import prepare
+from compare.explaining.explain import worked_rows
+from compare.lockstep import Lockstep
+from compare.reporting.derivations import Derivation
+from compare.reporting.html import report_html
 
 
 def test_a_weight_gradient_is_a_sum_of_products_over_the_batch() -> None:
@@ -114,3 +122,80 @@ def test_an_element_at_a_kink_is_not_called_a_wrong_formula() -> None:
 
     assert "THE FORMULA AND THE HAND-WRITTEN VALUE PART" in parted.finding
     assert "within rounding of the border" in replace(parted, kink=True).finding
+
+
+# ── a tolerance larger than the number ───────────────────────────────────────────────────────────
+@pytest.fixture
+def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hand-written sigmoid lose all its digits, which its error gauge knows."""
+    from manual.activations import Sigmoid
+
+    right = Sigmoid.forward
+
+    def forward(self: Sigmoid, x: Any) -> Any:
+        y, cache = right(self, x)
+        return (y + 1e16) - 1e16, cache
+
+    monkeypatch.setattr(Sigmoid, "forward", forward)
+
+
+@pytest.mark.usefixtures("noisy")
+def test_where_zeros_would_pass_too_another_value_than_the_formula_s_is_no_ok() -> None:
+    found = compare.explain("three-rows", node="1", quantity="output")
+
+    assert found.worked.verdict == "vacuous"
+    assert found.worked.manual != pytest.approx(found.worked.total, rel=0.01)
+    assert found.worked.holds is None
+    assert not found.agrees
+    assert "zeros would pass too" in found.worked.finding
+    assert "NOTHING IS CONCLUDED" in str(found)
+    assert found.as_dict()["holds"] is None
+
+
+@pytest.mark.usefixtures("noisy")
+def test_the_command_then_exits_as_for_a_disagreement_and_the_report_does_not_praise_it() -> None:
+    chosen = ["explain", "three-rows", "--node", "1", "--quantity", "output"]
+    found = compare.explain("three-rows", node="1", quantity="output")
+
+    assert CliRunner().invoke(app, chosen).exit_code == 1
+    assert Derivation("d", found.worked).tone == "muted"
+    report = compare.run("three-rows", steps=1, drift=False)
+    assert "not concluded</span>" in report_html(report, [])
+
+
+@pytest.mark.usefixtures("noisy")
+def test_torchs_agreement_within_such_a_tolerance_says_nothing_either() -> None:
+    worked = compare.explain("three-rows", node="1", quantity="output").worked
+    right = replace(worked, manual=worked.total, torch=worked.total + 0.1)
+
+    assert right.holds is True
+    assert not right.settled
+    assert "says nothing" in right.finding
+    assert Derivation("d", right).tone == "muted"
+    assert replace(right, torch=worked.total).settled
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("preset", ["three-rows", "wine", "digits", "residual", "twenty-lines"])
+def test_the_worst_element_of_every_row_of_correct_code_holds_at_the_first_steps(
+    preset: str, dtype: str
+) -> None:
+    experiment = prepare(load(preset, {"train.dtype": dtype}))
+    lockstep = Lockstep(experiment)
+    with np.errstate(all="ignore"):
+        for number, batch in zip(range(2), experiment.batches(), strict=False):
+            step = lockstep.step(number, batch)
+            found = worked_rows(experiment, lockstep, step)
+            lockstep.resynchronise()
+
+            assert [w.finding for w in found if w.holds is not True or not w.settled] == []
+
+
+def test_rounding_within_a_formula_is_that_of_its_operations_and_numbers() -> None:
+    worked = compare.explain("three-rows", node="0", quantity="grad:weight", dtype="float32").worked
+    blind = compare.explain(
+        "three-rows", node="0", quantity="grad:weight", dtype="float32", **{"compare.k": 1e9}
+    ).worked
+
+    assert np.isnan(worked.local)
+    assert blind.local == pytest.approx(1e9 * 2.0**-24 * abs(blind.total) * 8, rel=0.9)
