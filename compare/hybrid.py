@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -137,7 +138,10 @@ class TorchNode(Layer):
         return tuple(arrays[:count]), dict(zip(cache.params, arrays[count:], strict=True))
 
     def decisions(self, *inputs: Array) -> Array | None:
-        return self.twin.decisions(*inputs)
+        """Return the hand-written layer's, if they are written."""
+        with suppress(Exception):
+            return self.twin.decisions(*inputs)
+        return None
 
     def settled(self, winner: Array) -> Layer:
         """Return this node: torch decides for itself, given torch's inputs at a tie."""

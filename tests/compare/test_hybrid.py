@@ -169,6 +169,15 @@ def test_a_layer_that_is_not_written_yet_can_be_torch(
     assert hybrid.agrees, hybrid
 
 
+def test_decisions_that_are_not_written_yet_stop_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReLU, "decisions", raising)
+    layers = [LAYERS[0], {"type": "ReLU"}, *LAYERS[2:]]
+    found = compare.run(network(["1"], layers), plant="2.weight.grad*=1.01").first_divergence
+
+    assert found is not None
+    assert (found.layer, found.quantity) == ("2", "grad:weight")
+
+
 @pytest.mark.parametrize("method", ["forward", "backward"])
 def test_a_wrong_layer_that_torch_replaces_does_not_blind_the_judge(
     monkeypatch: pytest.MonkeyPatch, method: str
