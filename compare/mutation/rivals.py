@@ -94,7 +94,9 @@ def examined(mutant: Mutant, known: Survey) -> np.ndarray:
 
 def caught(unit: Unit, seed: int) -> np.ndarray:
     """Return which rules reject what is loaded in one check."""
-    ours = verdict(unit.check, unit.dtype, seed, unit.vacuous) is not None
+    kill = verdict(unit.check, unit.dtype, seed, unit.vacuous)
+    if kill is not None and kill.by == "timeout":  # it would not end here either
+        return np.ones(len(NAMES), dtype=bool)
     theirs = torch_values(unit.check, unit.dtype, seed)
     try:
         with np.errstate(all="ignore"):
@@ -107,7 +109,7 @@ def caught(unit: Unit, seed: int) -> np.ndarray:
     if mine.keys() != theirs.keys() or any(m.shape != t.shape for m, t in pairs):
         return np.ones(len(NAMES), dtype=bool)
     others = [not all(agrees(rule, m, t, 0.0) for m, t in pairs) for rule in RULES[1:]]
-    return np.array([ours, *others])
+    return np.array([kill is not None, *others])
 
 
 def _numbers(value: Any) -> np.ndarray:

@@ -49,3 +49,19 @@ def test_the_command_prints_a_row_per_rule() -> None:
     assert result.exit_code == 0
     assert [row["rule"] for row in json.loads(result.stdout)] == list(NAMES)
     assert table(rivals(["schedules"], jobs=1)).count("\n") == len(NAMES)
+
+
+def test_what_never_ends_is_caught_by_every_rule_and_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unit = next(u for u in survey(DTYPES, 0).units if "Sigmoid" in u.check.name)
+    calls = []
+
+    def endless(self, lift, dtype, seed):
+        calls.append(1)
+        raise TimeoutError
+
+    monkeypatch.setattr(type(unit.check), "values", endless)
+
+    assert caught(unit, 0).all()
+    assert len(calls) == 1
