@@ -81,13 +81,18 @@ class Judge:
     def _leave_out(self, outcome: Outcome) -> None:
         """Take out elements where the reference is not finite on inputs that we made up.
 
-        It runs in float64: beyond what the candidate's dtype can hold it counts as infinite.
-        On the user's own inputs it then is, and nothing is left out: they cannot be judged.
+        It runs in float64: beyond what the candidate's dtype can hold it counts as infinite, and
+        where neither side is finite in that dtype, it is what it is there. On the user's own inputs
+        nothing is left out: they cannot be judged.
         """
+        low = self._in_dtype(outcome)
         for quantity, theirs in outcome.expected.items():
-            if (beyond := np.isfinite(theirs) & (np.abs(theirs) > self.precision.largest)).any():
-                infinite = np.copysign(np.inf, theirs)
-                outcome.expected[quantity] = np.where(beyond, infinite, theirs)
+            beyond = np.isfinite(theirs) & (np.abs(theirs) > self.precision.largest)
+            found = np.where(beyond, np.copysign(np.inf, theirs), theirs)
+            pair, there = outcome.pair(quantity), low.get(quantity, theirs)
+            if pair is not None:
+                found = np.where(np.isfinite(pair[0]) | np.isfinite(there), found, there)
+            outcome.expected[quantity] = found
         for quantity in () if outcome.case.own else list(outcome.expected):
             pair = outcome.pair(quantity)
             if pair is None or np.isfinite(pair[1]).all():
@@ -101,6 +106,18 @@ class Judge:
                 **outcome.tolerances,
                 key: np.where(finite, outcome.tolerances.get(key, 0.0), np.inf),
             }
+
+    def _in_dtype(self, outcome: Outcome) -> dict[str, np.ndarray]:
+        """Run the reference in the candidate's dtype, if the candidate is not finite there."""
+        if self.own or self.precision.name == "float64" or not outcome.upstreams:
+            return {}
+        if all(np.isfinite(np.asarray(v, dtype=float)).all() for v in outcome.manual.values()):
+            return {}
+        try:
+            result = self.reference.run(outcome.values, outcome.upstreams, self.precision.name)
+        except Exception:  # torch has no such kernel, or sizes that do not fit
+            return {}
+        return {q: np.asarray(v, dtype=np.float64) for q, v in result.named().items()}
 
     def _rows(self, outcome: Outcome) -> Rows:
         def keyed(values: Mapping[str, np.ndarray]) -> dict[Key, np.ndarray]:

@@ -316,6 +316,23 @@ def test_where_torch_overflows_in_this_dtype_elements_are_left_out_with_a_note(d
     assert "'large (×1000)'" in told[0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_where_torch_in_this_dtype_has_no_number_either_none_is_asked_for(dtype: str) -> None:
+    def product(x, y):
+        return torch.tanh(x) * torch.exp(y)
+
+    def run(candidate):
+        inputs = {"x": (4, 3), "y": (4, 3)}
+        return compare.check_torch(candidate, product, inputs, dtype=dtype, shrink=False)
+
+    report = run(lambda x, y: product(x, y) * 1.0)
+    wrong = run(lambda x, y: product(x, y) / (torch.exp(1000 * x) < 1e30))
+
+    assert report.agrees, str(report)
+    assert any("not finite in" in note for note in report.notes)
+    assert wrong.verdict == "disagree"
+
+
 def test_what_overflows_where_torch_does_not_is_still_a_mistake() -> None:
     def forward(x):
         return np.log(1 + np.exp(x))
