@@ -83,6 +83,8 @@ class Cases:
         yield Case(BASE if self.specification.shapes else "given", self.base)
         yield from self._sizes()
         yield Case("ties", self._each(tied, 20))
+        if len(self._alike()) > 1:
+            yield Case("ties between inputs", self._shared())
         yield Case("zeros", self._each(with_zeros, 21))
         yield Case(f"large (×{self.large:g})", self._scaled(self.large))
         yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
@@ -93,6 +95,22 @@ class Cases:
         rng = self.rng(stream)
         floats = self.specification.differentiable
         return {n: change(v, rng) if n in floats else v for n, v in self.base.items()}
+
+    def _alike(self) -> list[str]:
+        """Return the first differentiable inputs that have one shape, if there are several."""
+        shapes: dict[tuple[int, ...], list[str]] = {}
+        for name in self.specification.differentiable:
+            shapes.setdefault(np.shape(self.base[name]), []).append(name)
+        return next((names for names in shapes.values() if len(names) > 1), [])
+
+    def _shared(self) -> Inputs:
+        """Let inputs of one shape hold the first one's number in half of their elements."""
+        first, *others = self._alike()
+        rng, values = self.rng(22), dict(self.base)
+        for name in others:
+            same = rng.random(np.shape(values[name])) < 0.5
+            values[name] = np.where(same, values[first], values[name])
+        return values
 
     def _scaled(self, factor: float) -> Inputs:
         return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0)

@@ -19,7 +19,7 @@ from compare.diagnose import index_text
 from compare.judge import AGREE
 from compare.report import Divergence, Place
 
-SPECIAL = ("ties", "zeros")  # cases of the same shapes as the first, with numbers that coincide
+SPECIAL = ("ties", "ties between inputs", "zeros")  # the first case's shapes, with numbers alike
 SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"]))
 
 if TYPE_CHECKING:

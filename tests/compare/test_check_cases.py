@@ -413,3 +413,27 @@ def test_an_input_without_gradient_is_drawn_apart_from_the_others() -> None:
     assert report.agrees
     assert len(random)
     assert random["verdict"].eq("agree").all()
+
+
+def test_ties_between_two_inputs_are_tried_away_from_zero() -> None:
+    def forward(x, y):
+        return np.maximum(np.maximum(x, y), 0), (x, y)
+
+    def backward(dout, cache):
+        x, y = cache
+        return dout * (x >= y) * (x > 0), dout * (y >= x) * (y > 0)
+
+    def right(dout, cache):
+        x, y = cache
+        return dout * (x >= y) * (x > 0), dout * (y > x) * (y > 0)
+
+    def reference(x, y):
+        return torch.relu(torch.maximum(x, y))
+
+    inputs = {"x": (4, 3), "y": (4, 3)}
+    wrong = compare.check(forward, backward, reference, inputs)
+
+    assert wrong.verdict == "disagree"
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.layer == "ties between inputs"
+    assert compare.check(forward, right, reference, inputs).agrees
