@@ -10,6 +10,7 @@ import pytest
 import compare
 from compare.errors import UserError
 from compare.fingerprint import fingerprint
+from compare.mutation.battery import battery
 from compare.mutation.record import MEASURED, quoted, record, recorded
 from compare.mutation.run import mutate
 
@@ -50,7 +51,8 @@ def test_a_score_of_other_code_is_not_quoted() -> None:
 
 
 def test_only_a_score_without_survivors_is_written_down(tmp_path: Path) -> None:
-    whole = mutate(["joins"], jobs=1, every=4)
+    few = [c for c in battery() if c.name.startswith(("Add", "Multiply", "Concatenate"))]
+    whole = mutate(["joins"], jobs=1, every=4, checks=few)
     blind = mutate(["joins"], jobs=1, every=4, checks=())
 
     record(whole, tmp_path / "score.json")
