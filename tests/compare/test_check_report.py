@@ -102,3 +102,16 @@ def test_importing_compare_loads_neither_torch_nor_pandas() -> None:
     )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+def test_a_missing_gradient_has_no_worst_element_to_show() -> None:
+    def forward(x, w):
+        return x @ w, (x, w)
+
+    def backward(dout, cache):
+        return dout @ cache[1].T, None
+
+    report = compare.check(forward, backward, torch.matmul, {"x": (4, 3), "w": (3, 5)})
+
+    assert report.verdict == "disagree"
+    assert "<dt>Worst element</dt>" not in report_html(report)
