@@ -130,7 +130,10 @@ def joined(kind: str, *inputs: str) -> list[dict[str, Any]]:
 
 
 NETWORKS: list[list[dict[str, Any]]] = [
-    *([LINEAR, {"type": n, **OPTIONS.get(n, {})}, LAST] for n in sorted(set(registry.LAYERS) - SHAPED)),
+    *(
+        [LINEAR, {"type": n, **OPTIONS.get(n, {})}, LAST]
+        for n in sorted(set(registry.LAYERS) - SHAPED)
+    ),
     [LINEAR, {"type": "GELU", "approximate": "tanh"}, LAST],
     [LINEAR | {"bias": False}, {"type": "Dropout", "p": 1.0}, LAST],
     [{"type": "Maxout", "in_features": 5, "out_features": 4, "num_pieces": 3}, LAST],
