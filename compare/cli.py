@@ -141,34 +141,11 @@ def _tolerance(text: str) -> list[float]:
 
 
 def _run_with_progress(config: Any, plant: str | None, *, show: bool) -> Report:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
+    from compare.progress import bars
     from compare.runner import run as compare_run
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TextColumn("steps"), TimeRemainingColumn())  # fmt: skip
-    bar = Progress(*columns, console=Console(stderr=True), disable=not show, transient=True)
-    tasks: dict[str, Any] = {}
-
-    def advance(what: str, done: int, total: int) -> None:
-        if not tasks:
-            bar.start()  # not before: an error message should stand alone
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=done)
-
-    try:
+    with bars(show=show) as advance:
         return compare_run(config, plant=plant, progress=advance)
-    finally:
-        if tasks:
-            bar.stop()
 
 
 @app.command("list")
@@ -228,11 +205,16 @@ def bench(
 
 
 def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) -> int:
-    from compare.false_alarms.show import counted_with_progress
+    from functools import partial
+
+    from compare.false_alarms.count import count
     from compare.false_alarms.table import rows as rows_of
     from compare.false_alarms.table import table
+    from compare.progress import bars
 
-    counted = counted_with_progress(networks, seed, jobs, show=not as_json)
+    with bars(show=not as_json) as advance:
+        progress = partial(advance, "random networks")
+        counted = count(networks, seed=seed, jobs=jobs, progress=progress)
     rows = rows_of(counted)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
     return DISAGREE if counted.alarms else AGREE

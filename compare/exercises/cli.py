@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from compare.progress import bars
 
 if TYPE_CHECKING:
     from compare.exercises.definition import Exercise
@@ -183,9 +186,9 @@ def _grade_folder(
     if csv is not None:
         check_writable(csv)
     seed = random_seed() if seed is None else seed
-    with progress(show=not as_json) as advance:
+    with bars(show=not as_json and sys.stderr.isatty()) as advance:
         grades: list[Grade] = grade_folder(
-            path, exercises, seed=seed, jobs=jobs, progress=advance, **how
+            path, exercises, seed=seed, jobs=jobs, progress=partial(advance, "grading"), **how
         )
     if csv is not None:
         write_csv(csv, grades)
@@ -214,19 +217,12 @@ def verify(
 
     rows = []
     found = known(directory)
-    with progress(show=not as_json) as advance:
+    with bars(show=not as_json and sys.stderr.isatty()) as advance:
         for number, one in enumerate(found.values(), 1):
             rows += verified(one)
-            advance(number, len(found))
+            advance("verifying", number, len(found))
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False))
     else:
         print(verified_table(rows))
     raise typer.Exit(ALL_RIGHT if all(row.passed for row in rows) else NOT_YET)
-
-
-def progress(*, show: bool):  # type: ignore[no-untyped-def]
-    """Return a bar on stderr, as a context."""
-    from compare.exercises.show import bar
-
-    return bar(show=show and sys.stderr.isatty())

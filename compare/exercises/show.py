@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compare.exercises.grade import EMPTY, FAILED, RIGHT, WRONG, Grade, Tensor
@@ -164,19 +163,3 @@ def verified_table(rows: Sequence[Row]) -> str:
     bad = sum(not r.passed for r in rows)
     last = f"{bad} of {len(rows)} not as expected." if bad else f"All {len(rows)} as expected."
     return "\n".join([*lines, "", last])
-
-
-@contextmanager
-def bar(*, show: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on stderr while something is counted."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as it:
-        task = it.add_task("grading", total=None)
-
-        def advance(done: int, total: int) -> None:
-            it.update(task, completed=done, total=total)
-
-        yield advance

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from compare.progress import bars
 
 
 def mutate(
@@ -65,7 +65,7 @@ def mutate(
     if rules:
         _ruled(modules or (), only or (), jobs, seed, as_json=as_json, quiet=quiet)
         return
-    with _progress(show=not (as_json or quiet)) as advance:
+    with bars(show=not (as_json or quiet)) as advance:
         score = run.mutate(
             modules or (), only=only or (), jobs=jobs, dtypes=dtypes, seed=seed, progress=advance
         )
@@ -85,7 +85,7 @@ def _named(
     """Print how often the mistakes are named, and how often rightly; there is no pass or fail."""
     from compare.mutation.naming import count, show
 
-    with _progress(show=not (as_json or quiet)) as advance:
+    with bars(show=not (as_json or quiet)) as advance:
         found = count.count(modules, only=only, jobs=jobs, seed=seed, progress=advance)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
@@ -100,7 +100,7 @@ def _ruled(
     """Print how many mistakes each rule in common use catches; there is no pass or fail."""
     from compare.mutation.rivals import rivals, table
 
-    with _progress(show=not (as_json or quiet)) as advance:
+    with bars(show=not (as_json or quiet)) as advance:
         found = rivals(modules, only=only, jobs=jobs, seed=seed, progress=advance)
     print(json.dumps(found.rows(), indent=2) if as_json else table(found))
 
@@ -113,28 +113,3 @@ def _dtypes(given: list[str] | None) -> list[str]:
         if name not in DTYPES:
             raise UserError(f"--dtype '{name}' is unknown. {nearest(name, DTYPES, what='Dtypes')}")
     return [name for name in DTYPES if name in (given or DTYPES)]
-
-
-@contextmanager
-def _progress(*, show: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Bars on stderr for the survey and for the mutants."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    tasks: dict[str, Any] = {}
-    with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as bar:
-
-        def advance(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
-        yield advance

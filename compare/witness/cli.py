@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from compare.progress import bars
 
 if TYPE_CHECKING:
     from compare.witness.rows import Certificates
@@ -50,18 +53,12 @@ def certify(
 
 
 def _with_progress(names: list[str], bits: int, digits: int, seed: int, *, show: bool) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from compare.witness.rows import certificates
 
-    columns = (TextColumn("certifying"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as bar:
-        task = bar.add_task("certifying", total=None)
+    with bars(show=show) as advance:
         return certificates(
-            names, bits=bits, digits=digits, seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+            names, bits=bits, digits=digits, seed=seed, progress=partial(advance, "certifying")
+        )
 
 
 def _print(found: Certificates) -> None:

@@ -53,7 +53,19 @@ def test_only_a_whole_proof_is_written_down(tmp_path: Path) -> None:
     assert not (tmp_path / "no.json").exists()
 
 
-def test_the_fingerprint_changes_with_a_source_and_with_nothing_else(tmp_path: Path) -> None:
-    assert fingerprint("manual") != fingerprint("manual", "compare/judge.py")
-    assert fingerprint("compare/judge.py") != fingerprint("compare/measure.py")
-    assert fingerprint("manual") == fingerprint.__wrapped__("manual")
+def test_the_fingerprint_changes_with_a_source_and_with_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "fingerprinted"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__.py", "inner/one.py", "inner/notes.txt"):
+        (package / name).write_text("1")
+    monkeypatch.syspath_prepend(tmp_path)
+    taken = fingerprint.__wrapped__
+    before = taken("fingerprinted")
+
+    (package / "inner/notes.txt").write_text("2")
+    assert taken("fingerprinted") == before
+    (package / "inner/one.py").write_text("2")
+    assert taken("fingerprinted") != before
+    assert taken("fingerprinted/__init__.py") != taken("fingerprinted/inner/one.py")

@@ -1,0 +1,51 @@
+"""Progress bars on standard error; rich is imported when the first thing is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Advance = Callable[[str, int, int], None]  # what, done, of how many
+
+
+@contextmanager
+def bars(*, show: bool) -> Iterator[Advance]:
+    """Yield a function that moves the bar of what is counted; none is drawn before its first call.
+
+    So an error message that comes before stands alone.
+    """
+    shown: list[Any] = []
+    tasks: dict[str, Any] = {}
+
+    def advance(what: str, done: int, total: int) -> None:
+        if not show:
+            return
+        if not shown:
+            shown.append(_started())
+        if what not in tasks:
+            tasks[what] = shown[0].add_task(what, total=total)
+        shown[0].update(tasks[what], completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        for bar in shown:
+            bar.stop()
+
+
+def _started() -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.start()
+    return bar
