@@ -1,74 +1,24 @@
 """The graph: named nodes, forward in topological order onto a tape, backward in reverse.
 
-A `Layer` is a pure pair of functions. `forward` stores nothing on the layer, `backward` updates
-nothing, and neither changes its arguments: so a layer can run twice, be unrolled over time, and run
-in any number system whose arrays answer NumPy's ufuncs and functions.
+Layers are pure (`manual.layer`): so one can run twice, be unrolled over time, and run in any number
+system whose arrays answer NumPy's ufuncs and functions.
 """
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from manual.layer import Array, Arrays, Layer
 
 if TYPE_CHECKING:
     from manual.expression import Expression
 
-Array = Any  # a NumPy array, or anything that answers NumPy's functions as one does
-Arrays = dict[str, Array]
 Intercept = Callable[["Node", tuple[Array, ...]], tuple[Array, ...]]
-
-
-class Layer(ABC):
-    """One differentiable function: its value, and the gradient of a scalar loss through it.
-
-    `params` holds the layer's own parameters under torch.nn's names; layers without any leave the
-    shared empty mapping alone.
-    """
-
-    params: Arrays = cast(Arrays, {})
-    stochastic: ClassVar[bool] = False  # True: forward takes a noise array after its inputs
-
-    @abstractmethod
-    def forward(self, *inputs: Array) -> tuple[Array, Any]:
-        """Return `(output, cache)`; the cache is a NamedTuple of just what `backward` needs."""
-
-    @abstractmethod
-    def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
-        """Return `(grad_inputs, grad_params)`: one gradient per input, one per key of `params`."""
-
-    def grad_params(self, grad_output: Array, cache: Any) -> Arrays:
-        """Return the parameter gradients alone: all that a network's first layer needs."""
-        return self.backward(grad_output, cache)[1]
-
-    def decisions(self, *inputs: Array) -> Array | None:
-        """Return which piece of a piecewise function each element takes; None if it has one piece.
-
-        Two correct programs may take different pieces only where rounding can cross the border.
-        """
-        return None
-
-    def with_params(self, params: Arrays) -> Layer:
-        """Return a copy of this layer that holds `params`, which must have the same keys."""
-        if params.keys() != self.params.keys():
-            raise KeyError(
-                f"{type(self).__name__}: expected parameters {sorted(self.params)}, "
-                f"received {sorted(params)}"
-            )
-        twin = object.__new__(type(self))  # copy.copy takes four times as long
-        twin.__dict__ = {**self.__dict__, "params": params}
-        return twin
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"
-
-    def extra_repr(self) -> str:
-        """Return the constructor arguments to show, as torch.nn's method of this name does."""
-        return ""
 
 
 class Node(NamedTuple):

@@ -1,0 +1,179 @@
+"""The contract of a layer: a pure pair of functions, and all that is known about it, in one class.
+
+`forward` stores nothing on the layer, `backward` updates nothing, and neither changes its
+arguments: so a layer can run twice, be unrolled over time, and run in any number system whose
+arrays answer NumPy's ufuncs and functions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self, cast
+
+import numpy as np
+
+Array = Any  # a NumPy array, or anything that answers NumPy's functions as one does
+Arrays = dict[str, Array]
+Output = Any  # an array, or a tuple of arrays: one per name in the layer's `outputs`
+Noise = Any  # what one call draws: an array, or a tuple of them
+
+
+class Draw(NamedTuple):
+    """What an example's input is made of: a shape, and numbers of one kind.
+
+    `kind` is `normal` (times `high`), `uniform` or `integers` (low <= x < high), `bool`,
+    `simplex` (rows that sum to 1), or `increasing` (distinct, sorted along the last axis).
+    """
+
+    shape: tuple[int, ...]
+    kind: str = "normal"
+    low: float = 0
+    high: float = 1
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the array, in float64 if it holds real numbers."""
+        if self.kind == "normal":
+            return self.high * rng.standard_normal(self.shape)
+        if self.kind == "uniform":
+            return rng.uniform(self.low, self.high, self.shape)
+        if self.kind == "integers":
+            return rng.integers(int(self.low), int(self.high), self.shape)
+        if self.kind == "bool":
+            return rng.random(self.shape) < 0.5
+        if self.kind == "simplex":
+            return rng.dirichlet(np.ones(self.shape[-1]), self.shape[:-1])
+        if self.kind == "increasing":
+            return np.sort(rng.standard_normal(self.shape), axis=-1)
+        raise ValueError(f"Draw: no kind of numbers is called {self.kind!r}.")
+
+
+class Example(NamedTuple):
+    """One way to try a layer: its constructor's arguments, its inputs, and its kinks.
+
+    Args:
+        arguments: of the constructor, by name.
+        inputs: of `forward`, in its order: a shape (of normal numbers), a `Draw`, a fixed array, or
+            None for an optional input that is left out.
+        kinks: points at which a derivative may break or a branch is taken, by label: values by the
+            name of an input (forward's argument) or parameter, broadcast to its shape.
+        training: the mode in which it is tried.
+        noise: whether a random layer draws.
+        fixed: names of float inputs that have no gradient (masks, targets that are data).
+        exact: the layer only moves, adds or picks: integer data give bitwise equal results.
+    """
+
+    arguments: Mapping[str, Any] = {}
+    inputs: tuple[Any, ...] = ((3, 4),)
+    kinks: Mapping[str, Mapping[str, Any]] = {}
+    training: bool = True
+    noise: bool = True
+    fixed: tuple[str, ...] = ()
+    exact: bool = False
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+        """Return one set of inputs."""
+        return tuple(_drawn(spec, rng) for spec in self.inputs)
+
+
+def _drawn(spec: Any, rng: np.random.Generator) -> np.ndarray | None:
+    if spec is None or isinstance(spec, np.ndarray):
+        return spec
+    return (spec if isinstance(spec, Draw) else Draw(tuple(spec)))(rng)
+
+
+class Layer(ABC):
+    """One differentiable function: its value, and the gradient of a scalar loss through it.
+
+    Attributes:
+        outputs: ports; with two or more names, `forward` returns a tuple of as many arrays.
+        params: the layer's own parameters under torch.nn's names and layouts.
+        buffers: state that is not trained, under torch.nn's names.
+        training: whether the layer acts as in training (batch norm, dropout).
+        stochastic: whether forward takes `noise`, which `draw` makes.
+        equations: what the layer computes, in the index language of `compare.explain`: by role
+            (`output`, `grad_input`, `grad:weight`, with a variant as `output/no bias`). A text of
+            lines: the equation `y[n,o] = sum(i, x[n,i] * W[o,i])`, then any of `where NAME = …` and
+            `matrix: y = x Wᵀ`.
+        symbols: the names in the equations that are parameters or attributes: `{"W": "weight"}`.
+        examples: all that a test, certificate, mutation, false-alarm draw or document needs to know
+            to try this layer.
+    """
+
+    outputs: tuple[str, ...] = ("output",)
+    params: Arrays = cast(Arrays, {})
+    buffers: Arrays = cast(Arrays, {})
+    training: bool = True
+    stochastic: ClassVar[bool] = False
+    equations: ClassVar[Mapping[str, str]] = {}
+    symbols: ClassVar[Mapping[str, str]] = {}
+    examples: ClassVar[tuple[Example, ...]] = ()
+
+    @abstractmethod
+    def forward(self, *inputs: Array | None) -> tuple[Output, Any]:
+        """Return `(output, cache)`; the cache is a NamedTuple of just what `backward` needs.
+
+        Optional inputs default to None. A random layer also takes the keyword `noise`; without
+        noise it acts as in evaluation.
+        """
+
+    @abstractmethod
+    def backward(self, grad_output: Output, cache: Any) -> tuple[tuple[Array | None, ...], Arrays]:
+        """Return `(grad_inputs, grad_params)`: one per argument of forward, one per parameter.
+
+        `grad_output` is built as forward's output is. None is the gradient of what has none:
+        integers, masks, inputs left out.
+        """
+
+    def grad_params(self, grad_output: Output, cache: Any) -> Arrays:
+        """Return the parameter gradients alone: all that a network's first layer needs."""
+        return self.backward(grad_output, cache)[1]
+
+    def next_buffers(self, cache: Any) -> Arrays:
+        """Return the buffers after the forward pass that left this cache."""
+        return self.buffers
+
+    def draw(self, *inputs: Array | None, rng: np.random.Generator) -> Noise:
+        """Return the noise of one forward pass on these inputs."""
+        raise NotImplementedError(f"{self!r} draws nothing.")
+
+    def decisions(self, *inputs: Array) -> Array | None:
+        """Return which piece of a piecewise function each element takes; None if it has one piece.
+
+        Two correct programs may take different pieces only where rounding can cross the border.
+        """
+        return None
+
+    def with_params(self, params: Arrays) -> Self:
+        """Return a copy of this layer that holds `params`, which must have the same keys."""
+        if params.keys() != self.params.keys():
+            raise KeyError(
+                f"{type(self).__name__}: expected parameters {sorted(self.params)}, "
+                f"received {sorted(params)}"
+            )
+        return self._twin(params=params)
+
+    def with_buffers(self, buffers: Arrays) -> Self:
+        """Return a copy of this layer that holds `buffers`, which must have the same keys."""
+        if buffers.keys() != self.buffers.keys():
+            raise KeyError(
+                f"{type(self).__name__}: expected buffers {sorted(self.buffers)}, "
+                f"received {sorted(buffers)}"
+            )
+        return self._twin(buffers=buffers)
+
+    def train(self, mode: bool = True) -> Self:
+        """Return a copy of this layer in training, or in evaluation."""
+        return self._twin(training=mode)
+
+    def _twin(self, **changed: Any) -> Self:
+        twin = object.__new__(type(self))  # copy.copy takes four times as long
+        twin.__dict__ = {**self.__dict__, **changed}
+        return twin
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """Return the constructor arguments to show, as torch.nn's method of this name does."""
+        return ""
