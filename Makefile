@@ -16,7 +16,7 @@ test: $(VENV)/installed ## Install if need be, run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lessons: $(VENV)/installed ## Run every lesson, render them to lessons/_site/index.html
-	$(BIN)/python -m compare.teaching.site
+	$(BIN)/python -m teach.kit.site
 
 lint: $(VENV)/installed ## Lint, format check, type check
 	$(BIN)/ruff check .

@@ -7,14 +7,14 @@ from typing import Any
 __all__ = ["Config", "Report", "UserError", "check", "check_torch", "explain", "load", "run"]
 
 _HOMES = {
-    "Config": "compare.config",
-    "Report": "compare.report",
+    "Config": "compare.description.config",
+    "Report": "compare.report.report",
     "UserError": "compare.errors",
-    "check": "compare.checking.check",
-    "check_torch": "compare.checking.check",
+    "check": "compare.commands.check.check",
+    "check_torch": "compare.commands.check.check",
     "explain": "compare.explaining.explain",
-    "load": "compare.config",
-    "run": "compare.runner",
+    "load": "compare.description.config",
+    "run": "compare.commands.run",
 }
 
 

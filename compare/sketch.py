@@ -23,7 +23,7 @@ import numpy as np
 from compare import gauge_rules
 from compare.gauge import Gauge, Unit, gauging, least_tolerance, parts
 from compare.gauge_rules import EXACT, is_exact
-from compare.quantities import Key, Values
+from compare.judge.quantities import Key, Values
 
 FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far beyond them
 FAR = 100.0  # by so much four errors do not underestimate their root mean square

@@ -11,7 +11,9 @@ import time
 import numpy as np
 import torch
 
-from compare.teaching import (
+from compare.witness.complex_step import complex_step
+from compare.witness.directional import directional
+from teach.kit import (
     COLOURS,
     code_diff,
     figure,
@@ -22,8 +24,6 @@ from compare.teaching import (
     show,
     table,
 )
-from compare.witness.complex_step import complex_step
-from compare.witness.directional import directional
 
 
 def f(x):

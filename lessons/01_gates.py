@@ -9,7 +9,7 @@
 import numpy as np
 import torch
 
-from compare.teaching import (
+from teach.kit import (
     code_diff,
     drawing_of,
     gauged,
@@ -18,9 +18,9 @@ from compare.teaching import (
     same_all,
     table,
 )
-from compare.tracing.drawing import to_svg
-from compare.tracing.symbols import symbol
-from compare.tracing.tracer import trace
+from teach.trace.drawing import to_svg
+from teach.trace.symbols import symbol
+from teach.trace.tracer import trace
 
 # %% [markdown]
 # ## A first graph

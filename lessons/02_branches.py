@@ -11,7 +11,10 @@ import copy
 import numpy as np
 import torch
 
-from compare.teaching import (
+from manual.expression import tanh, variables
+from manual.gates import AddGate, MultiplyGate
+from manual.graph import Gradients, Graph
+from teach.kit import (
     code_diff,
     code_of,
     drawing_of,
@@ -22,12 +25,9 @@ from compare.teaching import (
     show,
     table,
 )
-from compare.tracing.drawing import to_svg
-from compare.tracing.show import conclusion
-from compare.tracing.tracer import trace
-from manual.expression import tanh, variables
-from manual.gates import AddGate, MultiplyGate
-from manual.graph import Gradients, Graph
+from teach.trace.drawing import to_svg
+from teach.trace.show import conclusion
+from teach.trace.tracer import trace
 
 # %% [markdown]
 # ## One value, two ways to the result

@@ -10,7 +10,8 @@
 import numpy as np
 import torch
 
-from compare.teaching import (
+from manual import Linear, ReLU
+from teach.kit import (
     code_diff,
     drawing_of,
     figure,
@@ -21,10 +22,9 @@ from compare.teaching import (
     show,
     table,
 )
-from compare.tracing.drawing import to_svg
-from compare.tracing.jacobian import jacobian_cost, jacobian_sizes
-from compare.tracing.tracer import trace
-from manual import Linear, ReLU
+from teach.trace.drawing import to_svg
+from teach.trace.jacobian import jacobian_cost, jacobian_sizes
+from teach.trace.tracer import trace
 
 # %% [markdown]
 # ## An example with vectors

@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from compare.data.datasets import make
-from compare.data.scaling import scale
-from compare.teaching import code_diff, figure, gauged, grad_fn_table, same, same_all, table
+from compare.description.data.datasets import make
+from compare.description.data.scaling import scale
+from teach.kit import code_diff, figure, gauged, grad_fn_table, same, same_all, table
 
 students = make("students", {})
 X = scale(students.features, "standard")  # (N, 2): a row is a sample

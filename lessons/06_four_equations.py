@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 import manual
-from compare.data.datasets import make
-from compare.teaching import (
+from compare.description.data.datasets import make
+from teach.kit import (
     code_diff,
     code_of,
     figure,

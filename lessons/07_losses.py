@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 import manual
-from compare.config import load
-from compare.teaching import (
+from compare.description.config import load
+from teach.kit import (
     COLOURS,
     code_diff,
     figure,

@@ -14,9 +14,9 @@ import torch
 
 import compare
 import manual
-from compare.config import load
-from compare.experiment import prepare
-from compare.teaching import (
+from compare.description.config import load
+from compare.running.experiment import prepare
+from teach.kit import (
     code_diff,
     gauged,
     grad_fn_table,

@@ -13,9 +13,10 @@ from torch import nn
 
 import compare
 import manual
-from compare.data.datasets import make
-from compare.data.scaling import scale
-from compare.teaching import (
+from compare.description.data.datasets import make
+from compare.description.data.scaling import scale
+from manual.graph import Layer
+from teach.kit import (
     code_diff,
     code_of,
     gauged,
@@ -27,8 +28,7 @@ from compare.teaching import (
     table,
     torch_gradients,
 )
-from compare.teaching.diff import source_of
-from manual.graph import Layer
+from teach.kit.diff import source_of
 from torch_ref import as_torch
 
 students = make("students", {})

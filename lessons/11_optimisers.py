@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import manual
-from compare.teaching import (
+from teach.kit import (
     COLOURS,
     code_diff,
     figure,

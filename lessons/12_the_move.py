@@ -16,13 +16,13 @@ from torch import nn
 
 import compare
 import manual
-from compare.data.datasets import make
-from compare.data.scaling import scale
+from compare.description.data.datasets import make
+from compare.description.data.scaling import scale
 from compare.gauge import K
-from compare.judge import gauged as tolerances
-from compare.judge import judge
-from compare.quantities import Key
-from compare.teaching import (
+from compare.judge.judge import gauged as tolerances
+from compare.judge.judge import judge
+from compare.judge.quantities import Key
+from teach.kit import (
     code_diff,
     code_of,
     figure,
@@ -34,7 +34,7 @@ from compare.teaching import (
     table,
     torch_gradients,
 )
-from compare.teaching.diff import source_of
+from teach.kit.diff import source_of
 from torch_ref import as_torch
 
 students = make("students", {})

@@ -14,11 +14,12 @@ import torch
 
 import compare
 import manual
-from compare.false_alarms.rules import RULES, agrees
 from compare.gauge import K
-from compare.mutation.battery.layers import LayerCheck
-from compare.mutation.run import mutate
-from compare.teaching import (
+from compare.witness.certify import certify
+from evidence.false_alarms.rules import RULES, agrees
+from evidence.mutation.battery.layers import LayerCheck
+from evidence.mutation.run import mutate
+from teach.kit import (
     code_diff,
     gauged,
     grad_fn_table,
@@ -27,7 +28,6 @@ from compare.teaching import (
     same_all,
     table,
 )
-from compare.witness.certify import certify
 
 # %% [markdown]
 # ## Two correct sums

@@ -110,7 +110,7 @@ class Layer(ABC):
     examples: ClassVar[tuple[Example, ...]] = ()
 
     @abstractmethod
-    def forward(self, *inputs: Array | None) -> tuple[Output, Any]:
+    def forward(self, *inputs: Array) -> tuple[Output, Any]:
         """Return `(output, cache)`; the cache is a NamedTuple of just what `backward` needs.
 
         Optional inputs default to None. A random layer also takes the keyword `noise`; without
@@ -133,7 +133,7 @@ class Layer(ABC):
         """Return the buffers after the forward pass that left this cache."""
         return self.buffers
 
-    def draw(self, *inputs: Array | None, rng: np.random.Generator) -> Noise:
+    def draw(self, *inputs: Array, rng: np.random.Generator) -> Noise:
         """Return the noise of one forward pass on these inputs."""
         raise NotImplementedError(f"{self!r} draws nothing.")
 

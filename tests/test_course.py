@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import compare
-from compare.config import load
-from compare.experiment import prepare
+from compare.description.config import load
+from compare.running.experiment import prepare
 from manual.activations import ReLU, Sigmoid
 from manual.graph import Array, Graph, Layer, Sequential
 from manual.joins import Add, Multiply

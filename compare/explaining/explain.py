@@ -13,12 +13,12 @@ from compare.errors import UserError, nearest
 from compare.explaining.pieces import Scene
 from compare.explaining.torch_words import torch_words
 from compare.explaining.worked import Worked, work
-from compare.judge import VERDICTS
-from compare.quantities import Key
+from compare.judge.judge import VERDICTS
+from compare.judge.quantities import Key
 
 if TYPE_CHECKING:
-    from compare.config import Config
-    from compare.experiment import Experiment
+    from compare.description.config import Config
+    from compare.running.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Explanation:
         return terminal_text(self)
 
     def _repr_html_(self) -> str:
-        from compare.reporting.derivations import fragment
+        from compare.report.rendering.derivations import fragment
 
         return fragment(self.worked)
 
@@ -87,9 +87,9 @@ def explain(
     import torch
     from threadpoolctl import threadpool_limits
 
-    from compare.config import load
-    from compare.experiment import prepare
-    from compare.runner import dotted
+    from compare.commands.run import dotted
+    from compare.description.config import load
+    from compare.running.experiment import prepare
 
     loaded = load(config, dotted(overrides))
     threads = torch.get_num_threads()
@@ -117,7 +117,7 @@ def _explained(
 
 def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
     """Run the steps up to one, and gauge every element of that one."""
-    from compare.lockstep import Lockstep
+    from compare.running.lockstep import Lockstep
 
     if not 0 <= number < experiment.steps:
         raise UserError(
@@ -134,8 +134,8 @@ def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
 
 def scene_of(experiment: Experiment, lockstep: Any, step: Any) -> Scene:
     """Return what a step just run leaves, with a tolerance for every element."""
-    from compare.judge import gauged
-    from compare.start import gauge_values
+    from compare.judge.judge import gauged
+    from compare.running.moment import gauge_values
 
     tolerances, compare = step.tolerances, experiment.config.compare
     if compare.tolerance is None and _screened(tolerances, step.torch):

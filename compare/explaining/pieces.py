@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.experiment import Experiment
 from compare.explaining.bound import Bound
 from compare.explaining.equations import Equation, equation, with_gradient
 from compare.explaining.layers import Given, bind_layer
 from compare.explaining.losses import bind_loss, bind_penalty
 from compare.explaining.updates import Update, bind_update, gradient_variant
-from compare.hybrid import TorchNode
-from compare.quantities import LOSS, Key, Values
-from compare.sources import unplanted
-from compare.start import Start
+from compare.judge.quantities import LOSS, Key, Values
+from compare.pair.hybrid import TorchNode
+from compare.pair.sources import unplanted
+from compare.running.experiment import Experiment
+from compare.running.moment import Start
 from manual.graph import Node
 
 

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from compare.reporting import format as fmt
+from compare.report.rendering import format as fmt
 
 if TYPE_CHECKING:
     from compare.explaining.explain import Explanation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compare.quantities import Key
+from compare.judge.quantities import Key
 
 
 def torch_words(experiment: Any, key: Key) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from compare.explaining.local import Shaken, local_tolerance
 from compare.explaining.pieces import Piece, Scene, UnexplainedError, pieces_of
 from compare.explaining.render import Numbers, Plain, index_text, short
 from compare.explaining.source_lines import Listing, listings
-from compare.quantities import Key
-from compare.reporting import format as fmt
+from compare.judge.quantities import Key
+from compare.report.rendering import format as fmt
 
 INSTANCES = 2  # of each defined name, worked below the sum
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.errors import UserError
-from compare.fingerprint import fingerprint
+from compare.witness.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from compare.witness.rows import Certificates

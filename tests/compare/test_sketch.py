@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare.config import Config
+from compare.description.config import Config
 from compare.gauge import gauge, gauging
 from compare.sketch import signs, sketching
 from tests.compare.test_gauge import F32, F64, FUNCTIONS

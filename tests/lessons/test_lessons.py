@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from compare.errors import UserError
-from compare.teaching.mathml import to_html, to_mathml
-from compare.teaching.site import LESSONS, build, lesson_files
+from teach.kit.mathml import to_html, to_mathml
+from teach.kit.site import LESSONS, build, lesson_files
 
 pytest.importorskip("jupytext", reason="the lessons extra is not installed")
 
@@ -25,7 +25,7 @@ RIGHT = """# %% [markdown]
 # $$\\begin{{aligned}} a &= \\sigma'(z) \\\\ b &= 2 \\end{{aligned}}$$
 
 # %%
-from compare.teaching import code_diff, figure, same, table
+from teach.kit import code_diff, figure, same, table
 
 class Before:
     def f(self, x):

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.config import Config
-from compare.experiment import prepare
+from compare.description.config import Config
 from compare.explaining import equations, pieces
 from compare.explaining.equations import Equation, equation, mathml, tables, with_gradient
 from compare.explaining.explain import worked_rows
 from compare.explaining.language import names, parse
 from compare.explaining.worked import Worked
-from compare.lockstep import Lockstep
+from compare.running.experiment import prepare
+from compare.running.lockstep import Lockstep
 from manual import registry
 
 PARAMETERS = {"Linear": ["weight", "bias"], "Maxout": ["weight", "bias"]}

@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 import compare
-from compare.cli import app
-from compare.config import load
+from compare.description.config import load
 from compare.errors import UserError
-from compare.experiment import prepare
 from compare.explaining.explain import worked_rows
-from compare.lockstep import Lockstep
-from compare.reporting.derivations import Derivation
-from compare.reporting.html import report_html
+from compare.report.rendering.derivations import Derivation
+from compare.report.rendering.html import report_html
+from compare.running.experiment import prepare
+from compare.running.lockstep import Lockstep
+from handgrad.cli import app
 
 
 def test_a_weight_gradient_is_a_sum_of_products_over_the_batch() -> None:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from compare.mutation.naming.networks import BATCH, network
-from compare.report import Report
-from compare.runner import run
+from compare.commands.run import run
+from compare.report.report import Report
+from evidence.mutation.naming.networks import BATCH, network
 
 __all__ = ["BATCH", "Mistake", "network", "planted"]
 

@@ -1,5 +1,0 @@
-"""`python -m compare …` is `handgrad …`."""
-
-from compare.cli import main
-
-main()

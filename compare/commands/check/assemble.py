@@ -1,0 +1,201 @@
+"""Make the report of a check: its table, verdict, first divergence and notes."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.commands.check.notes import notes_of
+from compare.commands.check.verdict import verdict_of
+from compare.diagnose.cases.first import first_divergence
+from compare.judge.judge import AGREE, DISAGREE, Rows
+from compare.judge.ledger import Table
+from compare.judge.measure import Measures, measure, ulps
+from compare.judge.quantities import Key
+from compare.pair.candidates import called
+from compare.pair.inputs import as_float, is_float
+from compare.pair.own_forward import OwnForward
+from compare.pair.tolerance import tolerance_text
+from compare.report.report import NodeInfo, Report
+from compare.running.cases.contract import Promise
+from compare.running.cases.outcome import Outcome, quiet
+
+if TYPE_CHECKING:
+    from compare.commands.check.session import Session
+
+CONTRACT = "contract"
+
+
+def assemble(session: Session) -> Report:
+    """Return the report of a session whose cases have run."""
+    import pandas as pd
+    import torch
+
+    from compare.report.environment import environment
+
+    run = [o for o in session.outcomes if o.rows is not None]
+    table = Table()
+    for number, outcome in enumerate(run):
+        table.add(number, outcome.rows)  # type: ignore[arg-type]
+    if session.contract.promises:
+        table.add(len(run), contract_rows(session.contract.promises))
+    verdict, reason = verdict_of(session, run)
+    first = first_divergence(session, run)
+    with quiet():  # both sides may be infinite
+        counts = _ulps(run)
+    bins = np.flatnonzero(counts)
+    return Report(
+        name=session.candidate.name,
+        verdict=verdict,
+        reason=reason,
+        mode="check",
+        steps=len(run),
+        planned_steps=len(run),
+        differences=table.frame(),
+        ledger=table.ledger(),
+        losses=pd.DataFrame(columns=["step", "manual", "torch"]),
+        drift=pd.DataFrame(columns=["step", "loss_manual", "loss_torch", "max_param_diff"]),
+        kinks=_kinks(run),
+        ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": counts[bins]}),
+        first_divergence=first,
+        tolerance=_tolerance(session, run),
+        overridden=False,
+        planted=None,
+        config={"check": _described(session)},
+        environment=environment(session.device, torch.get_num_threads(), session.seed),
+        nodes=(_node(session),),
+        initial_weights={n: v for n, v in session.cases.base.items() if is_float(v)},
+        cause=first.cause if first else None,
+        kills=_kills(run),
+        notes=tuple(notes_of(session, run)),
+        attachments=_attachments(session, run) if verdict == "disagree" else {},
+    )
+
+
+def contract_rows(promises: Sequence[Promise]) -> Rows:
+    """Return one row per promise: what was compared must be bitwise equal."""
+    same = [p.now.shape == p.then.shape for p in promises]
+    pairs = [
+        (as_float(p.now), as_float(p.then)) if ok else (np.zeros(1), np.full(1, np.nan))
+        for p, ok in zip(promises, same, strict=True)
+    ]
+    measures = measure([now for now, _ in pairs], [then for _, then in pairs], None)
+    budget = np.array([0.0 if p.kept else np.inf for p in promises])
+    verdicts = np.array([AGREE if p.kept else DISAGREE for p in promises])
+    return Rows(
+        [Key(CONTRACT, p.quantity) for p in promises],
+        [p.then.shape for p in promises],
+        Measures(*measures._replace(budget=budget)),
+        verdicts,
+    )
+
+
+def _kinks(run: list[Outcome]) -> Any:
+    import pandas as pd
+
+    rows = [
+        (number, f"{outcome.case.name}: {quantity}", flips)
+        for number, outcome in enumerate(run)
+        for quantity, flips in outcome.conventions.items()
+    ]
+    return pd.DataFrame(rows, columns=["step", "layer", "flips"])
+
+
+def _kills(run: list[Outcome]) -> Any:
+    """Return the kill row of the user's own inputs: would corrupted tensors have been noticed?"""
+    from compare.judge.kills import empty, kill_table
+
+    outcome = next((o for o in run if o.expected and o.tolerances), None)
+    if outcome is None or outcome.rows is None:
+        return empty()
+    shapes = [dy.shape for dy in outcome.upstreams]
+    tensors = {outcome.key(q): as_float(v) for q, v in outcome.expected.items()}
+    batch = shapes[0][0] if shapes and shapes[0] else None
+    return kill_table(outcome.rows.keys, tensors, outcome.tolerances, batch)
+
+
+def _ulps(run: list[Outcome]) -> np.ndarray:
+    total = np.zeros(66, dtype=np.int64)
+    for outcome in run:
+        pairs = [
+            (mine, outcome.expected[q].astype(mine.dtype))
+            for q, mine in outcome.manual.items()
+            if q in outcome.expected and mine.shape == outcome.expected[q].shape
+        ]
+        total += ulps([m for m, _ in pairs], [t for _, t in pairs])
+    return total
+
+
+def _tolerance(session: Session, run: list[Outcome]) -> str:
+    judged = next((o.judged for o in run if o.judged is not None), None)
+    return tolerance_text(
+        judged,
+        session.precision,
+        ("numeric" if isinstance(session.reference, OwnForward) else "torch"),
+    )
+
+
+def _described(session: Session) -> dict[str, Any]:
+    shapes = session.specification.shapes
+    return {
+        "forward": session.candidate.name,
+        "reference": session.reference.name,
+        "dtype": session.precision.name,
+        "device": session.device,
+        "seed": session.seed,
+        "inputs": {
+            name: list(np.shape(value)) if name in shapes else _value(value)
+            for name, value in session.cases.base.items()
+        },
+        "cases": [o.case.name for o in session.outcomes if o.rows is not None],
+    }
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} array of shape {list(value.shape)}"
+    return str(value)
+
+
+def _node(session: Session) -> NodeInfo:
+    candidate, reference = session.candidate, session.reference
+    codes = dict.fromkeys((candidate.forward_code, candidate.backward_code))
+    module = getattr(reference, "module", None)
+    theirs = getattr(reference, "function", None)
+    return NodeInfo(
+        candidate.name,
+        candidate.name,
+        session.specification.names,
+        ", ".join(_signature(code) for code in codes),
+        repr(module) if module is not None else _signature(theirs) if theirs else reference.name,
+        inspect.getdoc(candidate.backward_code) or "",
+    )
+
+
+def _signature(code: Any) -> str:
+    """Return a function's name and parameters, without annotations."""
+    try:
+        parameters = inspect.signature(code).parameters.values()
+    except (TypeError, ValueError):
+        return called(code)
+    return f"{called(code)}({', '.join(p.name for p in parameters)})"
+
+
+def _attachments(session: Session, run: list[Outcome]) -> dict[str, bytes]:
+    """Return the smallest case that still fails, and the script that replays it."""
+    from compare.diagnose.cases.replay import replay_files
+    from compare.diagnose.cases.shrink import shrunk
+
+    failed = next((o for o in run if o.bad), None)
+    if failed is None or not session.shrink:
+        return {}
+    try:
+        with quiet():
+            return replay_files(session, shrunk(session, failed))
+    except Exception as error:  # it must not hide the disagreement
+        warnings.warn(f"The replay could not be written: {error!r}", stacklevel=2)
+        return {}

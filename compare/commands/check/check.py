@@ -1,0 +1,179 @@
+"""Bring your own gradient: `check` for hand-written NumPy code, `check_torch` for torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from compare.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from compare.report.report import Report
+
+DTYPES = ("float64", "float32")
+TORCH_DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+def check(
+    forward: Any,
+    backward: Any = None,
+    reference: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    dtype: str = "float64",
+    seed: int = 0,
+    no_grad: Collection[str] = (),
+    structural_zeros: Collection[str] = (),
+    cases: Collection[str] | None = None,
+    shrink: bool = True,
+) -> Report:
+    """Check a hand-derived gradient, and say what is wrong with it.
+
+    Args:
+        forward: `out, cache = forward(*inputs)`; or an object with `forward` and `backward`; or a
+            function that returns a loss and its gradients. Outputs may be a tuple.
+        backward: `dx, dw, … = backward(dout, cache)`, in the order of the inputs.
+        reference: a torch function or nn.Module (inputs named as its parameters become them).
+            Without one, backward is checked against the derivative of forward itself.
+        inputs: by name, in the order of the arguments: arrays, or shapes from which random normal
+            ones are drawn (equal numbers are axes that belong together). Integers, strings, index
+            arrays and the like pass through, and get no gradient.
+        dtype: what the candidate runs in; derivations are judged in float64.
+        seed: of inputs and upstream gradients.
+        no_grad: float inputs that get no gradient (a mask, a target).
+        structural_zeros: inputs whose gradient is zero by construction; of others that is no pass.
+        cases: run only cases whose name begins with one of these; by default all.
+        shrink: whether a failure is reduced to the smallest case that still fails.
+
+    Returns:
+        A `Report` whose mode is `check`; one step per case.
+
+    Raises:
+        UserError: the arguments fit no known form, or a forward pass fails on the given inputs. A
+            backward pass that raises is a finding, and the verdict disagree.
+
+    >>> import torch
+    >>> def forward(x, w):
+    ...     return x @ w, (x, w)
+    >>> def backward(dout, cache):
+    ...     x, w = cache
+    ...     return dout @ w.T, x.T @ dout
+    >>> check(forward, backward, torch.matmul, {"x": (4, 3), "w": (3, 5)}).verdict
+    'agree'
+    """
+    from compare.commands.check.session import Session
+    from compare.pair.candidates import adapt
+    from compare.pair.inputs import specify
+    from compare.pair.objects import parameter_shapes
+    from compare.pair.tolerance import PRECISIONS, candidate_errors
+
+    _known(dtype, DTYPES, "check_torch runs torch callables in the others")
+    _refuse_torch(forward)
+    specification = specify(inputs, no_grad)
+    layer = forward if backward is None else None
+    specification = specification.with_shapes(parameter_shapes(layer, specification.names))
+    names, floats = specification.names, specification.differentiable
+    _needs_floats(floats, names)
+    candidate = adapt(forward, backward, names, floats)
+    return Session(
+        candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
+        partial(candidate_errors, dtype), seed,
+        structural_zeros=structural_zeros, only=cases, shrink=shrink, backward_may_fail=True,
+    ).report()  # fmt: skip
+
+
+def check_torch(
+    candidate: Any,
+    reference: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    dtype: str = "float64",
+    device: str = "cpu",
+    seed: int = 0,
+    no_grad: Collection[str] = (),
+    structural_zeros: Collection[str] = (),
+    cases: Collection[str] | None = None,
+    shrink: bool = True,
+) -> Report:
+    """Check a torch callable with its own backward, such as `MyFunction.apply`.
+
+    The reference always runs in float64 on the same inputs, which are numbers that `dtype` can
+    hold; what the candidate's dtype rounds away is measured on the reference.
+
+    Args:
+        candidate: `MyFunction.apply`, the `torch.autograd.Function` itself, or any torch callable.
+        reference: a torch function or nn.Module differentiated by autograd.
+        inputs: as for `check`.
+        dtype: float64, float32, float16 or bfloat16. Halves hide small mistakes: check the
+            derivation in float64 as well.
+        device: where both run: cpu, cuda, ….
+        seed, no_grad, structural_zeros, cases, shrink: as for `check`.
+
+    Raises:
+        UserError: the arguments cannot be used.
+    """
+    from compare.commands.check.session import Session
+    from compare.pair.inputs import specify
+    from compare.pair.tolerance import PRECISIONS
+    from compare.pair.torch_candidate import TorchCandidate, torch_errors
+
+    _known(dtype, TORCH_DTYPES, "these are what check_torch runs in")
+    if reference is None and dtype != "float64":
+        raise UserError(
+            f"check_torch in {dtype} needs a reference (--reference FILE.py:NAME): without one the "
+            "derivative of the forward pass is taken numerically, which needs float64."
+        )
+    specification = specify(inputs, no_grad)
+    names, floats = specification.names, specification.differentiable
+    _needs_floats(floats, names)
+    ours = TorchCandidate(candidate, names, floats, dtype, device)
+    theirs = _reference(reference, ours, names, device)
+    return Session(
+        ours, specification, theirs, PRECISIONS[dtype],
+        partial(torch_errors, theirs), seed,
+        structural_zeros=structural_zeros, only=cases, shrink=shrink, device=device,
+        backward_may_fail=True,
+    ).report()  # fmt: skip
+
+
+def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") -> Any:
+    from compare.pair.own_forward import OwnForward
+    from compare.pair.reference import TorchReference
+
+    if reference is None:
+        return OwnForward(candidate)
+    if not callable(reference):
+        raise UserError(
+            "reference must be a torch function or nn.Module; received a "
+            f"{type(reference).__name__}."
+        )
+    return TorchReference(reference, names, candidate.differentiable, device)
+
+
+def _known(dtype: str, known: Collection[str], hint: str) -> None:
+    if dtype not in known:
+        raise UserError(f"dtype '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
+
+
+def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:
+    if not floats:
+        raise UserError(
+            f"No input can have a gradient: of {', '.join(names)} none is a shape or a float "
+            "array. Give float arrays (np.array(…, dtype=float)), or shapes; on the command line "
+            "--shape x=4,3, or --value with decimals (x=[1.0,2.0])."
+        )
+
+
+def is_torch_function(thing: Any) -> bool:
+    """Return whether this is a torch.autograd.Function or its `apply`, without importing torch."""
+    owner = thing if isinstance(thing, type) else getattr(thing, "__self__", None)
+    bases = getattr(owner, "__mro__", ())
+    return any(base.__module__ == "torch.autograd.function" for base in bases)
+
+
+def _refuse_torch(forward: Any) -> None:
+    if is_torch_function(forward):
+        raise UserError(
+            "A torch.autograd.Function is checked by compare.check_torch(MyFunction.apply, …)."
+        )

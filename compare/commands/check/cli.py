@@ -1,0 +1,127 @@
+"""`handgrad check`: the same check from the shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from compare.report.report import Report
+
+AGREE, DISAGREE = 0, 1
+
+
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py:FORWARD,BACKWARD",
+            help="The functions to check; or FILE.py:NAME of a layer object, a class, a loss that "
+            "returns its gradient too, or a torch.autograd.Function.",
+            show_default=False,
+        ),
+    ],
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME",
+            help="A torch function or nn.Module; without one, backward is checked against forward.",
+        ),
+    ] = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--shape", metavar="NAME=N,N", help="An input to draw; repeatable."),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--value", metavar="NAME=VALUE", help="An input as JSON or a .npy file; repeatable."
+        ),
+    ] = None,
+    no_grad: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A float input without a gradient.")
+    ] = None,
+    zeros: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--structural-zero",
+            metavar="NAME",
+            help="An input whose gradient is zero by construction.",
+        ),
+    ] = None,
+    cases: Annotated[
+        list[str] | None,
+        typer.Option("--case", metavar="NAME", help="Run only cases that begin so; repeatable."),
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(help="float64 or float32; of a torch.autograd.Function float16, bfloat16."),
+    ] = "float64",
+    device: Annotated[str, typer.Option(help="Where a torch.autograd.Function runs.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of inputs and upstream gradients.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="The report's directory. [default: reports/NAME]")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+) -> None:
+    """Check your own hand-derived gradient, and leave a report."""
+    from compare.errors import UserError, nearest
+    from compare.pair.loading import in_order, load_names, shape_of, value_of
+
+    with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
+        functions = load_names(target)
+        if len(functions) > 2:
+            raise UserError(
+                f"'{target}' names {len(functions)} functions: give forward and backward."
+            )
+        known = load_names(reference)[0] if reference else None
+        inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
+        inputs = in_order(inputs, functions[0])
+        if unknown := [name for name in no_grad or () if name not in inputs]:
+            raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
+        report = _checked(
+            functions, known, inputs, dtype=dtype, device=device,
+            seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
+        )  # fmt: skip
+    path = report.save(out or Path("reports") / directory_name(report.name))
+    if as_json:
+        from compare.report.rendering.verdict import verdict_dict
+
+        print(json.dumps(verdict_dict(report), indent=2))
+    elif not quiet:
+        print(report)
+        print(f"\nReport: {path / 'report.html'}")
+        if "replay.py" in report.attachments:
+            print(f"Replay: python {path / 'replay.py'}")
+    raise typer.Exit(AGREE if report.agrees else DISAGREE)
+
+
+def _checked(
+    functions: list[Any], reference: Any, inputs: Any, *, device: str, **how: Any
+) -> Report:
+    from compare.commands.check.check import check as check_gradient
+    from compare.commands.check.check import check_torch, is_torch_function
+    from compare.errors import UserError
+
+    first = functions[0]
+    if is_torch_function(first):
+        return check_torch(first, reference, inputs, device=device, **how)
+    if device != "cpu":
+        raise UserError(
+            f"--device {device}: NumPy code runs on the CPU; only a torch.autograd.Function "
+            "takes a device."
+        )
+    backward = functions[1] if len(functions) == 2 else None
+    return check_gradient(first, backward, reference, inputs, **how)
+
+
+def directory_name(name: str) -> str:
+    """Return a name that is safe as a directory's."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.")
+    return safe or "check"

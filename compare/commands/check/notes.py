@@ -1,0 +1,57 @@
+"""What a reader of a check's report should know besides the numbers, one sentence each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compare.pair.own_forward import OwnForward
+from compare.running.cases.outcome import Outcome, quiet
+from compare.witness.case_witnesses import testimonies, told
+
+if TYPE_CHECKING:
+    from compare.commands.check.session import Session
+
+
+def notes_of(session: Session, run: list[Outcome]) -> list[str]:
+    """Return the notes of a check whose cases have run."""
+    own = isinstance(session.reference, OwnForward)
+    notes = [_convention(o.case.name, q, n, own) for o in run for q, n in o.conventions.items()]
+    notes += [
+        f"In the case '{o.case.name}' the reference is not finite in {session.precision.name} at "
+        f"{o.left_out} element{'s' if o.left_out != 1 else ''}; they were left out."
+        for o in run
+        if o.left_out
+    ]
+    skipped = [f"'{o.case.name}' ({o.skipped})" for o in session.outcomes if o.skipped]
+    if skipped:
+        notes.append(f"Cases that could not be run: {'; '.join(skipped)}.")
+    if own:
+        notes.append(
+            "No reference was given: backward was checked against forward, whose own values were "
+            "compared with nothing."
+        )
+    elif session.reference.left_as_they_are:
+        names = ", ".join(session.reference.left_as_they_are)
+        notes.append(f"The reference's {names} are no inputs: they kept their values, unchecked.")
+    if not session.candidate.takes_upstream:
+        notes.append(
+            "Backward takes no upstream gradient: it was checked for an upstream gradient of 1."
+        )
+    if run and session.precision.name == "float64" and (own or any(o.bad for o in run)):
+        with quiet():
+            notes += told(testimonies(session.candidate, run[0].values, session.seed))
+    return notes + session.contract.notes + session.candidate.notes()
+
+
+def _convention(case: str, quantity: str, count: int, own: bool) -> str:
+    elements = f"{count} element{'s' if count != 1 else ''} of {quantity}"
+    if own:
+        return (
+            f"In the case '{case}' {elements} lie at a kink: the one-sided derivatives differ "
+            "there, and backward's numbers fit both. Not counted as a disagreement."
+        )
+    return (
+        f"Convention at ties differs from torch's: in the case '{case}' {elements} differ where "
+        "the function has no derivative, and both numbers fit the derivatives around. Not counted "
+        "as a disagreement."
+    )

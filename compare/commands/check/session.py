@@ -1,0 +1,96 @@
+"""One check from its first case to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.errors import UserError
+from compare.pair.candidates import Candidate
+from compare.pair.inputs import Inputs, Specification, fresh
+from compare.pair.own_forward import OwnForward
+from compare.pair.tolerance import Precision
+from compare.running.cases.cases import Case, Cases
+from compare.running.cases.contract import Contract, examine
+from compare.running.cases.evaluate import Evaluator
+from compare.running.cases.outcome import Outcome, quiet
+
+if TYPE_CHECKING:
+    from compare.report.report import Report
+
+
+class Session:
+    """Runs the cases of one check and makes its report."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        specification: Specification,
+        reference: Any,
+        precision: Precision,
+        errors: Callable,
+        seed: int,
+        *,
+        structural_zeros: Collection[str] = (),
+        only: Collection[str] | None = None,
+        shrink: bool = True,
+        device: str = "cpu",
+        backward_may_fail: bool = False,
+    ) -> None:
+        self.candidate, self.specification, self.reference = candidate, specification, reference
+        self.precision, self.seed, self.only, self.device = precision, seed, only, device
+        self.structural_zeros, self.shrink = structural_zeros, shrink
+        self.evaluator = Evaluator(
+            candidate, reference, precision, errors, seed, backward_may_fail=backward_may_fail
+        )
+        large = min(1e3, _root(1 / precision.tiny))
+        tiny = max(1e-6, 1 / _root(1 / precision.tiny))
+        self.cases = Cases(specification, self._accepts, seed, (large, tiny))
+        self.outcomes: list[Outcome] = []
+        self.contract = Contract([], [])
+
+    def report(self) -> Report:
+        """Run everything; return the report."""
+        from compare.commands.check.assemble import assemble
+
+        for number, case in enumerate(self._chosen()):
+            self.outcomes.append(self.evaluator.judge(case, number))
+            if self.outcomes[-1].crashed and case.own:
+                break  # there is nothing to learn from the other cases
+            if case.own:
+                self._examine(self.outcomes[-1])
+        return assemble(self)
+
+    def _chosen(self) -> list[Case]:
+        cases = list(self.cases.all())
+        if self.only is None:
+            return cases
+        chosen = [case for case in cases if any(case.name.startswith(p) for p in self.only)]
+        if not chosen:
+            names = ", ".join(case.name for case in cases)
+            raise UserError(f"No case begins with {' or '.join(self.only)}. Cases: {names}.")
+        return chosen
+
+    def _examine(self, outcome: Outcome) -> None:
+        """Test the promises of backward on the user's own inputs."""
+        with quiet():
+            started = self.candidate.start(self.evaluator.run_values(outcome))
+            dys = self.evaluator.cast_upstreams(outcome, started.outputs)
+            self.contract = examine(self.candidate, outcome.values, dys, self.evaluator.dtype)
+
+    def _accepts(self, values: Inputs) -> bool:
+        """Tell whether forward runs on both sides, in these sizes."""
+        with quiet():
+            try:
+                if not isinstance(self.reference, OwnForward):
+                    self.reference.forward(values)
+                self.candidate.start(fresh(values))
+            except Exception:
+                return False
+        return True
+
+
+def _root(x: float) -> float:
+    return float(2.0 ** np.floor(np.log2(x) / 4))

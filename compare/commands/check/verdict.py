@@ -1,0 +1,88 @@
+"""The verdict of a check, in one word and one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compare.judge.judge import AGREE, MISSING
+from compare.pair.own_forward import OwnForward
+from compare.running.cases.contract import Promise
+from compare.running.cases.outcome import Outcome, inputs_text
+
+if TYPE_CHECKING:
+    from compare.commands.check.session import Session
+
+
+def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
+    """Return the verdict and one sentence; agreeing needs every gradient compared for real."""
+    broken = [p for p in session.contract.promises if not p.kept]
+    failed = [o for o in run if o.bad]
+    total = sum(len(o.rows.keys) for o in run if o.rows is not None)
+    total += len(session.contract.promises)
+    crashed = next((o for o in failed if o.case.own and o.crashed), None)
+    if crashed is not None:
+        return "disagree", (
+            f"{crashed.failing} fails on the inputs {inputs_text(crashed.values)}, so no gradient "
+            f"could be compared: {crashed.crashed}."
+        )
+    if failed or broken:
+        bad = sum(len(o.bad) for o in failed) + len(broken)
+        places = _places(run, broken)
+        if not broken and all(_undefined(o, q) for o in failed for q in o.bad):
+            return "incomplete", (
+                f"{session.reference.name} is not finite on these inputs, so {places} cannot be "
+                "judged: give arrays on which it is."
+            )
+        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {places}."
+    if not total:
+        return "incomplete", "Nothing was compared."
+    vacuous = _never_checked(session, run)
+    if vacuous:
+        return "incomplete", (
+            f"The gradient of {', '.join(vacuous)} was never really checked, because zeros would "
+            "have passed in every case. If it is zero by construction, name it in structural_zeros "
+            "(on the command line --structural-zero NAME)."
+        )
+    side = f"{session.reference.name}, differentiated by torch"
+    if isinstance(session.reference, OwnForward):
+        side = "the derivative of its own forward"
+    cases = f"{len(run)} case{'s' if len(run) != 1 else ''}"
+    return "agree", f"All {total:,} tensors of {cases} agree with {side}."
+
+
+def _undefined(outcome: Outcome, quantity: str) -> bool:
+    theirs = outcome.expected.get(quantity)
+    return theirs is not None and not np.isfinite(theirs).all()
+
+
+def _places(run: list[Outcome], broken: list[Promise]) -> str:
+    """Return which quantities fail, and where: in every case, or in which."""
+    where: dict[str, list[str]] = {}
+    for outcome in run:
+        for quantity in outcome.bad:
+            where.setdefault(quantity, []).append(outcome.case.name)
+    told = []
+    for quantity, names in where.items():
+        if len(names) == len(run):
+            told.append(f"{quantity} in every case")
+        elif len(names) > 4:
+            told.append(f"{quantity} in {len(names)} of {len(run)} cases")
+        else:
+            quoted = ", ".join(f"'{name}'" for name in names)
+            told.append(f"{quantity} only in the case{'s' if len(names) > 1 else ''} {quoted}")
+    told += [p.quantity for p in broken]
+    return "; ".join(told)
+
+
+def _never_checked(session: Session, run: list[Outcome]) -> list[str]:
+    """Return the inputs whose gradient zeros would have passed for, everywhere."""
+    seen: dict[str, bool] = {}
+    for outcome in run:
+        assert outcome.rows is not None
+        for key, verdict in zip(outcome.rows.keys, outcome.rows.verdicts, strict=True):
+            if key.quantity.startswith("grad:"):
+                name = key.quantity.removeprefix("grad:")
+                seen[name] = seen.get(name, False) or verdict in (AGREE, MISSING)
+    return [n for n, real in seen.items() if not real and n not in session.structural_zeros]

@@ -1,0 +1,238 @@
+"""Run a whole comparison: from a configuration to a Report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.gauge import K
+from compare.judge.verdict import refuse_unknown_zeros
+from compare.report.report import Divergence, NodeInfo, Report
+
+if TYPE_CHECKING:
+    from compare.description.config import Config
+    from compare.explaining.worked import Worked
+    from compare.running.experiment import Experiment
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+def run(
+    config: str | Path | Config, *, plant: str | None = None, progress: Progress | None = None,
+    **overrides: Any,
+) -> Report:  # fmt: skip
+    """Train both sides in lockstep, compare everything, and return the Report.
+
+    Args:
+        config: a preset's name, the path of a TOML file, or a `Config`.
+        plant: a mistake to plant in the hand-written side, such as `"2.weight.grad*=1.01"`.
+        progress: called as `progress(what, done, total)` after each step.
+        overrides: settings by dotted key with `.` written `__`: `train__steps=50`,
+            `optimizer__lr=0.05`; the short names `steps`, `epochs`, `dtype`, `seed`, `mode`,
+            `batch_size`, `device`, `threads` and `gauge_every`, `tolerance`, `torch_layers` (names
+            of layers that torch computes on both sides, or `["all"]`) work as well.
+
+    Raises:
+        UserError: the configuration, the data or the planted mistake cannot be used.
+
+    >>> report = run("three-rows", steps=3)
+    >>> report.verdict
+    'agree'
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from compare.description.config import load
+    from compare.running.experiment import prepare
+
+    loaded = load(config, dotted(overrides))
+    threads = torch.get_num_threads()
+    try:
+        with threadpool_limits(limits=1), torch.random.fork_rng():
+            torch.set_num_threads(loaded.train.threads)
+            experiment = prepare(loaded, mistake=plant)
+            return Runner(experiment, progress or (lambda *_: None)).run()
+    finally:
+        torch.set_num_threads(threads)
+
+
+TRAIN = ("steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle")
+COMPARE = ("gauge_every", "tolerance", "drift", "input_gradient", "torch_layers")
+SHORT = {k: f"train.{k}" for k in TRAIN} | {k: f"compare.{k}" for k in COMPARE}
+
+
+def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn keyword arguments into dotted keys."""
+    return {SHORT.get(k, k.replace("__", ".")): v for k, v in overrides.items() if v is not None}
+
+
+class Runner:
+    """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
+
+    def __init__(self, experiment: Experiment, progress: Progress) -> None:
+        from compare.judge import kills
+        from compare.judge.ledger import Table
+
+        self.experiment, self.progress = experiment, progress
+        self.config = experiment.config
+        self.table = Table()
+        self.losses: list[tuple[int, float, float]] = []
+        self.kinks: list[tuple[int, str, int]] = []
+        self.ulps = np.zeros(66, dtype=np.int64)
+        self.divergence: Divergence | None = None
+        self.drift: Any = None
+        self.kills: Any = kills.empty()
+        self.worked: tuple[Worked, ...] = ()
+        self.done = 0
+        self.failed = False  # the hand-written side raised
+        self.interrupted = False
+
+    def run(self) -> Report:
+        from compare.report.environment import environment
+
+        train = self.config.train
+        planned = self.experiment.steps
+        free = train.mode == "free"
+        try:
+            with np.errstate(all="ignore"):
+                self._lockstep(1 if free else planned)
+            if (free or self.config.compare.drift) and not self.failed:
+                self._free(planned)
+                self.done = planned if free else self.done
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return self._report(planned, environment(train.device, train.threads, train.seed))
+
+    def _lockstep(self, steps: int) -> None:
+        from compare.diagnose.divergence import first_divergence
+        from compare.explaining.explain import worked_rows
+        from compare.judge import kills
+        from compare.judge.measure import ulps
+        from compare.running.lockstep import Lockstep
+
+        lockstep = Lockstep(self.experiment)
+        sampled = max(1, steps // 20)
+        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
+            step = lockstep.step(number, batch)
+            self.table.add(number, step.rows)
+            self.failed |= step.failure is not None
+            self.losses.append((number, *step.losses))
+            self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
+            if number == 0:  # a thorough step: every element has its own tolerance
+                refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
+                self.kills = kills.kill_rows(step)
+            if number % sampled == 0:
+                self._count_ulps(step, ulps)
+            diverged = self.divergence is None and step.rows.bad.size > 0
+            if number == 0 or diverged:
+                self.worked = worked_rows(self.experiment, lockstep, step)
+            if diverged:
+                self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+            lockstep.resynchronise()
+            self.done = number + 1
+            self.progress("comparing", self.done, steps)
+
+    def _count_ulps(self, step: Any, ulps: Callable) -> None:
+        pairs = [
+            (step.manual[k], step.torch[k])
+            for k in step.rows.keys
+            if k in step.manual and k in step.torch
+            and np.shape(step.manual[k]) == np.shape(step.torch[k])
+        ]  # fmt: skip
+        self.ulps += ulps([m for m, _ in pairs], [t for _, t in pairs])
+
+    def _free(self, steps: int) -> None:
+        from compare.running.drift import free_run
+
+        self.drift = free_run(
+            self.experiment, steps, lambda done: self.progress("drifting", done, steps)
+        )
+
+    def _report(self, planned: int, environment: dict) -> Report:
+        import pandas as pd
+
+        from compare.judge.verdict import verdict
+        from compare.running.drift import COLUMNS
+
+        frame = self.table.frame()
+        torch_with_torch = self._torch_with_torch(frame)
+        found, reason = verdict(
+            self.table, frame, self.config, self.done, planned,
+            interrupted=self.interrupted, torch_with_torch=torch_with_torch,
+        )  # fmt: skip
+        compare, mistake = self.config.compare, self.experiment.mistake
+        bins = np.flatnonzero(self.ulps)
+        drift = self.drift if self.drift is not None else pd.DataFrame(columns=COLUMNS)
+        return Report(
+            name=self.config.name,
+            verdict=found,
+            reason=reason,
+            mode=self.config.train.mode,
+            steps=self.done,
+            planned_steps=planned,
+            differences=frame,
+            ledger=self.table.ledger(),
+            losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
+            drift=drift,
+            kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
+            ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
+            first_divergence=self.divergence,
+            tolerance=tolerance_text(compare),
+            overridden=compare.tolerance is not None or compare.k != K,
+            interrupted=self.interrupted,
+            planted=mistake.text if mistake else None,
+            config=self.config.as_dict(),
+            environment=environment,
+            nodes=node_infos(self.experiment),
+            initial_weights=self.experiment.weights,
+            cause=self.divergence.cause if self.divergence else None,
+            kills=self.kills,
+            worked=self.worked,
+            torch_layers=self.experiment.torch_layers,
+            torch_with_torch=torch_with_torch,
+            planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
+        )
+
+    def _torch_with_torch(self, frame: Any) -> int:
+        from compare.pair.hybrid import torch_on_both_sides
+
+        graph, names = self.experiment.manual.graph, self.experiment.torch_layers
+        theirs = torch_on_both_sides(graph, names)
+        return sum(row in theirs for row in zip(frame["layer"], frame["quantity"], strict=True))
+
+
+def tolerance_text(compare: Any) -> str:
+    """Say in words how differences were judged."""
+    if compare.tolerance is not None:
+        rtol, atol = compare.tolerance
+        return f"rtol = {rtol:g}, atol = {atol:g}, chosen by the user"
+    gauge = f"error gauge with K = {compare.k:g}, element by element"
+    if compare.gauge_every == 1:
+        return f"{gauge}, every step"
+    return (
+        f"{gauge}, every {compare.gauge_every} steps; between them each tensor against its typical "
+        "tolerance, and gauged after all if it exceeds that"
+    )
+
+
+def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
+    """Describe every node on both sides."""
+    from compare.pair.sources import derivation_of
+    from compare.witness.record import certified_digits
+
+    modules = experiment.torch.network.modules_by_node
+    return tuple(
+        NodeInfo(
+            node.name,
+            repr(node.layer).partition("(")[0],
+            node.inputs,
+            repr(node.layer),
+            repr(modules[node.name]),
+            derivation_of(node.layer),
+            certified_digits().get(type(node.layer).__name__),
+        )
+        for node in experiment.manual.graph.nodes
+    )

@@ -1,0 +1,1 @@
+"""What is to be compared: configurations, presets, data, weights, and what they name."""

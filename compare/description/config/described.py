@@ -1,0 +1,90 @@
+"""Tables that describe one hand-written object each: layers, loss, optimizer, initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from compare.description.config.base import Described, Names, Positive
+from manual import registry
+
+
+class LayerConfig(Described):
+    """One node: its layer with torch's arguments, its name, and what feeds it."""
+
+    type: str
+    name: Annotated[str, Field(pattern=r"^(\w+(\.\w+)*)?$")] = ""
+    inputs: Names = ()
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "layer", registry.LAYERS
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _one_or_many(cls, inputs: Any) -> Any:
+        return (inputs,) if isinstance(inputs, str) else inputs
+
+
+class PenaltyConfig(Described):
+    """A term added to the loss for each parameter that `parameters` (glob patterns) names."""
+
+    type: str
+    coefficient: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    parameters: Annotated[Names, Field(min_length=1)] = ("*weight",)
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "penalty", registry.PENALTIES
+
+    def arguments(self) -> dict[str, Any]:
+        return {"coefficient": self.coefficient, **self.args}
+
+
+class LossConfig(Described):
+    """The loss with torch's arguments, and penalties on parameters."""
+
+    type: str = "CrossEntropyLoss"
+    penalties: Annotated[tuple[PenaltyConfig, ...], Field(strict=False)] = ()
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "loss", registry.LOSSES
+
+
+class ScheduleConfig(Described):
+    """The learning rate as a function of the step."""
+
+    type: str
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "schedule", registry.SCHEDULES
+
+
+class OptimizerConfig(Described):
+    """The optimiser with torch's arguments, its schedule, and gradient clipping."""
+
+    type: str = "SGD"
+    schedule: ScheduleConfig | None = None
+    clip_norm: Positive | None = None
+    clip_value: Positive | None = None
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "optimizer", registry.OPTIMIZERS
+
+
+class InitConfig(Described):
+    """How weights are drawn (`scheme` and its arguments), or the file that they are read from."""
+
+    named_by: ClassVar[str] = "scheme"
+    scheme: str = "default"
+    bias: Literal["default", "zeros", "normal"] | float | None = None
+    file: str | None = None
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "init scheme", registry.INITIALIZERS

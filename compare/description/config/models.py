@@ -1,0 +1,81 @@
+"""The whole configuration: its tables, what follows from them, and how they are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from compare.description.config.base import Table, flat
+from compare.description.config.described import (
+    InitConfig,
+    LayerConfig,
+    LossConfig,
+    OptimizerConfig,
+)
+from compare.description.config.network import check_network, named_layers
+from compare.description.config.settings import CompareConfig, DataConfig, TrainConfig
+
+CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "MulticlassHingeLoss")
+
+
+class Config(Table):
+    """One run, described completely."""
+
+    name: Annotated[str, Field(pattern=r"^\w[\w.+ -]*$", max_length=100)] = "run"
+    summary: str = ""
+    data: DataConfig = Field(default_factory=DataConfig)
+    layers: Annotated[tuple[LayerConfig, ...], Field(strict=False, min_length=1)]
+    loss: LossConfig = Field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    init: InitConfig = Field(default_factory=InitConfig)
+    compare: CompareConfig = Field(default_factory=CompareConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, table: Any) -> Any:
+        """Fill in what follows from the rest: layer names and inputs, the kind of targets."""
+        if not isinstance(table, Mapping):
+            return table
+        table = dict(table)
+        if isinstance(table.get("layers"), list | tuple):
+            table["layers"] = named_layers(table["layers"])
+        data, kind = table.get("data", {}), target_kind(table.get("loss", {}))
+        if isinstance(data, Mapping):
+            table["data"] = {"target_kind": kind, **data}
+        elif isinstance(data, DataConfig) and "target_kind" not in data.model_fields_set:
+            table["data"] = data.model_copy(update={"target_kind": kind})
+        return table
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_network(self.layers)
+        if self.data.target_kind == "classes":
+            for key in ("target_one_hot", "target_scale"):
+                if getattr(self.data, key) not in (False, "none"):
+                    raise ValueError(
+                        f"[data], key '{key}': {self.loss.type} takes class indices. Remove the "
+                        "key, or choose a loss on numbers such as MSELoss."
+                    )
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the tables as the file would hold them; what is not set is left out."""
+        tables = flat(self)
+        if tables["data"]["target_kind"] == target_kind(self.loss):
+            del tables["data"]["target_kind"]
+        return tables
+
+    def to_toml(self) -> str:
+        """Return a TOML file that loads as this very configuration."""
+        import tomli_w
+
+        return tomli_w.dumps(self.as_dict())
+
+
+def target_kind(loss: Any) -> str:
+    """Return what a loss (its table) takes as targets: class indices, or rows of numbers."""
+    name = loss.get("type") if isinstance(loss, Mapping) else getattr(loss, "type", None)
+    return "classes" if (name or "CrossEntropyLoss") in CLASS_LOSSES else "values"

@@ -1,0 +1,110 @@
+"""Tables of settings: the data, the training, the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from compare.description.config.base import Names, Positive, Table, as_table
+from compare.description.data import datasets
+
+
+class DataConfig(Table):
+    """A data set by name, or a file with its target; how columns are scaled and encoded."""
+
+    dataset: str | None = None
+    file: str | None = None
+    target: Names = ()
+    features: Names = ()
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    scale: Literal["none", "standard", "minmax"] = "none"
+    target_scale: Literal["none", "standard", "minmax"] = "none"
+    one_hot: Names = ()
+    target_one_hot: bool = False
+    target_kind: Literal["classes", "values"] = "classes"
+    classes: Names = ()
+    limit: Annotated[int, Field(ge=2)] | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("target", "features", mode="before")
+    @classmethod
+    def _one_or_many(cls, names: Any) -> Any:
+        return (names,) if isinstance(names, str) else names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect(cls, table: Any) -> Any:
+        """Default to the digits; a generated set's settings stand beside the other keys."""
+        if not isinstance(table, Mapping):
+            return table
+        table = dict(table)
+        if table.get("file") is None:
+            table["dataset"] = table.get("dataset") or "digits"
+            settings = datasets.settings_of(str(table["dataset"]))
+            rest = {key: table.pop(key) for key in [*table] if key in settings}
+            table["args"] = {**as_table(table.get("args")), **rest}
+        return table
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.file is None:
+            datasets.check(str(self.dataset), self.args)
+            for key in ("target", "features", "delimiter", "one_hot", "classes"):
+                if getattr(self, key):
+                    raise ValueError(f"key '{key}' is for a file; '{self.dataset}' has its own.")
+        elif self.dataset is not None:
+            raise ValueError("keys 'dataset' and 'file': give one of them, received both.")
+        elif not self.target:
+            raise ValueError("key 'target' is missing: name the column of the file to predict.")
+        return self
+
+
+class TrainConfig(Table):
+    """How long, in what batches, and in what arithmetic."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = 32
+    shuffle: bool = True
+    drop_last: bool = False
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    dtype: Literal["float64", "float32"] = "float64"
+    mode: Literal["lockstep", "free"] = "lockstep"
+    threads: Annotated[int, Field(ge=1)] = 1
+    device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("keys 'steps' and 'epochs': give one of them, received both.")
+        return self
+
+    def rows_per_step(self, rows: int) -> int:
+        """Return the batch size as a number."""
+        return rows if self.batch_size == "all" else self.batch_size
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """Return the number of batches in one pass over the data."""
+        batch = self.rows_per_step(rows)
+        return rows // batch if self.drop_last else -(-rows // batch)
+
+    def total_steps(self, rows: int) -> int:
+        """Return the number of steps; one epoch if neither `steps` nor `epochs` is given."""
+        return self.steps or (self.epochs or 1) * self.steps_per_epoch(rows)
+
+
+class CompareConfig(Table):
+    """What is compared, and how it is judged."""
+
+    gauge_every: Annotated[int, Field(ge=1)] = 1
+    k: Positive = 256.0
+    tolerance: (
+        Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]],
+                  Field(strict=False)] | None
+    ) = None  # fmt: skip
+    input_gradient: bool = True
+    drift: bool = True
+    structural_zeros: Names = ()
+    torch_layers: Names = ()  # computed by torch on both sides; "all" for every layer

@@ -1,0 +1,137 @@
+"""The data sets that come along: scikit-learn's small ones, and the course's own."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.description.data.dataset import Table
+from compare.errors import UserError, nearest
+
+HERE = Path(__file__).parent
+
+
+class Source(NamedTuple):
+    summary: str
+    read: Callable[..., Table]
+
+
+def make(name: str, args: dict[str, Any]) -> Table:
+    """Return a data set by name; `args` are the settings of a generated one."""
+    check(name, args)
+    try:
+        table = DATASETS[name].read(**args)
+    except (MemoryError, ValueError, OverflowError) as error:
+        raise UserError(f"Data set '{name}' cannot be made with {args}: {error}.") from None
+    return table._replace(name=name, summary=DATASETS[name].summary)
+
+
+def check(name: str, args: dict[str, Any]) -> None:
+    """Raise a ValueError unless the data set exists and takes these settings."""
+    if name not in DATASETS:
+        raise ValueError(f"key 'dataset': unknown data set '{name}'. {nearest(name, DATASETS)}")
+    settings = settings_of(name)
+    for key, value in args.items():
+        if key not in settings:
+            raise ValueError(f"key '{key}': '{name}' has no such setting. {_takes(settings)}")
+        least = 0 if key == "seed" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"key '{key}': needs an integer of at least {least}, got {value!r}.")
+
+
+def settings_of(name: str) -> Mapping[str, Any]:
+    """Return the parameters of a generated data set; none for the others."""
+    return inspect.signature(DATASETS[name].read).parameters if name in DATASETS else {}
+
+
+def _takes(settings: Any) -> str:
+    if not settings:
+        return "It takes none beside those of [data]."
+    return f"It takes: {', '.join(settings)}."
+
+
+def random_regression(n: int = 64, d_in: int = 1000, d_out: int = 10, seed: int = 0) -> Table:
+    """Standard-normal features and targets, as in the 20-line network."""
+    rng = np.random.default_rng(seed)
+    features, labels = rng.standard_normal((n, d_in)), rng.standard_normal((n, d_out))
+    return Table("", "", features, _numbered("x", d_in), labels, _numbered("y", d_out))
+
+
+def random_classification(n: int = 300, d_in: int = 2, classes: int = 3, seed: int = 0) -> Table:
+    """Normal clouds of unit width around centres three times as far apart."""
+    rng = np.random.default_rng(seed)
+    centres = 3 * rng.standard_normal((classes, d_in))
+    labels = np.arange(n) % classes
+    features = centres[labels] + rng.standard_normal((n, d_in))
+    return Table("", "", features, _numbered("x", d_in), labels, ("class",), _numbered("", classes))
+
+
+def _numbered(prefix: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{i}" for i in range(count))
+
+
+def _course(file: str, targets: int, classes: tuple[str, ...] | None = None) -> Table:
+    with (HERE / file).open(newline="", encoding="utf-8") as lines:
+        header, *rows = csv.reader(lines)
+    values = np.array(rows, dtype=np.float64)
+    features, labels = values[:, :-targets], values[:, -targets:]
+    if classes is not None:
+        labels = labels[:, 0].astype(np.int64)
+    names = tuple(header)
+    return Table("", "", features, names[:-targets], labels, names[-targets:], classes)
+
+
+def _students() -> Table:
+    return _course("students.csv", targets=1, classes=("fails", "passes"))
+
+
+def _three_rows() -> Table:
+    return _course("three_rows.csv", targets=2)
+
+
+def _sklearn(loader: str, **options: Any) -> Callable[[], Table]:
+    def read() -> Table:
+        import sklearn.datasets as collection
+
+        bunch = getattr(collection, loader)(**options)
+        names = bunch.get("target_names")
+        classes = None if names is None else tuple(str(name) for name in names)
+        target = ("progression",) if classes is None else ("class",)
+        features = np.asarray(bunch.data, dtype=np.float64)
+        feature_names = tuple(str(name) for name in bunch.feature_names)
+        return Table("", "", features, feature_names, bunch.target, target, classes)
+
+    return read
+
+
+DATASETS: dict[str, Source] = {
+    "digits": Source(
+        "1,797 handwritten digits of 8x8 pixels (0 to 16), 10 classes", _sklearn("load_digits")
+    ),
+    "iris": Source("150 flowers, 4 lengths and widths in cm, 3 species", _sklearn("load_iris")),
+    "wine": Source("178 wines, 13 chemical measurements, 3 growers", _sklearn("load_wine")),
+    "breast_cancer": Source(
+        "569 cell images, 30 measurements, malignant (0) or benign (1)",
+        _sklearn("load_breast_cancer"),
+    ),
+    "diabetes": Source(
+        "442 patients, 10 measurements, disease progression a year later (regression)",
+        _sklearn("load_diabetes", scaled=False),
+    ),
+    "students": Source(
+        "40 made-up students: hours of learning and sleep, pass or fail (synthetic)", _students
+    ),
+    "three_rows": Source("The course's three rows for the 3-4-4-2 network", _three_rows),
+    "random_regression": Source(
+        "Normal noise on both sides, as in the 20-line network (n, d_in, d_out, seed)",
+        random_regression,
+    ),
+    "random_classification": Source(
+        "Normal clouds around random centres (n, d_in, classes, seed)", random_classification
+    ),
+}

@@ -1,0 +1,1 @@
+"""The first disagreement of a check: its cause, its smallest case, the replay script."""

@@ -1,0 +1,178 @@
+"""The lines of a replay script: how each kind of candidate and of reference is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.diagnose.cases.bundle import Bundle, CannotBundleError
+from compare.pair.candidates import ValueAndGradient
+from compare.pair.inputs import is_float
+from compare.pair.objects import LayerObject
+from compare.pair.own_forward import OwnForward
+from compare.pair.signatures import listed
+from compare.pair.torch_candidate import TorchCandidate
+from compare.running.cases.outcome import Outcome
+
+if TYPE_CHECKING:
+    from compare.commands.check.session import Session
+
+
+def input_lines(session: Session, smallest: Outcome) -> str:
+    """Assign the inputs and upstream gradients to their names."""
+    lines = []
+    for name, value in smallest.values.items():
+        cast = _cast(session) if is_float(value) else ""
+        lines.append(
+            f"{_variable(name)} = data[{name!r}]{cast}  # {value.shape}"
+            if isinstance(value, np.ndarray)
+            else f"{_variable(name)} = {value!r}"
+        )
+        if smallest.case.strided and is_float(value) and value.ndim:
+            v = _variable(name)
+            lines.append(f"{v} = np.repeat({v}, 2, axis=-1)[..., ::2]  # not contiguous")
+    if session.candidate.takes_upstream:
+        cast = _cast(session)
+        lines += [f'dy{i} = data["dy{i}"]{cast}' for i in range(len(smallest.upstreams))]
+    return "\n".join(lines)
+
+
+def _variable(name: str) -> str:
+    return name if name.isidentifier() else "".join(c if c.isalnum() else "_" for c in name)
+
+
+def dtype_of(session: Session) -> str:
+    return "float64" if session.candidate.keeps_dtype else session.precision.name
+
+
+def _cast(session: Session) -> str:
+    """The file holds float64."""
+    return "" if dtype_of(session) == "float64" else f".astype(np.{dtype_of(session)})"
+
+
+def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: Bundle) -> str:
+    candidate = session.candidate
+    if isinstance(candidate, TorchCandidate):
+        return _torch_lines(session, smallest, quantity, bundle)
+    arguments = ", ".join(_variable(n) for n in candidate.names)
+    started = candidate.start(session.evaluator.run_values(smallest))
+    if isinstance(candidate, ValueAndGradient):
+        function = bundle.function(candidate.forward_code, "function")
+        grads = "*grads" if len(started.state) > 1 else "grads"
+        lines = [f"y0, {grads} = {function}({arguments})"]
+    elif isinstance(candidate, LayerObject):
+        lines = _object_lines(candidate, started.state[1], bundle)
+    else:
+        planned = started.state[0]
+        forward = bundle.function(candidate.forward_code, "forward")
+        backward = bundle.function(candidate.backward_code, "backward")
+        lines = [
+            f"{planned.unpack} = {forward}({arguments})",
+            f"grads = {backward}({planned.call})",
+        ]
+    if not smallest.crashed:  # else the last line raises
+        lines.append(f"manual = np.asarray({_where(session, smallest, quantity, started)})")
+    return "\n".join(lines)
+
+
+def _where(session: Session, smallest: Outcome, quantity: str, started: Any) -> str:
+    """Return where a quantity is found after the run."""
+    if not quantity.startswith("grad:"):
+        return f"y{quantity.partition(':')[2] or 0}"
+    dys = session.evaluator.cast_upstreams(smallest, started.outputs)
+    found = session.candidate.gradients(session.candidate.backward(dys, started), started)
+    return found[quantity.removeprefix("grad:")].where
+
+
+def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[str]:
+    """Make the object again from its attributes, and call it."""
+    kind = bundle.class_(type(candidate.layer))
+    attributes = bundle.expression("self", dict(vars(candidate.layer)))
+    lines = [f"layer = object.__new__({kind})", f"vars(layer).update({attributes})"]
+    params = getattr(candidate.layer, "params", None)
+    for name in candidate.parameters:
+        inside = isinstance(params, dict) and name in params
+        target = f"layer.params[{name!r}]" if inside else f"layer.{name}"
+        lines.append(f"{target} = {_variable(name)}")
+    arguments = ", ".join(_variable(n) for n in candidate.arguments)
+    unpack = f"{planned.unpack} = " if planned.unpack else ""
+    return [
+        *lines,
+        f"{unpack}layer.forward({arguments})",
+        f"grads = layer.backward({planned.call})",
+    ]
+
+
+def _torch_lines(session: Session, smallest: Outcome, quantity: str, bundle: Bundle) -> str:
+    candidate = session.candidate
+    assert isinstance(candidate, TorchCandidate)
+    if candidate.owner is not None:
+        called = f"{bundle.class_(candidate.owner)}.apply"
+    else:
+        called = bundle.function(candidate.function, "candidate")
+    dtype = str(candidate.dtype)
+    return _autograd(session, smallest, quantity, called, dtype, "manual", candidate.device)
+
+
+def reference_lines(session: Session, smallest: Outcome, quantity: str, bundle: Bundle) -> str:
+    """Differentiate the reference by torch if it can be written down; else show what it gave."""
+    reference = session.reference
+    stored = 'expected = data["expected"]'
+    if quantity not in smallest.expected:
+        return "expected = np.zeros(0)  # the two sides cannot be compared"
+    if isinstance(reference, OwnForward):
+        return f"{stored}  # the derivative of forward, by central differences"
+    try:
+        if reference.module is not None:
+            raise CannotBundleError("it is a module")
+        called = bundle.function(reference.function, "reference")
+    except CannotBundleError as reason:
+        return f"{stored}  # by torch; {reason}, which cannot be written down here"
+    return _autograd(
+        session, smallest, quantity, called, "torch.float64", "expected", "cpu",
+        reference.arguments,
+    )  # fmt: skip
+
+
+def _autograd(
+    session: Session,
+    smallest: Outcome,
+    quantity: str,
+    called: str,
+    dtype: str,
+    result: str,
+    device: str,
+    names: list[str] | None = None,
+) -> str:
+    """Write the lines that run a torch callable and take one of its gradients."""
+    names = list(session.specification.names) if names is None else names
+    floats = session.candidate.differentiable
+    made = []
+    for name in names:
+        value, v = smallest.values[name], _variable(name)
+        if is_float(value):
+            made.append(
+                f"torch.tensor(data[{name!r}], dtype={dtype}, device={device!r}, "
+                f"requires_grad={name in floats})"
+            )
+        else:
+            made.append(f"torch.from_numpy({v})" if isinstance(value, np.ndarray) else v)
+    lines = ["tensors = [", *(f"    {m}," for m in made), "]"]
+    several = len(smallest.upstreams) > 1
+    ys = listed("t", smallest.upstreams)
+    lines.append(f"{ys} = {called}(*tensors)")
+    if not quantity.startswith("grad:"):
+        at = quantity.partition(":")[2] or 0
+        return "\n".join([*lines, f"{result} = t{at}.detach().double().cpu().numpy()"])
+    dys = ", ".join(
+        f'torch.tensor(data["dy{i}"]).to(t{i}).reshape(t{i}.shape)'
+        for i in range(len(smallest.upstreams))
+    )
+    outputs, upstreams = (f"({ys})", f"({dys})") if several else (ys, dys)
+    at = names.index(quantity.removeprefix("grad:"))
+    lines += [
+        f"torch.autograd.backward({outputs}, {upstreams})",
+        f"{result} = tensors[{at}].grad.double().cpu().numpy()",
+    ]
+    return "\n".join(lines)

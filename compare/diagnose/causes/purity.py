@@ -1,0 +1,75 @@
+"""A layer that is no pure function: it changes its arguments, or remembers an earlier call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from compare.diagnose.causes.cause import Cause
+
+IN_PLACE = "An in-place operation (+=, *=, out=) works on memory that is not the function's own."
+STALE = "forward must store nothing on the layer: hand everything to backward in the cache."
+
+
+class Call:
+    """A layer with arguments for its forward and backward; each use gets copies of them."""
+
+    def __init__(self, name: str, layer: Any, inputs: list, upstream: Any, extra: tuple) -> None:
+        self.name, self.layer, self.extra = name, layer, extra
+        self.inputs, self.upstream = inputs, upstream
+
+    def unclean(self, args: Mapping[str, Any]) -> Cause | None:
+        """Return the cause if the layer changes what it is given, or remembers; else None.
+
+        `args` are the constructor's, to make the layer anew.
+        """
+        where = f"layer '{self.name}' ({type(self.layer).__name__})"
+        if (changed := self._changed()) is not None:
+            return Cause("arguments changed", f"{changed} of {where} in place.", IN_PLACE)
+        if self._remembers(args):
+            text = f"backward of {where} uses numbers that an earlier call left behind."
+            return Cause("stale", text, STALE)
+        return None
+
+    def _changed(self) -> str | None:
+        """Return what is changed by whom."""
+        inputs, dy = copy.deepcopy(self.inputs), self.upstream.copy()
+        _, cache = self.layer.forward(*inputs, *self.extra)
+        if not same(inputs, self.inputs):
+            return "an input is changed by forward"
+        self.layer.backward(dy, cache)
+        if not same(dy, self.upstream):
+            return "the upstream gradient is changed by backward"
+        return None if same(inputs, self.inputs) else "an input is changed by backward"
+
+    def _remembers(self, args: Mapping[str, Any]) -> bool:
+        """Return whether the gradient depends on forward passes before or after this one."""
+        now = self._gradient(self.layer)
+        later = copy.copy(self.layer)
+        _, cache = later.forward(*copy.deepcopy(self.inputs), *self.extra)
+        later.forward(*(0.5 * x + 1 for x in self.inputs), *self.extra)
+        if not same(now, later.backward(self.upstream.copy(), cache)):
+            return True
+        try:
+            born = vars(type(self.layer)(**args))
+        except TypeError:  # a wrapper, which the arguments are not for
+            return False
+        fresh = copy.copy(self.layer)
+        fresh.__dict__ = {k: v for k, v in vars(self.layer).items() if k in born}
+        return not same(now, self._gradient(fresh))
+
+    def _gradient(self, layer: Any) -> Any:
+        _, cache = layer.forward(*copy.deepcopy(self.inputs), *self.extra)
+        return copy.deepcopy(layer.backward(self.upstream.copy(), cache))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two nests of arrays are equal, bit for bit."""
+    if isinstance(a, dict):
+        return all(same(a[k], b[k]) for k in a)
+    if isinstance(a, tuple | list):
+        return all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(np.array_equal(a, b, equal_nan=True))

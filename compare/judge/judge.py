@@ -1,0 +1,146 @@
+"""Turn measured differences into verdicts, one per tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.gauge import Gauge, least_tolerance
+from compare.judge.measure import Measures, measure
+from compare.judge.quantities import Key, Values
+
+VERDICTS = np.array(["agree", "disagree", "missing", "non-finite", "vacuous"], dtype=object)
+AGREE, DISAGREE, MISSING, NON_FINITE, VACUOUS = range(5)
+
+
+class Rows(NamedTuple):
+    """One step's rows: a key, a shape, the measures and a verdict code for each tensor."""
+
+    keys: list[Key]
+    shapes: list[tuple[int, ...]]
+    measures: Measures
+    verdicts: np.ndarray
+
+    @property
+    def bad(self) -> np.ndarray:
+        """Positions of rows that neither agree nor are vacuous."""
+        return np.flatnonzero((self.verdicts != AGREE) & (self.verdicts != VACUOUS))
+
+    @property
+    def disagree(self) -> bool:
+        return bool((self.verdicts == DISAGREE).any())
+
+
+def judge(
+    keys: Sequence[Key],
+    manual: Values,
+    torch: Values,
+    tolerances: Mapping[Key, Any],
+    start: Mapping[str, np.ndarray] | None = None,
+) -> Rows:
+    """Compare every expected tensor of a step, and every one that only a side knows of.
+
+    Args:
+        keys: what is expected, in execution order.
+        manual, torch: what each side returned, as arrays.
+        tolerances: per key an array or one number; a key without one is allowed no difference.
+        start: parameters before the update, by dotted name. An updated parameter is vacuous if no
+            update at all would have passed, which zeros in its place say nothing of.
+    """
+    keys = list(dict.fromkeys((*keys, *manual, *torch)))
+    ours: list[Any] = [manual.get(k) for k in keys]
+    theirs: list[Any] = [torch.get(k) for k in keys]
+    sides = list(zip(ours, theirs, strict=True))
+    if all(m is not None and t is not None and m.shape == t.shape for m, t in sides):
+        measures = measure(ours, theirs, [tolerances.get(k, 0.0) for k in keys])
+        shapes = [t.shape for t in theirs]
+    else:
+        measures, shapes = _measure_partly(keys, sides, tolerances)
+    _no_update(keys, theirs, tolerances, start or {}, measures.zeros)
+    return Rows(keys, shapes, measures, verdict_codes(measures, ours, theirs))
+
+
+def _no_update(
+    keys: list[Key], theirs: list, tolerances: Any, start: Mapping, zeros: np.ndarray
+) -> None:
+    """Put into `zeros` what a parameter that was not updated would have used."""
+    for i, (layer, quantity) in enumerate(keys):
+        before = start.get(f"{layer}.{quantity[6:]}") if quantity[:6] == "param:" else None
+        if before is None or theirs[i] is None or not zeros[i] > 1:
+            continue
+        tolerance = np.broadcast_to(tolerances.get(keys[i], 0.0), before.shape)
+        few = tuple(slice(None, None, 1 + n // 8) for n in before.shape)
+        for part in (few, ...):  # a few elements show most updates
+            moved = np.abs(theirs[i][part] - before[part]) / tolerance[part]
+            zeros[i] = moved.max()
+            if zeros[i] > 1:
+                break
+
+
+def _measure_partly(keys: list[Key], sides: list, tolerances: Any) -> tuple[Measures, list]:
+    """Measure what both sides have in one shape; a wrong shape is infinitely far off."""
+    shapes = [() if m is t else (m if t is None else t).shape for m, t in sides]  # both None: ()
+    columns = np.full((len(Measures._fields), len(keys)), np.nan)
+    both = [i for i, (m, t) in enumerate(sides) if m is not None and t is not None]
+    same = [i for i in both if sides[i][0].shape == sides[i][1].shape]
+    misshapen = [i for i in both if i not in same]
+    columns[0, misshapen], columns[3, misshapen] = np.inf, np.inf
+    if same:
+        columns[:, same] = measure(
+            [sides[i][0] for i in same],
+            [sides[i][1] for i in same],
+            [tolerances.get(keys[i], 0.0) for i in same],
+        )
+    return Measures(*columns), shapes
+
+
+def verdict_codes(measures: Measures, ours: Sequence[Any], theirs: Sequence[Any]) -> np.ndarray:
+    """Return the verdict of each tensor; written so that NaN never passes."""
+    finite = np.isfinite(measures.max_abs) & np.isfinite(measures.scale)
+    within = (measures.budget <= 1) | ((measures.max_abs == 0) & np.isnan(measures.budget))
+    caught = measures.zeros > 1
+    passed = np.where(caught, AGREE, VACUOUS)
+    codes = np.where(finite, np.where(within, passed, DISAGREE), NON_FINITE)
+    for i, (m, t) in enumerate(zip(ours, theirs, strict=True)):
+        if m is None or t is None:
+            codes[i] = MISSING
+        elif m.shape != t.shape:
+            codes[i] = DISAGREE
+    return codes
+
+
+def of_one_dtype(rows: Rows, manual: Values, torch: Values) -> Rows:
+    """Return the rows with a disagreement where a side computes in another float dtype."""
+    other = [i for i, key in enumerate(rows.keys) if promoted(key, manual, torch)]
+    if not other:
+        return rows
+    verdicts = rows.verdicts.copy()
+    verdicts[other] = np.where(
+        np.isin(verdicts[other], (AGREE, VACUOUS)), DISAGREE, verdicts[other]
+    )
+    return rows._replace(verdicts=verdicts)
+
+
+def promoted(key: Key, manual: Values, torch: Values) -> bool:
+    """Return whether both sides hold floats of different dtypes; a count of steps has any."""
+    ours, theirs = manual.get(key), torch.get(key)
+    if ours is None or theirs is None or ours.dtype == theirs.dtype:
+        return False
+    return bool(ours.dtype.kind == theirs.dtype.kind == "f") and key.quantity[-5:] != ":step"
+
+
+def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:
+    """Return the tolerance of every element from what a gauge run left; exact data get E = 0."""
+    exact = least_tolerance(dtype, k)
+    return {
+        key: value.tolerance(dtype, k) if isinstance(value, Gauge) else exact
+        for key, value in values.items()
+    }
+
+
+def fixed(torch: Values, rtol: float, atol: float) -> dict[Key, Any]:
+    """Return the tolerances a user asked for: atol + rtol |torch|."""
+    least = np.nextafter(0, 1)  # so that equal zeros have used nothing of rtol alone
+    return {key: np.maximum(atol + rtol * np.abs(value), least) for key, value in torch.items()}

@@ -1,0 +1,99 @@
+"""The verdict of a whole run, from its rows; written so that nothing passes by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from compare.description.config import Config
+from compare.errors import UserError, nearest
+from compare.judge.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
+from compare.judge.ledger import Table
+from compare.judge.quantities import Key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def verdict(
+    table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *,
+    interrupted: bool, torch_with_torch: int = 0,
+) -> tuple[str, str]:  # fmt: skip
+    """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
+
+    Args:
+        table, frame: the run's rows, and the same as a DataFrame.
+        config: for what is allowed to be zero by name, and whether the run was free.
+        done, planned: steps.
+        interrupted: whether Ctrl-C ended the run, perhaps after its last step.
+        torch_with_torch: rows that compare torch with torch, and are no evidence of anything.
+    """
+    counts = table.counts()
+    total, vacuous = int(counts.sum()), int(counts[VACUOUS])
+    bad = int(counts[[DISAGREE, MISSING, NON_FINITE]].sum())
+    if bad:
+        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
+    if not total:
+        return "incomplete", "Nothing was compared."
+    if interrupted:
+        return "incomplete", f"Stopped after {done:,} of {planned:,} steps; all agree so far."
+    if config.train.mode == "free":
+        return "incomplete", (
+            "A free run is a diagnostic: its first step agrees, later steps are not judged."
+        )
+    unchecked = never_checked(frame, config.compare.structural_zeros)
+    if unchecked:
+        named = ", ".join(f"{layer}.{quantity}" for layer, quantity in unchecked[:5])
+        return "incomplete", (
+            f"{len(unchecked)} tensors were never really checked, because zeros would have passed "
+            f"at every step, or for a parameter no update at all: {named}. "
+            f"{_advice(frame, unchecked, config.train.dtype)}"
+        )
+    if vacuous == total:
+        return "incomplete", "Zeros would have passed in every tensor: nothing was checked."
+    same = ""
+    if torch_with_torch:
+        same = f"; {torch_with_torch:,} of these {total:,} compare torch with torch"
+    if vacuous:
+        return "agree", (
+            f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero "
+            f"within their tolerance, each checked at another step or allowed by name{same}."
+        )
+    return "agree", f"All {total:,} tensors of {done:,} steps agree{same}."
+
+
+def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -> str:
+    """Say what to do about tensors that were never checked: they are small, or they are zero."""
+    named = "name them in [compare] structural_zeros."
+    wanted = {(layer, what.replace("param:", "grad:")) for layer, what in unchecked}
+    hit = [pair in wanted for pair in zip(frame["layer"], frame["quantity"], strict=True)]
+    if not frame.loc[hit, "norm"].gt(0).any():
+        return f"If they are zero by construction, {named}"
+    remedy = "judge in float64, or use" if dtype == "float32" else "use"
+    return (
+        "Their values, or updates, are smaller than what rounding may do, as in deep, saturated "
+        f"networks: {remedy} fewer layers. Only if they are zero by construction, {named}"
+    )
+
+
+def refuse_unknown_zeros(keys: Iterable[Key], allowed: tuple[str, ...]) -> None:
+    """Raise a UserError for a pattern of structural_zeros that names no tensor of the run."""
+    names = [f"{layer}.{quantity}" for layer, quantity in keys]
+    for pattern in allowed:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(
+                f"[compare] structural_zeros: '{pattern}' matches no tensor of this run. "
+                f"{nearest(pattern, names, what='Tensors')}"
+            )
+
+
+def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return each (layer, quantity) that is vacuous in every row and not allowed by name."""
+    vacuous = frame["verdict"].eq("vacuous")
+    always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
+    return [
+        (layer, quantity)
+        for layer, quantity in always.index[always]
+        if not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
+    ]

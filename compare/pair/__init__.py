@@ -1,0 +1,1 @@
+"""The two sides of one function: hand-written code of any form, and the reference beside it."""

@@ -1,0 +1,187 @@
+"""What is checked, in one form: forward returns outputs and a state, backward returns gradients."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.errors import UserError
+from compare.pair.inputs import Inputs
+from compare.pair.returned import Found, by_name
+from compare.pair.signatures import FORMS, plan, positional
+
+Gradients = dict[str, Any]  # per differentiable input; None where backward returned none
+
+
+class Started(NamedTuple):
+    """What a forward pass leaves. `cache` is what backward is given; `state` is the adapter's."""
+
+    outputs: tuple[Any, ...]
+    cache: Any
+    state: Any
+
+
+class Result(NamedTuple):
+    """A whole run of either side."""
+
+    outputs: tuple[Any, ...]
+    grads: Gradients
+
+    def named(self) -> dict[str, Any]:
+        """Return everything under the quantity that it is called in a report."""
+        one = len(self.outputs) == 1
+        found = {"output" if one else f"output:{i}": y for i, y in enumerate(self.outputs)}
+        return found | {f"grad:{name}": g for name, g in self.grads.items() if g is not None}
+
+
+class Candidate(ABC):
+    """A hand-derived gradient under test.
+
+    Attributes:
+        name: what to call it.
+        names: the inputs, in order; `differentiable` those that must get a gradient.
+        takes_upstream: False if it has no upstream argument: the output is then a scalar, and its
+            upstream gradient is 1.
+        sized: True if its sizes are fixed when it is made, so that other shapes may be refused.
+        forward_code, backward_code: whose sources are shown.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    differentiable: tuple[str, ...]
+    takes_upstream = True
+    sized = False
+    stores_cache = False  # True: on itself, so that there is no cache to look at
+    keeps_dtype = False  # True: gradients have their inputs' dtype by construction
+    forward_code: Any = None
+    backward_code: Any = None
+
+    @abstractmethod
+    def start(self, values: Inputs) -> Started:
+        """Run forward."""
+
+    @abstractmethod
+    def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
+        """Run backward; return what it returns."""
+
+    @abstractmethod
+    def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
+        """Sort what backward returned by input."""
+
+    def finish(self, upstreams: Sequence[Any], started: Started) -> Gradients:
+        """Run backward; return a gradient, or None, per differentiable input."""
+        found = self.gradients(self.backward(upstreams, started), started)
+        return {name: grad.value for name, grad in found.items()}
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the report should know of the adapter."""
+        return []
+
+    def run(self, values: Inputs, upstreams: Sequence[Any]) -> Result:
+        """Run both; backward gets copies of the upstream gradients, and may spoil them."""
+        started = self.start(values)
+        return Result(started.outputs, self.finish(copy.deepcopy(list(upstreams)), started))
+
+
+class FunctionPair(Candidate):
+    """`out, cache = forward(*inputs)`, `dx, dw, … = backward(dout, cache)`, and variants."""
+
+    def __init__(
+        self, forward: Callable, backward: Callable, names: Sequence[str], floats: Sequence[str]
+    ) -> None:
+        self.names, self.differentiable = tuple(names), tuple(floats)
+        self.name = called(forward)
+        self.wanted = positional(backward)
+        self.forward_code, self.backward_code = forward, backward
+
+    def start(self, values: Inputs) -> Started:
+        returned = self.forward_code(*values.values())
+        planned = plan(returned, self.wanted, self.names, called(self.backward_code))
+        self.takes_upstream = planned.takes_upstream
+        return Started(planned.outputs, planned.cache, (planned, values))
+
+    def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
+        planned, values = started.state
+        return self.backward_code(*planned.arguments(tuple(upstreams), values))
+
+    def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
+        who = called(self.backward_code)
+        return by_name(returned, self.differentiable, self.names, who)
+
+
+class ValueAndGradient(Candidate):
+    """One function that returns a loss and its gradients: `loss, dx = softmax_loss(x, y)`."""
+
+    takes_upstream = False
+
+    def __init__(self, function: Callable, names: Sequence[str], floats: Sequence[str]) -> None:
+        self.names, self.differentiable = tuple(names), tuple(floats)
+        self.name = called(function)
+        self.forward_code = self.backward_code = function
+
+    def start(self, values: Inputs) -> Started:
+        returned = self.forward_code(*values.values())
+        if not isinstance(returned, tuple) or len(returned) < 2 or np.ndim(returned[0]):
+            raise UserError(
+                f"{self.name} was given without a backward function, so it must return a scalar "
+                f"loss followed by its gradients; it returned {described(returned)}. {FORMS}"
+            )
+        return Started((returned[0],), None, returned[1:])
+
+    def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
+        return started.state[0] if len(started.state) == 1 else started.state
+
+    def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
+        return by_name(returned, self.differentiable, self.names, self.name)
+
+
+def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[str]) -> Candidate:
+    """Return whatever the user gave as a `Candidate`.
+
+    Raises:
+        UserError: it has none of the known forms.
+    """
+    from compare.pair.objects import LayerObject, is_layer, made
+
+    if backward is not None:
+        for what, function in (("forward", forward), ("backward", backward)):
+            if not callable(function):
+                raise UserError(f"{what} must be a function; received {described(function)}.")
+        return FunctionPair(forward, backward, names, floats)
+    if isinstance(forward, type):
+        forward = made(forward)
+    if is_layer(forward):
+        return LayerObject(forward, names, floats)
+    if callable(forward):
+        return ValueAndGradient(forward, names, floats)
+    raise UserError(f"{described(forward)} cannot be checked. {FORMS}")
+
+
+def called(thing: Any) -> str:
+    """Return the name of a function or of an object's class."""
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    if name is None:
+        inner = getattr(thing, "func", None)  # functools.partial
+        name = called(inner) if inner is not None else type(thing).__name__
+    return str(name).split("<locals>.")[-1]
+
+
+def described(value: Any) -> str:
+    """Return a value in a few words: its type, and its shape or length."""
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} with the keys {', '.join(map(str, value))}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"an array of shape {shape}"
+    return (
+        f"{called(value)} ({type(value).__name__})"
+        if inspect.isroutine(value)
+        else (f"a {type(value).__name__}")
+    )

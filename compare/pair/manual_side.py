@@ -1,0 +1,131 @@
+"""The hand-written side of a lockstep run, in whatever number system its inputs carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.judge.quantities import LOSS, Values, of_backward, of_forward, of_update
+from manual.clipping import clip_grad_norm, clip_grad_value
+from manual.graph import (
+    Array,
+    Arrays,
+    Gradients,
+    Graph,
+    Intercept,
+    Layer,
+    Node,
+    Tape,
+    located,
+)
+from manual.optimizers import Optimizer
+
+States = dict[str, dict[str, Any]]
+
+
+class Pass(NamedTuple):
+    """One forward and backward pass: the tape, the loss, its gradients."""
+
+    tape: Tape
+    loss: Array
+    gradients: Gradients
+
+
+class Forward(NamedTuple):
+    """A forward pass, and what its backward needs."""
+
+    graph: Graph
+    tape: Tape
+    loss: Array
+    upstream: Array
+    cache: Any
+    penalty_caches: list
+
+
+class ManualSide(NamedTuple):
+    """A graph with its loss, penalties and optimiser; holds no weights of its own."""
+
+    graph: Graph
+    loss: Layer
+    penalties: Sequence[tuple[Layer, Sequence[str]]]
+    optimizer: Optimizer
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def forward(
+        self,
+        params: Mapping[str, Array],
+        x: Array,
+        target: Array,
+        *,
+        noise: Mapping[str, Array] | None = None,
+        intercept: Intercept | None = None,
+    ) -> Forward:
+        """Run the network, the loss and the penalties with these parameters."""
+        graph = self.graph.with_params(params)
+        tape = graph.forward(x, noise=noise, intercept=intercept)
+        output = tape.output
+        if intercept is not None:
+            (output,) = intercept(Node("loss", self.loss, (graph.output,)), (output,))
+        try:
+            loss, cache = self.loss.forward(output, target)
+        except Exception as error:
+            raise located(error, "loss", self.loss, "forward") from None
+        upstream = np.ones_like(loss)  # of the loss's own number system
+        caches = []
+        for penalty, names in self.penalties:
+            for name in names:
+                value, penalty_cache = penalty.forward(params[name])
+                loss = loss + value
+                caches.append((penalty, name, penalty_cache))
+        return Forward(graph, tape, loss, upstream, cache, caches)
+
+    def backward(self, forward: Forward, *, input_grad: bool = False) -> Gradients:
+        """Run the loss's, the network's and the penalties' backward."""
+        try:
+            (grad_output, *_), _ = self.loss.backward(forward.upstream, forward.cache)
+        except Exception as error:
+            raise located(error, "loss", self.loss, "backward") from None
+        gradients = forward.graph.backward(forward.tape, grad_output, input_grad=input_grad)
+        for penalty, name, cache in forward.penalty_caches:
+            (grad,), _ = penalty.backward(forward.upstream, cache)
+            gradients.params[name] = gradients.params[name] + grad
+        return gradients
+
+    def forward_backward(
+        self, params: Mapping[str, Array], x: Array, target: Array, *, input_grad: bool = False,
+        **options: Any,
+    ) -> Pass:  # fmt: skip
+        """Run forward and backward."""
+        forward = self.forward(params, x, target, **options)
+        return Pass(forward.tape, forward.loss, self.backward(forward, input_grad=input_grad))
+
+    def update(
+        self, params: Arrays, grads: Arrays, states: States, lr: float
+    ) -> tuple[Arrays, States]:
+        """Clip if asked, then return the parameters and optimiser state after one step."""
+        if self.clip_norm is not None:
+            grads, _ = clip_grad_norm(grads, self.clip_norm)
+        if self.clip_value is not None:
+            grads = clip_grad_value(grads, self.clip_value)
+        return self.optimizer.step(params, grads, states, lr)
+
+    def step(
+        self, params: Arrays, states: States, lr: float, x: Array, target: Array, *,
+        into: Values | None = None, input_grad: bool = False, **options: Any,
+    ) -> Values:  # fmt: skip
+        """Run one whole training step; return everything that is compared under its key.
+
+        It is put `into` the given dictionary as it comes: what was computed before an exception
+        is there all the same.
+        """
+        into = {} if into is None else into
+        forward = self.forward(params, x, target, **options)
+        into |= of_forward({n.name: forward.tape.values[n.name] for n in self.graph.nodes})
+        into[LOSS] = forward.loss
+        gradients = self.backward(forward, input_grad=input_grad)
+        into |= of_backward(gradients.values, gradients.params)
+        into |= of_update(*self.update(params, gradients.params, states, lr))
+        return into

@@ -1,0 +1,157 @@
+"""Derivatives of the candidate's own forward by central differences, with an error estimate.
+
+Richardson extrapolation over steps h, h/4, h/16, … (Neville's table, as Ridders does it): the entry
+whose neighbours differ least is taken, and that difference is its error, never less than what
+rounding puts into it. At a kink the one-sided derivatives differ however small the step: both are
+returned, for any number between them is a subgradient.
+
+Source: C. Ridders, Accurate computation of F′(x) and F′(x)F″(x), Adv. Eng. Software 4 (1982).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from compare.pair.inputs import Inputs
+
+LEVELS, RATIO = 9, 4.0
+U = 2.0**-53
+
+Forward = Callable[[Inputs], tuple[np.ndarray, ...]]
+
+
+class Slope(NamedTuple):
+    """A derivative along one direction, its error, and the range of subgradients at a kink."""
+
+    value: float
+    error: float
+    low: float
+    high: float
+
+    @property
+    def kinked(self) -> bool:
+        return self.low < self.high
+
+
+class Slopes(NamedTuple):
+    """The same for every element of an input, as arrays of its shape."""
+
+    value: np.ndarray
+    error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def slopes(forward: Forward, values: Inputs, name: str, upstreams: Sequence[np.ndarray]) -> Slopes:
+    """Return d Σ upstream · output / d element, for every element of an input."""
+    x = values[name]
+    found = np.zeros((4, *x.shape))
+    for index in np.ndindex(x.shape):
+        direction = np.zeros(x.shape)
+        direction[index] = 1.0
+        found[(slice(None), *index)] = along(forward, values, {name: direction}, upstreams)
+    return Slopes(*found)
+
+
+def along(
+    forward: Forward,
+    values: Inputs,
+    directions: dict[str, np.ndarray],
+    upstreams: Sequence[np.ndarray],
+) -> Slope:
+    """Return the derivative of Σ upstream · output along a direction in the inputs."""
+    size = max(_size(values[name], d) for name, d in directions.items())
+    steps = size / 8 * RATIO ** -np.arange(LEVELS)
+    here = forward(values)
+    ahead = [forward(_moved(values, directions, h)) for h in steps]
+    behind = [forward(_moved(values, directions, -h)) for h in steps]
+    weight = [np.abs(dy) for dy in upstreams]
+    noise = 16 * U * _project(weight, [np.abs(y) for y in here]) / steps
+    central = np.array(
+        [_project(upstreams, _minus(a, b)) for a, b in zip(ahead, behind, strict=True)]
+    ) / (2 * steps)
+    value, error = _extrapolated(central, noise)
+    low, high = _one_sided(here, ahead, behind, steps, upstreams, noise)
+    return Slope(value, error, low, high)
+
+
+def _extrapolated(central: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
+    """Return the best entry of Neville's table and its error."""
+    value, error = _best(central, noise, 1)
+    last = LEVELS - 3  # a plain difference at a small step: extrapolation must not contradict it
+    plain = 16 * noise[last] + 1e-2 * abs(central[last])
+    if not abs(value - central[last]) <= plain:
+        value, error = _best(central, noise, LEVELS // 2)
+    return value, error
+
+
+def _best(central: np.ndarray, noise: np.ndarray, first: int) -> tuple[float, float]:
+    best, smallest = float(central[-1]), float("inf")
+    row = [float(central[first - 1])]
+    for i in range(first, len(central)):
+        new = [float(central[i])]
+        for j in range(1, len(row) + 1):
+            factor = RATIO ** (2 * j)
+            new.append((factor * new[j - 1] - row[j - 1]) / (factor - 1))
+            change = max(abs(new[j] - new[j - 1]), abs(new[j] - row[j - 1])) + float(noise[i])
+            if change < smallest:
+                best, smallest = new[j], change
+        row = new
+    return best, smallest
+
+
+def _one_sided(
+    here: Sequence[np.ndarray],
+    ahead: list,
+    behind: list,
+    steps: np.ndarray,
+    upstreams: Sequence[np.ndarray],
+    noise: np.ndarray,
+) -> tuple[float, float]:
+    """Return the range of subgradients; a single number where forward is smooth.
+
+    Forward is smooth if the gap of the one-sided derivatives shrinks as the step does.
+    """
+
+    def gaps(i: int) -> list[np.ndarray]:
+        return [
+            (a - 2 * y + b) / steps[i] for a, y, b in zip(ahead[i], here, behind[i], strict=True)
+        ]
+
+    near, far = LEVELS - 3, LEVELS - 5
+    room = 16 * noise[near]
+    low = high = 0.0
+    for dy, y, a, b, small, large in zip(
+        upstreams, here, ahead[near], behind[near], gaps(near), gaps(far), strict=True
+    ):
+        stays = (np.abs(small) > 0.5 * np.abs(large)) & (np.abs(dy * small) > room)
+        if stays.any():
+            sides = np.stack([dy * (a - y), dy * (y - b)]) / steps[near]
+            low += float(np.where(stays, sides.min(axis=0), sides.mean(axis=0)).sum())
+            high += float(np.where(stays, sides.max(axis=0), sides.mean(axis=0)).sum())
+        else:
+            mean = float((dy * (a - b)).sum() / (2 * steps[near]))
+            low, high = low + mean, high + mean
+    return low, high
+
+
+def _size(x: np.ndarray, direction: np.ndarray) -> float:
+    """Return a step in proportion to what is moved."""
+    moved = np.abs(x[direction != 0])
+    typical = float(np.sqrt(np.mean(np.square(x))))
+    return float(max(moved.max(initial=0.0), typical)) or 1.0
+
+
+def _moved(values: Inputs, directions: dict[str, np.ndarray], step: float) -> Inputs:
+    return {**values, **{n: values[n] + step * d for n, d in directions.items()}}
+
+
+def _minus(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def _project(upstreams: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> float:
+    return float(sum(np.sum(dy * y) for dy, y in zip(upstreams, ys, strict=True)))

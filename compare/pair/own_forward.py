@@ -1,0 +1,60 @@
+"""Without a reference, the candidate's own forward is one, by central differences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from compare.pair.candidates import Candidate, Result
+from compare.pair.inputs import Inputs, fresh
+from compare.pair.numeric import Slopes, along, slopes
+
+MOST = 600  # elements differentiated one by one; beyond, along random directions
+DIRECTIONS = 6
+
+
+class OwnForward:
+    """Differentiates a candidate's forward numerically; proves only that backward fits forward."""
+
+    name = "central differences of forward"
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.found: dict[str, Slopes] = {}  # of the latest run
+
+    def forward(self, values: Inputs) -> tuple[np.ndarray, ...]:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = self.candidate.start(fresh(values)).outputs
+        return tuple(np.asarray(y, dtype=np.float64) for y in outputs)
+
+    def run(self, values: Inputs, upstreams: Sequence[np.ndarray] | None) -> Result:
+        """Return the gradients; of a large input only its projections on random directions."""
+        if upstreams is None:
+            return Result(self.forward(values), {})
+        self.found = {
+            name: self._slopes(values, name, upstreams) for name in self.candidate.differentiable
+        }
+        return Result((), {name: found.value for name, found in self.found.items()})
+
+    def _slopes(self, values: Inputs, name: str, upstreams: Sequence[np.ndarray]) -> Slopes:
+        directions = self.directions(values, name)
+        if directions is None:
+            return slopes(self.forward, values, name, upstreams)
+        found = [along(self.forward, values, {name: d}, upstreams) for d in directions]
+        return Slopes(*(np.array(column) for column in zip(*found, strict=True)))
+
+    def directions(self, values: Inputs, name: str) -> np.ndarray | None:
+        """Return the directions along which a large input is judged; None for a small one."""
+        total = sum(values[n].size for n in self.candidate.differentiable)
+        if total <= MOST:
+            return None
+        rng = np.random.default_rng([len(name), values[name].size])
+        return rng.standard_normal((DIRECTIONS, *values[name].shape))
+
+    def error(self, name: str) -> Any:
+        """Return how far off the numeric derivative may be, in absolute terms."""
+        return 8 * self.found[name].error

@@ -1,0 +1,273 @@
+"""What a report says: its headline, its notices, its totals, its rows summed up per tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from compare.report.rendering import format as fmt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from compare.report.report import Report
+
+FAILED = ("missing", "non-finite", "disagree")  # gravest first
+VERDICTS = (*FAILED, "vacuous", "agree")
+KINDS = ("output", "loss", "grad_output", "grad_input", "grad", "param", "state")
+BUDGET = (
+    "Budget used is the largest |manual − torch| / tolerance over a tensor's elements: up to "
+    "100 % rounding explains the difference, above it the two sides disagree."
+)
+
+
+class Headline(NamedTuple):
+    """The verdict for people: `tone` is agree, disagree, incomplete or none."""
+
+    word: str
+    tone: str
+    qualifier: str
+
+
+class Notice(NamedTuple):
+    """Something that a reader must know before believing the verdict."""
+
+    title: str
+    text: str
+
+
+class Words(NamedTuple):
+    """What a report's steps and layers are called: those of a check are cases with names."""
+
+    step: str
+    layer: str
+
+
+def words(report: Report) -> Words:
+    return Words("no.", "case") if report.mode == "check" else Words("step", "layer")
+
+
+def place(report: Report, step: Any, layer: Any, quantity: Any) -> str:
+    if report.mode == "check":
+        return f"case {fmt.name(layer)}, {fmt.name(quantity)}"
+    return fmt.place(step, layer, quantity)
+
+
+def extent(report: Report) -> str:
+    """Return how many steps, or cases, were compared."""
+    if report.mode == "check":
+        return fmt.plural(report.steps, "case")
+    return fmt.plural(report.differences["step"].nunique(), "step")
+
+
+def kind(quantity: str) -> str:
+    """Return what family a quantity belongs to: `grad:weight` is a `grad`."""
+    return str(quantity).partition(":")[0]
+
+
+def headline(report: Report) -> Headline:
+    within = "beyond" if report.verdict == "disagree" else "within"
+    tolerance = f"{within} a tolerance chosen by the user" if report.overridden else ""
+    theirs = f"{torch_layers(report)} on both sides" if report.torch_layers else ""
+    qualifier = ", ".join(filter(None, (theirs, tolerance)))
+    if report.mode == "free" and report.verdict != "disagree":
+        return Headline("NO VERDICT", "none", qualifier)
+    known = report.verdict in ("agree", "disagree", "incomplete")
+    tone = report.verdict if known else "none"
+    return Headline(fmt.name(report.verdict).upper(), tone, qualifier)
+
+
+def torch_layers(report: Report, most: int = 6) -> str:
+    """Return the layers that torch computed on both sides: `torch in layers 2, 3`."""
+    names = [fmt.name(name) for name in report.torch_layers]
+    if len(names) == len(report.nodes) > 1:
+        return f"torch in all {len(names)} layers"
+    more = ", …" if len(names) > most else ""
+    return f"torch in layer{'s' * (len(names) > 1)} {', '.join(names[:most])}{more}"
+
+
+def notices(report: Report) -> list[Notice]:
+    found = []
+    if report.planted:
+        text = f"The manual side was corrupted on purpose: {fmt.name(report.planted)}."
+        if not report.planted_ran:
+            text += " Torch computed that layer here: the mistake did not run."
+        found.append(Notice("Planted mistake", text))
+    if report.torch_layers:
+        text = (
+            f"T{torch_layers(report)[1:]}: {report.torch_with_torch:,} of "
+            f"{len(report.differences):,} rows compare torch with torch. They are no evidence for "
+            "the hand-written layers."
+        )
+        found.append(Notice("Torch on both sides", text))
+    if report.overridden:
+        text = (
+            f"Differences were judged by {fmt.name(report.tolerance)}, not by the derived budget."
+        )
+        found.append(Notice("Tolerance overridden", text))
+    if report.interrupted:
+        text = f"{report.steps:,} of {report.planned_steps:,} planned steps were run."
+        found.append(Notice("Stopped early", text))
+    if report.mode == "free":
+        text = (
+            "The two sides were never re-synchronised; rounding may drift apart without a mistake."
+        )
+        found.append(Notice("Free run", text))
+    return found
+
+
+class Totals(NamedTuple):
+    tensors: int
+    elements: int
+    expected: int
+    verdicts: dict[str, int]
+    unjudged: int
+
+    @property
+    def failed(self) -> int:
+        return sum(self.verdicts[verdict] for verdict in FAILED)
+
+    @property
+    def left_out(self) -> int:
+        """Elements that should have been compared and were not."""
+        return self.expected - self.elements
+
+
+def totals(report: Report) -> Totals:
+    """Return how many tensors and elements were compared, and with which verdicts."""
+    found = (
+        report.differences["verdict"].value_counts().to_dict() if len(report.differences) else {}
+    )
+    verdicts = {verdict: int(found.get(verdict, 0)) for verdict in VERDICTS}
+    rows = sum(map(int, found.values()))
+    elements, expected = (
+        int(report.ledger[column].sum()) if len(report.ledger) else 0
+        for column in ("elements", "expected_elements")
+    )
+    unjudged = rows - sum(verdicts.values())
+    return Totals(rows - verdicts["missing"], elements, expected, verdicts, unjudged)
+
+
+def severity(differences: pd.DataFrame) -> np.ndarray:
+    """Return the budget used, with ∞ for a failure that has no number."""
+    used = differences["budget_used"].to_numpy(dtype=float)
+    failed = differences["verdict"].isin(FAILED).to_numpy()
+    return np.where(failed & ~(used > 1), np.inf, used)
+
+
+def judged_steps(differences: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the rows of the steps in which something was judged, and their severity."""
+    used = severity(differences)
+    if not np.isnan(used).any():
+        return differences, used
+    steps = differences["step"].to_numpy()
+    keep = np.isin(steps, np.unique(steps[~np.isnan(used)]))
+    return differences[keep], used[keep]
+
+
+def codes(values: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Number the distinct values in order of appearance."""
+    import pandas as pd
+
+    numbers, names = pd.factorize(values.astype(object))
+    return numbers, [str(n) for n in names]
+
+
+def tensor_codes(differences: pd.DataFrame) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Number the distinct (layer, quantity) in execution order."""
+    layer, layers = codes(differences["layer"])
+    quantity, quantities = codes(differences["quantity"])
+    pairs = layer * max(1, len(quantities)) + quantity
+    distinct, first, inverse = np.unique(pairs, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    names = [divmod(int(pair), max(1, len(quantities))) for pair in distinct[order]]
+    return rank[inverse], [(layers[a], quantities[b]) for a, b in names]
+
+
+class TensorRow(NamedTuple):
+    """One (layer, quantity) over all steps; the numbers are those of its worst step."""
+
+    layer: str
+    quantity: str
+    kind: str
+    shape: str
+    step: int
+    budget_used: float
+    max_abs_diff: float
+    max_rel_diff: float
+    verdicts: dict[str, int]
+
+    @property
+    def verdict(self) -> str:
+        """The gravest verdict of any step."""
+        return next(iter(self.verdicts))
+
+
+def per_tensor(differences: pd.DataFrame) -> list[TensorRow]:
+    """Sum the rows up over steps, in execution order."""
+    if not len(differences):
+        return []
+    code, names = tensor_codes(differences)
+    worst = differences.iloc[_worst_of_each(differences, code)]
+    counts = _verdict_counts(code, differences["verdict"], len(names))
+    return [
+        TensorRow(
+            layer=layer,
+            quantity=quantity,
+            kind=kind(quantity),
+            shape=str(row["shape"]),
+            step=int(row["step"]),
+            budget_used=float(row["budget_used"]),
+            max_abs_diff=float(row["max_abs_diff"]),
+            max_rel_diff=float(row["max_rel_diff"]),
+            verdicts=verdicts,
+        )
+        for (layer, quantity), row, verdicts in zip(
+            names, worst.to_dict("records"), counts, strict=True
+        )
+    ]
+
+
+def _worst_of_each(differences: pd.DataFrame, code: np.ndarray) -> np.ndarray:
+    """Return where each tensor's worst row stands: by budget, then by difference, then first."""
+    rank = np.nan_to_num(severity(differences), nan=-1.0, posinf=np.inf)
+    size = np.nan_to_num(differences["max_abs_diff"].to_numpy(dtype=float), nan=-1.0)
+    order = np.lexsort((-np.arange(len(code)), size, rank, code))
+    return order[np.r_[np.flatnonzero(np.diff(code[order])), len(order) - 1]]
+
+
+def _verdict_counts(code: np.ndarray, verdicts: pd.Series, groups: int) -> list[dict[str, int]]:
+    """Count each group's verdicts, gravest first."""
+    number, names = codes(verdicts)
+    table = np.zeros((groups, len(names)), dtype=np.int64)
+    np.add.at(table, (code, number), 1)
+    known = [verdict for verdict in VERDICTS if verdict in names]
+    ordered = known + [verdict for verdict in names if verdict not in VERDICTS]
+    columns = [names.index(verdict) for verdict in ordered]
+    return [
+        {v: int(row[c]) for v, c in zip(ordered, columns, strict=True) if row[c]} for row in table
+    ]
+
+
+def worst_rows(report: Report, rows: int = 10) -> list[dict[str, Any]]:
+    """Return the worst row of each of the tensors that used most of their budget, worst first.
+
+    A failure without a number comes before all others; what was not judged is left out.
+    """
+    table = report.differences
+    if not len(table):
+        return []
+    at = _worst_of_each(table, tensor_codes(table)[0])
+    used = severity(table)[at]
+    order = np.argsort(-np.nan_to_num(used, nan=-1.0, posinf=np.inf), kind="stable")[:rows]
+    chosen = table.iloc[at[order[~np.isnan(used[order])]]]
+    return chosen.to_dict("records")  # type: ignore[return-value]
+
+
+def gap(manual: Any, torch: Any, otherwise: Any) -> float:
+    """Return |manual − torch| of one element; `otherwise` where a side has no number."""
+    difference = abs(float(manual) - float(torch))
+    return float(otherwise) if np.isnan(difference) else difference

@@ -1,0 +1,232 @@
+"""A report as plain text for a terminal, and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compare.report.rendering import format as fmt
+from compare.report.rendering.facts import (
+    BUDGET,
+    VERDICTS,
+    Totals,
+    extent,
+    gap,
+    headline,
+    notices,
+    per_tensor,
+    place,
+    totals,
+    words,
+    worst_rows,
+)
+from compare.report.rendering.kills import kills_line
+
+if TYPE_CHECKING:
+    from compare.report.report import Divergence, Report
+
+WORST = ("quantity", "index", "manual", "torch", "|diff|", "budget used")
+
+
+def terminal_text(report: Report) -> str:
+    """Return the verdict, the counts, the first divergence and the worst rows: ≤ 30 lines."""
+    head, total = headline(report), totals(report)
+    title = f"{head.word}: {fmt.name(report.name)}"
+    lines = [f"{title} ({head.qualifier})" if head.qualifier else title, fmt.name(report.reason)]
+    lines += [f"{notice.title}. {notice.text}" for notice in notices(report)]
+    lines += ["", f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
+    if not report.overridden:
+        lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
+    if corrupted := kills_line(report):
+        lines.append(corrupted)
+    if report.first_divergence is not None:
+        lines += ["", *_divergence_lines(report, report.first_divergence)]
+    rows = [_worst_cells(row) for row in worst_rows(report, 5)]
+    if rows:
+        lines += [
+            "",
+            f"Worst tensors{_at_worst(report)} (above 100 % of the budget the sides disagree):",
+        ]
+        lines += _columns([(*words(report), *WORST), *rows])
+    if report.notes:
+        lines += ["", "Notes:", *(f"  {fmt.name(note)}" for note in report.notes)]
+    return "\n".join(lines)
+
+
+def scope(report: Report, total: Totals) -> str:
+    """Return what was compared, in one phrase."""
+    text = (
+        f"{fmt.plural(total.tensors, 'tensor')} ({fmt.plural(total.elements, 'element')}) "
+        f"compared over {extent(report)}"
+    )
+    return f"{text}; {fmt.plural(total.left_out, 'element')} left out" if total.left_out else text
+
+
+def verdict_counts(total: Totals) -> str:
+    parts = [f"{verdict} {fmt.count(total.verdicts[verdict])}" for verdict in reversed(VERDICTS)]
+    return ", ".join(
+        parts + ([f"not judged {fmt.count(total.unjudged)}"] if total.unjudged else [])
+    )
+
+
+def whose(first: Divergence) -> str:
+    """Return whose mistake the first divergence is, in a few words."""
+    return {
+        "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
+        "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",
+    }.get(first.own_or_inherited, "")
+
+
+def last_agreed(report: Report, first: Divergence) -> str:
+    return place(report, *first.last_agreed) if first.last_agreed else "nothing before it"
+
+
+def _over_all(report: Report) -> str:
+    return "" if report.mode == "check" else ", over all steps"
+
+
+def _at_worst(report: Report) -> str:
+    return "" if report.mode == "check" else ", each at its worst step"
+
+
+def _divergence_lines(report: Report, first: Divergence) -> list[str]:
+    where = place(report, first.step, first.layer, first.quantity)
+    difference = fmt.short(gap(first.manual, first.torch, first.max_abs_diff))
+    own = "" if report.mode == "check" else f"{fmt.name(first.own_or_inherited)}: "
+    told = fmt.name(first.explanation or whose(first))
+    return [
+        f"First divergence: {where} ({fmt.name(first.layer_type)})",
+        *(
+            [
+                f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
+                f"torch {fmt.exact(first.torch)}, |diff| {difference}"
+            ]
+            if first.worst_index  # nothing was compared where a tensor is missing
+            else []
+        ),
+        f"  {own}{told}",
+        *([f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []),
+        *([f"  {fmt.name(first.witnesses.text)}"] if first.witnesses is not None else []),
+        f"  last agreed: {last_agreed(report, first)}",
+    ]
+
+
+def _worst_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["step"]),
+        _clip(fmt.name(row["layer"]), 24),
+        _clip(fmt.name(row["quantity"]), 30),
+        fmt.name(row["worst_index"]),
+        f"{row['manual']:.6g}",
+        f"{row['torch']:.6g}",
+        fmt.short(gap(row["manual"], row["torch"], row["max_abs_diff"])),
+        fmt.budget(row["budget_used"]) if row["verdict"] == "agree" else _judged(row),
+    )
+
+
+def _judged(row: dict[str, Any]) -> str:
+    used = fmt.budget(row["budget_used"])
+    return row["verdict"] if used == "–" else f"{used} {row['verdict']}"
+
+
+def _clip(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+SYMBOLS = {"agree": "✅", "disagree": "❌", "incomplete": "⚠️", "none": "ℹ️"}
+
+
+def summary_markdown(report: Report) -> str:
+    """Return the report in the size of a pull request's comment."""
+    head, total = headline(report), totals(report)
+    qualifier = f" ({head.qualifier})" if head.qualifier else ""
+    parts = [
+        f"## {SYMBOLS[head.tone]} {head.word}{qualifier}: {_escape(report.name)}",
+        f"**{_escape(report.reason)}**",
+    ]
+    for notice in notices(report):
+        parts.append(f"> ⚠️ **{notice.title}.** {_escape(notice.text)}")
+    parts.append(f"{scope(report, total)}. {_escape(verdict_counts(total))}.")
+    if report.first_divergence is not None:
+        parts.append(_divergence_markdown(report, report.first_divergence))
+    worst = [[_code(cell) for cell in _worst_cells(row)] for row in worst_rows(report, 5)]
+    if worst:
+        parts += [
+            f"### Worst tensors{_at_worst(report)}",
+            _table((*words(report), *WORST), worst, right=7),
+        ]
+    if report.notes:
+        parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
+    parts += [f"<details><summary>Every tensor{_over_all(report)}</summary>", _tensors(report)]
+    parts += ["</details>", f"{BUDGET} Tolerance: {_escape(report.tolerance)}."]
+    parts += [_escape(line) for line in [kills_line(report)] if line]
+    versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
+    return "\n\n".join([*parts, versions]).rstrip() + "\n"
+
+
+def _divergence_markdown(report: Report, first: Divergence) -> str:
+    step = "" if report.mode == "check" else f"step {first.step}, "
+    where = f"{step}{words(report).layer} {_code(first.layer)} ({_code(first.layer_type)})"
+    own = f"**{_escape(first.own_or_inherited)}**: {_escape(whose(first) or '–')}"
+    rows = [
+        ("where", where),
+        ("quantity", _code(first.quantity)),
+        ("worst element", _code(first.worst_index)),
+        ("manual", _code(fmt.exact(first.manual))),
+        ("torch", _code(fmt.exact(first.torch))),
+        ("difference", _code(fmt.short(gap(first.manual, first.torch, first.max_abs_diff)))),
+        *([] if report.mode == "check" else [("whose mistake", own)]),
+        ("what it looks like", _escape(first.explanation or "–")),
+        ("cause", _escape("–" if report.cause is None else report.cause)),
+        *([("witnesses", _escape(first.witnesses.text))] if first.witnesses is not None else []),
+        ("last agreed", _escape(last_agreed(report, first))),
+    ]
+    return "### First divergence\n\n" + _table(("", ""), rows)
+
+
+def _tensors(report: Report, most: int = 60) -> str:
+    rows = per_tensor(report.differences)
+    cells = [
+        (
+            _code(row.layer),
+            _code(row.quantity),
+            fmt.budget(row.budget_used),
+            str(row.step),
+            fmt.short(row.max_abs_diff),
+            _escape(", ".join(f"{n:,} {verdict}" for verdict, n in row.verdicts.items())),
+        )
+        for row in rows[:most]
+    ]
+    step, layer = words(report)
+    at = step if report.mode == "check" else f"at {step}"
+    columns = (layer, "quantity", "budget used", at, "max abs diff", "verdicts")
+    more = f"\n\n{len(rows) - most:,} more are in differences.csv." if len(rows) > most else ""
+    return _table(columns, cells, right=2) + more
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]], right: int | None = None) -> str:
+    head = [cell.replace("|", "\\|") for cell in head]
+    rule = ["---:" if right is not None and i == right else "---" for i in range(len(head))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *map(list, rows)])
+
+
+def _code(text: object) -> str:
+    """Return a code span that is safe inside a table."""
+    clean = fmt.name(text).replace("`", "ˋ").replace("|", "\\|")
+    return f"`{clean}`" if clean.strip() else "–"
+
+
+def _escape(text: object) -> str:
+    """Return prose in which nothing acts as Markdown or HTML."""
+    clean = fmt.name(text).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+    clean = clean.replace("$", "&#36;")
+    return re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", clean)

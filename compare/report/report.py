@@ -1,0 +1,165 @@
+"""The result of a run: what was compared, the verdict, and where the two sides first part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from compare.diagnose.causes import Cause
+    from compare.explaining.worked import Worked
+    from compare.witness.lockstep import Hearing
+
+Place = tuple[int, str, str]  # step, layer, quantity
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first disagreement in execution order, and whose mistake it is.
+
+    `own_or_inherited` is `own` when the layer's own formula, given torch's inputs and upstream
+    gradient, still disagrees; `inherited` when it only passed on what it received. `cause` says
+    what the mistake looks like; None if nothing that is known explains all of it. `witnesses` says
+    whom the slope of the forward pass itself sides with; None where that cannot be told.
+    """
+
+    step: int
+    layer: str
+    quantity: str
+    max_abs_diff: float
+    own_or_inherited: str
+    layer_type: str
+    worst_index: str
+    manual: float
+    torch: float
+    row: Place  # the row of the table in which it was seen
+    last_agreed: Place | None
+    explanation: str
+    witnesses: Hearing | None = None
+    manual_source: str = ""
+    derivation: str = ""
+    torch_source: str = ""
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """One node on both sides, for people: names, arguments, and where its formula stands.
+
+    `certified` is how many digits its class's hand-written backward is proven to; None if unknown.
+    """
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    manual: str
+    torch: str
+    derivation: str = ""
+    certified: int | None = None
+
+
+def _no_kills() -> pd.DataFrame:
+    from compare.judge.kills import empty
+
+    return empty()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run found.
+
+    Attributes:
+        verdict: `agree`, `disagree` or `incomplete`; `reason` says why in one sentence.
+        differences: one row per (step, layer, quantity) in execution order; columns `step, layer,
+            quantity, shape, max_abs_diff, max_rel_diff, budget_used, worst_index, manual, torch,
+            verdict, norm`. `max_rel_diff` is relative to the tensor's largest magnitude on torch's
+            side, `norm` is the 2-norm of torch's tensor.
+        ledger: per quantity: `quantity, tensors, elements, expected_elements, agree, disagree,
+            missing, non_finite, vacuous` (the last five count rows).
+        losses: `step, manual, torch` in lockstep.
+        drift: `step, loss_manual, loss_torch, max_param_diff` of a run that is never
+            re-synchronised; empty when it was not asked for.
+        kinks: `step, layer, flips`: elements on which the sides took different pieces of a
+            piecewise function, each within rounding of the border.
+        ulps: `log2_ulps, elements`: histogram of |manual − torch| in units in the last place of
+            torch's value (−1: bitwise equal).
+        tolerance: how a difference was judged, in words; `overridden` if the user chose it.
+        cause: what the first mistake looks like (`kind`, `evidence`, `advice`), or None.
+        kills: `layer, quantity, zeros, negated, times_batch, over_batch, transposed,
+            sample_dropped, one_percent`: whether each corruption of the tensor would have been
+            noticed at the first step; None where it does not apply.
+        worked: of each tensor at one step (the first, or that of the first divergence) the worst
+            element with its formula, its lines of code, and its arithmetic.
+        notes: what a reader should know besides, one sentence each.
+        attachments: further files that are saved with the report, by name.
+        interrupted: whether Ctrl-C ended the run.
+        torch_layers: layers that torch computed on both sides; `torch_with_torch` counts the rows
+            of `differences` that are no evidence for a hand-written layer because of them.
+        planted_ran: whether the planted mistake's layer was not one of these.
+    """
+
+    name: str
+    verdict: str
+    reason: str
+    mode: str
+    steps: int
+    planned_steps: int
+    differences: pd.DataFrame
+    ledger: pd.DataFrame
+    losses: pd.DataFrame
+    drift: pd.DataFrame
+    kinks: pd.DataFrame
+    ulps: pd.DataFrame
+    first_divergence: Divergence | None
+    tolerance: str
+    overridden: bool
+    planted: str | None
+    config: dict[str, Any]
+    environment: dict[str, str]
+    nodes: tuple[NodeInfo, ...]
+    initial_weights: dict[str, np.ndarray] = field(repr=False)
+    cause: Cause | None = None
+    kills: pd.DataFrame = field(default_factory=_no_kills, repr=False)
+    worked: tuple[Worked, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    attachments: dict[str, bytes] = field(default_factory=dict, repr=False)
+    interrupted: bool = False
+    torch_layers: tuple[str, ...] = ()
+    torch_with_torch: int = 0
+    planted_ran: bool = True
+
+    @property
+    def agrees(self) -> bool:
+        return self.verdict == "agree"
+
+    def worst(self, rows: int = 10) -> pd.DataFrame:
+        """Return the rows that used most of their budget, disagreements first."""
+        order = self.differences.assign(bad=~self.differences["verdict"].isin(["agree", "vacuous"]))
+        order = order.sort_values(["bad", "budget_used"], ascending=False, kind="stable")
+        return order.drop(columns="bad").head(rows)
+
+    def assert_agrees(self) -> None:
+        """Raise an AssertionError that prints the verdict and the worst rows unless all agrees."""
+        if not self.agrees:
+            raise AssertionError(str(self))
+
+    def save(self, directory: str | Path, *, latex: bool = False) -> Path:
+        """Write the report as a directory: whole or not at all; return its path."""
+        from compare.report.rendering import save
+
+        return save(self, Path(directory), latex=latex)
+
+    def __str__(self) -> str:
+        from compare.report.rendering.text import terminal_text
+
+        return terminal_text(self)
+
+    def _repr_html_(self) -> str:
+        from compare.report.rendering.html import notebook_html
+
+        return notebook_html(self)

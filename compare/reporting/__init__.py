@@ -1,7 +1,0 @@
-"""A report as files and text: HTML, Markdown, CSV, JSON, SVG and LaTeX."""
-
-from __future__ import annotations
-
-from compare.reporting.directory import check_writable, save
-
-__all__ = ["check_writable", "save"]

@@ -1,0 +1,1 @@
+"""Moments: training steps in lockstep, cases, kinks, drift."""

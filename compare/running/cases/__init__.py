@@ -1,0 +1,1 @@
+"""Sources of cases for a pair of functions, and their evaluation."""

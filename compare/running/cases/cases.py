@@ -1,0 +1,193 @@
+"""The inputs that break derivations: other sizes, ties, zeros, magnitudes and strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compare.pair.inputs import Inputs, Specification
+from compare.running.cases.sizes import (
+    Group,
+    Lengths,
+    distinct,
+    independent,
+    neighbours,
+    other,
+    tied_axes,
+)
+
+BASE = "random"
+OTHER = 11  # the stream of numbers for other sizes
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of inputs.
+
+    Attributes:
+        name: what is special about it.
+        values: the inputs, floats in float64.
+        strided: whether the arrays are handed over non-contiguous.
+        resized: whether shapes are other than the user's.
+        untied: whether axes differ that the user gave one length.
+    """
+
+    name: str
+    values: Inputs
+    strided: bool = False
+    resized: bool = False
+    untied: bool = False
+
+    @property
+    def own(self) -> bool:
+        """True for the user's own inputs: neither side may refuse them."""
+        return self.name in (BASE, "given")
+
+
+class Cases:
+    """Draws the cases of one check.
+
+    Args:
+        specification: the inputs.
+        accepts: tells whether both sides can run forward on given inputs; it is how axes that are
+            equally long only by chance are told from axes that must be.
+        seed: where the numbers come from.
+        magnitudes: factors for the large and the tiny case.
+    """
+
+    def __init__(
+        self,
+        specification: Specification,
+        accepts: Callable[[Inputs], bool],
+        seed: int,
+        magnitudes: tuple[float, float] = (1e3, 1e-6),
+    ) -> None:
+        self.specification, self.accepts, self.seed = specification, accepts, seed
+        self.large, self.tiny = magnitudes
+        self.base = specification.draw(self.rng(0))
+        self.tied = tied_axes(specification)
+        self.sizes = independent(self.tied, lambda n: accepts(self.resized(n)), specification.names)
+
+    def rng(self, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stream])
+
+    def keep_tied(self) -> None:
+        """Never separate axes that were given one length: they belong together by definition."""
+        self.sizes = self.tied
+
+    def all(self) -> Iterator[Case]:
+        """Yield every case, the user's own inputs first."""
+        yield Case(BASE if self.specification.shapes else "given", self.base)
+        yield from self._sizes()
+        yield Case("ties", self._each(tied, 20))
+        if len(self._alike()) > 1:
+            yield Case("ties between inputs", self._shared())
+        yield Case("zeros", self._each(with_zeros, 21))
+        yield Case(f"large (×{self.large:g})", self._scaled(self.large))
+        yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
+        yield Case("non-contiguous", self.base, strided=True)
+        yield from self._others()
+
+    def _each(self, change: Callable, stream: int) -> Inputs:
+        rng = self.rng(stream)
+        floats = self.specification.differentiable
+        return {n: change(v, rng) if n in floats else v for n, v in self.base.items()}
+
+    def _alike(self) -> list[str]:
+        """Return the first differentiable inputs that have one shape, if there are several."""
+        shapes: dict[tuple[int, ...], list[str]] = {}
+        for name in self.specification.differentiable:
+            shapes.setdefault(np.shape(self.base[name]), []).append(name)
+        return next((names for names in shapes.values() if len(names) > 1), [])
+
+    def _shared(self) -> Inputs:
+        """Let inputs of one shape hold the first one's number in half of their elements."""
+        first, *others = self._alike()
+        rng, values = self.rng(22), dict(self.base)
+        for name in others:
+            same = rng.random(np.shape(values[name])) < 0.5
+            values[name] = np.where(same, values[first], values[name])
+        return values
+
+    def _scaled(self, factor: float) -> Inputs:
+        return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0)
+
+    def _sizes(self) -> Iterator[Case]:
+        apart = distinct(self.sizes)
+        if apart != self.sizes.lengths:
+            yield self._case("non-square", apart)
+        for group in self.sizes.groups:
+            if self._resizable(group):
+                yield self._case(self._shrunk_name(group), {**self.sizes.lengths, group: 1})
+
+    def _others(self) -> Iterator[Case]:
+        """Yield every axis at another length; axes that the user gave one length stay equal."""
+        lengths = other(self.tied, lambda n: self.accepts(self.resized(n, OTHER)))
+        if lengths != self.tied.lengths:
+            yield Case("other sizes", self.resized(lengths, OTHER), resized=True)
+
+    def _resizable(self, group: Group) -> bool:
+        """Return whether the group may change by itself: length 1 could pass by broadcasting."""
+        lengths = self.sizes.lengths
+        return all(
+            self.accepts(self.resized({**lengths, group: n})) for n in neighbours(lengths[group])
+        )
+
+    def _case(self, name: str, lengths: Lengths) -> Case:
+        by_axis = {axis: n for group, n in lengths.items() for axis in group}
+        untied = any(len({by_axis[a] for a in group}) > 1 for group in self.tied.groups)
+        return Case(name, self.resized(lengths), resized=True, untied=untied)
+
+    def _shrunk_name(self, group: Group) -> str:
+        first = self.specification.names[0]
+        if (first, 0) in group:
+            return "batch of 1"
+        order = self.specification.names
+        name, axis = min(group, key=lambda a: (order.index(a[0]), a[1]))
+        return f"{name} axis {axis} = 1"
+
+    def resized(self, lengths: Lengths, stream: int = 10) -> Inputs:
+        """Return inputs with these lengths: drawn anew; those that were given, cut or repeated."""
+        new = {axis: n for group, n in lengths.items() for axis in group}
+        shapes = {
+            name: tuple(new.get((name, i), n) for i, n in enumerate(shape))
+            for name, shape in self.specification.shapes.items()
+        }
+        values = self.specification.draw(self.rng(stream), shapes)
+        for (name, axis), length in new.items():
+            if name in self.specification.given:
+                values[name] = cut(values[name], axis, length)
+        return values
+
+
+def cut(array: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Return the first `length` slices along an axis, repeating them if there are not enough."""
+    return np.take(array, np.arange(length) % array.shape[axis], axis=axis)
+
+
+def tied(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Replace every element by one of three of the array's own values."""
+    ordered = np.sort(array, axis=None)
+    few = ordered[[ordered.size // 6, ordered.size // 2, 5 * ordered.size // 6]]
+    return rng.choice(few, size=array.shape)
+
+
+def with_zeros(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Set about half of the elements to zero, and the whole first row."""
+    zeroed = np.where(rng.random(array.shape) < 0.5, 0.0, array)
+    if array.ndim >= 2 and array.shape[0] > 1:
+        zeroed[0] = 0.0
+    return zeroed
+
+
+def strided(array: Any) -> Any:
+    """Return an equal array that is not contiguous: every second element of a longer one."""
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        return array
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    view = wide[..., ::2]
+    view[...] = array
+    return view

@@ -1,0 +1,207 @@
+"""Run one case on both sides and judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from compare.errors import UserError
+from compare.judge.judge import MISSING, judge
+from compare.judge.quantities import Key
+from compare.pair.candidates import Candidate, Result, Started, called, described
+from compare.pair.inputs import Inputs, as_float, fresh, representable, rounded
+from compare.pair.own_forward import OwnForward
+from compare.pair.tolerance import Judged, Precision
+from compare.running.cases.cases import Case, strided
+from compare.running.cases.judging import Judge
+from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
+from compare.running.cases.raised import located, one_line
+
+FindErrors = Callable[[Candidate, Inputs, Sequence[np.ndarray], np.random.Generator], Judged]
+
+
+class Evaluator:
+    """Runs and judges cases of one candidate against one reference.
+
+    Args:
+        candidate, reference: the two sides.
+        precision: the dtype that the candidate runs in.
+        errors: finds the candidate's rounding error.
+        seed: where upstream gradients and perturbations come from.
+        backward_may_fail: whether a backward that raises on the user's own inputs is a finding;
+            else they are unusable.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        reference: Any,
+        precision: Precision,
+        errors: FindErrors,
+        seed: int,
+        *,
+        backward_may_fail: bool = False,
+    ) -> None:
+        self.candidate, self.reference = candidate, reference
+        self.precision, self.seed = precision, seed
+        self.backward_may_fail = backward_may_fail
+        self.dtype = np.dtype(precision.name if precision.of_numpy else "float64")
+        self.judging = Judge(candidate, reference, precision, errors, seed)
+
+    def judge(
+        self, case: Case, number: int, upstreams: Sequence[np.ndarray] | None = None
+    ) -> Outcome:
+        """Run and judge a case; its upstream gradients are drawn unless they are given.
+
+        Raises:
+            UserError: a forward pass fails on the user's own inputs.
+        """
+        outcome = Outcome(case, representable(case.values, self.precision.name))
+        with quiet():
+            try:
+                outputs = self.reference.forward(outcome.values)
+            except Exception as error:
+                return self._refused(outcome, error)
+            try:
+                started = self._start(outcome, number, upstreams)
+            except Exception as error:
+                return self._failed(outcome, outputs, error)
+            try:
+                dys = self.cast_upstreams(outcome, started.outputs)
+                result = Result(started.outputs, self.candidate.finish(dys, started))
+            except Exception as error:
+                return self._backward_failed(outcome, outputs, error)
+            outcome.manual = {q: self._array(q, v) for q, v in result.named().items()}
+            self._expect(outcome, outputs)
+            return self.judging.judged(outcome)
+
+    def run_values(self, outcome: Outcome) -> Inputs:
+        """Return copies of the inputs as the candidate gets them."""
+        made = fresh(outcome.values, self.dtype)
+        return {n: strided(v) for n, v in made.items()} if outcome.case.strided else made
+
+    def cast_upstreams(self, outcome: Outcome, outputs: Sequence[Any]) -> list[np.ndarray]:
+        """Return the upstream gradients in the outputs' dtypes."""
+        pairs = zip(outcome.upstreams, outputs, strict=True)
+        dys = [dy.astype(_float_dtype(y)) for dy, y in pairs]
+        return [strided(dy) for dy in dys] if outcome.case.strided else dys
+
+    def _start(
+        self, outcome: Outcome, number: int, upstreams: Sequence[np.ndarray] | None
+    ) -> Started:
+        """Run forward; draw the upstream gradients."""
+        started = self.candidate.start(self.run_values(outcome))
+        if upstreams is None:
+            rng = np.random.default_rng([self.seed, 100 + number])
+            upstreams = [self._upstream(rng, np.shape(y)) for y in started.outputs]
+        outcome.upstreams = tuple(upstreams)
+        return started
+
+    def _upstream(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a random upstream gradient, never ones; 1 for a loss that takes none."""
+        if not self.candidate.takes_upstream:
+            return np.ones(shape)
+        drawn = np.asarray(rng.standard_normal(shape)).astype(np.float32)
+        return rounded(drawn.astype(np.float64), self.precision.name)
+
+    def _array(self, quantity: str, value: Any) -> np.ndarray:
+        """Return what the candidate gave as an array; refuse what holds no numbers."""
+        try:
+            array = np.asarray(value)
+            as_float(array)
+        except (ValueError, TypeError):
+            code = self.candidate.backward_code
+            if quantity.startswith("output"):
+                code = self.candidate.forward_code
+            raise UserError(
+                f"{called(code)} returned {described(value)} as {quantity}: it must be an array of "
+                "numbers."
+            ) from None
+        return array
+
+    def _expect(self, outcome: Outcome, outputs: tuple[np.ndarray, ...]) -> None:
+        """Ask the reference; outputs of other sizes leave gradients without a counterpart."""
+        if [np.size(y) for y in outputs] == [dy.size for dy in outcome.upstreams]:
+            grads = self.reference.run(outcome.values, outcome.upstreams).grads
+        else:
+            grads = {}
+            outcome.remarks["output"] = (
+                f"{self._other_shapes(outcome, outputs)}: gradients cannot be compared."
+            )
+        if isinstance(self.reference, OwnForward):
+            outputs = ()
+            outcome.manual = {q: v for q, v in outcome.manual.items() if q[:5] == "grad:"}
+        outcome.expected = Result(outputs, grads).named()
+
+    def _refused(self, outcome: Outcome, error: Exception) -> Outcome:
+        own = isinstance(self.reference, OwnForward)
+        who = called(self.candidate.forward_code) if own else self.reference.name
+        if outcome.case.own or isinstance(error, UserError):
+            raise unusable(who, outcome.values, error) from error
+        return _skipped(outcome, who, error)
+
+    def _failed(self, outcome: Outcome, outputs: tuple, error: Exception) -> Outcome:
+        """Forward fails where the reference does not: everything that is owed is missing."""
+        if outcome.case.own or isinstance(error, UserError):
+            who = called(self.candidate.forward_code)
+            raise unusable(who, outcome.values, error) from error
+        name = self.candidate.name
+        if self._sizes_may_be_to_blame(outcome):
+            return _skipped(outcome, name, error)
+        outcome.crashed, outcome.failing = located(error), name
+        outcome.expected = (
+            {} if isinstance(self.reference, OwnForward) else Result(outputs, {}).named()
+        )
+        shapes = {q: np.shape(y) for q, y in outcome.expected.items()}
+        return self._owed(outcome, shapes, f"{name} fails here: {outcome.crashed}")
+
+    def _backward_failed(self, outcome: Outcome, outputs: tuple, error: Exception) -> Outcome:
+        """Backward fails after a forward pass that ran: every gradient is missing."""
+        who = called(self.candidate.backward_code)
+        refused = outcome.case.own and not self.backward_may_fail
+        if refused or isinstance(error, UserError):
+            raise unusable(who, outcome.values, error) from error
+        if self._sizes_may_be_to_blame(outcome):
+            return _skipped(outcome, who, error)
+        outcome.crashed, outcome.failing = located(error), who
+        remark = f"{who} fails here: {outcome.crashed}"
+        if [np.size(y) for y in outputs] != [dy.size for dy in outcome.upstreams]:
+            remark += f". {self._other_shapes(outcome, outputs)}"
+        return self._owed(outcome, {}, remark)
+
+    def _sizes_may_be_to_blame(self, outcome: Outcome) -> bool:
+        """An object has its own; axes that the user gave equal lengths may have to be equal."""
+        case = outcome.case
+        return case.untied or (case.resized and self.candidate.sized)
+
+    def _owed(self, outcome: Outcome, shapes: dict[str, tuple], remark: str) -> Outcome:
+        """Call these quantities and every gradient missing."""
+        shapes |= {f"grad:{n}": outcome.values[n].shape for n in self.candidate.differentiable}
+        outcome.remarks = dict.fromkeys(shapes, remark)
+        outcome.rows = missing([outcome.key(q) for q in shapes], list(shapes.values()))
+        return outcome
+
+    def _other_shapes(self, outcome: Outcome, outputs: tuple) -> str:
+        return (
+            f"{self.candidate.name} returns {shapes_text(outcome.upstreams)}, the reference "
+            f"{shapes_text(outputs)}"
+        )
+
+
+def _skipped(outcome: Outcome, who: str, error: Exception) -> Outcome:
+    outcome.skipped = f"{who} refuses it: {one_line(error)}"
+    return outcome
+
+
+def missing(keys: list[Key], shapes: list[tuple[int, ...]]) -> Any:
+    """Return rows that all say `missing`."""
+    rows = judge(keys, {}, {}, {})
+    rows.verdicts[:] = MISSING
+    return rows._replace(shapes=shapes)
+
+
+def _float_dtype(value: Any) -> np.dtype:
+    dtype = getattr(value, "dtype", None)
+    return dtype if isinstance(dtype, np.dtype) and dtype.kind == "f" else np.dtype(np.float64)

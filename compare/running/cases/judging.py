@@ -1,0 +1,208 @@
+"""Judge what both sides said of one case: tolerances, kinks, shapes and dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from compare.judge.judge import DISAGREE, Rows, judge
+from compare.judge.quantities import Key
+from compare.pair.candidates import Candidate
+from compare.pair.inputs import as_float
+from compare.pair.own_forward import OwnForward
+from compare.pair.tolerance import Precision, combined, spread
+from compare.running.cases.kinks import Disagreement, excused
+from compare.running.cases.outcome import Outcome
+from compare.running.cases.tied import Claim, equal_to_another, fits_smooth_directions
+
+
+class Judge:
+    """Judges the cases of one candidate; arguments as for `Evaluator`."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        reference: Any,
+        precision: Precision,
+        errors: Callable,
+        seed: int,
+    ) -> None:
+        self.candidate, self.reference = candidate, reference
+        self.precision, self.errors, self.seed = precision, errors, seed
+        self.own = reference if isinstance(reference, OwnForward) else None
+        self.whole: dict[str, np.ndarray] = {}  # of the latest case: gradients not projected
+
+    def judged(self, outcome: Outcome) -> Outcome:
+        """Return the outcome with its rows."""
+        outcome.tolerances = self._tolerances(outcome)
+        self._project(outcome)
+        self._leave_out(outcome)
+        outcome.rows = self._rows(outcome)
+        if outcome.rows.disagree:
+            self._excuse(outcome)
+        self._remark(outcome)
+        return outcome
+
+    def _tolerances(self, outcome: Outcome) -> dict[Key, Any]:
+        """Add both sides' rounding errors; numeric derivatives have one of their own."""
+        rng = np.random.default_rng([self.seed, 7])
+        values, upstreams = outcome.values, outcome.upstreams
+        outcome.judged = self.errors(self.candidate, values, upstreams, rng)
+        errors = outcome.judged.errors
+        if self.own is None and any(q[:5] == "grad:" for q in outcome.expected):
+            floats = self.candidate.differentiable
+            theirs = spread(self.reference.run, floats, values, upstreams, rng, smooth=False)
+            errors = combined(errors, theirs)
+        tolerances = {}
+        for quantity in outcome.expected:
+            name, error = quantity.removeprefix("grad:"), errors.get(quantity)
+            if error is None or (self.own and np.shape(error) != np.shape(values[name])):
+                continue  # not returned, or in another shape
+            if self.own and (directions := self.own.directions(values, name)) is not None:
+                error = np.sqrt(_dot(np.square(directions), np.square(error)))
+            tolerance = self.precision.tolerance(error)
+            tolerances[outcome.key(quantity)] = tolerance + (
+                self.own.error(name) if self.own else 0
+            )
+        return tolerances
+
+    def _project(self, outcome: Outcome) -> None:
+        """Project gradients where the reference has only its derivatives along some directions."""
+        self.whole = {}
+        for name in self.candidate.differentiable if self.own else ():
+            directions = self.own.directions(outcome.values, name)  # type: ignore[union-attr]
+            grad = outcome.manual.get(f"grad:{name}")
+            if directions is not None and grad is not None and grad.shape == directions.shape[1:]:
+                self.whole[name] = as_float(grad)
+                outcome.manual[f"grad:{name}"] = _dot(directions, grad).astype(grad.dtype)
+
+    def _leave_out(self, outcome: Outcome) -> None:
+        """Take out elements where the reference is not finite on inputs that we made up.
+
+        It runs in float64: beyond what the candidate's dtype can hold it counts as infinite, and
+        where neither side is finite in that dtype, it is what it is there. On the user's own inputs
+        nothing is left out: they cannot be judged.
+        """
+        low = self._in_dtype(outcome)
+        for quantity, theirs in outcome.expected.items():
+            beyond = np.isfinite(theirs) & (np.abs(theirs) > self.precision.largest)
+            found = np.where(beyond, np.copysign(np.inf, theirs), theirs)
+            pair, there = outcome.pair(quantity), low.get(quantity, theirs)
+            if pair is not None:
+                found = np.where(np.isfinite(pair[0]) | np.isfinite(there), found, there)
+            outcome.expected[quantity] = found
+        for quantity in () if outcome.case.own else list(outcome.expected):
+            pair = outcome.pair(quantity)
+            if pair is None or np.isfinite(pair[1]).all():
+                continue
+            finite, key = np.isfinite(pair[1]), outcome.key(quantity)
+            outcome.left_out += int(np.count_nonzero(~finite))
+            outcome.manual[quantity], outcome.expected[quantity] = (
+                np.where(finite, side, side.dtype.type(0)) for side in pair
+            )
+            outcome.tolerances = {
+                **outcome.tolerances,
+                key: np.where(finite, outcome.tolerances.get(key, 0.0), np.inf),
+            }
+
+    def _in_dtype(self, outcome: Outcome) -> dict[str, np.ndarray]:
+        """Run the reference in the candidate's dtype, if the candidate is not finite there."""
+        if self.own or self.precision.name == "float64" or not outcome.upstreams:
+            return {}
+        if all(np.isfinite(np.asarray(v, dtype=float)).all() for v in outcome.manual.values()):
+            return {}
+        try:
+            result = self.reference.run(outcome.values, outcome.upstreams, self.precision.name)
+        except Exception:  # torch has no such kernel, or sizes that do not fit
+            return {}
+        return {q: np.asarray(v, dtype=np.float64) for q, v in result.named().items()}
+
+    def _rows(self, outcome: Outcome) -> Rows:
+        def keyed(values: Mapping[str, np.ndarray]) -> dict[Key, np.ndarray]:
+            return {outcome.key(q): as_float(v) for q, v in values.items()}
+
+        keys = [outcome.key(q) for q in outcome.expected if q[:6] == "output"]
+        keys += [outcome.key(f"grad:{name}") for name in self.candidate.differentiable]
+        fitting = {
+            key: tolerance
+            for key, tolerance in outcome.tolerances.items()
+            if np.shape(tolerance) in ((), np.shape(outcome.expected[key.quantity]))
+        }
+        rows = judge(keys, keyed(outcome.manual), keyed(outcome.expected), fitting)
+        for i, key in enumerate(rows.keys):
+            if self._dtype_is_wrong(outcome, key.quantity):
+                rows.verdicts[i] = DISAGREE
+        return rows
+
+    def _excuse(self, outcome: Outcome) -> None:
+        """Judge again without what differs only by convention at a kink, if that is all."""
+        rng = np.random.default_rng([self.seed, 8])
+        tolerances, masks = dict(outcome.tolerances), {}
+        for quantity in outcome.bad:
+            pair, key = outcome.pair(quantity), outcome.key(quantity)
+            if pair is None or quantity[:5] != "grad:" or self._dtype_is_wrong(outcome, quantity):
+                return
+            tolerance = tolerances.get(key, 0.0)
+            differs = Disagreement(quantity[5:], as_float(pair[0]), pair[1], tolerance)
+            mask = excused(
+                differs, self.reference, outcome.values, outcome.upstreams,
+                self.candidate.differentiable, rng,
+            )  # fmt: skip
+            if mask is None:
+                return
+            tolerances[key] = np.where(mask, np.inf, tolerance)
+            masks[quantity] = mask
+        claims = self._claims(outcome, masks)
+        if not fits_smooth_directions(
+            claims, self.reference, outcome.values, outcome.upstreams, rng
+        ):
+            return
+        outcome.tolerances = tolerances
+        outcome.conventions = {quantity: int(mask.sum()) for quantity, mask in masks.items()}
+        outcome.rows = self._rows(outcome)
+
+    def _claims(self, outcome: Outcome, masks: Mapping[str, np.ndarray]) -> dict[str, Claim]:
+        """Return the gradients that tied inputs share among them.
+
+        Of a gradient that was projected nobody knows which elements differ: all that tie may.
+        """
+        claims = {}
+        for name in self.candidate.differentiable:
+            quantity = f"grad:{name}"
+            if (pair := outcome.pair(quantity)) is None:
+                continue
+            grad = as_float(pair[0])
+            tolerance = outcome.tolerances.get(outcome.key(quantity), 0.0)
+            differs = masks.get(quantity, np.zeros(grad.shape, dtype=bool))
+            if name in self.whole:
+                grad, tolerance = self.whole[name], np.max(tolerance)
+                differs = equal_to_another(outcome.values[name])
+            claims[name] = Claim(grad, tolerance, differs)
+        return claims
+
+    def _dtype_is_wrong(self, outcome: Outcome, quantity: str) -> bool:
+        mine = outcome.manual.get(quantity)
+        if mine is None or quantity[:5] != "grad:" or self.candidate.keeps_dtype:
+            return False
+        return bool(mine.dtype != self.precision.name)
+
+    def _remark(self, outcome: Outcome) -> None:
+        """Say in words what numbers do not: a wrong shape, a wrong dtype, nothing returned."""
+        for quantity in outcome.bad:
+            mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
+            what = quantity.replace("grad:", "the gradient of ")
+            if mine is None:
+                text = f"{what} was not returned"
+            elif theirs is not None and mine.shape != theirs.shape:
+                text = f"{what} has shape {mine.shape}; it must be {theirs.shape}"
+            elif self._dtype_is_wrong(outcome, quantity):
+                text = f"{what} has dtype {mine.dtype}; its input has {self.precision.name}"
+            else:
+                continue
+            outcome.remarks.setdefault(quantity, f"{self.candidate.name}: {text}.")
+
+
+def _dot(directions: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    return directions.reshape(len(directions), -1) @ np.ravel(grad)

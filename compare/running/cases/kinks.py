@@ -1,0 +1,168 @@
+"""Where the function has no derivative, a different convention is no mistake.
+
+An element that disagrees is excused only if all of this holds:
+
+- nearby gradients differ from one another however near they are taken (a kink), and the
+  candidate's number lies in their range; or they do not differ, the candidate equals them, and it
+  is the reference that is off (relu(x) − relu(−x) at 0);
+- along directions that move equal values together, where the function is smooth, the candidate's
+  gradient gives its derivative: each of two tied winners may get a share, but not both the whole.
+  `Judge` asks the same of all inputs together, because ties may lie between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.pair.inputs import Inputs
+from compare.pair.own_forward import OwnForward
+from compare.running.cases.tied import Claim, fits_smooth_directions
+
+NEAR, FAR = 1e-6, 1e-4  # distances, of the input's size
+FEW, MANY, MOST = 8, 64, 1024  # samples at random; elements pushed to a side of their own
+BEND = 1e-2  # what sampled ends of a range may be off by, of its width
+
+
+class Hood(NamedTuple):
+    """The range of gradients near a point, and where it does not shrink towards the point."""
+
+    low: np.ndarray
+    high: np.ndarray
+    kinked: np.ndarray
+
+
+class Disagreement(NamedTuple):
+    """One gradient that differs from the reference's."""
+
+    name: str
+    manual: np.ndarray
+    expected: np.ndarray
+    tolerance: Any
+
+
+def excused(
+    found: Disagreement,
+    reference: Any,
+    values: Inputs,
+    upstreams: Sequence[np.ndarray],
+    floats: Sequence[str],
+    rng: np.random.Generator,
+) -> np.ndarray | None:
+    """Return which elements differ by convention alone; None unless all that differ do."""
+    bad = ~(np.abs(found.manual - found.expected) <= found.tolerance)
+    if not np.isfinite(found.manual[bad]).all() or not np.isfinite(found.expected).all():
+        return None
+    if isinstance(reference, OwnForward):
+        slopes = reference.found[found.name]
+        hood = Hood(slopes.low, slopes.high, slopes.low < slopes.high)
+        fits = bool(_allowed(found, hood)[bad].all())
+    else:
+        fits = _near_ones_allow(
+            found, bad, Nearby(reference, values, upstreams, floats, found.name, rng)
+        )
+    if not fits:
+        return None
+    claim = {found.name: Claim(found.manual, found.tolerance, bad)}
+    return bad if fits_smooth_directions(claim, reference, values, upstreams, rng) else None
+
+
+def _near_ones_allow(found: Disagreement, bad: np.ndarray, near: Nearby) -> bool:
+    """Return whether gradients nearby allow every bad element; more are drawn where it takes them.
+
+    One of many tied winners wins rarely: an element outside the range so far is pushed up and down
+    by itself, until it is inside or has been on both sides.
+    """
+    hood = near.hood(FEW)
+    if not (hood.kinked[bad] | _off(found, hood)[bad]).any():
+        return False  # smooth here: a plain mistake
+    hood = near.hood(MANY)
+    for index in np.argwhere(bad & ~_allowed(found, hood))[:MOST]:
+        at = tuple(index)
+        if not _allowed(found, hood)[at]:
+            near.push(at)
+            hood = near.hood(MANY)
+            if not _allowed(found, hood)[at]:
+                return False
+    return bool(_allowed(found, hood)[bad].all())
+
+
+def _allowed(found: Disagreement, hood: Hood) -> np.ndarray:
+    width = hood.high - hood.low
+    room = np.where(hood.kinked, BEND * width, 2 * width) + found.tolerance
+    within = (found.manual >= hood.low - room) & (found.manual <= hood.high + room)
+    return within & (hood.kinked | _off(found, hood))
+
+
+def _off(found: Disagreement, hood: Hood) -> np.ndarray:
+    """Return where the reference's own number is none of those around it."""
+    middle, width = (hood.low + hood.high) / 2, hood.high - hood.low
+    return np.abs(found.expected - middle) > 8 * width + found.tolerance
+
+
+class Nearby:
+    """The reference's gradient of one input, at random points near the given one."""
+
+    def __init__(
+        self,
+        reference: Any,
+        values: Inputs,
+        upstreams: Sequence[np.ndarray],
+        floats: Sequence[str],
+        name: str,
+        rng: np.random.Generator,
+    ) -> None:
+        self.reference, self.values, self.upstreams = reference, values, upstreams
+        self.floats, self.name, self.rng = floats, name, rng
+        self.near, self.far = Range(), Range()
+
+    def hood(self, samples: int) -> Hood:
+        """Return the range of so many gradients; few are enough to see that nothing is kinked."""
+        self._sample(self.near, NEAR, samples)
+        self._sample(self.far, FAR, FEW)
+        low, high = self.near.low, self.near.high
+        width, far = high - low, self.far.high - self.far.low
+        least = 1e-9 * max(np.max(np.abs(high)), np.max(np.abs(low)), 1e-300)
+        return Hood(low, high, (width > 0.3 * far) & (width > least))
+
+    def push(self, at: tuple[int, ...]) -> None:
+        """Look where one element is clear of all that it ties with: above it, and below."""
+        step = 8 * NEAR * max(_scale(self.values[name]) for name in self.floats)
+        for side in (step, -step):
+            moved = self._shaken(NEAR / 64)
+            moved[self.name][at] = self.values[self.name][at] + side
+            self.near.add(self._gradient(moved))
+
+    def _sample(self, into: Range, distance: float, samples: int) -> None:
+        while into.count < samples:
+            into.add(self._gradient(self._shaken(distance)))
+
+    def _shaken(self, distance: float) -> Inputs:
+        shaken = {
+            name: x + distance * _scale(x) * self.rng.standard_normal(x.shape)
+            for name, x in self.values.items()
+            if name in self.floats
+        }
+        return {**self.values, **shaken}
+
+    def _gradient(self, values: Inputs) -> np.ndarray:
+        return self.reference.run(values, self.upstreams).grads[self.name]
+
+
+class Range:
+    """The least and the largest of some arrays, element by element."""
+
+    low: np.ndarray
+    high: np.ndarray
+    count = 0
+
+    def add(self, array: np.ndarray) -> None:
+        self.low = np.minimum(self.low, array) if self.count else array
+        self.high = np.maximum(self.high, array) if self.count else array
+        self.count += 1
+
+
+def _scale(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(x)))) or 1.0

@@ -1,0 +1,160 @@
+"""From a configuration to two sides, shared weights and data: everything a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compare.description import build, shapes, weights
+from compare.description.config import Config
+from compare.description.data import Dataset, load
+from compare.errors import UserError, nearest
+from compare.pair import hybrid
+from compare.pair.manual_side import ManualSide
+from compare.pair.plant import Plant, parse, plant
+from compare.running import batches
+from manual.initializers import initialize
+from torch_ref.side import TorchSide
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Two sides of one network with shared weights and data; nothing here changes but torch."""
+
+    config: Config
+    data: Dataset
+    manual: ManualSide
+    torch: TorchSide
+    weights: weights.Weights
+    dtype: np.dtype
+    schedule: Any
+    mistake: Plant | None
+    features: np.ndarray
+    targets: np.ndarray
+    torch_layers: tuple[str, ...] = ()  # computed by torch on both sides
+
+    @property
+    def steps(self) -> int:
+        """How many steps are planned."""
+        return self.config.train.total_steps(len(self.features))
+
+    def batches(self) -> Iterator[np.ndarray]:
+        return batches.batches(len(self.features), self.config.train)
+
+    def rows(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a batch's features and targets in the run's dtype (classes stay integers)."""
+        return self.features[batch], self.targets[batch]
+
+    def lr(self, step: int) -> float:
+        """Return the step's learning rate; both sides are given this number."""
+        return self.manual.optimizer.lr * self.schedule.factor(step)
+
+
+def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
+    """Build both sides from a configuration; every mistake in it is a UserError."""
+    import torch
+
+    data = load(config.data)
+    _check_batch(config, data)
+    graph = build.build_graph(config)
+    shapes.check_shapes(config, data)
+    sizes = {name: tuple(p.shape) for name, p in graph.params.items()}
+    penalties = _penalties(config, sizes)
+    manual = ManualSide(
+        graph,
+        build.build_loss(config),
+        [(penalty, names) for penalty, names, _ in penalties],
+        build.build_optimizer(config),
+        config.optimizer.clip_norm,
+        config.optimizer.clip_value,
+    )
+    _check_device(config.train.device)
+    torch.manual_seed(config.train.seed)
+    reference = _torch_side(config, [spec for _, _, spec in penalties])
+    drawn = _draw(config, sizes)
+    weights.check(reference.params(), sizes, where="the torch model")
+    planted = parse(mistake, graph) if mistake else None
+    if planted:
+        manual = plant(manual, planted)
+    replaced = hybrid.chosen(config.compare.torch_layers, graph, where="--torch-layers")
+    modules = {name: reference.network.modules_by_node[name] for name in replaced}
+    dtype = np.dtype(config.train.dtype)
+    floating = np.issubdtype(data.targets.dtype, np.floating)
+    return Experiment(
+        config,
+        data,
+        manual._replace(graph=hybrid.hybrid(manual.graph, modules, reference.device)),
+        reference,
+        {name: array.astype(dtype) for name, array in drawn.items()},
+        dtype,
+        build.build_schedule(config),
+        planted,
+        data.features.astype(dtype),
+        data.targets.astype(dtype) if floating else data.targets,
+        replaced,
+    )
+
+
+def _torch_side(config: Config, penalties: list) -> TorchSide:
+    try:
+        return TorchSide(
+            config.layers,
+            (config.loss.type, config.loss.args),
+            penalties,
+            (config.optimizer.type, config.optimizer.args),
+            (config.optimizer.clip_norm, config.optimizer.clip_value),
+            config.train.dtype,
+            config.train.device,
+        )
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
+
+
+def _draw(config: Config, shapes: dict[str, tuple[int, ...]]) -> weights.Weights:
+    if config.init.file:
+        return weights.read(Path(config.init.file), shapes)
+    rng = np.random.default_rng([config.train.seed, batches.WEIGHTS])
+    return initialize(shapes, config.init.scheme, rng, bias=config.init.bias, **config.init.args)
+
+
+def _penalties(config: Config, names: Any) -> list:
+    found = []
+    for patterns, penalty in build.build_penalties(config):
+        hits = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
+        if not hits:
+            raise UserError(
+                f"A {type(penalty).__name__} applies to {', '.join(patterns)}, which names no "
+                f"parameter. {nearest(patterns[0], names, what='Parameters')}"
+            )
+        coefficient = penalty.coefficient  # type: ignore[attr-defined]
+        found.append((penalty, hits, (type(penalty).__name__, coefficient, hits)))
+    return found
+
+
+def _check_batch(config: Config, data: Dataset) -> None:
+    size = config.train.batch_size
+    if isinstance(size, int) and size > len(data.features):
+        raise UserError(
+            f"[train] batch_size is {size}, but '{data.name}' has only {len(data.features)} rows. "
+            f"Use at most {len(data.features)}, or the whole data set as one batch."
+        )
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    available: dict[str, Any] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    kind = device.partition(":")[0]
+    if kind in available and not available[kind]():
+        raise UserError(
+            f"[train] device is '{device}', but torch {torch.__version__} sees no {kind.upper()} "
+            'device. Use device = "cpu".'
+        )

@@ -1,0 +1,59 @@
+"""Settles kinks: where rounding decides which piece an element takes, torch's decision is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compare.gauge import Gauge
+from compare.judge.quantities import Key, Values
+from compare.pair.hybrid import TorchNode
+from compare.pair.manual_side import ManualSide
+from compare.running.moment import Start
+from manual.graph import Array, Node
+
+
+def settled(side: ManualSide, start: Start) -> ManualSide:
+    """Return the side with torch's winners where rounding inside a layer decides (Maxout)."""
+    nodes = {node.name: node.layer for node in side.graph.nodes}
+    layers = {
+        name: nodes[name].settled(winner)  # type: ignore[attr-defined]
+        for name, winner in start.winners.items()
+    }
+    return side._replace(graph=side.graph.with_layers(layers)) if layers else side
+
+
+class Referee:
+    """Gives a layer torch's input where the two inputs make it take different pieces.
+
+    What it changes is judged all the same: the output of the node before, which this input is, is
+    compared as the hand-written side computed it without a referee.
+
+    Args:
+        start, torch: what the step started from, and what torch's side found.
+        flips: filled with the number of elements that took another piece, by layer.
+    """
+
+    def __init__(self, start: Start, torch: Values, flips: dict[str, int]) -> None:
+        self.start, self.torch, self.flips = start, torch, flips
+
+    def __call__(self, node: Node, arguments: tuple[Array, ...]) -> tuple[Array, ...]:
+        extra = (self.start.target,) if node.name == "loss" else ()
+        ours = tuple(a.v if isinstance(a, Gauge) else a for a in arguments)
+        mine = node.layer.decisions(*ours, *extra)
+        if mine is None:
+            return arguments
+        theirs = tuple(self._torch_output(name) for name in node.inputs)
+        winner = self.start.winners.get(node.name)
+        other = node.layer.decisions(*theirs, *extra) if winner is None else winner
+        flips = int(np.count_nonzero(mine != other))
+        if flips:
+            self.flips[node.name] = flips
+        if not flips or (winner is not None and not isinstance(node.layer, TorchNode)):
+            return arguments
+        pairs = zip(arguments, theirs, strict=True)
+        return tuple(
+            Gauge(t.astype(np.float64), a.e2) if isinstance(a, Gauge) else t for a, t in pairs
+        )
+
+    def _torch_output(self, name: str) -> np.ndarray:
+        return self.start.x if name == "input" else self.torch[Key(name, "output")]

@@ -1,0 +1,251 @@
+"""One lockstep step: both sides from the same weights, measured, gauged and judged.
+
+Torch's trajectory is the one that both follow: after each step the hand-written side is given
+copies of torch's parameters and optimiser state, so every step is judged on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.gauge import SMALLEST
+from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
+from compare.judge.quantities import LOSS, Key, Values, collected, expected
+from compare.running.experiment import Experiment
+from compare.running.kinks import Referee, settled
+from compare.running.moment import Attempt, Start, attempt, gauge_values
+from compare.sketch import BEYOND_ONE_LAYER, FAR, sketches, widened
+
+
+class Step(NamedTuple):
+    """What one step leaves."""
+
+    number: int
+    rows: Rows
+    losses: tuple[float, float]  # manual, torch
+    flips: dict[str, int]  # per layer: elements that took another piece within rounding
+    tolerances: Mapping[Key, Any]
+    manual: Values
+    torch: Values
+    failure: Exception | None  # raised by the hand-written side
+
+
+class Lockstep:
+    """Runs steps in lockstep and judges them.
+
+    Thorough steps (every `gauge_every`-th, the second and the last) gauge every element and follow
+    gradients down to the input. The steps between are screened: each tensor's largest difference
+    against the root mean square of its tolerances in the last thorough step. A step that does not
+    pass is gauged after all, so a screen never fails anything; but it may pass a difference in
+    elements much smaller than the rest of their tensor.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.compare = experiment.config.compare
+        self.dtype = experiment.dtype
+        self.tolerances: Mapping[Key, Any] = {}  # of the last thorough step
+        self.screen: dict[Key, float] = {}  # their root mean squares, found when first needed
+        self._known_keys: dict[Any, list[Key]] = {}
+        self.start: Start | None = None
+        experiment.torch.load(experiment.weights)
+        self.resynchronise()
+
+    def step(self, number: int, batch: np.ndarray) -> Step:
+        """Run, compare and judge one step; `resynchronise` before the next.
+
+        The step's torch values are views that torch's next step overwrites.
+        """
+        torch = self.experiment.torch
+        thorough = self._is_thorough(number)
+        x, target = self.experiment.rows(batch)
+        lr = self.experiment.lr(number)
+        input_grad = thorough and self.compare.input_gradient
+        loss = torch.forward_backward(torch.tensor(x), torch.tensor(target), input_grad=input_grad)
+        noise, winners = torch.noise(), torch.winners()
+        start = Start(self.params, self.states, x, target, lr, noise, winners, input_grad)
+        self.start = start
+        first = attempt(self.experiment.manual, start)
+        theirs = self._torch_values(loss, lr)
+        keys = self._keys(first.values, theirs, input_grad)
+        return self._judged(number, keys, first, theirs, thorough)
+
+    def _is_thorough(self, number: int) -> bool:
+        last = self.experiment.steps - 1
+        return number % self.compare.gauge_every == 0 or number in (1, last)
+
+    def _judged(
+        self, number: int, keys: list[Key], first: Attempt, torch: Values, deep: bool
+    ) -> Step:
+        """Judge by the screen if that is enough, else by the gauge, else with torch's kinks."""
+        start = self.start
+        assert start is not None
+        own = self.compare.tolerance
+        failing = first.failure is not None
+        if own is not None:
+            tolerances: Mapping[Key, Any] = fixed(torch, *own)
+        else:
+            tolerances = self._gauged(start, failing=failing) if deep else self._screen()
+        manual = first.values
+        flips: dict[str, int] = {}
+        rows = self._rows(keys, manual, torch, tolerances, start)
+        if own is None and rows.disagree and not deep:
+            tolerances = self._gauged(start, failing=failing)
+            rows = self._rows(keys, manual, torch, tolerances, start)
+        wide = own is None and rows.disagree and out_of_range(rows)
+        if wide:
+            tolerances = self._gauged(start, failing=failing, wide=True)
+            rows = self._rows(keys, manual, torch, tolerances, start)
+        if own is None and rows.disagree:
+            again, flips = self._refereed(start, torch)
+            sides = _Sides(manual, again if flips else manual, torch, flips)
+            for hopeless, tolerances in self._with_kinks(start, torch, failing, wide):
+                rows, flips = self._excused(keys, sides, tolerances, start)
+                if not rows.disagree or least_share(rows) > hopeless:
+                    break
+            manual = sides.again
+        losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
+        return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
+
+    def _rows(
+        self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
+    ) -> Rows:
+        return of_one_dtype(judge(keys, manual, torch, tolerances, start.params), manual, torch)
+
+    def _gauged(
+        self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
+    ) -> dict[Key, Any]:
+        """Run the code on gauge arrays, with torch's kinks if they are given: the tolerances."""
+        side, referee = self.experiment.manual, None
+        if torch is not None:
+            side, referee = settled(side, start), Referee(start, torch, {})
+        values = gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)
+        self.tolerances, self.screen = gauged(values, self.dtype, self.compare.k), {}
+        return self.tolerances  # type: ignore[return-value]
+
+    def _with_kinks(
+        self, start: Start, torch: Values, failing: bool, wide: bool
+    ) -> Iterator[tuple[float, Mapping[Key, Any]]]:
+        """Yield tolerances at torch's kinks: by the gauge, then also by errors that add up.
+
+        With each comes the share of it that no better estimate of the errors can explain.
+        """
+        yield BEYOND_ONE_LAYER, self._gauged(start, torch, failing=failing, wide=wide)
+        side, referee = settled(self.experiment.manual, start), Referee(start, torch, {})
+
+        def run(number: int) -> Values:
+            return gauge_values(side, start, self.dtype, referee, sketch=number, failing=failing)
+
+        for errors in sketches(run):
+            self.tolerances = widened(self.tolerances, errors, self.dtype, self.compare.k)
+            yield FAR, self.tolerances
+
+    def _excused(
+        self, keys: list[Key], sides: _Sides, tolerances: Mapping[Key, Any], start: Start
+    ) -> tuple[Rows, dict[str, int]]:
+        """Judge what was run again with torch's kinks, and what they do not excuse."""
+        rows = self._rows(keys, sides.again, sides.torch, tolerances, start)
+        if not sides.flips:  # no kink: what was computed first stands
+            return rows, {}
+        before = self._rows(keys, sides.manual, sides.torch, tolerances, start)
+        return without_excuses(before, rows, sides.flips, self.experiment.manual.graph.nodes)
+
+    def _screen(self) -> dict[Key, float]:
+        if not self.screen:
+            self.screen = {key: _typical(t) for key, t in self.tolerances.items()}
+        return self.screen
+
+    def _refereed(self, start: Start, torch: Values) -> tuple[Values, dict[str, int]]:
+        """Run again with torch's decisions at kinks, where the two sides' decisions differ."""
+        flips: dict[str, int] = {}
+        again = attempt(settled(self.experiment.manual, start), start, Referee(start, torch, flips))
+        return again.values, flips
+
+    def _torch_values(self, loss: float, lr: float) -> Values:
+        """Read torch's side; gradients before the update, because clipping changes them."""
+        torch = self.experiment.torch
+        outputs, grad_outputs, grads = torch.outputs(), torch.grad_outputs(), torch.grads()
+        if torch.clip != (None, None):
+            grads = {name: grad.copy() for name, grad in grads.items()}
+        torch.update(lr)
+        value = np.asarray(loss, self.dtype)
+        return collected(outputs, value, grad_outputs, grads, torch.params(), torch.state())
+
+    def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
+        states = frozenset(k for k in (*manual, *torch) if k.quantity[:6] == "state:")
+        if (input_grad, states) not in self._known_keys:
+            nodes = self.experiment.manual.graph.nodes
+            self._known_keys[input_grad, states] = expected(
+                nodes, self.params, states, input_grad=input_grad
+            )
+        return self._known_keys[input_grad, states]
+
+    def resynchronise(self) -> None:
+        """Give the hand-written side copies of torch's weights and optimiser state.
+
+        Copies, not views: torch updates in place, and an optimiser that returned its argument
+        unchanged would then seem to agree. Read-only, so that nothing can write into them.
+        """
+        torch = self.experiment.torch
+        self.params = {name: _frozen(array) for name, array in torch.params().items()}
+        self.states = {
+            name: {k: v.item() if v.ndim == 0 else _frozen(v) for k, v in entry.items()}
+            for name, entry in torch.state().items()
+        }
+
+
+class _Sides(NamedTuple):
+    """What both sides computed, and the hand-written one again with torch's kinks."""
+
+    manual: Values
+    again: Values
+    torch: Values
+    flips: dict[str, int]
+
+
+def least_share(rows: Rows) -> float:
+    """Return the smallest share of a tolerance among the tensors that disagree."""
+    return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
+
+
+def out_of_range(rows: Rows) -> bool:
+    """Return whether a disagreement may be due to squared errors leaving float64's range."""
+    bad = rows.verdicts == DISAGREE
+    with np.errstate(all="ignore"):
+        tolerance = rows.measures.max_abs[bad] / rows.measures.budget[bad]
+    return bool((~np.isfinite(tolerance) | (tolerance < 1e10 * SMALLEST)).any())
+
+
+def without_excuses(
+    before: Rows, after: Rows, flips: dict[str, int], nodes: Any
+) -> tuple[Rows, dict[str, int]]:
+    """Keep what was wrong without a referee where no kink can explain it: outputs and the loss.
+
+    An output is continuous across a kink, so torch's decision cannot excuse it; and where the
+    input of a layer disagrees, its flips are no rounding.
+    """
+    verdicts = after.verdicts.copy()
+    measures = np.array(after.measures)
+    wrong = set()
+    for i, key in enumerate(before.keys):
+        if key.quantity in ("output", "loss") and before.verdicts[i] == DISAGREE:
+            verdicts[i], measures[:, i] = DISAGREE, np.array(before.measures)[:, i]
+            wrong.add(key.layer)
+    inputs = {node.name: node.inputs for node in nodes} | {"loss": (nodes[-1].name,)}
+    kept = {name: n for name, n in flips.items() if wrong.isdisjoint(inputs[name])}
+    return after._replace(verdicts=verdicts, measures=type(after.measures)(*measures)), kept
+
+
+def _typical(tolerance: Any) -> float:
+    """Return the root mean square over elements."""
+    flat = np.ravel(tolerance)
+    return float(np.sqrt(np.dot(flat, flat) / flat.size))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.setflags(write=False)
+    return copy

@@ -1,0 +1,92 @@
+"""What a step starts from, and the two ways of running the hand-written side from it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compare.gauge import gauge, gauging
+from compare.judge.quantities import Values
+from compare.pair.manual_side import ManualSide, States
+from compare.sketch import sketching
+from manual.graph import Arrays, Intercept, Node
+
+
+class Start(NamedTuple):
+    """Parameters, optimiser state and data, the same for both sides, and torch's random draws."""
+
+    params: Arrays
+    states: States
+    x: np.ndarray
+    target: np.ndarray
+    lr: float
+    noise: dict[str, np.ndarray]
+    winners: dict[str, np.ndarray]
+    input_grad: bool
+
+
+class Attempt(NamedTuple):
+    """What the hand-written side computed, and the exception that stopped it, if one did."""
+
+    values: Values
+    failure: Exception | None
+
+
+def attempt(side: ManualSide, start: Start, referee: Intercept | None = None) -> Attempt:
+    """Run one step of the hand-written side; an exception in it is a finding, not a crash."""
+    values: Values = {}
+    failure = None
+    try:
+        side.step(
+            start.params, start.states, start.lr, start.x, start.target, into=values,
+            noise=start.noise, input_grad=start.input_grad, intercept=frozen(referee),
+        )  # fmt: skip
+    except Exception as error:
+        failure = error
+    return Attempt({key: np.asarray(value) for key, value in values.items()}, failure)
+
+
+def frozen(referee: Intercept | None) -> Intercept:
+    """Let no layer write into its inputs: it would change what the layer before is judged by."""
+
+    def intercept(node: Node, arguments: tuple) -> tuple:
+        if referee is not None:
+            arguments = referee(node, arguments)
+        for array in arguments:
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+        return arguments
+
+    return intercept
+
+
+def gauge_values(
+    side: ManualSide, start: Start, dtype: np.dtype, referee: Intercept | None = None,
+    *, wide: bool = False, sketch: int | None = None, failing: bool = False,
+) -> Values:  # fmt: skip
+    """Run the same step of the same code on error-gauge arrays.
+
+    Args:
+        wide: keep squared errors in extended precision (see `gauging`).
+        sketch: carry the signed errors of the sketch of this number instead (see `sketching`).
+        failing: the plain run raised, so this one may.
+    """
+    values: Values = {}
+    floating = np.issubdtype(start.target.dtype, np.floating)
+    states = {
+        name: {k: gauge(v) if np.ndim(v) else v for k, v in entry.items()}
+        for name, entry in start.states.items()
+    }
+    params: Any = {name: gauge(p) for name, p in start.params.items()}
+    target = start.target.astype(np.float64) if floating else start.target
+    try:
+        with gauging(dtype, wide=wide) if sketch is None else sketching(dtype, sketch):
+            side.step(
+                params, states, start.lr, gauge(start.x), target, into=values,
+                noise=start.noise, input_grad=start.input_grad, intercept=referee,
+            )  # fmt: skip
+    except Exception:
+        if not failing:
+            raise
+    return values

@@ -1,0 +1,31 @@
+"""The checks that every mutant must survive; each compares hand-written code with stock torch."""
+
+from __future__ import annotations
+
+from evidence.mutation.battery.base import Check, Kill, verdict
+
+__all__ = ["Check", "Kill", "battery", "verdict"]
+
+
+def battery() -> list[Check]:
+    """Return every check, in a fixed order."""
+    from evidence.mutation.battery.clipping import clip_checks
+    from evidence.mutation.battery.decisions import decision_checks
+    from evidence.mutation.battery.dropout import dropout_checks
+    from evidence.mutation.battery.expressions import expression_checks
+    from evidence.mutation.battery.gates import gate_checks
+    from evidence.mutation.battery.graphs import graph_checks
+    from evidence.mutation.battery.initial import initial_checks
+    from evidence.mutation.battery.layer_table import layer_checks
+    from evidence.mutation.battery.loss_table import loss_checks
+    from evidence.mutation.battery.networks import network_checks
+    from evidence.mutation.battery.objects import object_checks
+    from evidence.mutation.battery.optimizers import optimizer_checks
+    from evidence.mutation.battery.schedules import schedule_checks
+
+    tables = (
+        layer_checks, loss_checks, optimizer_checks, clip_checks, dropout_checks, graph_checks,
+        network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
+        gate_checks, expression_checks,
+    )  # fmt: skip
+    return [check for table in tables for check in table()]

@@ -1,0 +1,153 @@
+"""Which piece of a piecewise function an element takes, beside the jumps of torch's derivative.
+
+The harness lets a kink be settled by torch only where these decisions differ, so they must change
+where torch's slope does. Data on a grid: every border is hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values
+from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
+from evidence.mutation.battery.data import make
+from evidence.mutation.battery.layers import Arguments, build, keyed
+
+Rule = Callable[[np.ndarray], np.ndarray]
+PLACE = Key("", "decisions")
+
+
+@dataclass(frozen=True)
+class DecisionCheck(ExactCheck):
+    """The decisions of a layer or loss; `rule` names how torch's slope tells the pieces apart."""
+
+    type: str
+    rule: str
+    arguments: Arguments = ()
+    kind: str = "grid"
+    classes: int = 0  # columns of scores, with labels as the target
+
+    @property
+    def name(self) -> str:
+        shown = ", ".join(f"{key}={value}" for key, value in self.arguments)
+        return f"decisions of {self.type}({shown})"
+
+    def inputs(self, seed: int) -> tuple[np.ndarray, ...]:
+        rng = self.rng(seed, "data")
+        x = make(self.kind, rng, (40, self.classes or 3))
+        x = np.tile(x, (1, 3)) if self.kind == "grid" else x
+        if self.classes:
+            return x, rng.integers(0, self.classes, len(x))
+        if self.type.endswith("Loss"):
+            return x, make("ties", rng, x.shape) * 2 + 0.25
+        return (x,)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        layer = build(self.type, self.arguments)
+        shapes = {key: p.shape for key, p in layer.params.items()}
+        layer = layer.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
+        inputs = [lifted(lift, x) for x in self.inputs(seed)]
+        return {PLACE: np.asarray(layer.decisions(*inputs), dtype=np.float64)}
+
+    def params(self, seed: int, shapes: Any) -> dict[str, np.ndarray]:
+        return {k: make("ties", self.rng(seed, k), shape) for k, shape in shapes.items()}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from evidence.mutation.battery.torch_side import module, run_module, tensor
+
+        twin = module(self.type, dict(self.arguments), dtype)
+        params = self.params(seed, {k: tuple(p.shape) for k, p in twin.named_parameters()})
+        x, *target = self.inputs(seed)
+        if params:
+            return {PLACE: _winners(twin, params, x, dtype)}
+        targets = [tensor(t, dtype) for t in target]
+        _, (slope,), _ = run_module(lambda x: twin(x, *targets), {}, (x,), np.ones, dtype)
+        return {PLACE: np.asarray(RULES[self.rule](slope), dtype=np.float64)}
+
+
+@dataclass(frozen=True)
+class SettledCheck(Check):
+    """Maxout whose winners are given, as the harness settles ties: any, the largest or not."""
+
+    @property
+    def name(self) -> str:
+        return "Maxout with winners given"
+
+    def data(self, seed: int) -> dict[str, np.ndarray]:
+        shapes = {"x": (5, 3), "other x": (5, 3), "weight": (3, 4, 3), "bias": (3, 4), "dy": (5, 4)}
+        winners = self.rng(seed, "winners").integers(0, 3, (5, 4))
+        return {k: self.draw(seed, s, k) for k, s in shapes.items()} | {"winners": winners}
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        data = {key: lifted(lift, array) for key, array in self.data(seed).items()}
+        params = {key: data[key] for key in ("weight", "bias")}
+        layer = build("Maxout", MAXOUT).with_params(params)
+        settled = layer.settled(data["winners"])
+        runs = [settled.forward(data[key]) for key in ("x", "other x")]
+        layer.forward(data["x"])
+        values: Values = {}
+        for name, (y, cache_) in zip(("x", "other x"), runs, strict=True):
+            values |= keyed(name, y, *settled.backward(data["dy"], cache_))
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from torch.nn.functional import linear
+
+        from evidence.mutation.battery.torch_side import run_module, tensor
+
+        data = self.data(seed)
+        index = tensor(data["winners"], dtype).unsqueeze(-1)
+
+        def gathered(x: Any, weight: Any, bias: Any) -> Any:
+            pieces = linear(x, weight.flatten(0, 1), bias.flatten()).unflatten(-1, (3, 4))
+            return pieces.transpose(-1, -2).gather(-1, index).squeeze(-1)
+
+        values: Values = {}
+        for name in ("x", "other x"):
+            inputs = [data[key] for key in (name, "weight", "bias")]
+            y, (dx, dw, db), _ = run_module(gathered, {}, inputs, lambda _: data["dy"], dtype)
+            values |= keyed(name, y, (dx,), {"weight": dw, "bias": db})
+        return values
+
+
+def _winners(twin: Any, params: Any, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return which piece of a Maxout unit the gradient of its output reaches, row by row."""
+    from evidence.mutation.battery.torch_side import run_module
+
+    rows = [run_module(twin, params, (row[None],), np.ones, dtype)[2]["bias"] for row in x]
+    return np.argmax(np.stack(rows), axis=1).astype(np.float64)
+
+
+RULES: dict[str, Rule] = {
+    "rises": lambda slope: slope > 0,
+    "slope 1": lambda slope: slope == 1,
+    "sign": np.sign,
+    "at the bound": lambda slope: np.sign(slope) * (np.abs(slope) >= 2),
+    "winner": lambda slope: slope,
+}
+MAXOUT: Arguments = (("in_features", 3), ("out_features", 4), ("num_pieces", 3))
+SUM = (("reduction", "sum"),)
+
+
+@cache
+def decision_checks() -> list[Check]:
+    """Return every layer and loss that has pieces."""
+    return [
+        SettledCheck(),
+        DecisionCheck("ReLU", "rises"),
+        DecisionCheck("LeakyReLU", "slope 1", (("negative_slope", 0.25),)),
+        DecisionCheck("ELU", "slope 1", (("alpha", 2.0),)),
+        DecisionCheck("Softplus", "slope 1", (("beta", 0.5), ("threshold", 7.0))),
+        DecisionCheck("Maxout", "winner", MAXOUT, "ties"),
+        DecisionCheck("L1Penalty", "sign", (("coefficient", 0.5),)),
+        DecisionCheck("L1Loss", "sign", SUM),
+        DecisionCheck("HuberLoss", "at the bound", (*SUM, ("delta", 2.0))),
+        DecisionCheck("MulticlassHingeLoss", "rises", SUM, "ties", 5),
+        DecisionCheck("MultiMarginLoss", "rises", SUM, "ties", 5),
+        DecisionCheck("MultiMarginLoss", "rises", (*SUM, ("margin", 2.0)), "ties", 5),
+    ]

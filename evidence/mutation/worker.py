@@ -1,0 +1,93 @@
+"""What one process does: load a mutant in memory, give it the checks, say which one caught it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from evidence.mutation.battery import Kill, verdict
+from evidence.mutation.loading import loaded
+from evidence.mutation.sources import Mutant, compiled, mutants
+from evidence.mutation.survey import Survey
+
+MEMORY = 4 * 2**30  # bytes of data per worker, where the system can limit them
+TIMEOUT = 20.0  # seconds for all checks of one mutant; they normally take a few hundredths
+STATE: dict[str, Survey] = {}
+
+
+class Outcome(NamedTuple):
+    """What became of a mutant: what killed it (None: nothing did), after how many checks."""
+
+    mutant: Mutant
+    kill: Kill | None
+    checks: int
+    seconds: float
+
+
+def start(survey: Survey) -> None:
+    """Prepare a worker process: torch on one thread, the survey at hand."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
+    limit_memory()
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    STATE["survey"] = survey
+
+
+def limit_memory(most: int = MEMORY) -> None:
+    """Let a mutant that fills the memory fail with a MemoryError, instead of the machine."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def examine_numbered(module: str, number: int) -> Outcome:
+    """Examine a mutant by its number: a worker finds the edits in its own syntax trees."""
+    return examine(mutants(module)[number], STATE["survey"])
+
+
+def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome:
+    """Run the checks that concern a mutant until one catches it."""
+    started, done = time.perf_counter(), 0
+    kill: Kill | None = None
+    try:
+        with time_limit(timeout), loaded(mutant.module, compiled(mutant)):
+            for unit in survey.of(mutant):
+                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous)
+                done += 1
+                if kill is not None:
+                    break
+    except Exception as error:
+        kill = Kill(type(error).__name__, "import", "", "")
+    return Outcome(mutant, kill, done, time.perf_counter() - started)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the main thread after so many seconds; elsewhere there is no limit."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(
+        signal, "setitimer"
+    ):
+        yield
+        return
+
+    def expire(*_: object) -> None:
+        raise TimeoutError(f"no answer within {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,5 @@
+"""`python -m compare …` is `handgrad …`."""
+
+from handgrad.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Teaching: gates traced, exercises graded, the kit that lessons are made with."""

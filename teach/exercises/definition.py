@@ -1,0 +1,211 @@
+"""exercise.toml: what an exercise is, validated, with errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from compare.errors import UserError, nearest
+from teach.exercises.rules import ALLOWED
+
+BUILT_IN = Path(__file__).parent / "built_in"
+FILES = ("exercise.toml", "stub.py", "reference.py", "solution.py")
+LEVELS = ("gates", "activations", "linear", "softmax cross-entropy", "batch norm",
+          "a two-layer network", "an RNN step", "one attention head")  # fmt: skip
+MARKER = "# handgrad exercise:"
+
+
+class WrongVersion(BaseModel):
+    """A mistake that grading must catch: the solution with one piece of text replaced.
+
+    `cause` is the kind of cause that the checker must name; `hint` is said, in place of the
+    checker's cause, to those who make this very mistake.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    replace: str = Field(min_length=1)
+    by: str
+    tensor: str
+    cause: str = ""
+    hint: str = ""
+
+
+class LabelRule(BaseModel):
+    """Class labels to draw: of this shape, below the length of an axis."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shape: tuple[int, ...] = Field(min_length=1)
+    below: int = Field(ge=2)
+
+
+class Definition(BaseModel):
+    """The keys of exercise.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str = Field(min_length=1)
+    level: str = Field(min_length=1)
+    place: int = 0
+    summary: str = Field(min_length=1)
+    forward: str
+    backward: str
+    reference: str = "reference"
+    shapes: dict[str, tuple[int, ...]] = Field(min_length=1)
+    values: dict[str, Any] = {}
+    labels: dict[str, LabelRule] = {}
+    order: tuple[str, ...] = ()
+    no_grad: tuple[str, ...] = ()
+    structural_zeros: tuple[str, ...] = ()
+    allowed_imports: tuple[str, ...] = ALLOWED
+    index_form: dict[str, str]
+    wrong: tuple[WrongVersion, ...] = ()
+
+    @field_validator("forward", "backward", "reference")
+    @classmethod
+    def _identifier(cls, name: str) -> str:
+        if not name.isidentifier():
+            raise ValueError(f"'{name}' is no name of a function")
+        return name
+
+    @model_validator(mode="after")
+    def _fits(self) -> Definition:
+        inputs = (*self.shapes, *self.values, *self.labels)
+        for name in inputs:
+            if inputs.count(name) > 1:
+                raise ValueError(f"'{name}' is in two of [shapes], [values] and [labels]")
+        if self.order and sorted(self.order) != sorted(inputs):
+            raise ValueError(f"order must name every input once: {', '.join(inputs)}")
+        for key, names in (("no_grad", self.no_grad), ("structural_zeros", self.structural_zeros)):
+            for name in names:
+                if name not in inputs:
+                    raise ValueError(
+                        f"{key} names '{name}'. {nearest(name, inputs, what='Inputs')}"
+                    )
+        wanted = set(self.shapes) - set(self.no_grad)
+        if set(self.index_form) != wanted:
+            raise ValueError(
+                f"[index_form] must have one line per gradient: {', '.join(sorted(wanted))}; "
+                f"received {', '.join(sorted(self.index_form)) or 'none'}"
+            )
+        for version in self.wrong:
+            if version.tensor not in wanted:
+                raise ValueError(
+                    f"[[wrong]] tensor '{version.tensor}'. {nearest(version.tensor, wanted)}"
+                )
+        return self
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: its name is its folder's."""
+
+    name: str
+    folder: Path
+    about: Definition
+
+    def text(self, file: str) -> str:
+        return (self.folder / file).read_text(encoding="utf-8")
+
+    @property
+    def stub(self) -> str:
+        """The stub as a learner gets it: with the line that says which exercise it is."""
+        text = self.text("stub.py")
+        return text if MARKER in text else f"{MARKER} {self.name}\n{text}"
+
+    @property
+    def gradients(self) -> list[str]:
+        return [n for n in self.inputs if n in self.about.shapes and n not in self.about.no_grad]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Inputs by name, in the order of forward's arguments, as `compare.check` takes them."""
+        import numpy as np
+
+        from compare.pair.inputs import Labels
+
+        about = self.about
+        found: dict[str, Any] = {n: tuple(s) for n, s in about.shapes.items()}
+        found |= {n: Labels(rule.shape, rule.below) for n, rule in about.labels.items()}
+        found |= {n: np.array(v) if isinstance(v, list) else v for n, v in about.values.items()}
+        return {name: found[name] for name in about.order or found}
+
+
+def read(folder: Path) -> Exercise:
+    """Return the exercise in a folder.
+
+    Raises:
+        UserError: a file is missing, or exercise.toml is not as it should be.
+    """
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"The exercise {folder} has no {name}. An exercise is a folder with "
+                f"{', '.join(FILES)}."
+            )
+    path = folder / "exercise.toml"
+    try:
+        about = Definition.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no valid TOML: {error}.") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {' '.join(_sentences(error))}") from error
+    return Exercise(folder.name, folder, about)
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False)[:5]:
+        key = ".".join(map(str, item["loc"]))
+        if item["type"] == "extra_forbidden":
+            inner: dict[str, type[BaseModel]] = {"wrong": WrongVersion, "labels": LabelRule}
+            known = inner.get(key.partition(".")[0], Definition) if "." in key else Definition
+            hint = nearest(item["loc"][-1], known.model_fields, what="Keys")
+            yield f"key '{key}': there is no such key. {hint}"
+        elif item["type"] == "missing":
+            yield f"key '{key}' is missing."
+        elif item["type"] == "value_error":
+            yield f"{f'key {key!r}: ' if key else ''}{item['ctx']['error']}."
+        else:
+            said = item["msg"].removeprefix("Input ")
+            yield f"key '{key}' {said}, received {str(item['input'])[:80]!r}."
+
+
+def exercises(folder: Path | None = None) -> dict[str, Exercise]:
+    """Return the built-in exercises, or a teacher's, by name, in the order of the levels.
+
+    Raises:
+        UserError: the folder holds none, or one that is not as it should be.
+    """
+    root = folder or BUILT_IN
+    if not root.is_dir():
+        raise UserError(f"--exercises {root}: there is no such folder.")
+    folders = [root] if (root / "exercise.toml").is_file() else sorted(
+        p for p in root.iterdir() if p.is_dir() and (p / "exercise.toml").is_file()
+    )  # fmt: skip
+    if not folders:
+        raise UserError(
+            f"{root} holds no exercise: each is a folder with {', '.join(FILES)} "
+            "(docs/exercises.md)."
+        )
+    found = [read(p) for p in folders]
+    return {e.name: e for e in sorted(found, key=_place)}
+
+
+def _place(exercise: Exercise) -> tuple[int, str, int, str]:
+    about = exercise.about
+    level = LEVELS.index(about.level) if about.level in LEVELS else len(LEVELS)
+    return level, about.level, about.place, exercise.name
+
+
+def named(name: str, known: dict[str, Exercise]) -> Exercise:
+    """Return the exercise of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in known:
+        raise UserError(f"There is no exercise '{name}'. {nearest(name, known, what='Exercises')}")
+    return known[name]

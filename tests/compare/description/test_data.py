@@ -1,0 +1,421 @@
+"""Data: built-in sets, files, encodings, and every way in which a file can be unusable."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare.description.config import DataConfig
+from compare.description.data import DATASETS, Dataset, load
+from compare.description.data.scaling import representable, scale
+from compare.errors import UserError
+
+
+def loaded(**settings: Any) -> Dataset:
+    return load(DataConfig(**settings))
+
+
+def written(folder: Path, text: str, name: str = "table.csv") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def complaint(**settings: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        loaded(**settings)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+SHAPES = {
+    "digits": (1797, 64, 10),
+    "iris": (150, 4, 3),
+    "wine": (178, 13, 3),
+    "breast_cancer": (569, 30, 2),
+    "students": (40, 2, 2),
+    "random_classification": (300, 2, 3),
+}
+
+
+class TestBuiltIn:
+    @pytest.mark.parametrize("name", SHAPES)
+    def test_classification_sets_have_rows_features_and_classes(self, name: str) -> None:
+        data = loaded(dataset=name)
+        rows, features, classes = SHAPES[name]
+
+        assert data.features.shape == (rows, features)
+        assert data.targets.shape == (rows,)
+        assert data.targets.dtype == np.int64
+        assert len(data.classes or ()) == classes
+        assert sorted(set(data.targets.tolist())) == list(range(classes))
+        assert data.task == "classification"
+        assert len(data.feature_names) == features
+
+    @pytest.mark.parametrize(
+        ("name", "shape"),
+        [("diabetes", (442, 1)), ("three_rows", (3, 2)), ("random_regression", (64, 10))],
+    )
+    def test_regression_sets_have_float_columns(self, name: str, shape: tuple) -> None:
+        data = loaded(dataset=name, target_kind="values")
+
+        assert data.targets.shape == shape
+        assert data.targets.dtype == np.float64
+        assert data.classes is None
+        assert data.task == "regression"
+
+    @pytest.mark.parametrize("name", DATASETS)
+    @pytest.mark.parametrize("how", ["none", "standard", "minmax"])
+    def test_every_number_is_exact_in_float32(self, name: str, how: str) -> None:
+        kind = "values" if name in ("diabetes", "three_rows", "random_regression") else "classes"
+        data = loaded(dataset=name, scale=how, target_kind=kind)
+
+        for array in (data.features, data.targets):
+            np.testing.assert_array_equal(array, array.astype(np.float32).astype(np.float64))
+        assert data.features.dtype == np.float64
+        assert np.isfinite(data.features).all()
+
+    def test_three_rows_are_the_courses_own(self) -> None:
+        data = loaded(dataset="three_rows", target_kind="values")
+
+        np.testing.assert_array_equal(data.features, [[1, 2, 3], [3, 2, 1], [1, 5, 7]])
+        np.testing.assert_array_equal(data.targets, [[4, 5], [5, 6], [8, 6]])
+
+    def test_students_are_marked_as_synthetic(self) -> None:
+        assert "synthetic" in loaded(dataset="students").summary
+        assert loaded(dataset="students").feature_names == ("Learn", "Sleep")
+
+    def test_two_classes_are_a_column_of_zeros_and_ones_for_a_loss_on_numbers(self) -> None:
+        data = loaded(dataset="students", target_kind="values")
+
+        assert data.targets.shape == (40, 1)
+        assert set(data.targets.ravel()) == {0.0, 1.0}
+        assert data.task == "binary"
+        assert data.classes == ("fails", "passes")
+
+    def test_one_hot_targets_have_one_one_per_row_at_the_class(self) -> None:
+        index = loaded(dataset="iris").targets
+        data = loaded(dataset="iris", target_kind="values", target_one_hot=True)
+
+        np.testing.assert_array_equal(data.targets, np.eye(3)[index])
+
+    def test_many_classes_are_never_taken_for_numbers(self) -> None:
+        assert "target_one_hot" in complaint(dataset="iris", target_kind="values")
+
+    def test_several_numbers_are_never_taken_for_classes(self) -> None:
+        assert "o1, o2" in complaint(dataset="three_rows", target_kind="classes")
+
+    def test_a_generated_set_follows_its_settings_and_seed(self) -> None:
+        settings = {"dataset": "random_regression", "target_kind": "values", "n": 5, "d_in": 3}
+        first = loaded(**settings, d_out=2, seed=1)
+
+        assert first.features.shape == (5, 3)
+        assert first.targets.shape == (5, 2)
+        np.testing.assert_array_equal(first.features, loaded(**settings, seed=1).features)
+        assert (first.features != loaded(**settings, seed=2).features).all()
+
+    def test_limit_keeps_the_first_rows_and_all_classes(self) -> None:
+        data = loaded(dataset="digits", limit=20)
+
+        assert data.rows == 20
+        assert len(data.classes or ()) == 10
+        np.testing.assert_array_equal(data.targets, loaded(dataset="digits").targets[:20])
+
+    def test_a_set_beyond_memory_is_refused(self) -> None:
+        said = complaint(dataset="random_regression", target_kind="values", n=10**12, d_in=10**6)
+
+        assert "cannot be made" in said
+
+    def test_rows_of_one_class_alone_are_refused(self) -> None:
+        assert "'setosa'" in complaint(dataset="iris", limit=50)
+
+
+class TestScaling:
+    X = np.array([[1.0, 5.0, 0.1], [3.0, 5.0, 0.1], [8.0, 5.0, 0.1]])
+
+    def test_standard_gives_mean_zero_and_deviation_one(self) -> None:
+        scaled = scale(self.X, "standard")
+
+        np.testing.assert_allclose(scaled[:, 0].mean(), 0, atol=1e-15)
+        np.testing.assert_allclose(scaled[:, 0].std(), 1)
+
+    def test_minmax_gives_the_range_zero_to_one(self) -> None:
+        np.testing.assert_allclose(scale(self.X, "minmax")[:, 0], [0, 2 / 7, 1])
+
+    @pytest.mark.parametrize("how", ["standard", "minmax"])
+    def test_a_constant_column_becomes_zeros(self, how: str) -> None:
+        np.testing.assert_array_equal(scale(self.X, how)[:, 1:], np.zeros((3, 2)))
+
+    def test_target_scale_leaves_features_alone(self) -> None:
+        data = loaded(dataset="diabetes", target_kind="values", target_scale="standard")
+
+        np.testing.assert_allclose(data.targets.mean(), 0, atol=1e-7)
+        assert data.features.max() > 100
+
+    def test_rounding_makes_numbers_exact_in_float32(self) -> None:
+        assert representable(np.array([0.1]))[0] == float(np.float32(0.1)) != 0.1
+
+
+class TestTables:
+    CSV = "a,b,kind,label\n1,2.5,red,cat\n3,4,blue,dog\n5,6,red,cat\n"
+
+    def test_string_labels_are_numbered_in_sorted_order(self, tmp_path: Path) -> None:
+        data = loaded(file=written(tmp_path, self.CSV), target="label", features=["a", "b"])
+
+        assert data.classes == ("cat", "dog")
+        np.testing.assert_array_equal(data.targets, [0, 1, 0])
+        np.testing.assert_array_equal(data.features, [[1, 2.5], [3, 4], [5, 6]])
+        assert data.feature_names == ("a", "b")
+
+    def test_numeric_labels_are_numbered_as_numbers(self, tmp_path: Path) -> None:
+        data = loaded(file=written(tmp_path, "x,y\n1,10\n2,9\n3,-1\n4,10\n"), target="y")
+
+        assert data.classes == ("-1", "9", "10")
+        np.testing.assert_array_equal(data.targets, [2, 1, 0, 2])
+
+    def test_the_order_of_classes_can_be_given(self, tmp_path: Path) -> None:
+        file = written(tmp_path, self.CSV)
+        data = loaded(file=file, target="label", features=["a"], classes=["dog", "cat", "owl"])
+
+        assert data.classes == ("dog", "cat", "owl")
+        np.testing.assert_array_equal(data.targets, [1, 0, 1])
+
+    def test_one_hot_spreads_a_text_column(self, tmp_path: Path) -> None:
+        data = loaded(file=written(tmp_path, self.CSV), target="label", one_hot=["kind"])
+
+        assert data.feature_names == ("a", "b", "kind=blue", "kind=red")
+        np.testing.assert_array_equal(data.features[:, 2:], [[0, 1], [1, 0], [0, 1]])
+
+    def test_a_class_may_be_called_NA(self, tmp_path: Path) -> None:  # noqa: N802
+        data = loaded(file=written(tmp_path, "x,y\n1,NA\n2,EU\n"), target="y")
+
+        assert data.classes == ("EU", "NA")
+
+    def test_several_target_columns_are_float_columns(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "x,y,z\n1,2,3\n4,5,6\n")
+        data = loaded(file=file, target=["z", "y"], target_kind="values")
+
+        np.testing.assert_array_equal(data.targets, [[3, 2], [6, 5]])
+        assert data.target_names == ("z", "y")
+
+    def test_true_and_false_are_one_and_zero(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "x,y\nTrue,1.5\nFalse,2.5\n")
+        data = loaded(file=file, target="y", target_kind="values")
+
+        np.testing.assert_array_equal(data.features, [[1], [0]])
+
+    def test_delimiter_and_byte_order_mark_are_understood(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "\ufeffx;y\n1;0\n2;1\n")
+
+        assert loaded(file=file, target="y", delimiter=";").feature_names == ("x",)
+
+    def test_tsv_is_split_at_tabs(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "x\ty\n1\t0\n2\t1\n", "table.tsv")
+
+        assert loaded(file=file, target="y").rows == 2
+
+    def test_parquet_gives_what_csv_gives(self, tmp_path: Path) -> None:
+        import pandas as pd
+
+        frame = pd.read_csv(written(tmp_path, self.CSV))
+        frame.to_parquet(tmp_path / "table.parquet")
+        settings = {"target": "label", "one_hot": ["kind"], "scale": "standard"}
+        from_csv = loaded(file=str(tmp_path / "table.csv"), **settings)
+        from_parquet = loaded(file=str(tmp_path / "table.parquet"), **settings)
+
+        np.testing.assert_array_equal(from_csv.features, from_parquet.features)
+        np.testing.assert_array_equal(from_csv.targets, from_parquet.targets)
+
+    def test_npz_keeps_the_shape_of_features(self, tmp_path: Path) -> None:
+        x = np.arange(24.0).reshape(4, 2, 3)
+        np.savez(tmp_path / "t.npz", x=x, y=np.array(["b", "a", "b", "a"]))
+        data = loaded(file=str(tmp_path / "t.npz"), target="y")
+
+        np.testing.assert_array_equal(data.features, x)
+        assert data.classes == ("a", "b")
+        np.testing.assert_array_equal(data.targets, [1, 0, 1, 0])
+        assert len(data.feature_names) == 6
+
+    def test_npz_without_x_joins_all_other_arrays(self, tmp_path: Path) -> None:
+        file = tmp_path / "t.npz"
+        np.savez(file, one=np.arange(3), two=np.arange(3) * 2.0, t=np.arange(6.0).reshape(3, 2))
+        data = loaded(file=str(file), target="t", target_kind="values")
+
+        np.testing.assert_array_equal(data.features, [[0, 0], [1, 2], [2, 4]])
+        assert data.feature_names == ("one", "two")
+        assert data.targets.shape == (3, 2)
+
+
+class TestUnusable:
+    def test_a_missing_file_names_the_files_there(self, tmp_path: Path) -> None:
+        written(tmp_path, "x,y\n", "grades.csv")
+
+        assert "'grades.csv'" in complaint(file=str(tmp_path / "grade.csv"), target="y")
+
+    def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
+        assert "no folder" in complaint(file=str(tmp_path / "no" / "t.csv"), target="y")
+
+    def test_a_directory_is_no_data_file(self, tmp_path: Path) -> None:
+        (tmp_path / "d.csv").mkdir()
+
+        assert "is a directory" in complaint(file=str(tmp_path / "d.csv"), target="y")
+
+    @pytest.mark.parametrize("text", ["", "x,y\n", "\n\n"])
+    def test_an_empty_table_is_refused(self, tmp_path: Path, text: str) -> None:
+        said = complaint(file=written(tmp_path, text), target="y")
+
+        assert "empty" in said or "no rows" in said or "No columns" in said
+
+    def test_a_missing_target_lists_the_nearest_columns(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,label\n1,2\n2,3\n"), target="lable")
+
+        assert "target column 'lable'" in said
+        assert "Did you mean 'label'?" in said
+
+    def test_a_missing_feature_is_named(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,y\n1,2\n2,3\n"), target="y", features=["z"])
+
+        assert "features column 'z'" in said
+
+    def test_a_wrong_delimiter_is_suspected(self, tmp_path: Path) -> None:
+        assert "delimiter" in complaint(file=written(tmp_path, "x;y\n1;2\n"), target="y")
+
+    def test_the_target_alone_is_not_enough(self, tmp_path: Path) -> None:
+        assert "no columns beside" in complaint(file=written(tmp_path, "y\n1\n2\n"), target="y")
+
+    def test_text_in_a_numeric_column_is_named_with_its_row(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,y\n1,0\n2,1\nten,0\n"), target="y")
+
+        assert "column 'x' is not numeric: row 3 holds 'ten'" in said
+        assert "one_hot" in said
+
+    def test_one_hot_of_an_unknown_column_is_named(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,y\n1,0\n2,1\n"), target="y", one_hot=["k"])
+
+        assert "one_hot column 'k'" in said
+
+    @pytest.mark.parametrize("bad", ["", "nan", "inf", "-inf", "1e39"])
+    def test_a_feature_that_is_not_finite_is_named(self, tmp_path: Path, bad: str) -> None:
+        file = written(tmp_path, f"u,x,y\n1,1,0\n1,{bad},1\n")
+        said = complaint(file=file, target="y")
+
+        assert "column 'x', row 2" in said
+
+    @pytest.mark.parametrize("bad", ["", "nan", "inf"])
+    @pytest.mark.parametrize("kind", ["classes", "values"])
+    def test_a_target_that_is_not_finite_is_named(
+        self, tmp_path: Path, bad: str, kind: str
+    ) -> None:
+        said = complaint(
+            file=written(tmp_path, f"x,y\n1,0\n2,{bad}\n"), target="y", target_kind=kind
+        )
+
+        assert "'y'" in said
+        assert "row 2" in said
+
+    def test_a_label_outside_the_classes_is_named(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "x,y\n1,cat\n2,dog\n3,cow\n")
+        said = complaint(file=file, target="y", classes=["cat", "dog"])
+
+        assert "row 3 has the label 'cow', which is outside the classes" in said
+
+    def test_a_fraction_is_no_class(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,y\n1,0\n2,1.5\n"), target="y")
+
+        assert "holds 1.5 in row 2" in said
+
+    def test_text_targets_of_many_classes_are_no_numbers(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "x,y\n1,a\n2,b\n3,c\n")
+
+        assert "target_one_hot" in complaint(file=file, target="y", target_kind="values")
+
+    def test_one_row_is_too_few(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,y\n1,0\n"), target="y")
+
+        assert "at least two rows" in said
+
+    def test_one_class_is_too_few(self, tmp_path: Path) -> None:
+        said = complaint(file=written(tmp_path, "x,y\n1,a\n2,a\n"), target="y")
+
+        assert "all 2 rows have the class 'a'" in said
+
+    def test_ragged_rows_are_refused_with_their_line(self, tmp_path: Path) -> None:
+        assert "line 3" in complaint(file=written(tmp_path, "x,y\n1,0\n1,2,3\n"), target="y")
+
+    @pytest.mark.parametrize("suffix", [".parquet", ".npz", ".csv"])
+    def test_garbage_is_refused(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"t{suffix}"
+        path.write_bytes(b"\x93\x00\xff\xfe garbage " * 20)
+
+        assert "cannot be read" in complaint(file=str(path), target="y")
+
+    def test_a_truncated_npz_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.npz"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", b"\x93NUMPY\x01\x00")
+
+        assert "cannot be read" in complaint(file=str(path), target="y")
+
+    def test_object_arrays_are_never_unpickled(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.npz"
+        np.savez(path, x=np.ones((3, 1)), y=np.array(["a", 1, None], dtype=object))
+        said = complaint(file=str(path), target="y")
+
+        assert "array 'y'" in said
+        assert "never loaded" in said
+
+    @pytest.mark.parametrize("suffix", [".pkl", ".npy", ".xlsx", ""])
+    def test_other_suffixes_are_refused(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"t{suffix}"
+        path.write_bytes(pickle.dumps([1]))
+        said = complaint(file=str(path), target="y")
+
+        assert "suffix must be one of .csv, .tsv, .parquet, .npz" in said
+
+    def test_an_npz_without_the_target_lists_its_arrays(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "t.npz", x=np.ones((3, 1)), labels=np.arange(3))
+
+        assert "'labels'" in complaint(file=str(tmp_path / "t.npz"), target="label")
+
+    def test_npz_arrays_of_different_length_are_named(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "t.npz", x=np.ones((3, 1)), y=np.arange(4))
+
+        assert "x: 3, y: 4" in complaint(file=str(tmp_path / "t.npz"), target="y")
+
+    def test_npz_features_of_text_are_named(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "t.npz", x=np.array(["a", "b"]), y=np.arange(2))
+
+        assert "'x' is not numeric" in complaint(file=str(tmp_path / "t.npz"), target="y")
+
+    def test_dates_are_not_numbers(self, tmp_path: Path) -> None:
+        import pandas as pd
+
+        frame = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2020-01-02"]), "y": [0, 1]})
+        frame.to_parquet(tmp_path / "t.parquet")
+
+        assert "column 'when'" in complaint(file=str(tmp_path / "t.parquet"), target="y")
+
+
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "a,b,label\n1,2,3,x\n4,5,6,y\n")
+
+    assert "more fields than its header" in complaint(file=file, target=("label",))
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.npz"])
+def test_a_target_among_the_features_is_refused(tmp_path: Path, name: str) -> None:
+    file = str(tmp_path / name)
+    if name.endswith("npz"):
+        np.savez(file, a=np.arange(4.0), label=np.arange(4.0))
+    else:
+        file = written(tmp_path, "a,label\n1,2\n3,4\n")
+
+    told = complaint(file=file, target=("label",), features=("a", "label"))
+
+    assert "'label' is the target and a feature too" in told

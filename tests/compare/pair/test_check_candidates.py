@@ -1,0 +1,380 @@
+"""The forms in which people write gradients: each works, and in each a mistake is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import compare
+from compare.errors import UserError
+from manual.linear import Linear
+from tests.compare.pair.gradient_pairs import (
+    AFFINE,
+    LABELS,
+    affine,
+    affine_backward,
+    affine_forward,
+    softmax_loss,
+)
+
+X = {"x": (4, 3)}
+
+
+def agrees_and_catches(right: tuple, wrong: tuple, reference, inputs, **options) -> None:
+    good = compare.check(*right, reference=reference, inputs=inputs, **options)
+    bad = compare.check(*wrong, reference=reference, inputs=inputs, shrink=False, **options)
+
+    assert good.agrees, str(good)
+    assert bad.verdict == "disagree", str(bad)
+
+
+def test_backward_may_take_the_inputs_again() -> None:
+    def forward(x, w):
+        return x @ w
+
+    agrees_and_catches(
+        (forward, lambda dout, x, w: (dout @ w.T, x.T @ dout)),
+        (forward, lambda dout, x, w: (dout @ w.T, -x.T @ dout)),
+        torch.matmul,
+        {"x": (4, 3), "w": (3, 5)},
+    )
+
+
+def test_backward_may_take_the_output() -> None:
+    def forward(z):
+        return 1 / (1 + np.exp(-z))
+
+    agrees_and_catches(
+        (forward, lambda dout, out: dout * out * (1 - out)),
+        (forward, lambda dout, out: dout * out),
+        torch.sigmoid,
+        {"z": (4, 3)},
+    )
+
+
+def test_the_cache_may_come_first() -> None:
+    def backward(cache, dout):
+        return affine_backward(dout, cache)
+
+    agrees_and_catches(
+        (affine_forward, backward),
+        (affine_forward, lambda cache, dout: backward(cache, dout * 2)),
+        affine,
+        AFFINE,
+    )
+
+
+def test_a_loss_with_its_own_gradient() -> None:
+    def wrong(x, y):
+        loss, dx = softmax_loss(x, y)
+        return loss, -dx
+
+    inputs = {"x": (4, 3), "y": LABELS}
+    agrees_and_catches((softmax_loss,), (wrong,), nn.functional.cross_entropy, inputs)
+    report = compare.check(softmax_loss, None, nn.CrossEntropyLoss(), inputs)
+    assert any("upstream gradient of 1" in note for note in report.notes)
+
+
+def test_a_loss_whose_backward_takes_the_cache_alone() -> None:
+    def forward(p, t):
+        return ((p - t) ** 2).mean(), (p, t)
+
+    def backward(cache):
+        p, t = cache
+        return 2 * (p - t) / p.size, -2 * (p - t) / p.size
+
+    inputs = {"p": (4, 3), "t": (4, 3)}
+    agrees_and_catches(
+        (forward, backward),
+        (forward, lambda cache: (backward(cache)[0], backward(cache)[0])),
+        nn.functional.mse_loss,
+        inputs,
+    )
+
+
+def test_a_loss_with_an_upstream_gradient_gets_a_random_one() -> None:
+    def forward(p, t):
+        return ((p - t) ** 2).mean(), (p, t)
+
+    def ignores_upstream(dout, cache):
+        p, t = cache
+        return 2 * (p - t) / p.size, 2 * (t - p) / p.size
+
+    agrees_and_catches(
+        (forward, lambda dout, cache: tuple(dout * g for g in ignores_upstream(dout, cache))),
+        (forward, ignores_upstream),
+        nn.functional.mse_loss,
+        {"p": (4, 3), "t": (4, 3)},
+    )
+
+
+def test_a_target_may_be_kept_out() -> None:
+    def forward(p, t):
+        return ((p - t) ** 2).mean(), (p, t)
+
+    def backward(dout, cache):
+        p, t = cache
+        return dout * 2 * (p - t) / p.size
+
+    report = compare.check(
+        forward, backward, nn.functional.mse_loss, {"p": (4, 3), "t": (4, 3)}, no_grad=["t"]
+    )
+
+    assert report.agrees, str(report)
+    assert not report.differences["quantity"].eq("grad:t").any()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_outputs_may_be_a_tuple(packed: bool) -> None:
+    def forward(x, h):
+        outputs = (np.tanh(x + h), x * h)
+        return (outputs, (x, h)) if packed else (*outputs, (x, h))
+
+    def flat(da, dm, cache):
+        x, h = cache
+        dz = da * (1 - np.tanh(x + h) ** 2)
+        return dz + dm * h, dz + dm * x
+
+    def nested(douts, cache):
+        return flat(*douts, cache)
+
+    def forgets_a_branch(da, dm, cache):
+        return flat(da, 0 * dm, cache)
+
+    def reference(x, h):
+        return torch.tanh(x + h), x * h
+
+    inputs = {"x": (4, 3), "h": (4, 3)}
+    backward = nested if packed else flat
+    agrees_and_catches((forward, backward), (forward, forgets_a_branch), reference, inputs)
+    found = compare.check(forward, backward, reference, inputs).differences["quantity"]
+    assert {"output:0", "output:1"} <= set(found)
+
+
+def test_gradients_may_be_returned_by_name() -> None:
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return {"dx": dx, "w": dw, "grad_b": db}
+
+    def forgets(dout, cache):
+        return {"dx": backward(dout, cache)["dx"], "w": backward(dout, cache)["w"]}
+
+    agrees_and_catches((affine_forward, backward), (affine_forward, forgets), affine, AFFINE)
+
+
+@pytest.mark.parametrize("reference", [torch.mul, None], ids=["torch", "own forward"])
+def test_inputs_may_be_scalars(reference) -> None:
+    def forward(a, x):
+        return a * x, (a, x)
+
+    def backward(dout, cache):
+        a, x = cache
+        return (dout * x).sum(), dout * a
+
+    agrees_and_catches(
+        (forward, backward),
+        (forward, lambda dout, cache: (dout.sum(), backward(dout, cache)[1])),
+        reference,
+        {"a": (), "x": (3,)},
+    )
+
+
+def test_a_module_with_running_statistics_is_left_as_it_was() -> None:
+    module = nn.BatchNorm1d(3, affine=False)
+
+    def forward(x):
+        centred = x - x.mean(axis=0)
+        scale = 1 / np.sqrt((centred * centred).mean(axis=0) + 1e-5)
+        return centred * scale, (centred * scale, scale)
+
+    def backward(dout, cache):
+        n, scale = cache
+        return scale * (dout - dout.mean(axis=0) - n * (dout * n).mean(axis=0))
+
+    def n_less_one(dout, cache):
+        return backward(dout, cache) * len(dout) / (len(dout) - 1)
+
+    agrees_and_catches((forward, backward), (forward, n_less_one), module, {"x": (5, 3)})
+    assert not module.state_dict()["running_mean"].any()
+    assert module.state_dict()["num_batches_tracked"] == 0
+
+
+def test_flags_dictionaries_and_indices_pass_through() -> None:
+    def forward(x, index, options):
+        return x[index] * options["scale"], (x, index, options)
+
+    def backward(dout, cache):
+        x, index, options = cache
+        dx = np.zeros_like(x)
+        np.add.at(dx, index, dout * options["scale"])
+        return dx, None, None
+
+    report = compare.check(
+        forward,
+        backward,
+        lambda x, index, options: x[index] * options["scale"],
+        {"x": (4, 3), "index": np.array([0, 2, 2, 1]), "options": {"scale": 3.0}},
+    )
+
+    assert report.agrees, str(report)
+
+
+class Stored:
+    """A dense layer that keeps its cache and its gradients on itself."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.W, self.b = np.zeros((rows, columns)), np.zeros(columns)
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, dout):
+        self.dW, self.db = self.x.T @ dout, dout.sum(axis=0)
+        return dout @ self.W.T
+
+
+class StoredInADictionary(Stored):
+    def backward(self, dout):
+        dx = super().backward(dout)
+        self.grads = {"W": self.dW, "b": self.db * 2}
+        del self.dW, self.db
+        return dx
+
+
+class Outputs:
+    """The style in which forward and backward return nothing."""
+
+    def forward(self, x):
+        self.output = np.maximum(x, 0)
+
+    def backward(self, dvalues):
+        self.dinputs = dvalues * (self.output > 0)
+
+
+def test_a_class_that_stores_its_cache_on_itself() -> None:
+    agrees_and_catches(
+        (Stored(3, 5),),
+        (StoredInADictionary(3, 5),),
+        lambda x, W, b: x @ W + b,
+        {"x": (4, 3), "W": (3, 5), "b": (5,)},
+    )
+
+
+def test_the_object_under_test_is_left_as_it_was() -> None:
+    layer = Stored(3, 5)
+    compare.check(layer, None, None, {"x": (4, 3), "W": (3, 5), "b": (5,)})
+
+    assert vars(layer).keys() == {"W", "b"}
+    assert not layer.W.any()
+
+
+def test_a_class_without_arguments_and_without_return_values() -> None:
+    report = compare.check(Outputs, None, torch.relu, X)
+
+    assert report.agrees, str(report)
+
+
+def test_a_layer_of_this_project_with_its_parameters_against_a_module() -> None:
+    report = compare.check(Linear(3, 5), None, nn.Linear(3, 5), X)
+    quantities = set(report.differences["quantity"])
+
+    assert report.agrees, str(report)
+    assert {"grad:x", "grad:weight", "grad:bias"} <= quantities
+
+
+def test_a_modules_parameters_that_are_no_inputs_are_named() -> None:
+    module = nn.Linear(3, 5)
+    weight, bias = (p.detach().numpy().astype(float) for p in (module.weight, module.bias))
+    report = compare.check(
+        lambda x: (x @ weight.T + bias, None), lambda dout, cache: dout @ weight, module, X
+    )
+
+    assert report.agrees, str(report)
+    assert any("weight, bias are no inputs" in note for note in report.notes)
+
+
+def test_a_recurrent_step() -> None:
+    def forward(x, h, Wx, Wh):
+        n = np.tanh(x @ Wx + h @ Wh)
+        return n, (x, h, Wx, Wh, n)
+
+    def backward(dn, cache):
+        x, h, wx, wh, n = cache
+        dz = dn * (1 - n * n)
+        return dz @ wx.T, dz @ wh.T, x.T @ dz, h.T @ dz
+
+    def derivative_at_the_input(dn, cache):
+        x, h, wx, wh, n = cache
+        dz = dn * (1 - np.tanh(n) ** 2)
+        return dz @ wx.T, dz @ wh.T, x.T @ dz, h.T @ dz
+
+    agrees_and_catches(
+        (forward, backward),
+        (forward, derivative_at_the_input),
+        lambda x, h, wx, wh: torch.tanh(x @ wx + h @ wh),
+        {"x": (4, 3), "h": (4, 5), "Wx": (3, 5), "Wh": (5, 5)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: compare.check(affine_forward, affine_backward, affine), "needs inputs"),
+        (
+            lambda: compare.check(affine_forward, lambda d, c: (d, d), affine, AFFINE),
+            r"returned 2 gradients for 3 differentiable inputs \(x, w, b\)",
+        ),
+        (
+            lambda: compare.check(affine_forward, lambda d, c: d, affine, AFFINE),
+            "returned 1 gradient for 3 differentiable inputs",
+        ),
+        (
+            lambda: compare.check(affine_forward, lambda a, b, c, d, e: a, affine, AFFINE),
+            "cannot be called after a forward pass that returned a tuple of 2",
+        ),
+        (
+            lambda: compare.check(affine_forward, lambda cache: cache, affine, AFFINE),
+            "takes no upstream gradient, but forward's output is no scalar",
+        ),
+        (
+            lambda: compare.check(lambda x: 1 / 0, lambda d, c: d, torch.relu, X),
+            r"ZeroDivisionError: division by zero \(line \d+ of .*test_check_candidates.py",
+        ),
+        (
+            lambda: compare.check(lambda x: (x, x), lambda d, x: d, lambda x, y: x, X),
+            r"reference .* takes \(x, y\), but the inputs are \(x\)",
+        ),
+        (
+            lambda: compare.check(
+                lambda x: (x, x), lambda d, x: d, lambda x: x.numpy(force=True), X
+            ),
+            "must return a torch tensor",
+        ),
+        (lambda: compare.check(lambda x: x, None, None, X), "must return a scalar loss"),
+        (lambda: compare.check(Linear, None, None, X), "cannot be made without arguments"),
+        (lambda: compare.check(3, None, None, X), "cannot be checked"),
+        (lambda: compare.check(lambda n: n, lambda d, n: d, None, {"n": 3}), "No input can have"),
+        (
+            lambda: compare.check(affine_forward, affine_backward, affine, AFFINE, dtype="float"),
+            "Did you mean 'float64'",
+        ),
+        (
+            lambda: compare.check(affine_forward, affine_backward, None, AFFINE, no_grad=["y"]),
+            "no_grad names 'y'",
+        ),
+        (
+            lambda: compare.check(affine_forward, affine_backward, None, AFFINE, cases=["square"]),
+            "No case begins with square. Cases: random",
+        ),
+        (
+            lambda: compare.check(affine_forward, affine_backward, None, {**AFFINE, "x": (0, 3)}),
+            "must be at least 1",
+        ),
+    ],
+)
+def test_what_cannot_be_checked_is_refused_with_a_reason(call, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call()

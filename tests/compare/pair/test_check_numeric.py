@@ -1,0 +1,72 @@
+"""Central differences of a candidate's own forward: how right they are; kinks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import compare
+from compare.pair.numeric import along, slopes
+
+FUNCTIONS = {
+    "cube": (lambda x: x**3, lambda x: 3 * x**2),
+    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "exp": (np.exp, np.exp),
+    "line": (lambda x: 3 * x, lambda x: 3 * np.ones_like(x)),
+    "rough": (lambda x: np.sin(40 * x), lambda x: 40 * np.cos(40 * x)),
+}
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e2])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_smooth_derivative_lies_within_its_error(name: str, scale: float) -> None:
+    f, derivative = FUNCTIONS[name]
+    x = np.random.default_rng(0).standard_normal((3, 2)) * scale
+    if name == "exp":
+        x = np.minimum(x, 5.0)
+    dy = np.random.default_rng(1).standard_normal((3, 2))
+    found = slopes(lambda v: (f(v["x"]),), {"x": x}, "x", [dy])
+
+    off = np.abs(found.value - dy * derivative(x))
+    assert (off <= 8 * found.error).all()
+    np.testing.assert_allclose(found.value, dy * derivative(x), rtol=1e-7, atol=1e-7)
+    assert (found.low == found.high).all()
+
+
+def test_at_a_kink_both_one_sided_derivatives_are_returned() -> None:
+    x = np.array([0.0, 1.0, -2.0])
+    dy = np.array([3.0, 1.0, 1.0])
+    found = slopes(lambda v: (np.maximum(v["x"], 0),), {"x": x}, "x", [dy])
+
+    np.testing.assert_allclose(found.low, [0, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(found.high, [3, 1, 0], atol=1e-6)
+    assert list(found.low < found.high) == [True, False, False]
+
+
+def test_along_a_direction_all_inputs_move_together() -> None:
+    values = {"x": np.array([1.0, 2.0]), "w": np.array([3.0, -1.0])}
+    directions = {"x": np.array([1.0, 0.5]), "w": np.array([0.0, 2.0])}
+    found = along(lambda v: (v["x"] * v["w"],), values, directions, [np.array([1.0, 1.0])])
+
+    assert found.value == pytest.approx(3.0 + (-0.5 + 4.0), abs=1e-9)
+
+
+def big_forward(x):
+    return np.tanh(x), x
+
+
+def big_backward(dout, x):
+    return dout * (1 - np.tanh(x) ** 2)
+
+
+def test_a_large_input_is_judged_along_random_directions() -> None:
+    def wrong(dout, x):
+        return big_backward(dout, x) * (1 + 1e-6)
+
+    inputs = {"x": (40, 30)}
+    right = compare.check(big_forward, big_backward, None, inputs, cases=["random"])
+    bad = compare.check(big_forward, wrong, None, inputs, cases=["random"], shrink=False)
+
+    assert right.agrees, str(right)
+    assert right.differences.query("quantity == 'grad:x'")["shape"].item() == "6"
+    assert bad.verdict == "disagree"

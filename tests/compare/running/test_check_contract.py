@@ -1,0 +1,172 @@
+"""What backward promises: it changes nothing, repeats itself, and keeps shapes and dtypes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import compare
+from compare.running.cases.contract import same
+from tests.compare.pair.gradient_pairs import AFFINE, affine, affine_backward, affine_forward
+
+
+def broken(report) -> set[str]:
+    bad = report.differences.query("verdict not in ['agree', 'vacuous']")
+    return set(bad["quantity"])
+
+
+def check(forward=affine_forward, backward=affine_backward, **options):
+    return compare.check(forward, backward, affine, AFFINE, shrink=False, **options)
+
+
+def test_every_promise_is_listed_when_it_is_kept() -> None:
+    report = check()
+    kept = report.differences.query("layer == 'contract'")
+
+    assert list(kept["quantity"]) == [
+        "unchanged:x", "unchanged:w", "unchanged:b", "unchanged:upstream gradient",
+        "unchanged:cache", "repeated:x", "repeated:w", "repeated:b",
+    ]  # fmt: skip
+    assert set(kept["verdict"]) == {"agree"}
+
+
+def test_a_changed_upstream_gradient_is_one_broken_promise_and_no_more() -> None:
+    def backward(dout, cache):
+        grads = affine_backward(dout, cache)
+        dout *= 0
+        return grads
+
+    assert broken(check(backward=backward)) == {"unchanged:upstream gradient"}
+
+
+def test_a_forward_that_changes_its_input_is_caught() -> None:
+    def forward(x, w, b):
+        out = x @ w + b
+        w *= 1.0 + 1e-16 * 0 + 2.0**-52
+        return out, (x, w)
+
+    report = check(forward)
+
+    assert "unchanged:w" in broken(report)
+    assert "forward changes w in place" in report.first_divergence.explanation
+
+
+def test_a_backward_that_changes_the_upstream_gradient_is_caught() -> None:
+    def backward(dout, cache):
+        grads = affine_backward(dout, cache)
+        dout *= 0.5
+        return grads
+
+    assert {"unchanged:upstream gradient"} <= broken(check(backward=backward))
+
+
+def test_a_backward_that_changes_the_cache_is_caught_and_so_is_its_second_answer() -> None:
+    def forward(x, w, b):
+        return x @ w + b, {"x": x.copy(), "w": w.copy()}
+
+    def backward(dout, cache):
+        grads = affine_backward(dout, (cache["x"], cache["w"]))
+        cache["x"] *= 2
+        return grads
+
+    assert broken(check(forward, backward)) == {"unchanged:cache", "repeated:w"}
+
+
+def test_a_cache_that_the_next_forward_pass_overwrites_is_caught() -> None:
+    buffer: dict = {}
+
+    def forward(x, w, b):
+        buffer["x"] = x
+        return x @ w + b, w
+
+    def backward(dout, w):
+        return affine_backward(dout, (buffer["x"], w))
+
+    assert broken(check(forward, backward)) == {"repeated:w"}
+
+
+class Accumulates:
+    def __init__(self) -> None:
+        self.w, self.dw = np.ones((3, 5)), 0.0
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.w
+
+    def backward(self, dout):
+        self.dw = self.dw + self.x.T @ dout
+        return dout @ self.w.T
+
+
+def test_gradients_that_add_up_silently_are_caught() -> None:
+    report = compare.check(
+        Accumulates(), None, lambda x, w: x @ w, {"x": (4, 3), "w": (3, 5)}, shrink=False
+    )
+
+    assert broken(report) == {"repeated:w"}
+    assert "adds to the old one" in report.first_divergence.explanation
+
+
+def test_a_gradient_in_another_dtype_is_caught() -> None:
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, dw.astype(np.float64), db
+
+    single, double = check(backward=backward, dtype="float32"), check(backward=backward)
+
+    assert broken(single) == {"grad:w"}
+    assert "dtype float64; its input has float32" in single.first_divergence.explanation
+    assert double.agrees
+
+
+def test_a_gradient_of_another_shape_is_caught() -> None:
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, dw, db[None, :]
+
+    report = check(backward=backward)
+
+    assert broken(report) == {"grad:b"}
+    assert "has shape (1, 5); it must be (5,)" in report.first_divergence.explanation
+
+
+def test_a_missing_gradient_is_missing() -> None:
+    def backward(dout, cache):
+        dx, dw, _ = affine_backward(dout, cache)
+        return dx, dw, None
+
+    report = check(backward=backward)
+
+    assert set(report.differences.query("quantity == 'grad:b'")["verdict"]) == {"missing"}
+    assert "the gradient of b was not returned" in report.first_divergence.explanation
+
+
+def test_writing_into_a_dictionary_that_is_passed_through_is_a_note() -> None:
+    def forward(x, state):
+        state["mean"] = x.mean()
+        return x * 2, None
+
+    report = compare.check(
+        forward, lambda dout, cache: dout * 2, lambda x, state: x * 2,
+        {"x": (4, 3), "state": {"mode": "train"}},
+    )  # fmt: skip
+
+    assert report.agrees, str(report)
+    assert any("writes into 'state'" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), True),
+        (np.array([1.0]), np.array([1.0], dtype=np.float32), False),
+        ({"a": [np.zeros(2), 3]}, {"a": [np.zeros(2), 3]}, True),
+        ({"a": [np.zeros(2), 3]}, {"a": [np.ones(2), 3]}, False),
+        ((1, 2), [1, 2], False),
+        (np.zeros(2), np.zeros(3), False),
+        ("x", "x", True),
+        (None, 0, False),
+    ],
+)
+def test_nests_are_compared_bit_for_bit(a, b, equal: bool) -> None:
+    assert same(a, b) is equal

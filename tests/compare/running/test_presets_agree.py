@@ -1,0 +1,27 @@
+"""Every preset runs, on its own data, and both sides agree."""
+
+from __future__ import annotations
+
+import pytest
+
+import compare
+from compare.description.config.file import presets
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", presets())
+def test_preset_agrees(name: str, dtype: str) -> None:
+    report = compare.run(name, dtype=dtype, steps=12, drift=False)
+
+    assert report.verdict == "agree", report
+    assert report.steps == 12
+    compared = set(report.differences["quantity"].str.partition(":")[0])
+    assert {"output", "loss", "grad_output", "grad", "grad_input", "param"} <= compared
+
+
+@pytest.mark.parametrize("name", ["digits", "three-rows", "students-2-4-1", "svm"])
+def test_preset_agrees_to_its_end(name: str) -> None:
+    report = compare.run(name, drift=False)
+
+    assert report.verdict == "agree", report
+    assert report.losses["torch"].tail(3).mean() < report.losses["torch"].head(3).mean()

@@ -1,0 +1,23 @@
+"""Small runs that many tests look at; computed once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+import compare
+from compare.report.report import Report
+
+
+@cache
+def _run(name: str, overrides: tuple[tuple[str, Any], ...]) -> Report:
+    return compare.run(name, **dict(overrides))
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., Report]:
+    """Run a preset with overrides, once per distinct call."""
+    return lambda name, **overrides: _run(name, tuple(sorted(overrides.items())))

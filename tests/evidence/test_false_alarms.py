@@ -1,0 +1,236 @@
+"""Random correct networks raise no alarm, planted mistakes are caught, and counts repeat."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine
+from evidence.false_alarms.draw import draw
+from evidence.false_alarms.mistakes import MISTAKES
+from evidence.false_alarms.rules import GAUGE, RULES, Rule, agrees
+from evidence.false_alarms.table import rows, table
+from handgrad.cli import app
+from manual import registry
+
+FEW = 12
+
+
+def tight(manual: np.ndarray, torch: np.ndarray, tolerance: Any) -> Any:
+    """Allow no difference at all."""
+    return 0.0 * np.abs(torch)
+
+
+def loose(manual: np.ndarray, torch: np.ndarray, tolerance: Any) -> Any:
+    """Allow everything finite."""
+    return np.inf
+
+
+@cache
+def counted() -> Count:
+    return count(FEW, seed=1, rules=(*RULES, Rule("tight", tight), Rule("loose", loose)))
+
+
+def row(rule: str, dtype: str) -> dict[str, Any]:
+    return next(r for r in rows(counted()) if (r["rule"], r["dtype"]) == (rule, dtype))
+
+
+def test_the_harness_accepts_correct_networks() -> None:
+    assert counted().alarms == []
+    assert all(accepted(found) for found in counted().found)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_largest_share_of_a_tolerance_is_below_one_and_above_zero(dtype: str) -> None:
+    assert 0 < row("gauge", dtype)["largest_budget"] < 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_rule_without_tolerance_shows_up_as_false_alarms(dtype: str) -> None:
+    found = row("tight", dtype)
+
+    assert found["networks_rejected"] == found["networks"] > 0
+    assert found["tensors_rejected"] > 0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_rule_that_allows_everything_shows_up_as_missed_mistakes(dtype: str) -> None:
+    found = row("loose", dtype)
+
+    assert found["mistakes"] > 0
+    assert found["caught"] == found["networks_rejected"] == 0
+
+
+def test_in_float64_the_gauge_catches_nearly_everything_in_tensors_that_it_checks() -> None:
+    found = row("gauge", "float64")
+
+    assert found["caught_checked"] >= 0.99 * found["mistakes_checked"] > 0
+    assert (
+        found["caught"] <= found["caught_checked"] + found["mistakes"] - found["mistakes_checked"]
+    )
+    assert found["by_mistake"]["float32 inside float64"]["caught"] == found["networks"]
+
+
+def test_fixed_tolerances_miss_float32_inside_float64() -> None:
+    assert row("gradcheck", "float64")["by_mistake"]["float32 inside float64"]["caught"] == 0
+
+
+def test_a_tampered_harness_raises_alarms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With K = 1e-6 correct code is rejected: the count would notice a gauge that is too tight."""
+    monkeypatch.setattr(
+        "compare.running.lockstep.gauged", lambda values, dtype, k: _gauged(values, dtype, 1e-6)
+    )
+    monkeypatch.setattr("compare.running.lockstep.widened", lambda tolerances, *_: tolerances)
+    found = count(2, seed=1)
+
+    assert found.alarms
+    assert {"network", "step", "layer", "quantity", "verdict"} <= rows(found)[0]["alarms"][0].keys()
+    assert "FALSE ALARM" in table(rows(found))
+
+
+def _gauged(values: Any, dtype: Any, k: float) -> Any:
+    from compare.judge.judge import gauged
+
+    return gauged(values, dtype, k)
+
+
+def test_the_same_seed_gives_the_same_counts_whatever_the_jobs() -> None:
+    alone, several = count(24, seed=2, jobs=1), count(24, seed=2, jobs=2)
+
+    assert json.dumps(rows(alone)) == json.dumps(rows(several))
+
+
+def test_another_seed_gives_other_networks() -> None:
+    assert draw(1, 0).config != draw(2, 0).config
+    assert draw(1, 0) == draw(1, 0) != draw(1, 0, attempt=1)
+
+
+def test_a_network_does_not_depend_on_how_many_are_drawn() -> None:
+    one, same = examine(1, 5), counted().found[5]
+
+    assert (one.number, one.budget, one.worst) == (same.number, same.budget, same.worst)
+    assert one.caught == {name: caught[: len(RULES)] for name, caught in same.caught.items()}
+
+
+def test_the_draws_cover_every_class_and_the_announced_ranges() -> None:
+    drawn = [draw(0, i) for i in range(400)]
+    configs = [d.config for d in drawn]
+    layers = {layer.type for c in configs for layer in c.layers}
+    rows_per_step = {c.train.batch_size for c in configs}
+
+    assert layers == set(registry.LAYERS)
+    assert {c.loss.type for c in configs} == set(registry.LOSSES)
+    assert {c.optimizer.type for c in configs} == set(registry.OPTIMIZERS)
+    assert {p.type for c in configs for p in c.loss.penalties} == set(registry.PENALTIES)
+    assert {c.init.scheme for c in configs} == set(registry.INITIALIZERS) - {"zeros"}
+    assert {c.train.dtype for c in configs} == {"float32", "float64"}
+    assert min(rows_per_step) == 1
+    assert max(rows_per_step) > 48
+    assert min(d.feature_scale for d in drawn) < 1e-3
+    assert max(d.feature_scale for d in drawn) > 1e3
+
+
+def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from evidence.false_alarms import count as module
+
+    def first_too_large(seed: int, index: int, attempt: int = 0) -> Any:
+        made = draw(seed, index, attempt)
+        return made._replace(feature_scale=1e38) if attempt == 0 else made
+
+    monkeypatch.setattr(module, "draw", first_too_large)
+    found = examine(1, 1)
+
+    assert found.dtype == "float32"
+    assert found.redrawn >= 1
+
+
+def test_a_network_that_never_stays_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidence.false_alarms import count as module
+
+    monkeypatch.setattr(module, "_run", lambda *_: None)
+
+    with pytest.raises(RuntimeError, match=f"in {ATTEMPTS} draws: seed 1, number 3"):
+        examine(1, 3)
+
+
+def test_a_failing_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evidence.false_alarms import count as module
+
+    def fails(*_: Any) -> None:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(module, "_run", fails)
+
+    with pytest.raises(ValueError, match="no such thing") as raised:
+        examine(1, 3)
+    assert "random network 3 of seed 1" in raised.value.__notes__[0]
+
+
+def test_at_least_18_kinds_of_mistakes_are_planted() -> None:
+    planted = {name for found in counted().found for name in found.caught}
+
+    assert len(MISTAKES) >= 18
+    assert planted == set(MISTAKES)
+
+
+PAIRS = [(1.0, 1.0 + d) for d in (0.0, 1e-9, 1e-7, 2e-6, 1e-5, 1.2e-5, 5e-4, 1e-2)]
+SMALL = [(a, a + d) for a in (0.0, 1e-6, 1e-3) for d in (1e-12, 1e-9, 1e-8, 1.2e-5, 1e-4)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS + SMALL)
+def test_the_rules_say_what_the_functions_say(ours: float, theirs: float, dtype: Any) -> None:
+    m, t = np.array([ours], dtype=dtype), np.array([theirs], dtype=dtype)
+    rules = {rule.name: agrees(rule, m, t, 0.0) for rule in RULES}
+
+    assert rules["numpy.allclose"] == np.allclose(m, t)
+    assert rules["assert_close"] == _assert_close(torch.tensor(m), torch.tensor(t))
+    assert rules["gradcheck"] == torch.allclose(
+        torch.tensor(m), torch.tensor(t), rtol=1e-3, atol=1e-5
+    )
+    error = np.abs(m - t) / np.maximum(1e-8, np.abs(m) + np.abs(t))
+    assert rules["CS231n"] == (error.max() <= (1e-4 if dtype == np.float32 else 1e-7))
+
+
+def _assert_close(m: torch.Tensor, t: torch.Tensor) -> bool:
+    try:
+        torch.testing.assert_close(m, t)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_nan_never_agrees() -> None:
+    nan = np.array([np.nan])
+
+    assert not any(agrees(rule, nan, nan, 1.0) for rule in RULES)
+    assert not agrees(GAUGE, np.ones(1), np.ones(1), np.nan)
+
+
+def test_the_command_prints_rows_as_json_and_its_status_says_whether_there_was_an_alarm() -> None:
+    options = ["bench", "--false-alarms", "--networks", "4", "--seed", "1", "--jobs", "1"]
+    done = CliRunner().invoke(app, [*options, "--json"])
+    found = json.loads(done.stdout)
+
+    assert done.exit_code == 0
+    assert [r["rule"] for r in found] == [rule.name for rule in RULES] * 2
+    assert all(r["networks"] == 2 for r in found)
+    assert found[0]["verdicts"]["disagree"] == len(found[0]["alarms"]) == 0
+    assert {"seed", "redrawn", "largest_budget", "missed_in_vacuous"} <= found[0].keys()
+
+
+def test_the_command_prints_a_table() -> None:
+    options = ["--false-alarms", "--networks", "2", "--seed", "1", "--jobs", "1"]
+    done = CliRunner().invoke(app, ["bench", *options])
+
+    assert done.exit_code == 0
+    assert "networks falsely rejected" in done.stdout
+    assert "one sample dropped" in done.stdout

@@ -1,0 +1,329 @@
+"""The mutation score: mutants live in memory, the battery catches them, and a weak one does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import manual
+from compare.errors import UserError
+from compare.judge.quantities import Key, Values
+from evidence.mutation import cli, loading, run, sources, survey, table, worker
+from evidence.mutation.battery import Check, battery
+from evidence.mutation.battery.layer_table import layer_checks
+from evidence.mutation.battery.layers import LayerCheck
+
+F64 = np.dtype(np.float64)
+SOFTMAX = [c for c in layer_checks() if isinstance(c, LayerCheck) and "Softmax" in c.type]
+# a batch of one on a square layer, where transposes and sums over the batch do not show
+WEAK = [LayerCheck("Linear", (("in_features", 1), ("out_features", 1)), (((1, 1),),))]
+
+
+def source_files() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sources.files().values()}
+
+
+@dataclass(frozen=True)
+class Own(Check):
+    """Runs a function in the place of hand-written code; torch says 1."""
+
+    answer: Callable[[], float] = lambda: 1.0
+
+    @property
+    def name(self) -> str:
+        return "own"
+
+    def values(self, lift: Any, dtype: np.dtype, seed: int) -> Values:
+        return {Key("", "value"): np.float64(self.answer())}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {Key("", "value"): np.float64(1.0)}
+
+
+def unit(check: Check, module: str, function: str) -> survey.Survey:
+    """Return a survey in which one check is said to run one function."""
+    touched = frozenset({(module, function)})
+    return survey.Survey([survey.Unit(check, F64, frozenset(), touched)], 0)
+
+
+def first_mutant(module: str, function: str) -> sources.Mutant:
+    return next(m for m in sources.mutants(module) if m.function == function)
+
+
+# ── the score ────────────────────────────────────────────────────────────────────────────────────
+def test_a_strong_battery_catches_every_mistake() -> None:
+    before = source_files()
+
+    score = run.mutate(["softmax"], checks=SOFTMAX, every=3)
+
+    assert score.passed
+    assert score.score == 1
+    assert len(score.outcomes) > 20
+    assert source_files() == before
+
+
+def test_a_weak_battery_lets_mistakes_through() -> None:
+    score = run.mutate(["linear"], checks=WEAK, dtypes=["float64"])
+
+    operators = {outcome.mutant.operator for outcome in score.survivors}
+    assert {"transpose", "sum", "factor"} <= operators
+    assert not score.passed
+    assert 0.3 < score.score < 0.9
+
+
+def test_a_function_that_no_check_runs_is_a_hole() -> None:
+    score = run.mutate(["linear"], checks=WEAK, dtypes=["float64"])
+
+    unseen = [o for o in score.survivors if o.mutant.function == "Flatten.backward"]
+    assert unseen
+    assert all(o.checks == 0 for o in unseen)
+    assert "No check runs this function." in table.report(score)
+
+
+def test_every_function_with_a_formula_is_run_by_the_battery() -> None:
+    checks = battery()
+    known = survey.survey(["float64"], 0, checks)
+    functions = {
+        (m.module, m.function): m for name in sources.modules() for m in sources.mutants(name)
+    }
+
+    holes = [place for place, mutant in functions.items() if not known.of(mutant)]
+
+    assert holes == []
+    assert len({check.name for check in checks}) == len(checks)
+
+
+def test_what_was_killed_is_told_by_whom_in_which_dtype_and_where() -> None:
+    score = run.mutate(["softmax"], only=["sign"], checks=SOFTMAX)
+
+    kill = score.killed[0].kill
+    assert kill is not None
+    assert kill.by in ("disagree", "non-finite")
+    assert kill.dtype == "float64"
+    assert kill.check.startswith(("Softmax(", "LogSoftmax("))
+    assert kill.place
+
+
+def test_float32_alone_can_be_asked() -> None:
+    score = run.mutate(["softmax"], only=["sign"], checks=SOFTMAX, dtypes=["float32"])
+
+    assert set(score.killed_in()) == {"float32"}
+
+
+def test_right_code_that_fails_a_check_is_refused() -> None:
+    with pytest.raises(UserError, match=r"does not pass 'own' in float64 as it stands \(disagree"):
+        run.mutate(["softmax"], checks=[Own(lambda: 1.5)])
+
+
+def test_a_mistake_on_the_reviewed_list_that_is_caught_is_reported(tmp_path: Path) -> None:
+    mutant = next(m for m in sources.mutants("manual.softmax") if m.operator == "sign")
+    entry = {"module": mutant.module, "function": mutant.function, "reason": "None."}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in entry.items()]
+    changes = json.dumps([[mutant.before, mutant.after]])
+    path = tmp_path / "marked.toml"
+    path.write_text("\n".join(["[[equivalent]]", *lines, f"changes = {changes}"]), "utf-8")
+
+    score = run.mutate(["softmax"], only=["sign"], checks=SOFTMAX, marked=path)
+
+    assert [o.mutant for o in score.contradicted] == [mutant]
+    assert not score.passed
+    assert "CALLED EQUIVALENT, YET KILLED" in table.report(score)
+
+
+# ── in memory, in time, in parallel ──────────────────────────────────────────────────────────────
+def test_a_mutant_takes_the_place_of_the_module_and_leaves_no_trace() -> None:
+    before = {name: m for name, m in sys.modules.items() if name.split(".")[0] == "manual"}
+    mutant = next(
+        m for m in sources.mutants("manual.softmax") if m.after.startswith("y = x - x.max")
+    )
+    x = np.array([[1.0, 2.0]])
+
+    with loading.loaded(mutant.module, sources.compiled(mutant)):
+        import manual as mutated
+
+        kept = sys.modules["manual.linear"] is before["manual.linear"]
+
+    right, wrong = (m.Softmax(-1).forward(x)[0] for m in (manual, mutated))
+    assert not np.array_equal(wrong, right)
+    assert mutated is not manual
+    assert kept
+    after = {name: m for name, m in sys.modules.items() if name.split(".")[0] == "manual"}
+    assert after == before
+
+
+def test_what_depends_on_the_mutant_is_loaded_anew() -> None:
+    anew = loading.dependents("manual.activations.pointwise")
+
+    assert "manual.activations.sigmoidal" in anew
+    assert "manual" in anew
+    assert "manual.linear" not in anew
+
+
+def test_an_endless_loop_is_killed_by_the_clock() -> None:
+    def loop() -> float:
+        while True:
+            time.sleep(0.001)
+
+    mutant = first_mutant("manual.softmax", "Softmax.forward")
+    outcome = worker.examine(mutant, unit(Own(loop), mutant.module, mutant.function), timeout=0.2)
+
+    assert outcome.kill is not None
+    assert outcome.kill.by == "timeout"
+
+
+def test_an_exception_and_a_warning_kill() -> None:
+    mutant = first_mutant("manual.softmax", "Softmax.forward")
+
+    def by(answer: Callable[[], float]) -> str:
+        outcome = worker.examine(mutant, unit(Own(answer), mutant.module, mutant.function))
+        assert outcome.kill is not None
+        return outcome.kill.by
+
+    assert by(lambda: 1.0 / 0) == "ZeroDivisionError"
+    assert by(lambda: 1.0 + 0 * np.exp(np.float64(1e6)).clip(0, 1)) == "warning"
+    assert by(lambda: np.nan) == "non-finite"
+
+
+def test_worker_processes_find_what_one_process_finds(capfd: pytest.CaptureFixture) -> None:
+    plan = sources.mutants("manual.penalties")[::8]
+    known = survey.survey(["float64"], 0, [c for c in battery() if "Penalty" in c.name])
+
+    found = {o.mutant.number: o.kill for o in run._in_parallel(plan, known, 2)}
+
+    assert found == {m.number: worker.examine(m, known).kill for m in plan}
+
+
+def test_a_mutant_that_takes_its_process_down_is_killed_by_the_crash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = sources.mutants("manual.penalties")[:4]
+    culprit = plan[2].number
+
+    class Future:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def result(self) -> worker.Outcome:
+            if self.number == culprit:
+                raise BrokenProcessPool
+            return worker.Outcome(plan[self.number], None, 1, 0.0)
+
+    class Pool:
+        def submit(self, _: Callable, module: str, number: int) -> Future:
+            return Future(number)
+
+        def shutdown(self, **_: bool) -> None:
+            pass
+
+    def broken(_: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(run, "_pool", lambda *_: Pool())
+    monkeypatch.setattr(run, "as_completed", broken)
+    outcomes = list(run._in_parallel(plan, unit(Own(), "", ""), 2))
+
+    kills = [o.kill.by if o.kill else None for o in outcomes]
+    assert kills == [None, None, "crash", None]
+
+
+# ── the command ──────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run `handgrad mutate` with a small battery in this process."""
+    app = typer.Typer()
+    app.command()(cli.mutate)
+    original = run.mutate
+
+    def invoke(*arguments: str, checks: Sequence[Check] = tuple(SOFTMAX)) -> Any:
+        monkeypatch.setattr(run, "mutate", lambda *a, **k: original(*a, **k, checks=checks))
+        return CliRunner().invoke(app, arguments)
+
+    return invoke
+
+
+def test_the_command_prints_the_tables_and_returns_0(command: Callable) -> None:
+    result = command("softmax", "--only", "sign", "--only", "transpose")
+
+    assert result.exit_code == 0, result.output
+    assert "manual.softmax" in result.output
+    assert "9 of 9 mistakes caught, 100 %" in result.output
+    assert "a sign is flipped" in result.output
+
+
+def test_a_survivor_makes_it_return_1_and_is_shown(command: Callable) -> None:
+    result = command("linear", "--only", "transpose", "--dtype", "float64", checks=WEAK)
+
+    assert result.exit_code == 1
+    assert "SURVIVED manual/linear.py:" in result.output
+    assert "+y = x @ self.params['weight']" in result.output
+
+
+def test_json_holds_the_counts_and_the_survivors(command: Callable) -> None:
+    result = command("linear", "--only", "transpose", "--dtype", "float64", "--json", checks=WEAK)
+    found = json.loads(result.stdout)
+
+    assert found["mutants"] == found["killed"] + found["survived"] + found["equivalent"]
+    assert found["score"] == found["killed"] / (found["mutants"] - found["equivalent"])
+    assert len(found["survivors"]) == found["survived"] > 0
+    assert {"module", "function", "line", "operator", "diff"} <= found["survivors"][0].keys()
+    assert found["modules"] == {"manual.linear": {"transpose": found["mutants"]}}
+
+
+def test_the_list_names_mutants_and_runs_none(command: Callable) -> None:
+    result = command("softmax", "--list", "--only", "sign", checks=[Own(lambda: 2.0)])
+
+    assert result.exit_code == 0
+    assert "manual/softmax.py:" in result.output
+    assert len(result.output.strip().split("\n")) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["sofmax"], "Did you mean 'softmax'"),
+        (["--only", "tern"], "Did you mean 'term'?"),
+        (["--dtype", "float16"], "Dtypes: float64, float32."),
+        (["registry"], "There is no module 'registry' of formulas"),
+    ],
+)
+def test_unknown_names_are_told_with_the_nearest(
+    command: Callable, arguments: list[str], hint: str
+) -> None:
+    result = command(*arguments)
+
+    assert isinstance(result.exception, UserError)
+    assert hint in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["sgd", "optimizers.sgd", "manual/optimizers/sgd.py"])
+def test_a_module_is_named_in_any_way(name: str) -> None:
+    assert sources.named([name]) == ["manual.optimizers.sgd"]
+
+
+def test_a_package_names_its_modules() -> None:
+    assert set(sources.named(["losses"])) == {m for m in sources.modules() if ".losses." in m}
+    assert sources.named([]) == sources.named(["manual"]) == sources.modules()
+
+
+def test_a_mutant_that_fills_the_memory_fails_instead_of_the_machine() -> None:
+    pytest.importorskip("resource")
+    code = (
+        "import numpy as np; from evidence.mutation.worker import limit_memory\n"
+        "limit_memory(2**29)\n"
+        "try:\n    np.ones(2**28)\nexcept MemoryError:\n    print('MemoryError')"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "MemoryError"

@@ -1,0 +1,181 @@
+"""The command line: exit statuses, messages without tracebacks, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compare.description.config.file import presets
+from handgrad.cli import main
+
+
+def handgrad(
+    *arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["handgrad", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    out, err = capsys.readouterr()
+    return int(stopped.value.code or 0), out, err
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: handgrad(*arguments, capsys=capsys, monkeypatch=monkeypatch)
+
+
+def test_a_run_that_agrees_exits_0_and_leaves_a_report(call) -> None:
+    status, out, _ = call("run", "three-rows", "--steps", "3")
+
+    assert status == 0
+    assert out.startswith("AGREE")
+    assert "reports/three-rows/report.html" in out
+    files = {p.name for p in Path("reports/three-rows").iterdir()}
+    assert {"report.html", "summary.md", "differences.csv", "verdict.json", "config.toml",
+            "initial_weights.safetensors"} <= files  # fmt: skip
+
+
+def test_a_planted_mistake_exits_1_and_names_step_layer_and_tensor(call) -> None:
+    status, out, _ = call(
+        "run", "digits", "--steps", "2", "--plant", "2.weight.grad*=1.01", "--json", "--out", "r"
+    )
+    verdict = json.loads(out)
+
+    assert status == 1
+    assert verdict["verdict"] == "disagree"
+    first = verdict["first_divergence"]
+    assert (first["step"], first["layer"], first["quantity"]) == (0, "2", "grad:weight")
+    assert first["own_or_inherited"] == "own"
+    assert json.loads(Path("r/verdict.json").read_text()) == verdict
+    assert verdict["planted"] == "2.weight.grad*=1.01"
+
+
+def test_json_holds_what_other_tools_rely_on(call) -> None:
+    status, out, _ = call("run", "iris", "--steps", "2", "--json", "--dtype", "float32")
+    verdict = json.loads(out)
+
+    assert status == 0
+    assert {"verdict", "compared_tensors", "compared_elements", "steps", "worst",
+            "first_divergence", "config", "environment"} <= verdict.keys()  # fmt: skip
+    assert verdict["steps"] == 2
+    assert verdict["first_divergence"] is None
+    assert set(verdict["worst"]) >= {"step", "layer", "quantity", "budget_used"}
+    assert verdict["config"]["train"]["dtype"] == "float32"
+
+
+def test_the_saved_configuration_repeats_the_run_byte_for_byte(call) -> None:
+    call("run", "iris", "--steps", "3", "--set", "optimizer.lr=0.05", "--out", "one", "-q")
+    status, out, _ = call("run", "one/config.toml", "--out", "two", "-q")
+
+    assert (status, out) == (0, "")
+    for name in ("differences.csv", "verdict.json", "report.html", "initial_weights.safetensors"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+
+
+BAD = {
+    "an unknown preset": (["run", "dig"], "Did you mean 'digits'"),
+    "no such file": (["run", "nothere.toml"], "no file nothere.toml"),
+    "zero steps": (["run", "digits", "--steps", "0"], "steps"),
+    "an unknown key": (["run", "digits", "--set", "optimizer.lrr=1"], "'lr'"),
+    "an unknown section": (["run", "digits", "--set", "optimiser.lr=1"], "'optimizer'"),
+    "an unreadable setting": (["run", "digits", "--set", "nonsense"], "section.key=value"),
+    "a batch beyond the data": (["run", "digits", "--set", "train.batch_size=5000"], "1797"),
+    "an unknown dtype": (["run", "digits", "--dtype", "float16"], "float32"),
+    "an unknown mode": (["run", "digits", "--mode", "loose"], "lockstep"),
+    "a bad tolerance": (["run", "digits", "--tolerance", "3"], "RTOL,ATOL"),
+    "a plant at no layer": (["run", "digits", "--plant", "9.weight.grad*=2"], "2.weight.grad"),
+    "an unreadable plant": (["run", "digits", "--plant", "2.weight.grad"], "TARGET OP NUMBER"),
+    "a plant of no number": (["run", "digits", "--plant", "2.weight.grad*=x"], "not a number"),
+    "a missing weights file": (["run", "digits", "--weights", "w.safetensors"], "w.safetensors"),
+    "shapes that do not fit": (
+        ["run", "digits", "--set", "layers.2.in_features=63"], "in_features",
+    ),
+    "too few classes": (["run", "digits", "--set", "layers.4.out_features=9"], "9"),
+    "an unwritable directory": (["run", "digits", "--out", "file/report"], "file"),
+    "a penalty on nothing": (
+        ["run", "svm", "--set", 'loss.penalties.0.parameters=["9.*"]'], "names no parameter",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_exits_2_with_one_paragraph_and_writes_nothing(call, case: str) -> None:
+    Path("file").write_text("not a directory")
+    arguments, message = BAD[case]
+    status, out, err = call(*arguments)
+
+    assert status == 2
+    assert message in err
+    assert err.startswith("handgrad: ")
+    assert len(err.strip().splitlines()) == 1
+    assert "Traceback" not in out + err
+    assert [p.name for p in Path().iterdir()] == ["file"]
+
+
+def test_a_directory_that_is_no_report_is_never_replaced(call) -> None:
+    Path("thesis").mkdir()
+    Path("thesis/chapter1.tex").write_text("precious")
+    status, _, err = call("run", "three-rows", "--steps", "1", "--out", "thesis")
+
+    assert status == 2
+    assert "thesis" in err
+    assert Path("thesis/chapter1.tex").read_text() == "precious"
+
+
+def test_ctrl_c_reports_the_steps_so_far_as_incomplete_and_exits_130(tmp_path: Path) -> None:
+    out = str(tmp_path / "r")
+    command = [sys.executable, "-m", "handgrad", "run", "twenty-lines", "--out", out,
+               "--set", "compare.gauge_every=1", "--set", "train.steps=100000"]  # fmt: skip
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        time.sleep(12)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    verdict = json.loads((tmp_path / "r" / "verdict.json").read_text())
+    assert verdict["verdict"] == "incomplete"
+    assert 0 < verdict["steps"] < 100_000
+    assert out.startswith("INCOMPLETE")
+
+
+def test_list_names_every_kind_and_every_preset(call) -> None:
+    status, out, _ = call("list", "--json")
+    entries = json.loads(out)
+
+    assert status == 0
+    assert set(entries) == {
+        "layers", "gates", "activations", "losses", "optimizers", "datasets", "presets",
+    }  # fmt: skip
+    assert [item["name"] for item in entries["presets"]] == presets()
+    assert all(item["summary"] for items in entries.values() for item in items)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"]])
+def test_help_and_list_load_neither_torch_nor_pandas(arguments: list[str]) -> None:
+    code = (
+        "import sys; from handgrad.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "bad = {'torch', 'pandas', 'sklearn', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "assert not bad, bad"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
