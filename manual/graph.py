@@ -9,14 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from manual.layer import Array, Arrays, Layer
-
-if TYPE_CHECKING:
-    from manual.expression import Expression
 
 Intercept = Callable[["Node", tuple[Array, ...]], tuple[Array, ...]]
 
@@ -166,13 +163,6 @@ class Sequential(Graph):
     def __init__(self, *layers: Layer) -> None:
         names = [str(i) for i in range(len(layers))]
         super().__init__(zip(names, layers, [("input",), *((n,) for n in names)], strict=False))
-
-
-def expression(formula: Any, /, **values: Any) -> Expression:
-    """Return the graph of a formula at a point: `expression("(x + y) * z", x=-2, y=5, z=-4)`."""
-    from manual.expression import expression as evaluated
-
-    return evaluated(formula, **values)
 
 
 def located(error: Exception, name: str, layer: Layer, method: str) -> Exception:

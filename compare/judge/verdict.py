@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from compare.description.config import Config
 from compare.errors import UserError, nearest
 from compare.judge.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
 from compare.judge.ledger import Table
@@ -14,6 +13,8 @@ from compare.judge.quantities import Key
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from compare.description.config import Config
 
 
 def verdict(
