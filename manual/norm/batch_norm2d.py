@@ -22,6 +22,7 @@ where {NORMED}
 where mu[c] = running_mean[c]
 where v[c] = running_var[c]"""
 OUTPUT = "y[n,c,h,w] = gamma[c] * xhat[n,c,h,w] + beta[c]"
+OUTPUT_SCALED = "y[n,c,h,w] = gamma[c] * xhat[n,c,h,w]"
 OUTPUT_PLAIN = "y[n,c,h,w] = xhat[n,c,h,w]"
 CENTRED = "(dy[n,c,h,w] - p[c] - xhat[n,c,h,w] * q[c]) / sqrt(v[c] + eps)"
 MEANS = """
@@ -55,6 +56,7 @@ class BatchNorm2d(Layer):
         momentum: how far the running statistics move towards the batch's; None: they are the mean
             over all batches so far.
         affine: whether there are γ and β.
+        bias: whether there is β, if there is γ; by name only, as in torch.
         track_running_stats: whether there are running statistics; without, the batch's are used in
             evaluation too.
 
@@ -68,8 +70,10 @@ class BatchNorm2d(Layer):
 
     equations: ClassVar[Mapping[str, str]] = {
         "output": OUTPUT + BATCH,
+        "output/no bias": OUTPUT_SCALED + BATCH,
         "output/no affine": OUTPUT_PLAIN + BATCH,
         "output/evaluation": OUTPUT + RUNNING,
+        "output/evaluation, no bias": OUTPUT_SCALED + RUNNING,
         "output/evaluation, no affine": OUTPUT_PLAIN + RUNNING,
         "grad_input": f"dx[n,c,h,w] = gamma[c] * {CENTRED}" + MEANS + BATCH,
         "grad_input/no affine": f"dx[n,c,h,w] = {CENTRED}" + MEANS + BATCH,
@@ -95,6 +99,8 @@ class BatchNorm2d(Layer):
         Example({"num_features": 2, "eps": 0.25, "momentum": 0.7}, ((2, 2, 1, 3),)),
         Example({"num_features": 2, "momentum": None}, ((3, 2, 2, 1),)),
         Example({"num_features": 2, "affine": False}, ((3, 2, 1, 2),)),
+        Example({"num_features": 2, "bias": False}, ((3, 2, 1, 2),)),
+        Example({"num_features": 2, "bias": False}, ((2, 2, 1, 2),), training=False),
         Example({"num_features": 3}, ((4, 3, 2, 2),), training=False),
         Example({"num_features": 2, "affine": False}, ((1, 2, 1, 1),), training=False),
         Example({"num_features": 2, "track_running_stats": False}, ((3, 2, 2, 2),)),
@@ -109,12 +115,16 @@ class BatchNorm2d(Layer):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ) -> None:
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.params, self.buffers = {}, {}
         if affine:
-            self.params = {"weight": np.ones(num_features), "bias": np.zeros(num_features)}
+            self.params["weight"] = np.ones(num_features)
+        if affine and bias:
+            self.params["bias"] = np.zeros(num_features)
         if track_running_stats:
             self.buffers = {
                 "running_mean": np.zeros(num_features),
@@ -141,7 +151,7 @@ class BatchNorm2d(Layer):
             var = self.buffers["running_var"]
         inverse = 1 / np.sqrt(var + self.eps)  # (C,)
         y = centred * self._scale(inverse)[:, None]
-        if self.affine:
+        if "bias" in self.params:
             y += self.params["bias"][:, None]
         return y.reshape(n, c, h, w), BatchNormCache(centred, inverse, batch)
 
@@ -184,7 +194,7 @@ class BatchNorm2d(Layer):
 
     def grad_params(self, grad_output: Array, cache: BatchNormCache) -> Arrays:
         """Return dγ = Σ dy x̂ and dβ = Σ dy."""
-        if not self.affine:
+        if not self.params:
             return {}
         return self._named(*self._sums(grad_output.reshape(*cache.centred.shape), cache))
 
@@ -208,14 +218,15 @@ class BatchNorm2d(Layer):
 
     def variant(self, role: str) -> str:
         """Return which of the equations of a role holds for this layer."""
-        found = [] if self.uses_batch else ["evaluation"]
-        found += [] if self.affine else ["no affine"]
-        return "" if role == "grad:bias" else ", ".join(found)
+        options = ("no affine", "no bias", "")[len(self.params)]
+        found = {"output": options, "grad_input": "" if self.affine else "no affine"}
+        mode = "" if self.uses_batch or role == "grad:bias" else "evaluation"
+        return ", ".join(filter(None, (mode, found.get(role, ""))))
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={'bias' in self.params}, track_running_stats={self.track_running_stats}"
         )
 
     def _scale(self, inverse: Array) -> Array:
@@ -227,7 +238,7 @@ class BatchNorm2d(Layer):
         return dgamma, totals(dy).sum(axis=0)
 
     def _named(self, dgamma: Array, dbeta: Array) -> Arrays:
-        return {"weight": dgamma, "bias": dbeta} if self.affine else {}
+        return {key: {"weight": dgamma, "bias": dbeta}[key] for key in self.params}
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 4 or shape[1] != self.num_features:

@@ -152,25 +152,23 @@ class LayerNorm(Layer):
         """
         shape = grad_output.shape
         dy = grad_output.reshape(*cache.centred.shape)  # (M, D)
-        against = dy * cache.centred  # dy ∘ (x - μ)
-        sums = self._sums(dy), self._sums(against)  # Σ g, Σ g (x - μ): (M,)
+        grads, along_one, along_x = self._sums(dy, cache)
         inverse, size = cache.inverse, self.size
-        lost = cache.centred * (inverse * inverse * sums[1] / size)[:, None]
-        lost += (sums[0] / size)[:, None]
+        lost = cache.centred * (inverse * inverse * along_x / size)[:, None]
+        lost += (along_one / size)[:, None]
         if "weight" in self.params:
             dx = dy * self.params["weight"].reshape(-1)  # g
             dx -= lost
         else:
             dx = dy - lost
         dx *= inverse[:, None]
-        return (dx.reshape(*shape),), self._grad_params(dy, against, inverse)
+        return (dx.reshape(*shape),), grads
 
     def grad_params(self, grad_output: Array, cache: LayerNormCache) -> Arrays:
         """Return dγ = Σ_n dy x̂ and dβ = Σ_n dy."""
         if not self.params:
             return {}
-        dy = grad_output.reshape(*cache.centred.shape)
-        return self._grad_params(dy, dy * cache.centred, cache.inverse)
+        return self._sums(grad_output.reshape(*cache.centred.shape), cache)[0]
 
     def variant(self, role: str) -> str:
         """Return which of the equations of a role holds for this layer."""
@@ -186,15 +184,17 @@ class LayerNorm(Layer):
             f"elementwise_affine={self.elementwise_affine}, bias={'bias' in self.params}"
         )
 
-    def _sums(self, rows: Array) -> Array:
+    def _sums(self, dy: Array, cache: LayerNormCache) -> tuple[Arrays, Array, Array]:
+        """Return dγ and dβ, and of every row Σ g and Σ g (x - μ), with g = γ dy."""
+        against = dy * cache.centred  # (M, D)
+        grads = {}
+        if "weight" in self.params:
+            grads["weight"] = (cache.inverse @ against).reshape(*self.normalized_shape)
+        if "bias" in self.params:
+            grads["bias"] = dy.sum(axis=0).reshape(*self.normalized_shape)
+        return grads, self._scaled_totals(dy), self._scaled_totals(against)
+
+    def _scaled_totals(self, rows: Array) -> Array:
         """Return Σ_i γ_i a_ni."""
         weight = self.params.get("weight")
         return totals(rows) if weight is None else rows @ weight.reshape(-1)
-
-    def _grad_params(self, dy: Array, against: Array, inverse: Array) -> Arrays:
-        grads = {}
-        if "weight" in self.params:
-            grads["weight"] = (inverse @ against).reshape(*self.normalized_shape)
-        if "bias" in self.params:
-            grads["bias"] = dy.sum(axis=0).reshape(*self.normalized_shape)
-        return grads
