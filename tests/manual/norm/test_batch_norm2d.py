@@ -37,6 +37,7 @@ from tests.manual.module_checks import (
     of_example,
     results,
     shown,
+    twin,
     upstream,
 )
 
@@ -115,13 +116,9 @@ def test_backward_is_the_derivative_of_forward(arguments: dict, training: bool) 
     check_against_own_forward(layer, [X])
 
 
-def test_torch_agrees_on_whole_networks_of_calls_with_one_layer() -> None:
-    """The layer is applied twice; its buffers move between the calls."""
+def test_torch_agrees_where_one_layer_is_called_twice() -> None:
     layer = made(BatchNorm2d, {"num_features": 3}, 1, F64, True)
-    module = torch.nn.BatchNorm2d(3).double()
-    module.load_state_dict(
-        {k: torch.tensor(v) for k, v in {**layer.params, **layer.buffers}.items()}
-    )
+    module = twin(layer, "BatchNorm2d", {"num_features": 3})
     leaf = torch.tensor(X, requires_grad=True)
     y = module(torch.tanh(module(leaf)))
     dy = draw(9, X.shape)
@@ -310,7 +307,7 @@ class CountsNothing(BatchNorm2d):
 
 
 class NoEps(BatchNorm2d):
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
         return BatchNorm2d.forward(self._twin(eps=1e-300), x)
 
 
@@ -390,12 +387,10 @@ def test_the_batchs_statistics_in_evaluation_are_rejected() -> None:
 
 def test_the_equations_check_rejects_a_missing_eps_and_a_missing_mean() -> None:
     for wrong in ("sqrt(v[c] + eps)", "sqrt(v[c])"), (" - p[c]", ""):
-
-        class Misprinted(BatchNorm2d):
-            equations = {k: e.replace(*wrong) for k, e in BatchNorm2d.equations.items()}
-
+        misprinted = {k: e.replace(*wrong) for k, e in BatchNorm2d.equations.items()}
+        kind = type("Misprinted", (BatchNorm2d,), {"equations": misprinted})
         with pytest.raises(AssertionError, match="by its equation"):
-            check_equations(made(Misprinted, {"num_features": 3}, 1, F64, True), X)
+            check_equations(made(kind, {"num_features": 3}, 1, F64, True), X)
 
 
 def test_grad_params_alone_are_those_of_backward() -> None:
