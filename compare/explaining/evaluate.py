@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.explaining.language import element, function_of, parse, reduction
+from compare.explaining.language import REDUCTIONS, element, function_of, parse, reduction
 
 DIGITS = 40  # and MORE where two numbers cancel
 MORE = 400
@@ -164,7 +164,7 @@ class Env:
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
         name = function_of(node)
-        if name in ("sum", "prod", "largest"):
+        if name in REDUCTIONS:
             body = reduction(node)[2]
             terms = [self.value(body, inner) for inner in self.scopes(node, scope)]
             return _REDUCE[name](terms)
@@ -260,4 +260,5 @@ _REDUCE: dict[str, Callable[[list], Any]] = {
     "sum": lambda terms: mp().fsum(terms),
     "prod": _product,
     "largest": max,
+    "mean": lambda terms: mp().fsum(terms) / len(terms),
 }

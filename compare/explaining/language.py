@@ -5,7 +5,7 @@ as LaTeX, as Unicode and with the numbers put in; so what is shown is what was w
 
     x[n,i]           an element; the first index stands for all leading axes of the array
     sum(n, e)        over all n; sum(j, j != t[n], e) only where the condition holds
-    prod, largest    likewise
+    prod, largest, mean    likewise
     cases(c, a, b)   a where c holds, else b
     (x > 0)          1 where it holds, else 0
     exp log sqrt tanh sigma Phi phi abs sign max min fold
@@ -17,7 +17,7 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 
-REDUCTIONS = ("sum", "prod", "largest")
+REDUCTIONS = ("sum", "prod", "largest", "mean")
 FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigma", "Phi", "phi", "abs", "sign", "max", "min")
 SPECIAL = ("cases", "fold")
 ALLOWED = (

@@ -24,7 +24,10 @@ LATEX_FUNCTIONS = {
     "fold": r"\operatorname{fold}",
 }  # fmt: skip
 PLAIN_FUNCTIONS = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}
-SIGNS = {"sum": (r"\sum", "Σ"), "prod": (r"\prod", "Π"), "largest": (r"\max", "max")}
+SIGNS = {
+    "sum": (r"\sum", "Σ"), "prod": (r"\prod", "Π"), "largest": (r"\max", "max"),
+    "mean": (r"\operatorname{mean}", "mean"),
+}  # fmt: skip
 
 
 class Plain:
@@ -234,7 +237,7 @@ class Numbers(Plain):
         body = reduction(node)[2]
         scopes = list(self.env.scopes(node, scope))
         name = function_of(node)
-        shown = self._chosen(body, scopes) if name == "sum" else scopes
+        shown = self._chosen(body, scopes) if name in ("sum", "mean") else scopes
         self._inside += 1
         terms = [self._within(body, PRODUCT, inner) for inner in shown]
         self._inside -= 1
@@ -245,6 +248,8 @@ class Numbers(Plain):
             return f"max({', '.join(terms)})", ATOM
         if name == "prod":
             return "·".join(terms) or "1", PRODUCT
+        if name == "mean":
+            return f"({' + '.join(terms)}) / {len(scopes)}", PRODUCT
         return " + ".join(terms) or "0", SUM if len(terms) > 1 else PRODUCT
 
     def _chosen(self, body: ast.expr, scopes: list[Scope]) -> list[Scope]:

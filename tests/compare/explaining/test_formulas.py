@@ -24,6 +24,9 @@ def value(text: str, env: Env, **scope: int) -> float:
         ("sum(i, x[n,i])", 15.0),
         ("prod(i, x[n,i])", 120.0),
         ("largest(i, x[n,i])", 6.0),
+        ("mean(i, x[n,i])", 5.0),
+        ("mean(i, i != t[n], x[n,i])", 5.5),
+        ("mean(n, mean(i, x[n,i]))", 3.5),
         ("sum(i, i != t[n], x[n,i])", 11.0),
         ("x[n,t[n]]", 4.0),
         ("(0 == t[n]) + (x[n,0] > 5)", 1.0),
@@ -83,6 +86,11 @@ def test_what_is_not_of_the_language_is_refused(text: str) -> None:
         ("a / (b * c)", "a / (b·c)", r"\frac{a}{b \, c}"),
         ("(a / b)**2", "(a / b)²", r"\left( \frac{a}{b} \right)^{2}"),
         ("sum(n, a + b)", "Σ_n (a + b)", r"\sum_{n} \left( a + b \right)"),
+        (
+            "mean(n, a + b) * c",
+            "mean_n (a + b)·c",
+            r"\operatorname{mean}_{n} \left( a + b \right) \, c",
+        ),
         ("sqrt(v[i])", "√v[i]", r"\sqrt{v_{i}}"),
         ("z[n,t[n]]", "z[n,t[n]]", "z_{n, t_{n}}"),
     ],
@@ -98,6 +106,8 @@ def test_a_long_sum_shows_its_first_terms_that_are_not_zero_and_its_last() -> No
 
     assert numbers.text(parse("2 * sum(i, x[i] * x[i])")) == "2·(1·1 + 2·2 + 3·3 + … + 6·6)"
     assert numbers.counts == [7]
+    assert numbers.text(parse("2 * mean(i, x[i])")) == "2·(1 + 2 + 3 + … + 6) / 7"
+    assert numbers.text(parse("1 / mean(i, x[i])")) == "1 / ((1 + 2 + 3 + … + 6) / 7)"
 
 
 def test_numbers_are_bracketed_where_a_sign_would_mislead() -> None:
