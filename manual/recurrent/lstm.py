@@ -205,7 +205,7 @@ class LSTM(Layer):
     ) -> tuple[Array, Array, Array]:
         """Return the upstream gradients, time first; None, of an unused output, is zero."""
         dy, dh_n, dc_n = grad_output
-        like = cache.pasts[0].c  # (T, N, H)
+        like = cache.pasts[0].x  # (T, N, I)
         steps, n, _ = like.shape
         if dy is None:
             dy = np.zeros_like(like, shape=(steps, n, self.directions * self.output_size))
@@ -326,10 +326,12 @@ class LSTM(Layer):
             )
 
     def _check_inputs(self, input: Array, h_0: Array | None, c_0: Array | None) -> None:
-        if input.ndim not in (2, 3) or input.shape[-1] != self.input_size:
+        time = 1 if input.ndim == 3 and self.batch_first else 0
+        fits = input.ndim in (2, 3) and input.shape[-1] == self.input_size and input.shape[time] > 0
+        if not fits:
             raise ValueError(
                 f"LSTM: the input must be {self._layout()} or unbatched (T, I), with "
-                f"I = input_size = {self.input_size}; received shape "
+                f"T > 0 and I = input_size = {self.input_size}; received shape "
                 f"{tuple(input.shape)}. Set batch_first, or input_size, to what the data are."
             )
         if (h_0 is None) != (c_0 is None):
