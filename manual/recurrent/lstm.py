@@ -8,6 +8,7 @@ import numpy as np
 
 from manual.layer import Array, Arrays, Layer, Noise
 from manual.recurrent.lstm_cell import Back, Past, Weights, run, run_backward
+from manual.recurrent.refusals import check_arguments, check_inputs
 
 __all__ = ["LSTM"]
 
@@ -69,7 +70,7 @@ class LSTM(Layer):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.proj_size = bidirectional, proj_size
-        self._check_arguments()
+        check_arguments(self)
         self.params = {
             key: np.zeros(shape)
             for layer in self._layers()
@@ -101,7 +102,7 @@ class LSTM(Layer):
         noise: Noise = None,
     ) -> tuple[tuple[Array, Array, Array], LSTMCache]:
         """Return `(output, h_n, c_n)`; without noise nothing is dropped."""
-        self._check_inputs(input, h_0, c_0)
+        check_inputs(self, input, h_0, c_0)
         batched, given = input.ndim == 3, h_0 is not None
         x = self._time_first(input, batched)  # (T, N, I)
         keeps = self._keeps(noise, x)
@@ -185,15 +186,18 @@ class LSTM(Layer):
         dy, dh_n, dc_n = self._upstream(grad_output, cache)
         backs: list[Back] = []  # from the last to the first
         for layer, suffixes in reversed(list(enumerate(self._layers()))):
-            found = []
+            found: list[Array] = []
             for d, suffix in reversed(list(enumerate(suffixes))):
                 at, turn = layer * self.directions + d, _turn(suffix)
                 own = dy[..., d * self.output_size : (d + 1) * self.output_size][::turn]
                 wanted = input_grad or layer > 0
                 weights, past = self._weights(suffix), cache.pasts[at]
-                backs.append(run_backward(own, dh_n[at], dc_n[at], weights, past, wanted))
-                found.append(backs[-1].x[::turn] if wanted else None)
-            dy = found[0] if len(found) == 1 or not wanted else found[0] + found[1]
+                back = run_backward(own, dh_n[at], dc_n[at], weights, past, wanted)
+                backs.append(back)
+                if back.x is not None:
+                    found.append(back.x[::turn])
+            if found:
+                dy = found[0] if len(found) == 1 else found[0] + found[1]
             if layer and cache.keeps:
                 dy = dy * cache.keeps[layer - 1] * self.scale
         backs.reverse()
@@ -306,55 +310,6 @@ class LSTM(Layer):
                 "with LSTM.draw(input, rng=rng)."
             )
         return tuple(mask != 0 for mask in masks)
-
-    # ── refusals ─────────────────────────────────────────────────────────────────────────────────
-    def _check_arguments(self) -> None:
-        for name in ("input_size", "hidden_size", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"LSTM: {name} must be at least 1, received {getattr(self, name)}."
-                )
-        if not 0 <= self.dropout <= 1:
-            raise ValueError(
-                "LSTM: dropout is the probability of dropping an element and must lie between 0 "
-                f"and 1, received {self.dropout}."
-            )
-        if not 0 <= self.proj_size < self.hidden_size:
-            raise ValueError(
-                f"LSTM: proj_size must be 0 (no projection) or from 1 to hidden_size - 1 = "
-                f"{self.hidden_size - 1}, received {self.proj_size}."
-            )
-
-    def _check_inputs(self, input: Array, h_0: Array | None, c_0: Array | None) -> None:
-        time = 1 if input.ndim == 3 and self.batch_first else 0
-        fits = input.ndim in (2, 3) and input.shape[-1] == self.input_size and input.shape[time] > 0
-        if not fits:
-            raise ValueError(
-                f"LSTM: the input must be {self._layout()} or unbatched (T, I), with "
-                f"T > 0 and I = input_size = {self.input_size}; received shape "
-                f"{tuple(input.shape)}. Set batch_first, or input_size, to what the data are."
-            )
-        if (h_0 is None) != (c_0 is None):
-            given, missing = ("h_0", "c_0") if c_0 is None else ("c_0", "h_0")
-            raise ValueError(
-                f"LSTM: h_0 and c_0 come together, received {given} alone. Pass zeros as {missing}."
-            )
-        if h_0 is not None:
-            self._check_state("h_0", h_0, input, self.output_size)
-            self._check_state("c_0", c_0, input, self.hidden_size)
-
-    def _check_state(self, name: str, state: Array, input: Array, size: int) -> None:
-        batch = () if input.ndim == 2 else (input.shape[0 if self.batch_first else 1],)
-        expected = (self.directions * self.num_layers, *batch, size)
-        if tuple(state.shape) != expected:
-            raise ValueError(
-                f"LSTM: {name} must have the shape (D · num_layers, N, size) = {expected}, "
-                f"received {tuple(state.shape)}. It stays so with batch_first; N is left out "
-                "for an unbatched input."
-            )
-
-    def _layout(self) -> str:
-        return "(N, T, I)" if self.batch_first else "(T, N, I)"
 
     def extra_repr(self) -> str:
         changed = {
