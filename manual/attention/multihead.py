@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from manual.attention.dot_product import Attended, Dropped, attend, attend_backward
+from manual.attention.equations import EQUATIONS, SYMBOLS
+from manual.attention.examples import EXAMPLES
 from manual.attention.masks import Masks, merged
 from manual.attention.refusals import check_arguments, check_inputs
 from manual.layer import Array, Arrays, Layer, Noise
@@ -65,7 +67,10 @@ class MultiheadAttention(Layer):
     """
 
     outputs: tuple[str, ...] = ("output", "weights")
-    stochastic: ClassVar[bool] = True
+    stochastic = True
+    equations = EQUATIONS
+    symbols = SYMBOLS
+    examples = EXAMPLES
     call_arguments: ClassVar[tuple[str, ...]] = (
         "need_weights",
         "average_attn_weights",
@@ -308,6 +313,8 @@ class MultiheadAttention(Layer):
 
     def _dropped(self, noise: Noise, shape: tuple[int, ...]) -> Dropped | None:
         """Return the mask of the weights (N, h, L, S') as booleans, which lift no float32."""
+        if isinstance(noise, tuple):  # of one draw, or of none
+            noise = noise[0] if noise else None
         if noise is None:
             return None
         flat = (shape[0] * shape[1], *shape[2:])
@@ -329,6 +336,15 @@ class MultiheadAttention(Layer):
         time, batch = (1, 0) if self._batch_leads(query) else (0, 1)
         n = query.shape[batch] if query.ndim == 3 else 1
         return n, query.shape[time], key.shape[time]
+
+    # ── what is told about it ────────────────────────────────────────────────────────────────────
+    def variants(self, cache: MultiheadCache) -> tuple[str, ...]:
+        """Return which equations hold for a pass: those for one head without masks, or none."""
+        plain = self.num_heads == 1 and self.packed and self.bias and not self.appended
+        unmasked = cache.masks.padding is None and cache.masks.attention is None
+        if plain and unmasked and cache.past.dropped is None and cache.inputs[0].ndim == 3:
+            return ("one head",)
+        return ()
 
     def extra_repr(self) -> str:
         usual = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Layer, Noise
+from manual.layer import Array, Arrays, Example, Layer, Noise
+from manual.recurrent.equations import EQUATIONS, SYMBOLS
 from manual.recurrent.lstm_cell import Back, Past, Weights, run, run_backward
 from manual.recurrent.refusals import check_arguments, check_inputs
 
@@ -54,7 +55,46 @@ class LSTM(Layer):
     """
 
     outputs = ("output", "h_n", "c_n")
-    stochastic: ClassVar[bool] = True
+    stochastic = True
+    equations = EQUATIONS
+    symbols = SYMBOLS
+    examples = (
+        Example({"input_size": 3, "hidden_size": 2}, ((3, 2, 3), None, None)),
+        Example({"input_size": 2, "hidden_size": 2}, ((2, 2, 2), (1, 2, 2), (1, 2, 2))),
+        Example({"input_size": 2, "hidden_size": 2, "batch_first": True}, ((2, 3, 2), None, None)),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((4, 2), None, None)),
+        Example(
+            {"input_size": 2, "hidden_size": 2, "num_layers": 3, "dropout": 0.4},
+            ((3, 2, 2), (3, 2, 2), (3, 2, 2)),
+        ),
+        Example(
+            {"input_size": 2, "hidden_size": 2, "num_layers": 2, "dropout": 0.4},
+            ((2, 1, 2), None, None),
+            training=False,
+            noise=False,
+        ),
+        Example(
+            {"input_size": 2, "hidden_size": 2, "bidirectional": True},
+            ((3, 2, 2), (2, 2, 2), (2, 2, 2)),
+        ),
+        Example({"input_size": 2, "hidden_size": 3, "proj_size": 2}, ((3, 2, 2), None, None)),
+        Example(
+            {
+                "input_size": 2,
+                "hidden_size": 3,
+                "num_layers": 2,
+                "batch_first": True,
+                "dropout": 0.5,
+                "bidirectional": True,
+                "proj_size": 1,
+            },
+            ((2, 3, 2), (4, 2, 1), (4, 2, 3)),
+        ),
+        Example(
+            {"input_size": 2, "hidden_size": 2, "num_layers": 2, "bidirectional": True},
+            ((3, 2), (4, 2), (4, 2)),
+        ),  # unbatched
+    )
 
     def __init__(
         self,
@@ -310,6 +350,13 @@ class LSTM(Layer):
                 "with LSTM.draw(input, rng=rng)."
             )
         return tuple(mask != 0 for mask in masks)
+
+    def variants(self, cache: LSTMCache) -> tuple[str, ...]:
+        """Return which equations hold for a pass: those for one layer, or none."""
+        plain = self.num_layers == self.directions == 1 and self.bias and not self.proj_size
+        if not (plain and cache.batched):
+            return ()
+        return ("one layer", "initial states") if cache.given else ("one layer",)
 
     def extra_repr(self) -> str:
         changed = {
