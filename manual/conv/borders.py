@@ -29,7 +29,7 @@ def fold_back(dx: Array, margins: tuple[Margin, Margin], mode: str) -> Array:
 
 
 def _columns(x: Array, margin: Margin, mode: str) -> Array:
-    """Continue the last axis: of … c b [a b c] b a … (reflect), a a [a b c] c c, b c [a b c] a b."""
+    """Continue the last axis: c b [a b c] b a (reflect), a a [a b c] c c, b c [a b c] a b."""
     before, after = margin
     w = x.shape[-1]
     if mode == "reflect":

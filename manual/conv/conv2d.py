@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
+from manual.blocks import blocks, joined
 from manual.conv.borders import MODES, Margin, fold_back, pad, refuse_too_wide
 from manual.conv.equations import EQUATIONS, SYMBOLS
-from manual.conv.strips import (
-    blocks,
-    correlate,
-    joined,
-    kernel_rows,
-    output_size,
-    row_slices,
-    strips,
-)
+from manual.conv.strips import correlate, kernel_rows, output_size, row_slices, strips
 from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["Conv2d"]
@@ -119,9 +112,7 @@ class Conv2d(Layer):
         self._refuse_bad_arguments()
         self.margins = self._margins()
         self.before = (self.margins[0][0], self.margins[1][0])  # above, on the left
-        self.params = {
-            "weight": np.zeros((out_channels, in_channels // groups, *self.kernel_size))
-        }
+        self.params = {"weight": np.zeros((out_channels, in_channels // groups, *self.kernel_size))}
         if bias:
             self.params["bias"] = np.zeros(out_channels)
 
@@ -143,7 +134,7 @@ class Conv2d(Layer):
         Write r(u,k) = s u + d k - p for the row of x that row k of the kernel meets at output row
         u, and q(v,l) likewise for columns; x is 0 (or continued) outside.
         Index form:  y_nouv = b_o + Σ_ckl W_ockl x_n,c,r(u,k),q(v,l)
-            dW_ockl = Σ_nuv dy_nouv x_n,c,r(u,k),q(v,l)     (the same reads, now summed over n, u, v)
+            dW_ockl = Σ_nuv dy_nouv x_n,c,r(u,k),q(v,l)     (the same reads, summed over n, u, v)
             dx_ncij = Σ_okl Σ_{u: r(u,k) = i} Σ_{v: q(v,l) = j} dy_nouv W_ockl
             db_o    = Σ_nuv dy_nouv
         With s = 1 the condition has one solution, u = i + p - d k:
@@ -173,7 +164,7 @@ class Conv2d(Layer):
         n, o = x.shape[0], self.out_channels
         out = self._out(x.shape)
         kernel = kernel_rows(self.params["weight"], self.groups)  # (KH, G, O/G, C/G·KW)
-        slices = list(self._slices(out))
+        slices = self._slices(out)
         parts = []
         for block in self._blocks(x.shape, out):
             y = correlate(self._strips(x[block], out), kernel, slices)  # (n, G, O/G, H'W')
@@ -185,8 +176,8 @@ class Conv2d(Layer):
 
     def _grads(self, dy: Array, x: Array) -> Arrays:
         n, o, *out = dy.shape
-        slices = list(self._slices((out[0], out[1])))
-        rows = [None] * len(slices)
+        slices = self._slices((out[0], out[1]))
+        rows: list[Array] = [None] * len(slices)
         for block in self._blocks(x.shape, (out[0], out[1])):
             X = self._strips(x[block], (out[0], out[1]))  # (n, G, C/G·KW, s, H̄W')
             dyT = self._by_group(dy[block]).swapaxes(2, 3).copy()  # (n, G, H'W', O/G)
@@ -199,7 +190,7 @@ class Conv2d(Layer):
         return grads
 
     def _grad_input(self, dy: Array, shape: tuple[int, ...]) -> Array:
-        """Return dx by whichever is fewer copies: turned kernels over dy, or products folded back."""
+        """Return dx by whichever copies less: turned kernels over dy, or products folded back."""
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         margins = self._implicit
         fits = all(max(margin) <= r for margin, r in zip(margins, reach, strict=True))
@@ -212,7 +203,7 @@ class Conv2d(Layer):
     def _grad_by_turned_kernel(
         self, dy: Array, shape: tuple[int, ...], margins: tuple[Margin, Margin]
     ) -> Array:
-        n, c, height, width = shape
+        _, c, height, width = shape
         (rows, columns), g, o = self.kernel_size, self.groups, self.out_channels
         w = self.params["weight"].reshape(g, o // g, c // g, rows, columns)[..., ::-1, ::-1]
         turned = w.swapaxes(1, 2).reshape(c, o // g, rows, columns)  # O and C change places
@@ -227,7 +218,7 @@ class Conv2d(Layer):
     def _grad_by_folding(self, dy: Array, shape: tuple[int, ...]) -> Array:
         out = (dy.shape[2], dy.shape[3])
         transposed = kernel_rows(self.params["weight"], self.groups).swapaxes(2, 3).copy()
-        slices = list(self._slices(out))
+        slices = self._slices(out)
         parts = []
         for block in self._blocks(shape, out):
             dY = self._by_group(dy[block])  # (n, G, O/G, H'W')
@@ -281,11 +272,11 @@ class Conv2d(Layer):
         strip = -(-(shape[2] + top + bottom) // s)
         return n, g, shape[1] // g * self.kernel_size[1], s, strip * out[1]
 
-    def _slices(self, out: Pair):
-        return row_slices(self.kernel_size[0], out, self.stride[0], self.dilation[0])
+    def _slices(self, out: Pair) -> list[tuple]:
+        return list(row_slices(self.kernel_size[0], out, self.stride[0], self.dilation[0]))
 
     def _blocks(self, shape: tuple[int, ...], out: Pair) -> list[slice]:
-        n, c, height, width = shape
+        n, c, height, _ = shape
         (rows, columns), ((top, bottom), _) = self.kernel_size, self._implicit
         if rows == columns == 1 and self.stride == (1, 1) and self._unpadded:
             return [slice(0, n)]  # nothing is laid out
@@ -320,8 +311,8 @@ class Conv2d(Layer):
             reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             rows, columns = ((r // 2, r - r // 2) for r in reach)  # the odd one after
             return rows, columns
-        above, left = self.padding
-        return (above, above), (left, left)  # type: ignore[return-value]
+        above, left = cast(Pair, self.padding)
+        return (above, above), (left, left)
 
     # ── refusals ─────────────────────────────────────────────────────────────────────────────────
     def _refuse_bad_arguments(self) -> None:

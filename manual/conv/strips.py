@@ -16,11 +16,10 @@ import numpy as np
 
 from manual.layer import Array
 
-__all__ = ["blocks", "correlate", "joined", "kernel_rows", "output_size", "row_slices", "strips"]
+__all__ = ["correlate", "kernel_rows", "output_size", "row_slices", "strips"]
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]  # zeros before and after: of the rows, of the columns
-BLOCK = 1 << 18  # elements: a block's strips and products stay in the second cache
 
 
 def output_size(size: int, kernel: int, stride: int, margin: Pair, dilation: int) -> int:
@@ -29,7 +28,13 @@ def output_size(size: int, kernel: int, stride: int, margin: Pair, dilation: int
 
 
 def strips(
-    x: Array, groups: int, columns: int, out_width: int, stride: Pair, margins: Margins, dilation: Pair
+    x: Array,
+    groups: int,
+    columns: int,
+    out_width: int,
+    stride: Pair,
+    margins: Margins,
+    dilation: Pair,
 ) -> Array:
     """Return X (N, G, C/G·KW, s, Hs·OW): X[n,g,(c,l),r,(i,v)] = x̄[n, c, s i + r, t v + e l].
 
@@ -74,15 +79,3 @@ def correlate(X: Array, kernel: Array, slices: list[tuple]) -> Array:
     for k in range(1, len(slices)):
         y += kernel[k] @ X[slices[k]]  # y is ours: fresh from the product
     return y
-
-
-def blocks(count: int, each: int) -> list[slice]:
-    """Cut `count` images of `each` elements into blocks that the cache holds; one block at least."""
-    step = max(1, BLOCK // max(each, 1))
-    pieces = max(1, -(-count // step))
-    step = max(1, -(-count // pieces))
-    return [slice(i, i + step) for i in range(0, max(count, 1), step)]
-
-
-def joined(parts: list[Array]) -> Array:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

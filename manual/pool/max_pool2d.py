@@ -6,11 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manual.blocks import blocks, joined
 from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["MaxPool2d"]
 
 Pair = tuple[int, int]
+EQUATIONS = {
+    "output": (
+        "y[n,c,u,v] = largest(k, 0 <= k < K[0] and 0 <= r[u,k] < H, "
+        "largest(l, 0 <= l < K[1] and 0 <= q[v,l] < B, x[n,c,r[u,k],q[v,l]]))\n"
+        "where r[u,k] = s[0] * u + d[0] * k - p[0]\n"
+        "where q[v,l] = s[1] * v + d[1] * l - p[1]\n"
+        "where H = size(x, -2)\n"
+        "where B = size(x, -1)"
+    ),
+    "grad_input": (
+        "dx[n,c,i,j] = sum(u, sum(v, w[n,c,u,v] == i * B + j, dy[n,c,u,v]))\nwhere B = size(x, -1)"
+    ),
+}
+SYMBOLS = {"K": "kernel_size", "s": "stride", "d": "dilation", "p": "padding"}
 
 
 class Place(NamedTuple):
@@ -46,21 +61,8 @@ class MaxPool2d(Layer):
             (N, C, H, W) or (C, H, W), or one smaller than the window.
     """
 
-    equations = {
-        "output": (
-            "y[n,c,u,v] = largest(k, 0 <= k < K[0] and 0 <= r[u,k] < H, "
-            "largest(l, 0 <= l < K[1] and 0 <= q[v,l] < B, x[n,c,r[u,k],q[v,l]]))\n"
-            "where r[u,k] = s[0] * u + d[0] * k - p[0]\n"
-            "where q[v,l] = s[1] * v + d[1] * l - p[1]\n"
-            "where H = size(x, -2)\n"
-            "where B = size(x, -1)"
-        ),
-        "grad_input": (
-            "dx[n,c,i,j] = sum(u, sum(v, w[n,c,u,v] == i * B + j, dy[n,c,u,v]))\n"
-            "where B = size(x, -1)"
-        ),
-    }
-    symbols = {"K": "kernel_size", "s": "stride", "d": "dilation", "p": "padding"}
+    equations = EQUATIONS
+    symbols = SYMBOLS
     examples = (
         Example(
             {"kernel_size": 2}, ((2, 2, 4, 5),), exact=True,
@@ -109,7 +111,7 @@ class MaxPool2d(Layer):
         unbatched = x.ndim == 3
         if unbatched:
             x = x.reshape(1, *x.shape)
-        y = self._largest(x) if self.winner is None else self._given(x)
+        y = self._given(x, self.winner) if self.winner is not None else self._largest(x)
         cache = PoolCache(x, y, self.winner, unbatched)
         own = y[0] if unbatched else y
         return (own, self.decisions(cache)) if self.return_indices else own, cache
@@ -118,7 +120,7 @@ class MaxPool2d(Layer):
         r"""Chain rule through y = max: each y is one element of x, its winner.
 
         Shapes: x and dx (N, C, H, W), y and dy (N, C, H', W').
-        Index form:  y_ncuv = max_{k,l} x_n,c,r(u,k),q(v,l)   with r(u,k) = s u + d k - p, q likewise
+        Index form:  y_ncuv = max_{k,l} x_n,c,r(u,k),q(v,l)   with r(u,k) = s u + d k - p, q alike
             dx_ncij = Σ_{u,v: (i, j) won window (u, v)} dy_ncuv    (windows overlap: their sum)
         Matrix form: y = S x with one 1 in each row of S, so dx = Sᵀ dy. S is never built: for each
         place (k, l) of the window, the windows that it won are [x there = y and none before won].
@@ -163,14 +165,20 @@ class MaxPool2d(Layer):
 
     def _to_first(self, dy: Array, cache: PoolCache) -> Array | None:
         """Return dx, each window's to its first largest element; None if some window has none."""
-        x, y = cache.x, cache.y
-        dx = np.zeros_like(dy, shape=x.shape)
-        free = np.ones(y.shape, dtype=bool)  # windows whose winner is not found yet
-        for place in self._places(x.shape, y.shape[2:]):
-            won = (x[place.read] == y[place.out]) & free[place.out]
-            free[place.out] ^= won
-            dx[place.read] += dy[place.out] * won
-        return None if free.any() else dx
+        parts = []
+        places = self._places(cache.x.shape, cache.y.shape[2:])
+        for block in blocks(len(dy), cache.x[:1].size):
+            x, y, dy_ = cache.x[block], cache.y[block], dy[block]
+            dx = np.zeros_like(dy, shape=x.shape)
+            free = np.ones(y.shape, dtype=bool)  # windows whose winner is not found yet
+            for place in places:
+                won = (x[place.read] == y[place.out]) & free[place.out]
+                free[place.out] ^= won
+                dx[place.read] += dy_[place.out] * won
+            if free.any():
+                return None
+            parts.append(dx)
+        return joined(parts)
 
     def _to_winners(self, dy: Array, cache: PoolCache) -> Array:
         """Return dx, each window's to the element with its winner's index."""
@@ -194,9 +202,9 @@ class MaxPool2d(Layer):
             winner[place.out] = np.where(won, index[place.read], seen)
         return winner
 
-    def _given(self, x: Array) -> Array:
+    def _given(self, x: Array, winner: Array) -> Array:
         n, c, height, width = x.shape
-        index = np.reshape(self.winner, (n, c, -1))
+        index = winner.reshape(n, c, -1)
         y = np.take_along_axis(x.reshape(n, c, height * width), index, axis=-1)
         return y.reshape(n, c, *self._out(x.shape))
 
