@@ -69,6 +69,11 @@ class Graph:
         """Every parameter under its dotted name, as torch's `state_dict` keys it."""
         return {f"{n.name}.{key}": p for n in self.nodes for key, p in n.layer.params.items()}
 
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """The parameters that hold several maps, by dotted name (`Layer.stacks`)."""
+        return tuple(f"{n.name}.{key}" for n in self.nodes for key in n.layer.stacks)
+
     def with_params(self, params: Mapping[str, Array]) -> Graph:
         """Return the same network with other parameters (of any number system)."""
         twin = copy.copy(self)
