@@ -186,7 +186,7 @@ class Conv2d(Layer):
                 rows[k] = dw if rows[k] is None else rows[k] + dw
         grads = {"weight": self._weight_of(np.stack(rows))}
         if "bias" in self.params:
-            grads["bias"] = dy.reshape(n, o, -1).sum(axis=2).sum(axis=0)  # (O,)
+            grads["bias"] = dy.reshape(n, o, out[0] * out[1]).sum(axis=2).sum(axis=0)  # (O,)
         return grads
 
     def _grad_input(self, dy: Array, shape: tuple[int, ...]) -> Array:
@@ -212,7 +212,7 @@ class Conv2d(Layer):
         parts = []
         for block in self._blocks(shape, (dy.shape[2], dy.shape[3])):
             D = strips(dy[block], g, columns, width, (1, 1), margins, self.dilation)
-            parts.append(correlate(D, kernel, slices).reshape(-1, c, height, width))
+            parts.append(correlate(D, kernel, slices).reshape(D.shape[0], c, height, width))
         return joined(parts)
 
     def _grad_by_folding(self, dy: Array, shape: tuple[int, ...]) -> Array:
@@ -284,7 +284,8 @@ class Conv2d(Layer):
         return blocks(n, max(strips_of_x, self.out_channels * out[0] * out[1]))
 
     def _by_group(self, dy: Array) -> Array:
-        return dy.reshape(dy.shape[0], self.groups, self.out_channels // self.groups, -1)
+        n, o, height, width = dy.shape
+        return dy.reshape(n, self.groups, o // self.groups, height * width)
 
     def _batched(self, grad_output: Array, cache: ConvCache) -> Array:
         return grad_output.reshape(1, *grad_output.shape) if cache.unbatched else grad_output
@@ -376,7 +377,7 @@ class Conv2d(Layer):
         defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
         for name, usual in defaults.items():
             if getattr(self, name) != usual:
-                shown.append(f"{name}={getattr(self, name)!r}")
+                shown.append(f"{name}={getattr(self, name)}")
         if "bias" not in self.params and self.params:
             shown.append("bias=False")
         return ", ".join(shown)
