@@ -374,12 +374,13 @@ class Conv2d(Layer):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
             f"stride={self.stride}",
         ]
-        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
-        for name, usual in defaults.items():
+        for name, usual in {"padding": (0, 0), "dilation": (1, 1), "groups": 1}.items():
             if getattr(self, name) != usual:
                 shown.append(f"{name}={getattr(self, name)}")
-        if "bias" not in self.params and self.params:
+        if self.params.keys() == {"weight"}:
             shown.append("bias=False")
+        if self._explicit:
+            shown.append(f"padding_mode={self.padding_mode}")
         return ", ".join(shown)
 
 

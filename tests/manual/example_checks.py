@@ -46,6 +46,22 @@ def lifted(layer: Layer, convert: Callable) -> Layer:
     return layer.with_params({key: convert(p) for key, p in layer.params.items()})
 
 
+# ── torch ────────────────────────────────────────────────────────────────────────────────────────
+def torch_conv(layer: Any) -> Callable:
+    """Return stock nn.Conv2d with the same arguments, as a function of x and its parameters."""
+    import torch
+
+    module = torch.nn.Conv2d(
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
+        layer.dilation, layer.groups, "bias" in layer.params, layer.padding_mode,
+    )  # fmt: skip
+    names = [name for name, _ in module.named_parameters()]
+    assert names == list(layer.params)
+    return lambda x, *params: torch.func.functional_call(
+        module, dict(zip(names, params, strict=True)), (x,)
+    )
+
+
 # ── number systems ───────────────────────────────────────────────────────────────────────────────
 def check_gauge(cls: type[Layer], example: Example) -> None:
     """Demand that the gauge's values are the plain run's, bit for bit, and cover float32's."""
@@ -107,9 +123,10 @@ def worked(layer: Layer, text: str, arrays: dict[str, np.ndarray], shape: tuple)
     scalars: dict[str, Any] = {}
     for name, of in layer.symbols.items():
         value = layer.params.get(of, getattr(layer, of, None))
-        (scalars if isinstance(value, int | float) else arrays).update(
-            {} if value is None else {name: value if np.isscalar(value) else np.asarray(value)}
-        )
+        if isinstance(value, int | float):
+            scalars[name] = value
+        elif value is not None:
+            arrays[name] = np.asarray(value)
     env = Env(arrays, scalars, dict(map(definition, names)))
     result = np.empty(shape)
     for at in np.ndindex(shape):

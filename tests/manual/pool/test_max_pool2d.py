@@ -16,9 +16,8 @@ from compare.explaining.render import Latex, Plain
 from manual import blocks as blocks_module
 from manual.layer import Example
 from manual.pool import MaxPool2d
-from tests.helpers import DTYPES, F32, F64, SEEDS, assert_close, check_pure, draw, integers, same
+from tests.helpers import DTYPES, F32, F64, SEEDS, check_pure, draw, integers, same
 from tests.manual.example_checks import (
-    built,
     check_certificate,
     check_equations,
     check_exact_numbers,
@@ -28,32 +27,11 @@ from tests.manual.example_checks import (
     run,
     upstream,
 )
+from tests.manual.pool.against_torch import check_against_torch
 
 EVERY = pytest.mark.parametrize(
     "example", MaxPool2d.examples, ids=lambda e: str(MaxPool2d(**e.arguments))
 )
-
-
-def check_against_torch(
-    layer: MaxPool2d, x: np.ndarray, dy_of: Callable = draw, rtol: float = 1e-12
-) -> None:
-    """Compare the output and its indices bit for bit, and dx: a sum where windows overlap."""
-    module = torch.nn.MaxPool2d(
-        layer.kernel_size, layer.stride, layer.padding, layer.dilation, True, layer.ceil_mode
-    )
-    leaf = torch.tensor(x, requires_grad=True)
-    value, indices = module(leaf)
-    y, cache = layer.forward(x)
-    dy = dy_of(1, value.shape, x.dtype)
-    (expected,) = torch.autograd.grad(value, [leaf], torch.tensor(dy))
-    ((dx,), grads) = layer.backward(upstream(y, dy), cache)
-
-    assert_close("output", first(y), value.detach().numpy(), 0.0)
-    assert_close("indices", np.array(layer.decisions(cache)), indices.numpy(), 0.0)
-    assert_close("gradient of input 0", dx, expected.numpy(), 5e-7 if x.dtype == F32 else rtol)
-    assert grads == {}
-    if layer.return_indices:
-        assert_close("returned indices", y[1], indices.numpy(), 0.0)
 
 
 # ── against torch ────────────────────────────────────────────────────────────────────────────────
@@ -194,30 +172,23 @@ def test_given_winners_are_taken(example: Example) -> None:
     y, cache = layer.forward(x)
     winner = layer.decisions(cache)
     dy = draw(1, first(y).shape)
-    other = layer.settled(np.array(winner)[..., ::-1, ::-1].copy())
+    swapped = np.array(winner)[..., ::-1, ::-1].copy()
+    other = layer.settled(swapped)
     moved, cache_ = other.forward(x)
     flat = x.reshape(*x.shape[:-2], -1)
-    taken = np.take_along_axis(flat, other.winner.reshape(*x.shape[:-2], -1), axis=-1)
+    taken = np.take_along_axis(flat, swapped.reshape(*x.shape[:-2], -1), axis=-1)
 
     assert same(run(layer.settled(winner), [x], dy), run(layer, [x], dy))
     assert layer.winner is None
     assert np.array_equal(first(moved), taken.reshape(dy.shape))
-    assert np.array_equal(other.decisions(cache_), other.winner)
-
-
-def test_a_given_winner_outside_its_window_gets_nothing() -> None:
-    layer = MaxPool2d(2).settled(np.array([[[[15]]]]))
-    y, cache = layer.forward(np.arange(16.0).reshape(1, 1, 4, 4)[:, :, :3, :3])
-
-    assert y.shape == (1, 1, 1, 1)
-    assert layer.backward(np.ones(y.shape), cache)[0][0].sum() == 0
+    assert np.array_equal(other.decisions(cache_), swapped)
 
 
 def test_decisions_change_where_the_winner_does() -> None:
     x = np.zeros((1, 1, 2, 2))
     layer = MaxPool2d(2)
     found = [
-        int(layer.decisions(layer.forward(x + moved)[1]))
+        layer.decisions(layer.forward(x + moved)[1]).item()
         for moved in np.eye(4).reshape(4, 1, 1, 2, 2)
     ]
 
@@ -320,97 +291,3 @@ def test_indices_are_an_output_of_their_own_only_if_asked_for() -> None:
     assert MaxPool2d(2).outputs == ("output",)
     assert MaxPool2d(2, return_indices=True).outputs == ("output", "indices")
     assert "return_indices=True" in repr(MaxPool2d(2, return_indices=True))
-
-
-# ── planted mistakes ─────────────────────────────────────────────────────────────────────────────
-class LastWins(MaxPool2d):
-    """Of equals the last wins."""
-
-    def _places(self, shape, out):
-        return super()._places(shape, out)[::-1]
-
-
-class AllWin(MaxPool2d):
-    """Every one of equals gets the whole gradient."""
-
-    def _to_first(self, dy, cache):
-        dx = np.zeros_like(cache.x)
-        for place in self._places(cache.x.shape, dy.shape[2:]):
-            dx[place.read] += dy[place.out] * (cache.x[place.read] == cache.y[place.out])
-        return dx
-
-
-class Overwritten(MaxPool2d):
-    """Where windows overlap, one gradient replaces the other."""
-
-    def _to_winners(self, dy, cache):
-        dx = np.zeros_like(cache.x)
-        flat = dx.reshape(*dx.shape[:2], -1)
-        index = self._first_winners(cache).reshape(*dx.shape[:2], -1)
-        np.put_along_axis(flat, index, dy.reshape(index.shape), axis=-1)
-        return flat.reshape(dx.shape)
-
-    def _to_first(self, dy, cache):
-        return None
-
-
-class ColumnsFirst(MaxPool2d):
-    """Of equals the first wins, column by column."""
-
-    def _places(self, shape, out):
-        return sorted(super()._places(shape, out), key=lambda p: (p.read[2].start, p.read[1].start))
-
-
-class ZeroPadded(MaxPool2d):
-    """Beyond the border there are zeros, not -∞."""
-
-    def _largest(self, x):
-        p, q = self.padding
-        padded = np.pad(x, ((0, 0), (0, 0), (p, p), (q, q)))
-        return MaxPool2d(self.kernel_size, self.stride)._largest(padded)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "what"),
-    [
-        (LastWins, "indices"),
-        (AllWin, "gradient of input 0"),
-        (Overwritten, "gradient of input 0"),
-        (ColumnsFirst, "indices"),
-        (ZeroPadded, "output"),
-    ],
-)
-def test_mistakes_are_rejected(wrong: type[MaxPool2d], what: str) -> None:
-    x = integers(1, (2, 2, 7, 7)) - 2
-    check_against_torch(MaxPool2d(3, 2, 1), x)
-
-    with pytest.raises(AssertionError, match=what):
-        check_against_torch(wrong(3, 2, 1), x)
-
-
-@pytest.mark.parametrize("wrong", [LastWins, ColumnsFirst])
-def test_another_winner_of_equals_is_rejected_by_its_gradient_alone(
-    wrong: type[MaxPool2d], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        wrong,
-        "decisions",
-        lambda s, cache: MaxPool2d.decisions(MaxPool2d(s.kernel_size, s.stride, s.padding), cache),
-    )
-
-    with pytest.raises(AssertionError, match="gradient of input 0"):
-        check_against_torch(wrong(3, 2, 1), integers(1, (2, 2, 7, 7)))
-
-
-def test_a_window_that_does_not_start_inside_is_rejected_in_ceil_mode() -> None:
-    class OneMore(MaxPool2d):
-        def _windows(self, axis, size):
-            room = size + 2 * self.padding[axis] - self._span(axis)
-            return -(-room // self.stride[axis]) + 1
-
-    with pytest.raises(AssertionError, match="shape"):
-        check_against_torch(OneMore(2, 2, 1, ceil_mode=True), draw(1, (1, 1, 3, 3)))
-
-
-def test_built_layers_have_no_parameters() -> None:
-    assert built(MaxPool2d, MaxPool2d.examples[0]).params == {}
