@@ -103,6 +103,11 @@ class Graph(Layer):
         """The name of the value that is the first output."""
         return self.results[0]
 
+    @property
+    def stacks(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The parameters that hold several maps, by dotted name (`Layer.stacks`)."""
+        return tuple(dotted(n.name, key) for n in self.nodes for key in n.layer.stacks)
+
     # ── the two passes, with everything that they find ───────────────────────────────────────────
     def run(
         self,

@@ -93,6 +93,8 @@ class Layer(Checked, ABC):
         buffers: state that is not trained, under torch.nn's names.
         training: whether the layer acts as in training (batch norm, dropout).
         stochastic: whether forward takes `noise`, which `draw` makes.
+        stacks: parameters that hold several maps, counted by their first axis: what is said of a
+            weight's inputs and outputs (initial values) is said of one map.
         equations: what the layer computes, in the index language of `compare.explain`: by role
             (`output`, `grad_input`, `grad:weight`, with a variant as `output/no bias`). A text of
             lines: the equation `y[n,o] = sum(i, x[n,i] * W[o,i])`, then any of `where NAME = …` and
@@ -107,6 +109,7 @@ class Layer(Checked, ABC):
     buffers: Arrays = cast(Arrays, {})
     training: bool = True
     stochastic: bool = False
+    stacks: ClassVar[tuple[str, ...]] = ()
     equations: ClassVar[Mapping[str, str]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Example, ...]] = ()

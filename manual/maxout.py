@@ -31,6 +31,7 @@ class Maxout(Layer):
         ValueError: the last axis of x is not `in_features` long, or `num_pieces` is below 1.
     """
 
+    stacks = ("weight",)
     winner: Array | None = None  # given winners; None lets the largest win
 
     def __init__(

@@ -41,7 +41,7 @@ def _initial(config: Config, graph: Graph) -> dict[str, Any]:
     try:
         return initialize(
             shapes, config.init.scheme, np.random.default_rng(config.train.seed),
-            bias=config.init.bias, **config.init.args,
+            bias=config.init.bias, stacks=graph.stacks, **config.init.args,
         )  # fmt: skip
     except (ValueError, OverflowError) as error:
         raise UserError(f"{config.name}: [init]: {error}") from None

@@ -145,7 +145,8 @@ def beside_torch(
     module = twin(layer, arguments, dtype)
     tensors = [None if x is None else torch.tensor(x) for x in inputs]
     leaves = [
-        t.requires_grad_() if is_float(x) else t for t, x in zip(tensors, inputs, strict=True)
+        t.requires_grad_() if t is not None and is_float(x) else t
+        for t, x in zip(tensors, inputs, strict=True)
     ]
     outputs, drawn = torch_call(layer, module, leaves)
     noise = tuple(drawn) if drawn else None
