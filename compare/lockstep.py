@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.experiment import Experiment
-from compare.gauge import SMALLEST
+from compare.gauge import BEYOND_ONE_LAYER, FAR, SMALLEST, sketches, widened
 from compare.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
 from compare.quantities import LOSS, Key, Values, collected, expected
 from compare.referee import Referee, settled
-from compare.sketch import BEYOND_ONE_LAYER, FAR, sketches, widened
 from compare.start import Attempt, Start, attempt, gauge_values
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MEASURED = (  # what decides about a mutant, beside the hand-written code
     "manual", "compare/mutation/battery", "compare/mutation/operators",
-    "compare/mutation/equivalent.toml", "compare/gauge.py", "compare/gauge_rules.py",
-    "compare/gauge_functions.py", "compare/judge.py", "compare/measure.py",
+    "compare/mutation/equivalent.toml", "compare/gauge", "compare/judge.py",
+    "compare/measure.py",
 )  # fmt: skip
 FILE = Path(str(files("compare.mutation"))) / "score.json"
 
