@@ -18,9 +18,11 @@ from compare.gauge.array import (
 )
 from compare.gauge.correlated import BEYOND_ONE_LAYER, FAR, sketches, widened
 from compare.gauge.state import Setting, gauging, setting, sketching
+from compare.gauge.trust import GaugeMistakeError, strayed
 
 __all__ = [
-    "BEYOND_ONE_LAYER", "EXACT", "FAR", "SMALLEST", "Gauge", "K", "Setting", "gauge", "gauging",
-    "is_exact", "least_tolerance", "parts", "setting", "sketches", "sketching", "widened",
+    "BEYOND_ONE_LAYER", "EXACT", "FAR", "SMALLEST", "Gauge", "GaugeMistakeError", "K", "Setting",
+    "gauge", "gauging", "is_exact", "least_tolerance", "parts", "setting", "sketches", "sketching",
+    "strayed", "widened",
 ]  # fmt: skip
 RULES = (arithmetic, moving, padding, products, sums)  # importing them registers their rules

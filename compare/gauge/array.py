@@ -116,7 +116,7 @@ class Gauge(NDArrayOperatorsMixin):
     def writable(self) -> np.ndarray:
         """E² as an array to write into, at the same places as into the values."""
         if not (self._own and _alike(self.v, self._e2)):
-            e2 = np.empty_like(self.v, dtype=setting().squares)
+            e2: Any = np.empty_like(self.v, dtype=setting().squares)
             e2[...] = self._e2
             self._e2, self._own = e2, True
         return self._e2

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.gauge.array import EXACT, Gauge, is_exact, least_tolerance, owning, parts, spread
+from compare.gauge.array import EXACT, Gauge, is_exact, least_tolerance, parts
 from compare.gauge.registry import CORRELATED, ufunc
 from compare.gauge.state import setting
 from compare.quantities import Key, Values

@@ -116,9 +116,7 @@ def _splitting(split: Callable, fixed: int | None = None) -> Callable:
         places = split(np.arange(a.shape[axis]), sections)
         ends = np.cumsum([len(p) for p in places])
         before = (slice(None),) * axis
-        return [
-            a[(*before, slice(end - len(p), end))] for end, p in zip(ends, places, strict=True)
-        ]
+        return [a[(*before, slice(end - len(p), end))] for end, p in zip(ends, places, strict=True)]
 
     return pieces
 
@@ -171,8 +169,8 @@ def _trace(a: Gauge, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Gauge:
 @function(np.diff)
 def _diff(a: Gauge, n: int = 1, axis: int = -1) -> Gauge:
     for _ in range(n):
-        rows = np.moveaxis(a, axis, 0)
-        a = np.moveaxis(rows[1:] - rows[:-1], 0, axis)  # type: ignore[assignment, index]
+        rows: Any = np.moveaxis(a, axis, 0)  # type: ignore[type-var]
+        a = np.moveaxis(rows[1:] - rows[:-1], 0, axis)
     return a
 
 

@@ -44,9 +44,7 @@ def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in np.broadcast_to(pad_width, (ndim, 2))]
 
 
-def _statistic(
-    a: Any, pairs: list[tuple[int, int]], mode: str, stat_length: Any = None
-) -> Any:
+def _statistic(a: Any, pairs: list[tuple[int, int]], mode: str, stat_length: Any = None) -> Any:
     """Axis by axis, as NumPy: corners are statistics of what the axes before have filled in."""
     lengths = _pairs(stat_length, a.ndim) if stat_length is not None else None
     for axis, (before, after) in enumerate(pairs):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def _squared(f: Product, a: Any, b: Any, terms: Any) -> Any:
     elif is_exact(ae) and not is_exact(be):
         b2 *= float(terms)
         b2 += be
-        return _checked(f(a2, b2))
+        return _flushed(f(a2, b2))
     else:
         left = a2 * float(terms)
         left += ae
@@ -63,18 +64,15 @@ def _squared(f: Product, a: Any, b: Any, terms: Any) -> Any:
     if not is_exact(be):
         if not is_exact(ae):
             a2 += setting().roundoff ** 2 * ae  # both off
-        e2 = e2 + f(a2, _full(be, bv))
-    return _checked(e2)
+        e2 += f(a2, _full(be, bv))
+    return _flushed(e2)
 
 
-def _checked(e2: Any) -> Any:
-    if np.min(e2, initial=0.0) < 0:
-        raise TypeError(
-            "The error gauge expected a sum of products, and found a minus sign: on squares the "
-            "function returns a negative number. Write it without minus signs, or leave it unmarked."
-        )
-    flush_squared = setting().flush_squared
-    return e2 + flush_squared if flush_squared else e2
+def _flushed(e2: Any) -> Any:
+    """Add what is flushed to zero, in place: E² is fresh."""
+    if setting().flush_squared:
+        e2 += setting().flush_squared
+    return e2
 
 
 def _full(e2: Any, v: Any) -> Any:
@@ -95,25 +93,29 @@ def _signed(f: Product, a: Any, b: Any, terms: Any, name: str) -> Gauge:
 def bilinear(f: Callable, terms: Callable, a: Any, b: Any, *args: Any, **kwargs: Any) -> Gauge:
     """Answer what `manual.bilinear` marks."""
     (av, _), (bv, _) = parts(a), parts(b)
-    count = terms(av, bv, *args, **kwargs)
-    return product(lambda x, w: f(x, w, *args, **kwargs), a, b, count, f.__name__)
+    found = product(
+        lambda x, w: f(x, w, *args, **kwargs), a, b, terms(av, bv, *args, **kwargs), f.__name__
+    )
+    if setting().sketch is None and np.min(found._e2, initial=0.0) < 0:
+        raise TypeError(
+            f"The error gauge expected {f.__name__} to be a sum of products, and found a minus "
+            "sign: on squares it is negative. Write it without, or leave it unmarked."
+        )
+    return found
 
 
 OTHERS["bilinear"] = bilinear
 
 
-def _matmul(a: Any, b: Any) -> Gauge:
-    return product(np.matmul, a, b, np.shape(parts(a)[0])[-1])
+def _matmul(a: Any, b: Any, f: Product = np.matmul) -> Gauge:
+    return product(f, a, b, np.shape(parts(a)[0])[-1])
 
 
 UFUNCS[np.matmul] = CORRELATED[np.matmul] = _matmul
 for _name in ("vecdot", "matvec", "vecmat"):  # NumPy 2.2
     if hasattr(np, _name):
-
-        def _batched(a: Any, b: Any, f: Any = getattr(np, _name)) -> Gauge:
-            return product(f, a, b, np.shape(parts(a)[0])[-1])
-
-        UFUNCS[getattr(np, _name)] = CORRELATED[getattr(np, _name)] = _batched
+        _f = getattr(np, _name)
+        UFUNCS[_f] = CORRELATED[_f] = partial(_matmul, f=_f)
 
 
 @function(np.dot)
@@ -155,7 +157,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Gauge:
 @function(np.convolve)
 def _convolve(a: Any, b: Any, mode: str = "full") -> Gauge:
     terms = min(np.size(parts(a)[0]), np.size(parts(b)[0]))
-    return product(lambda x, w: np.convolve(x, w, mode), a, b, terms, "convolve")  # type: ignore[arg-type]
+    return product(lambda x, w: np.convolve(x, w, mode), a, b, terms, "convolve")  # type: ignore[call-overload]
 
 
 @function(np.einsum)
@@ -201,4 +203,4 @@ def _contracted(inputs: tuple[str, ...], output: str, operands: Any, optimize: A
 
     if len(operands) == 1:
         return product(lambda a, _: f(a), operands[0], 1.0, terms, "einsum")
-    return product(f, *operands, terms, "einsum")
+    return product(f, operands[0], operands[1], terms, "einsum")

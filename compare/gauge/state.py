@@ -28,7 +28,7 @@ class Setting(NamedTuple):
     sketch: int | None = None
 
 
-_current = ContextVar("what the gauge counts in", default=Setting())
+_current: ContextVar[Setting] = ContextVar("the gauge's setting", default=Setting())  # noqa: B039
 setting = _current.get
 
 
