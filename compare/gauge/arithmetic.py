@@ -1,6 +1,7 @@
 """How arithmetic passes rounding errors on; E² on the left, in units of u².
 
 a ± b      Ea² + Eb² + v²                  a · b   (b Ea)² + (a Eb)² + (u Ea Eb)² + v²
+a²         (2 a Ea)² + (u Ea²)² + v²
 a / b      (Ea/b)² + (v Eb/b)² + v²        aᵇ      (b aᵇ⁻¹ Ea)² + (v log a Eb)² + (4 v)²
 """
 
@@ -30,6 +31,8 @@ def _subtract(a: Any, b: Any) -> Gauge:
 
 @ufunc(np.multiply)
 def multiply(a: Any, b: Any) -> Gauge:
+    if a is b:  # one error twice, not two
+        return _square(a)
     (av, ae), (bv, be) = parts(a), parts(b)
     e2 = scaled(bv, ae) + scaled(av, be)
     if not (is_exact(ae) or is_exact(be)):
@@ -46,7 +49,10 @@ def _divide(a: Any, b: Any) -> Gauge:
 
 @ufunc(np.square)
 def _square(a: Gauge) -> Gauge:
-    return multiply(a, a)
+    e2 = scaled(2.0 * a.v, a._e2)
+    if not is_exact(e2):
+        e2 += setting().roundoff ** 2 * np.square(a._e2)
+    return rounded(np.square(a.v), e2)
 
 
 @ufunc(np.negative)
@@ -72,7 +78,7 @@ def _sign(a: Gauge) -> Gauge:
 @ufunc(np.power, np.float_power)
 def _power(a: Any, b: Any) -> Gauge:
     if isinstance(a, Gauge) and not isinstance(b, Gauge) and np.ndim(b) == 0 and b in (0.5, 2):
-        return multiply(a, a) if b == 2 else _sqrt(a)
+        return _square(a) if b == 2 else _sqrt(a)
     (av, ae), (bv, be) = parts(a), parts(b)
     v = np.power(av, bv)
     return within_4_ulps(v, _of_base(av, bv, ae) + _of_exponent(av, v, be))

@@ -309,7 +309,7 @@ def gauge(array: Any) -> Gauge:
     """
     v = np.asarray(array, dtype=np.float64)
     shared = v is array or (v.base is not None and v.base is array)
-    return Gauge(v.copy() if shared and v.flags.writeable else v)
+    return Gauge(v.copy("K") if shared and v.flags.writeable else v)
 
 
 def owning(v: Any, e2: Squares) -> Gauge:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from compare.gauge.array import Gauge, is_exact, spread
+from compare.gauge.correlated import erring
 from compare.gauge.registry import function
 from compare.gauge.smooth import within_4_ulps
 from compare.gauge.state import setting
@@ -90,9 +91,9 @@ def _odd(a: Any, pairs: list[tuple[int, int]], mode: str) -> Any:
 def _ramp(a: Gauge, pad_width: Any, end_values: Any = 0) -> Gauge:
     """A ramp passes on a share of the edge's error, and has some roundings of its own."""
     v = np.pad(a.v, pad_width, "linear_ramp", end_values=end_values)
-    errors = spread(a._e2, a.shape) if setting().sketch is not None else a.error
+    errors = a.error if setting().sketch is None else spread(a._e2, a.shape)
     error = np.pad(errors, pad_width, "linear_ramp")
-    if setting().sketch is not None:
-        return Gauge(v, error)
     large = np.maximum(np.abs(v), np.max(np.abs(np.asarray(end_values, dtype=np.float64))))
+    if setting().sketch is not None:
+        return erring(v, error, "linear_ramp", size=large)
     return Gauge(v, within_4_ulps(large, np.square(error)).e2)

@@ -51,7 +51,7 @@ Partials = Callable[[Any, Any, Any], tuple[Any, Any]]
 PARTIALS: dict[np.ufunc, Partials] = {  # f: (a, b, f(a, b)) -> ∂f/∂a, ∂f/∂b
     np.logaddexp: lambda a, b, y: (_weight(a, y), _weight(b, y)),
     np.hypot: lambda a, b, y: (_ratio(a, y), _ratio(b, y)),
-    np.arctan2: lambda a, b, y: (b / (a * a + b * b), -a / (a * a + b * b)),
+    np.arctan2: lambda a, b, y: (_turn(b, a), _turn(-a, b)),
 }
 
 
@@ -66,6 +66,12 @@ def _weight(x: Any, y: Any) -> Any:
 
 def _ratio(x: Any, y: Any) -> Any:
     return np.where(y == 0, 1.0, np.divide(x, y))
+
+
+def _turn(a: Any, b: Any) -> Any:
+    """a / (a² + b²); no direction is known at 0."""
+    length = a * a + b * b
+    return np.where(length == 0, np.inf, np.divide(a, length))
 
 
 def slope_of(ufunc: np.ufunc) -> Slope:

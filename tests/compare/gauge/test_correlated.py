@@ -11,7 +11,8 @@ import compare
 from compare.config import Config
 from compare.gauge import gauge, gauging, sketching
 from compare.gauge.correlated import signs
-from tests.compare.gauge.test_array import F32, F64, FUNCTIONS
+from tests.compare.gauge.functions import FUNCTIONS
+from tests.compare.gauge.test_functions import F32, F64
 
 RUNS = 40
 
