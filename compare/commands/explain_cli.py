@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from compare.commands.status import AGREE, DISAGREE
+
 EXAMPLES = (
     "Examples: handgrad explain digits --node 2 --quantity grad:weight --index 3,5 · "
     'handgrad explain digits --plant "2.weight.grad*=1.01"'
@@ -57,7 +59,7 @@ def explain(
         index=read_index(index), plant=plant,
     )  # fmt: skip
     print(to_json(found) if as_json else found)
-    raise typer.Exit(0 if found.agrees else 1)
+    raise typer.Exit(AGREE if found.agrees else DISAGREE)
 
 
 def read_index(text: str | None) -> tuple[int, ...] | None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 flint = pytest.importorskip("flint", reason="certificates need python-flint")
 
-from compare.commands.certify import certify as command  # noqa: E402
+from compare.commands.certify_cli import certify as command  # noqa: E402
 from compare.errors import UserError  # noqa: E402
 from compare.witness import definitions, optimizer_items, rows  # noqa: E402
 from compare.witness.ball_array import balls  # noqa: E402
