@@ -12,7 +12,7 @@ _HOMES = {
     "UserError": "compare.errors",
     "check": "compare.commands.check.check",
     "check_torch": "compare.commands.check.check",
-    "explain": "compare.explaining.explain",
+    "explain": "compare.commands.explain",
     "load": "compare.description.config",
     "run": "compare.commands.run",
 }

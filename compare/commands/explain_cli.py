@@ -47,9 +47,9 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Work one number of a run by hand: its equation, its lines of NumPy, its arithmetic."""
+    from compare.commands.explain import as_json as to_json
+    from compare.commands.explain import explain as explained
     from compare.description.config import load, parse_set
-    from compare.explaining.explain import as_json as to_json
-    from compare.explaining.explain import explain as explained
 
     overrides: dict[str, Any] = dict(map(parse_set, settings or []))
     given = {"train.dtype": dtype, "train.seed": seed}

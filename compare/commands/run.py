@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.diagnose.divergence import Divergence
 from compare.gauge import K
 from compare.judge.verdict import refuse_unknown_zeros
-from compare.report.report import Divergence, NodeInfo, Report
+from compare.report.report import NodeInfo, Report
 
 if TYPE_CHECKING:
     from compare.description.config import Config
@@ -45,7 +46,7 @@ def run(
     import torch
     from threadpoolctl import threadpool_limits
 
-    from compare.description.config import load
+    from compare.description.config import dotted, load
     from compare.running.experiment import prepare
 
     loaded = load(config, dotted(overrides))
@@ -57,16 +58,6 @@ def run(
             return Runner(experiment, progress or (lambda *_: None)).run()
     finally:
         torch.set_num_threads(threads)
-
-
-TRAIN = ("steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle")
-COMPARE = ("gauge_every", "tolerance", "drift", "input_gradient", "torch_layers")
-SHORT = {k: f"train.{k}" for k in TRAIN} | {k: f"compare.{k}" for k in COMPARE}
-
-
-def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn keyword arguments into dotted keys."""
-    return {SHORT.get(k, k.replace("__", ".")): v for k, v in overrides.items() if v is not None}
 
 
 class Runner:
@@ -108,7 +99,7 @@ class Runner:
 
     def _lockstep(self, steps: int) -> None:
         from compare.diagnose.divergence import first_divergence
-        from compare.explaining.explain import worked_rows
+        from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
         from compare.running.lockstep import Lockstep

@@ -6,6 +6,7 @@ module on the same: if it still disagrees, the mistake is its own; else it only 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,43 @@ from compare.diagnose.examiner import Examiner, Suspect
 from compare.judge.judge import AGREE, MISSING, NON_FINITE, promoted
 from compare.judge.quantities import Key
 from compare.pair.sources import derivation_of, source_of, torch_text, unplanted
-from compare.report.report import Divergence, Place
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Step
 from compare.running.moment import Start
 from compare.witness.lockstep import Hearing
 from compare.witness.run_witnesses import hearing
 from manual.graph import Layer
+
+Place = tuple[int, str, str]  # step, layer, quantity
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first disagreement in execution order, and whose mistake it is.
+
+    `own_or_inherited` is `own` when the layer's own formula, given torch's inputs and upstream
+    gradient, still disagrees; `inherited` when it only passed on what it received. `cause` says
+    what the mistake looks like; None if nothing that is known explains all of it. `witnesses` says
+    whom the slope of the forward pass itself sides with; None where that cannot be told.
+    """
+
+    step: int
+    layer: str
+    quantity: str
+    max_abs_diff: float
+    own_or_inherited: str
+    layer_type: str
+    worst_index: str
+    manual: float
+    torch: float
+    row: Place  # the row of the table in which it was seen
+    last_agreed: Place | None
+    explanation: str
+    witnesses: Hearing | None = None
+    manual_source: str = ""
+    derivation: str = ""
+    torch_source: str = ""
+    cause: Cause | None = None
 
 
 def first_divergence(experiment: Experiment, start: Start, step: Step) -> Divergence | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.explaining import format as fmt
 from compare.explaining.equations import Equation, symbols
 from compare.explaining.evaluate import DIGITS, MORE, Env, bind, head, mp
 from compare.explaining.language import brackets, names, parse
@@ -15,7 +16,6 @@ from compare.explaining.pieces import Piece, Scene, UnexplainedError, pieces_of
 from compare.explaining.render import Numbers, Plain, index_text, short
 from compare.explaining.source_lines import Listing, listings
 from compare.judge.quantities import Key
-from compare.report.rendering import format as fmt
 
 INSTANCES = 2  # of each defined name, worked below the sum
 

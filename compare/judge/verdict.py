@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from compare.description.config import Config
+import numpy as np
+
 from compare.errors import UserError, nearest
 from compare.judge.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
 from compare.judge.ledger import Table
+from compare.judge.measure import Measures
 from compare.judge.quantities import Key
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from compare.description.config import Config
 
 
 def verdict(
@@ -32,6 +36,12 @@ def verdict(
     counts = table.counts()
     total, vacuous = int(counts.sum()), int(counts[VACUOUS])
     bad = int(counts[[DISAGREE, MISSING, NON_FINITE]].sum())
+    if bad and bad == (undefined := _undefined(table)):
+        return "incomplete", (
+            f"Torch's side holds NaN or infinity in {undefined:,} of {total:,} compared tensors, "
+            "where nothing can be judged: the run overflowed or diverged. A smaller learning rate "
+            "or scaled data may keep it finite. All else agrees."
+        )
     if bad:
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
     if not total:
@@ -61,6 +71,14 @@ def verdict(
             f"within their tolerance, each checked at another step or allowed by name{same}."
         )
     return "agree", f"All {total:,} tensors of {done:,} steps agree{same}."
+
+
+def _undefined(table: Table) -> int:
+    """Return how many tensors are not finite on torch's side: they say nothing of a formula."""
+    return sum(
+        int(np.count_nonzero((codes == NON_FINITE) & ~np.isfinite(Measures(*measures).scale)))
+        for codes, measures in zip(table.verdicts, table.measures, strict=True)
+    )
 
 
 def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -> str:

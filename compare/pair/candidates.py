@@ -140,28 +140,6 @@ class ValueAndGradient(Candidate):
         return by_name(returned, self.differentiable, self.names, self.name)
 
 
-def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[str]) -> Candidate:
-    """Return whatever the user gave as a `Candidate`.
-
-    Raises:
-        UserError: it has none of the known forms.
-    """
-    from compare.pair.objects import LayerObject, is_layer, made
-
-    if backward is not None:
-        for what, function in (("forward", forward), ("backward", backward)):
-            if not callable(function):
-                raise UserError(f"{what} must be a function; received {described(function)}.")
-        return FunctionPair(forward, backward, names, floats)
-    if isinstance(forward, type):
-        forward = made(forward)
-    if is_layer(forward):
-        return LayerObject(forward, names, floats)
-    if callable(forward):
-        return ValueAndGradient(forward, names, floats)
-    raise UserError(f"{described(forward)} cannot be checked. {FORMS}")
-
-
 def called(thing: Any) -> str:
     """Return the name of a function or of an object's class."""
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)

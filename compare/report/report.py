@@ -12,39 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from compare.diagnose.causes import Cause
+    from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
-    from compare.witness.lockstep import Hearing
-
-Place = tuple[int, str, str]  # step, layer, quantity
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The first disagreement in execution order, and whose mistake it is.
-
-    `own_or_inherited` is `own` when the layer's own formula, given torch's inputs and upstream
-    gradient, still disagrees; `inherited` when it only passed on what it received. `cause` says
-    what the mistake looks like; None if nothing that is known explains all of it. `witnesses` says
-    whom the slope of the forward pass itself sides with; None where that cannot be told.
-    """
-
-    step: int
-    layer: str
-    quantity: str
-    max_abs_diff: float
-    own_or_inherited: str
-    layer_type: str
-    worst_index: str
-    manual: float
-    torch: float
-    row: Place  # the row of the table in which it was seen
-    last_agreed: Place | None
-    explanation: str
-    witnesses: Hearing | None = None
-    manual_source: str = ""
-    derivation: str = ""
-    torch_source: str = ""
-    cause: Cause | None = None
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     _check_device(config.train.device)
     torch.manual_seed(config.train.seed)
     reference = _torch_side(config, [spec for _, _, spec in penalties])
-    drawn = _draw(config, sizes)
+    drawn = _draw(config, sizes, graph.stacks)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
     if planted:
@@ -115,11 +115,15 @@ def _torch_side(config: Config, penalties: list) -> TorchSide:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
 
 
-def _draw(config: Config, shapes: dict[str, tuple[int, ...]]) -> weights.Weights:
+def _draw(
+    config: Config, shapes: dict[str, tuple[int, ...]], stacks: tuple[str, ...]
+) -> weights.Weights:
     if config.init.file:
         return weights.read(Path(config.init.file), shapes)
     rng = np.random.default_rng([config.train.seed, batches.WEIGHTS])
-    return initialize(shapes, config.init.scheme, rng, bias=config.init.bias, **config.init.args)
+    return initialize(
+        shapes, config.init.scheme, rng, bias=config.init.bias, stacks=stacks, **config.init.args
+    )
 
 
 def _penalties(config: Config, names: Any) -> list:

@@ -1,4 +1,4 @@
-"""The last whole mutation score, as reports and documents quote it, and of which sources it is."""
+"""The last whole mutation score, as documents quote it, and of which sources it is."""
 
 from __future__ import annotations
 
@@ -41,17 +41,3 @@ def record(score: Score, file: Path = FILE) -> None:
 def recorded(file: Path = FILE) -> dict[str, Any] | None:
     """Return what was last written down; None without any."""
     return json.loads(file.read_text()) if file.exists() else None
-
-
-def quoted(found: dict[str, Any] | None = None) -> str:
-    """Say in a line how many planted mistakes the harness catches in this very code."""
-    found = found or recorded()
-    if found is None:
-        return "not measured"
-    if found.get("sources") != fingerprint(*MEASURED):
-        return "the code has changed since it was measured (handgrad mutate --record)"
-    mistakes = found["mutants"] - found["equivalent"]
-    return (
-        f"{found['killed']:,} of {mistakes:,} mistakes planted in the hand-written code are caught "
-        f"(handgrad mutate, {found['date']})"
-    )

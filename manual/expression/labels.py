@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from manual import gates
-from manual.expression.terms import Term
+
+if TYPE_CHECKING:
+    from manual.expression.terms import Term
 
 # pattern, how tightly it binds, how tightly each operand must
 WRITTEN = {

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 from manual import gates
+from manual.expression.labels import label
 from manual.graph import Layer
 
 Operand = Any  # a Term or a number
@@ -82,8 +83,6 @@ class Term:
         return self
 
     def __repr__(self) -> str:
-        from manual.expression.labels import label
-
         return label(self)
 
 

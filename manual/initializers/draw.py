@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ def initialize(
     rng: np.random.Generator,
     *,
     bias: str | float | None = None,
+    stacks: Collection[str] = (),
     **args: Any,
 ) -> dict[str, np.ndarray]:
     """Draw every parameter, in the order of `shapes`; float64 arrays of float32 values.
@@ -40,6 +41,8 @@ def initialize(
         bias: "default" (uniform within 1/√fan_in of the layer's weight), "zeros", "normal" (the
             scheme's mean and std if the scheme is normal, else standard normal), or a number;
             None is "default" for the default scheme, and "zeros" for the others.
+        stacks: the weights that hold several maps, counted by their first axis (`Graph.stacks`):
+            each map is drawn by itself.
         args: the scheme's own arguments.
 
     Raises:
@@ -49,14 +52,16 @@ def initialize(
     weight = _scheme(scheme, args)
     draws = {}
     rule = ("default" if scheme == "default" else "zeros") if bias is None else bias
+    maps = {name: tuple(shape[1 if name in stacks else 0 :]) for name, shape in shapes.items()}
     for name, shape in shapes.items():
         try:
-            own = (
-                _bias(name, rule, shapes, args if scheme == rule else {})
-                if _is_bias(name)
-                else weight
-            )
-            draws[name] = _float32(own(tuple(shape), rng))
+            if _is_bias(name):
+                drawn = _bias(name, rule, maps, args if scheme == rule else {})(tuple(shape), rng)
+            elif name in stacks:
+                drawn = np.stack([weight(maps[name], rng) for _ in range(shape[0])])
+            else:
+                drawn = weight(maps[name], rng)
+            draws[name] = _float32(drawn)
         except ValueError as error:
             raise ValueError(f"Initial value of '{name}': {error}") from None
     return draws

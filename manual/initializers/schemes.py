@@ -10,7 +10,7 @@ chooses s so that a signal neither vanishes nor explodes from layer to layer:
 A uniform distribution on (-b, b) has variance b²/3, so b = s √3.
 
 Every name of `INITIALIZERS` is a function of the scheme's arguments that returns
-`draw(shape, rng)`. Shapes are torch's: (out, in), or (pieces, out, in) for stacked maps (Maxout).
+`draw(shape, rng)`. Shapes are torch's: (out, in), or (out, in / groups, *kernel) of a convolution.
 """
 
 from __future__ import annotations
@@ -46,13 +46,19 @@ Nonlinearity = Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Return (fan_in, fan_out): how many inputs a unit sums, how many units an input feeds."""
+    """Return (fan_in, fan_out): how many inputs a unit sums, how many units an input feeds.
+
+    A convolution's unit sums a whole window, of in / groups channels; an input feeds as many
+    windows as the kernel has places (at stride 1), in every output channel. Torch counts all of
+    them, of every group: nn.init._calculate_fan_in_and_fan_out.
+    """
     if len(shape) < 2:
         raise ValueError(
-            f"fan_in and fan_out need a weight of shape (out, in) or (pieces, out, in), received "
+            f"fan_in and fan_out need a weight of shape (out, in) or (out, in, *kernel), received "
             f"{shape}. Use the scheme normal, uniform or constant."
         )
-    return shape[-1], shape[-2]
+    places = math.prod(shape[2:])
+    return shape[1] * places, shape[0] * places
 
 
 def calculate_gain(nonlinearity: str, a: float = 0.01) -> float:

@@ -14,33 +14,13 @@ from typing import Any
 from compare.errors import UserError
 from teach.exercises.definition import MARKER, Exercise, named
 from teach.exercises.rules import MOST, broken_rules
+from teach.exercises.tensor import Tensor
 from teach.exercises.worker import Gone, RaisedError, Worker
 
 TIMEOUT, MEMORY = 20.0, 2 * 2**30  # seconds of computing; bytes
 RIGHT, WRONG, EMPTY, REFUSED = "right", "wrong", "not filled in", "not allowed"
 FAILED, CRASHED, LATE, UNUSABLE = "error", "crashed", "timeout", "unusable"
 HINTS = {"told": 1, "cause": 2, "kind": 2, "hint": 3}  # which --hint shows it
-OTHER_FORMULA = 16.0  # roundings of a tensor's largest element: another order of operations
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One graded tensor: `grad:w`, or something else that is wrong, such as `output`.
-
-    `where` says in which cases it is wrong, `cause` what that looks like, `hint` its index form.
-    """
-
-    quantity: str
-    right: bool
-    where: str = ""
-    told: str = ""
-    cause: str = ""
-    kind: str = ""
-    hint: str = ""
-
-    @property
-    def symbol(self) -> str:
-        return f"d{self.quantity[5:]}" if self.quantity[:5] == "grad:" else self.quantity
 
 
 @dataclass(frozen=True)

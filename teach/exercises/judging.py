@@ -16,12 +16,14 @@ from compare.pair.loading import load_file
 from compare.pair.reference import TorchReference
 from compare.pair.tolerance import PRECISIONS, Judged, candidate_errors
 from teach.exercises.definition import Exercise
-from teach.exercises.grade import OTHER_FORMULA, Tensor
 from teach.exercises.telling import Told, clean
+from teach.exercises.tensor import Tensor
 
 if TYPE_CHECKING:
     from compare.report.report import Report
     from compare.running.cases.outcome import Outcome
+
+OTHER_FORMULA = 16.0  # roundings of a tensor's largest element: another order of operations
 
 UNCHANGED = "arguments unchanged"
 HOW = (

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.judge.quantities import Key
 from manual import gates
 from manual.expression import Expression
 from manual.graph import Array, Arrays, Node
@@ -97,3 +98,14 @@ def matrix_formula(expression: Expression, edge: Edge) -> str:
     other = edge.node.inputs[1 - edge.position]
     name = expression.labels[other] if other in expression.graph.inputs else other
     return f"upstream · {name}ᵀ" if edge.position == 0 else f"{name}ᵀ · upstream"
+
+
+def edge_key(edge: Edge) -> Key:
+    """Return the key under which an edge's gradient is compared."""
+    return Key(edge.node.name, f"gradient #{edge.position}")
+
+
+def summed_names(formula: Expression) -> list[str]:
+    """Return the inputs, and the gates whose value is used more than once."""
+    shared = branches(edges(formula))
+    return [*formula.graph.inputs, *(n.name for n in formula.graph.nodes if n.name in shared)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from teach.trace.numbers import share, short
 from teach.trace.symbols import symbol
-from teach.trace.tracer import Judged, Trace
+
+if TYPE_CHECKING:
+    from teach.trace.tracer import Judged, Trace
 
 ZERO, UNJUDGED = "zero", "not judged"  # said of vacuous rows: of zeros, and of mere rounding
 WIDTH = 118  # where the output is no terminal

@@ -12,8 +12,7 @@ from compare.judge.quantities import Key, Values
 from manual.expression import Expression
 from manual.graph import Array, Node
 from manual.registry import GATES
-from teach.trace.edges import edges
-from teach.trace.tracer import edge_key, summed_names
+from teach.trace.edges import edge_key, edges, summed_names
 from torch_ref.gates import GateGraph
 from torch_ref.side import array_of
 

@@ -20,8 +20,10 @@ from teach.trace.edges import (
     Edge,
     branches,
     edge_gradients,
+    edge_key,
     edges,
     local_gradient,
+    summed_names,
 )
 from teach.trace.guarded import guarded, writers
 
@@ -247,16 +249,6 @@ def _step(formula: Expression, edge: Edge, gradients: Any, found: Judged) -> Ste
     remark = f"{edge.pattern}, {BRANCH}" if shared else edge.pattern
     upstream = gradients[edge.node.name]
     return Step(edge, local_gradient(formula, edge), upstream, found, remark)
-
-
-def edge_key(edge: Edge) -> Key:
-    return Key(edge.node.name, f"gradient #{edge.position}")
-
-
-def summed_names(formula: Expression) -> list[str]:
-    """Return the inputs, and the gates whose value is used more than once."""
-    shared = branches(edges(formula))
-    return [*formula.graph.inputs, *(n.name for n in formula.graph.nodes if n.name in shared)]
 
 
 def _values(formula: Expression, run: Expression, gradients: Any) -> Values:

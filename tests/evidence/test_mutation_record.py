@@ -1,4 +1,4 @@
-"""The mutation score that reports and documents quote is the recorded one, of this very code."""
+"""The mutation score that documents quote is the recorded one, of this very code."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import compare
 from compare.errors import UserError
 from compare.witness.fingerprint import fingerprint
 from evidence.mutation.battery import battery
-from evidence.mutation.record import MEASURED, quoted, record, recorded
+from evidence.mutation.record import MEASURED, record, recorded
 from evidence.mutation.run import mutate
 
 ROOT = Path(__file__).parents[2]
@@ -34,20 +33,6 @@ def test_documents_quote_the_recorded_score(document: str) -> None:
     text = " ".join((ROOT / document).read_text(encoding="utf-8").split())
     assert f"{found['killed']:,} of {found['mutants'] - found['equivalent']:,}" in text
     assert found["date"] in text
-
-
-def test_a_report_quotes_it() -> None:
-    report = compare.run("iris", steps=1)
-
-    assert report.environment["mutation score"] == quoted()
-    assert quoted().endswith(f"(handgrad mutate, {recorded()['date']})")  # type: ignore[index]
-
-
-def test_a_score_of_other_code_is_not_quoted() -> None:
-    found = recorded()
-
-    assert found is not None
-    assert "has changed" in quoted(found | {"sources": "another"})
 
 
 def test_only_a_score_without_survivors_is_written_down(tmp_path: Path) -> None:

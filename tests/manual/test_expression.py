@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manual import Expression, expression, graph, variables
+from manual import Expression, expression, variables
 from manual.expression import ExpressionError, exp, norm2, parse, sigmoid
 
 SIGMOID = "1/(1+exp(-(w0*x0 + w1*x1 + w2)))"
@@ -58,7 +58,7 @@ def test_the_same_through_one_sigmoid_gate() -> None:
 
 
 def test_worked_example_3() -> None:
-    found = graph.expression("(x*y + max(z, w)) * 2", x=3, y=-4, z=2, w=-1)
+    found = expression("(x*y + max(z, w)) * 2", x=3, y=-4, z=2, w=-1)
 
     assert found.value == -20
     assert found.gradients == {"x": -8, "y": 6, "z": 2, "w": 0}

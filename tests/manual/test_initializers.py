@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from manual.graph import Graph
 from manual.initializers import INITIALIZERS, calculate_gain, fans, initialize
+from manual.maxout import Maxout
 
 OUT, IN = 300, 200
 SHAPES = {"0.weight": (OUT, IN), "0.bias": (OUT,)}
@@ -128,10 +130,43 @@ def test_without_inputs_the_default_bias_is_torchs_zero() -> None:
     np.testing.assert_array_equal(ours["bias"], nn.Linear(0, 3).bias.detach().numpy())
 
 
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((OUT, IN), (IN, OUT)), ((64, 3, 11, 11), (363, 7744)), ((7, 5, 3), (15, 21)),
+     ((6, 1, 3, 3), (9, 54)), ((4, 0, 3), (0, 12)), ((2, 3, 4, 5, 6), (360, 240))],
+)  # fmt: skip
+def test_fans_are_torchs(shape: tuple, expected: tuple) -> None:
+    weight = torch.empty(shape)
+
+    assert fans(shape) == nn.init._calculate_fan_in_and_fan_out(weight) == expected
+
+
+def test_the_default_is_torchs_own_for_a_convolution() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 40, 5, groups=2, dtype=torch.float64)
+    shapes = {f"0.{name}": tuple(p.shape) for name, p in conv.named_parameters()}
+    ours, bound = initialize(shapes, "default", np.random.default_rng(0)), 1 / math.sqrt(75)
+
+    for array in (ours["0.weight"], conv.weight.detach().numpy()):
+        assert 0.99 * bound < abs(array).max() <= bound * ULP
+    assert 0.8 * bound < abs(ours["0.bias"]).max() <= bound * ULP
+
+
+def test_whose_weight_it_is_decides_what_three_axes_mean() -> None:
+    shapes, rng = {"m.weight": (5, 40, 8)}, np.random.default_rng
+    conv = initialize(shapes, "default", rng(0))["m.weight"]  # 8 places of a Conv1d
+    graph = Graph([("m", Maxout(8, 40, 5), ("input",))])
+    stack = initialize(shapes, "default", rng(0), stacks=graph.stacks)["m.weight"]
+
+    assert graph.stacks == ("m.weight",)
+    assert abs(stack).max() == pytest.approx(1 / math.sqrt(8), rel=0.01)
+    assert abs(conv).max() == pytest.approx(1 / math.sqrt(40 * 8), rel=0.01)
+    np.testing.assert_allclose(stack, conv * math.sqrt(40), rtol=1e-6)  # the same draws
+
+
 def test_maxout_pieces_have_the_fans_of_one_piece() -> None:
-    assert fans((7, OUT, IN)) == fans((OUT, IN)) == (IN, OUT)
     weights = initialize({"m.weight": (5, OUT, IN), "m.bias": (5, OUT)}, "default",
-                         np.random.default_rng(0))  # fmt: skip
+                         np.random.default_rng(0), stacks=["m.weight"])  # fmt: skip
 
     for array in weights.values():
         assert 0.99 / math.sqrt(IN) < abs(array).max() <= ULP / math.sqrt(IN)

@@ -63,7 +63,7 @@ def check(
     'agree'
     """
     from compare.commands.check.session import Session
-    from compare.pair.candidates import adapt
+    from compare.pair.adapt import adapt
     from compare.pair.inputs import specify
     from compare.pair.objects import parameter_shapes
     from compare.pair.tolerance import PRECISIONS, candidate_errors

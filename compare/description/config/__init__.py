@@ -12,6 +12,7 @@ from compare.description.config.described import (
 )
 from compare.description.config.file import load, parse_set
 from compare.description.config.models import Config
+from compare.description.config.overrides import dotted
 from compare.description.config.settings import CompareConfig, DataConfig, TrainConfig
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PenaltyConfig",
     "ScheduleConfig",
     "TrainConfig",
+    "dotted",
     "load",
     "parse_set",
 ]

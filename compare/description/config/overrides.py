@@ -72,3 +72,13 @@ def _element(tables: list[Any], path: list[str], dotted: str) -> tuple[int, int]
     if path[0].isdecimal() and int(path[0]) < len(tables):
         return int(path[0]), 1
     raise ValueError(f"setting '{dotted}': there is no '{path[0]}'. {nearest(path[0], names)}")
+
+
+TRAIN = ("steps", "epochs", "dtype", "seed", "mode", "batch_size", "device", "threads", "shuffle")
+COMPARE = ("gauge_every", "tolerance", "drift", "input_gradient", "torch_layers")
+SHORT = {k: f"train.{k}" for k in TRAIN} | {k: f"compare.{k}" for k in COMPARE}
+
+
+def dotted(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn keyword arguments into dotted keys."""
+    return {SHORT.get(k, k.replace("__", ".")): v for k, v in overrides.items() if v is not None}

@@ -11,12 +11,11 @@ import numpy as np
 from compare.diagnose.cases.named_cause import cause
 from compare.diagnose.causes import Cause
 from compare.diagnose.causes.kinds import GROUPS
-from compare.diagnose.divergence import index_text
+from compare.diagnose.divergence import Divergence, Place, index_text
 from compare.judge.judge import AGREE
 from compare.pair.candidates import called
 from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
-from compare.report.report import Divergence, Place
 from compare.running.cases.outcome import Outcome, quiet
 
 SPECIAL = ("ties", "ties between inputs", "zeros")  # the first case's shapes, with numbers alike

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.report.rendering import format as fmt
+from compare.explaining import format as fmt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -48,11 +48,3 @@ def equations(formula: Formula) -> list[Any]:
     from markupsafe import Markup
 
     return [Markup(mathml(latex)) for latex in formula.latex]
-
-
-def fragment(worked: Worked) -> str:
-    """Return one derivation by itself, for a notebook; its style stays inside it."""
-    from compare.report.rendering.html import _environment
-
-    template = _environment().get_template("derivation_alone.html.j2")
-    return template.render(d=Derivation("d", worked))

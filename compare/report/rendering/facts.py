@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from compare.report.rendering import format as fmt
+from compare.explaining import format as fmt
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from compare.explaining import format as fmt
 from compare.explaining.evaluate import DIGITS
-from compare.report.rendering import format as fmt
 from compare.report.rendering import text
-from compare.report.rendering.derivations import anchors, derivations, equations
+from compare.report.rendering.derivations import Derivation, anchors, derivations, equations
 from compare.report.rendering.facts import (
     BUDGET,
     FAILED,
@@ -42,6 +42,7 @@ from compare.report.rendering.verdict import config_toml
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from compare.explaining.worked import Worked
     from compare.report.report import Report
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -211,3 +212,9 @@ def _docstrings(report: Report) -> list[Docstring]:
             key = (node.type, node.derivation)
             found.setdefault(key, Docstring(node.type, [], node.derivation)).nodes.append(node.name)
     return list(found.values())
+
+
+def fragment(worked: Worked) -> str:
+    """Return one derivation by itself, for a notebook; its style stays inside it."""
+    template = _environment().get_template("derivation_alone.html.j2")
+    return template.render(d=Derivation("d", worked))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compare.report.rendering import format as fmt
+from compare.explaining import format as fmt
 from compare.report.rendering.facts import per_tensor, worst_rows
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compare.report.rendering import format as fmt
+from compare.explaining import format as fmt
 from compare.report.rendering.facts import (
     BUDGET,
     VERDICTS,
@@ -24,7 +24,8 @@ from compare.report.rendering.facts import (
 from compare.report.rendering.kills import kills_line
 
 if TYPE_CHECKING:
-    from compare.report.report import Divergence, Report
+    from compare.diagnose.divergence import Divergence
+    from compare.report.report import Report
 
 WORST = ("quantity", "index", "manual", "torch", "|diff|", "budget used")
 

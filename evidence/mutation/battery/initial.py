@@ -25,6 +25,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 LAYERS: Shapes = (
     ("0.weight", (7, 5)), ("0.bias", (7,)), ("2.weight", (2, 7)), ("2.bias", (2,)),
 )  # fmt: skip
+KERNELS: Shapes = (("weight", (4, 3, 2, 3)), ("bias", (4,)))
 PIECES: Shapes = (("weight", (3, 4, 6)), ("bias", (3, 4)))
 NARROW: Shapes = (("weight", (4, 1)), ("bias", (4,)))
 NOTHING: Shapes = (("weight", (0, 0)), ("bias", (0,)))
@@ -57,6 +58,11 @@ def torch_draws_from(rng: np.random.Generator) -> Iterator[None]:
         yield
 
 
+def _stacks(shapes: Shapes) -> tuple[str, ...]:
+    """Return the weights of a Maxout."""
+    return tuple(name for name, _ in shapes if name == "weight") if shapes == PIECES else ()
+
+
 @dataclass(frozen=True)
 class InitialCheck(FixedCheck):
     """One scheme with its arguments and a rule for biases."""
@@ -76,8 +82,9 @@ class InitialCheck(FixedCheck):
         rng = Shared(np.random.PCG64(seed))
         initialize = import_module("manual").initialize
         drawn = initialize(
-            dict(self.shapes), self.scheme, rng, bias=self.bias, **dict(self.arguments)
-        )
+            dict(self.shapes), self.scheme, rng, bias=self.bias, stacks=_stacks(self.shapes),
+            **dict(self.arguments),
+        )  # fmt: skip
         values = {Key(name, "initial value"): array for name, array in drawn.items()}
         return values | {Key(name, "is float32"): _is_float32(a) for name, a in drawn.items()}
 
@@ -89,23 +96,26 @@ class InitialCheck(FixedCheck):
             for name, shape in self.shapes:
                 tensor = torch.zeros(shape, dtype=torch.float64)
                 if name.endswith("bias"):
-                    weight = dict(self.shapes)[name.removesuffix("bias") + "weight"]
-                    self._bias(tensor, weight)
+                    self._bias(tensor, self._fan_in(name.removesuffix("bias") + "weight"))
                 elif tensor.numel():
-                    for piece in tensor if len(shape) == 3 else [tensor]:
+                    for piece in tensor if name in _stacks(self.shapes) else [tensor]:
                         _scheme(self.scheme, dict(self.arguments))(piece)
                 values[Key(name, "initial value")] = tensor.numpy()
                 values[Key(name, "is float32")] = np.float64(1)
         return values
 
-    def _bias(self, tensor: Any, weight: tuple[int, ...]) -> None:
+    def _fan_in(self, weight: str) -> int:
+        shape = dict(self.shapes)[weight]
+        return math.prod(shape[2:] if weight in _stacks(self.shapes) else shape[1:])
+
+    def _bias(self, tensor: Any, fan_in: int) -> None:
         from torch.nn import init
 
         rule = self.bias
         if rule is None:
             rule = "default" if self.scheme == "default" else 0.0
         if rule == "default":
-            bound = 1 / math.sqrt(weight[-1]) if weight[-1] else 0.0  # as nn.Linear has it
+            bound = 1 / math.sqrt(fan_in) if fan_in else 0.0  # as nn.Linear has it
             init.uniform_(tensor, -bound, bound)
         elif rule == "normal":
             init.normal_(tensor, **(dict(self.arguments) if self.scheme == "normal" else {}))
@@ -155,11 +165,14 @@ def _is_float32(array: np.ndarray) -> np.float64:
 
 
 def _scheme(name: str, arguments: dict[str, Any]) -> Callable[[Any], Any]:
-    """Return torch's own initialiser of this name; `default` is what nn.Linear does."""
+    """Return torch's own initialiser of this name; `default` is what nn.Linear and Conv2d do."""
     from torch import nn
 
     def default(tensor: Any) -> None:
-        layer = nn.Linear(tensor.shape[1], tensor.shape[0], bias=False, dtype=tensor.dtype)
+        out, into, *kernel = tensor.shape
+        layer: nn.Module = nn.Linear(into, out, bias=False, dtype=tensor.dtype)
+        if kernel:
+            layer = nn.Conv2d(into, out, tuple(kernel), bias=False, dtype=tensor.dtype)
         tensor.copy_(layer.weight)
 
     if name == "default":
@@ -214,6 +227,7 @@ def initial_checks() -> list[Check]:
         for bias in (None, "default", "zeros", "normal", 0.25):
             checks.append(InitialCheck(name, tuple(given.items()), bias))
         checks.append(InitialCheck(name, tuple(given.items()), "default", PIECES))
+        checks.append(InitialCheck(name, tuple(given.items()), "default", KERNELS))
         checks.append(InitialCheck(name, tuple(given.items()), "default", NARROW))
         if not given:
             checks += [InitialCheck(name, bias=b, shapes=EMPTY) for b in ("zeros", "default")]

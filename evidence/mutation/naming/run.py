@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.description.config import Config
-from compare.diagnose.divergence import first_divergence
-from compare.report.report import Divergence
+from compare.diagnose.divergence import Divergence, first_divergence
 from compare.running.experiment import Experiment, prepare
 from compare.running.lockstep import Lockstep
 from evidence.mutation.loading import loaded

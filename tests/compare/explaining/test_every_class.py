@@ -11,8 +11,8 @@ import pytest
 from compare.description.config import Config
 from compare.explaining import equations, pieces
 from compare.explaining.equations import Equation, equation, mathml, tables, with_gradient
-from compare.explaining.explain import worked_rows
 from compare.explaining.language import names, parse
+from compare.explaining.rows import worked_rows
 from compare.explaining.worked import Worked
 from compare.running.experiment import prepare
 from compare.running.lockstep import Lockstep

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import compare
 from compare.description.config import load
 from compare.errors import UserError
-from compare.explaining.explain import worked_rows
+from compare.explaining.rows import worked_rows
 from compare.report.rendering.derivations import Derivation
 from compare.report.rendering.html import report_html
 from compare.running.experiment import prepare

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from compare.report.report import Divergence, NodeInfo, Report
+from compare.diagnose.divergence import Divergence
+from compare.report.report import NodeInfo, Report
 from manual.linear import Linear
 
 HOSTILE = "<script>alert(1)</script>"

@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from compare.explaining.format import budget, split_common
 from compare.report.rendering.facts import FAILED, headline, per_tensor, worst_rows
-from compare.report.rendering.format import budget, split_common
 from compare.report.rendering.html import bar_width, notebook_html, report_html
 from compare.report.rendering.palette import DARK, LIGHT
 from tests.compare.report.report_factory import (

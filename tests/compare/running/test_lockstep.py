@@ -121,7 +121,7 @@ def test_a_forgotten_gradient_at_a_branch_is_blamed_on_the_branch(
 ) -> None:
     from manual.graph import Graph
 
-    original = Graph.backward
+    original = Graph.gradients
 
     def forgetful(self, tape, grad_output, **options):
         done = original(self, tape, grad_output, **options)
@@ -131,7 +131,7 @@ def test_a_forgotten_gradient_at_a_branch_is_blamed_on_the_branch(
                 done.values[name] = done.values[fed[-1]] * 1.0
         return done
 
-    monkeypatch.setattr(Graph, "backward", forgetful)
+    monkeypatch.setattr(Graph, "gradients", forgetful)
     found = compare.run("residual", steps=1, drift=False).first_divergence
 
     assert found is not None
@@ -478,11 +478,22 @@ def test_a_layer_that_writes_into_its_input_is_named(monkeypatch: pytest.MonkeyP
 
 
 def test_a_run_that_overflows_on_both_sides_accuses_no_formula() -> None:
-    found = compare.run("digits", steps=3, drift=False, optimizer__lr=1e200).first_divergence
+    report = compare.run("digits", steps=3, drift=False, optimizer__lr=1e200)
+    found = report.first_divergence
 
+    assert report.verdict == "incomplete"
+    assert "Torch's side holds NaN or infinity" in report.reason
     assert found is not None
     assert "diverged" in found.explanation
     assert found.own_or_inherited == "inherited"
+
+
+def test_a_mistake_before_an_overflow_is_still_a_disagreement() -> None:
+    planted = compare.run(
+        "digits", steps=3, drift=False, optimizer__lr=1e200, plant="2.weight.grad*=1.01"
+    )
+
+    assert planted.verdict == "disagree"
 
 
 def test_an_optimizer_that_forgets_its_state_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

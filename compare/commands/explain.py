@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,8 @@ import numpy as np
 
 from compare.errors import UserError, nearest
 from compare.explaining.pieces import Scene
-from compare.explaining.torch_words import torch_words
-from compare.explaining.worked import Worked, work
-from compare.judge.judge import VERDICTS
+from compare.explaining.rows import scene_of, work_row, worst_index
+from compare.explaining.worked import Worked
 from compare.judge.quantities import Key
 
 if TYPE_CHECKING:
@@ -46,12 +45,12 @@ class Explanation:
         return _plain({"run": self.name, "node": self.layer, "shape": self.shape, **data})
 
     def __str__(self) -> str:
-        from compare.explaining.text import terminal_text
+        from compare.report.rendering.explanation import terminal_text
 
         return terminal_text(self)
 
     def _repr_html_(self) -> str:
-        from compare.report.rendering.derivations import fragment
+        from compare.report.rendering.html import fragment
 
         return fragment(self.worked)
 
@@ -87,8 +86,7 @@ def explain(
     import torch
     from threadpoolctl import threadpool_limits
 
-    from compare.commands.run import dotted
-    from compare.description.config import load
+    from compare.description.config import dotted, load
     from compare.running.experiment import prepare
 
     loaded = load(config, dotted(overrides))
@@ -109,7 +107,7 @@ def _explained(
     place = _choose(rows, scene, node, quantity)
     key, shape = rows.keys[place], rows.shapes[place]
     at = _index(index, key, shape, rows.measures.worst[place])
-    worked = _work(scene, rows, place, at)
+    worked = work_row(scene, rows, place, at)
     return Explanation(
         experiment.config.name, _printed(experiment, key), shape, worked, index is None
     )
@@ -130,48 +128,6 @@ def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
         if n < number:
             lockstep.resynchronise()
     return scene_of(experiment, lockstep, step), step.rows
-
-
-def scene_of(experiment: Experiment, lockstep: Any, step: Any) -> Scene:
-    """Return what a step just run leaves, with a tolerance for every element."""
-    from compare.judge.judge import gauged
-    from compare.running.moment import gauge_values
-
-    tolerances, compare = step.tolerances, experiment.config.compare
-    if compare.tolerance is None and _screened(tolerances, step.torch):
-        failing = step.failure is not None
-        values = gauge_values(experiment.manual, lockstep.start, experiment.dtype, failing=failing)
-        tolerances = gauged(values, experiment.dtype, compare.k)
-    return Scene(
-        experiment, lockstep.start, step.number, step.manual, step.torch, tolerances, step.flips
-    )
-
-
-def _screened(tolerances: Any, torch: Any) -> bool:
-    """Return whether tensors have one typical tolerance instead of one per element."""
-    return any(np.ndim(torch.get(k, 0.0)) and not np.ndim(t) for k, t in tolerances.items())
-
-
-def worked_rows(experiment: Experiment, lockstep: Any, step: Any) -> tuple[Worked, ...]:
-    """Work the worst element of every row of a step just run, for the report."""
-    scene, rows = scene_of(experiment, lockstep, step), step.rows
-    return tuple(
-        _work(scene, rows, place, worst_index(rows.measures.worst[place], rows.shapes[place]))
-        for place in range(len(rows.keys))
-    )
-
-
-def _work(scene: Scene, rows: Any, place: int, at: tuple[int, ...]) -> Worked:
-    key = rows.keys[place]
-    worked = work(scene, key, at, str(VERDICTS[rows.verdicts[place]]))
-    module, grad_fn = torch_words(scene.experiment, key)
-    return replace(worked, torch_module=module, grad_fn=grad_fn)
-
-
-def worst_index(flat: float, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the index of a flat position; of the first element where there is none."""
-    place = int(flat) if np.isfinite(flat) else 0
-    return tuple(int(i) for i in np.unravel_index(place, shape)) if shape else ()
 
 
 def _choose(rows: Any, scene: Scene, node: str | None, quantity: str | None) -> int:

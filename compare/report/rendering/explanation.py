@@ -6,10 +6,10 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from compare.report.rendering import format as fmt
+from compare.explaining import format as fmt
 
 if TYPE_CHECKING:
-    from compare.explaining.explain import Explanation
+    from compare.commands.explain import Explanation
     from compare.explaining.source_lines import Listing
 
 

@@ -1,0 +1,389 @@
+"""Conv2d: every output element is one window of the input, weighed with a small shared kernel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from manual.blocks import blocks, joined
+from manual.conv.borders import MODES, Margin, fold_back, pad, refuse_too_wide
+from manual.conv.equations import EQUATIONS, SYMBOLS
+from manual.conv.strips import correlate, kernel_rows, output_size, row_slices, strips
+from manual.layer import Array, Arrays, Example, Layer
+
+__all__ = ["Conv2d"]
+
+Pair = tuple[int, int]
+
+
+class ConvCache(NamedTuple):
+    x: Array  # (N, C, H, W), with its border unless that is zeros
+    unbatched: bool
+
+
+class Conv2d(Layer):
+    r"""Cross-correlation of images with learned kernels: y_o = b_o + Σ_c x_c ⋆ W_oc.
+
+    Args:
+        in_channels: C, the channels of the input (N, C, H, W); (C, H, W) is one image.
+        out_channels: O, the channels of the output (N, O, H', W').
+        kernel_size: (KH, KW), or one number for both; so with every pair below.
+        stride: how far the window moves from one output element to the next.
+        padding: rows and columns added on either side; "same" adds as many as keep the size (one
+            more below and on the right for an even kernel), "valid" none.
+        dilation: how far apart the kernel's elements lie.
+        groups: G; output channels of one group see only the input channels of that group.
+            G = C is a depthwise convolution.
+        bias: whether each output channel adds a number b_o.
+        padding_mode: what lies beyond the border: "zeros", "reflect", "replicate" or "circular".
+
+    Parameters, in torch's layout: `weight` W (O, C/G, KH, KW), `bias` b (O,). Zero until set.
+
+    Raises:
+        ValueError: channels that groups do not divide, a size below 1, an unknown padding or mode,
+            "same" with a stride; an input of other channels, or smaller than the kernel.
+    """
+
+    equations = EQUATIONS
+    symbols = SYMBOLS
+    examples = (
+        Example(
+            {"in_channels": 2, "out_channels": 3, "kernel_size": 3}, ((2, 2, 5, 4),), exact=True
+        ),
+        Example(
+            {"in_channels": 3, "out_channels": 2, "kernel_size": (2, 3), "padding": (1, 2),
+             "bias": False},
+            ((2, 3, 4, 4),), exact=True,
+        ),
+        Example(
+            {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "stride": (2, 3),
+             "padding": 1},
+            ((1, 2, 6, 7),), exact=True,
+        ),
+        Example(
+            {"in_channels": 1, "out_channels": 2, "kernel_size": (3, 2), "dilation": (2, 1),
+             "padding": "same"},
+            ((2, 1, 4, 5),), exact=True,
+        ),
+        Example(
+            {"in_channels": 4, "out_channels": 6, "kernel_size": 2, "groups": 2,
+             "padding": "valid"},
+            ((4, 3, 3),), exact=True,
+        ),
+        Example(
+            {"in_channels": 3, "out_channels": 6, "kernel_size": 3, "padding": 1, "groups": 3},
+            ((1, 3, 3, 4),), exact=True,
+        ),
+        Example(
+            {"in_channels": 3, "out_channels": 2, "kernel_size": 1}, ((2, 3, 2, 3),), exact=True
+        ),
+        *(
+            Example(
+                {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": (2, 1),
+                 "stride": stride, "padding_mode": mode},
+                ((2, 2, 3, 4),), exact=True,
+            )
+            for mode, stride in (("reflect", 1), ("replicate", 2), ("circular", (1, 2)))
+        ),
+        Example(
+            {"in_channels": 1, "out_channels": 1, "kernel_size": 4, "padding": "same",
+             "padding_mode": "reflect", "bias": False},
+            ((1, 1, 4, 5),), exact=True,
+        ),
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair | str = 0,
+        dilation: int | Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+    ) -> None:
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
+        self.dilation, self.padding_mode = _pair(dilation), padding_mode
+        self.padding = padding if isinstance(padding, str) else _pair(padding)
+        self._refuse_bad_arguments()
+        self.margins = self._margins()
+        self.before = (self.margins[0][0], self.margins[1][0])  # above, on the left
+        self.params = {"weight": np.zeros((out_channels, in_channels // groups, *self.kernel_size))}
+        if bias:
+            self.params["bias"] = np.zeros(out_channels)
+
+    def forward(self, x: Array) -> tuple[Array, ConvCache]:  # type: ignore[override]
+        """Return y, shape (N, O, H', W'), with H' = ⌊(H + padding - d (KH - 1) - 1) / s⌋ + 1."""
+        self._refuse_bad_input(x)
+        unbatched = x.ndim == 3
+        if unbatched:
+            x = x.reshape(1, *x.shape)
+        if self._explicit:
+            x = pad(x, self.margins, self.padding_mode)
+        y = self._correlated(x)
+        return y[0] if unbatched else y, ConvCache(x, unbatched)
+
+    def backward(self, grad_output: Array, cache: ConvCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = b + x ⋆ W, in which every weight is used at every position.
+
+        Shapes: x (N, C, H, W), W (O, C, KH, KW), b (O,), y and dy (N, O, H', W').
+        Write r(u,k) = s u + d k - p for the row of x that row k of the kernel meets at output row
+        u, and q(v,l) likewise for columns; x is 0 (or continued) outside.
+        Index form:  y_nouv = b_o + Σ_ckl W_ockl x_n,c,r(u,k),q(v,l)
+            dW_ockl = Σ_nuv dy_nouv x_n,c,r(u,k),q(v,l)     (the same reads, summed over n, u, v)
+            dx_ncij = Σ_okl Σ_{u: r(u,k) = i} Σ_{v: q(v,l) = j} dy_nouv W_ockl
+            db_o    = Σ_nuv dy_nouv
+        With s = 1 the condition has one solution, u = i + p - d k:
+            dx_ncij = Σ_okl W_ockl dy_n,o,i+p-dk,j+p-dl
+        a correlation again, of dy with the kernel turned by 180° (k counts backwards) and its
+        channels swapped, padded with d (K - 1) - p zeros.
+        Matrix form: let X_k (C·KW, H'W') hold what kernel row k meets, and W_k (O, C·KW) be that
+        row. Then   Y = Σ_k W_k X_k + b,   dX_k = W_kᵀ dY,   dW_k = Σ_n dY X_kᵀ   as in Linear,
+        and dx adds up the elements of dX_k where X_k read them. Groups: one such product each.
+        Where the border is not zeros, dx of the padded image is folded back onto its sources.
+        Torch: nn.Conv2d, same layout; it too computes a correlation, without turning the kernel.
+        Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5; Dumoulin, Visin,
+        A guide to convolution arithmetic (2016), chapter 4.
+        """
+        dy = self._batched(grad_output, cache)
+        dx = self._grad_input(dy, cache.x.shape)
+        if self._explicit:
+            dx = fold_back(dx, self.margins, self.padding_mode)
+        return (dx[0] if cache.unbatched else dx,), self._grads(dy, cache.x)
+
+    def grad_params(self, grad_output: Array, cache: ConvCache) -> Arrays:
+        """Return dW_k = Σ_n dY X_kᵀ and db = Σ dY."""
+        return self._grads(self._batched(grad_output, cache), cache.x)
+
+    # ── the products ─────────────────────────────────────────────────────────────────────────────
+    def _correlated(self, x: Array) -> Array:
+        n, o = x.shape[0], self.out_channels
+        out = self._out(x.shape)
+        kernel = kernel_rows(self.params["weight"], self.groups)  # (KH, G, O/G, C/G·KW)
+        slices = self._slices(out)
+        parts = []
+        for block in self._blocks(x.shape, out):
+            y = correlate(self._strips(x[block], out), kernel, slices)  # (n, G, O/G, H'W')
+            y = y.reshape(y.shape[0], o, out[0] * out[1])
+            if "bias" in self.params:
+                y += self.params["bias"].reshape(-1, 1)
+            parts.append(y)
+        return joined(parts).reshape(n, o, *out)
+
+    def _grads(self, dy: Array, x: Array) -> Arrays:
+        n, o, *out = dy.shape
+        slices = self._slices((out[0], out[1]))
+        rows: list[Array] = [None] * len(slices)
+        for block in self._blocks(x.shape, (out[0], out[1])):
+            X = self._strips(x[block], (out[0], out[1]))  # (n, G, C/G·KW, s, H̄W')
+            dyT = self._by_group(dy[block]).swapaxes(2, 3).copy()  # (n, G, H'W', O/G)
+            for k, at in enumerate(slices):
+                dw = (X[at] @ dyT).sum(axis=0)  # (G, C/G·KW, O/G)
+                rows[k] = dw if rows[k] is None else rows[k] + dw
+        grads = {"weight": self._weight_of(np.stack(rows))}
+        if "bias" in self.params:
+            grads["bias"] = dy.reshape(n, o, out[0] * out[1]).sum(axis=2).sum(axis=0)  # (O,)
+        return grads
+
+    def _grad_input(self, dy: Array, shape: tuple[int, ...]) -> Array:
+        """Return dx by whichever copies less: turned kernels over dy, or products folded back."""
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        margins = self._implicit
+        fits = all(max(margin) <= r for margin, r in zip(margins, reach, strict=True))
+        if self.stride == (1, 1) and self.in_channels >= self.out_channels and fits:
+            (top, bottom), (left, right) = margins
+            turned = (reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right)
+            return self._grad_by_turned_kernel(dy, shape, turned)
+        return self._grad_by_folding(dy, shape)
+
+    def _grad_by_turned_kernel(
+        self, dy: Array, shape: tuple[int, ...], margins: tuple[Margin, Margin]
+    ) -> Array:
+        _, c, height, width = shape
+        (rows, columns), g, o = self.kernel_size, self.groups, self.out_channels
+        w = self.params["weight"].reshape(g, o // g, c // g, rows, columns)[..., ::-1, ::-1]
+        turned = w.swapaxes(1, 2).reshape(c, o // g, rows, columns)  # O and C change places
+        kernel = kernel_rows(turned, g)  # (KH, G, C/G, O/G·KW)
+        slices = list(row_slices(rows, (height, width), 1, self.dilation[0]))
+        parts = []
+        for block in self._blocks(shape, (dy.shape[2], dy.shape[3])):
+            D = strips(dy[block], g, columns, width, (1, 1), margins, self.dilation)
+            parts.append(correlate(D, kernel, slices).reshape(D.shape[0], c, height, width))
+        return joined(parts)
+
+    def _grad_by_folding(self, dy: Array, shape: tuple[int, ...]) -> Array:
+        out = (dy.shape[2], dy.shape[3])
+        transposed = kernel_rows(self.params["weight"], self.groups).swapaxes(2, 3).copy()
+        slices = self._slices(out)
+        parts = []
+        for block in self._blocks(shape, out):
+            dY = self._by_group(dy[block])  # (n, G, O/G, H'W')
+            dX = None
+            for k, at in enumerate(slices):
+                met = transposed[k] @ dY  # W_kᵀ dY: (n, G, C/G·KW, H'W')
+                if dX is None:
+                    dX = np.zeros_like(met, shape=self._strips_shape(met.shape[0], shape, out))
+                dX[at] += met
+            parts.append(self._folded(dX, shape, out))
+        return joined(parts)
+
+    def _folded(self, dX: Array, shape: tuple[int, ...], out: Pair) -> Array:
+        """Add the strips' elements up where `strips` read them."""
+        _, c, height, width = shape
+        (s, t), columns = self.stride, self.kernel_size[1]
+        (top, _), (left, right) = self._implicit
+        n, tall = dX.shape[0], dX.shape[-1] // out[1]
+        if columns == s == t == 1 and self._unpadded:
+            return dX.reshape(n, c, height, width)
+        dX = dX.reshape(n, c, columns, s, tall, out[1]).transpose(0, 1, 2, 4, 3, 5)
+        dx = np.zeros_like(dX, shape=(n, c, tall, s, left + width + right))
+        for l in range(columns):  # noqa: E741
+            first = l * self.dilation[1]
+            dx[..., first : first + t * (out[1] - 1) + 1 : t] += dX[:, :, l]
+        dx = dx.reshape(n, c, tall * s, left + width + right)
+        return dx[:, :, top : top + height, left : left + width]
+
+    # ── shapes ───────────────────────────────────────────────────────────────────────────────────
+    @property
+    def _explicit(self) -> bool:
+        """Whether the border is laid out before the convolution."""
+        return self.padding_mode != "zeros"
+
+    @property
+    def _implicit(self) -> tuple[Margin, Margin]:
+        """The zeros that the strips leave around the image."""
+        return ((0, 0), (0, 0)) if self._explicit else self.margins
+
+    @property
+    def _unpadded(self) -> bool:
+        return self._implicit == ((0, 0), (0, 0))
+
+    def _strips(self, x: Array, out: Pair) -> Array:
+        return strips(
+            x, self.groups, self.kernel_size[1], out[1], self.stride, self._implicit, self.dilation
+        )
+
+    def _strips_shape(self, n: int, shape: tuple[int, ...], out: Pair) -> tuple[int, ...]:
+        s, (top, bottom), g = self.stride[0], self._implicit[0], self.groups
+        strip = -(-(shape[2] + top + bottom) // s)
+        return n, g, shape[1] // g * self.kernel_size[1], s, strip * out[1]
+
+    def _slices(self, out: Pair) -> list[tuple]:
+        return list(row_slices(self.kernel_size[0], out, self.stride[0], self.dilation[0]))
+
+    def _blocks(self, shape: tuple[int, ...], out: Pair) -> list[slice]:
+        n, c, height, _ = shape
+        (rows, columns), ((top, bottom), _) = self.kernel_size, self._implicit
+        if rows == columns == 1 and self.stride == (1, 1) and self._unpadded:
+            return [slice(0, n)]  # nothing is laid out
+        strips_of_x = c * columns * (height + top + bottom) * out[1]
+        return blocks(n, max(strips_of_x, self.out_channels * out[0] * out[1]))
+
+    def _by_group(self, dy: Array) -> Array:
+        n, o, height, width = dy.shape
+        return dy.reshape(n, self.groups, o // self.groups, height * width)
+
+    def _batched(self, grad_output: Array, cache: ConvCache) -> Array:
+        return grad_output.reshape(1, *grad_output.shape) if cache.unbatched else grad_output
+
+    def _weight_of(self, dw: Array) -> Array:
+        """Return torch's layout of dW: (KH, G, C/G·KW, O/G) -> (O, C/G, KH, KW)."""
+        (rows, columns), g, o = self.kernel_size, self.groups, self.out_channels
+        dw = dw.reshape(rows, g, -1, columns, o // g).transpose(1, 4, 2, 0, 3)
+        return dw.reshape(*self.params["weight"].shape)
+
+    def _out(self, shape: tuple[int, ...]) -> Pair:
+        height, width = (
+            output_size(size, k, s, margin, d)
+            for size, k, s, margin, d in zip(
+                shape[2:], self.kernel_size, self.stride, self._implicit, self.dilation, strict=True
+            )
+        )
+        return height, width
+
+    def _margins(self) -> tuple[Margin, Margin]:
+        if self.padding == "valid":
+            return (0, 0), (0, 0)
+        if self.padding == "same":
+            reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            rows, columns = ((r // 2, r - r // 2) for r in reach)  # the odd one after
+            return rows, columns
+        above, left = cast(Pair, self.padding)
+        return (above, above), (left, left)
+
+    # ── refusals ─────────────────────────────────────────────────────────────────────────────────
+    def _refuse_bad_arguments(self) -> None:
+        c, o, g = self.in_channels, self.out_channels, self.groups
+        if min(c, o, g, *self.kernel_size, *self.stride, *self.dilation) < 1:
+            raise ValueError(
+                "Conv2d: in_channels, out_channels, kernel_size, stride, dilation and groups must "
+                f"be at least 1, received {self!r}."
+            )
+        if c % g or o % g:
+            raise ValueError(
+                f"Conv2d: groups = {g} must divide in_channels = {c} and out_channels = {o}."
+            )
+        if self.padding_mode not in MODES:
+            raise ValueError(
+                f"Conv2d: padding_mode must be one of {', '.join(MODES)}, received "
+                f"{self.padding_mode!r}."
+            )
+        self._refuse_bad_padding()
+
+    def _refuse_bad_padding(self) -> None:
+        if isinstance(self.padding, str):
+            if self.padding not in ("same", "valid"):
+                raise ValueError(
+                    "Conv2d: padding must be a number, a pair of them, 'same' or 'valid', received "
+                    f"{self.padding!r}."
+                )
+            if self.padding == "same" and self.stride != (1, 1):
+                raise ValueError(
+                    f"Conv2d: padding 'same' keeps the size, stride {self.stride} does not. Give "
+                    "the padding as numbers."
+                )
+        elif min(self.padding) < 0:
+            raise ValueError(f"Conv2d: padding must be at least 0, received {self.padding}.")
+
+    def _refuse_bad_input(self, x: Array) -> None:
+        if x.ndim not in (3, 4) or x.shape[-3] != self.in_channels:
+            raise ValueError(
+                f"Conv2d: the input must be (N, {self.in_channels}, H, W) or "
+                f"({self.in_channels}, H, W), received shape {tuple(x.shape)}. Set in_channels to "
+                "the input's, or move its channels before height and width."
+            )
+        if self._explicit:
+            refuse_too_wide("Conv2d", x.shape[-2:], self.margins, self.padding_mode)
+        for axis, size, k, d, margin in zip(
+            ("height", "width"), x.shape[-2:], self.kernel_size, self.dilation, self.margins,
+            strict=True,
+        ):  # fmt: skip
+            if size + sum(margin) < d * (k - 1) + 1:
+                raise ValueError(
+                    f"Conv2d: the kernel spans {d * (k - 1) + 1} elements, the padded {axis} has "
+                    f"{size + sum(margin)} (input shape {tuple(x.shape)}). Use a larger padding "
+                    "or input, or a smaller kernel or dilation."
+                )
+
+    def extra_repr(self) -> str:
+        shown = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
+            f"stride={self.stride}",
+        ]
+        for name, usual in {"padding": (0, 0), "dilation": (1, 1), "groups": 1}.items():
+            if getattr(self, name) != usual:
+                shown.append(f"{name}={getattr(self, name)}")
+        if self.params.keys() == {"weight"}:
+            shown.append("bias=False")
+        if self._explicit:
+            shown.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(shown)
+
+
+def _pair(value: int | Pair) -> Pair:
+    height, width = value if isinstance(value, tuple | list) else (value, value)
+    return height, width
