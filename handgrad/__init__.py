@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compare.commands.check.check import check, check_torch
+    from compare.commands.explain import explain
     from compare.commands.run import run
     from compare.description.config import Config, load
     from compare.errors import UserError
-    from compare.explaining.explain import explain
     from compare.report.report import Report
 
 __version__ = "0.1.0"

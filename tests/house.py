@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 Sources = Mapping[str, str]  # the path of a file below the root -> its text
@@ -60,6 +61,7 @@ class _Imports(ast.NodeVisitor):
         self.generic_visit(node)
 
 
+@cache
 def imported(file: str, text: str) -> list[str]:
     """Return the dotted names a file imports: `from a import b` is `a.b`, module or not."""
     name = module(file)
@@ -134,12 +136,12 @@ def upward(files: Sources, package: str, order: list[str]) -> list[str]:
     ]
 
 
-def _rank(name: str, package: str, order: list[str]) -> float:
-    top, _, rest = name.partition(".")
-    room = rest.partition(".")[0]
-    if top != package or not room:  # another package, or the face, which may name all
-        return 0 if top != package else len(order)
-    return order.index(room) if room in order else -1.5
+def _rank(name: str, package: str, order: list[str]) -> int:
+    top, *rest = name.split(".")
+    if top != package:
+        return -1
+    room = rest[0] if rest else ""  # the face comes last: it may name every room
+    return order.index(room) if room in order else len(order)
 
 
 def story(docstring: str) -> list[str]:
