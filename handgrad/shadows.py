@@ -23,26 +23,24 @@ def refuse_shadows(packages: Iterable[str] = LIBRARY) -> None:
         ShadowedError: names the file that is found instead, and says what to do.
     """
     for package in packages:
-        if (place := _place(package)) is not None and place.resolve() != HOME / package:
-            raise ShadowedError(_told(package, place))
+        found = _found(package)
+        if found is not None and found.resolve() != HOME / package / "__init__.py":
+            raise ShadowedError(_told(package, found))
 
 
-def _told(package: str, place: Path) -> str:
-    shown = f"{place}.py" if place.with_name(f"{place.name}.py").is_file() else f"{place}/"
-    return (
-        f"{shown} hides handgrad's own package '{package}': Python finds it first. Rename it, or "
-        "move it into a package of your own. Or keep its folder off Python's search path: the "
-        "command `handgrad` does not look into the working directory, `python -m` does."
-    )
-
-
-def _place(package: str) -> Path | None:
-    """Return the folder of a package, or the path of a module without its suffix."""
+def _found(package: str) -> Path | None:
+    """Return the file that stands for a name, or the folder if there is no such file."""
     module = sys.modules.get(package)
     spec = find_spec(package) if module is None else module.__spec__
     file = getattr(module, "__file__", None) or (spec and spec.origin)
-    if file:
-        path = Path(file)
-        return path.parent if path.stem == "__init__" else path.with_suffix("")
-    folders = spec.submodule_search_locations if spec else None
-    return Path(next(iter(folders))) if folders else None
+    folders = (spec and spec.submodule_search_locations) or ()
+    return Path(file) if file else next(map(Path, folders), None)
+
+
+def _told(package: str, found: Path) -> str:
+    place = f"{found.parent}/" if found.name == "__init__.py" else found
+    return (
+        f"{place} hides handgrad's own package '{package}': Python finds it first. Rename it, or "
+        "move it into a package of your own. Or keep its folder off Python's search path: the "
+        "command `handgrad` does not look into the working directory, `python -m` does."
+    )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from compare.commands.completion import preset_names
 from compare.commands.status import AGREE, DISAGREE
 
 EXAMPLES = (
@@ -16,7 +17,11 @@ EXAMPLES = (
 
 def explain(
     name_or_toml: Annotated[
-        str, typer.Argument(help="A preset (see `handgrad list`) or the path of a .toml file.")
+        str,
+        typer.Argument(
+            help="A preset (see `handgrad list`) or the path of a .toml file.",
+            autocompletion=preset_names,
+        ),
     ] = "digits",
     step: Annotated[int, typer.Option(help="Which step, from 0.")] = 0,
     node: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compare.commands.completion import preset_names
 from compare.commands.status import AGREE, DISAGREE, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ EXAMPLE = "Example: handgrad run digits --steps 50 --set optimizer.lr=0.05"
 
 def run(
     name_or_toml: Annotated[
-        str, typer.Argument(help="A preset (see `handgrad list`) or the path of a .toml file.")
+        str,
+        typer.Argument(
+            help="A preset (see `handgrad list`) or the path of a .toml file.",
+            autocompletion=preset_names,
+        ),
     ] = "digits",
     steps: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
