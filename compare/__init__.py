@@ -1,4 +1,19 @@
-"""The harness: run the hand-written network beside its torch twin, compare, judge, report."""
+"""The harness: run the hand-written network beside its torch twin, compare, judge, report.
+
+The story, from the ground up; a room knows those before it alone:
+
+    errors: a user's mistake, told in one paragraph.
+    gauge: the same code on arrays that carry their rounding errors: tolerances are derived.
+    judge: two values and a tolerance: agree or not, what was compared, and the verdict.
+    description: what is to be compared: networks, data, weights, settings.
+    pair: a function with a hand-written gradient beside its reference.
+    running: both sides on the same inputs, step by step or case by case, and alone.
+    witness: the slope of the forward pass itself, without torch, to many digits.
+    diagnose: where two sides part first, whose mistake it is, and what it looks like.
+    explaining: one number of a run by hand: equation, lines of code, arithmetic.
+    report: what was found, as data, and as pages, tables and drawings.
+    commands: the jobs: run, check, certify, explain, list.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The command line: `handgrad run`, `list`, `bench`, `check`, `certify`,
-`mutate`.
+"""The command line, put together: each command stands in the room that does its work.
 
 Exit status: 0 all agree, 1 a disagreement or an incomplete verdict, 2 unusable input or arguments,
 130 interrupted. Heavy imports happen inside the commands, so that `--help` and `list` are quick.
@@ -7,30 +6,26 @@ Exit status: 0 all agree, 1 a disagreement or an incomplete verdict, 2 unusable 
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from compare.commands.certify import certify
-from compare.commands.check.cli import check
-from compare.commands.explain_cli import EXAMPLES as EXPLAIN_EXAMPLES
-from compare.commands.explain_cli import explain
-from evidence.mutation.cli import mutate
+from compare.commands import run_cli
+from compare.commands.certify_cli import certify
+from compare.commands.check_cli import check
+from compare.commands.explain_cli import EXAMPLES, explain
+from compare.commands.list_cli import list_names
+from compare.commands.status import INTERRUPTED, UNUSABLE
+from compare.errors import UserError
+from handgrad import __version__
+from handgrad.shadows import ShadowedError
 from teach.exercises.cli import exercise
-from teach.trace.cli import EXAMPLE as TRACE_EXAMPLE
-from teach.trace.cli import TraceCommand, trace
-
-if TYPE_CHECKING:
-    from compare.report.report import Report
-
-AGREE, DISAGREE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+from teach.trace import cli as trace_cli
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -39,208 +34,71 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: handgrad run digits --steps 50 --set optimizer.lr=0.05")
-def run(
-    name_or_toml: Annotated[
-        str, typer.Argument(help="A preset (see `handgrad list`) or the path of a .toml file.")
-    ] = "digits",
-    steps: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and masks.")] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(help="lockstep: every step judged on its own; free: drift, no verdict."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The report's directory (default: reports/NAME).")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
-    ] = None,
-    gauge_every: Annotated[
-        int | None, typer.Option(help="Derive the tolerances at every K-th step.", metavar="K")
-    ] = None,
-    tolerance: Annotated[
-        str | None,
-        typer.Option(metavar="RTOL,ATOL", help="Judge by a fixed tolerance instead of the gauge."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Start from a .safetensors or state_dict (.pt) file.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where torch runs: cpu, cuda.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Torch's threads.")] = None,
-    plant: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TARGET*=X", help='Plant a mistake on purpose, e.g. "2.weight.grad*=1.01".'
-        ),
-    ] = None,
-    torch_layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help='Layers that torch computes on both sides: "2,3", or "all". The other layers stay '
-            "hand-written.",
-        ),
-    ] = None,
-    latex: Annotated[bool, typer.Option("--latex", help="Also write the tables as LaTeX.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
-) -> None:
-    """Train both networks side by side, compare everything, and leave a report."""
-    from compare.description.config import load, parse_set
-    from compare.report.rendering import check_writable
+class InCheckout(TyperCommand):
+    """A command of evidence/, which is not installed: imported when it is called, not before."""
 
-    overrides: dict[str, Any] = dict(map(parse_set, settings or []))
-    given = {
-        "train.steps": steps, "train.epochs": epochs, "train.dtype": dtype, "train.seed": seed,
-        "train.mode": mode, "train.device": device, "train.threads": threads,
-        "compare.gauge_every": gauge_every,
-        "init.file": str(weights.resolve()) if weights else None,
-        "compare.tolerance": _tolerance(tolerance) if tolerance else None,
-        "compare.torch_layers": None if torch_layers is None else torch_layers.split(","),
-    }  # fmt: skip
-    overrides |= {key: value for key, value in given.items() if value is not None}
-    config = load(name_or_toml, overrides)
-    directory = out or Path("reports") / config.name
-    check_writable(directory)
-    report = _run_with_progress(config, plant, show=not (quiet or as_json))
-    if report.interrupted and directory.exists():  # only a completed run replaces a report
-        directory = directory.with_name(f"{directory.name}-interrupted")
-    path = report.save(directory, latex=latex)
-    if as_json:
-        from compare.report.rendering.verdict import verdict_dict
-
-        print(json.dumps(verdict_dict(report), indent=2))
-    elif not quiet:
-        print(report)
-        print(f"\nReport: {path / 'report.html'}")
-    raise typer.Exit(_status(report))
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        command = evidence_commands(self.name or "").commands[self.name]
+        return command.make_context(info_name, args, parent, **extra)
 
 
-def _status(report: Report) -> int:
-    if report.interrupted:
-        return INTERRUPTED
-    if report.mode == "free" and report.verdict == "incomplete":
-        return AGREE
-    return AGREE if report.agrees else DISAGREE
+def evidence_commands(name: str) -> Any:
+    """Return the commands of evidence/.
+
+    Raises:
+        UserError: there is no checkout.
+    """
+    from compare.commands.checkout import checkout
+    from handgrad.shadows import refuse_shadows
+
+    root = str(checkout(f"handgrad {name}"))
+    if root not in sys.path:
+        sys.path.append(root)  # an editable install knows the shipped packages alone
+    refuse_shadows(["evidence"])
+    from evidence.commands import app as commands
+
+    return typer.main.get_command(commands)
 
 
-def _tolerance(text: str) -> list[float]:
-    from compare.errors import UserError
-
-    try:
-        rtol, atol = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(
-            f"--tolerance takes two numbers, RTOL,ATOL (for example 1e-5,1e-8); received '{text}'."
-        ) from None
-    return [rtol, atol]
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"handgrad {__version__}")
+        raise typer.Exit
 
 
-def _run_with_progress(config: Any, plant: str | None, *, show: bool) -> Report:
-    from compare.commands.progress import bars
-    from compare.commands.run import run as compare_run
-
-    with bars(show=show) as advance:
-        return compare_run(config, plant=plant, progress=advance)
-
-
-@app.command("list")
-def list_names(
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """List layers, activations, losses, optimisers, data sets and presets, one line each."""
-    from compare.description.catalog import catalog
-
-    entries = catalog()
-    if as_json:
-        print(json.dumps(entries, indent=2))
-        return
-    width = max(len(item["name"]) for items in entries.values() for item in items)
-    for kind, items in entries.items():
-        print(kind.capitalize())
-        for item in items:
-            print(f"  {item['name']:<{width}}  {item['summary']}")
-        print()
-
-
-@app.command()
-def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 30,
-    only: Annotated[
-        str | None, typer.Option(help="Only networks whose name contains this text.")
-    ] = None,
-    false_alarms: Annotated[
-        bool,
-        typer.Option(
-            "--false-alarms",
-            help="Instead count false alarms and missed mistakes on random correct networks.",
-        ),
+@app.callback()
+def handgrad(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    networks: Annotated[
-        int, typer.Option(min=1, help="How many random networks (with --false-alarms).")
-    ] = 1000,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the random networks (with --false-alarms).")
-    ] = 0,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Processes (with --false-alarms); one per CPU if not given. Same counts."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
-    """Time the hand-written step, or count what the verdict is worth with --false-alarms."""
-    if false_alarms:
-        raise typer.Exit(_false_alarms(networks, seed, jobs, as_json=as_json))
-    from evidence.bench import bench as measure
-    from evidence.bench import table
-
-    rows = measure(rounds=rounds, only=only, show=not as_json)
-    print(json.dumps(rows, indent=2) if as_json else table(rows))
+    """Without this function there were no option beside the commands."""
 
 
-def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) -> int:
-    from functools import partial
-
-    from compare.commands.progress import bars
-    from evidence.false_alarms.count import count
-    from evidence.false_alarms.table import rows as rows_of
-    from evidence.false_alarms.table import table
-
-    with bars(show=not as_json) as advance:
-        progress = partial(advance, "random networks")
-        counted = count(networks, seed=seed, jobs=jobs, progress=progress)
-    rows = rows_of(counted)
-    print(json.dumps(rows, indent=2) if as_json else table(rows))
-    return DISAGREE if counted.alarms else AGREE
+def _nothing() -> None: ...
 
 
+BENCH = "Time the hand-written step, or count what the verdict is worth with --false-alarms."
+MUTATE = "Plant small mistakes in the hand-written source, one at a time: does the harness notice?"
+
+app.command(epilog=run_cli.EXAMPLE)(run_cli.run)
+app.command("list")(list_names)
+app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
 app.command()(check)
 app.command()(certify)
-app.command()(mutate)
-app.command(epilog=EXPLAIN_EXAMPLES)(explain)
+app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
+app.command(epilog=EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")
-app.command(cls=TraceCommand, epilog=TRACE_EXAMPLE)(trace)
+app.command(cls=trace_cli.TraceCommand, epilog=trace_cli.EXAMPLE)(trace_cli.trace)
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one paragraph and status 2."""
-    from compare.errors import UserError
-
     try:
         app()
-    except UserError as error:
+    except (UserError, ShadowedError) as error:
         print(f"handgrad: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         print("handgrad: interrupted before anything was compared.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
 """The pytest plugin: `assert_gradients_agree` in any test, `--handgrad-report=DIR` for reports.
 
-Nothing heavy is imported before the fixture is called.
+Pytest loads this in every project where handgrad is installed, whatever that project's own modules
+are called: so nothing of compare/ and its like is imported before the fixture is used.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class GradientAssertion:
     def _saved(self, report: Report) -> Path | None:
         if self._directory is None:
             return None
-        from compare.commands.check.cli import directory_name
+        from compare.commands.check_cli import directory_name
 
         self._count += 1
         number = f"-{self._count}" if self._count > 1 else ""
@@ -70,5 +71,11 @@ class GradientAssertion:
 @pytest.fixture
 def assert_gradients_agree(request: pytest.FixtureRequest) -> GradientAssertion:
     """Check a hand-derived gradient: see `compare.check` for the arguments."""
+    from handgrad.shadows import ShadowedError, refuse_shadows
+
+    try:
+        refuse_shadows()
+    except ShadowedError as error:
+        pytest.fail(f"assert_gradients_agree: {error}", pytrace=False)
     directory = request.config.getoption("--handgrad-report")
     return GradientAssertion(request.node.nodeid, directory)

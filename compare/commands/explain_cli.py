@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from compare.commands.completion import preset_names
+from compare.commands.status import AGREE, DISAGREE
+
 EXAMPLES = (
     "Examples: handgrad explain digits --node 2 --quantity grad:weight --index 3,5 · "
     'handgrad explain digits --plant "2.weight.grad*=1.01"'
@@ -14,7 +17,11 @@ EXAMPLES = (
 
 def explain(
     name_or_toml: Annotated[
-        str, typer.Argument(help="A preset (see `handgrad list`) or the path of a .toml file.")
+        str,
+        typer.Argument(
+            help="A preset (see `handgrad list`) or the path of a .toml file.",
+            autocompletion=preset_names,
+        ),
     ] = "digits",
     step: Annotated[int, typer.Option(help="Which step, from 0.")] = 0,
     node: Annotated[
@@ -57,7 +64,7 @@ def explain(
         index=read_index(index), plant=plant,
     )  # fmt: skip
     print(to_json(found) if as_json else found)
-    raise typer.Exit(0 if found.agrees else 1)
+    raise typer.Exit(AGREE if found.agrees else DISAGREE)
 
 
 def read_index(text: str | None) -> tuple[int, ...] | None:

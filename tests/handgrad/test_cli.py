@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,9 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
+import handgrad as handgrad_package
+from compare.commands.checkout import checkout
 from compare.description.config.file import presets
-from handgrad.cli import main
+from compare.errors import UserError
+from handgrad.cli import app, main
 
 
 def handgrad(
@@ -179,3 +184,68 @@ def test_help_and_list_load_neither_torch_nor_pandas(arguments: list[str]) -> No
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["certify", "--help"]])
+def test_evidence_is_not_imported_before_it_is_asked_for(arguments: list[str]) -> None:
+    code = (
+        "import sys; from handgrad.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert not [m for m in sys.modules if m.partition('.')[0] == 'evidence']"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=Path(__file__).parents[2], capture_output=True, check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["bench", "mutate"])
+def test_a_command_of_evidence_is_summed_up_in_its_own_words(name: str) -> None:
+    from evidence.commands import app as evidence
+
+    shown = typer.main.get_command(app).commands[name].help
+    own = typer.main.get_command(evidence).commands[name].help
+
+    assert shown == own.partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["mutate", "--help"], "--rules"),
+        (["bench", "--help"], "--false-alarms"),
+        (["mutate", "linear", "--only", "constant", "--list"], "manual/linear.py"),
+        (["bench", "--only", "no such network", "--json"], "[]"),
+    ],
+)
+def test_a_command_of_evidence_works_in_a_checkout(call, arguments: list[str], shown: str) -> None:
+    status, out, _ = call(*arguments)
+
+    assert status == 0
+    assert shown in out
+
+
+def test_without_a_checkout_the_message_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"`handgrad mutate` needs the folder evidence/"):
+        checkout("handgrad mutate", tmp_path)
+
+
+def test_the_version_is_the_packages(call) -> None:
+    status, out, _ = call("--version")
+
+    assert (status, out) == (0, f"handgrad {handgrad_package.__version__}\n")
+
+
+def test_completion_knows_the_commands_and_the_presets(tmp_path: Path) -> None:
+    def completed(words: str) -> str:
+        told = {"_HANDGRAD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"}
+        return subprocess.run(
+            [sys.executable, "-c", "import sys; sys.argv[0] = 'handgrad'\n"
+             "from handgrad.__main__ import main; main()"],
+            cwd=Path(__file__).parents[2], env={**os.environ, **told}, capture_output=True,
+            text=True, check=True,
+        ).stdout  # fmt: skip
+
+    assert completed("handgrad run digi").split() == ["digits"]
+    assert "--false-alarms" in completed("handgrad bench --")

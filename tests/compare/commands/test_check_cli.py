@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from compare.commands.check.cli import check, directory_name
+from compare.commands.check_cli import check, directory_name
 from compare.errors import UserError
 from compare.pair.loading import in_order, load_file, load_names, shape_of, value_of
 

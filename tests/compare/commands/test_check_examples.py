@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 import compare
-from compare.commands.check.cli import check as check_command
+from compare.commands.check_cli import check as check_command
 from compare.pair.loading import load_names
 
 COURSEWORK = Path(__file__).parents[3] / "examples" / "coursework"

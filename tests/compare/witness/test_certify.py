@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 flint = pytest.importorskip("flint", reason="certificates need python-flint")
 
-from compare.commands.certify import certify as command  # noqa: E402
+from compare.commands.certify_cli import certify as command  # noqa: E402
+from compare.commands.status import DISAGREE  # noqa: E402
 from compare.errors import UserError  # noqa: E402
 from compare.witness import definitions, optimizer_items, rows  # noqa: E402
 from compare.witness.ball_array import balls  # noqa: E402
@@ -25,7 +26,6 @@ from compare.witness.cases import DefinitionCase, GradientCase, Item, layer_case
 from compare.witness.certify import Certificate, certify  # noqa: E402
 from compare.witness.items import chosen, items  # noqa: E402
 from compare.witness.precision import working  # noqa: E402
-from handgrad import cli  # noqa: E402
 from manual import registry  # noqa: E402
 from manual.activations import ReLU, Sigmoid, Tanh  # noqa: E402
 from manual.losses import MSELoss  # noqa: E402
@@ -355,7 +355,7 @@ def test_the_command_prints_a_row_per_item_as_json() -> None:
 def test_the_command_fails_when_a_row_is_not_certified() -> None:
     result = run("Tanh", "--bits", "180", "--digits", "54")
 
-    assert result.exit_code == cli.DISAGREE
+    assert result.exit_code == DISAGREE
     assert "0 of 1 certified" in result.stdout
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compare.commands.checkout import checkout
 from compare.commands.progress import bars
+from compare.commands.status import AGREE, DISAGREE
 
 if TYPE_CHECKING:
     from compare.witness.rows import Certificates
@@ -40,6 +42,8 @@ def certify(
 
     if record and names:
         raise UserError("--record writes down the whole table: give no names.")
+    if record:
+        checkout("handgrad certify --record")
     found = _with_progress(names or [], bits, digits, seed, show=not (quiet or as_json))
     if markdown is not None:
         write_markdown(found, markdown)
@@ -49,7 +53,7 @@ def certify(
         print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
         _print(found)
-    raise typer.Exit(0 if found.certified else 1)
+    raise typer.Exit(AGREE if found.certified else DISAGREE)
 
 
 def _with_progress(names: list[str], bits: int, digits: int, seed: int, *, show: bool) -> Any:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compare.commands.status import AGREE, DISAGREE
+
 if TYPE_CHECKING:
     from compare.report.report import Report
-
-AGREE, DISAGREE = 0, 1
 
 
 def check(
