@@ -149,6 +149,8 @@ def beside_torch(
     ]
     outputs, drawn = torch_call(layer, module, leaves)
     noise = tuple(drawn) if drawn else None
+    if layer.training and getattr(layer, "dropout", 0) == 1:  # torch drops all and draws nothing
+        noise = layer.draw(*inputs, rng=np.random.default_rng(0))
     ups = upstream(layer, inputs, noise, port)
     names = [f"input {i}" for i, t in enumerate(leaves) if t is not None and t.requires_grad]
     wanted = [t for t in leaves if t is not None and t.requires_grad]
