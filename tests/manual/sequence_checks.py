@@ -143,10 +143,7 @@ def beside_torch(
     layer = layer.with_params({k: p.astype(dtype) for k, p in layer.params.items()})
     inputs = cast(inputs, dtype)
     module = twin(layer, arguments, dtype)
-    tensors = [None if x is None else torch.tensor(x) for x in inputs]
-    leaves = [
-        t.requires_grad_() if is_float(x) else t for t, x in zip(tensors, inputs, strict=True)
-    ]
+    leaves = [None if x is None else torch.tensor(x, requires_grad=is_float(x)) for x in inputs]
     outputs, drawn = torch_call(layer, module, leaves)
     noise = tuple(drawn) if drawn else None
     if layer.training and getattr(layer, "dropout", 0) == 1:  # torch drops all and draws nothing
