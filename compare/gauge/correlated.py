@@ -15,14 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compare.gauge.array import EXACT, Gauge, is_exact, least_tolerance, parts
 from compare.gauge.registry import CORRELATED, ufunc
 from compare.gauge.state import setting
-from compare.judge.quantities import Key, Values
+
+if TYPE_CHECKING:
+    from compare.judge.quantities import Key, Values
 
 FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far beyond them
 FAR = 100.0  # by so much four errors do not underestimate their root mean square

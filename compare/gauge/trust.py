@@ -8,12 +8,14 @@ silence: the tolerance that it leads to may be anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compare.gauge.array import Gauge, parts
-from compare.judge.quantities import Key, Values
+
+if TYPE_CHECKING:
+    from compare.judge.quantities import Key, Values
 
 SMALL = 2048  # elements; smaller arrays are compared together
 
