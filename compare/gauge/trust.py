@@ -24,6 +24,7 @@ class GaugeMistakeError(RuntimeError):
     """The gauged run is of other numbers than the plain one, so nothing can be judged by it."""
 
     def __init__(self, strayed: Sequence[Key]) -> None:
+        self.strayed = list(strayed)
         names = ", ".join(f"{key.layer} {key.quantity}" for key in strayed[:3])
         more = f" and {len(strayed) - 3} more" if len(strayed) > 3 else ""
         super().__init__(
@@ -31,6 +32,9 @@ class GaugeMistakeError(RuntimeError):
             f"{more} than on ordinary ones, by more than rounding explains. Either it looks at "
             "what kind of numbers it is given, or a rule in compare/gauge/ is wrong."
         )
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.strayed,)  # it crosses processes
 
 
 def strayed(gauged: Values, plain: Values, tolerances: Mapping[Key, Any]) -> list[Key]:

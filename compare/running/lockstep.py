@@ -93,7 +93,6 @@ class Lockstep:
         assert start is not None
         own = self.compare.tolerance
         failing = first.failure is not None
-        self.gauges = {}
         if own is not None:
             tolerances: Mapping[Key, Any] = fixed(torch, *own)
         else:
@@ -118,6 +117,7 @@ class Lockstep:
             manual = sides.again
         if self.gauges and not (failing or rows.disagree):
             self._confirm(start, manual, tolerances)
+        self.gauges = {}  # not kept: they are as large as the step itself
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
 
