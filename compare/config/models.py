@@ -22,6 +22,7 @@ class Config(Table):
     summary: str = ""
     data: DataConfig = Field(default_factory=DataConfig)
     layers: Annotated[tuple[LayerConfig, ...], Field(strict=False, min_length=1)]
+    tied: dict[str, str] = Field(default_factory=dict)  # a parameter that is another one
     loss: LossConfig = Field(default_factory=LossConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
