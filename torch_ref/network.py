@@ -101,17 +101,21 @@ class Network(nn.Module):
                     self.noise[node.name] = draws[0] if len(draws) == 1 else tuple(draws)
             else:
                 y = module(*arguments, **named)
-            values.update(self._tapped(node.name, y))
+            values |= self._tapped(node.name, y, {id(value) for value in values.values()})
         if self.training:
             self._random = drew
         self.taps = values
         return values[node.name]
 
-    def _tapped(self, name: str, y: Any) -> dict[str, Tensor]:
-        """Return a call's outputs by name, each of which keeps its gradient."""
+    def _tapped(self, name: str, y: Any, taken: set[int]) -> dict[str, Tensor]:
+        """Return a call's outputs by name, each of which keeps its gradient.
+
+        A module may return its input itself (dropout in evaluation), whose gradient is another.
+        """
         rest = self.ports[name][1:]
         names = [name, *(f"{name}:{port}" for port in rest)]
         found = [t for t in tree_leaves(y) if isinstance(t, Tensor)]
+        found = [t.view_as(t) if id(t) in taken else t for t in found]
         for tensor in found:
             if tensor.requires_grad:
                 tensor.retain_grad()

@@ -48,6 +48,11 @@ class Config(Table):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_network(self.layers)
+        if self.loss.args.get("reduction") == "none":
+            raise ValueError(
+                "[loss], key 'reduction': 'none' leaves one loss per element, and the loss of a "
+                "step is one number. Choose 'mean' or 'sum'."
+            )
         if self.data.target_kind == "classes":
             for key in ("target_one_hot", "target_scale"):
                 if getattr(self.data, key) not in (False, "none"):
