@@ -34,6 +34,17 @@ class Concatenate(nn.Module):
         return torch.cat(inputs, dim=self.dim)
 
 
+class Select(nn.Module):
+    """One index of one axis, which is dropped."""
+
+    def __init__(self, dim: int, index: int) -> None:
+        super().__init__()
+        self.dim, self.index = dim, index
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.select(self.dim, self.index)
+
+
 class Maxout(nn.Module):
     """The largest of `num_pieces` affine maps, unit by unit (Goodfellow et al., 2013).
 

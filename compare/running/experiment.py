@@ -14,6 +14,7 @@ from compare.description import build, shapes, weights
 from compare.description.config import Config
 from compare.description.data import Dataset, load
 from compare.errors import UserError, nearest
+from compare.judge.quantities import real
 from compare.pair import hybrid
 from compare.pair.manual_side import ManualSide
 from compare.pair.plant import Plant, parse, plant
@@ -85,7 +86,6 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     replaced = hybrid.chosen(config.compare.torch_layers, graph, where="--torch-layers")
     modules = {name: reference.network.modules_by_node[name] for name in replaced}
     dtype = np.dtype(config.train.dtype)
-    floating = np.issubdtype(data.targets.dtype, np.floating)
     return Experiment(
         config,
         data,
@@ -95,10 +95,15 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         dtype,
         build.build_schedule(config),
         planted,
-        data.features.astype(dtype),
-        data.targets.astype(dtype) if floating else data.targets,
+        _in(dtype, data.features),
+        _in(dtype, data.targets),
         replaced,
     )
+
+
+def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
+    """Return real numbers in the run's dtype; indices stay integers."""
+    return values.astype(dtype) if real(values) else values
 
 
 def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:

@@ -71,7 +71,7 @@ class Lockstep:
         thorough = self._is_thorough(number)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
-        input_grad = thorough and self.compare.input_gradient
+        input_grad = thorough and self.compare.input_gradient and real(x)
         loss = torch.forward_backward(torch.tensor(x), torch.tensor(target), input_grad=input_grad)
         noise, winners = torch.noise(), torch.winners()
         start = Start(

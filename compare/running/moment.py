@@ -74,18 +74,18 @@ def gauge_values(
         failing: the plain run raised, so this one may.
     """
     values: Values = {}
-    floating = np.issubdtype(start.target.dtype, np.floating)
     states = {
         name: {k: gauge(v) if np.ndim(v) else v for k, v in entry.items()}
         for name, entry in start.states.items()
     }
     params: Any = {name: gauge(p) for name, p in start.params.items()}
     buffers = {name: gauge(b) if real(b) else b for name, b in start.buffers.items()}
-    target = start.target.astype(np.float64) if floating else start.target
+    x = gauge(start.x) if real(start.x) else start.x
+    target = start.target.astype(np.float64) if real(start.target) else start.target
     try:
         with gauging(dtype, wide=wide) if sketch is None else sketching(dtype, sketch):
             side.step(
-                params, states, start.lr, gauge(start.x), target, into=values,
+                params, states, start.lr, x, target, into=values,
                 buffers=buffers, noise=start.noise, input_grad=start.input_grad,
                 intercept=referee,
             )  # fmt: skip

@@ -22,6 +22,8 @@ from manual.initializers.schemes import (
 
 __all__ = ["initialize"]
 
+WITHOUT_FANS = ("uniform", "normal", "constant")
+
 
 def initialize(
     shapes: Mapping[str, Shape],
@@ -35,10 +37,14 @@ def initialize(
     """Draw every parameter, in the order of `shapes`; float64 arrays of float32 values.
 
     Args:
-        shapes: by dotted name; a name that ends in `.bias` is a bias.
-        scheme: a name of `INITIALIZERS`, for the weights.
+        shapes: by dotted name; what is called `bias`, or a vector called `bias_ih_l0` and the like,
+            is a bias. A vector called `weight` holds scales (of a normalisation).
+        scheme: a name of `INITIALIZERS`, for the weights. Scales have no fans: under a scheme that
+            needs them they are uniform in ½ … 1½, so that none is 1 and none can be forgotten
+            unnoticed.
         rng: what everything is drawn from.
-        bias: "default" (uniform within 1/√fan_in of the layer's weight), "zeros", "normal" (the
+        bias: "default" (uniform within 1/√fan_in of the layer's weight, or of the bias's own length
+            where there is no such weight), "zeros", "normal" (the
             scheme's mean and std if the scheme is normal, else standard normal), or a number;
             None is "default" for the default scheme, and "zeros" for the others.
         stacks: the weights that hold several maps, counted by their first axis (`Graph.stacks`):
@@ -55,10 +61,13 @@ def initialize(
     maps = {name: tuple(shape[1 if name in stacks else 0 :]) for name, shape in shapes.items()}
     for name, shape in shapes.items():
         try:
-            if _is_bias(name):
-                drawn = _bias(name, rule, maps, args if scheme == rule else {})(tuple(shape), rng)
+            if _is_bias(name, shape):
+                draw = _bias(name, shape, rule, maps, args if scheme == rule else {})
+                drawn = draw(tuple(shape), rng)
             elif name in stacks:
                 drawn = np.stack([weight(maps[name], rng) for _ in range(shape[0])])
+            elif len(shape) == 1 and scheme not in WITHOUT_FANS:
+                drawn = rng.uniform(0.5, 1.5, shape)
             else:
                 drawn = weight(maps[name], rng)
             draws[name] = _float32(drawn)
@@ -67,8 +76,9 @@ def initialize(
     return draws
 
 
-def _is_bias(name: str) -> bool:
-    return name == "bias" or name.endswith(".bias")
+def _is_bias(name: str, shape: Shape) -> bool:
+    own = name.rpartition(".")[2]
+    return own == "bias" or (len(shape) == 1 and "bias" in own)
 
 
 def _scheme(scheme: str, args: Mapping[str, Any]) -> Draw:
@@ -85,7 +95,9 @@ def _scheme(scheme: str, args: Mapping[str, Any]) -> Draw:
     return INITIALIZERS[scheme](**args)
 
 
-def _bias(name: str, rule: Any, shapes: Mapping[str, Shape], args: Mapping[str, Any]) -> Draw:
+def _bias(
+    name: str, shape: Shape, rule: Any, shapes: Mapping[str, Shape], args: Mapping[str, Any]
+) -> Draw:
     if isinstance(rule, int | float) and not isinstance(rule, bool):
         return constant(rule)
     if rule == "zeros":
@@ -96,10 +108,10 @@ def _bias(name: str, rule: Any, shapes: Mapping[str, Shape], args: Mapping[str, 
         raise ValueError(
             f"bias must be 'default', 'zeros', 'normal' or a number, received {rule!r}."
         )
-    sibling = name.removesuffix("bias") + "weight"
-    if sibling not in shapes:
-        raise ValueError(f"the default bias needs the layer's '{sibling}' for its fan_in.")
-    fan_in, _ = fans(tuple(shapes[sibling]))
+    path, dot, own = name.rpartition(".")
+    sibling = path + dot + own.replace("bias", "weight")
+    found = tuple(shapes.get(sibling, ()))
+    fan_in, _ = fans(found if len(found) > 1 else (1, *shape))
     bound = 1 / math.sqrt(fan_in) if fan_in else 0.0  # torch: zeros where there are no inputs
     return lambda shape, rng: within(bound, shape, rng)
 

@@ -278,11 +278,29 @@ def test_a_bad_argument_is_an_error_that_says_so(scheme: str, options: dict, mes
         drawn(scheme, **options)
 
 
-def test_a_vector_weight_has_no_fans_and_a_lone_bias_no_fan_in() -> None:
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match=r"'1\.weight': fan_in and fan_out need a weight of shape"):
-        initialize({"1.weight": (3,)}, "xavier_normal", rng)
-    with pytest.raises(
-        ValueError, match=r"'1\.bias': the default bias needs the layer's '1\.weight'"
-    ):
-        initialize({"1.bias": (3,)}, "default", rng)
+def test_scales_have_no_fans_and_none_of_them_is_one() -> None:
+    drawn = initialize({"1.weight": (300,)}, "xavier_normal", np.random.default_rng(0))["1.weight"]
+
+    assert 0.5 <= drawn.min() < 0.6
+    assert 1.4 < drawn.max() <= 1.5
+    assert (drawn != 1).all()
+
+
+def test_a_bias_without_a_weight_that_has_fans_is_bounded_by_its_own_length() -> None:
+    shapes = {
+        "bn.weight": (400,),
+        "bn.bias": (400,),
+        "alone.bias": (400,),
+        "lstm.bias_hh_l0": (400,),
+    }
+    drawn = initialize(shapes, "default", np.random.default_rng(0))
+
+    for name in list(shapes)[1:]:
+        assert 0.045 < np.abs(drawn[name]).max() <= 0.05
+
+
+def test_an_lstms_biases_are_bounded_by_the_fans_of_its_weights() -> None:
+    shapes = {"weight_ih_l0": (8, 4), "bias_ih_l0": (400,)}
+    drawn = initialize(shapes, "default", np.random.default_rng(0))["bias_ih_l0"]
+
+    assert 0.45 < np.abs(drawn).max() <= 0.5

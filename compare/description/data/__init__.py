@@ -30,12 +30,19 @@ def load(config: DataConfig) -> Dataset:
     kept = table.head(config.limit)
     values = encoded.values[: config.limit]
     _require_variety(kept, values, encoded)
-    features = scaling.scale(kept.features, config.scale)
+    features = kept.features
+    if features.dtype != np.int64:  # indices stay as they are
+        features = scaling.representable(scaling.scale(features, config.scale))
+    elif config.scale != "none":
+        raise UserError(
+            f"{table.name}: [data] scale is '{config.scale}', but these features are indices, "
+            "which have no scale. Remove the key."
+        )
     if values.dtype != np.int64:
         values = scaling.representable(values)
     return Dataset(
         name=table.name,
-        features=scaling.representable(features),
+        features=features,
         targets=values,
         feature_names=table.feature_names,
         target_names=encoded.names,

@@ -15,7 +15,7 @@ class Dataset:
     """Features and targets of N rows, exact in float32 so that both dtypes see the same numbers.
 
     Attributes:
-        features: (N, …) float64, every value representable in float32.
+        features: (N, …) float64, every value representable in float32; or int64 indices.
         targets: (N,) int64 class indices, or (N, K) float64 representable in float32.
         classes: the labels behind class indices, one-hot columns or a 0/1 column; else None.
     """
@@ -39,7 +39,7 @@ class Table(NamedTuple):
 
     name: str
     summary: str
-    features: np.ndarray  # (N, …) float64
+    features: np.ndarray  # (N, …) float64, or int64 indices
     feature_names: tuple[str, ...]
     labels: np.ndarray  # (N,) or (N, K); numbers, or str objects
     target_names: tuple[str, ...]

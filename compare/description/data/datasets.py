@@ -71,6 +71,17 @@ def random_classification(n: int = 300, d_in: int = 2, classes: int = 3, seed: i
     return Table("", "", features, _numbered("x", d_in), labels, ("class",), _numbered("", classes))
 
 
+def characters(context: int = 8) -> Table:
+    """The first stanzas of Jabberwocky: each character after the `context` before it."""
+    text = (HERE / "jabberwocky.txt").read_text(encoding="utf-8")
+    alphabet = sorted(set(text))
+    codes = np.array([alphabet.index(c) for c in text], dtype=np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, context + 1).copy()
+    names = tuple(repr(c) for c in alphabet)
+    features = windows[:, :-1]
+    return Table("", "", features, _numbered("c", context), windows[:, -1], ("next",), names)
+
+
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{i}" for i in range(count))
 
@@ -127,6 +138,10 @@ DATASETS: dict[str, Source] = {
         "40 made-up students: hours of learning and sleep, pass or fail (synthetic)", _students
     ),
     "three_rows": Source("The course's three rows for the 3-4-4-2 network", _three_rows),
+    "characters": Source(
+        "Jabberwocky (Carroll, 1871), character by character: the next one after `context`",
+        characters,
+    ),
     "random_regression": Source(
         "Normal noise on both sides, as in the 20-line network (n, d_in, d_out, seed)",
         random_regression,
