@@ -204,8 +204,8 @@ def test_evidence_is_not_imported_before_it_is_asked_for(arguments: list[str]) -
 def test_a_command_of_evidence_is_summed_up_in_its_own_words(name: str) -> None:
     from evidence.commands import app as evidence
 
-    shown = typer.main.get_command(app).commands[name].help
-    own = typer.main.get_command(evidence).commands[name].help
+    shown = vars(typer.main.get_command(app))["commands"][name].help
+    own = vars(typer.main.get_command(evidence))["commands"][name].help
 
     assert shown == own.partition("\n")[0]
 
