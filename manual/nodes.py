@@ -195,14 +195,21 @@ def _check_names(
 def _check_ends(
     nodes: tuple[Node, ...], results: tuple[str, ...], groups: Iterable[tuple[str | None, ...]]
 ) -> None:
-    used = {source for node in nodes for source in node.inputs} | set(results)
-    waiting = list(groups)
+    used, waiting = _leading_to(nodes, set(results)), list(groups)
     while alive := [group for group in waiting if not used.isdisjoint(group)]:
         waiting = [group for group in waiting if group not in alive]
-        used.update(*alive)
-    for node in nodes:
+        used = _leading_to(nodes, used.union(*alive))
+    for node in reversed(nodes):
         if used.isdisjoint(ports_of(node)):
             raise ValueError(
                 f"Node '{node.name}' leads nowhere: no node takes it as input, and the network's "
                 f"output is '{', '.join(results)}'. Remove it, or join it in (Add, Concatenate)."
             )
+
+
+def _leading_to(nodes: tuple[Node, ...], values: set[Any]) -> set[Any]:
+    """Return the values, and all that they are computed from."""
+    for node in reversed(nodes):
+        if not values.isdisjoint(ports_of(node)):
+            values = values | {source for source in node.inputs if source is not None}
+    return values

@@ -132,7 +132,8 @@ def upward(files: Sources, package: str, order: list[str]) -> list[str]:
         f"{importer} -> {target}"
         for importer, targets in plan(files).items()
         for target in sorted(targets)
-        if _rank(importer, package, order) < _rank(target, package, order)
+        if importer.partition(".")[0] == package
+        and _rank(importer, package, order) < _rank(target, package, order)
     ]
 
 

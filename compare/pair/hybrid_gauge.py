@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from compare.gauge import Gauge, K, Unit, gauge
+from compare.gauge import Gauge, K, gauge, setting
 from manual.graph import Array, Arrays, Layer
 
 PROBES = 8
@@ -103,8 +103,8 @@ def _capped(ours: Any, theirs: np.ndarray, scale: float, found: Gauge | None = N
     """Return the hand-written gauge, with no more error than allowed; None if it is not torch's."""
     if not isinstance(ours, Gauge) or ours.shape != theirs.shape:
         return None
-    least = Unit.squares(SLACK * scale) ** 2 + CEILING**2 * Unit.flush_squared
-    sketch = Unit.sketch is not None
+    least = setting().squares(SLACK * scale) ** 2 + CEILING**2 * setting().flush_squared
+    sketch = setting().sketch is not None
     if found is None:
         cap: Any = least
     else:
@@ -148,7 +148,7 @@ def measured(function: Callable, points: Sequence[Gauge]) -> list[Gauge]:
     ones do: the mean square of the responses is the sum of their squares. A sketch follows one set
     of signed errors instead, so one response is enough.
     """
-    sketch = Unit.sketch
+    sketch = setting().sketch
     rng = np.random.default_rng(sketch or 0)
     values = function([p.v for p in points])
     if sketch is not None:
@@ -202,7 +202,7 @@ def _most(values: Sequence[Any], points: Sequence[Gauge], errors: Sequence[Any])
 
 
 def _square(a: Any) -> Any:
-    return np.square(np.asarray(a, dtype=Unit.squares))
+    return np.square(np.asarray(a, dtype=setting().squares))
 
 
 def _largest(*arrays: Any) -> float:
@@ -222,7 +222,7 @@ def _same(ours: Any, theirs: np.ndarray) -> bool:
     """Return whether the hand-written value is torch's within the error that it carries."""
     if not isinstance(ours, Gauge) or ours.shape != theirs.shape:
         return False
-    if Unit.sketch is None:
+    if setting().sketch is None:
         allowed: Any = ours.tolerance(np.dtype(np.float64), K)
     else:  # a sketch's errors have signs and cancel: no bound of an element
         allowed = ALIKE * np.abs(theirs).max(initial=0.0)

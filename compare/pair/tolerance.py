@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.gauge import Gauge, K, gauge, gauging
+from compare.gauge import Gauge, K, gauge, gauging, strayed
+from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate, Result
 from compare.pair.inputs import Inputs, fresh
 
@@ -120,10 +121,9 @@ def _check_gauged(quantity: str, value: Any, plain: np.ndarray) -> None:
     """Demand a gauge array of the same numbers: anything else says nothing of the error."""
     if not isinstance(value, Gauge):
         raise TypeError(f"its {quantity} loses the error gauge on the way")
-    room = 1e-6 * np.max(np.abs(plain), initial=0.0)
-    if value.shape != plain.shape or not (
-        np.isclose(value.v, plain, rtol=1e-6, atol=room, equal_nan=True).all()
-    ):
+    key = Key("", quantity)
+    room = value.tolerance(np.dtype(np.float64))
+    if strayed({key: value}, {key: plain}, {key: room}):
         raise TypeError(f"its {quantity} is another one when it runs on gauge arrays")
 
 

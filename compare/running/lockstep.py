@@ -11,13 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.gauge import SMALLEST
+from compare.gauge import (
+    BEYOND_ONE_LAYER,
+    FAR,
+    SMALLEST,
+    GaugeMistakeError,
+    sketches,
+    strayed,
+    widened,
+)
 from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
 from compare.judge.quantities import LOSS, Key, Values, collected, expected
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
 from compare.running.moment import Attempt, Start, attempt, gauge_values
-from compare.sketch import BEYOND_ONE_LAYER, FAR, sketches, widened
 
 
 class Step(NamedTuple):
@@ -49,6 +56,7 @@ class Lockstep:
         self.dtype = experiment.dtype
         self.tolerances: Mapping[Key, Any] = {}  # of the last thorough step
         self.screen: dict[Key, float] = {}  # their root mean squares, found when first needed
+        self.gauges: Values = {}  # the gauged run that they are from; none in a screened step
         self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
@@ -85,6 +93,7 @@ class Lockstep:
         assert start is not None
         own = self.compare.tolerance
         failing = first.failure is not None
+        self.gauges = {}
         if own is not None:
             tolerances: Mapping[Key, Any] = fixed(torch, *own)
         else:
@@ -107,6 +116,8 @@ class Lockstep:
                 if not rows.disagree or least_share(rows) > hopeless:
                     break
             manual = sides.again
+        if self.gauges and not (failing or rows.disagree):
+            self._confirm(start, manual, tolerances)
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
 
@@ -124,6 +135,7 @@ class Lockstep:
             side, referee = settled(side, start), Referee(start, torch, {})
         values = gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)
         self.tolerances, self.screen = gauged(values, self.dtype, self.compare.k), {}
+        self.gauges = values
         return self.tolerances  # type: ignore[return-value]
 
     def _with_kinks(
@@ -152,6 +164,25 @@ class Lockstep:
             return rows, {}
         before = self._rows(keys, sides.manual, sides.torch, tolerances, start)
         return without_excuses(before, rows, sides.flips, self.experiment.manual.graph.nodes)
+
+    def _confirm(self, start: Start, plain: Values, tolerances: Mapping[Key, Any]) -> None:
+        """Demand that the gauged run computed what the plain run did, within the tolerances.
+
+        The gauge runs in float64 and may take another piece at a kink, or its errors may add up.
+
+        Raises:
+            GaugeMistakeError: it did not, so its tolerances say nothing.
+        """
+        found, kept = strayed(self.gauges, plain, tolerances), (self.tolerances, self.screen)
+        if not found:
+            return
+        for _, tolerances in self._with_kinks(start, plain, failing=False, wide=False):
+            found = strayed(self.gauges, plain, tolerances)
+            if not found:
+                break
+        else:
+            raise GaugeMistakeError(found)
+        self.tolerances, self.screen = kept
 
     def _screen(self) -> dict[Key, float]:
         if not self.screen:

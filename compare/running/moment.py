@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.gauge import gauge, gauging
+from compare.gauge import gauge, gauging, sketching
 from compare.judge.quantities import Values
 from compare.pair.manual_side import ManualSide, States
-from compare.sketch import sketching
 from manual.graph import Arrays, Intercept, Node
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MEASURED = (  # what decides about a mutant, beside the hand-written code
     "manual", "evidence/mutation/battery", "evidence/mutation/operators",
-    "evidence/mutation/equivalent.toml", "compare/gauge.py", "compare/gauge_rules.py",
-    "compare/gauge_functions.py", "compare/judge/judge.py", "compare/judge/measure.py",
+    "evidence/mutation/equivalent.toml", "compare/gauge", "compare/judge/judge.py",
+    "compare/judge/measure.py",
 )  # fmt: skip
 FILE = Path(str(files("evidence.mutation"))) / "score.json"
 

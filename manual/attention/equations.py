@@ -21,7 +21,7 @@ def _context(batch_first: bool) -> list[str]:
     """Return the definitions of what the head finds, o, of its weights a, and so on inwards."""
     row, of = _place("l", batch_first), _place("s", batch_first)
     return [
-        f"o[n,l,j] = sum(s, 0 * V[{of},0] + a[n,l,s] * v[n,s,j])",
+        "o[n,l,j] = sum(s, a[n,l,s] * v[n,s,j])",
         "a[n,l,s] = exp(z[n,l,s]) / sum(u, exp(z[n,l,u]))",
         "z[n,l,s] = sum(j, j < E, q[n,l,j] * k[n,s,j]) / sqrt(E)",
         f"q[n,l,j] = sum(i, Q[{row},i] * W[j,i]) + b[j]",

@@ -13,7 +13,7 @@ __all__ = ["EXAMPLES"]
 
 CAUSAL = np.triu(np.ones((3, 3), bool), 1)
 PADDING = np.array([[False, False, True], [False, True, False]])
-BY_HEAD = np.stack([CAUSAL, CAUSAL.T, ~np.eye(3, dtype=bool), np.zeros((3, 3), bool)])
+BY_HEAD = np.stack([CAUSAL, CAUSAL[::-1], CAUSAL.T, np.zeros((3, 3), bool)])
 BLIND = np.array([[False, True], [True, True]])  # the second query sees nothing
 HIDES = np.array([[0.5, -np.inf, 0.0], [-1.0, 0.25, -np.inf], [0.0, 0.0, 2.0]])
 

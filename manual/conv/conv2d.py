@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from manual.bilinear import bilinear
 from manual.blocks import blocks, joined
 from manual.conv.borders import MODES, Margin, fold_back, pad, refuse_too_wide
 from manual.conv.equations import EQUATIONS, SYMBOLS
@@ -124,7 +125,9 @@ class Conv2d(Layer):
             x = x.reshape(1, *x.shape)
         if self._explicit:
             x = pad(x, self.margins, self.padding_mode)
-        y = self._correlated(x)
+        y = outputs(x, self.params["weight"], self)
+        if "bias" in self.params:
+            y += self.params["bias"].reshape(-1, 1, 1)  # y is ours: fresh from the product
         return y[0] if unbatched else y, ConvCache(x, unbatched)
 
     def backward(self, grad_output: Array, cache: ConvCache) -> tuple[tuple[Array], Arrays]:
@@ -150,7 +153,7 @@ class Conv2d(Layer):
         A guide to convolution arithmetic (2016), chapter 4.
         """
         dy = self._batched(grad_output, cache)
-        dx = self._grad_input(dy, cache.x.shape)
+        dx = input_gradients(dy, self.params["weight"], self, cache.x.shape)
         if self._explicit:
             dx = fold_back(dx, self.margins, self.padding_mode)
         return (dx[0] if cache.unbatched else dx,), self._grads(dy, cache.x)
@@ -160,22 +163,27 @@ class Conv2d(Layer):
         return self._grads(self._batched(grad_output, cache), cache.x)
 
     # ── the products ─────────────────────────────────────────────────────────────────────────────
-    def _correlated(self, x: Array) -> Array:
+    def correlated(self, x: Array, weight: Array) -> Array:
+        """Return Σ_k W_k X_k, (N, O, H', W')."""
         n, o = x.shape[0], self.out_channels
         out = self._out(x.shape)
-        kernel = kernel_rows(self.params["weight"], self.groups)  # (KH, G, O/G, C/G·KW)
+        kernel = kernel_rows(weight, self.groups)  # (KH, G, O/G, C/G·KW)
         slices = self._slices(out)
         parts = []
         for block in self._blocks(x.shape, out):
-            y = correlate(self._strips(x[block], out), kernel, slices)  # (n, G, O/G, H'W')
-            y = y.reshape(y.shape[0], o, out[0] * out[1])
-            if "bias" in self.params:
-                y += self.params["bias"].reshape(-1, 1)
-            parts.append(y)
-        return joined(parts).reshape(n, o, *out)
+            parts.append(correlate(self._strips(x[block], out), kernel, slices))
+        return joined(parts).reshape(n, o, *out)  # of (n, G, O/G, H'W')
 
     def _grads(self, dy: Array, x: Array) -> Arrays:
-        n, o, *out = dy.shape
+        grads = {"weight": weight_gradients(dy, x, self)}
+        if "bias" in self.params:
+            n, o, height, width = dy.shape
+            grads["bias"] = dy.reshape(n, o, height * width).sum(axis=2).sum(axis=0)  # (O,)
+        return grads
+
+    def grad_weight(self, dy: Array, x: Array) -> Array:
+        """Return dW_k = Σ_n dY X_kᵀ, (O, C/G, KH, KW)."""
+        out = dy.shape[2:]
         slices = self._slices((out[0], out[1]))
         rows: list[Array] = [None] * len(slices)
         for block in self._blocks(x.shape, (out[0], out[1])):
@@ -184,12 +192,9 @@ class Conv2d(Layer):
             for k, at in enumerate(slices):
                 dw = (X[at] @ dyT).sum(axis=0)  # (G, C/G·KW, O/G)
                 rows[k] = dw if rows[k] is None else rows[k] + dw
-        grads = {"weight": self._weight_of(np.stack(rows))}
-        if "bias" in self.params:
-            grads["bias"] = dy.reshape(n, o, out[0] * out[1]).sum(axis=2).sum(axis=0)  # (O,)
-        return grads
+        return self._weight_of(np.stack(rows))
 
-    def _grad_input(self, dy: Array, shape: tuple[int, ...]) -> Array:
+    def grad_input(self, dy: Array, weight: Array, shape: tuple[int, ...]) -> Array:
         """Return dx by whichever copies less: turned kernels over dy, or products folded back."""
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         margins = self._implicit
@@ -197,15 +202,15 @@ class Conv2d(Layer):
         if self.stride == (1, 1) and self.in_channels >= self.out_channels and fits:
             (top, bottom), (left, right) = margins
             turned = (reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right)
-            return self._grad_by_turned_kernel(dy, shape, turned)
-        return self._grad_by_folding(dy, shape)
+            return self._grad_by_turned_kernel(dy, weight, shape, turned)
+        return self._grad_by_folding(dy, weight, shape)
 
     def _grad_by_turned_kernel(
-        self, dy: Array, shape: tuple[int, ...], margins: tuple[Margin, Margin]
+        self, dy: Array, weight: Array, shape: tuple[int, ...], margins: tuple[Margin, Margin]
     ) -> Array:
         _, c, height, width = shape
         (rows, columns), g, o = self.kernel_size, self.groups, self.out_channels
-        w = self.params["weight"].reshape(g, o // g, c // g, rows, columns)[..., ::-1, ::-1]
+        w = weight.reshape(g, o // g, c // g, rows, columns)[..., ::-1, ::-1]
         turned = w.swapaxes(1, 2).reshape(c, o // g, rows, columns)  # O and C change places
         kernel = kernel_rows(turned, g)  # (KH, G, C/G, O/G·KW)
         slices = list(row_slices(rows, (height, width), 1, self.dilation[0]))
@@ -215,9 +220,9 @@ class Conv2d(Layer):
             parts.append(correlate(D, kernel, slices).reshape(D.shape[0], c, height, width))
         return joined(parts)
 
-    def _grad_by_folding(self, dy: Array, shape: tuple[int, ...]) -> Array:
+    def _grad_by_folding(self, dy: Array, weight: Array, shape: tuple[int, ...]) -> Array:
         out = (dy.shape[2], dy.shape[3])
-        transposed = kernel_rows(self.params["weight"], self.groups).swapaxes(2, 3).copy()
+        transposed = kernel_rows(weight, self.groups).swapaxes(2, 3).copy()
         slices = self._slices(out)
         parts = []
         for block in self._blocks(shape, out):
@@ -382,6 +387,25 @@ class Conv2d(Layer):
         if self._explicit:
             shown.append(f"padding_mode={self.padding_mode}")
         return ", ".join(shown)
+
+
+# Each is linear in both of its arrays, which an array class that follows errors may make use of.
+@bilinear(terms=lambda x, weight, layer: weight[0].size)
+def outputs(x: Array, weight: Array, layer: Conv2d) -> Array:
+    """Return x ⋆ W without its bias."""
+    return layer.correlated(x, weight)
+
+
+@bilinear(terms=lambda dy, x, layer: dy[:, 0].size)
+def weight_gradients(dy: Array, x: Array, layer: Conv2d) -> Array:
+    """Return dW."""
+    return layer.grad_weight(dy, x)
+
+
+@bilinear(terms=lambda dy, weight, layer, shape: weight[:, 0].size // layer.groups)
+def input_gradients(dy: Array, weight: Array, layer: Conv2d, shape: tuple[int, ...]) -> Array:
+    """Return dx of the image as it went in, with its border unless that is zeros."""
+    return layer.grad_input(dy, weight, shape)
 
 
 def _pair(value: int | Pair) -> Pair:

@@ -28,7 +28,7 @@ def _past(place: str, given: bool) -> list[str]:
         "f[t,n,k] = sigma(z[t,n,k + H])",
         "g[t,n,k] = tanh(z[t,n,k + H + H])",
         "o[t,n,k] = sigma(z[t,n,k + H + H + H])",
-        f"z[t,n,m] = sum(e, W[m,e] * x[{place},e]) + b[m] + sum(p, U[m,p] * hp[t,n,p]) + r[m]",
+        f"z[t,n,m] = sum(e, W[m,e] * x[{place},e]) + sum(p, U[m,p] * hp[t,n,p]) + (b[m] + r[m])",
     ]
 
 
@@ -53,20 +53,16 @@ def _roles(batch_first: bool, given: bool) -> dict[str, str]:
     place, first = ("n,t", "0,s") if batch_first else ("t,n", "s,0")
     past, steps = _past(place, given), [f"T = sum(s, 1 + 0 * x[{first},0])"]
     back = [*_back(place), *past, *steps]
-    rows = f"sum(t, sum(n, x[{place},e] * "
-    total = f"sum(t, sum(n, 0 * x[{place},0] + dz[t,n,m]))"
+    total = "sum(t, sum(n, dz[t,n,m]"
     texts = {
         "output": (f"y[{place},k] = h[t,n,k]", past),
         "output:h_n": ("a[l,n,k] = sum(t, t > T - 2, h[t,n,k])", [*past, *steps]),
         "output:c_n": ("a[l,n,k] = sum(t, t > T - 2, c[t,n,k])", [*past, *steps]),
         "grad_input": (f"dx[{place},e] = sum(m, W[m,e] * dz[t,n,m])", back),
-        "grad:weight_ih_l0": (f"dW[m,e] = {rows}dz[t,n,m]))", back),
-        "grad:weight_hh_l0": (
-            f"dU[m,p] = sum(t, sum(n, (0 * x[{place},0] + hp[t,n,p]) * dz[t,n,m]))",
-            back,
-        ),
-        "grad:bias_ih_l0": (f"db[m] = {total}", back),
-        "grad:bias_hh_l0": (f"dr[m] = {total}", back),
+        "grad:weight_ih_l0": (f"dW[m,e] = {total} * x[{place},e]))", back),
+        "grad:weight_hh_l0": (f"dU[m,p] = {total} * hp[t,n,p]))", back),
+        "grad:bias_ih_l0": (f"db[m] = {total}))", back),
+        "grad:bias_hh_l0": (f"dr[m] = {total}))", back),
     }
     return {
         role: "\n".join([text, *(f"where {line}" for line in where)])

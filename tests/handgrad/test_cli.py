@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import typer
@@ -204,8 +205,9 @@ def test_evidence_is_not_imported_before_it_is_asked_for(arguments: list[str]) -
 def test_a_command_of_evidence_is_summed_up_in_its_own_words(name: str) -> None:
     from evidence.commands import app as evidence
 
-    shown = vars(typer.main.get_command(app))["commands"][name].help
-    own = vars(typer.main.get_command(evidence))["commands"][name].help
+    shown, own = (
+        cast(Any, typer.main.get_command(which)).commands[name].help for which in (app, evidence)
+    )
 
     assert shown == own.partition("\n")[0]
 

@@ -143,13 +143,11 @@ def beside_torch(
     layer = layer.with_params({k: p.astype(dtype) for k, p in layer.params.items()})
     inputs = cast(inputs, dtype)
     module = twin(layer, arguments, dtype)
-    tensors = [None if x is None else torch.tensor(x) for x in inputs]
-    leaves = [
-        t.requires_grad_() if t is not None and is_float(x) else t
-        for t, x in zip(tensors, inputs, strict=True)
-    ]
+    leaves = [None if x is None else torch.tensor(x, requires_grad=is_float(x)) for x in inputs]
     outputs, drawn = torch_call(layer, module, leaves)
     noise = tuple(drawn) if drawn else None
+    if layer.training and getattr(layer, "dropout", 0) == 1:  # torch drops all and draws nothing
+        noise = layer.draw(*inputs, rng=np.random.default_rng(0))
     ups = upstream(layer, inputs, noise, port)
     names = [f"input {i}" for i, t in enumerate(leaves) if t is not None and t.requires_grad]
     wanted = [t for t in leaves if t is not None and t.requires_grad]

@@ -166,7 +166,7 @@ def test_both_ways_to_the_inputs_gradient_agree(example: Example, monkeypatch: A
     dy = integers(3, y.shape)
     dx = layer.backward(dy, cache)[0][0]
     monkeypatch.setattr(
-        Conv2d, "_grad_by_turned_kernel", lambda s, g, n, _: s._grad_by_folding(g, n)
+        Conv2d, "_grad_by_turned_kernel", lambda s, g, w, n, _: s._grad_by_folding(g, w, n)
     )
 
     assert np.array_equal(layer.backward(dy, cache)[0][0], dx)

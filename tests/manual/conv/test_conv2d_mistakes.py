@@ -13,19 +13,18 @@ from tests.manual.example_checks import torch_conv
 class Unturned(Conv2d):
     """The kernel is not turned in dx."""
 
-    def _grad_input(self, dy, shape):
-        w = self.params["weight"][..., ::-1, ::-1]
-        return Conv2d._grad_input(self._twin(params=self.params | {"weight": w}), dy, shape)
+    def grad_input(self, dy, weight, shape):
+        return super().grad_input(dy, weight[..., ::-1, ::-1], shape)
 
 
 class Unstrided(Conv2d):
     """The stride is forgotten in dx."""
 
-    def _grad_input(self, dy, shape):
+    def grad_input(self, dy, weight, shape):
         n, o, height, width = dy.shape
         spread = np.zeros((n, o, height * self.stride[0], width * self.stride[1]), dy.dtype)
         spread[:, :, :height, :width] = dy
-        return super()._grad_input(spread[:, :, :height, :width][..., ::-1], shape)
+        return super().grad_input(spread[:, :, :height, :width][..., ::-1], weight, shape)
 
 
 class Regrouped(Conv2d):
@@ -38,15 +37,15 @@ class Regrouped(Conv2d):
 class Shifted(Conv2d):
     """The image's border is cut off at the wrong side."""
 
-    def _grad_input(self, dy, shape):
-        return np.roll(super()._grad_input(dy, shape), 1, axis=-1)
+    def grad_input(self, dy, weight, shape):
+        return np.roll(super().grad_input(dy, weight, shape), 1, axis=-1)
 
 
 class Unfolded(Conv2d):
     """What lies beyond the border gives nothing back."""
 
-    def _grad_input(self, dy, shape):
-        dx = super()._grad_input(dy, shape).copy()
+    def grad_input(self, dy, weight, shape):
+        dx = super().grad_input(dy, weight, shape).copy()
         (top, _), (left, _) = self.margins
         dx[:, :, :top] = 0
         dx[..., :left] = 0
@@ -95,9 +94,8 @@ def test_mistakes_are_rejected_by_both_checks(wrong: type[Conv2d], arguments: di
 
 def test_a_forward_that_turns_the_kernel_is_rejected() -> None:
     class Turned(Conv2d):
-        def _correlated(self, x):
-            w = self.params["weight"][..., ::-1, ::-1]
-            return Conv2d._correlated(self._twin(params=self.params | {"weight": w}), x)
+        def correlated(self, x, weight):
+            return super().correlated(x, weight[..., ::-1, ::-1])
 
     layer = set_params(Turned(2, 3, 3), 1)
 

@@ -9,9 +9,10 @@ import pytest
 
 import compare
 from compare.description.config import Config
-from compare.gauge import gauge, gauging
-from compare.sketch import signs, sketching
-from tests.compare.test_gauge import F32, F64, FUNCTIONS
+from compare.gauge import gauge, gauging, sketching
+from compare.gauge.correlated import signs
+from tests.compare.gauge.functions import FUNCTIONS
+from tests.compare.gauge.test_functions import F32, F64
 
 RUNS = 40
 

@@ -1,4 +1,4 @@
-"""Sketches: how far errors take an element when they add up instead of averaging out.
+"""Correlated errors: how far they take an element when they add up instead of averaging out.
 
 The gauge adds the errors of a sum's terms as if they were independent. They are not where many
 units pass on the same error: weights of one sign then add it up, layer after layer. A sketch runs
@@ -14,34 +14,23 @@ compute the same number err alike. Only a step that does not agree is sketched (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare import gauge_rules
-from compare.gauge import Gauge, Unit, gauging, least_tolerance, parts
-from compare.gauge_rules import EXACT, is_exact
-from compare.judge.quantities import Key, Values
+from compare.gauge.array import EXACT, Gauge, is_exact, least_tolerance, parts
+from compare.gauge.registry import CORRELATED, ufunc
+from compare.gauge.state import setting
+
+if TYPE_CHECKING:
+    from compare.judge.quantities import Key, Values
 
 FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far beyond them
 FAR = 100.0  # by so much four errors do not underestimate their root mean square
 BEYOND_ONE_LAYER = 1e6  # errors of n terms add up to √n of what the gauge expects, layer by layer
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-
-@contextmanager
-def sketching(dtype: np.dtype, number: int) -> Iterator[None]:
-    """Follow the errors of one sketch in gauge arrays; equal numbers give equal signs."""
-    before = Unit.sketch
-    Unit.sketch = number
-    try:
-        with gauging(dtype):
-            yield
-    finally:
-        Unit.sketch = before
 
 
 def sketches(run: Callable[[int], Values]) -> Iterator[dict[Key, Any]]:
@@ -73,7 +62,7 @@ def widened(
 
 def signs(v: Any, operation: str) -> np.ndarray:
     """Return ±1 per element: a hash of the number's size, with the number's sign."""
-    seed = np.uint64(hash_of(operation, Unit.sketch or 0))
+    seed = np.uint64(hash_of(operation, setting().sketch or 0))
     bits = np.abs(np.asarray(v, dtype=np.float64)).view(np.uint64) + seed
     for shift, factor in zip((30, 27), _MIX, strict=True):  # splitmix64
         bits ^= bits >> np.uint64(shift)
@@ -90,71 +79,98 @@ def hash_of(operation: str, number: int) -> int:
     )
 
 
-def rule(ufunc: np.ufunc) -> Callable[..., Gauge]:
-    """Return what a ufunc does to values and to the errors of this sketch."""
-    if ufunc in _RULES:
-        return _RULES[ufunc]
-    slope = gauge_rules.slope_of(ufunc)
-    return lambda a: _erring(ufunc(a.v), _passed(slope(a.v, ufunc(a.v)), a.e2), ufunc.__name__, 4.0)
-
-
-def _erring(v: Any, error: Any, operation: str, ulps: float = 1.0, size: Any = None) -> Gauge:
+def erring(v: Any, error: Any, operation: str, ulps: float = 1.0, size: Any = None) -> Gauge:
     """Add one operation's own error: `ulps` of the result, or of `size`, and what is flushed."""
     own = ulps * np.abs(v if size is None else size)
-    if Unit.flush_squared:
-        own = own + np.sqrt(Unit.flush_squared)
+    if setting().flush_squared:
+        own = own + np.sqrt(setting().flush_squared)
     return Gauge(v, error + signs(v, operation) * own)
 
 
-def _passed(factor: Any, error: Any) -> Any:
+def passed(factor: Any, error: Any) -> Any:
+    """Return an error times a slope; what is exact stays so, however steep the slope."""
     return EXACT if is_exact(error) else np.where(error == 0, 0.0, factor * error)
 
 
+def signed(*ufuncs: np.ufunc) -> Callable[[Callable[..., Gauge]], Callable[..., Gauge]]:
+    """Register a rule for the signed errors of a sketch."""
+    return ufunc(*ufuncs, into=CORRELATED)
+
+
+@signed(np.add)
 def _add(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return _erring(av + bv, ae + be, "add")
+    return erring(av + bv, ae + be, "add")
 
 
+@signed(np.subtract)
 def _subtract(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return _erring(av - bv, ae - be, "add")
+    return erring(av - bv, ae - be, "add")
 
 
+@signed(np.multiply)
 def _multiply(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    error = _passed(bv, ae) + _passed(av, be) + Unit.roundoff * _passed(ae, be)
-    return _erring(np.multiply(av, bv), error, "multiply")
+    error = passed(bv, ae) + passed(av, be) + setting().roundoff * passed(ae, be)
+    return erring(np.multiply(av, bv), error, "multiply")
 
 
+@signed(np.divide)
 def _divide(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
     v = np.divide(av, bv)
-    return _erring(v, _passed(1 / np.asarray(bv), ae) - _passed(v / bv, be), "divide")
+    return erring(v, passed(1 / np.asarray(bv), ae) - passed(v / bv, be), "divide")
 
 
-def _matmul(a: Any, b: Any) -> Gauge:
-    (av, ae), (bv, be) = parts(a), parts(b)
-    size = np.sqrt(float(av.shape[-1]) * (np.square(av) @ np.square(bv)))
-    error: Any = 0.0
-    if np.ndim(ae):
-        error = error + ae @ (bv + Unit.roundoff * be)
-    if np.ndim(be):
-        error = error + av @ be
-    return _erring(av @ bv, error, "matmul", size=size)
+@signed(np.square)
+def _square(a: Gauge) -> Gauge:
+    return _multiply(a, a)
 
 
+@signed(np.negative)
+def _negative(a: Gauge) -> Gauge:
+    return Gauge(-a.v, -a._e2)
+
+
+@signed(np.positive)
+def _positive(a: Gauge) -> Gauge:
+    return Gauge(+a.v, a.e2)
+
+
+@signed(np.absolute, np.fabs)
+def _absolute(a: Gauge) -> Gauge:
+    return Gauge(np.abs(a.v), np.sign(a.v) * a._e2)
+
+
+@signed(np.sign)
+def _sign(a: Gauge) -> Gauge:
+    return Gauge(np.sign(a.v))
+
+
+@signed(np.power, np.float_power)
 def _power(a: Any, b: Any) -> Gauge:
-    if np.ndim(b) == 0 and b == 2:
-        return _multiply(a, a)
-    v = np.power(a.v, b)
-    return _erring(v, _passed(b * np.power(a.v, b - 1), a.e2), "power", 4.0)
+    if not isinstance(b, Gauge) and np.ndim(b) == 0 and b in (0.5, 2):
+        return _multiply(a, a) if b == 2 else _sqrt(a)
+    (av, ae), (bv, be) = parts(a), parts(b)
+    v = np.power(av, bv)
+    of_base = passed(np.where(np.asarray(bv) == 0, 0.0, bv * np.power(av, np.subtract(bv, 1))), ae)
+    of_exponent = passed(np.where(v == 0, 0.0, v * np.log(np.abs(av))), be)
+    return erring(v, of_base + of_exponent, "power", 4.0)
 
 
+@signed(np.sqrt)
 def _sqrt(a: Gauge) -> Gauge:
     """√(x + e) − √x = e / (√(x + e) + √x), also at 0."""
     v = np.sqrt(a.v)
-    beyond = np.sqrt(np.maximum(a.v + Unit.roundoff * a.e2, 0.0)) + v
-    return _erring(v, np.where(beyond > 0, a.e2 / beyond, 0.0), "sqrt", 4.0)
+    beyond = np.sqrt(np.maximum(a.v + setting().roundoff * a._e2, 0.0)) + v
+    return erring(v, np.where(beyond > 0, a._e2 / beyond, 0.0), "sqrt", 4.0)
+
+
+@signed(np.cbrt)
+def _cbrt(a: Gauge) -> Gauge:
+    v, u = np.cbrt(a.v), setting().roundoff
+    return erring(v, (np.cbrt(a.v + u * a._e2) - v) / u, "cbrt", 8.0)
 
 
 def _pick(ufunc: np.ufunc) -> Callable[..., Gauge]:
@@ -166,21 +182,5 @@ def _pick(ufunc: np.ufunc) -> Callable[..., Gauge]:
     return pick
 
 
-def total(a: Gauge, axis: Any, keepdims: bool) -> Gauge:
-    """Add up the errors of a sum's terms, and its own roundings."""
-    v = np.sum(a.v, axis=axis, keepdims=keepdims)
-    count = a.v.size // max(np.size(v), 1)
-    size = np.sqrt(count * np.sum(np.square(a.v), axis=axis, keepdims=keepdims))
-    passed = np.sum(np.broadcast_to(a.e2, a.v.shape), axis=axis, keepdims=keepdims)
-    return _erring(v, passed, "sum", size=size)
-
-
-_RULES: dict[Any, Callable[..., Gauge]] = {
-    np.add: _add, np.subtract: _subtract, np.multiply: _multiply, np.divide: _divide,
-    np.negative: lambda a: Gauge(-a.v, -a.e2), np.positive: lambda a: Gauge(+a.v, a.e2),
-    np.absolute: lambda a: Gauge(np.abs(a.v), np.sign(a.v) * a.e2),
-    np.fabs: lambda a: Gauge(np.abs(a.v), np.sign(a.v) * a.e2),
-    np.matmul: _matmul, np.power: _power, np.sqrt: _sqrt,
-    np.square: lambda a: _multiply(a, a), np.sign: lambda a: Gauge(np.sign(a.v)),
-    np.maximum: _pick(np.maximum), np.minimum: _pick(np.minimum),
-}  # fmt: skip
+for _one in (np.maximum, np.minimum, np.fmax, np.fmin):
+    CORRELATED[_one] = _pick(_one)

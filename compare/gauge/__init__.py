@@ -1,0 +1,28 @@
+"""The error gauge: how far rounding may take each element, derived by running the same code.
+
+`state` holds what is counted in, `array` the arrays; rules register themselves in `registry`:
+`smooth` functions, `arithmetic`, `products`, `sums`, `moving`, `padding`. `correlated` follows
+errors that add up; `trust` asks whether a gauged run computed what the plain one did.
+"""
+
+from compare.gauge import arithmetic, moving, padding, products, sums
+from compare.gauge.array import (
+    EXACT,
+    SMALLEST,
+    Gauge,
+    K,
+    gauge,
+    is_exact,
+    least_tolerance,
+    parts,
+)
+from compare.gauge.correlated import BEYOND_ONE_LAYER, FAR, sketches, widened
+from compare.gauge.state import Setting, gauging, setting, sketching
+from compare.gauge.trust import GaugeMistakeError, strayed
+
+__all__ = [
+    "BEYOND_ONE_LAYER", "EXACT", "FAR", "SMALLEST", "Gauge", "GaugeMistakeError", "K", "Setting",
+    "gauge", "gauging", "is_exact", "least_tolerance", "parts", "setting", "sketches", "sketching",
+    "strayed", "widened",
+]  # fmt: skip
+RULES = (arithmetic, moving, padding, products, sums)  # importing them registers their rules

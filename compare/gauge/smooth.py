@@ -1,0 +1,160 @@
+"""Smooth functions: f(x) errs by f′(x) Ex, and by 4 f of its own.
+
+NumPy's and torch's own errors measure up to 3.7 u.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from compare.gauge import registry
+from compare.gauge.array import EXACT, Gauge, Squares, is_exact, owning, parts
+from compare.gauge.correlated import erring, passed
+from compare.gauge.state import setting
+
+ULPS = 4.0
+Slope = Callable[[Any, Any], Any]
+SLOPES: dict[np.ufunc, Slope] = {  # f: (x, f(x)) -> f′(x)
+    np.exp: lambda x, y: y,
+    np.exp2: lambda x, y: np.log(2.0) * y,
+    np.expm1: lambda x, y: y + 1,
+    np.log: lambda x, y: 1 / x,
+    np.log2: lambda x, y: 1 / (np.log(2.0) * x),
+    np.log10: lambda x, y: 1 / (np.log(10.0) * x),
+    np.log1p: lambda x, y: 1 / (1 + x),
+    np.tanh: lambda x, y: 1 - y * y,
+    np.sinh: lambda x, y: np.cosh(x),
+    np.cosh: lambda x, y: np.sinh(x),
+    np.reciprocal: lambda x, y: -y * y,
+    np.sin: lambda x, y: np.cos(x),
+    np.cos: lambda x, y: -np.sin(x),
+    np.tan: lambda x, y: 1 + y * y,
+    np.arctan: lambda x, y: 1 / (1 + x * x),
+    np.arcsin: lambda x, y: 1 / np.sqrt(1 - x * x),
+    np.arccos: lambda x, y: -1 / np.sqrt(1 - x * x),
+    np.arcsinh: lambda x, y: 1 / np.sqrt(1 + x * x),
+    np.arccosh: lambda x, y: 1 / np.sqrt(x * x - 1),
+    np.arctanh: lambda x, y: 1 / (1 - x * x),
+}
+SCIPY_SLOPES: dict[str, Slope] = {  # scipy.special's ufuncs, by name: it is slow to import
+    "erf": lambda x, y: 2 / np.sqrt(np.pi) * np.exp(-x * x),
+    "erfc": lambda x, y: -2 / np.sqrt(np.pi) * np.exp(-x * x),
+    "expit": lambda x, y: _expit(x) * _expit(-x),
+    "log_expit": lambda x, y: _expit(-x),
+    "ndtr": lambda x, y: np.exp(-x * x / 2) / np.sqrt(2 * np.pi),
+}
+Partials = Callable[[Any, Any, Any], tuple[Any, Any]]
+PARTIALS: dict[np.ufunc, Partials] = {  # f: (a, b, f(a, b)) -> ∂f/∂a, ∂f/∂b
+    np.logaddexp: lambda a, b, y: (_weight(a, y), _weight(b, y)),
+    np.hypot: lambda a, b, y: (_ratio(a, y), _ratio(b, y)),
+    np.arctan2: lambda a, b, y: (_turn(b, a), _turn(-a, b)),
+}
+
+
+def _expit(x: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def _weight(x: Any, y: Any) -> Any:
+    """exp(x − y), the softmax of two; 0 where both are −∞."""
+    return np.where(np.isneginf(x), 0.0, np.exp(np.subtract(x, y)))
+
+
+def _ratio(x: Any, y: Any) -> Any:
+    return np.where(y == 0, 1.0, np.divide(x, y))
+
+
+def _turn(a: Any, b: Any) -> Any:
+    """a / (a² + b²); no direction is known at 0."""
+    length = a * a + b * b
+    return np.where(length == 0, np.inf, np.divide(a, length))
+
+
+def slope_of(ufunc: np.ufunc) -> Slope:
+    """Return the derivative of a smooth function as a function of x and f(x)."""
+    slope = SLOPES.get(ufunc) or SCIPY_SLOPES.get(registry.of_scipy(ufunc) or "")
+    if slope is None:
+        raise TypeError(
+            f"The error gauge has no rule for the ufunc {ufunc.__name__}; add one to "
+            "compare/gauge/smooth.py (its derivative is enough)."
+        )
+    return slope
+
+
+def rule(ufunc: np.ufunc) -> Callable[..., Gauge]:
+    """Return what a ufunc without a rule of its own does, by its derivative."""
+    found = _squared(ufunc)
+    return found if setting().sketch is None else _signed(ufunc)
+
+
+registry.OTHERS["slope"] = rule
+
+
+@cache
+def _squared(ufunc: np.ufunc) -> Callable[..., Gauge]:
+    if ufunc in PARTIALS:
+        return lambda a, b: _of_two(ufunc, a, b)
+    slope = slope_of(ufunc)
+
+    def smooth(a: Gauge) -> Gauge:
+        v = ufunc(a.v)
+        return within_4_ulps(v, scaled(slope(a.v, v), a._e2))
+
+    return smooth
+
+
+@cache
+def _signed(ufunc: np.ufunc) -> Callable[..., Gauge]:
+    if ufunc in PARTIALS:
+        return lambda a, b: _of_two(ufunc, a, b)
+    slope = slope_of(ufunc)
+
+    def smooth(a: Gauge) -> Gauge:
+        v = ufunc(a.v)
+        return erring(v, passed(slope(a.v, v), a._e2), ufunc.__name__, ULPS)
+
+    return smooth
+
+
+def _of_two(ufunc: np.ufunc, a: Any, b: Any) -> Gauge:
+    (av, ae), (bv, be) = parts(a), parts(b)
+    v = ufunc(av, bv)
+    by_a, by_b = PARTIALS[ufunc](av, bv, v)
+    if setting().sketch is None:
+        return within_4_ulps(v, scaled(by_a, ae) + scaled(by_b, be))
+    return erring(v, passed(by_a, ae) + passed(by_b, be), ufunc.__name__, ULPS)
+
+
+def scaled(factor: Any, e2: Squares) -> Squares:
+    """Return (factor E)², exact data staying exact."""
+    if is_exact(e2):
+        return EXACT
+    squares = np.square(factor, dtype=setting().squares) * e2
+    if setting().wide:  # an infinite error times an exact zero
+        squares = np.where(np.asarray(factor) == 0, 0.0, squares)
+    return squares
+
+
+def rounded(v: Any, e2: Squares) -> Gauge:
+    """Add the rounding of one operation, v², to errors passed on."""
+    return _adding(1.0, v, e2)
+
+
+def within_4_ulps(v: Any, e2: Squares) -> Gauge:
+    """Add the error of a library function, (4 f)², to errors passed on."""
+    return _adding(ULPS**2, v, e2)
+
+
+def _adding(size: float, v: Any, e2: Squares) -> Gauge:
+    _, flush_squared, squares, *_ = setting()
+    own = np.square(v, dtype=squares)
+    if size != 1.0:
+        own *= size
+    own += e2
+    if flush_squared:
+        own += flush_squared
+    return owning(v, own)

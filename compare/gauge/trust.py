@@ -1,0 +1,70 @@
+"""Whether a gauged run computed what the plain run did: else its tolerances are of other numbers.
+
+Both run the same code, so rounding is all that may part them, and the tolerances say how far. A
+rule that computes something else, or code that acts otherwise on gauge arrays, must never pass in
+silence: the tolerance that it leads to may be anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compare.gauge.array import Gauge, parts
+
+if TYPE_CHECKING:
+    from compare.judge.quantities import Key, Values
+
+SMALL = 2048  # elements; smaller arrays are compared together
+
+
+class GaugeMistakeError(RuntimeError):
+    """The gauged run is of other numbers than the plain one, so nothing can be judged by it."""
+
+    def __init__(self, strayed: Sequence[Key]) -> None:
+        names = ", ".join(f"{key.layer} {key.quantity}" for key in strayed[:3])
+        more = f" and {len(strayed) - 3} more" if len(strayed) > 3 else ""
+        super().__init__(
+            f"Cannot judge: on error-gauge arrays the hand-written code computes another {names}"
+            f"{more} than on ordinary ones, by more than rounding explains. Either it looks at "
+            "what kind of numbers it is given, or a rule in compare/gauge/ is wrong."
+        )
+
+
+def strayed(gauged: Values, plain: Values, tolerances: Mapping[Key, Any]) -> list[Key]:
+    """Return which values of a gauged run are further from the plain run's than their tolerances.
+
+    What is not finite in the plain run is left out: no element of that is ever said to agree.
+    """
+    found: list[Key] = []
+    small: list[tuple[Key, Any, Any, Any]] = []
+    for key, value in gauged.items():
+        v, theirs = parts(value)[0], plain.get(key)
+        if theirs is None or np.shape(v) != theirs.shape:
+            found.append(key)
+        elif theirs.size <= SMALL and isinstance(value, Gauge):
+            small.append((key, v, theirs, tolerances.get(key, 0.0)))
+        elif not _within(v, theirs, tolerances.get(key, 0.0)):
+            found.append(key)
+    return found + list(_among(small))
+
+
+def _among(small: list[tuple[Key, Any, Any, Any]]) -> Iterator[Key]:
+    """Compare small arrays at one go, and one by one only if that finds anything."""
+    flat = [
+        np.concatenate([np.ravel(x) for x in column])
+        for column in ((v for _, v, _, _ in small), (p for _, _, p, _ in small),
+                       (np.broadcast_to(t, p.shape) if np.ndim(t) != p.ndim else t
+                        for _, _, p, t in small))
+    ] if small else []  # fmt: skip
+    if flat and not _within(*flat):
+        yield from (key for key, v, theirs, tolerance in small if not _within(v, theirs, tolerance))
+
+
+def _within(v: Any, plain: Any, tolerance: Any) -> bool:
+    """Written so that a NaN of the gauged run alone is found."""
+    with np.errstate(all="ignore"):
+        near = np.abs(v - plain) <= tolerance
+    return bool(near.all()) or not bool((~near & np.isfinite(plain)).any())

@@ -1,0 +1,104 @@
+"""A gauged run that computes other values than the plain one is never believed in silence."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import compare
+from compare.description.config import Config
+from compare.gauge import Gauge, GaugeMistakeError, gauge, gauging, registry, strayed
+from compare.judge.quantities import Key
+from compare.pair.tolerance import GAUGED, candidate_errors
+from tests.helpers import F32
+
+KEY = Key("0", "output")
+F64 = np.dtype(np.float64)
+
+
+def described(dtype: str) -> Config:
+    return Config.model_validate(
+        {
+            "data": {"dataset": "random_regression", "n": 8, "d_in": 3, "d_out": 2},
+            "layers": [
+                {"type": "Linear", "in_features": 3, "out_features": 4},
+                {"type": "Tanh"},
+                {"type": "Linear", "in_features": 4, "out_features": 2},
+            ],
+            "loss": {"type": "MSELoss"},
+            "train": {"steps": 2, "batch_size": 8, "dtype": dtype},
+        }
+    )
+
+
+def off_by(factor: float, error: float = 1.0) -> Any:
+    """Return a rule for tanh with wrong values, and with errors large enough to agree anyway."""
+
+    def rule(a: Gauge) -> Gauge:
+        v = np.tanh(a.v)
+        return Gauge(v * factor, np.square(error * v))
+
+    return rule
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_wrong_rule_stops_a_run(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = {"float64": 1e10, "float32": 10.0}[dtype]  # everything agrees with torch
+    monkeypatch.setitem(registry.UFUNCS, np.tanh, off_by(1.01, room))
+    monkeypatch.setitem(registry.CORRELATED, np.tanh, off_by(1.01, 1.0))
+
+    with pytest.raises(GaugeMistakeError, match=r"another 1 output.*rule in compare/gauge/"):
+        compare.run(described(dtype))
+
+
+def test_right_rules_let_it_pass() -> None:
+    assert compare.run(described("float32")).agrees
+
+
+def test_a_check_measures_what_a_wrong_rule_gauges(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(inputs: Any, upstreams: Any) -> Any:
+        return SimpleNamespace(named=lambda: {"output": np.tanh(inputs["x"] * upstreams[0])})
+
+    def judged() -> Any:
+        candidate: Any = SimpleNamespace(run=run, differentiable=("x",))
+        rng = np.random.default_rng(0)
+        x, dy = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
+        return candidate_errors("float64", candidate, {"x": x}, [dy], rng)
+
+    assert judged().how == GAUGED
+
+    monkeypatch.setitem(registry.UFUNCS, np.tanh, off_by(1 + 1e-9))
+
+    assert "its output is another one when it runs on gauge arrays" in judged().how
+
+
+@pytest.mark.parametrize("wrong", [1e-10, np.nan, np.inf])
+@pytest.mark.parametrize("size", [10, 5000])
+def test_one_element_out_of_its_tolerance_is_found(size: int, wrong: float) -> None:
+    x = np.random.default_rng(0).standard_normal(size)
+    with gauging(F64):
+        gauged = {KEY: gauge(x) * 1.1, Key("1", "output"): gauge(x[:3]) * 0.7}
+    plain = {KEY: x * 1.1, Key("1", "output"): x[:3] * 0.7}
+    room = {key: g.tolerance(F64) for key, g in gauged.items()}
+    assert strayed(gauged, plain, room) == []
+
+    gauged[KEY][size // 2] += wrong
+
+    assert strayed(gauged, plain, room) == [KEY]
+
+
+def test_what_is_not_finite_in_the_plain_run_is_not_asked_for() -> None:
+    gauged = {KEY: gauge(np.array([1e40, 2.0]))}
+
+    assert strayed(gauged, {KEY: np.array([np.inf, 2.0], F32)}, {KEY: 1e-9}) == []
+    assert strayed(gauged, {KEY: np.array([np.inf, 2.5], F32)}, {KEY: 1e-9}) == [KEY]
+
+
+def test_a_missing_value_and_another_shape_are_found() -> None:
+    gauged = {KEY: gauge(np.ones(2))}
+
+    assert strayed(gauged, {}, {KEY: 1.0}) == [KEY]
+    assert strayed(gauged, {KEY: np.ones((2, 1))}, {KEY: 1.0}) == [KEY]
