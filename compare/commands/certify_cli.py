@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def certify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Classes, such as Linear or Adam. [default: all]"),
+        typer.Argument(
+            metavar="[NAME]…", help="Classes, such as Linear or Adam.", show_default="all"
+        ),
     ] = None,
     bits: Annotated[int, typer.Option(help="Precision of the balls' midpoints.")] = 256,
     digits: Annotated[int, typer.Option(help="Decimal digits that must agree.")] = 50,

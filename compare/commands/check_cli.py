@@ -65,7 +65,7 @@ def check(
     device: Annotated[str, typer.Option(help="Where a torch.autograd.Function runs.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of inputs and upstream gradients.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="The report's directory. [default: reports/NAME]")
+        Path | None, typer.Option(help="The report's directory.", show_default="reports/NAME")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,

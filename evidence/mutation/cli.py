@@ -15,16 +15,16 @@ def mutate(
         list[str] | None,
         typer.Argument(
             metavar="MODULE",
-            help="Modules or packages of manual/, such as linear or losses. [default: all]",
-            show_default=False,
+            help="Modules or packages of manual/, such as linear or losses.",
+            show_default="all",
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes. [default: one per CPU]")
+        int | None, typer.Option(min=1, help="Worker processes.", show_default="one per CPU")
     ] = None,
     dtype: Annotated[
         list[str] | None,
-        typer.Option(help="Check in float64 or float32 only; repeatable. [default: both]"),
+        typer.Option(help="Check in float64 or float32 only; repeatable.", show_default="both"),
     ] = None,
     only: Annotated[
         list[str] | None,

@@ -62,7 +62,8 @@ def trace(
         str | None,
         typer.Option(
             metavar="VALUE",
-            help="The gradient that arrives at the result. [default: 1, random for an array]",
+            help="The gradient that arrives at the result.",
+            show_default="1, random for an array",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of a random upstream gradient.")] = 0,

@@ -216,6 +216,7 @@ def test_a_command_of_evidence_is_summed_up_in_its_own_words(name: str) -> None:
     ("arguments", "shown"),
     [
         (["mutate", "--help"], "--rules"),
+        (["mutate", "--help"], "default: (one per CPU)"),
         (["bench", "--help"], "--false-alarms"),
         (["mutate", "linear", "--only", "constant", "--list"], "manual/linear.py"),
         (["bench", "--only", "no such network", "--json"], "[]"),

@@ -39,10 +39,10 @@ def wrong(dy, x):
     return x * dy
 
 def test_right(assert_gradients_agree):
-    assert assert_gradients_agree(forward, backward, inputs={"x": (4,)}).agrees
+    assert assert_gradients_agree(forward, backward, inputs={"x": (4,)}, cases=["random"]).agrees
 
 def test_wrong(assert_gradients_agree):
-    assert_gradients_agree(forward, wrong, inputs={"x": (4,)})
+    assert_gradients_agree(forward, wrong, inputs={"x": (4,)}, cases=["random"])
 """
 COMMANDS = [
     ["list"],
