@@ -98,6 +98,17 @@ class Layer(ABC):
         symbols: the names in the equations that are parameters or attributes: `{"W": "weight"}`.
         examples: all that a test, certificate, mutation, false-alarm draw or document needs to know
             to try this layer.
+
+    A variant of an equation is named by what must hold, joined by commas: an attribute that is set
+    (`pos_weight`), one that has a value (`p = 1`, or `sum` of an argument that is text), `no bias`
+    where a parameter is lacking, `evaluation` where nothing was drawn or training is off, and what
+    `variants` says. That with the most parts that hold is taken, the later of equals.
+
+    A symbol is bound to a parameter, a buffer, an argument of forward, an attribute, or to a field
+    of the cache (`cache.winner`); dots go on from there (`input.size`, `betas.0`). Unless a symbol
+    says otherwise, `x` is the input (of several, the last index says which), `dy` the gradient of
+    the output, and a name of an attribute stands for that. An index that is a symbol runs along
+    the axis that it names. A gradient in which `dy` does not occur is that for dy = 1.
     """
 
     outputs: tuple[str, ...] = ("output",)
@@ -143,6 +154,10 @@ class Layer(ABC):
         Two correct programs may take different pieces only where rounding can cross the border.
         """
         return None
+
+    def variants(self, cache: Any) -> tuple[str, ...]:
+        """Return the variants of the equations that hold for this pass, where only it can tell."""
+        return ()
 
     def with_params(self, params: Arrays) -> Self:
         """Return a copy of this layer that holds `params`, which must have the same keys."""

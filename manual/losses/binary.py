@@ -7,13 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss"]
 
 LOWEST_LOG = -100.0  # torch's: the logarithms of BCELoss stop here
 SMALLEST_SLOPE = float(np.float32(1e-12))  # torch's, a float32 constant in float64 too
+
+LOG_P, LOG_1_P = "(y[i] * max(log(p[i]), -100))", "(1 - y[i]) * max(log(1 - p[i]), -100)"
+LOGIT_P, LOGIT_1_P = "(q[i] * y[i] * log(sigma(x[i])))", "(1 - y[i]) * log(sigma(-x[i]))"
+SIGMA = "\nwhere p[i] = sigma(x[i])"
+POSITIVE = "((1 - y[i]) * p[i] - q[i] * y[i] * (1 - p[i]))"
+WEIGHT = [0.5, 1.5, 2.0]  # one for each column of the examples
+YES_OR_NO = Draw((4, 3), "uniform", 0, 1)
 
 
 class BCECache(NamedTuple):
@@ -34,6 +41,28 @@ class BCELoss(Loss):
     Raises:
         ValueError: a probability is outside [0, 1]. NaN passes through, as NaN.
     """
+
+    equations = {
+        "output": f"L = sum(i, w[i] * (-{LOG_P} - {LOG_1_P})) / M",
+        "output/sum": f"L = sum(i, w[i] * (-{LOG_P} - {LOG_1_P}))",
+        "grad_input": "dp[i] = w[i] * (p[i] - y[i]) / (M * max(p[i] * (1 - p[i]), tiny))",
+        "grad_input/sum": "dp[i] = w[i] * (p[i] - y[i]) / max(p[i] * (1 - p[i]), tiny)",
+    }
+    symbols = {
+        "p": "input",
+        "y": "target",
+        "w": "cache.weight",
+        "M": "input.size",
+        "tiny": "smallest_slope",
+    }
+    smallest_slope = SMALLEST_SLOPE
+    examples = tuple(
+        Example(
+            {**weight, "reduction": reduction}, (Draw((4, 3), "uniform", 0.05, 0.95), YES_OR_NO)
+        )
+        for weight in ({}, {"weight": WEIGHT})
+        for reduction in ("mean", "sum")
+    )
 
     def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -86,6 +115,33 @@ class BCEWithLogitsLoss(Loss):
         reduction: "mean" over every element (whatever the weights), or "sum".
         pos_weight: factor of the positive part, y log σ(x), broadcast to the input's shape.
     """
+
+    equations = {
+        "output": f"L = sum(i, w[i] * (-{LOGIT_P} - {LOGIT_1_P})) / M",
+        "output/sum": f"L = sum(i, w[i] * (-{LOGIT_P} - {LOGIT_1_P}))",
+        "grad_input": f"dx[i] = w[i] * (p[i] - y[i]) / M{SIGMA}",
+        "grad_input/sum": f"dx[i] = w[i] * (p[i] - y[i]){SIGMA}",
+        "grad_input/pos_weight": f"dx[i] = w[i] * {POSITIVE} / M{SIGMA}",
+        "grad_input/pos_weight, sum": f"dx[i] = w[i] * {POSITIVE}{SIGMA}",
+    }
+    symbols = {
+        "x": "input",
+        "y": "target",
+        "w": "cache.weight",
+        "q": "cache.pos_weight",
+        "M": "input.size",
+    }
+    examples = tuple(
+        Example(
+            {**weights, "reduction": reduction}, (Draw((4, 3), high=1.5), YES_OR_NO),
+            kinks={"x = 0": {"input": 0.0}},
+        )
+        for weights in (
+            {}, {"weight": WEIGHT}, {"pos_weight": WEIGHT},
+            {"weight": WEIGHT, "pos_weight": [2.0, 0.25, 1.5]},
+        )
+        for reduction in ("mean", "sum")
+    )  # fmt: skip
 
     def __init__(
         self,

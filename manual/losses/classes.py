@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
 from manual.losses.labels import Samples, usable, weighted
 from manual.losses.rows import row_max, row_sum
 
 __all__ = ["CrossEntropyLoss", "NLLLoss"]
+
+
+WEIGHTED_SUM = "sum(n, sum(c, q[n,c] * (log(sum(k, exp(z[n,k]))) - z[n,c])))"
+WEIGHTED_SLOPE = "(p[n,k] * sum(c, q[n,c]) - q[n,k])"
+TARGETS = "\nwhere q[n,c] = u[n] * w[c] * ((1 - smoothing) * (c == t[n]) + smoothing / C)"
+TOTAL = "\nwhere D = sum(n, u[n] * w[t[n]])"
+SOFTMAX = "\nwhere p[n,k] = exp(z[n,k]) / sum(j, exp(z[n,j]))"
+WEIGHT, LABELS = [0.5, 1.5, 2.0], np.array([2, 0, 1, 2])
+LABELLED: tuple[tuple[dict[str, Any], Array], ...] = (  # settings, and labels for 4 samples
+    ({}, LABELS),
+    ({"weight": WEIGHT}, LABELS),
+    ({"ignore_index": 0}, LABELS),
+    ({"weight": WEIGHT, "ignore_index": 0}, LABELS),
+    ({"ignore_index": -1}, np.array([2, -1, 1, 2])),
+    ({"weight": WEIGHT, "ignore_index": 7}, np.array([7, 0, 1, 7])),
+)
 
 
 class NLLCache(NamedTuple):
@@ -32,6 +48,21 @@ class NLLLoss(Loss):
         ValueError: a label is outside the classes; the mean has nothing to divide by, as every
             sample is ignored or has weight 0 (torch returns nan).
     """
+
+    equations = {
+        "output": "L = sum(n, -w[n] * a[n,t[n]]) / D\nwhere D = sum(n, w[n])",
+        "output/sum": "L = sum(n, -w[n] * a[n,t[n]])",
+        "grad_input": "da[n,c] = -w[n] * (c == t[n]) / D\nwhere D = sum(n, w[n])",
+        "grad_input/sum": "da[n,c] = -w[n] * (c == t[n])",
+    }
+    symbols = {
+        "a": "cache.log_p", "t": "cache.samples.target", "w": "cache.samples.weight",
+    }  # fmt: skip
+    examples = tuple(
+        Example({**settings, "reduction": reduction}, (Draw((4, 3), high=2), labels))
+        for settings, labels in LABELLED
+        for reduction in ("mean", "sum")
+    )
 
     def __init__(
         self,
@@ -87,6 +118,34 @@ class CrossEntropyLoss(Loss):
             sample is ignored or has weight 0 (torch returns nan).
     """
 
+    equations = {
+        "output": "L = sum(n, log(sum(k, exp(z[n,k]))) - z[n,t[n]]) / N",
+        "output/sum": "L = sum(n, log(sum(k, exp(z[n,k]))) - z[n,t[n]])",
+        "output/weighted": f"L = {WEIGHTED_SUM} / D{TARGETS}{TOTAL}",
+        "output/weighted, sum": f"L = {WEIGHTED_SUM}{TARGETS}",
+        "grad_input": (
+            f"dz[n,k] = (p[n,k] - (k == t[n])) / N{SOFTMAX}\n"
+            "matrix: ∂L/∂z = (softmax(z) − one-hot(t)) / N"
+        ),
+        "grad_input/sum": f"dz[n,k] = p[n,k] - (k == t[n]){SOFTMAX}",
+        "grad_input/weighted": f"dz[n,k] = {WEIGHTED_SLOPE} / D{SOFTMAX}{TARGETS}{TOTAL}",
+        "grad_input/weighted, sum": f"dz[n,k] = {WEIGHTED_SLOPE}{SOFTMAX}{TARGETS}",
+    }
+    symbols = {
+        "z": "input", "t": "cache.samples.target", "u": "cache.samples.kept", "w": "layer.weight",
+        "smoothing": "label_smoothing", "N": "input.shape.0", "C": "input.shape.1",
+    }  # fmt: skip
+    examples = tuple(
+        Example(
+            {**settings, **smoothing, "reduction": reduction},
+            (Draw((4, 3), high=2), labels),
+            kinks={"tied scores": {"input": 1.0}},
+        )
+        for settings, labels in LABELLED
+        for smoothing in ({}, {"label_smoothing": 0.125}, {"label_smoothing": 1.0})
+        for reduction in ("mean", "sum")
+    )
+
     def __init__(
         self,
         weight: Sequence[float] | None = None,
@@ -139,6 +198,10 @@ class CrossEntropyLoss(Loss):
             grad = p * row_sum(q) - q
         grad *= self.reduced(grad_output, samples.divisor)
         return (grad,), {}
+
+    def variants(self, cache: CrossEntropyCache) -> tuple[str, ...]:
+        plain = self.weight is None and not self.label_smoothing and cache.samples.kept is None
+        return () if plain else ("weighted",)
 
     def _targets(self, p: Array, samples: Samples) -> Array:
         """Return q (N, C): the one-hot targets, smoothed and weighted, zero where ignored."""

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
+
+
+RESIDUAL = {"yhat": "input", "y": "target", "M": "input.size"}
+CLIPPED = "\nwhere c[i] = max(min(d[i], delta), -delta)\nwhere d[i] = yhat[i] - y[i]"
+NUMBERS = Draw((4, 3), high=1.5)
+
+
+def _examples(
+    settings: Mapping[str, Any] = {}, kinks: Mapping[str, Mapping[str, Any]] = {}
+) -> Iterator[Example]:
+    for reduction in ("mean", "sum"):
+        yield Example({**settings, "reduction": reduction}, (NUMBERS, NUMBERS), kinks)
 
 
 class Residual(NamedTuple):
@@ -22,6 +35,15 @@ class MSELoss(Loss):
     Args:
         reduction: "mean" over every element of the batch, or "sum".
     """
+
+    equations = {
+        "output": "L = sum(i, (yhat[i] - y[i])**2) / M",
+        "output/sum": "L = sum(i, (yhat[i] - y[i])**2)",
+        "grad_input": "dyhat[i] = 2 * (yhat[i] - y[i]) / M",
+        "grad_input/sum": "dyhat[i] = 2 * (yhat[i] - y[i])",
+    }
+    symbols = RESIDUAL
+    examples = tuple(_examples())
 
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
@@ -47,6 +69,15 @@ class SquaredErrorLoss(Loss):
         reduction: "sum", or "mean" over the N samples of the first axis (not over elements): with
             factor 0.5 that is Nielsen's C = 1/(2N) Σ_x ‖y - a‖².
     """
+
+    equations = {
+        "output": "L = c * sum(i, (yhat[i] - y[i])**2) / N",
+        "output/sum": "L = c * sum(i, (yhat[i] - y[i])**2)",
+        "grad_input": "dyhat[i] = 2 * c * (yhat[i] - y[i]) / N",
+        "grad_input/sum": "dyhat[i] = 2 * c * (yhat[i] - y[i])",
+    }
+    symbols = RESIDUAL | {"c": "factor", "N": "input.shape.0"}
+    examples = (*_examples(), *_examples({"factor": 0.5}), *_examples({"factor": 0.75}))
 
     def __init__(self, factor: float = 1.0, reduction: str = "sum") -> None:
         super().__init__(reduction)
@@ -78,6 +109,15 @@ class L1Loss(Loss):
     Args:
         reduction: "mean" over every element of the batch, or "sum".
     """
+
+    equations = {
+        "output": "L = sum(i, abs(yhat[i] - y[i])) / M",
+        "output/sum": "L = sum(i, abs(yhat[i] - y[i]))",
+        "grad_input": "dyhat[i] = sign(yhat[i] - y[i]) / M",
+        "grad_input/sum": "dyhat[i] = sign(yhat[i] - y[i])",
+    }
+    symbols = RESIDUAL
+    examples = tuple(_examples(kinks={"ŷ = y": {"input": 0.5, "target": 0.5}}))
 
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
@@ -114,6 +154,21 @@ class HuberLoss(Loss):
     Raises:
         ValueError: delta is not positive.
     """
+
+    equations = {
+        "output": f"L = sum(i, c[i] * (d[i] - c[i] / 2)) / M{CLIPPED}",
+        "output/sum": f"L = sum(i, c[i] * (d[i] - c[i] / 2)){CLIPPED}",
+        "grad_input": "dyhat[i] = max(min(yhat[i] - y[i], delta), -delta) / M",
+        "grad_input/sum": "dyhat[i] = max(min(yhat[i] - y[i], delta), -delta)",
+    }
+    symbols = RESIDUAL
+    examples = tuple(
+        example
+        for delta in (1.0, 0.5, 2.5)
+        for example in _examples(
+            {"delta": delta}, {"|ŷ - y| = δ": {"input": delta - 0.25, "target": -0.25}}
+        )
+    )
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
