@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.explaining.language import element, function_of, parse, reduction
+from compare.explaining.language import (
+    INDEX_FUNCTIONS,
+    element,
+    function_of,
+    parse,
+    parts,
+    reduction,
+)
 
 DIGITS = 40  # and MORE where two numbers cancel
 MORE = 400
@@ -73,7 +81,7 @@ class Env:
                 return -self.value(operand, scope)
             case ast.BinOp(left=left, op=op, right=right):
                 return _arithmetic(op, self.value(left, scope), self.value(right, scope))
-            case ast.Compare():
+            case ast.Compare() | ast.BoolOp():
                 return mp().mpf(self.holds(node, scope))
             case ast.Subscript():
                 name, at = element(node)
@@ -102,44 +110,71 @@ class Env:
         return self._memo[key]
 
     def index(self, node: ast.expr, scope: Scope) -> Index:
-        """Return an index: a letter, a number, a sum of them, an element of an array, a fold."""
+        """Return an index: a letter, a number, arithmetic, a whole number of an array, a fold."""
         match node:
             case ast.Name(id=name):
-                return scope[name] if name in scope else int(self.scalars[name])
+                return scope[name] if name in scope else self._whole(name, ())
             case ast.Constant(value=int(number)):
                 return number
+            case ast.UnaryOp(operand=operand):
+                return -self.index(operand, scope)
             case ast.BinOp(left=left, op=op, right=right):
-                a, b = self.index(left, scope), self.index(right, scope)
-                return a - b if isinstance(op, ast.Sub) else a + b
+                return _WHOLE[type(op)](self.index(left, scope), self.index(right, scope))
             case ast.Subscript():
                 name, at = element(node)
-                return int(self.arrays[name][flat(tuple(self.index(i, scope) for i in at))])
+                return self._whole(name, tuple(self.index(i, scope) for i in at))
+            case ast.Call(args=[ast.Name(id=name), axis]) if function_of(node) == "size":
+                return np.shape(self.arrays[name])[self.index(axis, scope)]
+            case ast.Call(args=[inner, size]) if function_of(node) in _BEYOND:
+                return _BEYOND[function_of(node)](self.index(inner, scope), self.index(size, scope))
             case ast.Call(args=[inner]) if self.fold is not None:
                 return self.fold(self.index(inner, scope))
         raise TypeError(ast.dump(node))
 
+    def _whole(self, name: str, at: tuple[Index, ...]) -> Index:
+        """Return a whole number: of an array, a scalar, or worked out as a definition says."""
+        if name in self.definitions:
+            indices, right = self.definitions[name]
+            return self.index(right, dict(zip(indices, at, strict=True)))
+        return int(self.arrays[name][flat(at)] if name in self.arrays else self.scalars[name])
+
     def holds(self, node: ast.expr, scope: Scope) -> bool:
-        """Return whether a comparison holds."""
-        assert isinstance(node, ast.Compare)
+        """Return whether a condition holds: all of its comparisons do."""
+        return all(self._holds(part, scope) for part in parts(node))
+
+    def _holds(self, node: ast.Compare, scope: Scope) -> bool:
         op = node.ops[0]
+        if len(node.ops) > 1:
+            sides = [self.index(side, scope) for side in (node.left, *node.comparators)]
+            return all(
+                _ORDER[type(sign)](a, b)
+                for sign, a, b in zip(node.ops, sides, sides[1:], strict=False)
+            )
         if isinstance(op, ast.Eq | ast.NotEq):
             same = self.index(node.left, scope) == self.index(node.comparators[0], scope)
             return bool(same) == isinstance(op, ast.Eq)
         a, b = self.value(node.left, scope), self.value(node.comparators[0], scope)
-        compare = {ast.Gt: a > b, ast.Lt: a < b, ast.GtE: a >= b, ast.LtE: a <= b}
-        return bool(compare[type(op)])
+        return bool(_ORDER[type(op)](a, b))
 
     def scopes(self, call: ast.Call, scope: Scope) -> Iterator[Scope]:
         """Yield the scope of every term of a sum."""
         index, condition, body = reduction(call)
-        for at in self._range(index, body):
+        for at in self._range(index, body, condition, scope):
             inner = {**scope, index: at}
             if condition is None or self.holds(condition, inner):
                 yield inner
 
-    def _range(self, index: str, body: ast.expr) -> Iterator[Index]:
+    def _range(
+        self, index: str, body: ast.expr, condition: ast.expr | None, scope: Scope
+    ) -> Iterator[Index]:
         lengths = self.extent(index, body)
         if lengths is None:
+            for part in [] if condition is None else parts(condition):
+                match part:  # 0 <= k < n
+                    case ast.Compare(
+                        left=low, ops=[ast.LtE(), ast.Lt()], comparators=[ast.Name(id=name), high]
+                    ) if name == index:
+                        return iter(range(self.index(low, scope), self.index(high, scope)))
             raise ValueError(f"Nothing in {ast.unparse(body)} says how far {index} goes.")
         if len(lengths) == 1:
             return iter(range(lengths[0]))
@@ -170,6 +205,8 @@ class Env:
             body = reduction(node)[2]
             terms = [self.value(body, inner) for inner in self.scopes(node, scope)]
             return _REDUCE[name](terms)
+        if name in INDEX_FUNCTIONS:
+            return mp().mpf(self.index(node, scope))
         if name == "cases":
             condition, yes, no = node.args
             return self.value(yes if self.holds(condition, scope) else no, scope)
@@ -205,6 +242,19 @@ def number(x: Any) -> Any:
     return mp().mpf(float(x))
 
 
+_WHOLE: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}  # fmt: skip
+_ORDER: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Gt: operator.gt, ast.Lt: operator.lt, ast.GtE: operator.ge, ast.LtE: operator.le,
+}  # fmt: skip
+_BEYOND: dict[str, Callable[[int, int], int]] = {  # which of an axis's n elements stands at place i
+    "reflect": lambda i, n: n - 1 - abs(n - 1 - abs(i)),
+    "clamp": lambda i, n: min(max(i, 0), n - 1),
+    "wrap": lambda i, n: i % n,
+}
+
 _MP: Any = None
 
 
@@ -228,6 +278,8 @@ def _arithmetic(op: ast.operator, a: Any, b: Any) -> Any:
             return a * b
         case ast.Pow():
             return a**b
+        case ast.FloorDiv():
+            return mp().floor(a / b)
     return a / b if b else mp().nan if not a or mp().isnan(a) else mp().inf * mp().sign(a)
 
 

@@ -4,7 +4,11 @@
 as LaTeX, as Unicode and with the numbers put in; so what is shown is what was worked.
 
     x[n,i]           an element; the first index stands for all leading axes of the array
+    x[n,s * u - p]   an index may be worked out: + - * //, a whole number of an array, a defined
+                     name, size(x, -1) (how long an axis is); and, for what lies beyond the n
+                     elements of an axis, reflect(i, n), clamp(i, n), wrap(i, n)
     sum(n, e)        over all n; sum(j, j != t[n], e) only where the condition holds
+    0 <= i < n       compares indices, and says how far i goes if no array does; joined by `and`
     prod, largest    likewise
     cases(c, a, b)   a where c holds, else b
     (x > 0)          1 where it holds, else 0
@@ -19,11 +23,12 @@ from functools import cache
 
 REDUCTIONS = ("sum", "prod", "largest")
 FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigma", "Phi", "phi", "abs", "sign", "max", "min")
-SPECIAL = ("cases", "fold")
+INDEX_FUNCTIONS = ("size", "reflect", "clamp", "wrap")
+SPECIAL = ("cases", "fold", *INDEX_FUNCTIONS)
 ALLOWED = (
     ast.BinOp, ast.UnaryOp, ast.Call, ast.Subscript, ast.Name, ast.Constant, ast.Compare,
     ast.Tuple, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.Load,
-    ast.Gt, ast.Lt, ast.Eq, ast.NotEq, ast.LtE, ast.GtE,
+    ast.Gt, ast.Lt, ast.Eq, ast.NotEq, ast.LtE, ast.GtE, ast.FloorDiv, ast.BoolOp, ast.And,
 )  # fmt: skip
 
 
@@ -60,6 +65,12 @@ def reduction(call: ast.Call) -> tuple[str, ast.expr | None, ast.expr]:
     return index.id, call.args[1] if len(call.args) == 3 else None, call.args[-1]
 
 
+def parts(condition: ast.expr) -> list[ast.Compare]:
+    """Return the comparisons of a condition, which must all hold."""
+    found = condition.values if isinstance(condition, ast.BoolOp) else [condition]
+    return [part for part in found if isinstance(part, ast.Compare)]
+
+
 def element(node: ast.Subscript) -> tuple[str, list[ast.expr]]:
     """Return the name of an array and the indices that it is read at."""
     assert isinstance(node.value, ast.Name)
@@ -81,5 +92,6 @@ def brackets(node: ast.expr) -> bool:
     found: list[ast.AST] = [n for n in ast.walk(node) if isinstance(n, ast.Compare)]
     for call in ast.walk(node):
         if isinstance(call, ast.Call) and (is_reduction(call) or function_of(call) == "cases"):
-            found = [n for n in found if n not in call.args[:2]]
+            conditions = [part for argument in call.args[:2] for part in parts(argument)]
+            found = [n for n in found if n not in conditions]
     return bool(found)

@@ -8,7 +8,14 @@ from itertools import islice
 from typing import Any
 
 from compare.explaining.evaluate import Env, Index, Scope, flat
-from compare.explaining.language import element, function_of, is_reduction, reduction
+from compare.explaining.language import (
+    INDEX_FUNCTIONS,
+    element,
+    function_of,
+    is_reduction,
+    parts,
+    reduction,
+)
 
 SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4  # how tightly a piece of text holds together
 SHOWN = 3  # terms of a sum that are written out, and the last
@@ -21,7 +28,7 @@ COMPARE = {
 LATEX_FUNCTIONS = {
     "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sigma": r"\sigma", "Phi": r"\Phi",
     "phi": r"\varphi", "sign": r"\operatorname{sign}", "max": r"\max", "min": r"\min",
-    "fold": r"\operatorname{fold}",
+    "fold": r"\operatorname{fold}", **{n: rf"\operatorname{{{n}}}" for n in INDEX_FUNCTIONS},
 }  # fmt: skip
 PLAIN_FUNCTIONS = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}
 SIGNS = {"sum": (r"\sum", "Σ"), "prod": (r"\prod", "Π"), "largest": (r"\max", "max")}
@@ -30,7 +37,7 @@ SIGNS = {"sum": (r"\sum", "Σ"), "prod": (r"\prod", "Π"), "largest": (r"\max", 
 class Plain:
     """Prints Unicode: `Σ_n δ[n,o]·x[n,i]`."""
 
-    times, minus = "·", "−"
+    times, minus, also, sign = "·", "−", " ∧ ", 1
 
     def __init__(self, symbols: Symbols) -> None:
         self.symbols = symbols
@@ -51,7 +58,7 @@ class Plain:
                 return self.minus + self._within(operand, PRODUCT, scope), SUM
             case ast.BinOp():
                 return self._binary(node, scope)
-            case ast.Compare():
+            case ast.Compare() | ast.BoolOp():
                 return f"[{self.condition(node, scope)}]", ATOM
             case ast.Call():
                 return self._call(node, scope)
@@ -78,10 +85,15 @@ class Plain:
                 return a + self.times + b, PRODUCT
             case ast.Div():
                 return self.quotient(left, right, scope), PRODUCT
+            case ast.FloorDiv():
+                return self.floor(self.quotient(left, right, scope)), ATOM
         return self.power(left, right, scope), POWER
 
     def quotient(self, above: ast.expr, below: ast.expr, scope: Scope) -> str:
         return f"{self._within(above, PRODUCT, scope)} / {self._within(below, POWER, scope)}"
+
+    def floor(self, text: str) -> str:
+        return f"⌊{text}⌋"
 
     def power(self, base: ast.expr, exponent: ast.expr, scope: Scope) -> str:
         square = isinstance(exponent, ast.Constant) and exponent.value in (2, 3)
@@ -99,9 +111,13 @@ class Plain:
         return f"{self.name(name, {})[0]}[{inside}]", ATOM
 
     def condition(self, node: ast.expr, scope: Scope) -> str:
-        assert isinstance(node, ast.Compare)
-        sign = COMPARE[type(node.ops[0])][1]
-        return f"{self.text(node.left, scope)} {sign} {self.text(node.comparators[0], scope)}"
+        return self.also.join(self.comparison(part, scope) for part in parts(node))
+
+    def comparison(self, node: ast.Compare, scope: Scope) -> str:
+        text = self.text(node.left, scope)
+        for op, side in zip(node.ops, node.comparators, strict=True):
+            text += f" {COMPARE[type(op)][self.sign]} {self.text(side, scope)}"
+        return text
 
     def _call(self, node: ast.Call, scope: Scope) -> tuple[str, int]:
         name = function_of(node)
@@ -134,13 +150,16 @@ class Plain:
 class Latex(Plain):
     r"""Prints LaTeX: `\sum_{n} \delta_{no} \, x_{ni}`."""
 
-    times, minus = r" \, ", "-"
+    times, minus, also, sign = r" \, ", "-", r" \wedge ", 0
 
     def brackets(self, text: str) -> str:
         return rf"\left( {text} \right)"
 
     def quotient(self, above: ast.expr, below: ast.expr, scope: Scope) -> str:
         return rf"\frac{{{self.text(above, scope)}}}{{{self.text(below, scope)}}}"
+
+    def floor(self, text: str) -> str:
+        return rf"\left\lfloor {text} \right\rfloor"
 
     def power(self, base: ast.expr, exponent: ast.expr, scope: Scope) -> str:
         return f"{self._within(base, ATOM, scope)}^{{{self.text(exponent, scope)}}}"
@@ -155,11 +174,6 @@ class Latex(Plain):
         if of is not None:
             return rf"\frac{{\partial L}}{{\partial {of}_{{{under}}}}}", ATOM
         return f"{self.name(name, {})[0]}_{{{under}}}", ATOM
-
-    def condition(self, node: ast.expr, scope: Scope) -> str:
-        assert isinstance(node, ast.Compare)
-        sign = COMPARE[type(node.ops[0])][0]
-        return f"{self.text(node.left, scope)} {sign} {self.text(node.comparators[0], scope)}"
 
     def reduced(self, node: ast.Call, scope: Scope) -> tuple[str, int]:
         index, condition, body = reduction(node)
@@ -215,14 +229,19 @@ class Numbers(Plain):
             self.used[name, indices] = None
         return self._number(self.env.element(name, indices))
 
-    def condition(self, node: ast.expr, scope: Scope) -> str:
-        assert isinstance(node, ast.Compare)
-        if isinstance(node.ops[0], ast.Eq | ast.NotEq):
-            sign = COMPARE[type(node.ops[0])][1]
-            sides = (node.left, node.comparators[0])
-            a, b = (index_text(self.env.index(side, scope)) for side in sides)
-            return f"{a} {sign} {b}"
-        return super().condition(node, scope)
+    def comparison(self, node: ast.Compare, scope: Scope) -> str:
+        if len(node.ops) == 1 and not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            return super().comparison(node, scope)
+        text = index_text(self.env.index(node.left, scope))
+        for op, side in zip(node.ops, node.comparators, strict=True):
+            text += f" {COMPARE[type(op)][1]} {index_text(self.env.index(side, scope))}"
+        return text
+
+    def function(self, name: str, args: list[ast.expr], scope: Scope) -> tuple[str, int]:
+        if name in INDEX_FUNCTIONS:
+            call = ast.Call(ast.Name(name, ast.Load()), args, [])
+            return index_text(self.env.index(call, scope)), ATOM
+        return super().function(name, args, scope)
 
     def cases(self, args: list[ast.expr], scope: Scope) -> tuple[str, int]:
         condition, yes, no = args

@@ -112,3 +112,70 @@ def test_equations_become_mathml_without_a_network() -> None:
 
     assert formula.mathml()[0].count("<mfrac>") == 1
     assert "&#x02211;" in mathml(formula.latex()[0])
+
+
+# ── indices that are worked out ──────────────────────────────────────────────────────────────────
+PLACES = {"s": np.array([2, 1]), "x": X, "w": np.array([10.0, 100.0])}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x[n,i * 2 - 2]", 6.0),
+        ("x[n,(i + 3) // 2]", 6.0),
+        ("x[n,s[0] * i - s[0]]", 6.0),
+        ("x[n,r[i,0]]", 6.0),
+        ("size(x, -1) + size(x, 0)", 5.0),
+        ("sum(k, 0 <= r[i,k] < size(x, -1), w[k] * x[n,r[i,k]])", 60.0),
+        ("sum(k, 0 <= r[1,k] < size(x, -1), w[k] * x[n,r[1,k]])", 540.0),
+        ("sum(k, 0 <= r[0,k] < size(x, -1), w[k] * x[n,r[0,k]])", 0.0),
+        ("sum(k, 0 <= r[1,k] < H and k != 1, w[k] * x[n,r[1,k]])", 40.0),
+        ("largest(k, 0 <= k < 2, x[n,k])", 5.0),
+        ("x[n,reflect(-2, H)] + x[n,reflect(3, H)]", 11.0),
+        ("x[n,clamp(-2, H)] + x[n,clamp(4, H)]", 10.0),
+        ("x[n,wrap(-2, H)] + x[n,wrap(4, H)]", 10.0),
+        ("(7 // 2) * (0 <= i < 3)", 3.0),
+    ],
+)
+def test_an_index_may_be_worked_out_and_kept_inside(text: str, expected: float) -> None:
+    names = dict(map(definition, ["r[u,k] = s[0] * u + k - 2", "H = size(x, -1)"]))
+
+    assert value(text, Env(PLACES, {}, names), n=1, i=2) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "plain", "latex", "numbers"),
+    [
+        (
+            "sum(k, 0 <= r[u,k] < H, w[k] * x[n,r[u,k]])",
+            "Σ_(0 ≤ r[u,k] < H) w[k]·x[n,r[u,k]]",
+            r"\sum_{0 \le r_{uk} < H} w_{k} \, x_{n, r_{uk}}",
+            "10·4 + 100·5",
+        ),
+        (
+            "largest(k, 0 <= k < H and k != 1, x[n,k])",
+            "max_(0 ≤ k < H ∧ k ≠ 1) x[n,k]",
+            r"\max_{0 \le k < H \wedge k \ne 1} x_{nk}",
+            "max(4, 6)",
+        ),
+        ("x[n,u // 2]", "x[n,⌊u / 2⌋]", r"x_{n, \left\lfloor \frac{u}{2} \right\rfloor}", "4"),
+        (
+            "x[n,clamp(u - 2, H)] * (0 <= u < H)",
+            "x[n,clamp(u − 2, H)]·[0 ≤ u < H]",
+            r"x_{n, \operatorname{clamp}\left( u - 2, H \right)} \, [0 \le u < H]",
+            "4·[0 ≤ 1 < 3]",
+        ),
+    ],
+)
+def test_worked_out_indices_are_printed(text: str, plain: str, latex: str, numbers: str) -> None:
+    names = dict(map(definition, ["r[u,k] = s[0] * u + k - 2", "H = size(x, -1)"]))
+    tree = parse(text)
+
+    assert Plain(symbols()).text(tree) == plain
+    assert Latex(symbols()).text(tree) == latex
+    assert Numbers(symbols(), Env(PLACES, {}, names)).text(tree, {"n": 1, "u": 1}) == numbers
+
+
+def test_an_index_that_nothing_bounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="says how far k goes"):
+        value("sum(k, k != 1, k)", Env({"x": X}))
