@@ -155,6 +155,8 @@ class Pass:
 
     def _value(self, path: str) -> tuple[Any, str]:
         """Return what a symbol stands for, and its name in words."""
+        if path == "grad_output":
+            return self.upstream, "the gradient of the loss by this layer's output"
         first, *rest = path.split(".")
         places: list[tuple[str, Any]] = [
             ("cache", None), ("layer", self.layer), *self.layer.params.items(),
@@ -282,6 +284,5 @@ class Update:
     def _norm(self) -> float | None:
         if self.clip_norm is None:
             return None
-        return float(
-            np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in self.grads.values()))
-        )
+        squares = (np.sum(np.square(g, dtype=np.float64)) for g in self.grads.values())
+        return math.sqrt(sum(squares))

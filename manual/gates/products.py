@@ -8,13 +8,16 @@ import numpy as np
 
 from manual.activations.pointwise import InputCache
 from manual.gates.broadcasting import summed_to
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["MatMulGate", "SquaredNormGate", "SumGate"]
 
 
 class SumGate(Layer):
     """y = Σ of all elements of x."""
+
+    equations = {"output": "y = sum(i, x[i])", "grad_input": "dx[i] = dy"}
+    examples = (Example(),)
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         return np.sum(x), InputCache(x)
@@ -32,6 +35,9 @@ class SumGate(Layer):
 
 class SquaredNormGate(Layer):
     """y = ‖x‖² = Σ of the squares of all elements of x."""
+
+    equations = {"output": "y = sum(i, x[i]**2)", "grad_input": "dx[i] = 2 * dy * x[i]"}
+    examples = (Example(),)
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         return np.sum(x * x), InputCache(x)
@@ -58,6 +64,22 @@ class MatMulGate(Layer):
     Raises:
         ValueError: an input is a number, or the inner sizes differ.
     """
+
+    equations = {
+        "output": "y[n,o] = sum(i, a[n,i] * b[i,o])",
+        "output/row": "y[o] = sum(i, a[i] * b[i,o])",
+        "output/column": "y[n] = sum(i, a[n,i] * b[i])",
+        "grad_a": "da[n,i] = sum(o, dy[n,o] * b[i,o])",
+        "grad_a/row": "da[i] = sum(o, dy[o] * b[i,o])",
+        "grad_a/column": "da[n,i] = dy[n] * b[i]",
+        "grad_b": "db[i,o] = sum(n, a[n,i] * dy[n,o])",
+        "grad_b/row": "db[i,o] = a[i] * dy[o]",
+        "grad_b/column": "db[i] = sum(n, a[n,i] * dy[n])",
+    }
+    examples = tuple(
+        Example({}, shapes)
+        for shapes in (((3, 4), (4, 2)), ((3, 4), (4,)), ((4,), (4, 2)), ((2, 3, 4), (4, 2)))
+    )
 
     def forward(self, a: Array, b: Array) -> tuple[Array, MatMulCache]:  # type: ignore[override]
         _check_inner(np.shape(a), np.shape(b))

@@ -16,7 +16,7 @@ __all__ = ["CrossEntropyLoss", "NLLLoss"]
 
 
 WEIGHTED_SUM = "sum(n, sum(c, q[n,c] * (log(sum(k, exp(z[n,k]))) - z[n,c])))"
-WEIGHTED_SLOPE = "(p[n,k] * sum(c, q[n,c]) - q[n,k])"
+WEIGHTED_SLOPE = "(p[n,k] * sum(c, 0 <= c < C, q[n,c]) - q[n,k])"
 TARGETS = "\nwhere q[n,c] = u[n] * w[c] * ((1 - smoothing) * (c == t[n]) + smoothing / C)"
 TOTAL = "\nwhere D = sum(n, u[n] * w[t[n]])"
 SOFTMAX = "\nwhere p[n,k] = exp(z[n,k]) / sum(j, exp(z[n,j]))"
@@ -50,13 +50,14 @@ class NLLLoss(Loss):
     """
 
     equations = {
-        "output": "L = sum(n, -w[n] * a[n,t[n]]) / D\nwhere D = sum(n, w[n])",
+        "output": "L = sum(n, -w[n] * a[n,t[n]]) / D\nwhere D = sum(n, 0 <= n < N, w[n])",
         "output/sum": "L = sum(n, -w[n] * a[n,t[n]])",
-        "grad_input": "da[n,c] = -w[n] * (c == t[n]) / D\nwhere D = sum(n, w[n])",
+        "grad_input": "da[n,c] = -w[n] * (c == t[n]) / D\nwhere D = sum(n, 0 <= n < N, w[n])",
         "grad_input/sum": "da[n,c] = -w[n] * (c == t[n])",
     }
     symbols = {
         "a": "cache.log_p", "t": "cache.samples.target", "w": "cache.samples.weight",
+        "N": "cache.log_p.shape.0",
     }  # fmt: skip
     examples = tuple(
         Example({**settings, "reduction": reduction}, (Draw((4, 3), high=2), labels))
