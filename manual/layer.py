@@ -61,6 +61,7 @@ class Example(NamedTuple):
         noise: whether a random layer draws.
         fixed: names of float inputs that have no gradient (masks, targets that are data).
         exact: the layer only moves, adds or picks: integer data give bitwise equal results.
+        note: what whoever reads a result must know.
     """
 
     arguments: Mapping[str, Any] = {}
@@ -70,6 +71,7 @@ class Example(NamedTuple):
     noise: bool = True
     fixed: tuple[str, ...] = ()
     exact: bool = False
+    note: str = ""
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
         """Return one set of inputs."""

@@ -47,13 +47,13 @@ class Maxout(Layer):
     examples = (
         Example(
             {"in_features": 4, "out_features": 2},
-            ((3, 4),),
+            ((1, 4),),
             kinks={"pieces tied": TIED | {"weight": MEET[:2]}},
             exact=True,
         ),
         Example(
             {"in_features": 4, "out_features": 2, "num_pieces": 3},
-            ((3, 4),),
+            ((1, 4),),
             kinks={"pieces tied": TIED | {"weight": MEET}},
             exact=True,
         ),

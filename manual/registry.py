@@ -19,6 +19,7 @@ __all__ = [
     "ACTIVATIONS",
     "GATES",
     "INITIALIZERS",
+    "KINDS",
     "LAYERS",
     "LOSSES",
     "OPTIMIZERS",
@@ -43,4 +44,11 @@ GATES: dict[str, type[Layer]] = _classes(Layer, gates)
 LOSSES: dict[str, type[Layer]] = _classes(Loss, losses)
 PENALTIES: dict[str, type[Layer]] = _classes(Layer, penalties)
 OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer, optimizer_modules)
+KINDS: dict[str, dict[str, type[Layer]]] = {
+    "layer": {name: cls for name, cls in LAYERS.items() if name not in ACTIVATIONS},
+    "activation": ACTIVATIONS,
+    "gate": GATES,
+    "loss": LOSSES,
+    "penalty": PENALTIES,
+}
 SCHEDULES: dict[str, type[Schedule]] = _classes(Schedule, schedule_module)

@@ -7,8 +7,9 @@ function is smooth, and backward must have that slope; where they differ, backwa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -99,21 +100,22 @@ def _jump(forward: Forward, values: dict[str, Any], dout: Any) -> str:
     heights = []
     for sign in (1, -1):
         moving = dict(values)
+        speeds = count(1)
         for name in moving:
             if isinstance(moving[name], np.ndarray) and moving[name].dtype == object:
-                moving[name] = _moved(moving[name], sign)
+                moving[name] = _moved(moving[name], sign, speeds)
         heights.append(abs(total(forward, moving, dout)[0].value - here))
     height = max(heights)
     return "" if height.contains(0) else f", a step of {float(height.mid()):.2g}"
 
 
-def _moved(array: Any, sign: int) -> Any:
+def _moved(array: Any, sign: int, speeds: Iterator[int]) -> Any:
     """Let every element move, each at its own speed, so that no tie remains."""
     from flint import arb
 
     from compare.witness.balls import Ball
 
     moved = array.copy()
-    for k, index in enumerate(np.ndindex(array.shape)):
-        moved[index] = Ball(array[index].value, arb(sign * (k + 1)))
+    for index in np.ndindex(array.shape):
+        moved[index] = Ball(array[index].value, arb(sign * next(speeds)))
     return moved

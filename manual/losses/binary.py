@@ -20,6 +20,7 @@ LOGIT_P, LOGIT_1_P = "(q[i] * y[i] * log(sigma(x[i])))", "(1 - y[i]) * log(sigma
 SIGMA = "\nwhere p[i] = sigma(x[i])"
 POSITIVE = "((1 - y[i]) * p[i] - q[i] * y[i] * (1 - p[i]))"
 WEIGHT = [0.5, 1.5, 2.0]  # one for each column of the examples
+CLAMPED = "not where it clamps (log p < -100, p (1 - p) < 1e-12): torch's slope there is not this"
 YES_OR_NO = Draw((4, 3), "uniform", 0, 1)
 
 
@@ -58,7 +59,9 @@ class BCELoss(Loss):
     smallest_slope = SMALLEST_SLOPE
     examples = tuple(
         Example(
-            {**weight, "reduction": reduction}, (Draw((4, 3), "uniform", 0.05, 0.95), YES_OR_NO)
+            {**weight, "reduction": reduction},
+            (Draw((4, 3), "uniform", 0.05, 0.95), YES_OR_NO),
+            note=CLAMPED,
         )
         for weight in ({}, {"weight": WEIGHT})
         for reduction in ("mean", "sum")
