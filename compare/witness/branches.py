@@ -19,7 +19,7 @@ from compare.witness.ball_array import balls
 from compare.witness.balls import as_ball
 from compare.witness.decisions import BranchPointError, deciding
 from compare.witness.pairs import Backward, Forward, copied, differentiable, gradients, upstream
-from compare.witness.slopes import gradient, lifted, total
+from compare.witness.slopes import gradient, lifted
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def at_branch(
             for name in claims:
                 right = gradient(forward, values, name, dout)
                 sides[name] = gradient(forward, values, name, dout, sign=-1), right
-            jump = _jump(forward, values, dout)
+            jump = _jump(forward, values)
     except BranchPointError as reason:
         return Branch(False, f"{label}: {reason}")
     if not decisions.ties:
@@ -94,19 +94,26 @@ def _slopes(left: Any, right: Any, claim: Any) -> str:
     return "slopes {} | {}, backward takes {}".format(*short)
 
 
-def _jump(forward: Forward, values: dict[str, Any], dout: Any) -> str:
+def _jump(forward: Forward, values: dict[str, Any]) -> str:
     """Return the height of a step, if the function itself differs just beside the point."""
-    here = total(forward, values, dout)[0].value
+    here = _elements(forward, values)
     heights = []
     for sign in (1, -1):
-        moving = dict(values)
-        speeds = count(1)
+        moving, speeds = dict(values), count(1)
         for name in moving:
             if isinstance(moving[name], np.ndarray) and moving[name].dtype == object:
                 moving[name] = _moved(moving[name], sign, speeds)
-        heights.append(abs(total(forward, moving, dout)[0].value - here))
-    height = max(heights)
+        beside = _elements(forward, moving)
+        heights += [abs(a - b) for a, b in zip(here, beside, strict=True)]
+    height = max(heights, key=lambda h: h.mid())
     return "" if height.contains(0) else f", a step of {float(height.mid()):.2g}"
+
+
+def _elements(forward: Forward, values: dict[str, Any]) -> list[Any]:
+    """Return the values of all output elements."""
+    out, _ = forward(*map(copied, values.values()))
+    parts = out if isinstance(out, tuple | list) else (out,)
+    return [as_ball(x).value for part in parts for x in np.asarray(part, dtype=object).ravel()]
 
 
 def _moved(array: Any, sign: int, speeds: Iterator[int]) -> Any:
