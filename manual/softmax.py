@@ -13,6 +13,8 @@ from manual.layer import Array, Arrays, Draw, Example, Layer
 
 __all__ = ["LogSoftmax", "Softmax"]
 
+GROUP = "activation"  # how the registry lists these layers
+
 
 EXAMPLES = (
     *(

@@ -63,19 +63,21 @@ class HandWritten(nn.Module):
         """Return the layer's output for its inputs (a loss: input and target)."""
         params = dict(self.named_parameters())
         _check(self.layer, inputs, params)
-        extra = (self._noise(inputs[0]),) if getattr(self.layer, "stochastic", False) else ()
+        stochastic = getattr(self.layer, "stochastic", False)
+        extra = {"noise": self._noise(inputs)} if stochastic else {}
         function = _named(f"{type(self.layer).__name__}ByHand")
         return function.apply(self.layer, extra, tuple(params), *inputs, *params.values())
 
-    def _noise(self, x: Tensor) -> np.ndarray | None:
+    def _noise(self, inputs: tuple[Tensor, ...]) -> Any:
         """Draw as torch would; where a layer drops with probability p, the mask of nn.Dropout."""
         if not self.training:
             return None
         if (p := getattr(self.layer, "p", None)) is not None:
             with torch.no_grad():
-                return array_of(nn.functional.dropout(torch.ones_like(x), p) != 0)
+                return array_of(nn.functional.dropout(torch.ones_like(inputs[0]), p) != 0)
         seed = int(torch.randint(2**63 - 1, ()))
-        return self.layer.draw(tuple(x.shape), np.random.default_rng(seed))  # type: ignore[attr-defined]
+        arrays = [array_of(x) for x in inputs]
+        return self.layer.draw(*arrays, rng=np.random.default_rng(seed))  # type: ignore[attr-defined]
 
     def extra_repr(self) -> str:
         return repr(self.layer)
@@ -85,12 +87,12 @@ class _Run(Function):
     """One pass through a layer: the cache that its forward left waits for its backward."""
 
     @staticmethod
-    def forward(ctx: Any, layer: Any, extra: tuple, keys: tuple[str, ...], *tensors: Tensor) -> Any:
+    def forward(ctx: Any, layer: Any, extra: dict, keys: tuple[str, ...], *tensors: Tensor) -> Any:
         arrays = [array_of(t) for t in tensors]
         count = len(arrays) - len(keys)
         if keys:
             layer = layer.with_params(dict(zip(keys, arrays[count:], strict=True)))
-        output, cache = layer.forward(*arrays[:count], *extra)
+        output, cache = layer.forward(*arrays[:count], **extra)
         ctx.layer, ctx.cache, ctx.keys = layer, cache, keys
         ctx.like = [(a.shape, a.dtype) for a in arrays]
         ctx.save_for_backward(*tensors)  # torch refuses a freed graph, and what changed since

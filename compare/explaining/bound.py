@@ -92,8 +92,8 @@ class Pass:
 
     def forward(self) -> tuple[Any, Any]:
         """Run the layer's forward."""
-        noise = () if self.noise is None else (self.noise,)
-        return self.layer.forward(*self.inputs, *noise)
+        noise = {"noise": self.noise} if self.layer.stochastic else {}
+        return self.layer.forward(*self.inputs, **noise)
 
     @property
     def arguments(self) -> dict[str, np.ndarray]:

@@ -39,8 +39,8 @@ class Made:
 
     def forward(self, *inputs: Any) -> tuple[Any, Any]:
         """Run the layer on its own inputs, or on others, with the example's noise."""
-        noise = () if self.noise is None else (self.noise,)
-        return self.layer.forward(*(inputs or self.inputs), *noise)
+        noise = {"noise": self.noise} if self.layer.stochastic else {}
+        return self.layer.forward(*(inputs or self.inputs), **noise)
 
     def with_values(self, values: Mapping[str, Any]) -> Made:
         """Return this with other inputs or parameters, given by name."""
@@ -110,7 +110,7 @@ def made(
     )
     layer = layer.with_buffers({k: _as(np.asarray(b), dtype) for k, b in layer.buffers.items()})
     draws = layer.stochastic and example.noise
-    noise = layer.draw(inputs[0].shape, rng) if draws else None  # type: ignore[call-arg]
+    noise = layer.draw(*inputs, rng=rng) if draws else None
     return Made(layer, inputs, noise, example.fixed)
 
 

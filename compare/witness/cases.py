@@ -151,12 +151,12 @@ def graph_case(graph: Graph, x: np.ndarray) -> GradientCase:
 
     def forward(x: Any, *params: Any) -> tuple[Any, Any]:
         bound = graph.with_params(dict(zip(keys, params, strict=True)))
-        tape = bound.forward(x)
+        tape = bound.run(x)
         return tape.output, (bound, tape)
 
     def backward(dout: Any, saved: Any) -> tuple:
         bound, tape = saved
-        grads = bound.backward(tape, dout, input_grad=True)
+        grads = bound.gradients(tape, dout, wrt=bound.inputs)
         return (grads.values[bound.inputs[0]], *(grads.params[key] for key in keys))
 
     return GradientCase(forward, backward, {"input": x} | graph.params)

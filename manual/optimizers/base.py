@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
+from manual.arguments import Checked
 from manual.graph import Array, Arrays
 
 __all__ = ["Optimizer", "State", "States", "decayed", "nonnegative"]
@@ -15,7 +16,7 @@ State = dict[str, Any]  # torch's state names; {} before the first step
 States = dict[str, State]  # by the parameter's dotted name
 
 
-class Optimizer(ABC):
+class Optimizer(Checked, ABC):
     """One rule for moving a parameter against its gradient; it holds settings, never state."""
 
     lr: float

@@ -289,8 +289,8 @@ def test_the_comparison_with_torch_rejects_float64_hidden_in_float32() -> None:
 
     class Promoted(CrossEntropyLoss):
         def backward(self, grad_output, cache):
-            (grad,), params = super().backward(grad_output, cache)
-            return (grad * np.ones(3),), params
+            (grad, of_target), params = super().backward(grad_output, cache)
+            return (grad * np.ones(3), of_target), params
 
     with pytest.raises(AssertionError, match="dtype float64"):
         check_loss(c, Promoted())

@@ -320,10 +320,10 @@ def test_a_random_layer_of_another_kind_is_seeded_by_torch() -> None:
     class Noisy(Layer):
         stochastic = True
 
-        def draw(self, shape, rng):
-            return rng.standard_normal(shape)
+        def draw(self, x, *, rng):  # type: ignore[override]
+            return rng.standard_normal(x.shape)
 
-        def forward(self, x, noise=None):
+        def forward(self, x, *, noise=None):  # type: ignore[override]
             return (x if noise is None else x + noise), None
 
         def backward(self, grad_output, cache):
@@ -413,12 +413,25 @@ def test_a_gradient_that_autograd_would_bend_into_shape_is_refused(change, messa
         y.sum().backward()
 
 
-def test_a_target_that_requires_a_gradient_is_refused() -> None:
-    x, target = (torch.ones(2, 3, dtype=F64, requires_grad=True) for _ in range(2))
-    loss = as_torch(manual.MSELoss())(x, target)
+def test_a_real_target_has_a_gradient() -> None:
+    x, target = (tensor(draw(i, (2, 3)), requires_grad=True) for i in range(2))
+    as_torch(manual.MSELoss())(x, target).backward()
+    twin = target.detach().clone().requires_grad_()
+    nn.MSELoss()(x, twin).backward()
+
+    torch.testing.assert_close(target.grad, twin.grad)
+
+
+def test_an_input_without_a_gradient_that_requires_one_is_refused() -> None:
+    class Cut(manual.Add):
+        def backward(self, grad_output, cache):
+            return (grad_output, None), {}
+
+    x, y = (torch.ones(2, 3, dtype=F64, requires_grad=True) for _ in range(2))
+    total = as_torch(Cut())(x, y).sum()
 
     with pytest.raises(RuntimeError, match=r"no gradient of input 1, .* Detach"):
-        loss.backward()
+        total.backward()
 
 
 def test_mixed_dtypes_and_what_numpy_lacks_are_refused() -> None:
