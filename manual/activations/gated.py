@@ -30,7 +30,7 @@ class SiLU(Layer):
         "output": "y[i] = x[i] * sigma(x[i])",
         "grad_input": "dx[i] = dy[i] * g[i] * (1 + x[i] * (1 - g[i]))\nwhere g[i] = sigma(x[i])",
     }
-    examples = (Example({}, (WIDE,), kinks=ZERO),)
+    examples = (Example({}, WIDE, kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, GateCache]:  # type: ignore[override]
         gate = sigmoid(x)
@@ -66,7 +66,7 @@ class GELU(Layer):
         "grad_input/tanh": f"dx[i] = dy[i] * (g[i] + x[i] * 2 * g[i] * (1 - g[i]) * u[i])"
         f"{TANH_GATE}\nwhere u[i] = sqrt(2 / pi) * (1 + 3 * {CUBIC} * x[i]**2)",
     }
-    examples = (Example({}, (WIDE,)), Example({"approximate": "tanh"}, (WIDE,)))
+    examples = (Example({}, WIDE), Example({"approximate": "tanh"}, WIDE))
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.layer import Array, Draw
 
-WIDE = Draw((3, 4), high=2)  # what the examples try
+WIDE = (Draw((3, 4), high=2),)  # what the examples try
 ZERO = {"x = 0": {"x": 0.0}}
 
 

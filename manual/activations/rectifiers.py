@@ -22,7 +22,7 @@ class ReLU(Layer):
     """Rectifier: max(x, 0)."""
 
     equations = {"output": "y[i] = max(x[i], 0)", "grad_input": "dx[i] = dy[i] * (x[i] > 0)"}
-    examples = (Example({}, (WIDE,), kinks=ZERO, exact=True),)
+    examples = (Example({}, WIDE, kinks=ZERO, exact=True),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = np.maximum(x, 0)
@@ -54,9 +54,9 @@ class LeakyReLU(Layer):
     }
     symbols = {"s": "negative_slope"}
     examples = (
-        Example({}, (WIDE,), kinks=ZERO),
-        Example({"negative_slope": 0.25}, (WIDE,), kinks=ZERO, exact=True),
-        *(Example({"negative_slope": s}, (WIDE,), kinks=ZERO) for s in (0.3, 1.75, -0.5)),
+        Example({}, WIDE, kinks=ZERO),
+        Example({"negative_slope": 0.25}, WIDE, kinks=ZERO, exact=True),
+        *(Example({"negative_slope": s}, WIDE, kinks=ZERO) for s in (0.3, 1.75, -0.5)),
     )
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -94,9 +94,9 @@ class ELU(Layer):
         "grad_input": "dx[i] = cases(x[i] > 0, dy[i], dy[i] * alpha * exp(x[i]))",
     }
     examples = (
-        Example({}, (WIDE,), kinks=ZERO),
-        Example({"alpha": 1.5}, (WIDE,), kinks=ZERO),
-        Example({"alpha": 2.5}, (WIDE,), kinks=ZERO),
+        Example({}, WIDE, kinks=ZERO),
+        Example({"alpha": 1.5}, WIDE, kinks=ZERO),
+        Example({"alpha": 2.5}, WIDE, kinks=ZERO),
     )
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -140,13 +140,13 @@ class Softplus(Layer):
         "grad_input": ("dx[i] = cases(beta * x[i] > threshold, dy[i], dy[i] * sigma(beta * x[i]))"),
     }
     examples = (
-        Example({}, (WIDE,), kinks=ZERO | {"βx = threshold": {"x": 20.0}}),
-        Example({"beta": 2.0}, (WIDE,), kinks=ZERO | {"βx = threshold": {"x": 10.0}}),
+        Example({}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 20.0}}),
+        Example({"beta": 2.0}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 10.0}}),
         Example(
-            {"beta": 2.0, "threshold": 0.5}, (WIDE,), kinks=ZERO | {"βx = threshold": {"x": 0.25}}
+            {"beta": 2.0, "threshold": 0.5}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 0.25}}
         ),
         Example(
-            {"beta": 0.5, "threshold": 7.0}, (WIDE,), kinks=ZERO | {"βx = threshold": {"x": 14.0}}
+            {"beta": 0.5, "threshold": 7.0}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 14.0}}
         ),
     )
 

@@ -24,7 +24,7 @@ class Sigmoid(Layer):
         "output": "y[i] = 1 / (1 + exp(-x[i]))",
         "grad_input": "dx[i] = dy[i] * y[i] * (1 - y[i])\nwhere y[i] = 1 / (1 + exp(-x[i]))",
     }
-    examples = (Example({}, (WIDE,), kinks=ZERO),)
+    examples = (Example({}, WIDE, kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = sigmoid(x)
@@ -50,7 +50,7 @@ class Tanh(Layer):
         "output": "y[i] = tanh(x[i])",
         "grad_input": "dx[i] = dy[i] * (1 - y[i]**2)\nwhere y[i] = tanh(x[i])",
     }
-    examples = (Example({}, (WIDE,)),)
+    examples = (Example({}, WIDE),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = np.tanh(x)
@@ -74,7 +74,7 @@ class LogSigmoid(Layer):
         "output": "y[i] = log(1 / (1 + exp(-x[i])))",
         "grad_input": "dx[i] = dy[i] * sigma(-x[i])",
     }
-    examples = (Example({}, (WIDE,), kinks=ZERO),)
+    examples = (Example({}, WIDE, kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         """Return min(x, 0) - log(1 + e^-|x|), equal to log σ(x) for either sign of x."""
