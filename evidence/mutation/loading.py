@@ -32,7 +32,12 @@ class Finder(MetaPathFinder, Loader):
         if name not in files():
             return None
         is_package = files()[name].stem == "__init__"
-        return spec_from_loader(name, self, origin=str(files()[name]), is_package=is_package)
+        spec = spec_from_loader(name, self, origin=str(files()[name]), is_package=is_package)
+        if spec is not None and is_package:
+            spec.submodule_search_locations = [
+                str(files()[name].parent)
+            ]  # the registry searches it
+        return spec
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__

@@ -65,8 +65,8 @@ def files() -> dict[str, Path]:
 
 def modules() -> list[str]:
     """Return the modules that hold formulas."""
-    inits = {name for name, path in files().items() if path.stem == "__init__"}
-    return [name for name in files() if name not in inits | WITHOUT_FORMULAS]
+    plain = {name for name, path in files().items() if path.stem in ("__init__", "equations")}
+    return [name for name in files() if name not in plain | WITHOUT_FORMULAS]
 
 
 def named(wanted: Sequence[str]) -> list[str]:

@@ -9,17 +9,17 @@ import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
+from manual.losses.equations import reduced
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss"]
 
 LOWEST_LOG = -100.0  # torch's: the logarithms of BCELoss stop here
 SMALLEST_SLOPE = float(np.float32(1e-12))  # torch's, a float32 constant in float64 too
 
-LOG_P, LOG_1_P = "(y[i] * max(log(p[i]), -100))", "(1 - y[i]) * max(log(1 - p[i]), -100)"
-LOGIT_P, LOGIT_1_P = "(q[i] * y[i] * log(sigma(x[i])))", "(1 - y[i]) * log(sigma(-x[i]))"
-SIGMA = "\nwhere p[i] = sigma(x[i])"
-POSITIVE = "((1 - y[i]) * p[i] - q[i] * y[i] * (1 - p[i]))"
+ELEMENT = "w[i] * (-(q[i] * y[i] * log(sigma(x[i]))) - (1 - y[i]) * log(sigma(-x[i])))"
+TARGET = "dtarget[i] = w[i] * (log(sigma(-x[i])) - q[i] * log(sigma(x[i])))"
 WEIGHT = [0.5, 1.5, 2.0]  # one for each column of the examples
+WEIGHTS = {"weight": WEIGHT, "pos_weight": [2.0, 0.25, 1.5]}
 CLAMPED = "not where it clamps (log p < -100, p (1 - p) < 1e-12): torch's slope there is not this"
 YES_OR_NO = Draw((4, 3), "uniform", 0, 1)
 
@@ -45,19 +45,19 @@ class BCELoss(Loss):
         ValueError: a probability is outside [0, 1]. NaN passes through, as NaN.
     """
 
-    equations = {
-        "output": f"L = sum(i, w[i] * (-{LOG_P} - {LOG_1_P})) / M",
-        "output/sum": f"L = sum(i, w[i] * (-{LOG_P} - {LOG_1_P}))",
-        "grad_input": "dp[i] = w[i] * (p[i] - y[i]) / (M * max(p[i] * (1 - p[i]), tiny))",
-        "grad_input/sum": "dp[i] = w[i] * (p[i] - y[i]) / max(p[i] * (1 - p[i]), tiny)",
-    }
+    equations = reduced(
+        "i",
+        "w[i] * (-(y[i] * max(log(p[i]), -100)) - (1 - y[i]) * max(log(1 - p[i]), -100))",
+        {
+            "grad_input": "dp[i] = w[i] * (p[i] - y[i]) / max(p[i] * (1 - p[i]), tiny)",
+            "grad_target": "dtarget[i] = w[i] * (log(1 - p[i]) - log(p[i]))",
+        },
+        "M",
+    )
     symbols = {
-        "p": "input",
-        "y": "target",
-        "w": "cache.weight",
-        "M": "input.size",
+        "p": "input", "y": "target", "w": "cache.weight", "M": "input.size",
         "tiny": "smallest_slope",
-    }
+    }  # fmt: skip
     smallest_slope = SMALLEST_SLOPE
     examples = tuple(
         Example(
@@ -66,7 +66,7 @@ class BCELoss(Loss):
             note=CLAMPED,
         )
         for weight in ({}, {"weight": WEIGHT})
-        for reduction in ("mean", "sum")
+        for reduction in ("mean", "sum", "none")
     )
 
     def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
@@ -128,31 +128,32 @@ class BCEWithLogitsLoss(Loss):
     """
 
     equations = {
-        "output": f"L = sum(i, w[i] * (-{LOGIT_P} - {LOGIT_1_P})) / M",
-        "output/sum": f"L = sum(i, w[i] * (-{LOGIT_P} - {LOGIT_1_P}))",
-        "grad_input": f"dx[i] = w[i] * (p[i] - y[i]) / M{SIGMA}",
-        "grad_input/sum": f"dx[i] = w[i] * (p[i] - y[i]){SIGMA}",
-        "grad_input/pos_weight": f"dx[i] = w[i] * {POSITIVE} / M{SIGMA}",
-        "grad_input/pos_weight, sum": f"dx[i] = w[i] * {POSITIVE}{SIGMA}",
-    }
+        **reduced(
+            "i", ELEMENT, {"grad_input": "dx[i] = w[i] * (p[i] - y[i])", "grad_target": TARGET},
+            "M", where="\nwhere p[i] = sigma(x[i])",
+        ),
+        **reduced(
+            "i", ELEMENT,
+            {
+                "grad_input": "dx[i] = w[i] * ((1 - y[i]) * p[i] - q[i] * y[i] * (1 - p[i]))",
+                "grad_target": TARGET,
+            },
+            "M", where="\nwhere p[i] = sigma(x[i])", variant="pos_weight",
+        ),
+    }  # fmt: skip
     symbols = {
-        "x": "input",
-        "y": "target",
-        "w": "cache.weight",
-        "q": "cache.pos_weight",
+        "x": "input", "y": "target", "w": "cache.weight", "q": "cache.pos_weight",
         "M": "input.size",
-    }
+    }  # fmt: skip
     examples = tuple(
         Example(
-            {**weights, "reduction": reduction}, (Draw((4, 3), high=1.5), YES_OR_NO),
+            {**weights, "reduction": reduction},
+            (Draw((4, 3), high=1.5), YES_OR_NO),
             kinks={"x = 0": {"input": 0.0}},
         )
-        for weights in (
-            {}, {"weight": WEIGHT}, {"pos_weight": WEIGHT},
-            {"weight": WEIGHT, "pos_weight": [2.0, 0.25, 1.5]},
-        )
-        for reduction in ("mean", "sum")
-    )  # fmt: skip
+        for weights in ({}, {"weight": WEIGHT}, {"pos_weight": WEIGHT}, WEIGHTS)
+        for reduction in ("mean", "sum", "none")
+    )
 
     def __init__(
         self,

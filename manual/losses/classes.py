@@ -9,6 +9,7 @@ import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
+from manual.losses.equations import reduced
 from manual.losses.labels import (
     Samples,
     check_shapes,
@@ -25,10 +26,8 @@ from manual.losses.rows import row_max, row_sum
 __all__ = ["CrossEntropyLoss", "NLLLoss"]
 
 
-WEIGHTED_SUM = "sum(n, sum(c, q[n,c] * (log(sum(k, exp(z[n,k]))) - z[n,c])))"
-WEIGHTED_SLOPE = "(p[n,k] * sum(c, 0 <= c < C, q[n,c]) - q[n,k])"
-TARGETS = "\nwhere q[n,c] = u[n] * w[c] * ((1 - smoothing) * (c == t[n]) + smoothing / C)"
-TOTAL = "\nwhere D = sum(n, u[n] * w[t[n]])"
+WEIGHTED = "sum(c, q[n,c] * (log(sum(k, exp(z[n,k]))) - z[n,c]))"
+WEIGHTED_SLOPE = "dz[n,k] = (p[n,k] * sum(c, 0 <= c < C, q[n,c]) - q[n,k])"
 SOFTMAX = "\nwhere p[n,k] = exp(z[n,k]) / sum(j, exp(z[n,j]))"
 WEIGHT, LABELS = [0.5, 1.5, 2.0], np.array([2, 0, 1, 2])
 LABELLED: tuple[tuple[dict[str, Any], Array], ...] = (  # settings, and labels for 4 samples
@@ -38,6 +37,13 @@ LABELLED: tuple[tuple[dict[str, Any], Array], ...] = (  # settings, and labels f
     ({"weight": WEIGHT, "ignore_index": 0}, LABELS),
     ({"ignore_index": -1}, np.array([2, -1, 1, 2])),
     ({"weight": WEIGHT, "ignore_index": 7}, np.array([7, 0, 1, 7])),
+)
+
+DEEPER: tuple[tuple[dict[str, Any], tuple], ...] = (  # with further axes, and one sample alone
+    ({}, ((2, 3, 2), np.array([[0, 2], [1, 0]]))),
+    ({"weight": WEIGHT, "reduction": "none"}, ((2, 3, 1, 2), np.array([[[0, 2]], [[1, 0]]]))),
+    ({}, ((3,), np.array(1))),
+    ({"reduction": "none"}, ((3,), np.array(1))),
 )
 
 
@@ -63,20 +69,24 @@ class NLLLoss(Loss):
             sample is ignored or has weight 0 (torch returns nan).
     """
 
-    equations = {
-        "output": "L = sum(n, -w[n] * a[n,t[n]]) / D\nwhere D = sum(n, 0 <= n < N, w[n])",
-        "output/sum": "L = sum(n, -w[n] * a[n,t[n]])",
-        "grad_input": "da[n,c] = -w[n] * (c == t[n]) / D\nwhere D = sum(n, 0 <= n < N, w[n])",
-        "grad_input/sum": "da[n,c] = -w[n] * (c == t[n])",
-    }
+    equations = reduced(
+        "n",
+        "-w[n] * a[n,t[n]]",
+        {"grad_input": "da[n,c] = -w[n] * (c == t[n])"},
+        "D",
+        total="\nwhere D = sum(n, 0 <= n < N, w[n])",
+    )
     symbols = {
         "a": "cache.log_p", "t": "cache.samples.target", "w": "cache.samples.weight",
         "N": "cache.log_p.shape.0",
     }  # fmt: skip
-    examples = tuple(
-        Example({**settings, "reduction": reduction}, (Draw((4, 3), high=2), labels))
-        for settings, labels in LABELLED
-        for reduction in ("mean", "sum")
+    examples = (
+        *(
+            Example({**settings, "reduction": reduction}, (Draw((4, 3), high=2), labels))
+            for settings, labels in LABELLED
+            for reduction in ("mean", "sum", "none")
+        ),
+        *(Example(settings, shapes) for settings, shapes in DEEPER),
     )
 
     def __init__(
@@ -94,7 +104,7 @@ class NLLLoss(Loss):
         samples = usable(self, rows, target.reshape(-1), self.weight, self.ignore_index)
         picked = rows[np.arange(len(rows)), samples.target]  # (R,)
         total = -self.summed(weighted(picked, samples.weight))
-        total = total.reshape(*shape) if self.reduction == "none" else total
+        total = total.reshape(shape) if self.reduction == "none" else total
         return self.reduced(total, samples.divisor), NLLCache(rows, samples, tuple(input.shape))
 
     def backward(self, grad_output: Array, cache: NLLCache) -> tuple[tuple[Array, None], Arrays]:
@@ -146,31 +156,64 @@ class CrossEntropyLoss(Loss):
     """
 
     equations = {
-        "output": "L = sum(n, log(sum(k, exp(z[n,k]))) - z[n,t[n]]) / N",
-        "output/sum": "L = sum(n, log(sum(k, exp(z[n,k]))) - z[n,t[n]])",
-        "output/weighted": f"L = {WEIGHTED_SUM} / D{TARGETS}{TOTAL}",
-        "output/weighted, sum": f"L = {WEIGHTED_SUM}{TARGETS}",
-        "grad_input": (
-            f"dz[n,k] = (p[n,k] - (k == t[n])) / N{SOFTMAX}\n"
-            "matrix: ∂L/∂z = (softmax(z) − one-hot(t)) / N"
+        **reduced(
+            "n",
+            "log(sum(k, exp(z[n,k]))) - z[n,t[n]]",
+            {"grad_input": "dz[n,k] = (p[n,k] - (k == t[n]))"},
+            "N",
+            where=SOFTMAX + "\nmatrix: ∂L/∂z ∝ softmax(z) − one-hot(t)",
         ),
-        "grad_input/sum": f"dz[n,k] = p[n,k] - (k == t[n]){SOFTMAX}",
-        "grad_input/weighted": f"dz[n,k] = {WEIGHTED_SLOPE} / D{SOFTMAX}{TARGETS}{TOTAL}",
-        "grad_input/weighted, sum": f"dz[n,k] = {WEIGHTED_SLOPE}{SOFTMAX}{TARGETS}",
+        **reduced(
+            "n",
+            WEIGHTED,
+            {"grad_input": WEIGHTED_SLOPE},
+            "D",
+            where=SOFTMAX
+            + "\nwhere q[n,c] = u[n] * w[c] * ((1 - smoothing) * (c == t[n]) + smoothing / C)",
+            total="\nwhere D = sum(n, 0 <= n < N, u[n] * w[t[n]])",
+            variant="weighted",
+        ),
+        **reduced(
+            "n",
+            WEIGHTED,
+            {
+                "grad_input": WEIGHTED_SLOPE,
+                "grad_target": "dr[n,c] = -(1 - smoothing) * w[c] * log(p[n,c])",
+            },
+            "N",
+            where=SOFTMAX + "\nwhere q[n,c] = w[c] * ((1 - smoothing) * r[n,c] + smoothing / C)",
+            variant="probabilities",
+        ),
     }
     symbols = {
         "z": "input", "t": "cache.samples.target", "u": "cache.samples.kept", "w": "layer.weight",
-        "smoothing": "label_smoothing", "N": "input.shape.0", "C": "input.shape.1",
+        "r": "target", "smoothing": "label_smoothing", "N": "input.shape.0",
+        "C": "input.shape.1",
     }  # fmt: skip
-    examples = tuple(
-        Example(
-            {**settings, **smoothing, "reduction": reduction},
-            (Draw((4, 3), high=2), labels),
-            kinks={"tied scores": {"input": 1.0}},
-        )
-        for settings, labels in LABELLED
-        for smoothing in ({}, {"label_smoothing": 0.125}, {"label_smoothing": 1.0})
-        for reduction in ("mean", "sum")
+    examples = (
+        *(
+            Example(
+                {**settings, **smoothing, "reduction": reduction},
+                (Draw((4, 3), high=2), labels),
+                kinks={"tied scores": {"input": 1.0}},
+            )
+            for settings, labels in LABELLED
+            for smoothing in ({}, {"label_smoothing": 0.125})
+            for reduction in ("mean", "sum", "none")
+        ),
+        Example({"label_smoothing": 1.0}, (Draw((4, 3), high=2), LABELS)),
+        Example({"reduction": "sum", "ignore_index": -7}, (Draw((3, 1)), np.array([0, 0, -7]))),
+        Example({"label_smoothing": 0.125}, (Draw((2, 70)), np.array([3, 69]))),
+        *(Example(settings, shapes) for settings, shapes in DEEPER),
+        *(
+            Example(
+                {**settings, "reduction": reduction},
+                (Draw((4, 3), high=2), Draw((4, 3), "simplex")),
+            )
+            for settings in ({}, {"weight": WEIGHT}, {"weight": WEIGHT, "label_smoothing": 0.125})
+            for reduction in ("mean", "sum", "none")
+        ),
+        Example({"reduction": "none"}, (Draw((3,)), Draw((3,), "simplex"))),
     )
 
     def __init__(
@@ -211,7 +254,7 @@ class CrossEntropyLoss(Loss):
             true = x[np.arange(len(rows)), samples.target]
             losses = weighted(log_s.reshape(-1) - true, samples.weight)  # (R,)
         if self.reduction == "none":
-            losses = (row_sum(losses) if losses.ndim == 2 else losses).reshape(*shape)
+            losses = (row_sum(losses) if losses.ndim == 2 else losses).reshape(shape)
         divisor = len(rows) if samples is None else samples.divisor
         cache = CrossEntropyCache(p, samples, tuple(input.shape), log_p, q)
         return self.reduced(self.summed(losses), divisor), cache
@@ -273,6 +316,8 @@ class CrossEntropyLoss(Loss):
         return log_p * (1.0 - self.label_smoothing) if self.label_smoothing else log_p
 
     def variants(self, cache: CrossEntropyCache) -> tuple[str, ...]:
+        if cache.samples is None:
+            return ("probabilities",)
         plain = self.weight is None and not self.label_smoothing and cache.samples.kept is None
         return () if plain else ("weighted",)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
+from manual.losses.equations import reduced
 from manual.losses.labels import check_labels, check_weight, per_row, weighted
 from manual.losses.rows import row_sum
 
@@ -17,8 +18,7 @@ __all__ = ["MultiMarginLoss", "MulticlassHingeLoss"]
 
 SCORES = {"s": "input", "t": "target", "N": "input.shape.0"}
 SHORT = "max(0, s[n,j] - s[n,t[n]] + margin)"
-CLOSE = "\nwhere a[n,j] = (j != t[n]) * (s[n,j] - s[n,t[n]] + margin > 0)"
-STEEP = f"{CLOSE} * p * {SHORT}**(p - 1)"
+SLOPE = "(a[n,k] - (k == t[n]) * sum(j, a[n,j]))"
 WEIGHT = [0.5, 1.5, 2.0]
 
 
@@ -28,7 +28,7 @@ def _examples(*choices: dict[str, Any]) -> Iterator[Example]:
         lead = np.full((4, 3), -4.0)  # in which each true class leads the next by the margin
         lead[range(4), labels] = 1.0
         lead[range(4), (labels + 1) % 3] = 1.0 - settings.get("margin", 1.0)
-        for reduction in ("mean", "sum"):
+        for reduction in ("mean", "sum", "none"):
             arguments = {**settings, "reduction": reduction}
             kinks = {"a margin met exactly": {"input": lead}}
             yield Example(arguments, (Draw((4, 3), high=2), labels), kinks)
@@ -47,12 +47,13 @@ class MulticlassHingeLoss(Loss):
         reduction: "mean" over the N samples, "sum", or "none".
     """
 
-    equations = {
-        "output": f"L = sum(n, sum(j, j != t[n], {SHORT})) / N",
-        "output/sum": f"L = sum(n, sum(j, j != t[n], {SHORT}))",
-        "grad_input": f"ds[n,k] = (a[n,k] - (k == t[n]) * sum(j, a[n,j])) / N{CLOSE}",
-        "grad_input/sum": f"ds[n,k] = a[n,k] - (k == t[n]) * sum(j, a[n,j]){CLOSE}",
-    }
+    equations = reduced(
+        "n",
+        f"sum(j, j != t[n], {SHORT})",
+        {"grad_input": f"ds[n,k] = {SLOPE}"},
+        "N",
+        where="\nwhere a[n,j] = (j != t[n]) * (s[n,j] - s[n,t[n]] + margin > 0)",
+    )
     symbols = SCORES
     examples = tuple(_examples({}, {"margin": 0.5}, {"margin": 2.0}))
 
@@ -111,16 +112,14 @@ class MultiMarginLoss(Loss):
         ValueError: p is neither 1 nor 2; a label is outside the classes.
     """
 
-    equations = {
-        "output": f"L = sum(n, w[t[n]] * sum(j, j != t[n], {SHORT}**p)) / (N * C)",
-        "output/sum": f"L = sum(n, w[t[n]] * sum(j, j != t[n], {SHORT}**p)) / C",
-        "grad_input": (
-            f"ds[n,k] = w[t[n]] * (a[n,k] - (k == t[n]) * sum(j, a[n,j])) / (N * C){STEEP}"
-        ),
-        "grad_input/sum": (
-            f"ds[n,k] = w[t[n]] * (a[n,k] - (k == t[n]) * sum(j, a[n,j])) / C{STEEP}"
-        ),
-    }
+    equations = reduced(
+        "n",
+        f"w[t[n]] * sum(j, j != t[n], {SHORT}**p) / C",
+        {"grad_input": f"ds[n,k] = w[t[n]] * {SLOPE} / C"},
+        "N",
+        where="\nwhere a[n,j] = (j != t[n]) * (s[n,j] - s[n,t[n]] + margin > 0) * p * "
+        f"{SHORT}**(p - 1)",
+    )
     symbols = SCORES | {"w": "layer.weight", "C": "input.shape.1"}
     examples = tuple(
         _examples({}, {"p": 2}, {"weight": WEIGHT}, {"p": 2, "margin": 0.75, "weight": WEIGHT})

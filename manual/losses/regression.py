@@ -9,20 +9,24 @@ import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss
+from manual.losses.equations import reduced
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
 
 
 RESIDUAL = {"yhat": "input", "y": "target", "M": "input.size"}
-CLIPPED = "\nwhere c[i] = max(min(d[i], delta), -delta)\nwhere d[i] = yhat[i] - y[i]"
-NUMBERS = Draw((4, 3), high=1.5)
+NUMBERS = Draw((4, 4), high=1.5)
 
 
 def _examples(
     settings: Mapping[str, Any] = {}, kinks: Mapping[str, Mapping[str, Any]] = {}
 ) -> Iterator[Example]:
-    for reduction in ("mean", "sum"):
-        yield Example({**settings, "reduction": reduction}, (NUMBERS, NUMBERS), kinks)
+    for reduction in ("mean", "sum", "none"):
+        arguments = {**settings, "reduction": reduction}
+        yield Example(arguments, (NUMBERS, NUMBERS), kinks, exact=True)
+    if not settings:
+        yield Example({}, ((2, 2, 2), (2, 2, 2)), exact=True)
+        yield Example({}, ((), ()), exact=True)
 
 
 Pair = tuple[Array, Array]  # gradients of the input and of the target
@@ -39,12 +43,15 @@ class MSELoss(Loss):
         reduction: "mean" over every element of the batch, "sum", or "none".
     """
 
-    equations = {
-        "output": "L = sum(i, (yhat[i] - y[i])**2) / M",
-        "output/sum": "L = sum(i, (yhat[i] - y[i])**2)",
-        "grad_input": "dyhat[i] = 2 * (yhat[i] - y[i]) / M",
-        "grad_input/sum": "dyhat[i] = 2 * (yhat[i] - y[i])",
-    }
+    equations = reduced(
+        "i",
+        "(yhat[i] - y[i])**2",
+        {
+            "grad_input": "dyhat[i] = 2 * (yhat[i] - y[i])",
+            "grad_target": "dtarget[i] = -2 * (yhat[i] - y[i])",
+        },
+        "M",
+    )
     symbols = RESIDUAL
     examples = tuple(_examples())
 
@@ -75,12 +82,15 @@ class SquaredErrorLoss(Loss):
             elements): with factor 0.5 that is Nielsen's C = 1/(2N) Σ_x ‖y - a‖².
     """
 
-    equations = {
-        "output": "L = c * sum(i, (yhat[i] - y[i])**2) / N",
-        "output/sum": "L = c * sum(i, (yhat[i] - y[i])**2)",
-        "grad_input": "dyhat[i] = 2 * c * (yhat[i] - y[i]) / N",
-        "grad_input/sum": "dyhat[i] = 2 * c * (yhat[i] - y[i])",
-    }
+    equations = reduced(
+        "i",
+        "c * (yhat[i] - y[i])**2",
+        {
+            "grad_input": "dyhat[i] = 2 * c * (yhat[i] - y[i])",
+            "grad_target": "dtarget[i] = -2 * c * (yhat[i] - y[i])",
+        },
+        "N",
+    )
     symbols = RESIDUAL | {"c": "factor", "N": "input.shape.0"}
     examples = (*_examples(), *_examples({"factor": 0.5}), *_examples({"factor": 0.75}))
 
@@ -116,12 +126,15 @@ class L1Loss(Loss):
         reduction: "mean" over every element of the batch, "sum", or "none".
     """
 
-    equations = {
-        "output": "L = sum(i, abs(yhat[i] - y[i])) / M",
-        "output/sum": "L = sum(i, abs(yhat[i] - y[i]))",
-        "grad_input": "dyhat[i] = sign(yhat[i] - y[i]) / M",
-        "grad_input/sum": "dyhat[i] = sign(yhat[i] - y[i])",
-    }
+    equations = reduced(
+        "i",
+        "abs(yhat[i] - y[i])",
+        {
+            "grad_input": "dyhat[i] = sign(yhat[i] - y[i])",
+            "grad_target": "dtarget[i] = -sign(yhat[i] - y[i])",
+        },
+        "M",
+    )
     symbols = RESIDUAL
     examples = tuple(_examples(kinks={"ŷ = y": {"input": 0.5, "target": 0.5}}))
 
@@ -163,12 +176,13 @@ class HuberLoss(Loss):
         ValueError: delta is not positive.
     """
 
-    equations = {
-        "output": f"L = sum(i, c[i] * (d[i] - c[i] / 2)) / M{CLIPPED}",
-        "output/sum": f"L = sum(i, c[i] * (d[i] - c[i] / 2)){CLIPPED}",
-        "grad_input": "dyhat[i] = max(min(yhat[i] - y[i], delta), -delta) / M",
-        "grad_input/sum": "dyhat[i] = max(min(yhat[i] - y[i], delta), -delta)",
-    }
+    equations = reduced(
+        "i",
+        "c[i] * (d[i] - c[i] / 2)",
+        {"grad_input": "dyhat[i] = c[i]", "grad_target": "dtarget[i] = -c[i]"},
+        "M",
+        where="\nwhere c[i] = max(min(d[i], delta), -delta)\nwhere d[i] = yhat[i] - y[i]",
+    )
     symbols = RESIDUAL
     examples = tuple(
         example

@@ -68,8 +68,8 @@ def shapes_of(example: Example) -> tuple[Shape, ...]:
     )
 
 
-def _other_batch(cls: type[Layer], arguments: dict, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """Return the same shapes with a longer first axis, if the layer takes them; else as they are."""
+def _other_batch(cls: type[Layer], arguments: dict, shapes: Any) -> tuple[Shape, ...]:
+    """Return the shapes with a longer first axis, if the layer takes them; else as they are."""
     other = tuple((shape[0] + 2, *shape[1:]) if len(shape) > 1 else shape for shape in shapes)
     return other if runs(cls, arguments, other) else shapes
 
