@@ -122,6 +122,7 @@ class Flatten(Layer):
     equations = {"output": "y[j] = x[fold(j)]", "grad_input": "dx[i] = dy[fold(i)]"}
     examples = (
         Example({}, ((2, 3, 2),), exact=True),
+        Example({}, ((3, 4),), exact=True),
         *(
             Example({"start_dim": start, "end_dim": end}, ((2, 3, 4, 5),), exact=True)
             for start, end in ((1, -1), (0, -1), (1, 2), (-3, -2), (2, 2))

@@ -58,10 +58,10 @@ class Maxout(Layer):
             exact=True,
         ),
         Example({"in_features": 3, "out_features": 3}, ((2, 4, 3),), exact=True),
-        Example({"in_features": 3, "out_features": 4, "num_pieces": 3}, ((3,),), exact=True),
+        Example({"in_features": 5, "out_features": 4, "num_pieces": 3}, ((5,),), exact=True),
         Example(
-            {"in_features": 3, "out_features": 4, "num_pieces": 3, "bias": False},
-            ((6, 3),),
+            {"in_features": 5, "out_features": 4, "num_pieces": 3, "bias": False},
+            ((6, 5),),
             exact=True,
         ),
     )
