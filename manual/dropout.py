@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["Dropout"]
 
@@ -24,6 +24,20 @@ class Dropout(Layer):
     Raises:
         ValueError: p is outside 0 … 1, or the noise has not the input's shape.
     """
+
+    equations = {
+        "output": "y[i] = m[i] * x[i] / (1 - p)",
+        "output/evaluation": "y[i] = x[i]",
+        "output/p = 1": "y[i] = 0 * x[i]",
+        "grad_input": "dx[i] = dy[i] * m[i] / (1 - p)",
+        "grad_input/evaluation": "dx[i] = dy[i]",
+        "grad_input/p = 1": "dx[i] = 0 * dy[i]",
+    }
+    symbols = {"m": "cache.keep"}
+    examples = (
+        *(Example({"p": p}, ((3, 4),)) for p in (0.25, 0.5, 0.0, 1.0)),
+        Example({}, ((3, 4),), training=False, noise=False),
+    )
 
     stochastic = True
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["Add", "Concatenate", "Multiply"]
 
@@ -23,6 +23,12 @@ class Add(Layer):
     Raises:
         ValueError: fewer than two inputs, or their shapes differ.
     """
+
+    equations = {"output": "y[i] = sum(k, x[i,k])", "grad_input": "dx[i] = dy[i]"}
+    examples = (
+        Example({}, ((2, 3),) * 3, exact=True),
+        Example({}, ((4, 3),) * 2, exact=True),
+    )
 
     def forward(self, *inputs: Array) -> tuple[Array, AddCache]:
         _check_one_shape("Add", inputs)
@@ -48,6 +54,15 @@ class Multiply(Layer):
     Raises:
         ValueError: fewer than two inputs, or their shapes differ.
     """
+
+    equations = {
+        "output": "y[i] = prod(k, x[i,k])",
+        "grad_input": "dx[i] = dy[i] * prod(j, j != k, x[i,j])",
+    }
+    examples = (
+        Example({}, ((2, 3),) * 3, exact=True),
+        Example({}, ((4, 3),) * 2, exact=True),
+    )
 
     def forward(self, *inputs: Array) -> tuple[Array, MultiplyCache]:
         _check_one_shape("Multiply", inputs)
@@ -81,6 +96,17 @@ class Concatenate(Layer):
     Raises:
         ValueError: fewer than two inputs, or their other axes differ.
     """
+
+    equations = {
+        "output": "y[j] = x[fold(j)]\nmatrix: y = [x₁, x₂, …]",
+        "grad_input": "dx[i] = dy[fold(i)]",
+    }
+    examples = (
+        Example({}, ((3, 4), (3, 2)), exact=True),
+        Example({"dim": 1}, ((4, 2), (4, 3), (4, 1)), exact=True),
+        Example({"dim": 0}, ((2, 3), (1, 3)), exact=True),
+        Example({"dim": 1}, ((2, 2, 3), (2, 1, 3)), exact=True),
+    )
 
     def __init__(self, dim: int = -1) -> None:
         self.dim = dim

@@ -63,6 +63,7 @@ class Example(NamedTuple):
         noise: whether a random layer draws.
         fixed: names of float inputs that have no gradient (masks, targets that are data).
         exact: the layer only moves, adds or picks: integer data give bitwise equal results.
+        note: what whoever reads a result must know.
     """
 
     arguments: Mapping[str, Any] = {}
@@ -72,6 +73,7 @@ class Example(NamedTuple):
     noise: bool = True
     fixed: tuple[str, ...] = ()
     exact: bool = False
+    note: str = ""
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
         """Return one set of inputs."""
@@ -103,6 +105,17 @@ class Layer(Checked, ABC):
         symbols: the names in the equations that are parameters or attributes: `{"W": "weight"}`.
         examples: all that a test, certificate, mutation, false-alarm draw or document needs to know
             to try this layer.
+
+    A variant of an equation is named by what must hold, joined by commas: an attribute that is set
+    (`pos_weight`), one that has a value (`p = 1`, or `sum` of an argument that is text), `no bias`
+    where a parameter is lacking, `evaluation` where nothing was drawn or training is off, and what
+    `variants` says. That with the most parts that hold is taken, the later of equals.
+
+    A symbol is bound to a parameter, a buffer, an argument of forward, an attribute, or to a field
+    of the cache (`cache.winner`); dots go on from there (`input.size`, `betas.0`). Unless a symbol
+    says otherwise, `x` is the input (of several, the last index says which), `dy` the gradient of
+    the output, and a name of an attribute stands for that. An index that is a symbol runs along
+    the axis that it names. A gradient in which `dy` does not occur is that for dy = 1.
     """
 
     outputs: tuple[str, ...] = ("output",)
@@ -153,6 +166,10 @@ class Layer(Checked, ABC):
         (Maxout) also has `settled(decisions)`: itself, with these decisions taken.
         """
         return None
+
+    def variants(self, cache: Any) -> tuple[str, ...]:
+        """Return the variants of the equations that hold for this pass, where only it can tell."""
+        return ()
 
     def with_params(self, params: Arrays) -> Self:
         """Return a copy of this layer that holds `params`, which must have the same keys."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["Flatten", "Identity", "Linear"]
 
@@ -28,6 +28,23 @@ class Linear(Layer):
     Raises:
         ValueError: the last axis of x is not `in_features` long.
     """
+
+    equations = {
+        "output": "y[n,o] = sum(i, x[n,i] * W[o,i]) + b[o]\nmatrix: y = x Wᵀ + b",
+        "output/no bias": "y[n,o] = sum(i, x[n,i] * W[o,i])\nmatrix: y = x Wᵀ",
+        "grad_input": "dx[n,i] = sum(o, dy[n,o] * W[o,i])\nmatrix: ∂L/∂x = δ W",
+        "grad:weight": "dW[o,i] = sum(n, dy[n,o] * x[n,i])\nmatrix: ∂L/∂W = δᵀ x",
+        "grad:bias": "db[o] = sum(n, dy[n,o])\nmatrix: ∂L/∂b = Σ_n δ_n",
+    }
+    symbols = {"W": "weight", "b": "bias"}
+    examples = (
+        Example({"in_features": 4, "out_features": 3}, ((3, 4),), exact=True),
+        Example({"in_features": 3, "out_features": 3}, ((3, 3),), exact=True),
+        Example({"in_features": 3, "out_features": 5}, ((2, 4, 3),), exact=True),
+        Example({"in_features": 3, "out_features": 5}, ((3,),), exact=True),
+        Example({"in_features": 4, "out_features": 3, "bias": False}, ((3, 4),), exact=True),
+        Example({"in_features": 3, "out_features": 5, "bias": False}, ((1, 3),), exact=True),
+    )
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         self.in_features, self.out_features = in_features, out_features
@@ -81,6 +98,9 @@ class NoCache(NamedTuple):
 class Identity(Layer):
     """y = x, so dx = dy. Torch: nn.Identity."""
 
+    equations = {"output": "y[i] = x[i]", "grad_input": "dx[i] = dy[i]"}
+    examples = (Example({}, ((3, 4),), exact=True),)
+
     def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
         return x, NoCache()
 
@@ -98,6 +118,16 @@ class Flatten(Layer):
     Every y element is one x element, so dx is dy folded back into x's shape.
     Torch: nn.Flatten, same defaults (the batch axis stays).
     """
+
+    equations = {"output": "y[j] = x[fold(j)]", "grad_input": "dx[i] = dy[fold(i)]"}
+    examples = (
+        Example({}, ((2, 3, 2),), exact=True),
+        Example({}, ((3, 4),), exact=True),
+        *(
+            Example({"start_dim": start, "end_dim": end}, ((2, 3, 4, 5),), exact=True)
+            for start, end in ((1, -1), (0, -1), (1, 2), (-3, -2), (2, 2))
+        ),
+    )
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim

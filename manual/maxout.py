@@ -6,9 +6,14 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["Maxout"]
+
+
+FIRST = np.array([[1.0, 2.0, 3.0, 5.0], [5.0, 3.0, 2.0, 1.0]])
+MEET = np.stack([FIRST, np.roll(FIRST, 1, axis=1), FIRST - 1])  # two maps meet at 1, one is below
+TIED = {"x": 1.0, "bias": 0.0}
 
 
 class MaxoutCache(NamedTuple):
@@ -32,6 +37,36 @@ class Maxout(Layer):
     """
 
     stacks = ("weight",)
+    equations = {
+        "output": "y[n,o] = largest(k, sum(i, x[n,i] * W[k,o,i]) + b[k,o])",
+        "output/no bias": "y[n,o] = largest(k, sum(i, x[n,i] * W[k,o,i]))",
+        "grad_input": "dx[n,i] = sum(o, dy[n,o] * W[w[n,o],o,i])",
+        "grad:weight": "dW[k,o,i] = sum(n, dy[n,o] * (w[n,o] == k) * x[n,i])",
+        "grad:bias": "db[k,o] = sum(n, dy[n,o] * (w[n,o] == k))",
+    }
+    symbols = {"W": "weight", "b": "bias", "w": "cache.winner"}
+    examples = (
+        Example(
+            {"in_features": 4, "out_features": 2},
+            ((1, 4),),
+            kinks={"pieces tied": TIED | {"weight": MEET[:2]}},
+            exact=True,
+        ),
+        Example(
+            {"in_features": 4, "out_features": 2, "num_pieces": 3},
+            ((1, 4),),
+            kinks={"pieces tied": TIED | {"weight": MEET}},
+            exact=True,
+        ),
+        Example({"in_features": 3, "out_features": 3}, ((2, 4, 3),), exact=True),
+        Example({"in_features": 5, "out_features": 4, "num_pieces": 3}, ((5,),), exact=True),
+        Example(
+            {"in_features": 5, "out_features": 4, "num_pieces": 3, "bias": False},
+            ((6, 5),),
+            exact=True,
+        ),
+    )
+
     winner: Array | None = None  # given winners; None lets the largest win
 
     def __init__(

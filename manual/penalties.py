@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Draw, Example, Layer
 
 __all__ = ["L1Penalty", "L2Penalty"]
 
@@ -23,6 +23,16 @@ class L2Penalty(Layer):
     Args:
         coefficient: λ; there is no ½ in it.
     """
+
+    equations = {
+        "output": "R = lam * sum(i, theta[i]**2)",
+        "grad_input": "dtheta[i] = 2 * lam * theta[i]",
+    }
+    symbols = {"lam": "coefficient", "theta": "param"}
+    examples = (
+        Example({"coefficient": 0.25}, (Draw((3, 4), high=2),), exact=True),
+        Example({"coefficient": 0.75}, ((2, 3, 2),), exact=True),
+    )
 
     def __init__(self, coefficient: float) -> None:
         self.coefficient = coefficient
@@ -50,6 +60,21 @@ class L1Penalty(Layer):
     Args:
         coefficient: λ.
     """
+
+    equations = {
+        "output": "R = lam * sum(i, abs(theta[i]))",
+        "grad_input": "dtheta[i] = lam * sign(theta[i])",
+    }
+    symbols = {"lam": "coefficient", "theta": "param"}
+    examples = (
+        Example(
+            {"coefficient": 0.25},
+            (Draw((3, 4), high=2),),
+            kinks={"w = 0": {"param": 0.0}},
+            exact=True,
+        ),
+        Example({"coefficient": 0.75}, ((2, 3, 2),), exact=True),
+    )
 
     def __init__(self, coefficient: float) -> None:
         self.coefficient = coefficient

@@ -24,6 +24,7 @@ __all__ = [
     "ACTIVATIONS",
     "GATES",
     "INITIALIZERS",
+    "KINDS",
     "LAYERS",
     "LOSSES",
     "OPTIMIZERS",
@@ -78,3 +79,10 @@ LOSSES: dict[str, type[Layer]] = _classes(Loss)
 PENALTIES: dict[str, type[Layer]] = _classes(Layer, "penalty")
 OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer)
 SCHEDULES: dict[str, type[Schedule]] = _classes(Schedule)
+KINDS: dict[str, dict[str, type[Layer]]] = {  # every class with a forward and a backward
+    "layer": {name: cls for name, cls in LAYERS.items() if name not in ACTIVATIONS},
+    "activation": ACTIVATIONS,
+    "gate": GATES,
+    "loss": LOSSES,
+    "penalty": PENALTIES,
+}

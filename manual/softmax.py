@@ -9,11 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Draw, Example, Layer
 
 __all__ = ["LogSoftmax", "Softmax"]
 
 GROUP = "activation"  # how the registry lists these layers
+
+
+EXAMPLES = (
+    *(
+        Example({"dim": dim}, (Draw((3, 4), high=2),), kinks={"tied maxima": {"x": 1.0}})
+        for dim in (-1, 0)
+    ),
+    *(Example({"dim": dim}, (Draw((2, 3, 4), high=2),)) for dim in (-1, 0, 1)),
+    Example({"dim": 1}, ((1, 5),)),
+)
 
 
 class SoftmaxCache(NamedTuple):
@@ -26,6 +36,17 @@ class Softmax(Layer):
     Args:
         dim: the axis whose elements share the sum 1.
     """
+
+    equations = {
+        "output": "y[n,j] = exp(x[n,j]) / sum(k, exp(x[n,k]))",
+        "grad_input": (
+            "dx[n,j] = y[n,j] * (dy[n,j] - sum(k, dy[n,k] * y[n,k]))\n"
+            "where y[n,j] = exp(x[n,j]) / sum(k, exp(x[n,k]))\n"
+            "matrix: ∂L/∂x = y ⊙ (δ − Σ δ ⊙ y)"
+        ),
+    }
+    symbols = {"j": "dim"}  # the axis that this index runs along
+    examples = EXAMPLES
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -61,6 +82,16 @@ class LogSoftmax(Layer):
     Args:
         dim: the axis of the sum.
     """
+
+    equations = {
+        "output": "y[n,j] = x[n,j] - log(sum(k, exp(x[n,k])))",
+        "grad_input": (
+            "dx[n,j] = dy[n,j] - p[n,j] * sum(k, dy[n,k])\n"
+            "where p[n,j] = exp(x[n,j]) / sum(k, exp(x[n,k]))"
+        ),
+    }
+    symbols = {"j": "dim"}  # the axis that this index runs along
+    examples = EXAMPLES
 
     def __init__(self, dim: int) -> None:
         self.dim = dim

@@ -9,12 +9,12 @@ import numpy as np
 from compare.description.build import build_graph, build_loss
 from compare.description.config import Config
 from compare.description.data import Dataset
+from compare.description.wanted import wants_fractions
 from compare.errors import UserError
 from manual.graph import Graph, Node
 from manual.initializers import initialize
 
 ROWS = 2
-PROBABILITY_LOSSES = ("BCELoss",)
 
 
 def check_shapes(config: Config, data: Dataset) -> None:
@@ -31,7 +31,7 @@ def check_shapes(config: Config, data: Dataset) -> None:
     with np.errstate(all="ignore"):
         output = _forward(config, graph, data)
         _check_targets(config, graph, data, output)
-        if config.loss.type in PROBABILITY_LOSSES:
+        if wants_fractions(config.loss.type, of=0):
             _check_probabilities(config, graph, data)
         _check_loss(config, data, output)
 

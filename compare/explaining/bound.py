@@ -1,14 +1,30 @@
-"""What the names in a formula are bound to."""
+"""What the names in an equation stand for: an object's own numbers, found by its `symbols`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
+from compare.explaining.equations import Equation
+from compare.explaining.evaluate import head
+
 At = tuple[int, ...]
+FUNCTIONS = {
+    "fold": "the same element's index in the other shape",
+    "Phi": "the normal distribution function",
+    "phi": "its density, e^(−x²/2) / √(2π)",
+}
+WORDS = {
+    "size": "the number of elements", "shape.0": "the number of samples",
+    "shape.1": "the number of classes",
+}  # fmt: skip
 
 
 def _same(at: At) -> At:
@@ -17,31 +33,256 @@ def _same(at: At) -> At:
 
 @dataclass
 class Bound:
-    """One formula's variant and its names.
+    """The names of one equation.
 
     Attributes:
-        variant: which of the role's formulas holds for these arguments.
-        arrays, scalars: by name, as the formula reads them.
+        arrays, scalars: by name, as the equation reads them.
         means: what the names stand for, in words.
-        at: from a tensor's index to the formula's.
+        at: from a tensor's index to the equation's.
         fold: for `fold(i)`.
-        note: what else a reader must know.
     """
 
-    variant: str = ""
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, Any] = field(default_factory=dict)
     scalars: dict[str, Any] = field(default_factory=dict)
     means: dict[str, str] = field(default_factory=dict)
     at: Callable[[At], At] = _same
     fold: Callable[[Any], Any] | None = None
-    note: str = ""
+
+    def add(self, name: str, value: Any, means: str) -> None:
+        """Bind a name to an array or a number; None stands for ones."""
+        if value is None:
+            self.arrays[name], means = Ones(), f"{means}, all 1"
+        elif isinstance(value, np.ndarray) or np.ndim(value):
+            self.arrays[name] = np.asarray(value)
+        else:
+            self.scalars[name] = value
+        self.means[name] = means
 
 
-def last(array: np.ndarray, axis: int) -> np.ndarray:
-    return np.moveaxis(np.asarray(array), axis, -1)
+class Ones:
+    """Weights that were not given: 1 wherever they are read."""
+
+    shape = None
+
+    def __getitem__(self, at: At) -> float:
+        return 1.0
 
 
-def index_last(axis: int, ndim: int) -> Callable[[At], At]:
-    """Return how an index changes when an axis moves to the end."""
-    axis %= ndim
-    return lambda at: (*at[:axis], *at[axis + 1 :], at[axis])
+@dataclass(frozen=True)
+class Pass:
+    """One pass through a layer or loss, and what is asked of it: a role, by which input.
+
+    Attributes:
+        upstream: the gradient of the output; None: it is not needed, or was never computed.
+        position: which input, for the gradient of one.
+        noise: what the pass drew.
+    """
+
+    layer: Any
+    role: str
+    inputs: tuple[np.ndarray, ...]
+    upstream: Any = None
+    position: int = 0
+    noise: Any = None
+
+    @cached_property
+    def cache(self) -> Any:
+        """What forward leaves for backward."""
+        return self.forward()[1]
+
+    def forward(self) -> tuple[Any, Any]:
+        """Run the layer's forward."""
+        noise = {"noise": self.noise} if self.layer.stochastic else {}
+        return self.layer.forward(*self.inputs, **noise)
+
+    @property
+    def arguments(self) -> dict[str, np.ndarray]:
+        """The inputs by the names that forward gives them; none if it takes any number."""
+        if self.joins:
+            return {}
+        return dict(zip(inspect.signature(self.layer.forward).parameters, self.inputs))  # noqa: B905
+
+    @property
+    def joins(self) -> bool:
+        """Whether forward takes any number of inputs."""
+        kinds = [p.kind for p in inspect.signature(self.layer.forward).parameters.values()]
+        return inspect.Parameter.VAR_POSITIONAL in kinds
+
+    def holds(self, part: str) -> bool:
+        """Return whether what a variant's name says is true of this pass."""
+        layer = self.layer
+        if part == "evaluation":
+            return not layer.training or (layer.stochastic and self.noise is None)
+        if part.startswith("no "):
+            return part.removeprefix("no ") not in layer.params
+        return said(layer, part) or part in layer.variants(self.cache)
+
+    def bound(self, equation: Equation) -> Bound:
+        """Return the names of an equation.
+
+        Raises:
+            ValueError: the upstream gradient is needed and missing.
+        """
+        bound = Bound(means=dict(FUNCTIONS))
+        used = equation.used
+        if "dy" in used and self.upstream is None:
+            raise ValueError("the gradient of this layer's output was not computed")
+        for name in sorted(used - equation.definitions.keys()):
+            self._bind(bound, name)
+        if "fold" in used:
+            self._fold(bound)
+        self._turn(bound, equation)
+        return bound
+
+    def _bind(self, bound: Bound, name: str) -> None:
+        layer, symbols = self.layer, self.layer.symbols
+        if name in symbols:
+            bound.add(name, *self._value(symbols[name]))
+        elif name == "dy":
+            bound.add(name, self.upstream, "the gradient of the loss by this layer's output, ∂L/∂y")
+        elif self.joins and name in ("x", "k"):
+            self._joined(bound)
+        elif name in self.arguments or name == "x":
+            value = self.arguments.get(name, self.inputs[self.position])
+            bound.add(name, value, "the layer's input")
+        elif name in layer.params or name in layer.buffers or hasattr(layer, name):
+            bound.add(name, *self._value(name))
+
+    def _joined(self, bound: Bound) -> None:
+        if len({x.shape for x in self.inputs}) == 1:
+            bound.add("x", np.stack(self.inputs, axis=-1), "the inputs, the last index says which")
+        bound.scalars["k"] = self.position
+
+    def _value(self, path: str) -> tuple[Any, str]:
+        """Return what a symbol stands for, and its name in words."""
+        if path == "grad_output":
+            return self.upstream, "the gradient of the loss by this layer's output"
+        first, *rest = path.split(".")
+        places: list[tuple[str, Any]] = [
+            ("cache", None), ("layer", self.layer), *self.layer.params.items(),
+            *self.layer.buffers.items(), *self.arguments.items(),
+        ]  # fmt: skip
+        found = dict(reversed(places))
+        if first == "cache":
+            value = self.cache
+        else:
+            value = found[first] if first in found else getattr(self.layer, first)
+        words = "the input" if first == "input" else "the target" if first == "target" else path
+        words = WORDS.get(".".join(rest), words)
+        return follow(value, rest), words.removeprefix("cache.").removeprefix("layer.")
+
+    def _fold(self, bound: Bound) -> None:
+        """Number the elements of all inputs, and let forward say where each one goes."""
+        ends = np.cumsum([0, *(x.size for x in self.inputs)])
+        numbers = [
+            np.arange(a, b, dtype=float).reshape(x.shape)
+            for a, b, x in zip(ends[:-1], ends[1:], self.inputs, strict=True)
+        ]
+        moved = self.layer.forward(*numbers)[0]
+        if self.role == "output":
+            flat = np.concatenate([x.ravel() for x in self.inputs])
+            bound.add("x", flat, "the elements of all inputs, in their order")
+            bound.fold = lambda at: int(moved[at])
+        else:
+            own = numbers[self.position]
+            bound.fold = lambda at: tuple(int(i) for i in np.argwhere(moved == own[at])[0])
+
+    def _turn(self, bound: Bound, equation: Equation) -> None:
+        """Move an axis that an index of the left side is bound to behind the others."""
+        for index in head(equation.left)[1]:
+            axis = getattr(self.layer, self.layer.symbols.get(index, ""), None)
+            if isinstance(axis, int):
+                axis %= self.inputs[0].ndim
+                bound.arrays = {k: np.moveaxis(a, axis, -1) for k, a in bound.arrays.items()}
+                bound.at = lambda at, axis=axis: (*at[:axis], *at[axis + 1 :], at[axis])  # type: ignore[misc]
+
+
+def said(owner: Any, part: str) -> bool:
+    """Return whether an object's settings say what a variant is called: `p = 1`, `sum`."""
+    name, _, wanted = part.partition(" = ")
+    value = getattr(owner, name, None)
+    if wanted:
+        return str(value) in (wanted, f"{wanted}.0")
+    texts = [v for v in vars(owner).values() if isinstance(v, str)]
+    off = value is None or value is False or (isinstance(value, Number) and value == 0)
+    return part in texts or not off
+
+
+def follow(value: Any, path: Sequence[str]) -> Any:
+    """Return what a dotted path leads to: attributes, and elements by their numbers."""
+    for part in path:
+        value = value[int(part)] if part.isdecimal() else getattr(value, part)
+    return value
+
+
+@dataclass(frozen=True)
+class Update:
+    """One parameter's update, and what is asked of it: `param`, or `state:<name>`."""
+
+    optimizer: Any
+    role: str
+    name: str  # the parameter's dotted name
+    param: np.ndarray
+    grads: Mapping[str, np.ndarray]  # of all parameters, for clipping by their joint norm
+    state: Mapping[str, Any]
+    lr: float
+    clip_norm: float | None
+    clip_value: float | None
+
+    def holds(self, part: str) -> bool:
+        """Return whether what a variant's name says is true of this update."""
+        return said(self.optimizer, part) or part in self.optimizer.variants(self.state)
+
+    def with_gradient(self, equation: Equation) -> Equation:
+        """Return an equation with the definition of g, the gradient that the update uses.
+
+        That is ∂L/∂θ, clipped if asked, with λ θ if the weights decay and the update itself, unlike
+        AdamW's, says nothing of it.
+        """
+        if "g" not in equation.used:
+            return equation
+        text, where = "grad[i]", []
+        if self.clip_norm is not None:
+            text, where = f"{text} * f", ["f = min(1, c / (norm + 1e-6))"]
+        if self.clip_value is not None:
+            text = f"max(min({text}, cap), -cap)"
+        if self.optimizer.weight_decay and " lam" not in self.optimizer.equations["param"]:
+            text = f"{text} + lam * theta_old[i]"
+        return equation._replace(where=(*equation.where, f"g[i] = {text}", *where))
+
+    def bound(self, equation: Equation) -> Bound:
+        """Return the names of an equation, those of the gradient as well."""
+        bound, optimizer, step = Bound(), self.optimizer, self.state.get("step", 0)
+        given = {
+            "theta_old": (self.param, "the parameter before the step"),
+            "grad": (self.grads[self.name], "its gradient"),
+            "eta": (self.lr, "the learning rate of this step"),
+            "lam": (optimizer.weight_decay, "weight_decay"),
+            "t": (step + 1, "the number of this step"),
+            "t_old": (step, "the number of the step before"),
+            "c": (self.clip_norm, "clip_norm"),
+            "norm": (self._norm(), "the norm of all gradients together"),
+            "cap": (self.clip_value, "clip_value"),
+        }
+        for name in sorted(equation.used - equation.definitions.keys()):
+            if name in optimizer.symbols:
+                bound.add(name, *self._value(optimizer.symbols[name]))
+            elif name in given and given[name][0] is not None:
+                bound.add(name, *given[name])
+            elif hasattr(optimizer, name):
+                bound.add(name, getattr(optimizer, name), name)
+        return bound
+
+    def _value(self, path: str) -> tuple[Any, str]:
+        if f"state:{path}" not in self.optimizer.equations:
+            first, *rest = path.split(".")
+            words = first + "".join(f"[{part}]" for part in rest)
+            return follow(getattr(self.optimizer, first), rest), words
+        before = self.state.get(path, self.optimizer.initial(path))
+        return np.broadcast_to(before, self.param.shape), f"{path} before the step"
+
+    def _norm(self) -> float | None:
+        if self.clip_norm is None:
+            return None
+        squares = (np.sum(np.square(g, dtype=np.float64)) for g in self.grads.values())
+        return math.sqrt(sum(squares))

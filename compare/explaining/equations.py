@@ -1,14 +1,16 @@
-"""The formulas of `equations.toml`: looked up by class and role, printed as LaTeX and MathML."""
+"""The equations of a class: which variant holds, its text read, printed as LaTeX and MathML."""
 
 from __future__ import annotations
 
+import ast
 import tomllib
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from compare.explaining.evaluate import Definition, definition
-from compare.explaining.language import parse
+from compare.explaining.language import names, parse
 from compare.explaining.render import Latex, Plain, Symbols
 
 
@@ -40,6 +42,14 @@ class Equation(NamedTuple):
         pairs = [text.partition(" = ") for text in self.where]
         return [(self.left, self.right), *((left, right) for left, _, right in pairs)]
 
+    @property
+    def used(self) -> set[str]:
+        """Every name that is read, indices among them, and every function that is called."""
+        trees = [parse(right) for _, right in self.sides]
+        calls = {n.func.id for t in trees for n in ast.walk(t)
+                 if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}  # fmt: skip
+        return calls | {name for tree in trees for name in names(tree)}
+
 
 def _line(printer: Plain, side: tuple[str, str]) -> str:
     left, right = (printer.text(parse(text)) for text in side)
@@ -58,35 +68,45 @@ def mathml(latex: str) -> str:
 
 
 @cache
-def tables() -> dict[str, Any]:
-    """Return the data file."""
-    return tomllib.loads(Path(__file__).with_name("equations.toml").read_text("utf-8"))
-
-
 def symbols() -> Symbols:
-    return tables()["symbols"]
+    """Return how names print."""
+    text = Path(__file__).with_name("symbols.toml").read_text("utf-8")
+    return tomllib.loads(text)["symbols"]
 
 
-def equation(owner: str, role: str, variant: str = "") -> Equation:
-    """Return the formula of a class for a role.
+def read(text: str) -> Equation:
+    """Read an equation as it stands on a class: `left = right`, then `where …` and `matrix: …`.
+
+    >>> read("y[i] = x[i] * g[i]\\nwhere g[i] = sigma(x[i])").where
+    ('g[i] = sigma(x[i])',)
+    """
+    first, *rest = text.split("\n")
+    left, _, right = first.partition(" = ")
+    where = tuple(line.removeprefix("where ") for line in rest if line.startswith("where "))
+    matrix = [line.removeprefix("matrix: ") for line in rest if line.startswith("matrix: ")]
+    if not right or len(where) + len(matrix) != len(rest) or len(matrix) > 1:
+        raise ValueError(f"An equation is `left = right`, then `where` and `matrix:` lines: {text}")
+    return Equation(left, right, where, "".join(matrix))
+
+
+def equation(owner: Any, role: str, holds: Callable[[str], bool]) -> Equation:
+    """Return the formula of an object for a role, in the variant that holds.
 
     Raises:
         KeyError: there is none.
     """
-    entry = tables()[owner][f"{role}/{variant}" if variant else role]
-    return Equation(entry["left"], entry["right"], tuple(entry.get("where", ())),
-                    entry.get("matrix", ""))  # fmt: skip
+    return read(owner.equations[chosen(owner.equations, role, holds)])
 
 
-def with_gradient(formula: Equation, variant: str) -> Equation:
-    """Return an optimiser's formula with the definition of the gradient that it uses."""
-    used = f"{formula.right} {formula.where}"
-    if "g[i]" not in used:
-        return formula
-    return formula._replace(where=(*formula.where, *tables()["gradient"][variant]))
-
-
-def variants(owner: str, role: str) -> list[str]:
-    """Return the variants of a role that the data file has."""
-    found = [key.partition("/") for key in tables()[owner]]
-    return [variant for name, _, variant in found if name == role]
+def chosen(equations: Mapping[str, str], role: str, holds: Callable[[str], bool]) -> str:
+    """Return the key of a role whose variant has the most parts that hold; the later of equals."""
+    fits = []
+    for key in equations:
+        name, _, variant = key.partition("/")
+        parts = variant.split(", ") if variant else []
+        if name == role and all(map(holds, parts)):
+            fits.append((len(parts), key))
+    if not fits:
+        raise KeyError(role)
+    most = max(count for count, _ in fits)
+    return [key for count, key in fits if count == most][-1]

@@ -67,7 +67,7 @@ class Env:
         definitions: Mapping[str, Definition] | None = None,
         fold: Callable[[Index], Index] | None = None,
     ) -> None:
-        self.arrays, self.scalars = dict(arrays), dict(scalars or {})
+        self.arrays, self.scalars = dict(arrays), {"pi": mp().pi, **(scalars or {})}
         self.definitions, self.fold = dict(definitions or {}), fold
         self._memo: dict[tuple, Any] = {}
 
@@ -187,6 +187,8 @@ class Env:
             if not isinstance(node, ast.Subscript):
                 continue
             name, at = element(node)
+            if getattr(self.arrays.get(name), "shape", ()) is None:
+                continue  # ones, as many as are asked for
             for place, i in enumerate(at):
                 if not (isinstance(i, ast.Name) and i.id == index):
                     continue

@@ -12,7 +12,7 @@ as LaTeX, as Unicode and with the numbers put in; so what is shown is what was w
     prod, largest, mean    likewise
     cases(c, a, b)   a where c holds, else b
     (x > 0)          1 where it holds, else 0
-    exp log sqrt tanh sigma Phi phi abs sign max min fold
+    pi exp log sqrt tanh sigma Phi phi abs sign max min fold
 """
 
 from __future__ import annotations

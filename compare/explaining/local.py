@@ -62,7 +62,6 @@ def _moved_piece(piece: Piece, rng: np.random.Generator) -> Piece:
 
 
 def _moved(array: Any, rng: np.random.Generator) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype.kind != "f":
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return array
     return array.astype(np.float64) * (1 + SHAKE * rng.standard_normal(array.shape))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.explaining.bound import Bound
-from compare.explaining.equations import Equation, equation, with_gradient
-from compare.explaining.layers import Given, bind_layer
-from compare.explaining.losses import bind_loss, bind_penalty
-from compare.explaining.updates import Update, bind_update, gradient_variant
+from compare.explaining.bound import Bound, Pass, Update
+from compare.explaining.equations import Equation, equation
 from compare.judge.quantities import LOSS, Key, Values
 from compare.pair.hybrid import TorchNode
 from compare.pair.sources import unplanted
@@ -69,7 +66,7 @@ def pieces_of(scene: Scene, key: Key) -> list[Piece]:
     kind, _, rest = key.quantity.partition(":")
     try:
         if key == LOSS:
-            return [_loss(scene, "loss"), *_penalties(scene, None)]
+            return [_loss(scene, "output"), *_penalties(scene, None)]
         if kind == "buffer" or (kind in ("output", "grad_output") and rest):
             raise KeyError(key.quantity)
         if kind == "output":
@@ -95,63 +92,53 @@ def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
     start, layer = scene.start, unplanted(node.layer)
     by_torch = isinstance(layer, TorchNode)
     layer = unplanted(layer.twin) if isinstance(layer, TorchNode) else layer
-    owner = type(layer).__name__
-    given = Given(
-        layer,
-        tuple(scene.value(name) for name in node.inputs),
-        None if role == "output" else scene.need(Key(node.name, "grad_output")),
-        {k: start.params[f"{node.name}.{k}"] for k in layer.params},
-        role,
-        position,
-        start.noise.get(node.name),
-        start.winners.get(node.name) if scene.flips.get(node.name) else None,
-    )
-    given = given._replace(layer=layer.with_params(given.params)) if layer.params else given
-    bound = bind_layer(given)
+    params = {k: start.params[f"{node.name}.{k}"] for k in layer.params}
+    layer = layer.with_params(params) if params else layer
+    if scene.flips.get(node.name) and node.name in start.winners:
+        layer = layer.settled(start.winners[node.name])
+    inputs = tuple(scene.value(name) for name in node.inputs)
+    upstream = None if role == "output" else scene.need(Key(node.name, "grad_output"))
+    given = Pass(layer, role, inputs, upstream, position, start.noise.get(node.name))
+    return _piece(given, node.name, by_torch=by_torch)
+
+
+def _piece(given: Pass, place: str, *, by_torch: bool = False) -> Piece:
+    layer, role = given.layer, given.role
     method = "forward" if role == "output" else "backward"
     if role.startswith("grad:") and "grad_params" in vars(type(layer)):
         method = "grad_params"
-    formula = equation(owner, role, bound.variant)
-    noise = {"noise": given.mask} if given.layer.stochastic else {}
-    again = _again(given.layer, given.inputs, given.upstream, method, **noise)
-    return Piece(layer, node.name, role, method, formula, bound, again, by_torch)
+    formula = equation(layer, role, given.holds)
+    return Piece(layer, place, role, method, formula, given.bound(formula), _again(given, method),
+                 by_torch)  # fmt: skip
 
 
-def _again(
-    layer: Any, inputs: Sequence, upstream: Any, method: str, **noise: Any
-) -> Callable[[], Any]:
+def _again(given: Pass, method: str) -> Callable[[], Any]:
     """Return what runs one method of a layer again; its forward beforehand is not looked at."""
     if method == "forward":
-        return lambda: layer.forward(*inputs, **noise)
+        return given.forward
     try:
-        cache = layer.forward(*inputs, **noise)[1]
+        cache = given.cache
     except Exception:  # then it has no backward either, and is reported where it raised
         return lambda: None
-    return lambda: getattr(layer, method)(upstream, cache)
+    return lambda: getattr(given.layer, method)(given.upstream, cache)
 
 
 def _loss(scene: Scene, role: str) -> Piece:
     side = scene.experiment.manual
-    loss = unplanted(side.loss)
-    bound = bind_loss(loss, role, scene.value(side.graph.output), scene.start.target)
-    method = "forward" if role == "loss" else "backward"
-    formula = equation(type(loss).__name__, role, bound.variant)
-    inputs = (scene.value(side.graph.output), scene.start.target)
-    again = _again(loss, inputs, np.ones((), inputs[0].dtype), method)
-    return Piece(loss, "loss", role, method, formula, bound, again)
+    output = np.asarray(scene.value(side.graph.output))
+    inputs = output, np.asarray(scene.start.target)
+    return _piece(Pass(unplanted(side.loss), role, inputs, np.ones((), output.dtype)), "loss")
 
 
 def _penalties(scene: Scene, parameter: str | None) -> list[Piece]:
     """Return what the penalties add to the loss, or to one parameter's gradient."""
-    role, method = ("value", "forward") if parameter is None else ("grad", "backward")
+    role = "output" if parameter is None else "grad_input"
     return [
-        Piece(penalty, f"{name}'s penalty", role, method, equation(type(penalty).__name__, role),
-              bind_penalty(penalty, scene.start.params[name]),
-              _again(penalty, (scene.start.params[name],), 1.0, method))
+        _piece(Pass(penalty, role, (scene.start.params[name],), 1.0), f"{name}'s penalty")
         for penalty, names in scene.experiment.manual.penalties
         for name in names
         if parameter in (None, name)
-    ]  # fmt: skip
+    ]
 
 
 def _consumers(scene: Scene, name: str) -> list[Piece]:
@@ -185,14 +172,14 @@ def _update(scene: Scene, key: Key) -> Piece:
         side.clip_norm,
         side.clip_value,
     )
-    bound = bind_update(update)
-    formula = equation(type(optimizer).__name__, update.role, bound.variant)
-    formula = with_gradient(formula, gradient_variant(update))
+    formula = update.with_gradient(equation(optimizer, update.role, update.holds))
 
     def again() -> Any:
         return optimizer.update(update.param, grads[name], dict(update.state), update.lr)
 
-    return Piece(optimizer, "optimizer", update.role, "update", formula, bound, again)
+    return Piece(
+        optimizer, "optimizer", update.role, "update", formula, update.bound(formula), again
+    )
 
 
 def _split(dotted: str) -> tuple[str, str]:

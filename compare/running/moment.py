@@ -23,7 +23,7 @@ class Start(NamedTuple):
     noise: dict[str, np.ndarray]
     winners: dict[str, np.ndarray]
     input_grad: bool
-    buffers: Arrays = {}  # noqa: RUF012
+    buffers: Arrays = {}
 
 
 class Attempt(NamedTuple):

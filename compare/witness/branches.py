@@ -7,8 +7,9 @@ function is smooth, and backward must have that slope; where they differ, backwa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from compare.witness.ball_array import balls
 from compare.witness.balls import as_ball
 from compare.witness.decisions import BranchPointError, deciding
 from compare.witness.pairs import Backward, Forward, copied, differentiable, gradients, upstream
-from compare.witness.slopes import gradient, lifted, total
+from compare.witness.slopes import gradient, lifted
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def at_branch(
             for name in claims:
                 right = gradient(forward, values, name, dout)
                 sides[name] = gradient(forward, values, name, dout, sign=-1), right
-            jump = _jump(forward, values, dout)
+            jump = _jump(forward, values)
     except BranchPointError as reason:
         return Branch(False, f"{label}: {reason}")
     if not decisions.ties:
@@ -93,27 +94,35 @@ def _slopes(left: Any, right: Any, claim: Any) -> str:
     return "slopes {} | {}, backward takes {}".format(*short)
 
 
-def _jump(forward: Forward, values: dict[str, Any], dout: Any) -> str:
+def _jump(forward: Forward, values: dict[str, Any]) -> str:
     """Return the height of a step, if the function itself differs just beside the point."""
-    here = total(forward, values, dout)[0].value
+    here = _elements(forward, values)
     heights = []
     for sign in (1, -1):
-        moving = dict(values)
+        moving, speeds = dict(values), count(1)
         for name in moving:
             if isinstance(moving[name], np.ndarray) and moving[name].dtype == object:
-                moving[name] = _moved(moving[name], sign)
-        heights.append(abs(total(forward, moving, dout)[0].value - here))
-    height = max(heights)
+                moving[name] = _moved(moving[name], sign, speeds)
+        beside = _elements(forward, moving)
+        heights += [abs(a - b) for a, b in zip(here, beside, strict=True)]
+    height = max(heights, key=lambda h: h.mid())
     return "" if height.contains(0) else f", a step of {float(height.mid()):.2g}"
 
 
-def _moved(array: Any, sign: int) -> Any:
+def _elements(forward: Forward, values: dict[str, Any]) -> list[Any]:
+    """Return the values of all output elements."""
+    out, _ = forward(*map(copied, values.values()))
+    parts = out if isinstance(out, tuple | list) else (out,)
+    return [as_ball(x).value for part in parts for x in np.asarray(part, dtype=object).ravel()]
+
+
+def _moved(array: Any, sign: int, speeds: Iterator[int]) -> Any:
     """Let every element move, each at its own speed, so that no tie remains."""
     from flint import arb
 
     from compare.witness.balls import Ball
 
     moved = array.copy()
-    for k, index in enumerate(np.ndindex(array.shape)):
-        moved[index] = Ball(array[index].value, arb(sign * (k + 1)))
+    for index in np.ndindex(array.shape):
+        moved[index] = Ball(array[index].value, arb(sign * next(speeds)))
     return moved

@@ -10,23 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from compare.pair.example import Made, at_kinks, is_real, made
 from compare.witness.certify import Certificate, certificate, certify
 from compare.witness.decisions import BranchPointError, Decisions, deciding
 from compare.witness.pairs import Backward, Forward
 from compare.witness.precision import working
 from manual.graph import Arrays, Graph, Layer
+from manual.layer import Example
 
 POINTS = 3  # at which every item is certified
 
 
 @dataclass(frozen=True)
 class GradientCase:
-    """A pair, the point where it is differentiated, and its branch points by their labels."""
+    """A pair, the point where it is differentiated, and itself at its branch points by label."""
 
     forward: Forward
     backward: Backward
     inputs: Mapping[str, Any]
-    branches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    branches: Mapping[str, GradientCase] = field(default_factory=dict)
     remark: str = ""
 
     def certify(self, bits: int, digits: float, seed: int) -> Certificate:
@@ -38,8 +40,8 @@ class GradientCase:
             from compare.witness.branches import at_branch
 
             judged = [
-                at_branch(self.forward, self.backward, {**self.inputs, **inputs}, label, digits)
-                for label, inputs in self.branches.items()
+                at_branch(at.forward, at.backward, at.inputs, label, digits)
+                for label, at in self.branches.items()
             ]
         note = [found.note, *(branch.note for branch in judged), self.remark]
         certified = found.certified and all(branch.certified for branch in judged)
@@ -109,46 +111,38 @@ def _attempt(
         return Certificate(0.0, math.inf, False, str(reason))
 
 
-def shown(name: str, settings: Mapping[str, Any]) -> str:
-    """Return a constructor's call as it is written."""
-    return f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
+def layer_case(layer: Layer, *inputs: Any, fixed: tuple[str, ...] = ()) -> GradientCase:
+    """Return a layer's pair: its inputs, except those named as fixed, and its parameters."""
+    return made_case(Made(layer, inputs, fixed=fixed))
 
 
-def layer_case(
-    layer: Layer,
-    *inputs: Any,
-    fixed: tuple = (),
-    branches: Mapping[str, Any] | None = None,
-    remark: str = "",
-) -> GradientCase:
-    """Return a layer's pair: its inputs, then its parameters.
+def example_case(cls: type[Layer], example: Example, rng: np.random.Generator) -> GradientCase:
+    """Return the pair of one example of a class, and the same at its kinks."""
+    case = made(cls, example, rng)
+    branches = {label: made_case(at) for label, at in at_kinks(case, example)}
+    return replace(made_case(case), branches=branches, remark=example.note)
 
-    `fixed` comes after the inputs (a target; the noise of a random layer) and has no gradient; a
-    branch point is given as the inputs there, or as a dict by name where parameters change too.
-    """
-    names = ["input"] if len(inputs) == 1 else [f"input {i}" for i in range(len(inputs))]
-    keys, count = list(layer.params), len(inputs)
+
+def made_case(case: Made) -> GradientCase:
+    """Return the pair of a layer with its inputs: what has a gradient, by name."""
+    names = list(case.values)
+    others = {
+        name: x
+        for name, x in zip(case.names, case.inputs, strict=True)
+        if name not in names and is_real(x)
+    }
 
     def forward(*values: Any) -> tuple[Any, Any]:
-        bound = layer.with_params(dict(zip(keys, values[count:], strict=True)))
-        given = _fixed(fixed, values)
-        if layer.stochastic:
-            y, cache = bound.forward(*values[:count], noise=given[0])
-        else:
-            y, cache = bound.forward(*values[:count], *given)
+        bound = case.with_values(dict(zip(names, values, strict=True)) | _lifted(others, values))
+        y, cache = bound.forward()
         return y, (bound, cache)
 
     def backward(dout: Any, saved: Any) -> tuple:
         bound, cache = saved
-        grad_inputs, grad_params = bound.backward(dout, cache)
-        return (*grad_inputs[:count], *(grad_params[key] for key in keys))
+        grads = bound.gradients(dout, cache)
+        return tuple(grads[name] for name in names)
 
-    point = dict(zip([*names, *keys], [*inputs, *layer.params.values()], strict=True))
-    at = {
-        label: x if isinstance(x, Mapping) else {names[0]: x}
-        for label, x in (branches or {}).items()
-    }
-    return GradientCase(forward, backward, point, at, remark)
+    return GradientCase(forward, backward, case.values)
 
 
 def graph_case(graph: Graph, x: np.ndarray) -> GradientCase:
@@ -168,10 +162,10 @@ def graph_case(graph: Graph, x: np.ndarray) -> GradientCase:
     return GradientCase(forward, backward, {"input": x} | graph.params)
 
 
-def _fixed(fixed: tuple, values: tuple) -> tuple:
-    """Return the fixed arguments; a target of real numbers joins the inputs' number system."""
-    if values[0].dtype != object:
-        return fixed
+def _lifted(others: Arrays, values: tuple) -> Arrays:
+    """Return what is held fixed; real numbers join the others' number system."""
+    if not values or values[0].dtype != object:
+        return others
     from compare.witness.ball_array import balls
 
-    return tuple(balls(a) if np.issubdtype(a.dtype, np.floating) else a for a in fixed)
+    return {name: balls(x) for name, x in others.items()}

@@ -5,56 +5,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from compare.pair.example import shown
 from compare.witness import definitions
-from compare.witness.cases import DefinitionCase, Item, shown
+from compare.witness.cases import DefinitionCase, Item
 from manual.graph import Arrays
 from manual.optimizers.base import Optimizer, State
 from manual.registry import OPTIMIZERS
 
 STEPS = 4
-CLASSES: dict[str, Any] = {**OPTIMIZERS}
 NOTE = f"equal to its definition for {STEPS} steps; a step has no derivative"
-DEFINITIONS: dict[str, definitions.Definition] = {
-    "SGD": definitions.sgd,
-    "Adagrad": definitions.adagrad,
-    "RMSprop": definitions.rmsprop,
-    "Adam": definitions.adam,
-    "AdamW": definitions.adamw,
-}
-
-
-ADAM: list[dict[str, Any]] = [
-    {}, {"betas": (0.5, 0.75), "eps": 0.125, "weight_decay": 0.25},
-    {"amsgrad": True, "weight_decay": 0.125},
-]  # fmt: skip
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "SGD": [
-        {}, {"weight_decay": 0.25}, {"momentum": 0.75},
-        {"momentum": 0.75, "dampening": 0.25, "weight_decay": 0.25},
-        {"momentum": 0.75, "nesterov": True, "weight_decay": 0.25},
-    ],
-    "Adagrad": [{}, {"lr_decay": 0.25, "weight_decay": 0.25, "initial_accumulator_value": 0.5}],
-    "RMSprop": [{}, {"centered": True}, {"alpha": 0.75, "momentum": 0.5, "weight_decay": 0.25}],
-    "Adam": ADAM,
-    "AdamW": ADAM,
-}  # fmt: skip
 
 
 def optimizers() -> Iterator[Item]:
     """Yield one item per optimiser and set of options."""
-    for name, options in VARIANTS.items():
-        for option in options:
-            yield _item(name, option)
-
-
-def _item(name: str, option: dict[str, Any]) -> Item:
-    optimizer = CLASSES[name](**option)
-    case = lambda rng: optimizer_case(optimizer, rng)  # noqa: E731
-    return Item(shown(name, option), "optimizer", name, case)
+    for name, cls in OPTIMIZERS.items():
+        for option in cls.examples:
+            case = partial(optimizer_case, cls(**option))
+            yield Item(shown(name, option), "optimizer", name, case)
 
 
 def optimizer_case(optimizer: Optimizer, rng: np.random.Generator, size: int = 3) -> DefinitionCase:
@@ -67,10 +39,14 @@ def optimizer_case(optimizer: Optimizer, rng: np.random.Generator, size: int = 3
         return run(optimizer, _balls(param), list(_balls(grads)), list(_balls(rates)))
 
     def definition() -> Arrays:
-        write = DEFINITIONS[type(optimizer).__name__]
+        write = definition_of(optimizer)
         return write(_balls(param), list(_balls(grads)), list(_balls(rates)), **settings(optimizer))
 
     return DefinitionCase(formula, definition, NOTE)
+
+
+def definition_of(optimizer: Optimizer) -> definitions.Definition:
+    return getattr(definitions, type(optimizer).__name__.lower())
 
 
 def run(optimizer: Optimizer, param: Any, grads: list, rates: list) -> Arrays:

@@ -9,6 +9,7 @@ import numpy as np
 
 from compare.description.config import Config
 from compare.description.data.scaling import representable
+from compare.description.wanted import wants_fractions, wants_labels
 from compare.running.experiment import Experiment, prepare
 from evidence.false_alarms.layers import Layers, activation, width
 from evidence.false_alarms.settings import init, log_uniform, loss, optimizer, penalties
@@ -44,7 +45,7 @@ def draw(seed: int, index: int, attempt: int = 0) -> Draw:
     data, inputs, outputs = _data(rng, chosen["type"])
     layers = _network(rng, inputs, outputs, ending)
     scales = [log_uniform(rng, -SCALE, SCALE) if rng.random() < 0.6 else 1.0 for _ in range(2)]
-    if ending == "sigmoid" or chosen["type"].startswith("BCE"):
+    if wants_fractions(chosen["type"]):
         scales[1] = 1.0  # the targets are probabilities
     batch = int(data.pop("batch"))
     config = {
@@ -73,13 +74,13 @@ def _data(rng: np.random.Generator, loss_name: str) -> tuple[dict[str, Any], int
     scale = str(rng.choice(["none", "standard", "minmax"], p=[0.7, 0.2, 0.1]))
     rows = batch * int(rng.integers(1, 4))
     data: dict[str, Any] = {"d_in": inputs, "seed": seed, "scale": scale, "batch": batch}
-    if loss_name in ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "MulticlassHingeLoss"):
+    if wants_labels(loss_name):
         outputs = max(outputs, 2)
         data |= {"dataset": "random_classification", "classes": outputs}
         data["n"] = max(rows, outputs)
     else:
         data |= {"dataset": "random_regression", "d_out": outputs, "n": max(rows, 2)}
-        if loss_name.startswith("BCE"):
+        if wants_fractions(loss_name):
             data["target_scale"] = "minmax"
     return data, inputs, outputs
 
@@ -104,8 +105,6 @@ def _network(
     net.linear(outputs)
     if ending == "sigmoid":
         net.add({"type": "Sigmoid"})
-    elif ending == "log_softmax":
-        net.add({"type": "LogSoftmax", "dim": 1})
-    elif ending == "any" and rng.random() < 0.3:
+    elif rng.random() < 0.3:
         net.add(activation(rng))
     return net.tables

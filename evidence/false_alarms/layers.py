@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from compare.pair.example import made
+from evidence.false_alarms.settings import varied
+from manual import registry
+from manual.layer import Example
+
 WIDTH = 64  # at most
 
 
@@ -16,24 +21,44 @@ def width(rng: np.random.Generator, most: int = WIDTH) -> int:
 
 
 def activation(rng: np.random.Generator) -> dict[str, Any]:
-    """Return an activation with random arguments, or with its defaults."""
-    arguments: dict[str, Callable[[], dict[str, Any]]] = {
-        "ELU": lambda: {"alpha": float(rng.uniform(0.25, 2))},
-        "GELU": lambda: {"approximate": str(rng.choice(["none", "tanh"]))},
-        "LeakyReLU": lambda: {"negative_slope": float(rng.uniform(0, 0.5))},
-        "Softplus": lambda: {
-            "beta": float(rng.uniform(0.5, 3)), "threshold": float(rng.uniform(5, 25))
-        },
-        "Softmax": lambda: {"dim": 1},
-        "LogSoftmax": lambda: {"dim": -1},
-    }  # fmt: skip
-    plain = ["ReLU", "Sigmoid", "Tanh", "SiLU", "LogSigmoid"]
-    names = [*plain, *plain, "ELU", "GELU", "LeakyReLU", "Softplus", "ELU", "GELU", "LeakyReLU",
-             "Softplus", "Softmax", "LogSoftmax"]  # fmt: skip
-    name = str(rng.choice(names))
-    needed = name in ("Softmax", "LogSoftmax")
-    given = arguments[name]() if name in arguments and (needed or rng.random() < 0.5) else {}
-    return {"type": name, **given}
+    """Return an activation with the arguments of one of its examples, or nearly these."""
+    return _chosen(rng, list(registry.ACTIVATIONS), 2)[0]
+
+
+def _chosen(rng: np.random.Generator, names: list[str], width: int) -> tuple[dict[str, Any], int]:
+    """Return a layer of one of these classes that takes rows of this width, and its own width."""
+    while True:
+        name = str(rng.choice(names))
+        examples = registry.LAYERS[name].examples
+        example = examples[int(rng.integers(len(examples)))]
+        if (fitted := _fitted(rng, name, example, width)) is not None:
+            return fitted
+
+
+def _fitted(
+    rng: np.random.Generator, name: str, example: Example, width: int
+) -> tuple[dict[str, Any], int] | None:
+    """Return an example's layer for rows of another width, and how wide its own are.
+
+    Sizes among the arguments are those that equal the example's own widths. A layer that takes no
+    rows, or gives nothing but zeros, is none.
+    """
+    case = made(registry.LAYERS[name], example, np.random.default_rng(0))
+    y = np.asarray(case.forward()[0])
+    if len(case.inputs) != 1 or case.inputs[0].ndim != 2 or y.ndim != 2 or not y.any():
+        return None
+    before, after = case.inputs[0].shape[1], y.shape[1]
+    wider = width if before == after else _size(rng)
+    sizes = {before: width, after: wider}
+    arguments = {
+        key: sizes.get(value, value) if type(value) is int and value > 1 else value
+        for key, value in example.arguments.items()
+    }
+    return {"type": name, **varied(rng, registry.LAYERS[name], arguments)}, wider
+
+
+def _size(rng: np.random.Generator) -> int:
+    return width(rng)
 
 
 class Layers:
@@ -62,10 +87,9 @@ class Layers:
     def block(self) -> None:
         """Append one block of a random kind."""
         kinds: Sequence[Callable[[], None]] = (
-            self._dense, self._residual, self._concatenate, self._gate, self._maxout,
-            self._dropout, self._activation, self._rest,
+            self._dense, self._residual, self._concatenate, self._gate, self._activation, self._any,
         )  # fmt: skip
-        odds = [0.5, 0.14, 0.1, 0.06, 0.08, 0.06, 0.04, 0.02]
+        odds = [0.5, 0.14, 0.1, 0.06, 0.04, 0.16]
         kinds[int(self.rng.choice(len(kinds), p=odds))]()
 
     def _dense(self) -> None:
@@ -107,14 +131,7 @@ class Layers:
         self.add({"type": "Sigmoid"})
         self.add({"type": "Multiply"}, value, self.last)
 
-    def _maxout(self) -> None:
-        units, pieces = width(self.rng), int(self.rng.integers(2, 5))
-        sizes = {"in_features": self.width, "out_features": units, "num_pieces": pieces}
-        self.add({"type": "Maxout", **sizes})
-        self.width = units
-
-    def _dropout(self) -> None:
-        self.add({"type": "Dropout", "p": float(self.rng.choice([0.1, 0.3, 0.5]))})
-
-    def _rest(self) -> None:
-        self.add({"type": str(self.rng.choice(["Identity", "Flatten"]))})
+    def _any(self) -> None:
+        """Append any layer that takes rows."""
+        table, self.width = _chosen(self.rng, list(registry.LAYERS), self.width)
+        self.add(table)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from compare.description.wanted import wants_fractions
+from manual import registry
+from manual.layer import Example
 
 Table = dict[str, Any]
 
@@ -15,54 +19,54 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.float32(10 ** rng.uniform(low, high)))
 
 
+def varied(rng: np.random.Generator, cls: Any, arguments: Mapping[str, Any]) -> Table:
+    """Return arguments with every number a little changed, if the class takes them like that."""
+    changed = {
+        key: float(np.float32(value * rng.uniform(0.7, 1.3))) if isinstance(value, float) else value
+        for key, value in arguments.items()
+    }
+    try:
+        cls(**changed)
+    except ValueError:
+        changed = dict(arguments)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+
+
 def loss(rng: np.random.Generator) -> tuple[Table, str]:
-    """Return a loss, and how the network must end: a layer, `linear` or `any`.
+    """Return a loss, and how the network must end: `sigmoid` or `any`.
 
-    `weight` and `pos_weight` stand for themselves until the number of outputs is known.
+    Lists of weights stand for themselves until the number of outputs is known.
     """
-    reduction = {"reduction": str(rng.choice(["mean", "sum"]))}
-    some = {"weight": None} if rng.random() < 0.3 else {}
-    choices: list[Callable[[], tuple[Table, str]]] = [
-        lambda: ({"type": "MSELoss", **reduction}, "any"),
-        lambda: ({"type": "L1Loss", **reduction}, "any"),
-        lambda: ({"type": "HuberLoss", **reduction, "delta": log_uniform(rng, -1, 1)}, "any"),
-        lambda: ({"type": "SquaredErrorLoss", **reduction, "factor": 0.5}, "any"),
-        lambda: ({"type": "BCELoss", **reduction, **some}, "sigmoid"),
-        lambda: ({"type": "BCEWithLogitsLoss", **reduction, **some, **_positive(rng)}, "linear"),
-        lambda: ({"type": "CrossEntropyLoss", **reduction, **some, **_smoothing(rng)}, "any"),
-        lambda: ({"type": "CrossEntropyLoss", **reduction, **_smoothing(rng)}, "linear"),
-        lambda: ({"type": "NLLLoss", **reduction, **some}, "log_softmax"),
-        lambda: ({"type": "MultiMarginLoss", **reduction, **some, **_margin(rng)}, "any"),
-        lambda: ({"type": "MulticlassHingeLoss", **reduction, "margin": 1.0}, "any"),
-    ]
-    return choices[int(rng.integers(len(choices)))]()
+    name = str(rng.choice(list(registry.LOSSES)))
+    cls = registry.LOSSES[name]
+    usable = [e for e in cls.examples if _is_plain(e) and e.arguments.get("reduction") != "none"]
+    example = usable[int(rng.integers(len(usable)))]
+    table = varied(rng, cls, example.arguments)
+    table = {k: None if isinstance(v, list) else v for k, v in table.items()}
+    return {"type": name, **table}, "sigmoid" if wants_fractions(name, of=0) else "any"
 
 
-def _positive(rng: np.random.Generator) -> Table:
-    return {"pos_weight": None} if rng.random() < 0.3 else {}
+def _is_plain(example: Example) -> bool:
+    """Whether a loss is tried on rows, with targets that a data set gives, none ignored."""
+    x, target = example.draw(np.random.default_rng(0))
+    assert x is not None
+    assert target is not None
+    labels = target.dtype.kind == "i" and target.shape == x.shape[:1]
+    numbers = target.dtype.kind == "f" and not _is_simplex(example)
+    return x.ndim == 2 and (labels or numbers) and "ignore_index" not in example.arguments
 
 
-def _smoothing(rng: np.random.Generator) -> Table:
-    return {"label_smoothing": float(rng.choice([0.0, 0.1, 0.3]))}
-
-
-def _margin(rng: np.random.Generator) -> Table:
-    return {"p": int(rng.integers(1, 3)), "margin": float(rng.choice([0.5, 1.0, 2.0]))}
+def _is_simplex(example: Example) -> bool:
+    return getattr(example.inputs[1], "kind", "") == "simplex"
 
 
 def optimizer(rng: np.random.Generator) -> Table:
     """Return an optimiser with its options, sometimes a schedule and clipping."""
     decay = {"weight_decay": log_uniform(rng, -4, -1)} if rng.random() < 0.5 else {}
-    choices: list[Callable[[], Table]] = [
-        lambda: {"type": "SGD", **_momentum(rng)},
-        lambda: {"type": "Adagrad", "lr_decay": float(rng.choice([0, 0.1])),
-                 "initial_accumulator_value": float(rng.choice([0, 0.1]))},
-        lambda: {"type": "Adam", **_adam(rng)},
-        lambda: {"type": "AdamW", **_adam(rng)},
-        lambda: {"type": "RMSprop", "momentum": float(rng.choice([0, 0.9])),
-                 "alpha": float(rng.uniform(0.5, 0.99)), "centered": bool(rng.random() < 0.5)},
-    ]  # fmt: skip
-    table = {**choices[int(rng.integers(len(choices)))](), "lr": log_uniform(rng, -5, -0.5)}
+    name = str(rng.choice(list(registry.OPTIMIZERS)))
+    cls = registry.OPTIMIZERS[name]
+    settings = varied(rng, cls, cls.examples[int(rng.integers(len(cls.examples)))])
+    table = {"type": name, **settings, "lr": log_uniform(rng, -5, -0.5)}
     if rng.random() < 0.3:
         schedules: list[Table] = [
             {"type": "Step", "step_size": 1, "gamma": 0.5},
@@ -75,21 +79,6 @@ def optimizer(rng: np.random.Generator) -> Table:
     return {**table, **decay}
 
 
-def _momentum(rng: np.random.Generator) -> Table:
-    kind = int(rng.integers(3))
-    if kind == 0:
-        return {}
-    momentum = {"momentum": float(rng.uniform(0.1, 0.99))}
-    if kind == 1:
-        return {**momentum, "nesterov": True}
-    return {**momentum, "dampening": float(rng.choice([0.0, 0.5]))}
-
-
-def _adam(rng: np.random.Generator) -> Table:
-    betas = [float(rng.uniform(0.5, 0.95)), float(rng.uniform(0.9, 0.9999))]
-    return {"betas": betas, "amsgrad": bool(rng.random() < 0.4)}
-
-
 def penalties(rng: np.random.Generator) -> list[Table]:
     """Return up to two penalties."""
     return [
@@ -98,7 +87,7 @@ def penalties(rng: np.random.Generator) -> list[Table]:
             "coefficient": log_uniform(rng, -4, -1),
             "parameters": ["*weight" if rng.random() < 0.6 else "*"],
         }
-        for kind in ("L1Penalty", "L2Penalty")
+        for kind in registry.PENALTIES
         if rng.random() < 0.2
     ]
 

@@ -13,7 +13,7 @@ from types import CodeType
 from compare.errors import UserError, nearest
 from evidence.mutation.operators import OPERATORS, found_in
 from evidence.mutation.scope import Scope, scopes
-from evidence.mutation.tree import Edits, applied, without_docstrings
+from evidence.mutation.tree import Edits, applied, without_descriptions, without_docstrings
 
 PACKAGE = "manual"
 WITHOUT_FORMULAS = {"manual.arguments", "manual.nodes", "manual.registry"}  # and every __init__
@@ -65,8 +65,8 @@ def files() -> dict[str, Path]:
 
 def modules() -> list[str]:
     """Return the modules that hold formulas."""
-    inits = {name for name, path in files().items() if path.stem == "__init__"}
-    return [name for name in files() if name not in inits | WITHOUT_FORMULAS]
+    plain = {name for name, path in files().items() if path.stem in ("__init__", "equations")}
+    return [name for name in files() if name not in plain | WITHOUT_FORMULAS]
 
 
 def named(wanted: Sequence[str]) -> list[str]:
@@ -89,7 +89,8 @@ def named(wanted: Sequence[str]) -> list[str]:
 def tree(module: str) -> ast.Module:
     """Return a module's syntax tree, without docstrings; mutants borrow it one at a time."""
     path = files()[module]
-    return without_docstrings(ast.parse(path.read_text("utf-8"), str(path)))
+    parsed = ast.parse(path.read_text("utf-8"), str(path))
+    return without_descriptions(without_docstrings(parsed))
 
 
 @cache

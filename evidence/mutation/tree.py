@@ -94,6 +94,43 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+DESCRIPTIONS = {"equations", "symbols", "examples"}  # of a class: what it says about itself
+DESCRIBING = {"variants", "initial"}  # methods that only those read
+
+
+def without_descriptions(tree: ast.Module) -> ast.Module:
+    """Remove what classes say about themselves, and what of the module only that reads."""
+    used: set[str] = set()
+    for owner in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for node in [n for n in owner.body if _describes(n)]:
+            used.update(names(node))
+            owner.body.remove(node)
+        owner.body[:] = owner.body or [ast.Pass()]
+    while True:
+        spare = [n for n in tree.body if _defined(n) & used and not _read(tree, _defined(n), n)]
+        if not spare:
+            return tree
+        for node in spare:
+            used.update(names(node))
+            tree.body.remove(node)
+
+
+def _describes(node: ast.stmt) -> bool:
+    return bool(_defined(node) & (DESCRIPTIONS | DESCRIBING))
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    """Return the names that a function or an assignment defines."""
+    if isinstance(node, Function):
+        return {node.name}
+    return set(names(node, ast.Store)) if isinstance(node, ast.Assign | ast.AnnAssign) else set()
+
+
+def _read(tree: ast.Module, found: set[str], but: ast.stmt) -> bool:
+    """Return whether anything else in the module reads one of the names."""
+    return any(not found.isdisjoint(names(node)) for node in tree.body if node is not but)
+
+
 def _is_text(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.Expr)

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.activations.pointwise import sigmoid
-from manual.graph import Array, Arrays, Layer
+from manual.activations.pointwise import WIDE, ZERO, sigmoid
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["GELU", "SiLU"]
 
 ROOT_HALF = math.sqrt(0.5)
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
+TANH_GATE = f"\nwhere g[i] = (1 + tanh(sqrt(2 / pi) * (x[i] + {CUBIC} * x[i]**3))) / 2"
 
 
 class GateCache(NamedTuple):
@@ -24,6 +25,12 @@ class GateCache(NamedTuple):
 
 class SiLU(Layer):
     """Sigmoid-weighted linear unit, also called swish: x σ(x)."""
+
+    equations = {
+        "output": "y[i] = x[i] * sigma(x[i])",
+        "grad_input": "dx[i] = dy[i] * g[i] * (1 + x[i] * (1 - g[i]))\nwhere g[i] = sigma(x[i])",
+    }
+    examples = (Example({}, WIDE, kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, GateCache]:  # type: ignore[override]
         gate = sigmoid(x)
@@ -51,6 +58,15 @@ class GELU(Layer):
     Raises:
         ValueError: `approximate` is neither.
     """
+
+    equations = {
+        "output": "y[i] = x[i] * Phi(x[i])",
+        "output/tanh": f"y[i] = x[i] * g[i]{TANH_GATE}",
+        "grad_input": "dx[i] = dy[i] * (Phi(x[i]) + x[i] * phi(x[i]))",
+        "grad_input/tanh": f"dx[i] = dy[i] * (g[i] + x[i] * 2 * g[i] * (1 - g[i]) * u[i])"
+        f"{TANH_GATE}\nwhere u[i] = sqrt(2 / pi) * (1 + 3 * {CUBIC} * x[i]**2)",
+    }
+    examples = (Example({}, WIDE), Example({"approximate": "tanh"}, WIDE))
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):

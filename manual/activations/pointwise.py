@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array
+from manual.layer import Array, Draw
+
+WIDE = (Draw((3, 4), high=2),)  # what the examples try
+ZERO = {"x = 0": {"x": 0.0}}
 
 
 class InputCache(NamedTuple):

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from manual.activations.pointwise import InputCache, OutputCache, blend, exp_minus_abs, sigmoid
-from manual.graph import Array, Arrays, Layer
+from manual.activations.pointwise import (
+    WIDE,
+    ZERO,
+    InputCache,
+    OutputCache,
+    blend,
+    exp_minus_abs,
+    sigmoid,
+)
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["ELU", "LeakyReLU", "ReLU", "Softplus"]
 
 
 class ReLU(Layer):
     """Rectifier: max(x, 0)."""
+
+    equations = {"output": "y[i] = max(x[i], 0)", "grad_input": "dx[i] = dy[i] * (x[i] > 0)"}
+    examples = (Example({}, WIDE, kinks=ZERO, exact=True),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = np.maximum(x, 0)
@@ -36,6 +47,17 @@ class LeakyReLU(Layer):
     Args:
         negative_slope: s, the slope on the left; any number, 0.01 by default.
     """
+
+    equations = {
+        "output": "y[i] = cases(x[i] > 0, x[i], s * x[i])",
+        "grad_input": "dx[i] = cases(x[i] > 0, dy[i], s * dy[i])",
+    }
+    symbols = {"s": "negative_slope"}
+    examples = (
+        Example({}, WIDE, kinks=ZERO),
+        Example({"negative_slope": 0.25}, WIDE, kinks=ZERO, exact=True),
+        *(Example({"negative_slope": s}, WIDE, kinks=ZERO) for s in (0.3, 1.75, -0.5)),
+    )
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
@@ -66,6 +88,16 @@ class ELU(Layer):
     Args:
         alpha: α, so that y tends to -α on the far left.
     """
+
+    equations = {
+        "output": "y[i] = cases(x[i] > 0, x[i], alpha * (exp(x[i]) - 1))",
+        "grad_input": "dx[i] = cases(x[i] > 0, dy[i], dy[i] * alpha * exp(x[i]))",
+    }
+    examples = (
+        Example({}, WIDE, kinks=ZERO),
+        Example({"alpha": 1.5}, WIDE, kinks=ZERO),
+        Example({"alpha": 2.5}, WIDE, kinks=ZERO),
+    )
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -102,6 +134,21 @@ class Softplus(Layer):
         beta: β, the sharpness: the larger, the closer to ReLU.
         threshold: where βx exceeds it, y = x; torch's way around overflow.
     """
+
+    equations = {
+        "output": ("y[i] = cases(beta * x[i] > threshold, x[i], log(1 + exp(beta * x[i])) / beta)"),
+        "grad_input": ("dx[i] = cases(beta * x[i] > threshold, dy[i], dy[i] * sigma(beta * x[i]))"),
+    }
+    examples = (
+        Example({}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 20.0}}),
+        Example({"beta": 2.0}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 10.0}}),
+        Example(
+            {"beta": 2.0, "threshold": 0.5}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 0.25}}
+        ),
+        Example(
+            {"beta": 0.5, "threshold": 7.0}, WIDE, kinks=ZERO | {"βx = threshold": {"x": 14.0}}
+        ),
+    )
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta, self.threshold = beta, threshold

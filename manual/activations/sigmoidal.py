@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from manual.activations.pointwise import InputCache, OutputCache, exp_minus_abs, sigmoid
-from manual.graph import Array, Arrays, Layer
+from manual.activations.pointwise import (
+    WIDE,
+    ZERO,
+    InputCache,
+    OutputCache,
+    exp_minus_abs,
+    sigmoid,
+)
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["LogSigmoid", "Sigmoid", "Tanh"]
 
 
 class Sigmoid(Layer):
     """Logistic function: σ(x) = 1 / (1 + e⁻ˣ)."""
+
+    equations = {
+        "output": "y[i] = 1 / (1 + exp(-x[i]))",
+        "grad_input": "dx[i] = dy[i] * y[i] * (1 - y[i])\nwhere y[i] = 1 / (1 + exp(-x[i]))",
+    }
+    examples = (Example({}, WIDE, kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = sigmoid(x)
@@ -33,6 +46,12 @@ class Sigmoid(Layer):
 class Tanh(Layer):
     """Hyperbolic tangent: tanh(x) = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)."""
 
+    equations = {
+        "output": "y[i] = tanh(x[i])",
+        "grad_input": "dx[i] = dy[i] * (1 - y[i]**2)\nwhere y[i] = tanh(x[i])",
+    }
+    examples = (Example({}, WIDE),)
+
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = np.tanh(x)
         return y, OutputCache(y)
@@ -50,6 +69,12 @@ class Tanh(Layer):
 
 class LogSigmoid(Layer):
     """Logarithm of the logistic function: log σ(x) = -log(1 + e⁻ˣ)."""
+
+    equations = {
+        "output": "y[i] = log(1 / (1 + exp(-x[i])))",
+        "grad_input": "dx[i] = dy[i] * sigma(-x[i])",
+    }
+    examples = (Example({}, WIDE, kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         """Return min(x, 0) - log(1 + e^-|x|), equal to log σ(x) for either sign of x."""

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from manual.gates.broadcasting import summed_to
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Draw, Example, Layer
 
 __all__ = ["AddGate", "DivideGate", "MaxGate", "MultiplyGate", "SubtractGate"]
 
+SHAPES = ((3, 4), (3, 4)), ((3, 4), (4,))
+EXAMPLES = tuple(Example({}, shapes) for shapes in SHAPES)
 Pair = tuple[Array, Array]
 
 
@@ -29,6 +31,14 @@ class PairCache(NamedTuple):
 
 class AddGate(Layer):
     """z = x + y; its backward distributes the gradient."""
+
+    equations = {
+        "output": "z[i] = x[i] + y[i]",
+        "grad_x": "dx[i] = dz[i]",
+        "grad_y": "dy[i] = dz[i]",
+    }
+    symbols = {"dz": "grad_output"}
+    examples = EXAMPLES
 
     def forward(self, x: Array, y: Array) -> tuple[Array, ShapesCache]:  # type: ignore[override]
         return x + y, ShapesCache(np.shape(x), np.shape(y))
@@ -46,6 +56,14 @@ class AddGate(Layer):
 class SubtractGate(Layer):
     """z = x - y; its backward distributes the gradient, negated to the second input."""
 
+    equations = {
+        "output": "z[i] = x[i] - y[i]",
+        "grad_x": "dx[i] = dz[i]",
+        "grad_y": "dy[i] = -dz[i]",
+    }
+    symbols = {"dz": "grad_output"}
+    examples = EXAMPLES
+
     def forward(self, x: Array, y: Array) -> tuple[Array, ShapesCache]:  # type: ignore[override]
         return x - y, ShapesCache(np.shape(x), np.shape(y))
 
@@ -61,6 +79,14 @@ class SubtractGate(Layer):
 
 class MultiplyGate(Layer):
     """z = x · y, element by element; its backward switches the inputs."""
+
+    equations = {
+        "output": "z[i] = x[i] * y[i]",
+        "grad_x": "dx[i] = dz[i] * y[i]",
+        "grad_y": "dy[i] = dz[i] * x[i]",
+    }
+    symbols = {"dz": "grad_output"}
+    examples = EXAMPLES
 
     def forward(self, x: Array, y: Array) -> tuple[Array, PairCache]:  # type: ignore[override]
         return x * y, PairCache(x, y)
@@ -79,6 +105,16 @@ class MultiplyGate(Layer):
 class DivideGate(Layer):
     """z = x / y, element by element."""
 
+    equations = {
+        "output": "z[i] = x[i] / y[i]",
+        "grad_x": "dx[i] = dz[i] / y[i]",
+        "grad_y": "dy[i] = -dz[i] * x[i] / y[i]**2",
+    }
+    symbols = {"dz": "grad_output"}
+    examples = tuple(
+        Example({}, (shape, Draw(other, "uniform", 0.5, 2))) for shape, other in SHAPES
+    )
+
     def forward(self, x: Array, y: Array) -> tuple[Array, PairCache]:  # type: ignore[override]
         return x / y, PairCache(x, y)
 
@@ -96,6 +132,17 @@ class DivideGate(Layer):
 
 class MaxGate(Layer):
     """z = max(x, y), element by element; its backward routes the gradient to the larger."""
+
+    equations = {
+        "output": "z[i] = max(x[i], y[i])",
+        "grad_x": "dx[i] = dz[i] * ((x[i] > y[i]) + (x[i] >= y[i])) / 2",
+        "grad_y": "dy[i] = dz[i] * ((y[i] > x[i]) + (y[i] >= x[i])) / 2",
+    }
+    symbols = {"dz": "grad_output"}
+    examples = tuple(
+        Example({}, shapes, kinks={"x = y": {"x": np.array([-3.0, 1.0, 1.0, 2.0]), "y": 1.0}})
+        for shapes in SHAPES
+    )
 
     def forward(self, x: Array, y: Array) -> tuple[Array, PairCache]:  # type: ignore[override]
         return np.maximum(x, y), PairCache(x, y)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manual.activations.pointwise import InputCache
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Draw, Example, Layer
 from manual.linear import NoCache
 
 __all__ = ["AddConstantGate", "ConstantGate", "MultiplyConstantGate", "PowerGate"]
@@ -15,6 +15,9 @@ class ConstantGate(Layer):
     Args:
         value: c; a Python number, so that it takes part in any number system.
     """
+
+    equations = {"output": "y = value"}
+    examples = (Example({"value": 2.5}, ()),)
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -36,6 +39,9 @@ class AddConstantGate(Layer):
     Args:
         constant: c.
     """
+
+    equations = {"output": "y[i] = x[i] + constant", "grad_input": "dx[i] = dy[i]"}
+    examples = (Example({"constant": 0.75}),)
 
     def __init__(self, constant: float) -> None:
         self.constant = constant
@@ -62,6 +68,9 @@ class MultiplyConstantGate(Layer):
     Args:
         constant: c.
     """
+
+    equations = {"output": "y[i] = constant * x[i]", "grad_input": "dx[i] = constant * dy[i]"}
+    examples = (Example({"constant": -2.5}),)
 
     def __init__(self, constant: float) -> None:
         self.constant = constant
@@ -91,6 +100,15 @@ class PowerGate(Layer):
     Raises:
         ValueError: the exponent is 0.
     """
+
+    equations = {
+        "output": "y[i] = x[i]**exponent",
+        "grad_input": "dx[i] = dy[i] * exponent * x[i]**(exponent - 1)",
+    }
+    examples = (
+        *(Example({"exponent": p}) for p in (1.0, 2.0, 3.0)),
+        *(Example({"exponent": p}, (Draw((3, 4), "uniform", 0.25, 3),)) for p in (0.5, -1.0)),
+    )
 
     def __init__(self, exponent: float) -> None:
         if exponent == 0:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from manual.activations.pointwise import InputCache, OutputCache, sigmoid
-from manual.graph import Array, Arrays, Layer
+from manual.activations.pointwise import ZERO, InputCache, OutputCache, sigmoid
+from manual.layer import Array, Arrays, Draw, Example, Layer
 from manual.linear import NoCache
 
 __all__ = ["ExpGate", "LogGate", "NegateGate", "ReciprocalGate", "SigmoidGate", "TanhGate"]
 
+POSITIVE = Draw((3, 4), "uniform", 0.25, 3)
+
 
 class NegateGate(Layer):
     """y = -x, the gate ·(-1)."""
+
+    equations = {"output": "y[i] = -x[i]", "grad_input": "dx[i] = -dy[i]"}
+    examples = (Example(),)
 
     def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
         return -x, NoCache()
@@ -29,6 +34,9 @@ class NegateGate(Layer):
 
 class ReciprocalGate(Layer):
     """y = 1 / x."""
+
+    equations = {"output": "y[i] = 1 / x[i]", "grad_input": "dx[i] = -dy[i] / x[i]**2"}
+    examples = (Example({}, (POSITIVE,)),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = 1 / x
@@ -48,6 +56,9 @@ class ReciprocalGate(Layer):
 class ExpGate(Layer):
     """y = eˣ."""
 
+    equations = {"output": "y[i] = exp(x[i])", "grad_input": "dx[i] = dy[i] * exp(x[i])"}
+    examples = (Example(),)
+
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = np.exp(x)
         return y, OutputCache(y)
@@ -65,6 +76,9 @@ class ExpGate(Layer):
 class LogGate(Layer):
     """y = log x, to the base e."""
 
+    equations = {"output": "y[i] = log(x[i])", "grad_input": "dx[i] = dy[i] / x[i]"}
+    examples = (Example({}, (POSITIVE,)),)
+
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         return np.log(x), InputCache(x)
 
@@ -80,6 +94,12 @@ class LogGate(Layer):
 
 class SigmoidGate(Layer):
     """y = σ(x) = 1 / (1 + e⁻ˣ): four gates of the worked example in one."""
+
+    equations = {
+        "output": "y[i] = 1 / (1 + exp(-x[i]))",
+        "grad_input": "dx[i] = dy[i] * y[i] * (1 - y[i])\nwhere y[i] = 1 / (1 + exp(-x[i]))",
+    }
+    examples = (Example(kinks=ZERO),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = sigmoid(x)
@@ -100,6 +120,12 @@ class SigmoidGate(Layer):
 
 class TanhGate(Layer):
     """y = tanh x."""
+
+    equations = {
+        "output": "y[i] = tanh(x[i])",
+        "grad_input": "dx[i] = dy[i] * (1 - y[i]**2)\nwhere y[i] = tanh(x[i])",
+    }
+    examples = (Example(),)
 
     def forward(self, x: Array) -> tuple[Array, OutputCache]:  # type: ignore[override]
         y = np.tanh(x)

@@ -8,13 +8,16 @@ import numpy as np
 
 from manual.activations.pointwise import InputCache
 from manual.gates.broadcasting import summed_to
-from manual.graph import Array, Arrays, Layer
+from manual.layer import Array, Arrays, Example, Layer
 
 __all__ = ["MatMulGate", "SquaredNormGate", "SumGate"]
 
 
 class SumGate(Layer):
     """y = Σ of all elements of x."""
+
+    equations = {"output": "y = sum(i, x[i])", "grad_input": "dx[i] = dy"}
+    examples = (Example(),)
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         return np.sum(x), InputCache(x)
@@ -32,6 +35,9 @@ class SumGate(Layer):
 
 class SquaredNormGate(Layer):
     """y = ‖x‖² = Σ of the squares of all elements of x."""
+
+    equations = {"output": "y = sum(i, x[i]**2)", "grad_input": "dx[i] = 2 * dy * x[i]"}
+    examples = (Example(),)
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         return np.sum(x * x), InputCache(x)
@@ -58,6 +64,28 @@ class MatMulGate(Layer):
     Raises:
         ValueError: an input is a number, or the inner sizes differ.
     """
+
+    equations = {
+        "output": "y[n,o] = sum(i, a[n,i] * b[i,o])",
+        "output/row": "y[o] = sum(i, a[i] * b[i,o])",
+        "output/column": "y[n] = sum(i, a[n,i] * b[i])",
+        "output/row, column": "y = sum(i, a[i] * b[i])",
+        "grad_a": "da[n,i] = sum(o, dy[n,o] * b[i,o])",
+        "grad_a/row": "da[i] = sum(o, dy[o] * b[i,o])",
+        "grad_a/column": "da[n,i] = dy[n] * b[i]",
+        "grad_a/row, column": "da[i] = dy * b[i]",
+        "grad_b": "db[i,o] = sum(n, a[n,i] * dy[n,o])",
+        "grad_b/row": "db[i,o] = a[i] * dy[o]",
+        "grad_b/column": "db[i] = sum(n, a[n,i] * dy[n])",
+        "grad_b/row, column": "db[i] = dy * a[i]",
+    }
+    examples = (
+        Example({}, ((3, 4), (4, 2))),
+        Example({}, ((3, 4), (4,))),
+        Example({}, ((4,), (4, 2))),
+        Example({}, ((4,), (4,))),
+        Example({}, ((2, 3, 4), (4, 2))),
+    )
 
     def forward(self, a: Array, b: Array) -> tuple[Array, MatMulCache]:  # type: ignore[override]
         _check_inner(np.shape(a), np.shape(b))
@@ -86,6 +114,10 @@ class MatMulGate(Layer):
         da = summed_to(dc @ b.swapaxes(-1, -2), a.shape)
         db = summed_to(a.swapaxes(-1, -2) @ dc, b.shape)
         return (da.reshape(cache.a.shape), db.reshape(cache.b.shape)), {}
+
+    def variants(self, cache: MatMulCache) -> tuple[str, ...]:
+        row, column = np.ndim(cache.a) == 1, np.ndim(cache.b) == 1
+        return ("row",) * row + ("column",) * column
 
 
 def _check_inner(a: tuple[int, ...], b: tuple[int, ...]) -> None:

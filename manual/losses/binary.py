@@ -7,13 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
+from manual.losses.equations import reduced
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss"]
 
 LOWEST_LOG = -100.0  # torch's: the logarithms of BCELoss stop here
 SMALLEST_SLOPE = float(np.float32(1e-12))  # torch's, a float32 constant in float64 too
+
+ELEMENT = "w[i] * (-(q[i] * y[i] * log(sigma(x[i]))) - (1 - y[i]) * log(sigma(-x[i])))"
+TARGET = "dtarget[i] = w[i] * (log(sigma(-x[i])) - q[i] * log(sigma(x[i])))"
+WEIGHT = [0.5, 1.5, 2.0]  # one for each column of the examples
+WEIGHTS = {"weight": WEIGHT, "pos_weight": [2.0, 0.25, 1.5]}
+CLAMPED = "not where it clamps (log p < -100, p (1 - p) < 1e-12): torch's slope there is not this"
+YES_OR_NO = Draw((4, 3), "uniform", 0, 1)
 
 
 class BCECache(NamedTuple):
@@ -36,6 +44,30 @@ class BCELoss(Loss):
     Raises:
         ValueError: a probability is outside [0, 1]. NaN passes through, as NaN.
     """
+
+    equations = reduced(
+        "i",
+        "w[i] * (-(y[i] * max(log(p[i]), -100)) - (1 - y[i]) * max(log(1 - p[i]), -100))",
+        {
+            "grad_input": "dp[i] = w[i] * (p[i] - y[i]) / max(p[i] * (1 - p[i]), tiny)",
+            "grad_target": "dtarget[i] = w[i] * (log(1 - p[i]) - log(p[i]))",
+        },
+        "M",
+    )
+    symbols = {
+        "p": "input", "y": "target", "w": "cache.weight", "M": "input.size",
+        "tiny": "smallest_slope",
+    }  # fmt: skip
+    smallest_slope = SMALLEST_SLOPE
+    examples = tuple(
+        Example(
+            {**weight, "reduction": reduction},
+            (Draw((4, 3), "uniform", 0.05, 0.95), YES_OR_NO),
+            note=CLAMPED,
+        )
+        for weight in ({}, {"weight": WEIGHT})
+        for reduction in ("mean", "sum", "none")
+    )
 
     def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -94,6 +126,34 @@ class BCEWithLogitsLoss(Loss):
         reduction: "mean" over every element (whatever the weights), "sum", or "none".
         pos_weight: factor of the positive part, y log σ(x), broadcast to the input's shape.
     """
+
+    equations = {
+        **reduced(
+            "i", ELEMENT, {"grad_input": "dx[i] = w[i] * (p[i] - y[i])", "grad_target": TARGET},
+            "M", where="\nwhere p[i] = sigma(x[i])",
+        ),
+        **reduced(
+            "i", ELEMENT,
+            {
+                "grad_input": "dx[i] = w[i] * ((1 - y[i]) * p[i] - q[i] * y[i] * (1 - p[i]))",
+                "grad_target": TARGET,
+            },
+            "M", where="\nwhere p[i] = sigma(x[i])", variant="pos_weight",
+        ),
+    }  # fmt: skip
+    symbols = {
+        "x": "input", "y": "target", "w": "cache.weight", "q": "cache.pos_weight",
+        "M": "input.size",
+    }  # fmt: skip
+    examples = tuple(
+        Example(
+            {**weights, "reduction": reduction},
+            (Draw((4, 3), high=1.5), YES_OR_NO),
+            kinks={"x = 0": {"input": 0.0}},
+        )
+        for weights in ({}, {"weight": WEIGHT}, {"pos_weight": WEIGHT}, WEIGHTS)
+        for reduction in ("mean", "sum", "none")
+    )
 
     def __init__(
         self,

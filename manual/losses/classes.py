@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
+from manual.losses.equations import reduced
 from manual.losses.labels import (
     Samples,
     check_shapes,
@@ -23,6 +24,27 @@ from manual.losses.labels import (
 from manual.losses.rows import row_max, row_sum
 
 __all__ = ["CrossEntropyLoss", "NLLLoss"]
+
+
+WEIGHTED = "sum(c, q[n,c] * (log(sum(k, exp(z[n,k]))) - z[n,c]))"
+WEIGHTED_SLOPE = "dz[n,k] = (p[n,k] * sum(c, 0 <= c < C, q[n,c]) - q[n,k])"
+SOFTMAX = "\nwhere p[n,k] = exp(z[n,k]) / sum(j, exp(z[n,j]))"
+WEIGHT, LABELS = [0.5, 1.5, 2.0], np.array([2, 0, 1, 2])
+LABELLED: tuple[tuple[dict[str, Any], Array], ...] = (  # settings, and labels for 4 samples
+    ({}, LABELS),
+    ({"weight": WEIGHT}, LABELS),
+    ({"ignore_index": 0}, LABELS),
+    ({"weight": WEIGHT, "ignore_index": 0}, LABELS),
+    ({"ignore_index": -1}, np.array([2, -1, 1, 2])),
+    ({"weight": WEIGHT, "ignore_index": 7}, np.array([7, 0, 1, 7])),
+)
+
+DEEPER: tuple[tuple[dict[str, Any], tuple], ...] = (  # with further axes, and one sample alone
+    ({}, ((2, 3, 2), np.array([[0, 2], [1, 0]]))),
+    ({"weight": WEIGHT, "reduction": "none"}, ((2, 3, 1, 2), np.array([[[0, 2]], [[1, 0]]]))),
+    ({}, ((3,), np.array(1))),
+    ({"reduction": "none"}, ((3,), np.array(1))),
+)
 
 
 class NLLCache(NamedTuple):
@@ -46,6 +68,26 @@ class NLLLoss(Loss):
         ValueError: a label is outside the classes; the mean has nothing to divide by, as every
             sample is ignored or has weight 0 (torch returns nan).
     """
+
+    equations = reduced(
+        "n",
+        "-w[n] * a[n,t[n]]",
+        {"grad_input": "da[n,c] = -w[n] * (c == t[n])"},
+        "D",
+        total="\nwhere D = sum(n, 0 <= n < N, w[n])",
+    )
+    symbols = {
+        "a": "cache.log_p", "t": "cache.samples.target", "w": "cache.samples.weight",
+        "N": "cache.log_p.shape.0",
+    }  # fmt: skip
+    examples = (
+        *(
+            Example({**settings, "reduction": reduction}, (Draw((4, 3), high=2), labels))
+            for settings, labels in LABELLED
+            for reduction in ("mean", "sum", "none")
+        ),
+        *(Example(settings, shapes) for settings, shapes in DEEPER),
+    )
 
     def __init__(
         self,
@@ -112,6 +154,67 @@ class CrossEntropyLoss(Loss):
             sample is ignored or has weight 0 (torch returns nan); an ignore_index among the classes
             with probabilities.
     """
+
+    equations = {
+        **reduced(
+            "n",
+            "log(sum(k, exp(z[n,k]))) - z[n,t[n]]",
+            {"grad_input": "dz[n,k] = (p[n,k] - (k == t[n]))"},
+            "N",
+            where=SOFTMAX + "\nmatrix: ∂L/∂z ∝ softmax(z) − one-hot(t)",
+        ),
+        **reduced(
+            "n",
+            WEIGHTED,
+            {"grad_input": WEIGHTED_SLOPE},
+            "D",
+            where=SOFTMAX
+            + "\nwhere q[n,c] = u[n] * w[c] * ((1 - smoothing) * (c == t[n]) + smoothing / C)",
+            total="\nwhere D = sum(n, 0 <= n < N, u[n] * w[t[n]])",
+            variant="weighted",
+        ),
+        **reduced(
+            "n",
+            WEIGHTED,
+            {
+                "grad_input": WEIGHTED_SLOPE,
+                "grad_target": "dr[n,c] = -(1 - smoothing) * w[c] * log(p[n,c])",
+            },
+            "N",
+            where=SOFTMAX + "\nwhere q[n,c] = w[c] * ((1 - smoothing) * r[n,c] + smoothing / C)",
+            variant="probabilities",
+        ),
+    }
+    symbols = {
+        "z": "input", "t": "cache.samples.target", "u": "cache.samples.kept", "w": "layer.weight",
+        "r": "target", "smoothing": "label_smoothing", "N": "input.shape.0",
+        "C": "input.shape.1",
+    }  # fmt: skip
+    examples = (
+        *(
+            Example(
+                {**settings, **smoothing, "reduction": reduction},
+                (Draw((4, 3), high=2), labels),
+                kinks={"tied scores": {"input": 1.0}},
+            )
+            for settings, labels in LABELLED
+            for smoothing in ({}, {"label_smoothing": 0.125})
+            for reduction in ("mean", "sum", "none")
+        ),
+        Example({"label_smoothing": 1.0}, (Draw((4, 3), high=2), LABELS)),
+        Example({"reduction": "sum", "ignore_index": -7}, (Draw((3, 1)), np.array([0, 0, -7]))),
+        Example({"label_smoothing": 0.125}, (Draw((2, 70)), np.array([3, 69]))),
+        *(Example(settings, shapes) for settings, shapes in DEEPER),
+        *(
+            Example(
+                {**settings, "reduction": reduction},
+                (Draw((4, 3), high=2), Draw((4, 3), "simplex")),
+            )
+            for settings in ({}, {"weight": WEIGHT}, {"weight": WEIGHT, "label_smoothing": 0.125})
+            for reduction in ("mean", "sum", "none")
+        ),
+        Example({"reduction": "none"}, (Draw((3,)), Draw((3,), "simplex"))),
+    )
 
     def __init__(
         self,
@@ -211,6 +314,12 @@ class CrossEntropyLoss(Loss):
         """Return (1 - ε) w log p: what each given probability is multiplied by."""
         log_p = log_p if self.weight is None else log_p * np.full_like(log_p, self.weight)
         return log_p * (1.0 - self.label_smoothing) if self.label_smoothing else log_p
+
+    def variants(self, cache: CrossEntropyCache) -> tuple[str, ...]:
+        if cache.samples is None:
+            return ("probabilities",)
+        plain = self.weight is None and not self.label_smoothing and cache.samples.kept is None
+        return () if plain else ("weighted",)
 
     def _targets(self, p: Array, samples: Samples) -> Array:
         """Return q (N, C): the one-hot targets, smoothed and weighted, zero where ignored."""

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss, constants
+from manual.losses.equations import reduced
 from manual.losses.labels import check_labels, check_weight, per_row, weighted
 from manual.losses.rows import row_sum
 
 __all__ = ["MultiMarginLoss", "MulticlassHingeLoss"]
+
+
+SCORES = {"s": "input", "t": "target", "N": "input.shape.0"}
+SHORT = "max(0, s[n,j] - s[n,t[n]] + margin)"
+SLOPE = "(a[n,k] - (k == t[n]) * sum(j, a[n,j]))"
+WEIGHT = [0.5, 1.5, 2.0]
+
+
+def _examples(*choices: dict[str, Any]) -> Iterator[Example]:
+    labels = np.array([2, 0, 1, 2])
+    for settings in choices:
+        lead = np.full((4, 3), -4.0)  # in which each true class leads the next by the margin
+        lead[range(4), labels] = 1.0
+        lead[range(4), (labels + 1) % 3] = 1.0 - settings.get("margin", 1.0)
+        for reduction in ("mean", "sum", "none"):
+            arguments = {**settings, "reduction": reduction}
+            kinks = {"a margin met exactly": {"input": lead}}
+            yield Example(arguments, (Draw((4, 3), high=2), labels), kinks)
 
 
 class HingeCache(NamedTuple):
@@ -27,6 +46,16 @@ class MulticlassHingeLoss(Loss):
         margin: the lead that the true class's score must have.
         reduction: "mean" over the N samples, "sum", or "none".
     """
+
+    equations = reduced(
+        "n",
+        f"sum(j, j != t[n], {SHORT})",
+        {"grad_input": f"ds[n,k] = {SLOPE}"},
+        "N",
+        where="\nwhere a[n,j] = (j != t[n]) * (s[n,j] - s[n,t[n]] + margin > 0)",
+    )
+    symbols = SCORES
+    examples = tuple(_examples({}, {"margin": 0.5}, {"margin": 2.0}))
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -82,6 +111,19 @@ class MultiMarginLoss(Loss):
     Raises:
         ValueError: p is neither 1 nor 2; a label is outside the classes.
     """
+
+    equations = reduced(
+        "n",
+        f"w[t[n]] * sum(j, j != t[n], {SHORT}**p) / C",
+        {"grad_input": f"ds[n,k] = w[t[n]] * {SLOPE} / C"},
+        "N",
+        where="\nwhere a[n,j] = (j != t[n]) * (s[n,j] - s[n,t[n]] + margin > 0) * p * "
+        f"{SHORT}**(p - 1)",
+    )
+    symbols = SCORES | {"w": "layer.weight", "C": "input.shape.1"}
+    examples = tuple(
+        _examples({}, {"p": 2}, {"weight": WEIGHT}, {"p": 2, "margin": 0.75, "weight": WEIGHT})
+    )
 
     def __init__(
         self,

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.graph import Array, Arrays
+from manual.layer import Array, Arrays, Draw, Example
 from manual.losses.base import Loss
+from manual.losses.equations import reduced
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
+
+
+RESIDUAL = {"yhat": "input", "y": "target", "M": "input.size"}
+NUMBERS = Draw((4, 4), high=1.5)
+
+
+def _examples(
+    settings: Mapping[str, Any] = {}, kinks: Mapping[str, Mapping[str, Any]] = {}
+) -> Iterator[Example]:
+    for reduction in ("mean", "sum", "none"):
+        arguments = {**settings, "reduction": reduction}
+        yield Example(arguments, (NUMBERS, NUMBERS), kinks, exact=True)
+    if not settings:
+        yield Example({}, ((2, 2, 2), (2, 2, 2)), exact=True)
+        yield Example({}, ((), ()), exact=True)
 
 
 Pair = tuple[Array, Array]  # gradients of the input and of the target
@@ -25,6 +42,18 @@ class MSELoss(Loss):
     Args:
         reduction: "mean" over every element of the batch, "sum", or "none".
     """
+
+    equations = reduced(
+        "i",
+        "(yhat[i] - y[i])**2",
+        {
+            "grad_input": "dyhat[i] = 2 * (yhat[i] - y[i])",
+            "grad_target": "dtarget[i] = -2 * (yhat[i] - y[i])",
+        },
+        "M",
+    )
+    symbols = RESIDUAL
+    examples = tuple(_examples())
 
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
@@ -52,6 +81,18 @@ class SquaredErrorLoss(Loss):
         reduction: "sum", "none", or "mean" over the N samples of the first axis (not over
             elements): with factor 0.5 that is Nielsen's C = 1/(2N) Σ_x ‖y - a‖².
     """
+
+    equations = reduced(
+        "i",
+        "c * (yhat[i] - y[i])**2",
+        {
+            "grad_input": "dyhat[i] = 2 * c * (yhat[i] - y[i])",
+            "grad_target": "dtarget[i] = -2 * c * (yhat[i] - y[i])",
+        },
+        "N",
+    )
+    symbols = RESIDUAL | {"c": "factor", "N": "input.shape.0"}
+    examples = (*_examples(), *_examples({"factor": 0.5}), *_examples({"factor": 0.75}))
 
     def __init__(self, factor: float = 1.0, reduction: str = "sum") -> None:
         super().__init__(reduction)
@@ -84,6 +125,18 @@ class L1Loss(Loss):
     Args:
         reduction: "mean" over every element of the batch, "sum", or "none".
     """
+
+    equations = reduced(
+        "i",
+        "abs(yhat[i] - y[i])",
+        {
+            "grad_input": "dyhat[i] = sign(yhat[i] - y[i])",
+            "grad_target": "dtarget[i] = -sign(yhat[i] - y[i])",
+        },
+        "M",
+    )
+    symbols = RESIDUAL
+    examples = tuple(_examples(kinks={"ŷ = y": {"input": 0.5, "target": 0.5}}))
 
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
@@ -122,6 +175,22 @@ class HuberLoss(Loss):
     Raises:
         ValueError: delta is not positive.
     """
+
+    equations = reduced(
+        "i",
+        "c[i] * (d[i] - c[i] / 2)",
+        {"grad_input": "dyhat[i] = c[i]", "grad_target": "dtarget[i] = -c[i]"},
+        "M",
+        where="\nwhere c[i] = max(min(d[i], delta), -delta)\nwhere d[i] = yhat[i] - y[i]",
+    )
+    symbols = RESIDUAL
+    examples = tuple(
+        example
+        for delta in (1.0, 0.5, 2.5)
+        for example in _examples(
+            {"delta": delta}, {"|ŷ - y| = δ": {"input": delta - 0.25, "target": -0.25}}
+        )
+    )
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -31,6 +32,20 @@ class Adagrad(Optimizer):
         ValueError: a negative number.
     """
 
+    equations: ClassVar[Mapping[str, str]] = {
+        "param": (
+            "theta[i] = theta_old[i] - rate * g[i] / (sqrt(s[i]) + eps)\n"
+            "where s[i] = s_old[i] + g[i]**2\nwhere rate = eta / (1 + (t - 1) * kappa)"
+        ),
+        "state:sum": "s[i] = s_old[i] + g[i]**2",
+        "state:step": "t = t_old + 1",
+    }
+    symbols: ClassVar[Mapping[str, str]] = {"kappa": "lr_decay", "s_old": "sum"}
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {},
+        {"lr_decay": 0.25, "weight_decay": 0.25, "initial_accumulator_value": 0.5},
+    )
+
     lr: float = 1e-2
     lr_decay: float = 0.0
     weight_decay: float = 0.0
@@ -39,6 +54,9 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+
+    def initial(self, name: str) -> float:
+        return self.initial_accumulator_value
 
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         r"""Divide each element's step by the length of its gradient history.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -11,6 +12,32 @@ from manual.graph import Array
 from manual.optimizers.base import Optimizer, State, decayed, nonnegative
 
 __all__ = ["Adam", "AdamW"]
+
+M = "m[i] = beta1 * m_old[i] + (1 - beta1) * g[i]"
+V = "v[i] = beta2 * v_old[i] + (1 - beta2) * g[i]**2"
+VMAX = "vmax[i] = max(vmax_old[i], v[i])"
+CHANGE = (
+    f"eta * (m[i] / (1 - beta1**t)) / (sqrt(v[i] / (1 - beta2**t)) + eps)\nwhere {M}\nwhere {V}"
+)
+LARGEST = (
+    "eta * (m[i] / (1 - beta1**t)) / (sqrt(vmax[i] / (1 - beta2**t)) + eps)"
+    f"\nwhere {M}\nwhere {VMAX}\nwhere {V}"
+)
+AVERAGES = {
+    "state:exp_avg": M,
+    "state:exp_avg_sq": V,
+    "state:max_exp_avg_sq": f"{VMAX}\nwhere {V}",
+    "state:step": "t = t_old + 1",
+}
+SYMBOLS = {
+    "beta1": "betas.0", "beta2": "betas.1", "m_old": "exp_avg", "v_old": "exp_avg_sq",
+    "vmax_old": "max_exp_avg_sq",
+}  # fmt: skip
+EXAMPLES: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"betas": (0.5, 0.75), "eps": 0.125, "weight_decay": 0.25},
+    {"amsgrad": True, "weight_decay": 0.125},
+)
 
 
 @final
@@ -30,6 +57,14 @@ class Adam(Optimizer):
     Raises:
         ValueError: a negative number, or a β outside [0, 1).
     """
+
+    equations: ClassVar[Mapping[str, str]] = {
+        "param": f"theta[i] = theta_old[i] - {CHANGE}",
+        "param/amsgrad": f"theta[i] = theta_old[i] - {LARGEST}",
+        **AVERAGES,
+    }
+    symbols: ClassVar[Mapping[str, str]] = SYMBOLS
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = EXAMPLES
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -61,6 +96,14 @@ class AdamW(Optimizer):
 
     Args, state and errors as for Adam, but weight_decay λ shrinks the parameter directly.
     """
+
+    equations: ClassVar[Mapping[str, str]] = {
+        "param": f"theta[i] = (1 - eta * lam) * theta_old[i] - {CHANGE}",
+        "param/amsgrad": f"theta[i] = (1 - eta * lam) * theta_old[i] - {LARGEST}",
+        **AVERAGES,
+    }
+    symbols: ClassVar[Mapping[str, str]] = SYMBOLS
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = EXAMPLES
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)

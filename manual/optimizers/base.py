@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 from manual.arguments import Checked
 from manual.graph import Array, Arrays
@@ -20,6 +20,17 @@ class Optimizer(Checked, ABC):
     """One rule for moving a parameter against its gradient; it holds settings, never state."""
 
     lr: float
+    equations: ClassVar[Mapping[str, str]] = {}  # by `param` and `state:<name>`; as a layer's
+    symbols: ClassVar[Mapping[str, str]] = {}
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # settings to try
+
+    def variants(self, state: State) -> tuple[str, ...]:
+        """Return the variants of the equations that hold, where only the state can tell."""
+        return ()
+
+    def initial(self, name: str) -> float:
+        """Return what an entry of the state begins with."""
+        return 0.0
 
     @abstractmethod
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -11,6 +12,12 @@ from manual.graph import Array
 from manual.optimizers.base import Optimizer, State, decayed, nonnegative
 
 __all__ = ["RMSprop"]
+
+SQUARES = "v[i] = alpha * v_old[i] + (1 - alpha) * g[i]**2"
+MEAN = "m[i] = alpha * m_old[i] + (1 - alpha) * g[i]"
+ROOT = f"\nwhere r[i] = sqrt(v[i]) + eps\nwhere {SQUARES}"
+DEVIATION = f"\nwhere r[i] = sqrt(max(v[i] - m[i]**2, 0)) + eps\nwhere {SQUARES}\nwhere {MEAN}"
+BUFFER = "b[i] = mu * b_old[i] + g[i] / r[i]"
 
 
 @final
@@ -31,6 +38,29 @@ class RMSprop(Optimizer):
     Raises:
         ValueError: a negative number.
     """
+
+    equations: ClassVar[Mapping[str, str]] = {
+        "param": f"theta[i] = theta_old[i] - eta * g[i] / r[i]{ROOT}",
+        "param/centered": f"theta[i] = theta_old[i] - eta * g[i] / r[i]{DEVIATION}",
+        "param/momentum": f"theta[i] = theta_old[i] - eta * b[i]\nwhere {BUFFER}{ROOT}",
+        "param/centered, momentum": (
+            f"theta[i] = theta_old[i] - eta * b[i]\nwhere {BUFFER}{DEVIATION}"
+        ),
+        "state:square_avg": SQUARES,
+        "state:grad_avg": MEAN,
+        "state:momentum_buffer": f"{BUFFER}{ROOT}",
+        "state:momentum_buffer/centered": f"{BUFFER}{DEVIATION}",
+        "state:step": "t = t_old + 1",
+    }
+    symbols: ClassVar[Mapping[str, str]] = {
+        "mu": "momentum", "v_old": "square_avg", "m_old": "grad_avg", "b_old": "momentum_buffer",
+    }  # fmt: skip
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {},
+        {"centered": True},
+        {"alpha": 0.75, "momentum": 0.5, "weight_decay": 0.25},
+        {"alpha": 0.75, "momentum": 0.5, "centered": True},
+    )
 
     lr: float = 1e-2
     alpha: float = 0.99

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 from manual.graph import Array
 from manual.optimizers.base import Optimizer, State, decayed, nonnegative
 
 __all__ = ["SGD"]
+
+KEPT = "b[i] = mu * b_old[i] + g[i]"
+DAMPENED = "b[i] = mu * b_old[i] + (1 - d) * g[i]"
 
 
 @final
@@ -28,6 +32,32 @@ class SGD(Optimizer):
     Raises:
         ValueError: a negative number, or nesterov without momentum or with dampening.
     """
+
+    equations: ClassVar[Mapping[str, str]] = {
+        "param": "theta[i] = theta_old[i] - eta * g[i]",
+        "param/momentum": f"theta[i] = theta_old[i] - eta * b[i]\nwhere {KEPT}",
+        "param/momentum, dampening": f"theta[i] = theta_old[i] - eta * b[i]\nwhere {DAMPENED}",
+        "param/momentum, first": "theta[i] = theta_old[i] - eta * b[i]\nwhere b[i] = g[i]",
+        "param/momentum, nesterov": (
+            f"theta[i] = theta_old[i] - eta * (g[i] + mu * b[i])\nwhere {KEPT}"
+        ),
+        "param/momentum, nesterov, first": (
+            "theta[i] = theta_old[i] - eta * (g[i] + mu * b[i])\nwhere b[i] = g[i]"
+        ),
+        "state:momentum_buffer": KEPT,
+        "state:momentum_buffer/dampening": DAMPENED,
+        "state:momentum_buffer/first": "b[i] = g[i]",
+    }
+    symbols: ClassVar[Mapping[str, str]] = {
+        "mu": "momentum", "d": "dampening", "b_old": "momentum_buffer",
+    }  # fmt: skip
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {},
+        {"weight_decay": 0.25},
+        {"momentum": 0.75},
+        {"momentum": 0.75, "dampening": 0.25, "weight_decay": 0.25},
+        {"momentum": 0.75, "nesterov": True, "weight_decay": 0.25},
+    )
 
     lr: float = 1e-3
     momentum: float = 0.0
@@ -71,6 +101,9 @@ class SGD(Optimizer):
         ahead = b * self.momentum
         ahead += g
         return _descend(param, ahead, lr), {"momentum_buffer": b}
+
+    def variants(self, state: State) -> tuple[str, ...]:
+        return () if "momentum_buffer" in state else ("first",)
 
     def _buffer(self, g: Array, state: State) -> Array:
         """Return b_t, never the gradient's own memory."""

@@ -16,8 +16,7 @@ from compare.description.config.described import (
 )
 from compare.description.config.network import check_network, named_layers
 from compare.description.config.settings import CompareConfig, DataConfig, TrainConfig
-
-CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "MulticlassHingeLoss")
+from compare.description.wanted import wants_labels
 
 
 class Config(Table):
@@ -84,4 +83,4 @@ class Config(Table):
 def target_kind(loss: Any) -> str:
     """Return what a loss (its table) takes as targets: class indices, or rows of numbers."""
     name = loss.get("type") if isinstance(loss, Mapping) else getattr(loss, "type", None)
-    return "classes" if (name or "CrossEntropyLoss") in CLASS_LOSSES else "values"
+    return "classes" if wants_labels(name or LossConfig.model_fields["type"].default) else "values"

@@ -71,7 +71,7 @@ def _zero_one(table: Table, config: DataConfig) -> Targets:
     if len(classes) != 2:
         raise UserError(
             f"{table.name}: '{table.target_names[0]}' has {len(classes)} classes, and this loss "
-            "wants numbers. Set target_one_hot = true in [data], or use CrossEntropyLoss."
+            "wants numbers. Set target_one_hot = true in [data], or use a loss that takes classes."
         )
     return Targets(index[:, None].astype(np.float64), table.target_names, classes, "binary")
 

@@ -1,4 +1,4 @@
-"""Which layers are checked, with which arguments, on inputs of which shapes and kinds."""
+"""Every layer as its examples say, and what else the classes' examples stand for, as checks."""
 
 from __future__ import annotations
 
@@ -6,85 +6,86 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from evidence.mutation.battery.base import Check
 from evidence.mutation.battery.data import Shape
-from evidence.mutation.battery.layers import ExactLayerCheck, LayerCheck
+from evidence.mutation.battery.layers import Arguments, ExactLayerCheck, LayerCheck
+from manual import registry
+from manual.layer import Draw, Example, Layer
 
-SMOOTH = ("random", "grid", "large", "small")
-ONE, TWO, THREE = ((4, 3),), ((4, 3), (4, 3)), ((4, 3), (4, 3), (4, 3))
-DEEP: tuple[Shape, ...] = ((2, 3, 4),)
+KINDS = ("random", "large", "small")
+COLUMN: Shape = (193, 1)  # of the grid, which has a shape of its own
+Shapes = tuple[tuple[Shape, ...], ...]
 
 
 @cache
 def layer_checks() -> list[Check]:
-    """Return every layer with its options; torch's defaults are tried by giving none."""
-    return [*_activations(), *_affine(), *_softmax(), *_joins(), *_shapes()]
+    """Return every layer with the arguments, shapes and kinds of numbers that its examples allow.
+
+    Torch's defaults are tried by giving none. Random layers are tried with torch's own draws.
+    """
+    return [check for name in registry.LAYERS for check in _checks(name)]
 
 
-def _activations() -> Iterator[Check]:
-    options: dict[str, tuple[dict[str, Any], ...]] = {
-        "ReLU": ({},),
-        "LeakyReLU": (
-            {},
-            {"negative_slope": 0.3},
-            {"negative_slope": 1.75},
-            {"negative_slope": -0.5},
-        ),
-        "ELU": ({}, {"alpha": 2.5}),
-        "Softplus": ({}, {"beta": 2.0}, {"beta": 0.5, "threshold": 7.0}),
-        "Sigmoid": ({},),
-        "Tanh": ({},),
-        "LogSigmoid": ({},),
-        "SiLU": ({},),
-        "GELU": ({}, {"approximate": "tanh"}),
-    }
-    for name, settings in options.items():
-        for given in settings:
-            for kind in SMOOTH:
-                yield LayerCheck(name, tuple(given.items()), kinds=(kind,))
-    for name, given in [("ReLU", {}), ("LeakyReLU", {"negative_slope": 0.25})]:
-        yield ExactLayerCheck(name, tuple(given.items()), kinds=("ties", "grid"))
+def _checks(name: str) -> Iterator[Check]:
+    cls = registry.LAYERS[name]
+    if cls.stochastic:
+        return
+    for arguments, examples in grouped(cls).items():
+        shapes = tuple(shapes_of(example) for example in examples)
+        wider = _other_batch(cls, dict(arguments), shapes[0])
+        both: Shapes = tuple(dict.fromkeys((*shapes, wider)))
+        exact = any(example.exact for example in examples)
+        for kind in (*KINDS, *(("ties",) if not exact else ())):
+            yield LayerCheck(name, arguments, both, (kind,))
+        if takes_any_shape(cls, dict(arguments), len(shapes[0])):
+            grid = ((COLUMN,) * len(shapes[0]),)
+            yield LayerCheck(name, arguments, grid, ("grid",))
+            if exact:
+                yield ExactLayerCheck(name, arguments, grid, ("grid",))
+        if exact:
+            yield ExactLayerCheck(name, arguments, both)
 
 
-def _affine() -> Iterator[Check]:
-    for bias in ({}, {"bias": False}):
-        linear = tuple({"in_features": 3, "out_features": 5, **bias}.items())
-        maxout = tuple({"in_features": 3, "out_features": 4, "num_pieces": 3, **bias}.items())
-        for kind in ("random", "large", "small"):
-            shapes = (((4, 3),), ((1, 3),), ((2, 4, 3),))
-            yield LayerCheck("Linear", linear, shapes, (kind,))
-            yield LayerCheck("Maxout", maxout, shapes, (kind,))
-        yield ExactLayerCheck("Linear", linear, (((6, 3),), ((3,),)))
-        yield ExactLayerCheck("Maxout", maxout, (((6, 3),), ((3,),)))
-    yield LayerCheck("Linear", (("in_features", 3), ("out_features", 3)), (((3, 3),),))
-    yield LayerCheck("Maxout", (("in_features", 3), ("out_features", 4)), (((5, 3),),))
+def grouped(cls: type[Layer]) -> dict[Arguments, list[Example]]:
+    """Return the examples of a class by the arguments that they share."""
+    found: dict[Arguments, list[Example]] = {}
+    for example in cls.examples:
+        found.setdefault(frozen(example.arguments), []).append(example)
+    return found
 
 
-def _softmax() -> Iterator[Check]:
-    for name in ("Softmax", "LogSoftmax"):
-        for dim in (-1, 0, 1):
-            for kind in ("random", "ties", "large", "small"):
-                yield LayerCheck(name, (("dim", dim),), (ONE, DEEP, ((1, 5),)), (kind,))
+def frozen(arguments: Any) -> Arguments:
+    """Return arguments as a key; lists become tuples."""
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in arguments.items())
 
 
-def _joins() -> Iterator[Check]:
-    for name in ("Add", "Multiply"):
-        yield LayerCheck(name, (), (TWO, THREE), ("random", "large", "small"))
-        yield ExactLayerCheck(name, (), (TWO, THREE))
-    sides: tuple[tuple[dict, tuple[Shape, ...]], ...] = (
-        ({}, ((4, 2), (4, 3), (4, 1))),
-        ({"dim": 0}, ((2, 3), (1, 3))),
-        ({"dim": 1}, ((2, 2, 3), (2, 1, 3))),
+def shapes_of(example: Example) -> tuple[Shape, ...]:
+    return tuple(
+        spec.shape if isinstance(spec, Draw | np.ndarray) else tuple(spec)
+        for spec in example.inputs
     )
-    for given, shapes in sides:
-        both = (shapes, shapes[::-1][:2])  # other sizes, and fewer, on the same layer
-        yield ExactLayerCheck("Concatenate", tuple(given.items()), both, ("random",))
 
 
-def _shapes() -> Iterator[Check]:
-    image: tuple[Shape, ...] = ((2, 3, 4, 5),)
-    yield ExactLayerCheck("Identity", (), (ONE,), ("random",))
-    for start, end in ((1, -1), (0, -1), (1, 2), (-3, -2), (2, 2)):
-        arguments = (("start_dim", start), ("end_dim", end))
-        yield ExactLayerCheck("Flatten", arguments, (image,), ("random",))
-    yield ExactLayerCheck("Flatten", (), (image, DEEP), ("random",))
+def _other_batch(cls: type[Layer], arguments: dict, shapes: Any) -> tuple[Shape, ...]:
+    """Return the shapes with a longer first axis, if the layer takes them; else as they are."""
+    other = tuple((shape[0] + 2, *shape[1:]) if len(shape) > 1 else shape for shape in shapes)
+    return other if runs(cls, arguments, other) else shapes
+
+
+def takes_any_shape(cls: type[Layer], arguments: dict, count: int) -> bool:
+    return runs(cls, arguments, (COLUMN,) * count)
+
+
+def runs(cls: type[Layer], arguments: dict, shapes: tuple[Shape, ...]) -> bool:
+    """Return whether both sides take inputs of these shapes."""
+    from evidence.mutation.battery.torch_side import module, tensor
+
+    double, ones = np.dtype(np.float64), [np.ones(shape) for shape in shapes]
+    try:
+        cls(**arguments).forward(*ones)
+        module(cls.__name__, arguments, double)(*(tensor(x, double) for x in ones))
+    except (ValueError, IndexError, RuntimeError):
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Which losses and penalties are checked, with which arguments, on inputs of which kinds."""
+"""Every loss and penalty as its examples say, as checks."""
 
 from __future__ import annotations
 
@@ -6,100 +6,64 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from evidence.mutation.battery.base import Check
-from evidence.mutation.battery.data import Shape
+from evidence.mutation.battery.layer_table import frozen
+from evidence.mutation.battery.layers import Arguments
 from evidence.mutation.battery.losses import (
-    PENALTIES,
     ExactLossCheck,
     Float64LossCheck,
     LossCheck,
     MaskedLossCheck,
 )
+from manual import registry
+from manual.layer import Draw
 
-HALVES = ("mean", "sum")
-WEIGHTS = (0.3, 1.7, 3.1)  # not exact in float32
-ZERO_WEIGHT = (0.5, 0.0, 2.0)
+INEXACT = 1.1  # given weights times this are not exact in float32
 
 
 @cache
 def loss_checks() -> list[Check]:
-    """Return every loss and penalty with its options."""
-    return [*_regression(), *_binary(), *_classes(), *_margins(), *_penalties()]
+    """Return every loss and penalty with the arguments of its examples."""
+    return [c for name in (*registry.LOSSES, *registry.PENALTIES) for c in _checks(name)]
 
 
-def _regression() -> Iterator[Check]:
-    kinds = ("random", "grid", "large", "small")
-    shapes: tuple[Shape, ...] = ((4, 3), (1, 3), (2, 3, 4), ())
-    options: dict[str, tuple[dict[str, Any], ...]] = {
-        "MSELoss": ({}, {"reduction": "sum"}),
-        "L1Loss": ({}, {"reduction": "sum"}),
-        "SquaredErrorLoss": ({}, {"factor": 0.5}, {"factor": 0.75, "reduction": "mean"}),
-        "HuberLoss": ({}, {"delta": 2.5}, {"reduction": "sum", "delta": 0.5}),
-    }
-    for name, settings in options.items():
-        for given in settings:
-            for kind in kinds:
-                yield LossCheck(name, tuple(given.items()), shapes, (kind,))
-            yield ExactLossCheck(name, tuple(given.items()))
+def _checks(name: str) -> Iterator[Check]:
+    cls = registry.find(name)
+    grouped: dict[Arguments, list[int]] = {}
+    for number, example in enumerate(cls.examples):
+        grouped.setdefault(_inexact(frozen(example.arguments)), []).append(number)
+    for arguments, numbers in grouped.items():
+        x, *target = cls.examples[numbers[0]].inputs
+        yield from _of(name, arguments, tuple(numbers), x, target)
+        if any(cls.examples[n].exact for n in numbers):
+            yield ExactLossCheck(name, arguments, tuple(numbers))
 
 
-def _binary() -> Iterator[Check]:
-    for name in ("BCELoss", "BCEWithLogitsLoss"):
-        options: list[dict[str, Any]] = [{}, {"reduction": "sum"}, {"weight": WEIGHTS}]
-        if name == "BCEWithLogitsLoss":
-            options += [{"pos_weight": WEIGHTS}, {"weight": WEIGHTS, "pos_weight": WEIGHTS[::-1]}]
-        for given in options:
-            yield LossCheck(name, tuple(given.items()))
-            yield LossCheck(name, tuple(given.items()), coarse=True)
-            if "weight" not in given and "pos_weight" not in given:
-                yield LossCheck(name, tuple(given.items()), kinds=("grid",))
-                make_check = LossCheck if name == "BCEWithLogitsLoss" else Float64LossCheck
-                yield make_check(name, tuple(given.items()), kinds=("large",))
+def _of(
+    name: str, arguments: Arguments, numbers: tuple[int, ...], x: Any, target: list
+) -> Iterator[Check]:
+    """Yield a check for each kind of numbers that an input may be made of."""
+    made = [spec.kind if isinstance(spec, Draw) else "array" for spec in (x, *target)]
+    listed = any(isinstance(value, tuple) for _, value in arguments)  # one number per column
+    yield LossCheck(name, arguments, numbers, ("random", "small"))
+    if made[0] != "uniform":
+        yield LossCheck(name, arguments, numbers, ("ties", "large"))
+    if made[0] == "uniform":
+        yield Float64LossCheck(name, arguments, numbers, ("large",))
+    if made[1:] in (["normal"], ["uniform"], []) and not listed:
+        yield LossCheck(name, arguments, numbers[:1], ("grid",), of_input=made[0] == "uniform")
+    if made[1:] == ["uniform"]:
+        yield LossCheck(name, arguments, numbers, coarse=True, of_input=True)
+    if [spec.ndim for spec in target if isinstance(spec, np.ndarray)] == [1] and not dict(
+        arguments
+    ).keys() - {"reduction"}:
+        yield MaskedLossCheck(name, arguments, numbers[:1], ("random",))
 
 
-def _classes() -> Iterator[Check]:
-    shapes: tuple[Shape, ...] = ((5, 3), (1, 3))
-    for name in ("NLLLoss", "CrossEntropyLoss"):
-        smoothing = [0.0] if name == "NLLLoss" else [0.0, 0.3, 1.0]
-        for reduction in HALVES:
-            for weight in (None, WEIGHTS, ZERO_WEIGHT):
-                for share in smoothing:
-                    given: dict[str, Any] = {"reduction": reduction}
-                    given |= {} if weight is None else {"weight": weight}
-                    given |= {"label_smoothing": share} if share else {}
-                    for ignored in (None, -100, -1, 0, 2, 3, 7):
-                        index = {} if ignored in (None, -100) else {"ignore_index": ignored}
-                        arguments = tuple((given | index).items())
-                        yield LossCheck(name, arguments, shapes, ("random",), ignored)
-        kinds = ("random", "small", "ties") + (("large",) if name == "CrossEntropyLoss" else ())
-        for arguments in ((), (("weight", WEIGHTS),)):
-            yield LossCheck(name, arguments, ((6, 3), (1, 3), (3, 3)), kinds)
-    below = (("ignore_index", -1),)
-    yield LossCheck("CrossEntropyLoss", below, ((5, 3),), ("positive",), -1)
-    yield MaskedLossCheck("CrossEntropyLoss", kinds=("random",))
-    alone = (("reduction", "sum"), ("ignore_index", -7))
-    yield LossCheck("CrossEntropyLoss", alone, ((3, 1),), ("random",), -7)
-    wide: tuple[Shape, ...] = ((3, 70), (70, 3))
-    yield LossCheck("CrossEntropyLoss", (("label_smoothing", 0.1),), wide, ("random",))
-
-
-def _margins() -> Iterator[Check]:
-    for name in ("MulticlassHingeLoss", "MultiMarginLoss"):
-        options: list[dict[str, Any]] = [{}, {"reduction": "sum"}, {"margin": 2.0}, {"margin": 0.3}]
-        if name == "MultiMarginLoss":
-            options += [
-                {"p": 2},
-                {"weight": WEIGHTS},
-                {"p": 2, "weight": WEIGHTS, "reduction": "sum"},
-            ]
-        for given in options:
-            shapes: tuple[Shape, ...] = ((5, 3), (1, 3), (3, 3))
-            kinds = ("random", "ties", "large", "small")
-            yield LossCheck(name, tuple(given.items()), shapes, kinds)
-
-
-def _penalties() -> Iterator[Check]:
-    for name in sorted(PENALTIES):
-        arguments = (("coefficient", 0.75),)
-        yield LossCheck(name, arguments, kinds=("random", "ties", "large", "small"))
-        yield ExactLossCheck(name, arguments)
+def _inexact(arguments: Arguments) -> Arguments:
+    return tuple(
+        (key, tuple(w * INEXACT for w in value) if isinstance(value, tuple) else value)
+        for key, value in arguments
+    )

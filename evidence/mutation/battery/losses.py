@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,76 +22,65 @@ from evidence.mutation.battery.base import (
 )
 from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.layers import Arguments, build, keyed
-
-SCORES = {"CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss", "NLLLoss"}
-PROBABILITIES = {"BCELoss"}
-PENALTIES = {"L1Penalty", "L2Penalty"}
+from manual import registry
+from manual.layer import Draw
 
 
 class Sample(NamedTuple):
     name: str
     inputs: tuple[np.ndarray, ...]  # the input, and the target if there is one
-    upstream: np.ndarray
 
 
 @dataclass(frozen=True)
 class LossCheck(Check):
-    """One loss with its arguments, on several inputs and targets.
+    """One loss with the arguments of some of its examples, on inputs and targets as they say.
 
     Args:
         type, arguments: the class on both sides, and what it is built with.
-        shapes, kinds: of the input.
-        ignored: a label given to some samples, which the loss is to ignore.
+        examples: their numbers in the class.
+        kinds: of numbers that the input is made of.
         coarse: the hand-written loss is given its target in float32, of the same numbers.
+        of_input: the target's gradient is left out (at p = 0 it is infinite).
     """
 
     type: str
     arguments: Arguments = ()
-    shapes: tuple[Shape, ...] = ((4, 3), (1, 3))
+    examples: tuple[int, ...] = (0,)
     kinds: tuple[str, ...] = ("random", "small")
-    ignored: int | None = None
     coarse: bool = False
+    of_input: bool = False
 
     @property
     def name(self) -> str:
         shown = ", ".join(f"{key}={value}" for key, value in self.arguments)
-        skip = "" if self.ignored is None else f" with labels {self.ignored}"
         coarse = " in float32" if self.coarse else ""
-        return f"{self.type}({shown}) on {'/'.join(self.kinds)} {self.shapes[0]}{skip}{coarse}"
+        return f"{self.type}({shown}) on {'/'.join(self.kinds)} {self.examples}{coarse}"
 
     def samples(self, seed: int) -> Iterator[Sample]:
         for kind in self.kinds:
-            for shape in self.shapes:
-                rng = self.rng(seed, kind, shape)
-                x = make(kind, rng, shape)
-                upstream = exact(rng.uniform(0.3, 0.9))
-                yield Sample(f"{kind} {shape}", self.inputs(kind, rng, x), upstream)
+            for number in self.examples:
+                rng = self.rng(seed, kind, number)
+                specs = registry.find(self.type).examples[number].inputs
+                yield Sample(f"{kind} #{number}", self.inputs(kind, rng, specs))
 
-    def inputs(self, kind: str, rng: np.random.Generator, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        if self.type in PENALTIES:
-            return (x,)
-        if self.type in SCORES:
-            return self.scores(rng, x)
-        if self.type in PROBABILITIES:
-            return _probabilities(kind, rng, x)
-        if self.type == "BCEWithLogitsLoss":
+    def inputs(self, kind: str, rng: np.random.Generator, specs: Any) -> tuple[np.ndarray, ...]:
+        x, *targets = specs
+        score = _score(kind, rng, _draw(x))
+        return score, *(self.target(kind, rng, spec, score) for spec in targets)
+
+    def target(self, kind: str, rng: np.random.Generator, spec: Any, x: np.ndarray) -> np.ndarray:
+        if isinstance(spec, np.ndarray) or _draw(spec).kind == "integers":
+            return spec if isinstance(spec, np.ndarray) else spec(rng)
+        if _draw(spec).kind == "simplex":
+            return exact(spec(rng))
+        if _draw(spec).kind == "uniform":
             y = _certain(rng, x.shape)
-            return x, np.round(y * 64) / 64 if self.coarse else exact(y)  # 1 - y is exact as well
-        near = (
-            make("ties", rng, x.shape) if kind in ("ties", "grid") else make("random", rng, x.shape)
-        )
-        return x, near
+            return np.round(y * 64) / 64 if self.coarse else exact(y)  # 1 - y is exact as well
+        return make("ties" if kind in ("ties", "grid") else "random", rng, x.shape)
 
-    def scores(self, rng: np.random.Generator, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        labels = rng.integers(0, x.shape[1], len(x))
-        if self.ignored is not None:
-            labels[rng.random(len(x)) < 0.4] = self.ignored
-            labels[-1] = self.ignored
-        labels[0] = 0 if self.ignored == 2 else 2  # a class whose weight is not 0 in any case
-        labels = np.minimum(labels, max(x.shape[1] - 1, self.ignored or 0))
-        if self.type == "NLLLoss":
-            x = exact(x - np.log(np.exp(x - x.max()).sum(axis=1, keepdims=True)) - x.max())
-        return x, labels
+    def upstream(self, sample: Sample, shape: Shape) -> np.ndarray:
+        rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
+        return exact(rng.uniform(0.3, 0.9, shape))
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         loss = build(self.type, self.arguments)
@@ -103,9 +93,11 @@ class LossCheck(Check):
         runs = [loss.forward(*x) for x in inputs]
         values: Values = {}
         for sample, (y, cache_) in zip(samples, runs, strict=True):
+            dy = lift(self.upstream(sample, np.shape(y)))
             for again in ("", " again"):
-                (grad, *_), own = loss.backward(lift(sample.upstream), cache_)
-                values |= keyed(sample.name + again, y, (grad,), own)
+                grads, own = loss.backward(dy, cache_)
+                shown = grads[:1] if self.of_input else [g for g in grads if g is not None]
+                values |= keyed(sample.name + again, y, shown, own)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -114,10 +106,12 @@ class LossCheck(Check):
         loss = module(self.type, dict(self.arguments), dtype)
         values: Values = {}
         for sample in self.samples(seed):
-            x, *target = sample.inputs
-            of_input = partial(_swapped, loss, [tensor(t, dtype) for t in target])
-            upstream = partial(_constant, sample.upstream)
-            y, grads, own = run_module(of_input, {}, (x,), upstream, dtype)
+            real = [x for x in sample.inputs if x.dtype.kind == "f"]
+            if self.of_input:
+                real = real[:1]
+            rest = [tensor(t, dtype) for t in sample.inputs[len(real) :]]
+            upstream = partial(self.upstream, sample)
+            y, grads, own = run_module(partial(_called, loss, rest), {}, real, upstream, dtype)
             for again in ("", " again"):
                 values |= keyed(sample.name + again, y, grads, own)
         return values
@@ -138,8 +132,8 @@ class MaskedLossCheck(FixedCheck, LossCheck):
     def name(self) -> str:
         return f"{super().name}, some -inf"
 
-    def scores(self, rng: np.random.Generator, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        x, labels = super().scores(rng, x)
+    def inputs(self, kind: str, rng: np.random.Generator, specs: Any) -> tuple[np.ndarray, ...]:
+        x, labels = super().inputs(kind, rng, specs)
         x[np.arange(len(x)), (labels + 1) % x.shape[1]] = -np.inf
         return x, labels
 
@@ -149,23 +143,27 @@ class ExactLossCheck(LossCheck, ExactCheck):
     """The same on whole numbers and a power of two of elements: not one bit may differ."""
 
     kinds: tuple[str, ...] = ("ties",)
-    shapes: tuple[Shape, ...] = ((8, 4), (1, 4))
 
     @property
     def name(self) -> str:
         return f"{super().name}, bit for bit"
 
-    def samples(self, seed: int) -> Iterator[Sample]:
-        for sample in super().samples(seed):
-            yield sample._replace(upstream=np.array(0.5))
+    def upstream(self, sample: Sample, shape: Shape) -> np.ndarray:
+        return np.full(shape, 0.5)
 
 
-def _swapped(loss: Any, targets: list, x: Any) -> Any:
-    return loss(x, *targets)
+def _called(loss: Any, rest: list, *inputs: Any) -> Any:
+    return loss(*inputs, *rest)
 
 
-def _constant(value: np.ndarray, shape: Shape) -> np.ndarray:
-    return value
+def _draw(spec: Any) -> Draw:
+    return spec if isinstance(spec, Draw) else Draw(tuple(spec))
+
+
+def _score(kind: str, rng: np.random.Generator, spec: Draw) -> np.ndarray:
+    if spec.kind == "uniform":
+        return _probabilities(kind, rng, make("random", rng, spec.shape))
+    return make(kind, rng, spec.shape)
 
 
 def _certain(rng: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -174,18 +172,14 @@ def _certain(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return np.where(rng.random(shape) < 0.5, np.round(y), y)
 
 
-def _probabilities(
-    kind: str, rng: np.random.Generator, x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and targets; a `grid` holds every pair of the awkward ones.
+def _probabilities(kind: str, rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """Probabilities; a `grid` holds the awkward ones.
 
     `large` has logarithms beyond -100, of numbers that float32 holds as subnormal ones only.
     """
     if kind == "large":
-        x = np.where(rng.random(x.shape) < 0.5, 2.0**-149, 2.0**-146)
-        return x, exact(_certain(rng, x.shape))
+        return np.where(rng.random(x.shape) < 0.5, 2.0**-149, 2.0**-146)
     if kind == "grid":
         edges = exact([0.0, 1e-30, 1e-13, 1e-12, 1e-6, 0.5, 1 - 2.0**-24, 1.0])
-        p, y = np.meshgrid(edges, [0.0, 0.25, 1.0])
-        return p, y
-    return exact(1 / (1 + np.exp(-np.clip(x, -15, 15)))), exact(_certain(rng, x.shape))
+        return np.tile(edges[:, None], (1, 12))
+    return exact(1 / (1 + np.exp(-np.clip(x, -15, 15))))

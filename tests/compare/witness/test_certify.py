@@ -33,7 +33,7 @@ from manual.losses import MSELoss  # noqa: E402
 arb = flint.arb
 TINY = 1e-30  # a relative mistake that no float64 comparison can see
 ITEMS = items()
-GRADIENTS = [i for i in ITEMS if i.kind != "optimizer"]
+GRADIENTS = [i for i in ITEMS if i.kind != "optimizer" and "p=1.0" not in i.name]  # not all 0
 OPTIMIZERS = [i for i in ITEMS if i.kind == "optimizer"]
 RNG = np.random.default_rng
 
@@ -92,7 +92,7 @@ def test_a_gradient_off_by_1e_30_has_30_digits_and_no_certificate(item: Item) ->
 @pytest.mark.parametrize("item", GRADIENTS, ids=lambda item: item.name)
 @pytest.mark.parametrize(
     "mistake",
-    [lambda g: -g, lambda g: 0 * g, lambda g: g / 3, lambda g: g.ravel()],
+    [lambda g: -g, lambda g: 0 * g, lambda g: g / 3, lambda g: g[None]],
     ids=["sign", "zeros", "divided by N", "shape"],
 )
 def test_a_wrong_gradient_is_refuted(item: Item, mistake: Callable) -> None:
@@ -142,7 +142,7 @@ class NoMean(MSELoss):
     "case",
     [
         layer_case(WrongSigmoid(), RNG(0).normal(size=(2, 3))),
-        layer_case(NoMean(), RNG(0).normal(size=(2, 3)), fixed=(RNG(1).normal(size=(2, 3)),)),
+        layer_case(NoMean(), RNG(0).normal(size=(2, 3)), RNG(1).normal(size=(2, 3))),
     ],
     ids=["σ(1 + σ)", "without 1/N"],
 )
@@ -151,7 +151,7 @@ def test_wrong_derivations_are_refuted(case: GradientCase) -> None:
 
     assert not found.certified
     assert found.digits < 1.5
-    assert "WRONG: input[" in found.note
+    assert "WRONG: " in found.note
 
 
 def test_more_bits_give_more_digits() -> None:
@@ -200,7 +200,7 @@ def test_a_tie_at_the_tested_point_is_stated_not_passed_over() -> None:
 # ── branch points ────────────────────────────────────────────────────────────────────────────────
 def at_zero(layer: Any, x: float = 0.0) -> Any:
     case = layer_case(layer, np.ones(1))
-    return at_branch(case.forward, case.backward, {"input": np.array([x])}, "x = 0", 50)
+    return at_branch(case.forward, case.backward, {"x": np.array([x])}, "x = 0", 50)
 
 
 class Relu(ReLU):
@@ -251,7 +251,7 @@ def test_a_branch_point_that_is_none_is_not_certified() -> None:
 def test_a_step_of_the_function_is_told() -> None:
     notes = {item.name: item.certify(256, 50, 0).note for item in chosen(["Softplus"])}
 
-    assert "a step of 2.1e-09" in notes["Softplus(beta=1.0, threshold=20.0)"]
+    assert "a step of 2.1e-09" in notes["Softplus()"]
 
 
 # ── optimisers ───────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +314,7 @@ def test_an_optimiser_with_a_wrong_setting_is_refuted(name: str) -> None:
 def test_coupled_and_decoupled_decay_are_told_apart(name: str, definition: Any) -> None:
     (item,) = (i for i in OPTIMIZERS if i.name == f"{name}(amsgrad=True, weight_decay=0.125)")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(optimizer_items.DEFINITIONS, name, definition)
+        patch.setattr(optimizer_items, "definition_of", lambda _: definition)
         found = item.certify(256, 50, 0)
 
     assert not found.certified

@@ -1,0 +1,28 @@
+"""What a loss wants of a network's output and of the targets, from its first example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from manual import registry
+from manual.layer import Draw
+
+
+def wants_labels(loss: str) -> bool:
+    """Whether a loss's targets are class indices."""
+    spec = _spec(loss, 1)
+    return isinstance(spec, np.ndarray) or (isinstance(spec, Draw) and spec.kind == "integers")
+
+
+def wants_fractions(loss: str, of: int = 1) -> bool:
+    """Whether a loss's targets lie in [0, 1]; with `of` = 0, whether the network's output must."""
+    spec = _spec(loss, of)
+    return isinstance(spec, Draw) and spec.kind == "uniform" and 0 <= spec.low < spec.high <= 1
+
+
+def _spec(loss: str, position: int) -> Any:
+    """Return what the first example says of an input; None of a loss that is not known."""
+    examples = registry.LOSSES[loss].examples if loss in registry.LOSSES else ()
+    return examples[0].inputs[position] if examples else None
