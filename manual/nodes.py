@@ -19,7 +19,17 @@ from typing import Any, NamedTuple
 
 from manual.layer import Layer
 
-__all__ = ["Node", "Unfolded", "dotted", "joined", "ordered", "path_of", "ports_of", "unfolded"]
+__all__ = [
+    "Node",
+    "Unfolded",
+    "dotted",
+    "inputs_of",
+    "joined",
+    "ordered",
+    "path_of",
+    "ports_of",
+    "unfolded",
+]
 
 CALL = re.compile(r"@[^.:]*")
 
@@ -125,6 +135,12 @@ def _arguments(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
         return None
     inputs = [p for p in found if p.kind is not p.KEYWORD_ONLY and p.name != "noise"]
     return tuple(p.name for p in inputs), tuple(p.name for p in inputs if p.default is p.empty)
+
+
+def inputs_of(kind: type) -> tuple[str, ...] | None:
+    """Return the names of forward's inputs; None where it takes any number."""
+    found = _arguments(kind)
+    return None if found is None else found[0]
 
 
 def _assigned(node: Node, names: tuple[str, ...], needed: Collection[str]) -> list[str | None]:

@@ -7,12 +7,12 @@ derivative.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
 from torch_ref import layers
@@ -121,28 +121,27 @@ class Network(nn.Module):
                 tensor.retain_grad()
         return dict(zip(names, found, strict=True))
 
-    def alone(
-        self,
-        name: str,
-        inputs: Sequence[Tensor],
-        parameters: Mapping[str, Tensor],
-        grad_output: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
-        """Run one node by itself: its output, input gradients and parameter gradients.
+    @contextmanager
+    def same_draw(self, name: str) -> Iterator[None]:
+        """Let a random node draw what it drew in the last forward pass."""
+        state = self._generator_states.get(name)
+        if state is None:
+            yield
+            return
+        like = next(iter(self.taps.values()))
+        with torch.random.fork_rng(devices=_devices(like)):
+            _set_generator_state(like, state)
+            yield
 
-        A random layer repeats the draw of the last forward pass.
-        """
-        module = self.modules_by_node[name]
-        inputs = [x.detach().requires_grad_() for x in inputs]
-        parameters = {k: p.detach().requires_grad_() for k, p in parameters.items()}
-        with torch.random.fork_rng(devices=_devices(grad_output)):
-            if name in self._generator_states:
-                _set_generator_state(grad_output, self._generator_states[name])
-            state = parameters | {k: b.clone() for k, b in module.named_buffers()}
-            y = functional_call(module, state, tuple(inputs))
-        grads = torch.autograd.grad(y, [*inputs, *parameters.values()], grad_output)
-        own = dict(zip(parameters, grads[len(inputs) :], strict=True))
-        return y.detach(), grads[: len(inputs)], own
+    def call_of(
+        self, name: str, inputs: Sequence[Any], names: Sequence[str]
+    ) -> tuple[tuple, dict[str, Any]]:
+        """Return a node's arguments by place and by keyword, as its description gives them."""
+        node = next((n for n in self.nodes if n.name == name), None)
+        given = [x for x in inputs if x is not None]
+        keywords = [] if node is None else [key for key, _, v in map(_parted, node.inputs) if v]
+        named = {key: inputs[names.index(key)] for key in keywords}
+        return tuple(given[: len(given) - len(named)]), named
 
 
 def _add(parent: nn.Module, part: str, module: nn.Module, name: str) -> None:
@@ -176,8 +175,12 @@ def source_of(name: str) -> str:
 
 def _arguments(inputs: Sequence[str], values: Mapping[str, Tensor]) -> tuple[list, dict]:
     """Return a call's arguments, by place and by keyword."""
-    named = {k: values[v] for k, _, v in (s.partition("=") for s in inputs) if v}
+    named = {k: values[v] for k, _, v in map(_parted, inputs) if v}
     return [values[name] for name in inputs if "=" not in name], named
+
+
+def _parted(source: str) -> tuple[str, str, str]:
+    return source.partition("=")
 
 
 def topological(nodes: Sequence[NodeDescription]) -> list[NodeDescription]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from torch_ref import optimizers
 from torch_ref.layers import Maxout
@@ -15,6 +17,15 @@ from torch_ref.losses import LOSSES, PENALTIES
 from torch_ref.network import INPUT, Network, NodeDescription, topological
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Alone(NamedTuple):
+    """What one piece gave by itself; None where there is no gradient."""
+
+    outputs: list[np.ndarray]
+    grad_inputs: list[np.ndarray | None]
+    grad_params: dict[str, np.ndarray | None]
+    buffers: dict[str, np.ndarray]
 
 
 class TorchSide:
@@ -91,38 +102,74 @@ class TorchSide:
         self.loss.backward()
         return self.loss.item()
 
+    def module_of(self, name: str) -> torch.nn.Module:
+        """Return the module of a node, of the `loss`, or of a `penalty 0`."""
+        if name == "loss":
+            return self.loss_module
+        if name.startswith("penalty "):
+            return self.penalties[int(name.split()[1])][0]
+        return self.network.modules_by_node[name]
+
     def alone(
         self,
         name: str,
-        inputs: Sequence[np.ndarray],
+        inputs: Sequence[Any],
         params: Mapping[str, np.ndarray],
-        grad_output: np.ndarray,
-    ) -> tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]:
-        """Run one node by itself on given arrays: output, input and parameter gradients."""
-        y, grads, own = self.network.alone(
-            name,
-            [self.tensor(x) for x in inputs],
-            {key: self.tensor(p) for key, p in params.items()},
-            self.tensor(grad_output),
+        buffers: Mapping[str, np.ndarray],
+        upstream: Any,
+        wanted: int | None = None,
+        names: Sequence[str] = (),
+    ) -> Alone:
+        """Run one piece by itself, in the dtype of the arrays given; a random one draws again.
+
+        Args:
+            name: as for `module_of`.
+            inputs: the module's arguments by position of the hand-written forward's; None is left
+                out.
+            upstream: the gradients of its outputs, one or a tuple.
+            wanted: how many of the inputs get a gradient; all that are real without it.
+            names: of the arguments, for those that the description gives by keyword.
+        """
+        module = self.module_of(name)
+        leaves = [None if x is None else self._leaf(x, wanted, i) for i, x in enumerate(inputs)]
+        own = {key: self._copied(p).requires_grad_() for key, p in params.items()}
+        state = own | self._buffers(module, buffers, upstream)
+        with torch.enable_grad(), self.network.same_draw(name):
+            y = functional_call(module, state, *self.network.call_of(name, leaves, names))  # type: ignore[arg-type]
+        outputs = [t for t in tree_leaves(y) if isinstance(t, Tensor)]
+        ups = upstream if isinstance(upstream, tuple) else (upstream,)
+        pairs = [
+            (t, self._copied(u)) for t, u in zip(outputs, ups, strict=False) if t.requires_grad
+        ]
+        floats = [t for t in (*leaves, *own.values()) if t is not None and t.requires_grad]
+        grads = iter(
+            torch.autograd.grad(
+                [t for t, _ in pairs], floats, [u for _, u in pairs], allow_unused=True
+            )
         )
-        return array_of(y), [array_of(g) for g in grads], {k: array_of(g) for k, g in own.items()}
+        found = [next(grads) if t is not None and t.requires_grad else None for t in leaves]
+        return Alone(
+            [array_of(t) for t in outputs],
+            [None if g is None else array_of(g) for g in found],
+            {key: None if g is None else array_of(g) for key, g in zip(own, grads, strict=True)},
+            {key: array_of(state[key]) for key in buffers},
+        )
 
-    def loss_alone(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run the loss by itself, without penalties: its value and its input's gradient."""
-        y = self.tensor(output).requires_grad_()
-        loss = self.loss_module(y, self.tensor(target))
-        return array_of(loss), array_of(torch.autograd.grad(loss, y)[0])
+    def _copied(self, array: np.ndarray) -> Tensor:
+        return torch.tensor(array, device=self.device)
 
-    def penalties_alone(
-        self, params: Mapping[str, np.ndarray]
-    ) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """Run every penalty by itself: value and gradient for each parameter that it is on."""
-        return [{name: self._penalty(p, params[name]) for name in on} for p, on in self.penalties]
+    def _leaf(self, array: np.ndarray, wanted: int | None, place: int) -> Tensor:
+        tensor = self._copied(array)
+        differentiable = tensor.is_floating_point() and (wanted is None or place < wanted)
+        return tensor.requires_grad_() if differentiable else tensor
 
-    def _penalty(self, penalty: Any, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parameter = self.tensor(array).requires_grad_()
-        value = penalty(parameter)
-        return array_of(value), array_of(torch.autograd.grad(value, parameter)[0])
+    def _buffers(self, module: torch.nn.Module, given: Mapping, upstream: Any) -> dict[str, Tensor]:
+        """Return copies of a module's buffers, floats in the dtype of the upstream gradient."""
+        one = upstream[0] if isinstance(upstream, tuple) else upstream
+        dtype = self._copied(one).dtype
+        found = {key: b.clone() for key, b in module.named_buffers()}
+        found |= {key: self._copied(b) for key, b in given.items()}
+        return {k: b.to(dtype) if b.is_floating_point() else b for k, b in found.items()}
 
     def update(self, lr: float) -> None:
         """Clip the gradients if asked, then take one optimiser step at this learning rate."""

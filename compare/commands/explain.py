@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.errors import UserError, nearest
-from compare.explaining.pieces import Scene
-from compare.explaining.rows import scene_of, work_row, worst_index
+from compare.explaining.rows import moment_of, work_row, worst_index
 from compare.explaining.worked import Worked
 from compare.judge.quantities import Key
+from compare.running.alone import Moment
 
 if TYPE_CHECKING:
     from compare.description.config import Config
@@ -103,17 +103,17 @@ def explain(
 def _explained(
     experiment: Experiment, number: int, node: str | None, quantity: str | None, index: Any
 ) -> Explanation:
-    scene, rows = _run_to(experiment, number)
-    place = _choose(rows, scene, node, quantity)
+    moment, rows = _run_to(experiment, number)
+    place = _choose(rows, moment, node, quantity)
     key, shape = rows.keys[place], rows.shapes[place]
     at = _index(index, key, shape, rows.measures.worst[place])
-    worked = work_row(scene, rows, place, at)
+    worked = work_row(moment, rows, place, at)
     return Explanation(
         experiment.config.name, _printed(experiment, key), shape, worked, index is None
     )
 
 
-def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
+def _run_to(experiment: Experiment, number: int) -> tuple[Moment, Any]:
     """Run the steps up to one, and gauge every element of that one."""
     from compare.running.lockstep import Lockstep
 
@@ -127,10 +127,10 @@ def _run_to(experiment: Experiment, number: int) -> tuple[Scene, Any]:
         step = lockstep.step(n, batch)
         if n < number:
             lockstep.resynchronise()
-    return scene_of(experiment, lockstep, step), step.rows
+    return moment_of(experiment, lockstep, step), step.rows
 
 
-def _choose(rows: Any, scene: Scene, node: str | None, quantity: str | None) -> int:
+def _choose(rows: Any, moment: Moment, node: str | None, quantity: str | None) -> int:
     """Return the row's position; of those that fit, the one that used most of its budget."""
     layers = list(dict.fromkeys(key.layer for key in rows.keys))
     if node is not None and node not in layers:
@@ -144,15 +144,15 @@ def _choose(rows: Any, scene: Scene, node: str | None, quantity: str | None) -> 
         if quantity == "grad_input" and node is not None:
             hint = (
                 "What its backward hands down is the grad_output of the node before it: "
-                f"{', '.join(_sources(scene, node))}. {hint}"
+                f"{', '.join(_sources(moment, node))}. {hint}"
             )
         raise UserError(f"{where} has no quantity '{quantity}' in this step. {hint}")
     used = np.nan_to_num(rows.measures.budget[fits], nan=np.inf)
     return fits[int(np.argmax(used))]
 
 
-def _sources(scene: Scene, name: str) -> list[str]:
-    graph = scene.experiment.manual.graph
+def _sources(moment: Moment, name: str) -> list[str]:
+    graph = moment.experiment.manual.graph
     found = [list(n.inputs) for n in graph.nodes if n.name == name]
     return [f"'{s}'" for s in (found[0] if found else [graph.output])]
 

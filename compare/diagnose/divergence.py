@@ -16,13 +16,13 @@ from compare.diagnose.examiner import Examiner, Suspect
 from compare.judge.judge import AGREE, MISSING, NON_FINITE, promoted
 from compare.judge.quantities import Key
 from compare.pair.sources import derivation_of, source_of, torch_text, unplanted
+from compare.running.alone import Moment
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Step
 from compare.running.moment import Start
 from compare.witness.lockstep import Hearing
 from compare.witness.run_witnesses import hearing
 from manual.graph import Layer
-from manual.nodes import path_of
 
 Place = tuple[int, str, str]  # step, layer, quantity
 
@@ -64,6 +64,7 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
     rows = step.rows
     if not rows.bad.size:
         return None
+    moment = Moment.of(experiment, start, step)
     i = int(rows.bad[0])
     key = rows.keys[i]
     if rows.verdicts[i] == NON_FINITE and not np.isfinite(rows.measures.scale[i]):
@@ -72,10 +73,8 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         suspect = _raised(experiment, step.failure, key)
     elif promoted(key, step.manual, step.torch):
         suspect = _promoted(experiment, step, key)
-    elif _beyond_one_output(experiment):
-        suspect = _by_order(experiment, key)
     else:
-        suspect = Examiner(experiment, start, step).suspect(key)
+        suspect = Examiner(moment).suspect(key)
     agreed = [j for j in range(i) if rows.verdicts[j] == AGREE]
     last: Place | None = (step.number, *rows.keys[agreed[-1]]) if agreed else None
     return Divergence(
@@ -91,40 +90,12 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         row=(step.number, *key),
         last_agreed=last,
         explanation=suspect.explanation,
-        witnesses=_witnesses(experiment, start, step, suspect),
+        witnesses=_witnesses(moment, suspect),
         manual_source=source_of(suspect.formula, suspect.method),
         derivation=derivation_of(suspect.formula),
         torch_source=torch_text(experiment, suspect.layer),
-        cause=_cause(experiment, start, step, key, suspect),
+        cause=_cause(moment, step, key, suspect),
     )
-
-
-def _beyond_one_output(experiment: Experiment) -> bool:
-    """Return whether a node has several outputs, buffers, calls or shared or left-out inputs.
-
-    Such a piece cannot be run again by itself yet.
-    """
-    graph = experiment.manual.graph
-    return bool(graph.tied) or any(
-        "@" in node.name or len(node.layer.outputs) > 1 or node.layer.buffers or None in node.inputs
-        for node in graph.nodes
-    )
-
-
-def _by_order(experiment: Experiment, key: Key) -> Suspect:
-    """Name the first disagreement's own place: everything that was compared before it agrees."""
-    side, kind = experiment.manual, key.quantity.partition(":")[0]
-    if kind in ("param", "state"):
-        formula: Any = side.optimizer
-        method = "update"
-    else:
-        layers = {path_of(node.name): node.layer for node in reversed(side.graph.nodes)}
-        formula = layers.get(path_of(key.layer), side.loss)
-        method = {"output": "forward", "loss": "forward", "buffer": "next_buffers"}.get(
-            kind, "backward"
-        )
-    text = "It is the first in execution order that disagrees; its layer was not run by itself."
-    return Suspect(key.layer, key.quantity, True, formula, method, text)
 
 
 def _overflowed(experiment: Experiment, key: Key) -> Suspect:
@@ -171,26 +142,22 @@ def _raised(experiment: Experiment, failure: Exception, key: Key) -> Suspect:
     return Suspect(name, quantity, True, formula, method, text)
 
 
-def _cause(
-    experiment: Experiment, start: Start, step: Step, key: Key, suspect: Suspect
-) -> Cause | None:
+def _cause(moment: Moment, step: Step, key: Key, suspect: Suspect) -> Cause | None:
     """Say what the mistake looks like; a search that fails must not hide the disagreement."""
     from compare.diagnose.causes.lockstep import Search
 
     try:
-        search = Search(experiment, start, step)
+        search = Search(moment, step.failure)
         return search.cause(key, suspect.layer, suspect.quantity, suspect.own)
     except Exception:  # code with a mistake in it may raise whatever it likes
         return None
 
 
-def _witnesses(
-    experiment: Experiment, start: Start, step: Step, suspect: Suspect
-) -> Hearing | None:
+def _witnesses(moment: Moment, suspect: Suspect) -> Hearing | None:
     """Ask whoever needs no torch about a formula that is wrong by itself."""
-    if not suspect.own or not isinstance(suspect.formula, Layer) or _beyond_one_output(experiment):
+    if not suspect.own or not isinstance(suspect.formula, Layer):
         return None
-    return hearing(experiment, start, step.torch, suspect.layer, suspect.quantity)
+    return hearing(moment, suspect.layer, suspect.quantity)
 
 
 def index_text(flat: float, shape: tuple[int, ...]) -> str:

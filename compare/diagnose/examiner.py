@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from compare.gauge import gauge, gauging
-from compare.judge.judge import gauged, judge
-from compare.judge.quantities import LOSS, Key, Values
+from compare.judge.judge import judge
+from compare.judge.quantities import LOSS, Key
 from compare.pair.sources import unplanted
-from compare.running.experiment import Experiment
-from compare.running.lockstep import Step
-from compare.running.moment import Start
+from compare.running.alone import Call, Moment, beside, owners
+from compare.running.update import updated
 from manual.graph import Layer, Node
 
 
@@ -31,25 +26,50 @@ class Suspect(NamedTuple):
 class Examiner:
     """Re-runs single pieces of a step on what torch's side recorded."""
 
-    def __init__(self, experiment: Experiment, start: Start, step: Step) -> None:
-        self.experiment, self.start, self.torch = experiment, start, step.torch
-        self.manual_values = step.manual
-        self.side = experiment.manual
-        self.nodes = {node.name: node for node in self.side.graph.nodes}
+    def __init__(self, moment: Moment) -> None:
+        self.moment, self.experiment = moment, moment.experiment
+        self.side = self.experiment.manual
 
     def suspect(self, key: Key) -> Suspect:
         """Examine whatever computes this quantity."""
-        kind, _, _ = key.quantity.partition(":")
+        kind, _, rest = key.quantity.partition(":")
         if kind in ("param", "state"):
             return self._optimizer(key)
         if kind in ("grad_output", "grad_input"):
-            return self._consumers(key)
+            return self._consumers(key, f"{key.layer}:{rest}" if rest else key.layer)
         if key == LOSS:
-            return self._loss(key, "loss", "forward")
-        return self._layer(self.nodes[key.layer], key.quantity, key)
+            return self._loss(key, "output", "forward")
+        return self._makers(key, rest)
+
+    def _makers(self, key: Key, parameter: str) -> Suspect:
+        """Examine the node, or every node that shares what the quantity is of."""
+        nodes = self.moment.nodes
+        names = [key.layer] if key.layer in nodes else owners(self.moment, key.layer, parameter)
+        if key.quantity.startswith("grad:"):
+            names = owners(self.moment, key.layer, parameter)
+        found = [self._layer(nodes[name], self._role(name, key), key) for name in names]
+        wrong = next((suspect for suspect in found if suspect.own), found[0])
+        if wrong.own or len(found) == 1:
+            return wrong
+        text = (
+            f"Every layer that uses '{key.layer}.{parameter}' has a correct gradient of it: what "
+            "is wrong is how their gradients are added."
+        )
+        return wrong._replace(own=True, explanation=text)
+
+    def _role(self, name: str, key: Key) -> str:
+        """Return what a node calls its share of a quantity: a tied parameter has two names."""
+        kind, _, parameter = key.quantity.partition(":")
+        own = self.moment.nodes[name].layer.params
+        if kind != "grad" or parameter in own:
+            return key.quantity
+        tied = self.side.graph.tied
+        here = (k for k in own if tied.get(f"{name}.{k}") == f"{key.layer}.{parameter}")
+        return f"grad:{next(here, parameter)}"
 
     def _layer(self, node: Node, quantity: str, key: Key) -> Suspect:
-        own = not self._alone_agrees(node, quantity)
+        call = self.moment.call(node.name).settled()
+        own = not self._agree(call, quantity)
         method = _method(node.layer, quantity)
         if not own and quantity.startswith("grad:"):
             name = f"{node.name}.{quantity.removeprefix('grad:')}"
@@ -61,19 +81,18 @@ class Examiner:
                 return Suspect(key.layer, key.quantity, True, penalty, "backward", text)
         return Suspect(node.name, quantity, own, node.layer, method, _told(node, quantity, own))
 
-    def _consumers(self, key: Key) -> Suspect:
+    def _consumers(self, key: Key, value: str) -> Suspect:
         """Examine the layers whose backward produced this gradient."""
         graph = self.side.graph
-        name = key.layer
-        if name == graph.output:
+        if value == graph.output:
             return self._loss(key, "grad_input", "backward")
-        consumers = [node for node in graph.nodes if name in node.inputs]
+        consumers = [node for node in graph.nodes if value in node.inputs]
         for node in consumers:
-            if not self._alone_agrees(node, "grad_input"):
+            if not self._agree(self.moment.call(node.name).settled(), "grad_input"):
                 return self._layer(node, "grad_input", key)
-        node = self.nodes.get(name, consumers[0])
+        node = self.moment.nodes.get(key.layer, consumers[0])
         text = (
-            f"Every layer fed by '{name}' has a correct backward, given torch's inputs and "
+            f"Every layer fed by '{value}' has a correct backward, given torch's inputs and "
             "upstream gradient: "
             + (
                 "what is wrong is how their gradients are added at the branch."
@@ -82,19 +101,13 @@ class Examiner:
             )
         )
         own = len(consumers) > 1
-        return Suspect(name, key.quantity, own, node.layer, "backward", text)
+        return Suspect(key.layer, key.quantity, own, node.layer, "backward", text)
 
     def _loss(self, key: Key, quantity: str, method: str) -> Suspect:
-        output = self.torch[Key(self.side.graph.output, "output")]
-        loss, grad = self.experiment.torch.loss_alone(output, self.start.target)
-        theirs = {Key("", "loss"): loss, Key("", "grad_input"): grad}
-        own = not self._agree(
-            lambda lift: _loss_alone(self.side.loss, lift(output), self.start.target),
-            theirs, quantity,
-        )  # fmt: skip
-        node = Node("loss", self.side.loss, ())
-        text = _told(node, quantity, own)
-        if not own and quantity == "loss" and (penalty := self._wrong_penalty(quantity)):
+        own = not self._agree(self.moment.loss(), quantity)
+        quantity = "loss" if quantity == "output" else quantity
+        text = _told(Node("loss", self.side.loss, ()), quantity, own)
+        if not own and quantity == "loss" and (penalty := self._wrong_penalty("output")):
             text = f"The data loss agrees; the {type(penalty).__name__} added to it does not."
             return Suspect("loss", quantity, True, penalty, method, text)
         return Suspect("loss", quantity, own, self.side.loss, method, text)
@@ -103,45 +116,20 @@ class Examiner:
         """Return the first penalty that differs from torch's, on the step's own parameters.
 
         Args:
-            quantity: `loss` for its value, `grad_input` for its gradient.
+            quantity: `output` for its value, `grad_input` for its gradient.
             of: the parameter; every one by default.
         """
-        alone = self.experiment.torch.penalties_alone(self.start.params)
-        for (penalty, names), theirs in zip(self.side.penalties, alone, strict=True):
-            for name in names:
-                value, grad = theirs[name]
-                expected = {Key("", "loss"): value, Key("", "grad_input"): grad}
-                run = partial(_penalty_alone, penalty, self.start.params[name])
-                if of in (None, name) and not self._agree(run, expected, quantity):
-                    return penalty
-        return None
+        calls = self.moment.penalties(of)
+        return next((c.layer for c in calls if not self._agree(c, quantity)), None)
 
     def _optimizer(self, key: Key) -> Suspect:
         """Give the hand-written optimiser torch's gradients; does the update still disagree?"""
-        start, grads = self.start, {}
-        for layer, quantity in self.torch:
-            if quantity.startswith("grad:"):
-                grads[f"{layer}.{quantity[5:]}"] = self.torch[Key(layer, quantity)]
+        theirs = {"updated": self.moment.torch[key]} if key in self.moment.torch else {}
 
-        def update(lift: Any) -> Values:
-            states = {
-                name: {k: lift(v) if np.ndim(v) else v for k, v in entry.items()}
-                for name, entry in start.states.items()
-            }
-            params, new = self.side.update(
-                {k: lift(p) for k, p in start.params.items()},
-                {k: lift(g) for k, g in grads.items()},
-                states,
-                start.lr,
-            )
-            name, _, state = key.quantity.partition(":")[2].partition(":")
-            dotted = f"{key.layer}.{name}"
-            found = new.get(dotted, {}) if state else params
-            name = state or dotted
-            return {Key("", key.quantity): found[name]} if name in found else {}
+        def run(lift: Any) -> dict[str, Any]:
+            return updated(self.moment, key, lift)
 
-        theirs = {Key("", key.quantity): self.torch[key]} if key in self.torch else {}
-        own = not theirs or not self._agree(update, theirs, key.quantity)
+        own = not theirs or not self._judged(run, theirs, "updated")
         optimizer = unplanted(self.side.optimizer)
         text = (
             f"{type(optimizer).__name__}, given torch's gradients, still differs: the update rule "
@@ -152,80 +140,38 @@ class Examiner:
         )
         return Suspect(key.layer, key.quantity, own, optimizer, "update", text)
 
-    def _alone_agrees(self, node: Node, quantity: str) -> bool:
-        """Run one layer on torch's inputs and upstream gradient, on both sides."""
-        inputs = [self._recorded(name) for name in node.inputs]
-        upstream = self.torch.get(Key(node.name, "grad_output"))
-        if upstream is None:
-            shape = self.torch[Key(node.name, "output")].shape
-            upstream = np.random.default_rng(0).standard_normal(shape).astype(inputs[0].dtype)
-        names = node.layer.params
-        params = {key: self.start.params[f"{node.name}.{key}"] for key in names}
-        y, grads, own = self.experiment.torch.alone(node.name, inputs, params, upstream)
-        theirs = _keyed(y, grads, own)
-        noise = self.start.noise.get(node.name)
+    def _agree(self, call: Call, quantity: str) -> bool:
+        """Compare what both sides of one piece say of a quantity."""
+        return self._judged(call.by_hand, call.by_torch(), quantity)
 
-        def run(lift: Any) -> Values:
-            layer = node.layer
-            if node.name in self.start.winners:
-                layer = layer.settled(self.start.winners[node.name])  # type: ignore[attr-defined]
-            layer = layer.with_params({k: lift(p) for k, p in params.items()})
-            return _layer_alone(layer, [lift(x) for x in inputs], lift(upstream), noise)
-
-        return self._agree(run, theirs, quantity)
-
-    def _agree(self, run: Any, theirs: Values, quantity: str) -> bool:
-        """Run a piece plainly and on gauge arrays; compare what it says of this quantity."""
+    def _judged(self, run: Any, theirs: dict[str, Any], quantity: str) -> bool:
+        dtype, k = self.experiment.dtype, self.experiment.config.compare.k
         try:
-            mine = run(lambda a: a)
-            with gauging(self.experiment.dtype):
-                gauges = run(gauge)
+            found = beside(run, theirs, dtype, k)
         except Exception:  # a wrong shape, most often
             return False
-        tolerances = gauged(gauges, self.experiment.dtype, self.experiment.config.compare.k)
-        keys = [k for k in theirs if k.quantity.partition("#")[0] == quantity]
-        picked = {k: np.asarray(mine[k]) for k in keys if k in mine}
-        rows = judge(keys, picked, {k: theirs[k] for k in keys}, tolerances)
-        return not rows.bad.size
-
-    def _recorded(self, name: str) -> np.ndarray:
-        return self.start.x if name == "input" else self.torch[Key(name, "output")]
+        roles = [role for role in theirs if role.partition("#")[0] == quantity]
+        keys = [Key("", role) for role in roles]
+        mine, torch, tolerances = (
+            {Key("", role): found[role][side] for role in roles if role in found}
+            for side in range(3)
+        )
+        expected = {Key("", role): theirs[role] for role in roles}
+        return not judge(keys, mine, expected | torch, tolerances).bad.size
 
 
 def _method(layer: Layer, quantity: str) -> str:
     """Return the method that computes a quantity; parameter gradients may have one of their own."""
     if quantity.startswith("grad:") and "grad_params" in vars(type(unplanted(layer))):
         return "grad_params"
-    return "forward" if quantity == "output" else "backward"
-
-
-def _layer_alone(layer: Layer, inputs: list, upstream: Any, noise: Any) -> Values:
-    y, cache = layer.forward(*inputs, **({"noise": noise} if layer.stochastic else {}))
-    grads, own = layer.backward(upstream, cache)
-    return _keyed(y, grads, own)
-
-
-def _keyed(y: Any, grads: Any, own: Any) -> Values:
-    values = {Key("", "output"): y}
-    values |= {Key("", f"grad_input#{i}"): grad for i, grad in enumerate(grads)}
-    return values | {Key("", f"grad:{name}"): grad for name, grad in own.items()}
-
-
-def _loss_alone(loss: Layer, output: Any, target: Any) -> Values:
-    value, cache = loss.forward(output, target)
-    (grad, *_), _ = loss.backward(np.ones_like(value), cache)
-    return {Key("", "loss"): value, Key("", "grad_input"): grad}
-
-
-def _penalty_alone(penalty: Layer, parameter: np.ndarray, lift: Any) -> Values:
-    value, cache = penalty.forward(lift(parameter))
-    (grad,), _ = penalty.backward(np.ones_like(value), cache)
-    return {Key("", "loss"): value, Key("", "grad_input"): grad}
+    if quantity.startswith("buffer:"):
+        return "next_buffers"
+    return "forward" if quantity.startswith("output") else "backward"
 
 
 def _told(node: Node, quantity: str, own: bool) -> str:
     name = f"'{node.name}' ({node.layer!r})"
-    if quantity in ("output", "loss"):
+    if quantity.partition(":")[0] in ("output", "loss", "buffer"):
         what = "the value that it computes"
     else:
         what = f"the {quantity.replace(':', ' of ')} that its backward computes"

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from compare.explaining.evaluate import Env, Scope
-from compare.explaining.pieces import Piece, Scene
+from compare.explaining.pieces import Piece
+from compare.running.alone import Moment
 
 RUNS, FLOOR = 8, 4.0  # the sum itself is rounded some times
 SHAKE = 2.0**-30  # large beside float64's rounding, and the change is still linear
@@ -37,22 +38,22 @@ class Shaken(Env):
 
 
 def local_tolerance(
-    pieces: list[Piece], total: Callable[[list[Piece], Any], Any], scene: Scene
+    pieces: list[Piece], total: Callable[[list[Piece], Any], Any], moment: Moment
 ) -> float:
     """Return K (u E + 4 tiny) of the sum of some pieces.
 
     Args:
         pieces: the formulas with their numbers.
         total: works their sum, exactly or with roundings from a generator.
-        scene: says in which dtype, and what K is.
+        moment: says in which dtype, and what K is.
     """
     rng = np.random.default_rng(0)
     base = total(pieces, None)
     moved = [total([_moved_piece(p, rng) for p in pieces], rng) for _ in range(RUNS)]
     changes = [float((value - base) / SHAKE) for value in moved]
     error = float(np.sqrt(np.mean(np.square(changes)) + np.square(FLOOR * float(base))))
-    info = np.finfo(scene.experiment.dtype)
-    k = scene.experiment.config.compare.k
+    info = np.finfo(moment.experiment.dtype)
+    k = moment.experiment.config.compare.k
     return k * (float(info.eps) / 2 * error + 4 * float(info.tiny))
 
 

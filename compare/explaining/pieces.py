@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from compare.explaining.bound import Bound, Pass, Update
 from compare.explaining.equations import Equation, equation
-from compare.judge.quantities import LOSS, Key, Values
+from compare.judge.quantities import LOSS, Key
 from compare.pair.hybrid import TorchNode
 from compare.pair.sources import unplanted
-from compare.running.experiment import Experiment
-from compare.running.moment import Start
+from compare.running.alone import Moment
 from manual.graph import Node
 
 
@@ -22,25 +21,23 @@ class UnexplainedError(Exception):
     """A quantity that cannot be worked, and why."""
 
 
-class Scene(NamedTuple):
-    """One step that was run: what it started from, and what the hand-written side made of it."""
+def computed(moment: Moment, name: str) -> np.ndarray:
+    """Return what a node put out on the hand-written side; the data for `input`."""
+    if name == "input":
+        return moment.start.x
+    node, _, port = name.partition(":")
+    return needed(moment, Key(node, f"output:{port}" if port else "output"))
 
-    experiment: Experiment
-    start: Start
-    number: int
-    manual: Values
-    torch: Values
-    tolerances: Any
-    flips: dict[str, int]
 
-    def value(self, name: str) -> np.ndarray:
-        """Return what a node put out on the hand-written side; the data for `input`."""
-        return self.start.x if name == "input" else self.need(Key(name, "output"))
+def needed(moment: Moment, key: Key) -> np.ndarray:
+    """Return what the hand-written side computed.
 
-    def need(self, key: Key) -> np.ndarray:
-        if key not in self.manual:
-            raise UnexplainedError(f"the hand-written side left no {key.quantity} of '{key.layer}'")
-        return self.manual[key]
+    Raises:
+        UnexplainedError: it is not there.
+    """
+    if key not in moment.manual:
+        raise UnexplainedError(f"the hand-written side left no {key.quantity} of '{key.layer}'")
+    return moment.manual[key]
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Piece:
     by_torch: bool = False  # torch computed it in the hand-written layer's place
 
 
-def pieces_of(scene: Scene, key: Key) -> list[Piece]:
+def pieces_of(moment: Moment, key: Key) -> list[Piece]:
     """Return the pieces whose values add up to a quantity.
 
     Raises:
@@ -66,38 +63,38 @@ def pieces_of(scene: Scene, key: Key) -> list[Piece]:
     kind, _, rest = key.quantity.partition(":")
     try:
         if key == LOSS:
-            return [_loss(scene, "output"), *_penalties(scene, None)]
+            return [_loss(moment, "output"), *_penalties(moment, None)]
         if kind == "buffer" or (kind in ("output", "grad_output") and rest):
             raise KeyError(key.quantity)
         if kind == "output":
-            return [_layer(scene, _node(scene, key.layer), "output")]
+            return [_layer(moment, _node(moment, key.layer), "output")]
         if kind in ("grad_output", "grad_input"):
-            return _consumers(scene, key.layer)
+            return _consumers(moment, key.layer)
         if kind == "grad":
-            own = _layer(scene, _node(scene, key.layer), key.quantity)
-            return [own, *_penalties(scene, f"{key.layer}.{rest}")]
-        return [_update(scene, key)]
+            own = _layer(moment, _node(moment, key.layer), key.quantity)
+            return [own, *_penalties(moment, f"{key.layer}.{rest}")]
+        return [_update(moment, key)]
     except KeyError as error:
         raise UnexplainedError(f"there is no formula for {error}") from error
 
 
-def _node(scene: Scene, name: str) -> Node:
-    for node in scene.experiment.manual.graph.nodes:
+def _node(moment: Moment, name: str) -> Node:
+    for node in moment.experiment.manual.graph.nodes:
         if node.name == name and len(node.layer.outputs) == 1:
             return node
     raise KeyError(name)  # a module called several times, or a node of several outputs
 
 
-def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
-    start, layer = scene.start, unplanted(node.layer)
+def _layer(moment: Moment, node: Node, role: str, position: int = 0) -> Piece:
+    start, layer = moment.start, unplanted(node.layer)
     by_torch = isinstance(layer, TorchNode)
     layer = unplanted(layer.twin) if isinstance(layer, TorchNode) else layer
     params = {k: start.params[f"{node.name}.{k}"] for k in layer.params}
     layer = layer.with_params(params) if params else layer
-    if scene.flips.get(node.name) and node.name in start.winners:
+    if moment.flips.get(node.name) and node.name in start.winners:
         layer = layer.settled(start.winners[node.name])
-    inputs = tuple(scene.value(name) for name in node.inputs)
-    upstream = None if role == "output" else scene.need(Key(node.name, "grad_output"))
+    inputs = tuple(computed(moment, name) for name in node.inputs)
+    upstream = None if role == "output" else needed(moment, Key(node.name, "grad_output"))
     given = Pass(layer, role, inputs, upstream, position, start.noise.get(node.name))
     return _piece(given, node.name, by_torch=by_torch)
 
@@ -123,44 +120,44 @@ def _again(given: Pass, method: str) -> Callable[[], Any]:
     return lambda: getattr(given.layer, method)(given.upstream, cache)
 
 
-def _loss(scene: Scene, role: str) -> Piece:
-    side = scene.experiment.manual
-    output = np.asarray(scene.value(side.graph.output))
-    inputs = output, np.asarray(scene.start.target)
+def _loss(moment: Moment, role: str) -> Piece:
+    side = moment.experiment.manual
+    output = np.asarray(computed(moment, side.graph.output))
+    inputs = output, np.asarray(moment.start.target)
     return _piece(Pass(unplanted(side.loss), role, inputs, np.ones((), output.dtype)), "loss")
 
 
-def _penalties(scene: Scene, parameter: str | None) -> list[Piece]:
+def _penalties(moment: Moment, parameter: str | None) -> list[Piece]:
     """Return what the penalties add to the loss, or to one parameter's gradient."""
     role = "output" if parameter is None else "grad_input"
     return [
-        _piece(Pass(penalty, role, (scene.start.params[name],), 1.0), f"{name}'s penalty")
-        for penalty, names in scene.experiment.manual.penalties
+        _piece(Pass(penalty, role, (moment.start.params[name],), 1.0), f"{name}'s penalty")
+        for penalty, names in moment.experiment.manual.penalties
         for name in names
         if parameter in (None, name)
     ]
 
 
-def _consumers(scene: Scene, name: str) -> list[Piece]:
+def _consumers(moment: Moment, name: str) -> list[Piece]:
     """Return what each layer that reads a value hands back to it; the loss reads the output."""
-    graph = scene.experiment.manual.graph
+    graph = moment.experiment.manual.graph
     if name == graph.output:
-        return [_loss(scene, "grad_input")]
+        return [_loss(moment, "grad_input")]
     return [
-        _layer(scene, node, "grad_input", position)
+        _layer(moment, node, "grad_input", position)
         for node in graph.nodes
         for position, source in enumerate(node.inputs)
         if source == name
     ]
 
 
-def _update(scene: Scene, key: Key) -> Piece:
-    side, start = scene.experiment.manual, scene.start
+def _update(moment: Moment, key: Key) -> Piece:
+    side, start = moment.experiment.manual, moment.start
     _, parameter, *state = key.quantity.split(":")
     name = f"{key.layer}.{parameter}"
     optimizer = unplanted(side.optimizer)
-    needed = [name] if side.clip_norm is None else start.params
-    grads = {n: scene.need(Key(*_split(n))) for n in needed}
+    names = [name] if side.clip_norm is None else start.params
+    grads = {n: needed(moment, Key(*_split(n))) for n in names}
     update = Update(
         optimizer,
         f"state:{state[0]}" if state else "param",

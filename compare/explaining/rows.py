@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.explaining.pieces import Scene
 from compare.explaining.torch_words import torch_words
 from compare.explaining.worked import Worked, work
 from compare.judge.judge import VERDICTS, gauged
+from compare.running.alone import Moment
 from compare.running.moment import gauge_values
 
 if TYPE_CHECKING:
     from compare.running.experiment import Experiment
 
 
-def scene_of(experiment: Experiment, lockstep: Any, step: Any) -> Scene:
+def moment_of(experiment: Experiment, lockstep: Any, step: Any) -> Moment:
     """Return what a step just run leaves, with a tolerance for every element."""
     tolerances, compare = step.tolerances, experiment.config.compare
     if compare.tolerance is None and _screened(tolerances, step.torch):
         failing = step.failure is not None
         values = gauge_values(experiment.manual, lockstep.start, experiment.dtype, failing=failing)
         tolerances = gauged(values, experiment.dtype, compare.k)
-    return Scene(
+    return Moment(
         experiment, lockstep.start, step.number, step.manual, step.torch, tolerances, step.flips
     )
 
@@ -36,18 +36,18 @@ def _screened(tolerances: Any, torch: Any) -> bool:
 
 def worked_rows(experiment: Experiment, lockstep: Any, step: Any) -> tuple[Worked, ...]:
     """Work the worst element of every row of a step just run, for the report."""
-    scene, rows = scene_of(experiment, lockstep, step), step.rows
+    moment, rows = moment_of(experiment, lockstep, step), step.rows
     return tuple(
-        work_row(scene, rows, place, worst_index(rows.measures.worst[place], rows.shapes[place]))
+        work_row(moment, rows, place, worst_index(rows.measures.worst[place], rows.shapes[place]))
         for place in range(len(rows.keys))
     )
 
 
-def work_row(scene: Scene, rows: Any, place: int, at: tuple[int, ...]) -> Worked:
+def work_row(moment: Moment, rows: Any, place: int, at: tuple[int, ...]) -> Worked:
     """Work one element of one row: its formula, its arithmetic, and what torch calls it."""
     key = rows.keys[place]
-    worked = work(scene, key, at, str(VERDICTS[rows.verdicts[place]]))
-    module, grad_fn = torch_words(scene.experiment, key)
+    worked = work(moment, key, at, str(VERDICTS[rows.verdicts[place]]))
+    module, grad_fn = torch_words(moment.experiment, key)
     return replace(worked, torch_module=module, grad_fn=grad_fn)
 
 

@@ -12,10 +12,11 @@ from compare.explaining.equations import Equation, symbols
 from compare.explaining.evaluate import DIGITS, MORE, Env, bind, head, mp
 from compare.explaining.language import brackets, names, parse
 from compare.explaining.local import Shaken, local_tolerance
-from compare.explaining.pieces import Piece, Scene, UnexplainedError, pieces_of
+from compare.explaining.pieces import Piece, UnexplainedError, pieces_of
 from compare.explaining.render import Numbers, Plain, index_text, short
 from compare.explaining.source_lines import Listing, listings
 from compare.judge.quantities import Key
+from compare.running.alone import Moment
 
 INSTANCES = 2  # of each defined name, worked below the sum
 
@@ -142,14 +143,14 @@ class Worked:
         return "The worked sum, the hand-written value and torch's agree within the tolerance."
 
 
-def work(scene: Scene, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
+def work(moment: Moment, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
     """Work one element; what prevents it becomes the record's `problem`."""
-    manual, torch = (_at(side.get(key), at) for side in (scene.manual, scene.torch))
-    tolerance = _at(scene.tolerances.get(key, np.nan), at, broadcast=True)
+    manual, torch = (_at(side.get(key), at) for side in (moment.manual, moment.torch))
+    tolerance = _at(moment.tolerances.get(key, np.nan), at, broadcast=True)
     record: dict[str, Any] = {}
     by = ""
     try:
-        pieces = pieces_of(scene, key)
+        pieces = pieces_of(moment, key)
         by = " + ".join(described(piece) for piece in pieces)
         record |= {
             "formulas": tuple(map(formula_of, pieces)),
@@ -161,14 +162,14 @@ def work(scene: Scene, key: Key, at: tuple[int, ...], verdict: str) -> Worked:
         record |= {"arithmetic": lines, "total": float(total), "digits": mp().nstr(total, 18)}
         if _blind(verdict, tolerance, float(total)):
             record["local"] = local_tolerance(
-                pieces, lambda some, rng: arithmetic(some, key, at, DIGITS, rng)[0], scene
+                pieces, lambda some, rng: arithmetic(some, key, at, DIGITS, rng)[0], moment
             )
     except UnexplainedError as error:
         record["problem"] = str(error)
     except Exception as error:  # code with a mistake in it may leave whatever it likes
         record["problem"] = f"{type(error).__name__}: {error}"
     return Worked(
-        scene.number, *key, at, by, verdict, manual, torch, tolerance, **record
+        moment.number, *key, at, by, verdict, manual, torch, tolerance, **record
     )  # fmt: skip
 
 

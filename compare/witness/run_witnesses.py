@@ -5,86 +5,65 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from compare.judge.quantities import Key, Values
-from compare.running.experiment import Experiment
-from compare.running.moment import Start
+from compare.judge.quantities import real
+from compare.running.alone import Call, Moment
 from compare.witness.lockstep import Hearing, Pair, hear
-from manual.graph import Layer, Node
-
-INPUT = "input {}"
 
 
-def hearing(
-    experiment: Experiment, start: Start, torch: Values, layer: str, quantity: str
-) -> Hearing | None:
+def hearing(moment: Moment, layer: str, quantity: str) -> Hearing | None:
     """Return whom the witnesses side with; None if they cannot decide about this quantity.
 
     Args:
-        experiment, start: the run, and what the step started from.
-        torch: what torch's side found in the step.
+        moment: the step.
         layer, quantity: whose mistake is in question, and in what: of a layer or the loss.
     """
-    nodes = {node.name: node for node in experiment.manual.graph.nodes}
-    if layer in nodes and quantity.startswith("grad:"):
-        pair, names = _layer(experiment, start, torch, nodes[layer]), [quantity[5:]]
-    elif layer in nodes and quantity == "grad_input":
-        count = len(nodes[layer].inputs)
-        pair = _layer(experiment, start, torch, nodes[layer])
-        names = [INPUT.format(i) for i in range(count)]
-    elif (layer, quantity) == ("loss", "grad_input"):
-        pair, names = _loss(experiment, start, torch), None
+    if layer != "loss" and layer not in moment.nodes:
+        return None
+    call = moment.loss() if layer == "loss" else moment.call(layer).settled()
+    pair = _pair(call)
+    if quantity.startswith("grad:") and layer != "loss":
+        names = [quantity]
+    elif quantity == "grad_input":
+        names = [name for name in pair.inputs if name.startswith("grad_input#")]
     else:
         return None
     try:
-        return hear(pair, str(experiment.dtype), names)
+        return hear(pair, str(moment.experiment.dtype), names)
     except Exception:  # a mistake may fail in any way; it must not hide the disagreement
         return None
 
 
-def _layer(experiment: Experiment, start: Start, torch: Values, node: Node) -> Pair:
-    inputs = {INPUT.format(i): _output(start, torch, name) for i, name in enumerate(node.inputs)}
-    params = {key: start.params[f"{node.name}.{key}"] for key in node.layer.params}
-    layer: Any = node.layer
-    if node.name in start.winners:
-        layer = layer.settled(start.winners[node.name])
-    noise = {"noise": start.noise.get(node.name)} if layer.stochastic else {}
+def _pair(call: Call) -> Pair:
+    """Return both sides of a piece as functions of its real inputs and parameters.
 
-    def forward(*arrays: Any) -> tuple[Any, Any]:
-        xs, ps = arrays[: len(inputs)], dict(zip(params, arrays[len(inputs) :], strict=True))
-        lifted = layer.with_params(ps) if ps else layer
-        output, cache = lifted.forward(*xs, **noise)
-        return output, (lifted, cache, xs, ps)
+    Each goes by the name of its gradient.
+    """
+    count = len(call.inputs) if call.wanted is None else call.wanted
+    moving = [i for i, x in enumerate(call.inputs[:count]) if x is not None and real(x)]
+    inputs = {f"grad_input#{i}": call.inputs[i] for i in moving}
+    params = {f"grad:{key}": p for key, p in call.params.items()}
 
-    def manual(dout: Any, cache: tuple[Layer, Any, Any, Any]) -> Mapping[str, Any]:
-        grads, own = cache[0].backward(dout, cache[1])
-        return dict(zip(inputs, grads, strict=True)) | own
+    def at(arrays: tuple) -> Call:
+        given = list(call.inputs)
+        for i, array in zip(moving, arrays, strict=False):
+            given[i] = array
+        rest = dict(zip(call.params, arrays[len(moving) :], strict=True))
+        return call._replace(inputs=tuple(given), params=rest)
 
-    def theirs(dout: Any, cache: tuple[Layer, Any, Any, Any]) -> Mapping[str, Any]:
-        _, grads, own = experiment.torch.alone(node.name, cache[2], cache[3], dout)
-        return dict(zip(inputs, grads, strict=True)) | own
+    def forward(*arrays: Any) -> tuple[Any, tuple[Call, Any, Any]]:
+        here = at(arrays)
+        layer = here.bound()
+        output, cache = layer.forward(*here.inputs, **here.extra)
+        return output, (here, layer, cache)
+
+    def manual(dout: Any, saved: tuple[Call, Any, Any]) -> Mapping[str, Any]:
+        _, layer, cache = saved
+        grads, own = layer.backward(dout, cache)
+        found = {f"grad_input#{i}": grads[i] for i in moving if grads[i] is not None}
+        return found | {f"grad:{key}": grad for key, grad in own.items()}
+
+    def theirs(dout: Any, saved: tuple[Call, Any, Any]) -> Mapping[str, Any]:
+        found = saved[0]._replace(upstream=dout).by_torch()
+        return {name: found[name] for name in (*inputs, *params) if name in found}
 
     return Pair(forward, manual, theirs, inputs | params)
-
-
-def _loss(experiment: Experiment, start: Start, torch: Values) -> Pair:
-    loss, name = experiment.manual.loss, INPUT.format(0)
-
-    def forward(output: Any) -> tuple[Any, Any]:
-        value, cache = loss.forward(output, start.target)
-        return value, (output, cache)
-
-    def manual(dout: Any, cache: tuple[Any, Any]) -> Mapping[str, Any]:
-        (grad, *_), _ = loss.backward(dout, cache[1])
-        return {name: grad}
-
-    def theirs(dout: Any, cache: tuple[Any, Any]) -> Mapping[str, Any]:
-        return {name: dout * experiment.torch.loss_alone(cache[0], start.target)[1]}
-
-    output = torch[Key(experiment.manual.graph.output, "output")]
-    return Pair(forward, manual, theirs, {name: output})
-
-
-def _output(start: Start, torch: Values, name: str) -> np.ndarray:
-    return start.x if name == "input" else torch[Key(name, "output")]

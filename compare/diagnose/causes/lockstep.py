@@ -14,7 +14,7 @@ from compare.diagnose.causes.cause import BATCH, CLASSES, Cause, Context
 from compare.diagnose.causes.find import find_cause
 from compare.diagnose.causes.updates import update_cause
 from compare.judge.quantities import LOSS, Key, Values
-from compare.running.experiment import Experiment
+from compare.running.alone import Moment
 
 
 class Search:
@@ -23,15 +23,16 @@ class Search:
     Must be used before the next step: it reads torch's side as the step left it.
     """
 
-    def __init__(self, experiment: Experiment, start: Any, step: Any) -> None:
-        self.experiment, self.start, self.step = experiment, start, step
-        self.torch: Values = step.torch
-        self.double = Alone(experiment, start, step.torch)
+    def __init__(self, moment: Moment, failure: Exception | None) -> None:
+        self.experiment, self.start, self.step = moment.experiment, moment.start, moment
+        self.torch: Values = moment.torch
+        self.failure = failure  # of the hand-written side
+        self.double = Alone(moment)
 
     def cause(self, key: Key, layer: str, quantity: str, own: bool) -> Cause | None:
         """Return the cause of what `key`'s row shows, given whose mistake it was found to be."""
         if key not in self.step.manual:
-            return _raised(self.step.failure) or _one_sided(key, "torch", "manual")
+            return _raised(self.failure) or _one_sided(key, "torch", "manual")
         if isinstance(self.step.manual[key], Mapping | list | tuple | str):
             text = f"'{key.quantity}' of '{key.layer}' is no array but a "
             text += f"{type(self.step.manual[key]).__name__}."

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from compare.diagnose.causes.alone import F64, MOST, Alone, torch_tensor, wide
+from compare.diagnose.causes.alone import MOST, Alone, torch_tensor
 from compare.diagnose.causes.cause import Tensors
 from compare.gauge import gauge, gauging
 from compare.judge.judge import gauged
 from compare.judge.quantities import Key
+from compare.running.alone import F64, wide
 
 
 def loss_rows(alone: Alone) -> Tensors | None:

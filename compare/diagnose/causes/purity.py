@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from compare.diagnose.causes.cause import Cause
+from compare.judge.quantities import real
+from compare.running.alone import Call as Alone
 
 IN_PLACE = "An in-place operation (+=, *=, out=) works on memory that is not the function's own."
 STALE = "forward must store nothing on the layer: hand everything to backward in the cache."
@@ -17,9 +19,9 @@ STALE = "forward must store nothing on the layer: hand everything to backward in
 class Call:
     """A layer with arguments for its forward and backward; each use gets copies of them."""
 
-    def __init__(self, name: str, layer: Any, inputs: list, upstream: Any, extra: dict) -> None:
-        self.name, self.layer, self.extra = name, layer, extra
-        self.inputs, self.upstream = inputs, upstream
+    def __init__(self, call: Alone) -> None:
+        self.name, self.layer, self.extra = call.name, call.bound(), call.extra
+        self.inputs, self.upstream = list(call.inputs), call.upstream
 
     def unclean(self, args: Mapping[str, Any]) -> Cause | None:
         """Return the cause if the layer changes what it is given, or remembers; else None.
@@ -36,7 +38,7 @@ class Call:
 
     def _changed(self) -> str | None:
         """Return what is changed by whom."""
-        inputs, dy = copy.deepcopy(self.inputs), self.upstream.copy()
+        inputs, dy = copy.deepcopy(self.inputs), copy.deepcopy(self.upstream)
         _, cache = self.layer.forward(*inputs, **self.extra)
         if not same(inputs, self.inputs):
             return "an input is changed by forward"
@@ -50,8 +52,8 @@ class Call:
         now = self._gradient(self.layer)
         later = copy.copy(self.layer)
         _, cache = later.forward(*copy.deepcopy(self.inputs), **self.extra)
-        later.forward(*(0.5 * x + 1 for x in self.inputs), **self.extra)
-        if not same(now, later.backward(self.upstream.copy(), cache)):
+        later.forward(*map(_other, self.inputs), **self.extra)
+        if not same(now, later.backward(copy.deepcopy(self.upstream), cache)):
             return True
         try:
             born = vars(type(self.layer)(**args))
@@ -63,7 +65,11 @@ class Call:
 
     def _gradient(self, layer: Any) -> Any:
         _, cache = layer.forward(*copy.deepcopy(self.inputs), **self.extra)
-        return copy.deepcopy(layer.backward(self.upstream.copy(), cache))
+        return copy.deepcopy(layer.backward(copy.deepcopy(self.upstream), cache))
+
+
+def _other(x: Any) -> Any:
+    return 0.5 * x + 1 if x is not None and real(x) else x
 
 
 def same(a: Any, b: Any) -> bool:

@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 
 from compare.diagnose.causes import optimizers, precision, update_terms
-from compare.diagnose.causes.alone import Alone, wide
+from compare.diagnose.causes.alone import Alone
 from compare.diagnose.causes.cause import Cause, Context, Tensors
 from compare.diagnose.causes.find import find_cause
 from compare.diagnose.causes.optimizers import Update, clipped
+from compare.running.alone import wide
 
 OF_THE_WHOLE = ("coupled decay", "decoupled decay")  # seen in a state as decay that is not there
 
