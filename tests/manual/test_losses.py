@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 from manual import losses
 from manual.losses import BCEWithLogitsLoss, CrossEntropyLoss, Loss
+from manual.registry import LOSSES
 from tests.helpers import check_pure, same, vjp_by_central_differences, vjp_by_complex_step
 from tests.manual.loss_checks import (
     CLASSES,
@@ -22,7 +23,6 @@ from tests.manual.loss_checks import (
     manual_run,
     weights_of,
 )
-from torch_ref.losses import LOSSES
 
 KINKED = ("L1Loss", "HuberLoss", "MultiMarginLoss", "MulticlassHingeLoss")
 SMOOTH = tuple(sorted(set(LOSSES) - set(KINKED)))

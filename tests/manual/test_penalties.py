@@ -11,6 +11,7 @@ from compare.gauge import gauge, gauging
 from manual import penalties
 from manual.graph import Layer
 from manual.penalties import L1Penalty, L2Penalty
+from manual.registry import PENALTIES
 from tests.helpers import (
     DTYPES,
     F32,
@@ -25,7 +26,7 @@ from tests.helpers import (
     integers,
     shapes,
 )
-from torch_ref.losses import PENALTIES
+from torch_ref.classes import module_class
 
 NAMES = pytest.mark.parametrize("name", sorted(PENALTIES))
 COEFFICIENTS = st.sampled_from([1e-4, 0.01, 0.5, 1.0, 3.0])
@@ -35,7 +36,7 @@ def check(
     name: str, w: np.ndarray, coefficient: float, layer: Layer | None = None, **options
 ) -> None:
     layer = layer or getattr(penalties, name)(coefficient)
-    check_against_torch(layer, PENALTIES[name](coefficient), [w], 1, **options)
+    check_against_torch(layer, module_class(name)(coefficient), [w], 1, **options)
 
 
 @NAMES
