@@ -10,6 +10,7 @@ import copy
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,38 @@ def test_complex_numbers_without_an_imaginary_part_give_the_real_result(
     for name, real in run(case, dy).items():
         np.testing.assert_allclose(np.real(found[name]), real, rtol=1e-13, atol=1e-13)
         assert not np.any(np.imag(found[name]))
+
+
+@EVERY
+def test_float32_stays_float32_and_near_float64(cls: type[Layer], example: Example) -> None:
+    case = case_of(cls, example, F32)
+    single, double = run(case), run(case_of(cls, example))
+
+    for name, exact in double.items():
+        assert np.asarray(single[name]).dtype == F32
+        assert_close(name, np.asarray(single[name]).astype(float), exact, 3e-5, scale=1.0)
+
+
+def fractions(x: np.ndarray) -> np.ndarray:
+    """Return small whole numbers, divided by 3 and kept as fractions."""
+    return np.vectorize(lambda v: Fraction(int(np.rint(v)), 3), otypes=[object])(x)
+
+
+@pytest.mark.parametrize(
+    ("cls", "example"),
+    [(c, e) for c, e in ALL if e.exact and c.__name__ in registry.LAYERS and () not in e.inputs],
+)
+def test_fractions_run_through_layers_that_are_exact(cls: type[Layer], example: Example) -> None:
+    case = case_of(cls, example)
+    lift = lambda x: fractions(2 * x)  # noqa: E731
+    dy = lift(np.asarray(upstream(case)))
+    thirds = run(lifted(case, lift), dy)
+    floats = run(lifted(case, lambda x: lift(x).astype(float)), dy.astype(float))
+
+    for name, approximate in floats.items():
+        mine = np.asarray(thirds[name])
+        assert all(isinstance(v, Fraction | int) or v == Fraction(v) for v in mine.ravel())
+        assert_close(name, mine.astype(float), approximate, 1e-14)
 
 
 # ── equations ────────────────────────────────────────────────────────────────────────────────────
