@@ -91,6 +91,7 @@ class Layer(Checked, ABC):
 
     Attributes:
         outputs: ports; with two or more names, `forward` returns a tuple of as many arrays.
+        structure: how torch nests several outputs, `("output", ("h_n", "c_n"))`; None: it does not.
         params: the layer's own parameters under torch.nn's names and layouts.
         buffers: state that is not trained, under torch.nn's names.
         training: whether the layer acts as in training (batch norm, dropout).
@@ -116,6 +117,7 @@ class Layer(Checked, ABC):
     """
 
     outputs: tuple[str, ...] = ("output",)
+    structure: Any = None
     params: Arrays = cast(Arrays, {})
     buffers: Arrays = cast(Arrays, {})
     training: bool = True

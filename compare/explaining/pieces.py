@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.explaining.bound import Bound, Pass, Update
+from compare.explaining.bound import Bound, Pass, Update, role_of
 from compare.explaining.equations import Equation, equation
 from compare.judge.quantities import LOSS, Key, Values
 from compare.pair.hybrid import TorchNode
@@ -67,6 +67,8 @@ def pieces_of(scene: Scene, key: Key) -> list[Piece]:
     try:
         if key == LOSS:
             return [_loss(scene, "output"), *_penalties(scene, None)]
+        if kind == "buffer" or (kind in ("output", "grad_output") and rest):
+            raise KeyError(key.quantity)
         if kind == "output":
             return [_layer(scene, _node(scene, key.layer), "output")]
         if kind in ("grad_output", "grad_input"):
@@ -80,7 +82,10 @@ def pieces_of(scene: Scene, key: Key) -> list[Piece]:
 
 
 def _node(scene: Scene, name: str) -> Node:
-    return next(n for n in scene.experiment.manual.graph.nodes if n.name == name)
+    for node in scene.experiment.manual.graph.nodes:
+        if node.name == name and len(node.layer.outputs) == 1:
+            return node
+    raise KeyError(name)  # a module called several times, or a node of several outputs
 
 
 def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
@@ -93,6 +98,8 @@ def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
         layer = layer.settled(start.winners[node.name])
     inputs = tuple(scene.value(name) for name in node.inputs)
     upstream = None if role == "output" else scene.need(Key(node.name, "grad_output"))
+    if role == "grad_input":
+        role = role_of(layer, position, len(inputs))
     given = Pass(layer, role, inputs, upstream, position, start.noise.get(node.name))
     return _piece(given, node.name, by_torch=by_torch)
 

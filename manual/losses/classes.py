@@ -107,7 +107,7 @@ class NLLLoss(Loss):
         samples = usable(self, rows, target.reshape(-1), self.weight, self.ignore_index)
         picked = rows[np.arange(len(rows)), samples.target]  # (R,)
         total = -self.summed(weighted(picked, samples.weight))
-        total = total.reshape(shape) if self.reduction == "none" else total
+        total = np.reshape(total, shape) if self.reduction == "none" else total
         return self.reduced(total, samples.divisor), NLLCache(rows, samples, tuple(input.shape))
 
     def backward(self, grad_output: Array, cache: NLLCache) -> tuple[tuple[Array, None], Arrays]:
@@ -257,7 +257,7 @@ class CrossEntropyLoss(Loss):
             true = x[np.arange(len(rows)), samples.target]
             losses = weighted(log_s.reshape(-1) - true, samples.weight)  # (R,)
         if self.reduction == "none":
-            losses = (row_sum(losses) if losses.ndim == 2 else losses).reshape(shape)
+            losses = np.reshape(row_sum(losses) if losses.ndim == 2 else losses, shape)
         divisor = len(rows) if samples is None else samples.divisor
         cache = CrossEntropyCache(p, samples, tuple(input.shape), log_p, q)
         return self.reduced(self.summed(losses), divisor), cache

@@ -67,7 +67,7 @@ def without_classes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def per_row(loss: Loss, grad: Any) -> Any:
     """Return the upstream gradient of unreduced losses as a column (R, 1); else as it is."""
-    return grad.reshape(-1, 1) if loss.reduction == "none" else grad
+    return np.reshape(grad, (-1, 1)) if loss.reduction == "none" else grad
 
 
 def weighted(values: Array, weight: Any) -> Array:

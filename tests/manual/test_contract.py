@@ -18,7 +18,7 @@ from manual.layer import Layer
 from manual.linear import Identity, Linear
 from manual.losses import CrossEntropyLoss
 from manual.penalties import L2Penalty
-from tests.helpers import assert_close, draw
+from tests.helpers import assert_close, decided, draw
 
 
 # ── layers with what the old contract had no place for ───────────────────────────────────────────
@@ -441,8 +441,8 @@ def test_with_layers_sees_the_new_layers_ports_and_parameters() -> None:
 def test_decisions_of_a_graph_are_those_of_its_layers() -> None:
     graph = Sequential(ReLU(), Tanh(), ReLU())
 
-    assert graph.decisions(graph.forward(np.array([-1.0, 2.0]))[1]).tolist() == [0, 1, 0, 1]
-    assert Sequential(Tanh()).decisions(Sequential(Tanh()).forward(np.ones(1))[1]) is None
+    assert [*decided(graph, np.array([-1.0, 2.0]))] == [0, 1, 0, 1]
+    assert decided(Sequential(Tanh()), np.ones(1)) is None
 
 
 def test_a_node_may_be_a_plain_tuple_and_shows_what_feeds_it() -> None:

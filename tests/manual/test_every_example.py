@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from compare.explaining.bound import Pass
+from compare.explaining.bound import Pass, role_of
 from compare.explaining.equations import equation
 from compare.explaining.evaluate import Env, bind, head
 from compare.explaining.language import parse
@@ -241,10 +241,9 @@ def test_fractions_run_through_layers_that_are_exact(cls: type[Layer], example: 
 # ── equations ────────────────────────────────────────────────────────────────────────────────────
 def roles(case: Made) -> Iterator[tuple[str, str, int]]:
     """Yield a tensor's name, its equation's role, and the position of the input."""
-    keys = {key.partition("/")[0] for key in case.layer.equations}
     yield case.layer.outputs[0], "output", 0
     for position, name in enumerate(case.names):
-        role = f"grad_{name}" if f"grad_{name}" in keys else "grad_input"
+        role = role_of(case.layer, position, len(case.inputs))
         yield f"gradient of {name}", role, position
     for key in case.layer.params:
         yield f"gradient of {key}", f"grad:{key}", 0
