@@ -160,7 +160,7 @@ class TorchSide:
     def winners(self) -> dict[str, np.ndarray]:
         """Which piece each unit took in the last forward pass, of modules that say so."""
         modules = self.network.modules_by_node.items()
-        return {name: array_of(m.winner) for name, m in modules if hasattr(m, "winner")}
+        return {name: array_of(m.winner) for name, m in modules if hasattr(m, "winner")}  # type: ignore[arg-type]
 
     def noise(self) -> dict[str, Any]:
         """What random layers drew in the last forward pass, for the other side to share."""

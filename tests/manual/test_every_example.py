@@ -19,7 +19,7 @@ import torch
 from torch.func import functional_call
 
 from compare.explaining.bound import Pass, role_of
-from compare.explaining.equations import equation
+from compare.explaining.equations import chosen, equation
 from compare.explaining.evaluate import Env, bind, head
 from compare.explaining.language import parse
 from compare.gauge import gauge, gauging
@@ -242,7 +242,8 @@ def test_fractions_run_through_layers_that_are_exact(cls: type[Layer], example: 
 def roles(case: Made) -> Iterator[tuple[str, str, int]]:
     """Yield a tensor's name, its equation's role, and the position of the input."""
     yield case.layer.outputs[0], "output", 0
-    for position, name in enumerate(case.names):
+    free = case.values
+    for position, name in ((p, n) for p, n in enumerate(case.names) if n in free):
         role = role_of(case.layer, position, len(case.inputs))
         yield f"gradient of {name}", role, position
     for key in case.layer.params:
@@ -287,6 +288,19 @@ def test_the_equations_give_its_numbers(cls: type[Layer], example: Example) -> N
         if name in found:
             value = worked(case, role, position, dy)
             np.testing.assert_allclose(value, found[name], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("cls", dict.fromkeys(cls for cls, _ in ALL))
+def test_the_examples_leave_no_equation_of_a_class_untried(cls: type[Layer]) -> None:
+    tried = set()
+    for example in cls.examples:
+        case = case_of(cls, example)
+        for _, role, position in roles(case):
+            asked = Pass(case.layer, role, case.inputs, upstream(case), position, case.noise)
+            if any(key.partition("/")[0] == role for key in cls.equations):
+                tried.add(chosen(cls.equations, role, asked.holds))
+
+    assert set(cls.equations) == tried
 
 
 # ── planted mistakes ─────────────────────────────────────────────────────────────────────────────
