@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from torch_ref.network import NodeDescription
+if TYPE_CHECKING:
+    from torch_ref.network import NodeDescription
 
 
 class AddGate(nn.Module):

@@ -1,4 +1,4 @@
-"""Losses and penalties by name: torch.nn's own, and what it lacks in torch operations."""
+"""Losses and penalties that torch.nn lacks, in torch operations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 __all__ = [
-    "LOSSES",
-    "PENALTIES",
     "L1Penalty",
     "L2Penalty",
     "MulticlassHingeLoss",
@@ -66,19 +64,3 @@ class L1Penalty(nn.Module):
 
     def forward(self, param: Tensor) -> Tensor:
         return self.coefficient * param.abs().sum()
-
-
-LOSSES: dict[str, type[nn.Module]] = {
-    "MSELoss": nn.MSELoss,
-    "SquaredErrorLoss": SquaredErrorLoss,
-    "L1Loss": nn.L1Loss,
-    "HuberLoss": nn.HuberLoss,
-    "BCELoss": nn.BCELoss,
-    "BCEWithLogitsLoss": nn.BCEWithLogitsLoss,
-    "NLLLoss": nn.NLLLoss,
-    "CrossEntropyLoss": nn.CrossEntropyLoss,
-    "MultiMarginLoss": nn.MultiMarginLoss,
-    "MulticlassHingeLoss": MulticlassHingeLoss,
-}
-
-PENALTIES: dict[str, type[nn.Module]] = {"L2Penalty": L2Penalty, "L1Penalty": L1Penalty}

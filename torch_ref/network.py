@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from torch_ref import layers
+from torch_ref.classes import module_class
 from torch_ref.draws import Recorder
 
 INPUT = "input"
@@ -33,11 +33,6 @@ class NodeDescription(Protocol):
     def args(self) -> Mapping[str, Any]: ...
     @property
     def inputs(self) -> Sequence[str]: ...
-
-
-def module_class(type_name: str) -> type[nn.Module]:
-    """Return torch.nn's class of this name, or ours where torch has none."""
-    return getattr(layers, type_name, None) or getattr(nn, type_name)
 
 
 class Network(nn.Module):

@@ -12,8 +12,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
 from torch_ref import optimizers
-from torch_ref.layers import Maxout
-from torch_ref.losses import LOSSES, PENALTIES
+from torch_ref.classes import module_class
 from torch_ref.network import INPUT, Network, NodeDescription, topological
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -63,8 +62,8 @@ class TorchSide:
         self.network = network.to(self.device, self.dtype).train(training)
         self.parameters = dict(self.network.model.named_parameters())
         self.loss_name = loss[0]
-        self.loss_module = LOSSES[loss[0]](**self._tensors(loss[1])).to(self.device)
-        self.penalties = [(PENALTIES[t](coefficient), names) for t, coefficient, names in penalties]
+        self.loss_module = module_class(loss[0])(**self._tensors(loss[1])).to(self.device)
+        self.penalties = [(module_class(t)(c), names) for t, c, names in penalties]
         self.optimizer_spec, self.clip = optimizer, clip
         self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1])
 
@@ -206,9 +205,9 @@ class TorchSide:
         return {p: {k: array_of(v) for k, v in entry.items()} for p, entry in state.items()}
 
     def winners(self) -> dict[str, np.ndarray]:
-        """Which piece each unit of a Maxout took in the last forward pass."""
+        """Which piece each unit took in the last forward pass, of modules that say so."""
         modules = self.network.modules_by_node.items()
-        return {name: array_of(m.winner) for name, m in modules if isinstance(m, Maxout)}
+        return {name: array_of(m.winner) for name, m in modules if hasattr(m, "winner")}  # type: ignore[arg-type]
 
     def noise(self) -> dict[str, Any]:
         """What random layers drew in the last forward pass, for the other side to share."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from compare.explaining.equations import Equation
 from compare.explaining.evaluate import head
+from compare.pair.example import argument_names
 
 At = tuple[int, ...]
 FUNCTIONS = {
@@ -100,7 +101,8 @@ class Pass:
         """The inputs by the names that forward gives them; none if it takes any number."""
         if self.joins:
             return {}
-        return dict(zip(inspect.signature(self.layer.forward).parameters, self.inputs))  # noqa: B905
+        names = argument_names(self.layer, len(self.inputs))
+        return dict(zip(names, self.inputs, strict=True))
 
     @property
     def joins(self) -> bool:
@@ -195,6 +197,12 @@ class Pass:
                 axis %= self.inputs[0].ndim
                 bound.arrays = {k: np.moveaxis(a, axis, -1) for k, a in bound.arrays.items()}
                 bound.at = lambda at, axis=axis: (*at[:axis], *at[axis + 1 :], at[axis])  # type: ignore[misc]
+
+
+def role_of(layer: Any, position: int, count: int) -> str:
+    """Return the role of the gradient of one of `count` inputs: its own, or that of all."""
+    own = f"grad_{argument_names(layer, count)[position]}"
+    return own if own in {key.partition("/")[0] for key in layer.equations} else "grad_input"
 
 
 def said(owner: Any, part: str) -> bool:

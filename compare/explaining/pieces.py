@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.explaining.bound import Bound, Pass, Update
+from compare.explaining.bound import Bound, Pass, Update, role_of
 from compare.explaining.equations import Equation, equation
 from compare.judge.quantities import LOSS, Key
 from compare.pair.hybrid import TorchNode
@@ -95,6 +95,8 @@ def _layer(moment: Moment, node: Node, role: str, position: int = 0) -> Piece:
         layer = layer.settled(start.winners[node.name])
     inputs = tuple(computed(moment, name) for name in node.inputs)
     upstream = None if role == "output" else needed(moment, Key(node.name, "grad_output"))
+    if role == "grad_input":
+        role = role_of(layer, position, len(inputs))
     given = Pass(layer, role, inputs, upstream, position, start.noise.get(node.name))
     return _piece(given, node.name, by_torch=by_torch)
 

@@ -10,6 +10,7 @@ import numpy as np
 from manual.graph import Array, Layer
 
 REDUCTIONS = ("mean", "sum", "none")
+TRIED = tuple({} if name == "mean" else {"reduction": name} for name in REDUCTIONS)  # by examples
 
 
 class Loss(Layer):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import Loss, constants
+from manual.losses.base import TRIED, Loss, constants
 from manual.losses.equations import reduced
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss"]
@@ -61,12 +61,12 @@ class BCELoss(Loss):
     smallest_slope = SMALLEST_SLOPE
     examples = tuple(
         Example(
-            {**weight, "reduction": reduction},
+            {**weight, **reduction},
             (Draw((4, 3), "uniform", 0.05, 0.95), YES_OR_NO),
             note=CLAMPED,
         )
         for weight in ({}, {"weight": WEIGHT})
-        for reduction in ("mean", "sum", "none")
+        for reduction in TRIED
     )
 
     def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
@@ -147,12 +147,12 @@ class BCEWithLogitsLoss(Loss):
     }  # fmt: skip
     examples = tuple(
         Example(
-            {**weights, "reduction": reduction},
+            {**weights, **reduction},
             (Draw((4, 3), high=1.5), YES_OR_NO),
             kinks={"x = 0": {"input": 0.0}},
         )
         for weights in ({}, {"weight": WEIGHT}, {"pos_weight": WEIGHT}, WEIGHTS)
-        for reduction in ("mean", "sum", "none")
+        for reduction in TRIED
     )
 
     def __init__(

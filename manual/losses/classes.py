@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import Loss, constants
+from manual.losses.base import TRIED, Loss, constants
 from manual.losses.equations import reduced
 from manual.losses.labels import (
     Samples,
@@ -35,6 +35,9 @@ LABELLED: tuple[tuple[dict[str, Any], Array], ...] = (  # settings, and labels f
     ({"weight": WEIGHT}, LABELS),
     ({"ignore_index": 0}, LABELS),
     ({"weight": WEIGHT, "ignore_index": 0}, LABELS),
+    ({"ignore_index": 2}, LABELS),
+    ({"ignore_index": 3}, np.array([2, 3, 1, 3])),
+    ({}, np.array([-100, 0, 1, -100])),
     ({"ignore_index": -1}, np.array([2, -1, 1, 2])),
     ({"weight": WEIGHT, "ignore_index": 7}, np.array([7, 0, 1, 7])),
 )
@@ -82,9 +85,9 @@ class NLLLoss(Loss):
     }  # fmt: skip
     examples = (
         *(
-            Example({**settings, "reduction": reduction}, (Draw((4, 3), high=2), labels))
+            Example({**settings, **reduction}, (Draw((4, 3), high=2), labels))
             for settings, labels in LABELLED
-            for reduction in ("mean", "sum", "none")
+            for reduction in TRIED
         ),
         *(Example(settings, shapes) for settings, shapes in DEEPER),
     )
@@ -193,13 +196,13 @@ class CrossEntropyLoss(Loss):
     examples = (
         *(
             Example(
-                {**settings, **smoothing, "reduction": reduction},
+                {**settings, **smoothing, **reduction},
                 (Draw((4, 3), high=2), labels),
                 kinks={"tied scores": {"input": 1.0}},
             )
             for settings, labels in LABELLED
             for smoothing in ({}, {"label_smoothing": 0.125})
-            for reduction in ("mean", "sum", "none")
+            for reduction in TRIED
         ),
         Example({"label_smoothing": 1.0}, (Draw((4, 3), high=2), LABELS)),
         Example({"reduction": "sum", "ignore_index": -7}, (Draw((3, 1)), np.array([0, 0, -7]))),
@@ -207,11 +210,11 @@ class CrossEntropyLoss(Loss):
         *(Example(settings, shapes) for settings, shapes in DEEPER),
         *(
             Example(
-                {**settings, "reduction": reduction},
+                {**settings, **reduction},
                 (Draw((4, 3), high=2), Draw((4, 3), "simplex")),
             )
             for settings in ({}, {"weight": WEIGHT}, {"weight": WEIGHT, "label_smoothing": 0.125})
-            for reduction in ("mean", "sum", "none")
+            for reduction in TRIED
         ),
         Example({"reduction": "none"}, (Draw((3,)), Draw((3,), "simplex"))),
     )

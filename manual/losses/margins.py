@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import Loss, constants
+from manual.losses.base import TRIED, Loss, constants
 from manual.losses.equations import reduced
 from manual.losses.labels import check_labels, check_weight, per_row, weighted
 from manual.losses.rows import row_sum
@@ -28,8 +28,8 @@ def _examples(*choices: dict[str, Any]) -> Iterator[Example]:
         lead = np.full((4, 3), -4.0)  # in which each true class leads the next by the margin
         lead[range(4), labels] = 1.0
         lead[range(4), (labels + 1) % 3] = 1.0 - settings.get("margin", 1.0)
-        for reduction in ("mean", "sum", "none"):
-            arguments = {**settings, "reduction": reduction}
+        for reduction in TRIED:
+            arguments = {**settings, **reduction}
             kinks = {"a margin met exactly": {"input": lead}}
             yield Example(arguments, (Draw((4, 3), high=2), labels), kinks)
 

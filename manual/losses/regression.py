@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import Loss
+from manual.losses.base import TRIED, Loss
 from manual.losses.equations import reduced
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
@@ -21,8 +21,8 @@ NUMBERS = Draw((4, 4), high=1.5)
 def _examples(
     settings: Mapping[str, Any] = {}, kinks: Mapping[str, Mapping[str, Any]] = {}
 ) -> Iterator[Example]:
-    for reduction in ("mean", "sum", "none"):
-        arguments = {**settings, "reduction": reduction}
+    for reduction in TRIED:
+        arguments = {**settings, **reduction}
         yield Example(arguments, (NUMBERS, NUMBERS), kinks, exact=True)
     if not settings:
         yield Example({}, ((2, 2, 2), (2, 2, 2)), exact=True)
@@ -92,7 +92,11 @@ class SquaredErrorLoss(Loss):
         "N",
     )
     symbols = RESIDUAL | {"c": "factor", "N": "input.shape.0"}
-    examples = (*_examples(), *_examples({"factor": 0.5}), *_examples({"factor": 0.75}))
+    examples = (
+        *_examples(),
+        *(e for f in (1.0, 0.5, 0.75) for e in _examples({"factor": f, "reduction": "mean"})),
+        Example({"reduction": "mean"}, ((), ())),
+    )
 
     def __init__(self, factor: float = 1.0, reduction: str = "sum") -> None:
         super().__init__(reduction)
@@ -186,9 +190,9 @@ class HuberLoss(Loss):
     symbols = RESIDUAL
     examples = tuple(
         example
-        for delta in (1.0, 0.5, 2.5)
+        for settings, delta in (({}, 1.0), ({"delta": 0.5}, 0.5), ({"delta": 2.5}, 2.5))
         for example in _examples(
-            {"delta": delta}, {"|ŷ - y| = δ": {"input": delta - 0.25, "target": -0.25}}
+            settings, {"|ŷ - y| = δ": {"input": delta - 0.25, "target": -0.25}}
         )
     )
 

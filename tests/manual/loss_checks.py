@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from compare.gauge import Gauge, gauge, gauging
 from manual import losses
 from manual.losses import Loss
+from manual.registry import LOSSES
 from tests.helpers import DTYPES, SEEDS, shapes
-from torch_ref.losses import LOSSES
+from torch_ref.classes import module_class
 
 CLASSES = ("NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss")
 BINARY = ("BCELoss", "BCEWithLogitsLoss")
@@ -34,7 +35,7 @@ class Case(NamedTuple):
     def torch(self) -> torch.nn.Module:
         dtype = torch.tensor(self.input).dtype
         lists = {k: torch.tensor(v, dtype=dtype) for k, v in self.args.items() if type(v) is list}
-        return LOSSES[self.name](**{**self.args, **lists})
+        return module_class(self.name)(**{**self.args, **lists})
 
 
 def case(name: str, input: Any, target: Any, dtype: Any = np.float64, **args: Any) -> Case:

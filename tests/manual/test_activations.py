@@ -32,9 +32,7 @@ from tests.helpers import (
     F64,
     SEEDS,
     Planted,
-    check_against_own_forward,
     check_against_torch,
-    check_pure,
     decided,
     draw,
     integers,
@@ -70,7 +68,6 @@ def cases(
 
 CASES = [pytest.param(*case, id=repr(case[0])) for case in cases()]
 every_case = pytest.mark.parametrize(("layer", "function"), CASES)
-every_layer = pytest.mark.parametrize("layer", [pytest.param(c[0], id=repr(c[0])) for c in cases()])
 
 
 def test_every_public_layer_is_tested() -> None:
@@ -96,19 +93,6 @@ def test_softmax_agrees_with_torch_along_every_axis(shape, dim, dtype, seed) -> 
     check_against_torch(
         LogSoftmax(dim), partial(functional.log_softmax, dim=dim), [x], seed, scale=1.0
     )
-
-
-@every_layer
-@pytest.mark.parametrize("shape", [(7,), (2, 3, 4)])
-def test_backward_is_the_derivative_of_forward(layer: Layer, shape: tuple) -> None:
-    check_against_own_forward(layer, [draw(5, shape)])
-    check_against_own_forward(layer, [draw(6, shape)], smooth=False)
-
-
-@every_layer
-@pytest.mark.parametrize("dtype", [F64, F32])
-def test_nothing_given_is_changed(layer: Layer, dtype: np.dtype) -> None:
-    check_pure(layer, [draw(3, (4, 5), dtype)])
 
 
 EXTREMES = [
@@ -229,15 +213,6 @@ def test_the_torch_check_rejects(layer: Layer, function: Callable, mistake: str)
 
     with pytest.raises(AssertionError, match="gradient of input 0"):
         check_against_torch(wrong, function, [draw(0, (3, 4), F32)])
-
-
-@every_layer
-@pytest.mark.parametrize("smooth", [True, False])
-def test_the_own_forward_check_rejects_a_scaled_gradient(layer: Layer, smooth: bool) -> None:
-    wrong = Planted(layer, input_grad=MISTAKES["scaled by 1.001"])
-
-    with pytest.raises(AssertionError, match="gradient of input 0"):
-        check_against_own_forward(wrong, [draw(0, (3, 4))], smooth=smooth)
 
 
 def test_the_tie_check_rejects_the_other_side_of_the_kink() -> None:

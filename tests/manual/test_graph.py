@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manual.activations import Sigmoid, Tanh
+from manual.activations import ReLU, Sigmoid, Tanh
 from manual.dropout import Dropout
 from manual.graph import Gradients, Graph, Node, Sequential, Tape
 from manual.joins import Add, Multiply
@@ -271,3 +272,22 @@ def test_a_graph_shows_its_nodes_and_what_feeds_them() -> None:
 
     assert "(sum): Add() <- second, first" in shown
     assert "(last): Linear(3, 2, bias=True) <- sum" in shown
+
+
+def test_a_network_of_fractions_has_the_exact_gradient() -> None:
+    graph = Graph(
+        [
+            ("hidden", Linear(2, 2, bias=False), ("input",)),
+            ("bent", ReLU(), ("hidden",)),
+            ("product", Multiply(), ("bent", "input")),
+        ]
+    )
+    third, seventh = Fraction(1, 3), Fraction(1, 7)
+    weight = np.array([[third, seventh], [-third, seventh]], dtype=object)
+    x = np.array([[1, 2]], dtype=object)
+    graph = graph.with_params({"hidden.weight": weight})
+    grad = graph.gradients(graph.run(x), np.array([[1, 1]], dtype=object), wrt=graph.inputs)
+
+    # y = (h₀⁺ x₀, h₁⁺ x₁) with h = (1/3 + 2/7, -1/3 + 2/7): only the first is above zero
+    assert grad.params["hidden.weight"].tolist() == [[1, 2], [0, 0]]
+    assert grad.values["input"].tolist() == [[third + third + 2 * seventh, seventh]]

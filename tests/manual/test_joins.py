@@ -15,12 +15,10 @@ from manual.graph import Graph, Layer
 from manual.joins import Add, Concatenate, Multiply
 from tests.helpers import (
     DTYPES,
-    F32,
     SEEDS,
     Planted,
     check_against_own_forward,
     check_against_torch,
-    check_pure,
     draw,
     integers,
     shapes,
@@ -67,16 +65,6 @@ def test_concatenate_takes_different_lengths_along_any_axis(shape, dim, sides, d
         xs.append(draw(i, own, dtype))
 
     check_against_torch(Concatenate(dim), lambda *xs: torch.cat(xs, dim=dim), xs, rtol=0.0)
-
-
-@every_case
-def test_backward_is_the_derivative_of_forward(layer: Layer, function: Callable) -> None:
-    check_against_own_forward(layer, [draw(i, (2, 3)) for i in range(3)])
-
-
-@every_case
-def test_nothing_given_is_changed(layer: Layer, function: Callable) -> None:
-    check_pure(layer, [draw(i, (2, 3), F32) for i in range(3)])
 
 
 @every_case

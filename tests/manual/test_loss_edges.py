@@ -9,9 +9,9 @@ import pytest
 
 from manual import losses
 from manual.losses import BCELoss, HuberLoss, L1Loss, MSELoss, MulticlassHingeLoss, MultiMarginLoss
+from manual.registry import LOSSES
 from tests.helpers import decided
 from tests.manual.loss_checks import CLASSES, Wrong, case, check_bitwise, check_loss, manual_run
-from torch_ref.losses import LOSSES
 
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -17,7 +17,6 @@ from tests.helpers import (
     Planted,
     check_against_own_forward,
     check_against_torch,
-    check_pure,
     decided,
     draw,
     integers,
@@ -70,19 +69,6 @@ def test_two_pieces_can_be_a_relu() -> None:
 
     assert np.array_equal(layer.forward(x)[0], np.maximum(x, 0))
     assert np.array_equal(np.array(decided(layer, x)), (x <= 0).astype(int))
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("leading", [(), (4,), (2, 3)])
-def test_backward_is_the_derivative_of_forward(bias: bool, leading: tuple) -> None:
-    layer = set_params(Maxout(3, 2, 3, bias), 1)
-
-    check_against_own_forward(layer, [draw(2, (*leading, 3))])
-    check_against_own_forward(layer, [draw(2, (*leading, 3))], smooth=False)
-
-
-def test_nothing_given_is_changed() -> None:
-    check_pure(set_params(Maxout(3, 2), 1), [draw(2, (4, 3))])
 
 
 def test_bad_arguments_are_named() -> None:

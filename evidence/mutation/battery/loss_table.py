@@ -12,6 +12,7 @@ from evidence.mutation.battery.base import Check
 from evidence.mutation.battery.layer_table import frozen
 from evidence.mutation.battery.layers import Arguments
 from evidence.mutation.battery.losses import (
+    EndsCheck,
     ExactLossCheck,
     Float64LossCheck,
     LossCheck,
@@ -47,11 +48,14 @@ def _of(
     """Yield a check for each kind of numbers that an input may be made of."""
     made = [spec.kind if isinstance(spec, Draw) else "array" for spec in (x, *target)]
     listed = any(isinstance(value, tuple) for _, value in arguments)  # one number per column
-    yield LossCheck(name, arguments, numbers, ("random", "small"))
+    few = ("random", "small", "positive") if made[0] != "uniform" else ("random", "small")
+    yield LossCheck(name, arguments, numbers, few)
     if made[0] != "uniform":
         yield LossCheck(name, arguments, numbers, ("ties", "large"))
     if made[0] == "uniform":
         yield Float64LossCheck(name, arguments, numbers, ("large",))
+        if not listed:
+            yield EndsCheck(name, arguments, numbers[:1])
     if made[1:] in (["normal"], ["uniform"], []) and not listed:
         yield LossCheck(name, arguments, numbers[:1], ("grid",), of_input=made[0] == "uniform")
     if made[1:] == ["uniform"]:

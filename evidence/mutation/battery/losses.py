@@ -152,6 +152,28 @@ class ExactLossCheck(LossCheck, ExactCheck):
         return np.full(shape, 0.5)
 
 
+@dataclass(frozen=True)
+class EndsCheck(ExactLossCheck):
+    """Where the target's gradient is infinite, and of which sign."""
+
+    kinds: tuple[str, ...] = ("grid",)
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, where infinite"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        return _ends(super().values(lift, dtype, seed))
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return _ends(super().torch(dtype, seed))
+
+
+def _ends(values: Values) -> Values:
+    found = {k: np.asarray(v) for k, v in values.items() if k.quantity == "grad_input#1"}
+    return {k: np.where(np.isinf(v), np.sign(v), 0) for k, v in found.items()}
+
+
 def _called(loss: Any, rest: list, *inputs: Any) -> Any:
     return loss(*inputs, *rest)
 

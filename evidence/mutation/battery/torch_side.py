@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from torch_ref import gates
-from torch_ref.losses import LOSSES, PENALTIES
-from torch_ref.network import module_class
+from torch_ref.classes import module_class
 from torch_ref.side import array_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -25,9 +23,7 @@ def module(name: str, arguments: Mapping[str, Any], dtype: np.dtype) -> nn.Modul
         key: torch.tensor(value, dtype=DTYPES[dtype.name]) if isinstance(value, tuple) else value
         for key, value in arguments.items()
     }
-    table = LOSSES | PENALTIES
-    cls = table.get(name) or getattr(gates, name, None) or module_class(name)
-    return cls(**tensors).to(DTYPES[dtype.name])
+    return module_class(name)(**tensors).to(DTYPES[dtype.name])
 
 
 def tensor(array: np.ndarray, dtype: np.dtype) -> Tensor:

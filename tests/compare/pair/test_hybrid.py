@@ -30,7 +30,7 @@ from manual.linear import Linear
 from manual.maxout import Maxout
 from tests.helpers import Planted, draw, set_params
 from torch_ref import as_torch
-from torch_ref.network import module_class
+from torch_ref.classes import module_class
 
 NODES = ("0", "1", "2", "3", "4")
 SPLITS = list(chain.from_iterable(combinations(NODES, n) for n in range(len(NODES) + 1)))

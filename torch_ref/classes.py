@@ -1,0 +1,19 @@
+"""Every module by its class's name: torch.nn's own, and what torch lacks, in torch operations."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from torch_ref import gates, layers, losses
+
+
+def module_class(name: str) -> type[nn.Module]:
+    """Return torch.nn's class of this name, or ours where torch has none.
+
+    Raises:
+        AttributeError: nobody has such a class.
+    """
+    for ours in (layers, losses, gates):
+        if name in vars(ours):
+            return getattr(ours, name)
+    return getattr(nn, name)
