@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
 
 __all__ = ["Adagrad"]
 
@@ -31,6 +31,7 @@ class Adagrad(Optimizer):
         ValueError: a negative number.
     """
 
+    blockwise: ClassVar[bool] = True
     lr: float = 1e-2
     lr_decay: float = 0.0
     weight_decay: float = 0.0
@@ -40,7 +41,9 @@ class Adagrad(Optimizer):
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
-    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+    def update(
+        self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
+    ) -> tuple[Array, State]:
         r"""Divide each element's step by the length of its gradient history.
 
         All shapes equal, element by element:
@@ -58,11 +61,11 @@ class Adagrad(Optimizer):
         """
         g = decayed(param, grad, self.weight_decay)
         t = state.get("step", 0) + 1
-        s = g * g
+        s = np.multiply(g, g, out=out.get("sum"))
         s += state.get("sum", self.initial_accumulator_value)
         root = np.sqrt(s)
         root += self.eps
-        new = g / root
+        new = np.divide(g, root, out=out.get("param"))
         new *= -lr / (1 + (t - 1) * self.lr_decay)
         new += param
         return new, {"step": t, "sum": s}
