@@ -247,9 +247,9 @@ def by_manual(X, Y, w, b, lr):
     params = {"0.weight": w.reshape(1, 3), "0.bias": b.reshape(1)}
     for n in range(len(X)):
         graph = graph.with_params(params)
-        tape = graph.forward(X[n : n + 1])
+        tape = graph.run(X[n : n + 1])
         (upstream, *_), _ = loss.backward(1.0, loss.forward(tape.output, Y[n].reshape(1, 1))[1])
-        grads = graph.backward(tape, upstream).params
+        grads = graph.gradients(tape, upstream).params
         params = {k: descent.update(p, grads[k], {}, lr)[0] for k, p in params.items()}
     return {"w": params["0.weight"].reshape(3), "b": params["0.bias"].reshape(())}
 

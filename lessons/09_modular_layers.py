@@ -281,10 +281,10 @@ def by_our_loop(params, x, y):
 
 
 def by_manual(params, x, y):
-    tape = network.with_params(params).forward(x)
+    tape = network.with_params(params).run(x)
     value, cache = loss.forward(tape.output, y)
     (grad_output, *_), _ = loss.backward(1.0, cache)
-    return {"loss": value, **network.with_params(params).backward(tape, grad_output).params}
+    return {"loss": value, **network.with_params(params).gradients(tape, grad_output).params}
 
 
 rounding = gauged(by_manual, params, X, Y)
@@ -367,8 +367,8 @@ class Heard(Layer):
 
 graph = skip.with_params(weights)
 graph = graph.with_layers({node.name: Heard(node.name, node.layer) for node in graph.nodes})
-tape = graph.forward(X)
-graph.backward(tape, np.ones_like(tape.output))
+tape = graph.run(X)
+graph.gradients(tape, np.ones_like(tape.output))
 print("forward: ", " → ".join(visited[:4]))
 print("backward:", " → ".join(visited[4:]))
 assert visited == ["first", "second", "sum", "out", "out", "sum", "second", "first"]
@@ -394,8 +394,8 @@ read = manual.Graph(
 
 
 def read_and_back(memory, key, dr):
-    tape = read.forward({"memory": memory, "key": key})
-    grads = read.backward(tape, dr, input_grad=True).values
+    tape = read.run({"memory": memory, "key": key})
+    grads = read.gradients(tape, dr, wrt=read.inputs).values
     return {"r": tape.output, "memory": grads["memory"], "key": grads["key"]}
 
 
@@ -608,8 +608,8 @@ grad_fn_table(
 )
 saved = J.grad_fn.next_functions[0][0]._saved_result
 _, sigmoid_cache = network.nodes[3].layer.forward(
-    network.with_params(params).forward(X).values[network.nodes[2].name]
+    network.with_params(params).run(X).values[network.nodes[2].name]
 )
 same("the last sigmoid: torch's saved tensor and our cache", sigmoid_cache.y, saved,
-     gauged(lambda p, x: network.with_params(p).forward(x).output, params, X))  # fmt: skip
+     gauged(lambda p, x: network.with_params(p).run(x).output, params, X))  # fmt: skip
 same_all(by_manual(params, X, Y), theirs, rounding)

@@ -119,9 +119,9 @@ def drawn(activation, scheme, depth):
 
 def by_hand(activation, depth, params, X, Y):
     graph = manual.Sequential(*parts(activation, depth, manual)).with_params(params)
-    tape, loss = graph.forward(X), manual.MSELoss()
+    tape, loss = graph.run(X), manual.MSELoss()
     (upstream, *_), _ = loss.backward(1.0, loss.forward(tape.output, Y)[1])
-    found = graph.backward(tape, upstream)
+    found = graph.gradients(tape, upstream)
     return {**{f"δ{l + 1}": found.values[f"{2 * l}"] for l in range(depth)}, **found.params}
 
 

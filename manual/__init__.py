@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from manual.activations import (
     ELU,
     GELU,
@@ -131,3 +133,14 @@ __all__ = [
     "initialize",
     "variables",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a class that the registry finds, so that a new layer needs no line here."""
+    if name[:1].isupper():  # submodules are looked for here too
+        from manual.registry import find
+
+        if (cls := find(name)) is not None:
+            globals()[name] = cls
+            return cls
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -1,8 +1,8 @@
-"""Dropout, with its mask given from outside, so that two programs can share it."""
+"""Dropout, with its mask given from outside as noise, so that two programs can share it."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,10 +22,10 @@ class Dropout(Layer):
         p: the probability of dropping an element, from 0 to 1.
 
     Raises:
-        ValueError: p is outside 0 … 1, or the mask has not the input's shape.
+        ValueError: p is outside 0 … 1, or the noise has not the input's shape.
     """
 
-    stochastic: ClassVar[bool] = True
+    stochastic = True
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
@@ -40,22 +40,22 @@ class Dropout(Layer):
         """1 / (1 - p), which keeps the expected value at x; 0 for p = 1, where nothing is kept."""
         return 0.0 if self.p == 1 else 1 / (1 - self.p)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, x: Array, *, rng: np.random.Generator) -> Array:  # type: ignore[override]
         """Return a fresh mask: True where an element is kept, with probability 1 - p."""
-        return rng.random(shape) >= self.p
+        return rng.random(tuple(x.shape)) >= self.p
 
     def forward(  # type: ignore[override]
-        self, x: Array, mask: Array | None = None
+        self, x: Array, *, noise: Array | None = None
     ) -> tuple[Array, DropoutCache]:
-        """Return x · mask / (1 - p) for a 0/1 mask of x's shape; without a mask (evaluation) x."""
-        if mask is None:
+        """Return x · m / (1 - p) for a 0/1 mask m of x's shape; without noise (evaluation) x."""
+        if noise is None:
             return x, DropoutCache(None)
-        if tuple(mask.shape) != tuple(x.shape):
+        if tuple(noise.shape) != tuple(x.shape):
             raise ValueError(
-                f"Dropout: the mask must have the input's shape {tuple(x.shape)}, received "
-                f"{tuple(mask.shape)}. Draw it with Dropout.draw(x.shape, rng)."
+                f"Dropout: the noise is a mask and must have the input's shape {tuple(x.shape)}, "
+                f"received {tuple(noise.shape)}. Draw it with Dropout.draw(x, rng=rng)."
             )
-        keep = mask != 0  # bool: a float64 mask would lift float32
+        keep = noise != 0  # bool: a float64 mask would lift float32
         return self._dropped(x, keep), DropoutCache(keep)
 
     def backward(self, grad_output: Array, cache: DropoutCache) -> tuple[tuple[Array], Arrays]:

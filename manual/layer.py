@@ -13,6 +13,8 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 
+from manual.arguments import Checked
+
 Array = Any  # a NumPy array, or anything that answers NumPy's functions as one does
 Arrays = dict[str, Array]
 Output = Any  # an array, or a tuple of arrays: one per name in the layer's `outputs`
@@ -82,11 +84,12 @@ def _drawn(spec: Any, rng: np.random.Generator) -> np.ndarray | None:
     return (spec if isinstance(spec, Draw) else Draw(tuple(spec)))(rng)
 
 
-class Layer(ABC):
+class Layer(Checked, ABC):
     """One differentiable function: its value, and the gradient of a scalar loss through it.
 
     Attributes:
         outputs: ports; with two or more names, `forward` returns a tuple of as many arrays.
+        structure: how torch nests several outputs, `("output", ("h_n", "c_n"))`; None: it does not.
         params: the layer's own parameters under torch.nn's names and layouts.
         buffers: state that is not trained, under torch.nn's names.
         training: whether the layer acts as in training (batch norm, dropout).
@@ -101,28 +104,30 @@ class Layer(ABC):
     """
 
     outputs: tuple[str, ...] = ("output",)
+    structure: Any = None
     params: Arrays = cast(Arrays, {})
     buffers: Arrays = cast(Arrays, {})
     training: bool = True
-    stochastic: ClassVar[bool] = False
+    stochastic: bool = False
     equations: ClassVar[Mapping[str, str]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Example, ...]] = ()
 
     @abstractmethod
-    def forward(self, *inputs: Array) -> tuple[Output, Any]:
+    def forward(self, *inputs: Any, **noise: Any) -> tuple[Output, Any]:
         """Return `(output, cache)`; the cache is a NamedTuple of just what `backward` needs.
 
-        Optional inputs default to None. A random layer also takes the keyword `noise`; without
-        noise it acts as in evaluation.
+        Optional inputs default to None. A random layer also takes the keyword `noise`, and no other
+        does; without noise it acts as in evaluation.
         """
 
     @abstractmethod
-    def backward(self, grad_output: Output, cache: Any) -> tuple[tuple[Array | None, ...], Arrays]:
+    def backward(self, grad_output: Output, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
         """Return `(grad_inputs, grad_params)`: one per argument of forward, one per parameter.
 
         `grad_output` is built as forward's output is. None is the gradient of what has none:
-        integers, masks, inputs left out.
+        integers, masks, inputs left out. What backward needs is in the cache; a module that is
+        called twice may hold other buffers by then.
         """
 
     def grad_params(self, grad_output: Output, cache: Any) -> Arrays:
@@ -130,17 +135,19 @@ class Layer(ABC):
         return self.backward(grad_output, cache)[1]
 
     def next_buffers(self, cache: Any) -> Arrays:
-        """Return the buffers after the forward pass that left this cache."""
+        """Return the buffers after the forward pass that left this cache; pure, as backward is."""
         return self.buffers
 
     def draw(self, *inputs: Array, rng: np.random.Generator) -> Noise:
         """Return the noise of one forward pass on these inputs."""
         raise NotImplementedError(f"{self!r} draws nothing.")
 
-    def decisions(self, *inputs: Array) -> Array | None:
-        """Return which piece of a piecewise function each element takes; None if it has one piece.
+    def decisions(self, cache: Any) -> Array | None:
+        """Return which piece of a piecewise function each element took; None if it has one piece.
 
-        Two correct programs may take different pieces only where rounding can cross the border.
+        `cache` is what the forward pass left. Two correct programs may take different pieces only
+        where rounding can cross the border. A layer whose pieces are decided by its own rounding
+        (Maxout) also has `settled(decisions)`: itself, with these decisions taken.
         """
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -73,14 +73,16 @@ class Maxout(Layer):
         """Return dW = dzᵀ x and db = Σ_n dz."""
         return self._grads(self._grad_pieces(grad_output, cache), cache)
 
-    def settled(self, winner: Array) -> Maxout:
-        """Return this layer with its winners given: near a tie, rounding inside it decides."""
-        twin = self.with_params(self.params)
-        twin.winner = winner  # type: ignore[attr-defined]
-        return twin  # type: ignore[return-value]
+    def settled(self, decisions: Array | None) -> Self:
+        """Return this layer with its winners given: near a tie, rounding inside it decides.
 
-    def decisions(self, x: Array) -> Array:  # type: ignore[override]
-        return np.argmax(self._pieces(x), axis=-2)
+        None lets the largest win again.
+        """
+        return self._twin(winner=decisions)
+
+    def decisions(self, cache: MaxoutCache) -> Array:
+        """Return which piece won in each unit."""
+        return cache.winner
 
     def _matrix(self) -> Array:
         return self.params["weight"].reshape(-1, self.in_features)  # (K·O, I)

@@ -10,6 +10,8 @@ from manual.graph import Array, Arrays, Layer
 
 __all__ = ["L1Penalty", "L2Penalty"]
 
+GROUP = "penalty"  # how the registry lists these layers
+
 
 class PenaltyCache(NamedTuple):
     w: Array
@@ -66,9 +68,9 @@ class L1Penalty(Layer):
         """
         return (self.coefficient * grad_output * np.sign(cache.w),), {}
 
-    def decisions(self, param: Array) -> Array:  # type: ignore[override]
+    def decisions(self, cache: PenaltyCache) -> Array:
         """Return the sign of every element."""
-        return np.sign(param)
+        return np.sign(cache.w)
 
     def extra_repr(self) -> str:
         return f"coefficient={self.coefficient}"

@@ -1,16 +1,21 @@
-"""Every hand-written class by name, as configurations and lists refer to them."""
+"""Every hand-written class by name, as configurations and lists refer to them.
+
+The package is searched: a class is found if it can be built and the module that defines it lists it
+in `__all__`. Which list a layer is in follows from `GROUP` in its module or package: `activation`,
+`gate` or `penalty`; without one it is a plain layer.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from types import ModuleType
+import pkgutil
+from collections.abc import Iterator
 from typing import Any
 
-from manual import activations, dropout, gates, joins, linear, losses, maxout, penalties, softmax
-from manual import optimizers as optimizer_modules
-from manual import schedules as schedule_module
-from manual.graph import Layer
+import manual
 from manual.initializers import INITIALIZERS
+from manual.layer import Layer
 from manual.losses import Loss
 from manual.optimizers import Optimizer
 from manual.schedules import Schedule
@@ -24,23 +29,52 @@ __all__ = [
     "OPTIMIZERS",
     "PENALTIES",
     "SCHEDULES",
+    "find",
 ]
 
 
-def _classes(base: type, *modules: ModuleType) -> dict[str, Any]:
-    """Return what the modules export that can be built: subclasses of `base` with all methods."""
-    exported = (getattr(module, name) for module in modules for name in module.__all__)
+def _exported() -> Iterator[tuple[str, type]]:
+    """Yield each module's name with every class that it defines and exports."""
+    for found in pkgutil.walk_packages(manual.__path__, f"{manual.__name__}."):
+        if found.name != __name__:
+            module = importlib.import_module(found.name)
+            for name in getattr(module, "__all__", ()):
+                value = getattr(module, name)
+                if isinstance(value, type) and value.__module__ == found.name:
+                    yield found.name, value
+
+
+def _group(module: str) -> str:
+    """Return what the module or its nearest package calls its layers."""
+    while module:
+        if group := vars(importlib.import_module(module)).get("GROUP"):
+            return group
+        module = module.rpartition(".")[0]
+    return "layer"
+
+
+def _classes(base: type, group: str | None = None) -> dict[str, Any]:
+    """Return by name the classes of this base, and of this group, that can be built."""
     return {
         cls.__name__: cls
-        for cls in exported
-        if isinstance(cls, type) and issubclass(cls, base) and not inspect.isabstract(cls)
+        for module, cls in sorted(_FOUND, key=lambda entry: entry[1].__name__)
+        if issubclass(cls, base)
+        and not inspect.isabstract(cls)
+        and (group is None or (_group(module) == group and not issubclass(cls, Loss)))
     }
 
 
-ACTIVATIONS: dict[str, type[Layer]] = _classes(Layer, activations, softmax)
-LAYERS: dict[str, type[Layer]] = _classes(Layer, linear, dropout, maxout, joins) | ACTIVATIONS
-GATES: dict[str, type[Layer]] = _classes(Layer, gates)
-LOSSES: dict[str, type[Layer]] = _classes(Loss, losses)
-PENALTIES: dict[str, type[Layer]] = _classes(Layer, penalties)
-OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer, optimizer_modules)
-SCHEDULES: dict[str, type[Schedule]] = _classes(Schedule, schedule_module)
+def find(name: str) -> Any:
+    """Return the class of this name, or None."""
+    tables: tuple[dict[str, Any], ...] = (LAYERS, GATES, LOSSES, PENALTIES, OPTIMIZERS, SCHEDULES)
+    return next((table[name] for table in tables if name in table), None)
+
+
+_FOUND = list(_exported())
+ACTIVATIONS: dict[str, type[Layer]] = _classes(Layer, "activation")
+LAYERS: dict[str, type[Layer]] = _classes(Layer, "layer") | ACTIVATIONS
+GATES: dict[str, type[Layer]] = _classes(Layer, "gate")
+LOSSES: dict[str, type[Layer]] = _classes(Loss)
+PENALTIES: dict[str, type[Layer]] = _classes(Layer, "penalty")
+OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer)
+SCHEDULES: dict[str, type[Schedule]] = _classes(Schedule)

@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+from manual.arguments import Checked
+
 __all__ = ["Constant", "Cosine", "Schedule", "Step"]
 
 
-class Schedule(ABC):
+class Schedule(Checked, ABC):
     """A learning rate over time, relative to the optimiser's own."""
 
     @abstractmethod

@@ -13,6 +13,8 @@ from manual.graph import Array, Arrays, Layer
 
 __all__ = ["LogSoftmax", "Softmax"]
 
+GROUP = "activation"  # how the registry lists these layers
+
 
 class SoftmaxCache(NamedTuple):
     y: Array

@@ -197,6 +197,11 @@ def same(a: Any, b: Any) -> bool:
     return a is b or bool(np.array_equal(a, b))
 
 
+def decided(layer: Layer, *inputs: Any) -> Any:
+    """Return which pieces a layer takes on these inputs."""
+    return layer.decisions(layer.forward(*inputs)[1])
+
+
 class Planted(Layer):
     """A layer with a wrong backward, to see that a check rejects it.
 

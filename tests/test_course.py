@@ -38,9 +38,9 @@ def drawn(*layers: Layer, seed: int = 0) -> Graph:
 
 
 def gradients(graph: Graph, loss: Layer, x: Array, y: Array) -> dict[str, np.ndarray]:
-    tape = graph.forward(x)
+    tape = graph.run(x)
     (grad_output, *_), _ = loss.backward(1.0, loss.forward(tape.output, y)[1])
-    return graph.backward(tape, grad_output).params
+    return graph.gradients(tape, grad_output).params
 
 
 def assert_same(found: dict[str, np.ndarray], **wanted: np.ndarray) -> None:
@@ -56,7 +56,7 @@ def test_bp1_to_bp4_on_a_two_hidden_layer_network_with_the_quadratic_cost() -> N
     x, y = RNG.normal(size=(5, 3)), RNG.uniform(size=(5, 2))
     n = len(x)
     w = {k: v for k, v in graph.params.items() if k.endswith("weight")}
-    values = graph.forward(x).values
+    values = graph.run(x).values
     a1, a2, a3 = values["1"], values["3"], values["5"]
 
     delta3 = (a3 - y) * a3 * (1 - a3)  # BP1: ∇_a C ⊙ σ'(z)
@@ -83,7 +83,7 @@ def test_bp1_has_a_matrix_form_with_a_diagonal_jacobian() -> None:
 def test_the_least_mean_squares_rule_is_one_linear_neuron() -> None:
     graph = drawn(Linear(3, 1, bias=False))
     x, y = RNG.normal(size=(1, 3)), RNG.normal(size=(1, 1))
-    error = graph.forward(x).output - y
+    error = graph.run(x).output - y
 
     found = gradients(graph, SquaredErrorLoss(factor=0.5), x, y)
     assert_same(found, _0__weight=error[0, 0] * x)
@@ -100,7 +100,7 @@ def test_the_backward_recursion_of_the_student_networks(widths: tuple, reduction
         layers += [Linear(inputs, outputs), Sigmoid()]
     graph = drawn(*layers)
     x, y = RNG.normal(size=(6, 2)), RNG.integers(0, 2, size=(6, 1)).astype(float)
-    tape = graph.forward(x)
+    tape = graph.run(x)
     share = 1 / len(x) if reduction == "mean" else 1.0
 
     found = gradients(graph, BCELoss(reduction=reduction), x, y)
@@ -122,7 +122,7 @@ def test_the_bias_free_softmax_network_in_matrix_form(activation: Callable[[], L
     graph = drawn(Linear(5, 4, bias=False), activation(), Linear(4, 3, bias=False))
     x, labels = RNG.normal(size=(7, 5)), RNG.integers(0, 3, size=7)
     w1, w2 = graph.params["0.weight"].T, graph.params["2.weight"].T
-    z1, h = x @ w1, graph.forward(x).output
+    z1, h = x @ w1, graph.run(x).output
     a1 = np.maximum(z1, 0) if activation is ReLU else sigmoid(z1)
     slope = (z1 > 0) if activation is ReLU else a1 * (1 - a1)
 
@@ -186,8 +186,8 @@ def scalar_graph() -> Graph:
 
 def test_worked_example_1_the_product_of_a_sum() -> None:
     graph = scalar_graph()
-    tape = graph.forward({"x": np.array(-2.0), "y": np.array(5.0), "z": np.array(-4.0)})
-    grads = graph.backward(tape, np.array(1.0), input_grad=True).values
+    tape = graph.run({"x": np.array(-2.0), "y": np.array(5.0), "z": np.array(-4.0)})
+    grads = graph.gradients(tape, np.array(1.0), wrt=graph.inputs).values
 
     assert (tape.values["q"], tape.output) == (3, -12)
     assert {k: float(grads[k]) for k in "xyzq"} == {"x": -4, "y": -4, "z": 3, "q": -4}
@@ -197,8 +197,8 @@ def test_worked_example_2_one_sigmoid_neuron() -> None:
     graph = Sequential(Linear(2, 1), Sigmoid()).with_params(
         {"0.weight": np.array([[2.0, -3.0]]), "0.bias": np.array([-3.0])}
     )
-    tape = graph.forward(np.array([[-1.0, -2.0]]))
-    grads = graph.backward(tape, np.ones((1, 1)), input_grad=True)
+    tape = graph.run(np.array([[-1.0, -2.0]]))
+    grads = graph.gradients(tape, np.ones((1, 1)), wrt=graph.inputs)
 
     assert tape.output.item() == pytest.approx(0.73, abs=0.005)
     assert grads.params["0.weight"][0] == pytest.approx([-0.20, -0.39], abs=0.005)
@@ -210,10 +210,10 @@ def test_the_vectorised_example_of_a_squared_norm() -> None:
     graph = Sequential(Linear(2, 2, bias=False)).with_params(
         {"0.weight": np.array([[0.1, 0.5], [-0.3, 0.8]])}
     )
-    tape = graph.forward(np.array([[0.2, 0.4]]))
+    tape = graph.run(np.array([[0.2, 0.4]]))
     loss, cache = SquaredErrorLoss().forward(tape.output, np.zeros((1, 2)))
-    (grad_q,), _ = SquaredErrorLoss().backward(1.0, cache)
-    grads = graph.backward(tape, grad_q, input_grad=True)
+    (grad_q, _), _ = SquaredErrorLoss().backward(1.0, cache)
+    grads = graph.gradients(tape, grad_q, wrt=graph.inputs)
 
     np.testing.assert_allclose(tape.output, [[0.22, 0.26]])
     assert loss == pytest.approx(0.116)
@@ -225,7 +225,7 @@ def test_the_vectorised_example_of_a_squared_norm() -> None:
 def test_the_svm_loss_in_stages_with_its_regularisation() -> None:
     graph = drawn(Linear(4, 3))
     x, labels = RNG.normal(size=(6, 4)), RNG.integers(0, 3, size=6)
-    scores = graph.forward(x).output
+    scores = graph.run(x).output
     margins = np.maximum(0, scores - scores[np.arange(6), labels][:, None] + 1)
     margins[np.arange(6), labels] = 0
     data_loss = margins.sum() / 6
@@ -275,7 +275,5 @@ def test_the_three_rows_learn_one_datapoint_at_a_time() -> None:
     assert experiment.data.targets.tolist() == [[4, 5], [5, 6], [8, 6]]
     assert [len(batch) for batch in experiment.batches()][:3] == [1, 1, 1]
     first = report.losses["torch"].iloc[0]
-    output = experiment.manual.graph.with_params(experiment.weights).forward(
-        experiment.features[:1]
-    )
+    output = experiment.manual.graph.with_params(experiment.weights).run(experiment.features[:1])
     assert first == pytest.approx(0.5 * ((output.output - experiment.targets[:1]) ** 2).sum())

@@ -6,6 +6,7 @@ side's memory is ever seen by the other, not even by a layer that returns its in
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
@@ -19,18 +20,21 @@ __all__ = ["HandWritten", "as_torch"]
 
 
 class HandWrittenLayer(Protocol):
-    """What is asked of a layer; nothing else of it is used but `params`, `stochastic`, `draw`."""
+    """What is asked of a layer; everything else of the contract is used where it is there."""
 
     def forward(self, *inputs: Any) -> tuple[Any, Any]: ...
     def backward(self, grad_output: Any, cache: Any) -> tuple[Sequence[Any], Mapping[str, Any]]: ...
 
 
 def as_torch(layer: HandWrittenLayer) -> HandWritten:
-    """Return a torch module that runs a hand-written layer or loss under autograd.
+    """Return a torch module that runs a hand-written layer, loss or graph under autograd.
 
-    Its parameters are trainable copies of the layer's, under the same names and in the same dtype
-    (`.float()` changes it, as of any module). A random layer draws from torch's generator while
-    training and acts as in evaluation after `.eval()`.
+    Its parameters are trainable copies of the layer's, and its buffers copies of the layer's, under
+    the names that torch's `state_dict` has (of a graph dotted ones, tied ones under each name) and
+    in the same dtype (`.float()` changes it, as of any module). Inputs may be given by name, left
+    out where forward does not need them, or in tuples, as `lstm(x, (h, c))`; what it returns is
+    nested as torch's is where the layer's `structure` says so. A random layer draws from torch's
+    generator while training and acts as in evaluation after `.eval()`.
 
     Raises:
         TypeError: `layer` has no forward or backward (an instance is wanted, not its class).
@@ -55,53 +59,105 @@ class HandWritten(nn.Module):
                 "as_torch takes a hand-written layer with the methods forward and backward, "
                 f"received {layer!r}. Pass an object such as manual.Linear(3, 2)."
             )
-        self.layer = layer
-        for key, array in getattr(layer, "params", {}).items():
-            self.register_parameter(key, nn.Parameter(tensor_of(array)))
+        self.layer: Any = layer
+        params, buffers = getattr(layer, "params", {}), getattr(layer, "buffers", {})
+        names = layer.state_names() if _has(layer, "state_names") else {}  # type: ignore[attr-defined]
+        held: dict[str, Any] = {k: nn.Parameter(tensor_of(a)) for k, a in params.items()}
+        held |= {k: tensor_of(a) for k, a in buffers.items()}
+        for path, name in (names or {name: name for name in held}).items():
+            home, key = self._home(path)
+            if name in params:
+                home.register_parameter(key, held[name])
+            else:
+                home.register_buffer(key, held[name])
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
-        params = dict(self.named_parameters())
-        _check(self.layer, inputs, params)
-        extra = (self._noise(inputs[0]),) if getattr(self.layer, "stochastic", False) else ()
+        tensors = _given(self.layer, inputs, named)
+        own = dict(self.named_parameters(remove_duplicate=False))
+        params = {key: own[key] for key in getattr(self.layer, "params", {})}
+        _check(self.layer, [x for x in tensors if x is not None], params)
+        layer = self._bound()
+        new: dict[str, Any] = {}
+        stochastic = getattr(layer, "stochastic", False)
+        options = {"noise": self._noise(layer, tensors)} if stochastic else {}
         function = _named(f"{type(self.layer).__name__}ByHand")
-        return function.apply(self.layer, extra, tuple(params), *inputs, *params.values())
+        found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
+        for key, array in new.items():
+            with torch.no_grad():
+                self.get_buffer(key).copy_(tensor_of(array))
+        structure = getattr(layer, "structure", None)
+        return found if structure is None else _nested(structure, layer.outputs, found)
 
-    def _noise(self, x: Tensor) -> np.ndarray | None:
+    def _bound(self) -> Any:
+        """Return the layer in the module's mode, with its buffers as they are now."""
+        layer = self.layer
+        if _has(layer, "train") and getattr(layer, "training", None) != self.training:
+            layer = layer.train(self.training)
+        if getattr(layer, "buffers", None):
+            layer = layer.with_buffers({k: array_of(self.get_buffer(k)) for k in layer.buffers})
+        return layer
+
+    def _home(self, path: str) -> tuple[nn.Module, str]:
+        """Return the module that holds what a dotted name is of, made where it is not there."""
+        *parents, key = path.split(".")
+        home: nn.Module = self
+        for part in parents:
+            if part not in home._modules:
+                home.add_module(part, nn.Module())
+            home = home.get_submodule(part)
+        return home, key
+
+    def _noise(self, layer: Any, inputs: list[Tensor | None]) -> Any:
         """Draw as torch would; where a layer drops with probability p, the mask of nn.Dropout."""
         if not self.training:
             return None
-        if (p := getattr(self.layer, "p", None)) is not None:
+        if (p := getattr(layer, "p", None)) is not None and inputs[0] is not None:
             with torch.no_grad():
-                return array_of(nn.functional.dropout(torch.ones_like(x), p) != 0)
+                return array_of(nn.functional.dropout(torch.ones_like(inputs[0]), p) != 0)
         seed = int(torch.randint(2**63 - 1, ()))
-        return self.layer.draw(tuple(x.shape), np.random.default_rng(seed))  # type: ignore[attr-defined]
+        arrays = [None if x is None else array_of(x) for x in inputs]
+        return layer.draw(*arrays, rng=np.random.default_rng(seed))
 
     def extra_repr(self) -> str:
         return repr(self.layer)
+
+    def __repr__(self) -> str:  # not the modules that hold a graph's dotted names
+        return f"{type(self).__name__}({self.extra_repr()})"
 
 
 class _Run(Function):
     """One pass through a layer: the cache that its forward left waits for its backward."""
 
     @staticmethod
-    def forward(ctx: Any, layer: Any, extra: tuple, keys: tuple[str, ...], *tensors: Tensor) -> Any:
-        arrays = [array_of(t) for t in tensors]
+    def forward(
+        ctx: Any, layer: Any, options: dict, new: dict, keys: tuple[str, ...], *tensors: Any
+    ) -> Any:
+        """Run forward; what it made of the buffers is put into `new`."""
+        arrays = [None if t is None else array_of(t) for t in tensors]
         count = len(arrays) - len(keys)
         if keys:
             layer = layer.with_params(dict(zip(keys, arrays[count:], strict=True)))
-        output, cache = layer.forward(*arrays[:count], *extra)
+        output, cache = layer.forward(*arrays[:count], **options)
+        if getattr(layer, "buffers", None):
+            new.update(layer.next_buffers(cache))
         ctx.layer, ctx.cache, ctx.keys = layer, cache, keys
-        ctx.like = [(a.shape, a.dtype) for a in arrays]
-        ctx.save_for_backward(*tensors)  # torch refuses a freed graph, and what changed since
-        return tensor_of(output).to(tensors[0].device if tensors else None)
+        ctx.like = [None if a is None else (a.shape, a.dtype) for a in arrays]
+        given = [t for t in tensors if t is not None]
+        ctx.save_for_backward(*given)  # torch refuses a freed graph, and what changed since
+        ctx.several = isinstance(output, tuple)
+        device = given[0].device if given else None
+        found = [tensor_of(y).to(device) for y in (output if ctx.several else (output,))]
+        ctx.mark_non_differentiable(*[y for y in found if not y.is_floating_point()])
+        return tuple(found) if ctx.several else found[0]
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
-        layer, dy = ctx.layer, array_of(grad_output)
+        upstream = tuple(array_of(grad) for grad in grad_outputs)
+        layer, dy = ctx.layer, upstream if ctx.several else upstream[0]
         count = len(ctx.like) - len(ctx.keys)
-        wanted = ctx.needs_input_grad[3:]
+        wanted = ctx.needs_input_grad[4:]
         if any(wanted[:count]) or not hasattr(layer, "grad_params"):
             grad_inputs, grad_params = layer.backward(dy, ctx.cache)
         else:
@@ -109,15 +165,15 @@ class _Run(Function):
         grads = dict(enumerate(grad_inputs)) | dict(grad_params)
         names = [*range(count), *ctx.keys]
         found = [
-            tensor_of(_fitting(layer, name, grads.get(name), like)).to(grad_output.device)
+            tensor_of(_fitting(layer, name, grads.get(name), like)).to(grad_outputs[0].device)
             if want
             else None
             for name, want, like in zip(names, wanted, ctx.like, strict=True)
         ]
         if torch.is_grad_enabled():  # create_graph: without this, constants to autograd
-            causes = (grad_output, *tensors)
+            causes = (*grad_outputs, *tensors)
             found = [None if g is None else _Once.apply(repr(layer), g, *causes) for g in found]
-        return (None, None, None, *found)
+        return (None, None, None, None, *found)
 
 
 class _Once(Function):
@@ -158,6 +214,41 @@ def tensor_of(array: Any) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
+def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor | None]:
+    """Return the inputs in forward's order, tuples unpacked, None for those that are left out."""
+    flat: list[Any] = []
+    for x in inputs:
+        flat.extend(x if isinstance(x, tuple | list) else [x])
+    if not named:
+        return flat
+    names = _inputs(layer)
+    for name in named:
+        if name not in names or names.index(name) < len(flat):
+            raise TypeError(
+                f"{layer!r}: its forward takes {', '.join(names) or 'no named inputs'}; received "
+                f"'{name}'{' twice' if name in names else ''}."
+            )
+    flat += [named.get(name) for name in names[len(flat) :]]
+    while flat and flat[-1] is None:
+        flat.pop()
+    return flat
+
+
+def _inputs(layer: Any) -> list[str]:
+    if hasattr(layer, "nodes"):
+        return list(layer.inputs)
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(layer.forward).parameters.values()
+    return [p.name for p in parameters if p.kind in kinds and p.name != "noise"]
+
+
+def _nested(structure: Any, ports: Sequence[str], found: Sequence[Tensor]) -> Any:
+    """Return the outputs as nested tuples of ports say: `("output", ("h_n", "c_n"))`."""
+    if isinstance(structure, str):
+        return found[list(ports).index(structure)]
+    return tuple(_nested(part, ports, found) for part in structure)
+
+
 def _fitting(layer: Any, name: int | str, grad: Any, like: tuple) -> Any:
     """Return the gradient if its shape and dtype are right: autograd would sum and convert it."""
     what = f"input {name}" if isinstance(name, int) else f"'{name}'"
@@ -175,7 +266,7 @@ def _fitting(layer: Any, name: int | str, grad: Any, like: tuple) -> Any:
     return grad
 
 
-def _check(layer: Any, inputs: tuple, params: Mapping[str, Tensor]) -> None:
+def _check(layer: Any, inputs: Sequence, params: Mapping[str, Tensor]) -> None:
     """Raise unless all are tensors on one device, and the floats of one dtype that NumPy knows."""
     for x in inputs:
         if not isinstance(x, Tensor):

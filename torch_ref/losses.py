@@ -16,21 +16,22 @@ __all__ = [
 
 
 class SquaredErrorLoss(nn.Module):
-    """factor · Σ (input - target)²; "mean" divides by the samples of the first axis."""
+    """factor · Σ (input - target)²; "mean" divides by the samples of axis 0; "none": no Σ."""
 
     def __init__(self, factor: float = 1.0, reduction: str = "sum") -> None:
         super().__init__()
         self.factor, self.reduction = factor, reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        total = self.factor * nn.functional.mse_loss(input, target, reduction="sum")
-        if self.reduction == "sum":
+        kept = "none" if self.reduction == "none" else "sum"
+        total = self.factor * nn.functional.mse_loss(input, target, reduction=kept)
+        if self.reduction != "mean":
             return total
         return total / (input.shape[0] if input.ndim else 1)
 
 
 class MulticlassHingeLoss(nn.Module):
-    """Σ_j≠y max(0, s_j - s_y + margin), summed or averaged over samples."""
+    """Σ_j≠y max(0, s_j - s_y + margin), summed or averaged over samples, or one per sample."""
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
@@ -40,6 +41,8 @@ class MulticlassHingeLoss(nn.Module):
         labels = target.unsqueeze(1)
         margins = self.margin - input.gather(1, labels) + input
         rows = torch.relu(margins).scatter(1, labels, 0.0).sum(dim=1)
+        if self.reduction == "none":
+            return rows
         return rows.sum() if self.reduction == "sum" else rows.mean()
 
 

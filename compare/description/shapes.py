@@ -56,7 +56,7 @@ def _forward(config: Config, graph: Graph, data: Dataset) -> Any:
         return inputs
 
     try:
-        return graph.forward(data.features[:ROWS], intercept=note).output
+        return graph.run(data.features[:ROWS], intercept=note).output
     except (ValueError, TypeError, IndexError) as error:
         node, inputs = reached[-1]
         fed = ", ".join(
@@ -107,7 +107,7 @@ def _check_probabilities(config: Config, graph: Graph, data: Dataset) -> None:
     rng = np.random.default_rng(0)
     for _ in range(8):
         params = {name: 2 * rng.standard_normal(p.shape) for name, p in graph.params.items()}
-        y = graph.with_params(params).forward(data.features[:ROWS]).output
+        y = graph.with_params(params).run(data.features[:ROWS]).output
         if ((y < 0) | (y > 1)).any():
             raise UserError(
                 f"{config.name}: {config.loss.type} wants probabilities, but the network's output "

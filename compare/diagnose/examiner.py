@@ -200,8 +200,7 @@ def _method(layer: Layer, quantity: str) -> str:
 
 
 def _layer_alone(layer: Layer, inputs: list, upstream: Any, noise: Any) -> Values:
-    extra = (noise,) if layer.stochastic else ()
-    y, cache = layer.forward(*inputs, *extra)
+    y, cache = layer.forward(*inputs, **({"noise": noise} if layer.stochastic else {}))
     grads, own = layer.backward(upstream, cache)
     return _keyed(y, grads, own)
 

@@ -70,7 +70,8 @@ def _affine(given: Given) -> Bound:
 
 def _maxout(given: Given) -> Bound:
     bound = _affine(given)
-    winner = given.layer.decisions(given.inputs[0]) if given.winner is None else given.winner
+    layer, winner = given.layer, given.winner
+    winner = layer.decisions(layer.forward(*given.inputs)[1]) if winner is None else winner
     bound.arrays["w"] = np.asarray(winner)
     bound.means["w"] = "which piece won, by row and unit"
     return bound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -107,20 +107,19 @@ def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:
     if role.startswith("grad:") and "grad_params" in vars(type(layer)):
         method = "grad_params"
     formula = equation(owner, role, bound.variant)
-    again = _again(given.layer, (*given.inputs, *_mask(given)), given.upstream, method)
+    noise = {"noise": given.mask} if given.layer.stochastic else {}
+    again = _again(given.layer, given.inputs, given.upstream, method, **noise)
     return Piece(layer, node.name, role, method, formula, bound, again, by_torch)
 
 
-def _mask(given: Given) -> tuple:
-    return (given.mask,) if given.layer.stochastic else ()
-
-
-def _again(layer: Any, inputs: tuple, upstream: Any, method: str) -> Callable[[], Any]:
+def _again(
+    layer: Any, inputs: Sequence, upstream: Any, method: str, **noise: Any
+) -> Callable[[], Any]:
     """Return what runs one method of a layer again; its forward beforehand is not looked at."""
     if method == "forward":
-        return lambda: layer.forward(*inputs)
+        return lambda: layer.forward(*inputs, **noise)
     try:
-        cache = layer.forward(*inputs)[1]
+        cache = layer.forward(*inputs, **noise)[1]
     except Exception:  # then it has no backward either, and is reported where it raised
         return lambda: None
     return lambda: getattr(layer, method)(upstream, cache)

@@ -94,12 +94,12 @@ class TorchNode(Layer):
     def __init__(self, twin: Layer, module: nn.Module, device: Any = None) -> None:
         self.twin, self.module, self.device = twin, module, device
         self.params = twin.params
-        self.stochastic = twin.stochastic  # type: ignore[misc]
+        self.stochastic = twin.stochastic
 
-    def forward(self, *inputs: Array) -> tuple[Array, Any]:
+    def forward(self, *inputs: Array, noise: Array | None = None) -> tuple[Array, Any]:
         if any(isinstance(a, Gauge) for a in (*inputs, *self.params.values())):
-            return gauged_forward(self, inputs)
-        return self.run(inputs, self.params)
+            return gauged_forward(self, inputs, noise)
+        return self.run(inputs, self.params, noise)
 
     def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
         """Ask autograd: torch.autograd.grad of the module's output under the upstream gradient."""
@@ -107,13 +107,14 @@ class TorchNode(Layer):
             return gauged_backward(self, grad_output, cache)
         return self.autograd(cache, grad_output)
 
-    def run(self, inputs: Sequence[Array], params: Arrays) -> tuple[Array, TorchCache]:
-        """Run the module on copies of the arrays; the last input of a random one is its noise."""
+    def run(
+        self, inputs: Sequence[Array], params: Arrays, noise: Array | None = None
+    ) -> tuple[Array, TorchCache]:
+        """Run the module on copies of the arrays; without noise a random one evaluates."""
         import torch
         from torch.func import functional_call
 
-        data, noise = (inputs[:-1], inputs[-1]) if self.stochastic else (inputs, None)
-        leaves = tuple(self._tensor(x).requires_grad_() for x in data)
+        leaves = tuple(self._tensor(x).requires_grad_() for x in inputs)
         own = {key: self._tensor(p).requires_grad_() for key, p in params.items()}
         with torch.enable_grad():
             if not self.stochastic:
@@ -138,13 +139,14 @@ class TorchNode(Layer):
         count = len(cache.inputs)
         return tuple(arrays[:count]), dict(zip(cache.params, arrays[count:], strict=True))
 
-    def decisions(self, *inputs: Array) -> Array | None:
-        """Return the hand-written layer's, if they are written."""
+    def decisions(self, cache: Any) -> Array | None:
+        """Return the hand-written layer's on the same inputs, if they are written."""
         with suppress(Exception):
-            return self.twin.decisions(*inputs)
+            if type(self.twin).decisions is not Layer.decisions:
+                return self.twin.decisions(self.twin.forward(*map(_array, cache.inputs))[1])
         return None
 
-    def settled(self, winner: Array) -> Layer:
+    def settled(self, decisions: Array | None) -> Layer:
         """Return this node: torch decides for itself, given torch's inputs at a tie."""
         return self
 

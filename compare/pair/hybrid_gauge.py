@@ -9,7 +9,7 @@ not written yet), torch is run in float64 on nudged inputs and the error is read
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,9 +32,11 @@ class Torch(Protocol):
 
     twin: Layer
     params: Arrays
-    stochastic: ClassVar[bool]
+    stochastic: bool
 
-    def run(self, inputs: Sequence[Array], params: Arrays) -> tuple[Array, Any]: ...
+    def run(
+        self, inputs: Sequence[Array], params: Arrays, noise: Array | None
+    ) -> tuple[Array, Any]: ...
     def autograd(self, cache: Any, grad_output: Array) -> Grads: ...
 
 
@@ -42,16 +44,16 @@ class GaugeCache(NamedTuple):
     """One forward pass on gauge arrays; `by_hand` is None where the hand-written one failed."""
 
     inputs: tuple[Gauge, ...]
-    noise: tuple  # of a random layer: its mask
+    noise: Array | None  # of a random layer: its mask
     by_hand: Any
 
 
-def gauged_forward(node: Torch, inputs: tuple) -> tuple[Gauge, GaugeCache]:
+def gauged_forward(node: Torch, inputs: tuple, noise: Array | None) -> tuple[Gauge, GaugeCache]:
     """Return the node's output with its error, and the cache for `gauged_backward`."""
-    data, noise = (inputs[:-1], inputs[-1:]) if node.stochastic else (inputs, ())
-    found = _attempt(lambda: node.twin.forward(*data, *noise))
-    points = tuple(_lifted(a) for a in (*data, *node.params.values()))
-    probe = _Probe(node, len(data), noise)
+    options = {"noise": noise} if node.stochastic else {}
+    found = _attempt(lambda: node.twin.forward(*inputs, **options))
+    points = tuple(_lifted(a) for a in (*inputs, *node.params.values()))
+    probe = _Probe(node, len(inputs), noise)
     theirs = probe.output([p.v for p in points])
     ours, by_hand = ([None], None) if found is None else ([found[0]], found[1])
     scale = _largest(*(p.v for p in points))
@@ -123,7 +125,7 @@ class _Probe(NamedTuple):
 
     node: Torch
     inputs: int
-    noise: tuple
+    noise: Array | None
 
     def output(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [self._run(arrays)[0]]
@@ -136,7 +138,7 @@ class _Probe(NamedTuple):
     def _run(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, Any]:
         inputs, params = arrays[: self.inputs], arrays[self.inputs :]
         named = dict(zip(self.node.params, params, strict=True))
-        return self.node.run((*inputs, *self.noise), named)
+        return self.node.run(inputs, named, self.noise)
 
 
 def measured(function: Callable, points: Sequence[Gauge]) -> list[Gauge]:

@@ -65,7 +65,7 @@ class ManualSide(NamedTuple):
     ) -> Forward:
         """Run the network, the loss and the penalties with these parameters."""
         graph = self.graph.with_params(params)
-        tape = graph.forward(x, noise=noise, intercept=intercept)
+        tape = graph.run(x, noise=noise, intercept=intercept)
         output = tape.output
         if intercept is not None:
             (output,) = intercept(Node("loss", self.loss, (graph.output,)), (output,))
@@ -88,7 +88,8 @@ class ManualSide(NamedTuple):
             (grad_output, *_), _ = self.loss.backward(forward.upstream, forward.cache)
         except Exception as error:
             raise located(error, "loss", self.loss, "backward") from None
-        gradients = forward.graph.backward(forward.tape, grad_output, input_grad=input_grad)
+        wrt = self.graph.inputs if input_grad else ()
+        gradients = forward.graph.gradients(forward.tape, grad_output, wrt=wrt)
         for penalty, name, cache in forward.penalty_caches:
             (grad,), _ = penalty.backward(forward.upstream, cache)
             gradients.params[name] = gradients.params[name] + grad

@@ -90,11 +90,10 @@ def plant(side: ManualSide, mistake: Plant) -> ManualSide:
         return side._replace(loss=Planted(side.loss, mistake))
     if mistake.quantity.startswith("param:"):
         return side._replace(optimizer=PlantedOptimizer(side.optimizer, mistake))
-    nodes = [
-        node._replace(layer=Planted(node.layer, mistake)) if node.name == mistake.layer else node
-        for node in side.graph.nodes
-    ]
-    return side._replace(graph=Graph(nodes, side.graph.inputs))
+    layers = {
+        n.name: Planted(n.layer, mistake) for n in side.graph.nodes if n.name == mistake.layer
+    }
+    return side._replace(graph=side.graph.with_layers(layers))
 
 
 class Planted(Layer):
@@ -103,16 +102,16 @@ class Planted(Layer):
     def __init__(self, layer: Layer, mistake: Plant) -> None:
         self.layer, self.mistake = layer, mistake
         self.params = layer.params
-        self.stochastic = layer.stochastic  # type: ignore[misc]
+        self.stochastic = layer.stochastic
 
-    def forward(self, *inputs: Array) -> tuple[Array, Any]:
-        output, cache = self.layer.forward(*inputs)
+    def forward(self, *inputs: Array, **noise: Any) -> tuple[Array, Any]:
+        output, cache = self.layer.forward(*inputs, **noise)
         return (self.mistake.change(output), cache) if self._hits("output") else (output, cache)
 
     def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
         grads, _ = self.layer.backward(grad_output, cache)
         if self._hits("grad_input"):
-            grads = tuple(self.mistake.change(grad) for grad in grads)
+            grads = tuple(None if g is None else self.mistake.change(g) for g in grads)
         return grads, self.grad_params(grad_output, cache)
 
     def grad_params(self, grad_output: Array, cache: Any) -> Arrays:
@@ -122,11 +121,11 @@ class Planted(Layer):
             for key, grad in grads.items()
         }
 
-    def settled(self, winner: Array) -> Layer:
-        return Planted(self.layer.settled(winner), self.mistake)  # type: ignore[attr-defined]
+    def settled(self, decisions: Array | None) -> Layer:
+        return Planted(self.layer.settled(decisions), self.mistake)  # type: ignore[attr-defined]
 
-    def decisions(self, *inputs: Array) -> Array | None:
-        return self.layer.decisions(*inputs)
+    def decisions(self, cache: Any) -> Array | None:
+        return self.layer.decisions(cache)
 
     def with_params(self, params: Arrays) -> Planted:
         return Planted(self.layer.with_params(params), self.mistake)

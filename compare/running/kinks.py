@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from compare.gauge import Gauge
@@ -10,6 +12,7 @@ from compare.pair.hybrid import TorchNode
 from compare.pair.manual_side import ManualSide
 from compare.running.moment import Start
 from manual.graph import Array, Node
+from manual.layer import Layer
 
 
 def settled(side: ManualSide, start: Start) -> ManualSide:
@@ -37,14 +40,16 @@ class Referee:
         self.start, self.torch, self.flips = start, torch, flips
 
     def __call__(self, node: Node, arguments: tuple[Array, ...]) -> tuple[Array, ...]:
-        extra = (self.start.target,) if node.name == "loss" else ()
+        if type(node.layer).decisions is Layer.decisions:
+            return arguments
+        winner = self.start.winners.get(node.name)
+        layer: Any = node.layer if winner is None else node.layer.settled(None)  # type: ignore[attr-defined]
         ours = tuple(a.v if isinstance(a, Gauge) else a for a in arguments)
-        mine = node.layer.decisions(*ours, *extra)
+        mine = self._decisions(layer, node, ours)
         if mine is None:
             return arguments
         theirs = tuple(self._torch_output(name) for name in node.inputs)
-        winner = self.start.winners.get(node.name)
-        other = node.layer.decisions(*theirs, *extra) if winner is None else winner
+        other = self._decisions(layer, node, theirs) if winner is None else winner
         flips = int(np.count_nonzero(mine != other))
         if flips:
             self.flips[node.name] = flips
@@ -54,6 +59,12 @@ class Referee:
         return tuple(
             Gauge(t.astype(np.float64), a.e2) if isinstance(a, Gauge) else t for a, t in pairs
         )
+
+    def _decisions(self, layer: Layer, node: Node, inputs: tuple[Array, ...]) -> Array | None:
+        """Run the layer forward to see which pieces it takes; a random one given its noise."""
+        extra = (self.start.target,) if node.name == "loss" else ()
+        noise = {"noise": self.start.noise.get(node.name)} if layer.stochastic else {}
+        return layer.decisions(layer.forward(*inputs, *extra, **noise)[1])
 
     def _torch_output(self, name: str) -> np.ndarray:
         return self.start.x if name == "input" else self.torch[Key(name, "output")]

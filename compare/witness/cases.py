@@ -123,21 +123,25 @@ def layer_case(
 ) -> GradientCase:
     """Return a layer's pair: its inputs, then its parameters.
 
-    `fixed` comes after the inputs (a target, a mask) and has no gradient; a branch point is given
-    as the inputs there, or as a dict by name where parameters change too.
+    `fixed` comes after the inputs (a target; the noise of a random layer) and has no gradient; a
+    branch point is given as the inputs there, or as a dict by name where parameters change too.
     """
     names = ["input"] if len(inputs) == 1 else [f"input {i}" for i in range(len(inputs))]
     keys, count = list(layer.params), len(inputs)
 
     def forward(*values: Any) -> tuple[Any, Any]:
         bound = layer.with_params(dict(zip(keys, values[count:], strict=True)))
-        y, cache = bound.forward(*values[:count], *_fixed(fixed, values))
+        given = _fixed(fixed, values)
+        if layer.stochastic:
+            y, cache = bound.forward(*values[:count], noise=given[0])
+        else:
+            y, cache = bound.forward(*values[:count], *given)
         return y, (bound, cache)
 
     def backward(dout: Any, saved: Any) -> tuple:
         bound, cache = saved
         grad_inputs, grad_params = bound.backward(dout, cache)
-        return (*grad_inputs, *(grad_params[key] for key in keys))
+        return (*grad_inputs[:count], *(grad_params[key] for key in keys))
 
     point = dict(zip([*names, *keys], [*inputs, *layer.params.values()], strict=True))
     at = {
@@ -153,12 +157,12 @@ def graph_case(graph: Graph, x: np.ndarray) -> GradientCase:
 
     def forward(x: Any, *params: Any) -> tuple[Any, Any]:
         bound = graph.with_params(dict(zip(keys, params, strict=True)))
-        tape = bound.forward(x)
+        tape = bound.run(x)
         return tape.output, (bound, tape)
 
     def backward(dout: Any, saved: Any) -> tuple:
         bound, tape = saved
-        grads = bound.backward(tape, dout, input_grad=True)
+        grads = bound.gradients(tape, dout, wrt=bound.inputs)
         return (grads.values[bound.inputs[0]], *(grads.params[key] for key in keys))
 
     return GradientCase(forward, backward, {"input": x} | graph.params)

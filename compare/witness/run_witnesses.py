@@ -49,12 +49,12 @@ def _layer(experiment: Experiment, start: Start, torch: Values, node: Node) -> P
     layer: Any = node.layer
     if node.name in start.winners:
         layer = layer.settled(start.winners[node.name])
-    noise = (start.noise.get(node.name),) if layer.stochastic else ()
+    noise = {"noise": start.noise.get(node.name)} if layer.stochastic else {}
 
     def forward(*arrays: Any) -> tuple[Any, Any]:
         xs, ps = arrays[: len(inputs)], dict(zip(params, arrays[len(inputs) :], strict=True))
         lifted = layer.with_params(ps) if ps else layer
-        output, cache = lifted.forward(*xs, *noise)
+        output, cache = lifted.forward(*xs, **noise)
         return output, (lifted, cache, xs, ps)
 
     def manual(dout: Any, cache: tuple[Layer, Any, Any, Any]) -> Mapping[str, Any]:

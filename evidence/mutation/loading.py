@@ -19,6 +19,7 @@ from typing import Any
 
 from evidence.mutation.sources import PACKAGE, files, tree
 
+REGISTRY = "manual.registry"  # imports every module as it is loaded
 HARNESS = "compare.pair.manual_side"  # holds the hand-written classes, so it is loaded anew as well
 
 
@@ -32,7 +33,10 @@ class Finder(MetaPathFinder, Loader):
         if name not in files():
             return None
         is_package = files()[name].stem == "__init__"
-        return spec_from_loader(name, self, origin=str(files()[name]), is_package=is_package)
+        spec = spec_from_loader(name, self, origin=str(files()[name]), is_package=is_package)
+        if spec is not None and is_package:  # where the registry looks for modules
+            spec.submodule_search_locations = [str(files()[name].parent)]
+        return spec
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
@@ -84,7 +88,7 @@ def _original(name: str) -> CodeType:
 @cache
 def dependents(module: str) -> set[str]:
     """Return the module, all that import it, directly or not, and their packages."""
-    found = {module}
+    found = {module, REGISTRY}
     while True:
         more = {name for name in files() if name not in found and _imports(name) & found}
         more |= {name.rpartition(".")[0] for name in found} - found - {""}

@@ -16,7 +16,7 @@ from evidence.mutation.scope import Scope, scopes
 from evidence.mutation.tree import Edits, applied, without_docstrings
 
 PACKAGE = "manual"
-WITHOUT_FORMULAS = {"manual.registry"}  # and every __init__
+WITHOUT_FORMULAS = {"manual.arguments", "manual.nodes", "manual.registry"}  # and every __init__
 
 
 @dataclass(frozen=True)

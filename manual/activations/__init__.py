@@ -15,3 +15,5 @@ __all__ = [
     "Softplus",
     "Tanh",
 ]
+
+GROUP = "activation"  # how the registry lists these layers

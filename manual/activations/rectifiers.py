@@ -26,8 +26,8 @@ class ReLU(Layer):
         """
         return (grad_output * (cache.y > 0),), {}
 
-    def decisions(self, x: Array) -> Array:  # type: ignore[override]
-        return x > 0
+    def decisions(self, cache: OutputCache) -> Array:
+        return cache.y > 0
 
 
 class LeakyReLU(Layer):
@@ -53,8 +53,8 @@ class LeakyReLU(Layer):
         """
         return (blend(cache.x > 0, grad_output, self.negative_slope * grad_output),), {}
 
-    def decisions(self, x: Array) -> Array:  # type: ignore[override]
-        return x > 0
+    def decisions(self, cache: InputCache) -> Array:
+        return cache.x > 0
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -88,8 +88,8 @@ class ELU(Layer):
         left *= self.alpha
         return (blend(cache.x > 0, grad_output, left),), {}
 
-    def decisions(self, x: Array) -> Array:  # type: ignore[override]
-        return x > 0
+    def decisions(self, cache: InputCache) -> Array:
+        return cache.x > 0
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
@@ -125,8 +125,8 @@ class Softplus(Layer):
         z = self.beta * cache.x
         return (np.where(z > self.threshold, grad_output, grad_output * sigmoid(z)),), {}
 
-    def decisions(self, x: Array) -> Array:  # type: ignore[override]
-        return self.beta * x > self.threshold
+    def decisions(self, cache: InputCache) -> Array:
+        return self.beta * cache.x > self.threshold
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"

@@ -73,7 +73,7 @@ class Expression:
                 f"The upstream gradient must have the value's shape {shape}, received "
                 f"{np.shape(seed)}."
             )
-        return self.graph.backward(self.tape, seed, input_grad=True).values
+        return self.graph.gradients(self.tape, seed, wrt=self.graph.inputs).values
 
     def at(self, inputs: Mapping[str, Any]) -> Expression:
         """Return the same formula at another point, or in another kind of numbers."""
@@ -91,7 +91,7 @@ class Expression:
 
     def _forward(self) -> Any:
         try:
-            return self.graph.forward(self.inputs)
+            return self.graph.run(self.inputs)
         except (ValueError, TypeError) as error:
             name = getattr(error, "place", ("f",))[0]
             raise ValueError(f"In '{self.labels[name]}': {error}") from error

@@ -34,3 +34,5 @@ __all__ = [
     "SumGate",
     "TanhGate",
 ]
+
+GROUP = "gate"  # how the registry lists these layers

@@ -113,6 +113,6 @@ class MaxGate(Layer):
         dx, dy = dz * (x > y) + half, dz * (y > x) + half
         return (summed_to(dx, np.shape(x)), summed_to(dy, np.shape(y))), {}
 
-    def decisions(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+    def decisions(self, cache: PairCache) -> Array:
         """Return 1 where x is larger, -1 where y is, 0 at a tie."""
-        return np.sign(x - y)
+        return np.sign(cache.x - cache.y)

@@ -9,19 +9,21 @@ import numpy as np
 
 from manual.graph import Array, Layer
 
-REDUCTIONS = ("mean", "sum")
+REDUCTIONS = ("mean", "sum", "none")
 
 
 class Loss(Layer):
-    """A function of an input and a target whose value is one number.
+    """A function of an input and a target whose value is one number, or one per element or sample.
 
-    `forward(input, target)` returns that number, 0-d and of the input's dtype, and a cache.
-    `backward(grad_output, cache)` returns `((grad_input,), {})`: only the input gets a gradient,
-    the target is data. `grad_output` is the upstream gradient of the number, normally 1; beyond
-    floats it must be of the input's number system, as `1 / 3` in Python's is a rounded float.
+    `forward(input, target)` returns it, of the input's dtype and 0-d unless the reduction is
+    "none", and a cache. `backward(grad_output, cache)` returns `((grad_input, grad_target), {})`;
+    the target's gradient is None where targets are labels. `grad_output` is the upstream gradient
+    of the value, normally 1; beyond floats it must be of the input's number system, as `1 / 3` in
+    Python's is a rounded float.
 
     Args:
-        reduction: "mean" or "sum" over what the class says it averages.
+        reduction: "mean" or "sum" over what the class says it averages; "none" leaves the losses of
+            its elements or samples apart.
 
     Raises:
         ValueError: another reduction; an input that is empty or does not fit its target.
@@ -31,10 +33,14 @@ class Loss(Layer):
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:
             raise ValueError(
-                f"{type(self).__name__}: reduction must be 'mean' or 'sum', received "
-                f"{reduction!r}. A loss is one number, so torch's 'none' has no place here."
+                f"{type(self).__name__}: reduction must be 'mean', 'sum' or 'none', received "
+                f"{reduction!r}."
             )
         self.reduction = reduction
+
+    def summed(self, losses: Array) -> Array:
+        """Add the losses up, unless they are to stay apart."""
+        return losses if self.reduction == "none" else losses.sum()
 
     def reduced(self, value: Any, count: float) -> Any:
         """Divide by `count` if the reduction is the mean: a total, or the gradient of one."""

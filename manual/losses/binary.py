@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ class BCECache(NamedTuple):
     p: Array
     target: Array
     weight: Array | None  # like p
+    log_p: Array  # where p > 0
+    log_1_p: Array  # log(1 - p), where p < 1
 
 
 class BCELoss(Loss):
@@ -29,7 +31,7 @@ class BCELoss(Loss):
 
     Args:
         weight: factor of each element's loss, broadcast to the input's shape; None means 1.
-        reduction: "mean" over every element (whatever the weights), or "sum".
+        reduction: "mean" over every element (whatever the weights), "sum", or "none".
 
     Raises:
         ValueError: a probability is outside [0, 1]. NaN passes through, as NaN.
@@ -43,28 +45,34 @@ class BCELoss(Loss):
         self.check_alike(input, target)
         _check_probabilities(input)
         p, y = input, target
-        log_p = _clamped_log(np.log, p, p <= 0, 1)
-        log_1_p = _clamped_log(np.log1p, -p, p >= 1, 0)  # log1p: exact for small p
-        loss = (y * log_1_p - log_1_p) - y * log_p
+        log_p = np.log(np.where(p <= 0, 1, p))
+        log_1_p = np.log1p(np.where(p >= 1, 0, -p))  # log1p: exact for small p
+        a, b = _clamped(log_p, p <= 0), _clamped(log_1_p, p >= 1)
+        loss = (y * b - b) - y * a
         weight = _broadcast(self, "weight", self.weight, p)
         loss = loss if weight is None else weight * loss
-        return self.reduced(loss.sum(), p.size), BCECache(p, y, weight)
+        return self.reduced(self.summed(loss), p.size), BCECache(p, y, weight, log_p, log_1_p)
 
-    def backward(self, grad_output: Array, cache: BCECache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: BCECache) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through L = 1/M Σ_i -w_i (y_i log p_i + (1 - y_i) log(1 - p_i)).
 
-        Shapes: p, y, w (any, M elements), L and dL one number.
+        Shapes: p, y, w (any, M elements), L and dL one number, or like p without reduction.
         ∂L/∂p = w/M (-y/p + (1 - y)/(1 - p)) = w/M (p - y) / (p (1 - p))
         ->  dp = dL w/M (p - y) / (p (1 - p))
         After a sigmoid, σ′ = p (1 - p) cancels the denominator: the logit's gradient is p - y.
         Torch: nn.BCELoss. It keeps the denominator above 1e-12 (as float32 holds it), which also
         gives a slope where the clamped logarithm has none; so does this.
+        The target:  ∂L/∂y = w/M (log(1 - p) - log p), where torch does not clamp: ±inf at 0 and 1
+        sum and none: without 1/M
         Source: Nielsen, Neural Networks and Deep Learning, ch. 3.
         """
-        p, y, weight = cache
-        slope = (p - y) / np.maximum((1 - p) * p, SMALLEST_SLOPE)
-        slope = slope if weight is None else weight * slope
-        return (self.reduced(grad_output, p.size) * slope,), {}
+        p, y, weight, log_p, log_1_p = cache
+        dp = (p - y) / np.maximum((1 - p) * p, SMALLEST_SLOPE)
+        dy = np.where(p <= 0, np.inf, np.where(p >= 1, -np.inf, log_1_p - log_p))
+        if weight is not None:
+            dp, dy = weight * dp, weight * dy
+        dl = self.reduced(grad_output, p.size)
+        return (dl * dp, dl * dy), {}
 
     def extra_repr(self) -> str:
         return _shown(self, weight=self.weight)
@@ -83,7 +91,7 @@ class BCEWithLogitsLoss(Loss):
 
     Args:
         weight: factor of each element's loss, broadcast to the input's shape; None means 1.
-        reduction: "mean" over every element (whatever the weights), or "sum".
+        reduction: "mean" over every element (whatever the weights), "sum", or "none".
         pos_weight: factor of the positive part, y log σ(x), broadcast to the input's shape.
     """
 
@@ -113,34 +121,43 @@ class BCEWithLogitsLoss(Loss):
             loss = (1 - y) * (x + softplus) + q * y * softplus
         weight = _broadcast(self, "weight", self.weight, x)
         loss = loss if weight is None else weight * loss
-        return self.reduced(loss.sum(), x.size), BCEWithLogitsCache(x, y, e, weight, q)
+        return self.reduced(self.summed(loss), x.size), BCEWithLogitsCache(x, y, e, weight, q)
 
     def backward(
         self, grad_output: Array, cache: BCEWithLogitsCache
-    ) -> tuple[tuple[Array], Arrays]:
+    ) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through L = 1/M Σ_i -w_i (q_i y_i log p_i + (1 - y_i) log(1 - p_i)).
 
-        With p = σ(x). Shapes: x, y, w, q (any, M elements), L and dL one number.
+        With p = σ(x). Shapes: x, y, w, q (any, M elements), L and dL one number, or like x without
+        reduction.
         p′ = p (1 - p), so (log p)′ = 1 - p and (log(1 - p))′ = -p:
             ∂L/∂x = w/M ((1 - y) p - q y (1 - p))
         ->  dx = dL w/M ((1 - y) p - q y (1 - p));   without q (q = 1):  dx = dL w/M (p - y)
+        The target:  ∂L/∂y = w/M (log(1 - p) - q log p)   ->   dy = dL w/M (q l - l - x), with
+        l = -log p and log(1 - p) = -l - x;   without q:  dy = -dL w/M x
+        sum and none: without 1/M
         Torch: nn.BCEWithLogitsLoss.
         Source: Nielsen, Neural Networks and Deep Learning, ch. 3: the output error δ = a - y.
         """
         x, y, e, weight, q = cache
         p = np.where(x > 0, 1, e) / (1 + e)  # σ(x) = 1/(1 + e^-x) = e^x/(1 + e^x)
-        dx = p - y if q is None else (1 - y) * p - q * y * (1 - p)
-        dx = dx if weight is None else weight * dx
-        return (self.reduced(grad_output, x.size) * dx,), {}
+        if q is None:
+            dx, dy = p - y, -x
+        else:
+            softplus = np.log1p(e) + np.maximum(-x, 0)  # -log σ(x)
+            dx, dy = (1 - y) * p - q * y * (1 - p), q * softplus - (x + softplus)
+        if weight is not None:
+            dx, dy = weight * dx, weight * dy
+        dl = self.reduced(grad_output, x.size)
+        return (dl * dx, dl * dy), {}
 
     def extra_repr(self) -> str:
         return _shown(self, weight=self.weight, pos_weight=self.pos_weight)
 
 
-def _clamped_log(log: Callable, x: Array, outside: Array, harmless: int) -> Array:
-    """Return log(x), at least -100; -100 where x is outside its domain. NaN stays NaN."""
-    inside = log(np.where(outside, harmless, x))
-    return np.where(outside, LOWEST_LOG, np.maximum(inside, LOWEST_LOG))
+def _clamped(log: Array, outside: Array) -> Array:
+    """Return a logarithm, at least -100; -100 outside its domain. NaN stays NaN."""
+    return np.where(outside, LOWEST_LOG, np.maximum(log, LOWEST_LOG))
 
 
 def _check_probabilities(p: Array) -> None:

@@ -44,6 +44,32 @@ def usable(
     return Samples(target, own, kept, divisor)
 
 
+def rows_of(x: Array) -> Array:
+    """Return scores (N, C, d1, …) or (C,) as rows (R, C), R = N d1 …"""
+    if x.ndim == 2:
+        return x
+    return x.reshape(1, -1) if x.ndim == 1 else np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+
+
+def unrowed(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Return rows (R, C) in the scores' own shape: the inverse of `rows_of`."""
+    if len(shape) == 2:
+        return rows
+    if len(shape) == 1:
+        return rows.reshape(*shape)
+    return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+
+
+def without_classes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of labels for scores of this shape: (N, d1, …), or () for one sample."""
+    return shape[:1] + shape[2:] if len(shape) > 1 else ()
+
+
+def per_row(loss: Loss, grad: Any) -> Any:
+    """Return the upstream gradient of unreduced losses as a column (R, 1); else as it is."""
+    return np.reshape(grad, (-1, 1)) if loss.reduction == "none" else grad
+
+
 def weighted(values: Array, weight: Any) -> Array:
     """Multiply by constants in the values' number system and dtype.
 
@@ -58,9 +84,7 @@ def check_labels(loss: Loss, input: Array, target: Array, ignore_index: int | No
     Returns:
         None if every sample counts, else which do: those whose label is not `ignore_index`.
     """
-    loss.check_not_empty(input)
-    if input.ndim != 2 or target.shape != input.shape[:1]:
-        raise ValueError(_shapes(loss, input, target))
+    check_shapes(loss, input, target, only_rows=True)
     if target.dtype.kind not in "iu":
         raise TypeError(
             f"{type(loss).__name__}: the target must hold class indices of an integer dtype, "
@@ -83,6 +107,17 @@ def check_labels(loss: Loss, input: Array, target: Array, ignore_index: int | No
     return kept
 
 
+def check_shapes(
+    loss: Loss, input: Array, target: Array, *, only_rows: bool = False
+) -> tuple[int, ...]:
+    """Return the labels' shape; raise unless they fit the scores (N, C), (N, C, d1, …) or (C,)."""
+    loss.check_not_empty(input)
+    shape = without_classes(tuple(input.shape))
+    if not input.ndim or tuple(target.shape) != shape or (only_rows and input.ndim != 2):
+        raise ValueError(_shapes(loss, input, target))
+    return shape
+
+
 def check_weight(loss: Loss, weight: Array | None, input: Array) -> None:
     """Raise unless the class weights are one number per class."""
     if weight is not None and weight.shape != tuple(input.shape[1:]):
@@ -99,6 +134,6 @@ def _shapes(loss: Loss, input: Array, target: Array) -> str:
     )
     if target.shape == (*input.shape[:1], 1):
         return f"{text}Drop the target's second axis: target[:, 0]."
-    if target.shape == input.shape:
+    if target.shape == input.shape and input.ndim > 1:
         return f"{text}For one-hot rows pass target.argmax(axis=1)."
     return f"{text}Both must hold the same N samples."

@@ -9,7 +9,7 @@ import numpy as np
 
 from manual.graph import Array, Arrays
 from manual.losses.base import Loss, constants
-from manual.losses.labels import check_labels, check_weight, weighted
+from manual.losses.labels import check_labels, check_weight, per_row, weighted
 from manual.losses.rows import row_sum
 
 __all__ = ["MultiMarginLoss", "MulticlassHingeLoss"]
@@ -25,7 +25,7 @@ class MulticlassHingeLoss(Loss):
 
     Args:
         margin: the lead that the true class's score must have.
-        reduction: "mean" over the N samples, or "sum".
+        reduction: "mean" over the N samples, "sum", or "none".
     """
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
@@ -35,12 +35,14 @@ class MulticlassHingeLoss(Loss):
     def forward(self, input: Array, target: Array) -> tuple[Array, HingeCache]:  # type: ignore[override]
         check_labels(self, input, target)
         short = shortfall(input, target, self.margin)
-        return self.reduced(short.sum(), len(target)), HingeCache(target, short)
+        total = row_sum(short)[:, 0] if self.reduction == "none" else short.sum()
+        return self.reduced(total, len(target)), HingeCache(target, short)
 
-    def backward(self, grad_output: Array, cache: HingeCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: HingeCache) -> tuple[tuple[Array, None], Arrays]:
         r"""Chain rule through L = 1/N Σ_n Σ_j≠y_n max(0, m_nj), m_nj = s_nj - s_n,y_n + margin.
 
-        Shapes: s, m (N, C), labels y (N,), L and dL one number. Let a_nj = 1{m_nj > 0}, a_n,y = 0.
+        Shapes: s, m (N, C), labels y (N,), L and dL one number, or (N,) without reduction.
+        Let a_nj = 1{m_nj > 0}, a_n,y = 0.
         ∂L/∂s_nj = a_nj / N                 for j ≠ y_n: the score itself
         ∂L/∂s_n,y = -Σ_j a_nj / N           the true score is inside every margin of its row
         ->  ds = dL/N a, then the true class's entry is minus the rest of its row
@@ -48,12 +50,12 @@ class MulticlassHingeLoss(Loss):
         Torch has no such loss: nn.MultiMarginLoss is this divided by C, the number of classes.
         Source: CS231n lecture 4; Crammer and Singer (2001); Weston and Watkins (1999).
         """
-        slope = np.sign(cache.short) * self.reduced(grad_output, len(cache.target))
-        return (with_true_class(slope, cache.target),), {}
+        dl = per_row(self, self.reduced(grad_output, len(cache.target)))
+        return (with_true_class(np.sign(cache.short) * dl, cache.target), None), {}
 
-    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+    def decisions(self, cache: HingeCache) -> Array:
         """Return which scores come too close to the true class's."""
-        return shortfall(input, target, self.margin) > 0
+        return cache.short > 0
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}, reduction={self.reduction!r}"
@@ -75,7 +77,7 @@ class MultiMarginLoss(Loss):
         p: 1, or 2 for squared margins.
         margin: the lead that the true class's score must have.
         weight: one factor per class; None means 1.
-        reduction: "mean" over the N samples (whatever the weights), or "sum".
+        reduction: "mean" over the N samples (whatever the weights), "sum", or "none".
 
     Raises:
         ValueError: p is neither 1 nor 2; a label is outside the classes.
@@ -98,13 +100,18 @@ class MultiMarginLoss(Loss):
         check_labels(self, input, target)
         weight = None if self.weight is None else self.weight[target].reshape(-1, 1)
         short = shortfall(input, target, self.margin)
-        total = weighted(short if self.p == 1 else short * short, weight).sum() / input.shape[1]
-        return self.reduced(total, len(target)), MultiMarginCache(target, short, weight)
+        losses = weighted(short if self.p == 1 else short * short, weight)  # (N, C)
+        total = row_sum(losses)[:, 0] if self.reduction == "none" else losses.sum()
+        return self.reduced(total / input.shape[1], len(target)), MultiMarginCache(
+            target, short, weight
+        )
 
-    def backward(self, grad_output: Array, cache: MultiMarginCache) -> tuple[tuple[Array], Arrays]:
+    def backward(
+        self, grad_output: Array, cache: MultiMarginCache
+    ) -> tuple[tuple[Array, None], Arrays]:
         r"""Chain rule through L = 1/N Σ_n w_n/C Σ_j≠y_n max(0, m_nj)^p.
 
-        Shapes: x, m (N, C), labels y (N,), L and dL one number.
+        Shapes: x, m (N, C), labels y (N,), L and dL one number, (N,) without reduction.
         The margin is m_nj = margin - x_n,y + x_nj, the sample's weight w_n = weight[y_n].
         With h_nj = max(0, m_nj), and h_n,y = 0:
             ∂h^p/∂m = 1{m > 0} for p = 1,  2 h for p = 2  =: a_nj
@@ -116,14 +123,12 @@ class MultiMarginLoss(Loss):
         """
         classes = cache.short.shape[1]
         slope = np.sign(cache.short) if self.p == 1 else 2 * cache.short
-        slope = weighted(slope, cache.weight) * self.reduced(
-            grad_output / classes, len(cache.target)
-        )
-        return (with_true_class(slope, cache.target),), {}
+        dl = per_row(self, self.reduced(grad_output / classes, len(cache.target)))
+        return (with_true_class(weighted(slope, cache.weight) * dl, cache.target), None), {}
 
-    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+    def decisions(self, cache: MultiMarginCache) -> Array:
         """Return which scores come too close to the true class's."""
-        return shortfall(input, target, self.margin) > 0
+        return cache.short > 0
 
     def extra_repr(self) -> str:
         weight = "" if self.weight is None else f"weight={self.weight.tolist()}, "

@@ -12,6 +12,9 @@ from manual.losses.base import Loss
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
 
 
+Pair = tuple[Array, Array]  # gradients of the input and of the target
+
+
 class Residual(NamedTuple):
     d: Array
 
@@ -20,23 +23,25 @@ class MSELoss(Loss):
     """Mean squared error: the mean of (ŷ - y)² over all elements.
 
     Args:
-        reduction: "mean" over every element of the batch, or "sum".
+        reduction: "mean" over every element of the batch, "sum", or "none".
     """
 
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
         d = input - target
-        return self.reduced((d * d).sum(), d.size), Residual(d)
+        return self.reduced(self.summed(d * d), d.size), Residual(d)
 
-    def backward(self, grad_output: Array, cache: Residual) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: Residual) -> tuple[Pair, Arrays]:
         r"""Chain rule through L = 1/M Σ_i d_i² with d = ŷ - y, over all M elements.
 
-        Shapes: ŷ, y, d (any), L and dL one number.
-        ∂L/∂ŷ_i = 1/M · 2 d_i · ∂d_i/∂ŷ_i = 2/M d_i   ->   dŷ = dL 2/M (ŷ - y); sum: 2 (ŷ - y)
+        Shapes: ŷ, y, d (any), L and dL one number, or like d without reduction.
+        ∂L/∂ŷ_i = 1/M · 2 d_i · ∂d_i/∂ŷ_i = 2/M d_i   ->   dŷ = dL 2/M (ŷ - y)
+        sum and none: without 1/M;   ∂d_i/∂y_i = -1   ->   dy = -dŷ
         Torch: nn.MSELoss; M counts elements, not samples.
         Source: CS231n lecture 4, the 20-line network: dŷ = 2 (ŷ - y).
         """
-        return (self.reduced(2 * grad_output, cache.d.size) * cache.d,), {}
+        dx = self.reduced(2 * grad_output, cache.d.size) * cache.d
+        return (dx, -dx), {}
 
 
 class SquaredErrorLoss(Loss):
@@ -44,8 +49,8 @@ class SquaredErrorLoss(Loss):
 
     Args:
         factor: 1 gives Σ (ŷ - y)²; 0.5 gives ½ Σ (ŷ - y)², whose gradient is ŷ - y.
-        reduction: "sum", or "mean" over the N samples of the first axis (not over elements): with
-            factor 0.5 that is Nielsen's C = 1/(2N) Σ_x ‖y - a‖².
+        reduction: "sum", "none", or "mean" over the N samples of the first axis (not over
+            elements): with factor 0.5 that is Nielsen's C = 1/(2N) Σ_x ‖y - a‖².
     """
 
     def __init__(self, factor: float = 1.0, reduction: str = "sum") -> None:
@@ -55,18 +60,19 @@ class SquaredErrorLoss(Loss):
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
         d = input - target
-        return self.reduced(self.factor * (d * d).sum(), _samples(d)), Residual(d)
+        return self.reduced(self.factor * self.summed(d * d), _samples(d)), Residual(d)
 
-    def backward(self, grad_output: Array, cache: Residual) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: Residual) -> tuple[Pair, Arrays]:
         r"""Chain rule through L = c Σ_nk d_nk² with d = ŷ - y and the factor c.
 
-        Shapes: ŷ, y, d (N, K), L and dL one number.
-        ∂L/∂ŷ_nk = c · 2 d_nk   ->   dŷ = dL 2c (ŷ - y);   mean: divided by N
+        Shapes: ŷ, y, d (N, K), L and dL one number, or like d without reduction.
+        ∂L/∂ŷ_nk = c · 2 d_nk   ->   dŷ = dL 2c (ŷ - y);   mean: divided by N;   dy = -dŷ
         Torch has no such loss: nn.MSELoss divides by all N·K elements.
         Source: Nielsen, Neural Networks and Deep Learning, ch. 2 (½ mean over samples);
             CS231n lecture 4 (Σ, and the 3-4-4-2 network's ½ Σ).
         """
-        return (self.reduced(2 * self.factor * grad_output, _samples(cache.d)) * cache.d,), {}
+        dx = self.reduced(2 * self.factor * grad_output, _samples(cache.d)) * cache.d
+        return (dx, -dx), {}
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}, reduction={self.reduction!r}"
@@ -76,31 +82,33 @@ class L1Loss(Loss):
     """Mean absolute error: the mean of |ŷ - y| over all elements.
 
     Args:
-        reduction: "mean" over every element of the batch, or "sum".
+        reduction: "mean" over every element of the batch, "sum", or "none".
     """
 
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
         d = input - target
-        return self.reduced(np.abs(d).sum(), d.size), Residual(d)
+        return self.reduced(self.summed(np.abs(d)), d.size), Residual(d)
 
-    def backward(self, grad_output: Array, cache: Residual) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: Residual) -> tuple[Pair, Arrays]:
         r"""Chain rule through L = 1/M Σ_i |d_i| with d = ŷ - y, over all M elements.
 
-        Shapes: ŷ, y, d (any), L and dL one number.
-        ∂|d|/∂d = sign(d)   ->   dŷ = dL 1/M sign(ŷ - y)
+        Shapes: ŷ, y, d (any), L and dL one number, or like d without reduction.
+        ∂|d|/∂d = sign(d)   ->   dŷ = dL 1/M sign(ŷ - y),   dy = -dŷ;   sum and none: without 1/M
         At d = 0 every slope in [-1, 1] is a subgradient; torch takes 0, and so does this.
         Torch: nn.L1Loss.
         Source: Boyd and Vandenberghe, Convex Optimization, §6.1.2.
         """
-        return (self.reduced(grad_output, cache.d.size) * np.sign(cache.d),), {}
+        dx = self.reduced(grad_output, cache.d.size) * np.sign(cache.d)
+        return (dx, -dx), {}
 
-    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+    def decisions(self, cache: Residual) -> Array:
         """Return the sign of every residual."""
-        return np.sign(input - target)
+        return np.sign(cache.d)
 
 
 class HuberCache(NamedTuple):
+    d: Array
     clipped: Array  # the residual, held within ±δ
 
 
@@ -108,7 +116,7 @@ class HuberLoss(Loss):
     """Huber's loss: ½d² for residuals up to δ, and from there on the straight line δ(|d| - ½δ).
 
     Args:
-        reduction: "mean" over every element of the batch, or "sum".
+        reduction: "mean" over every element of the batch, "sum", or "none".
         delta: δ > 0, where the parabola turns into its tangent.
 
     Raises:
@@ -125,30 +133,32 @@ class HuberLoss(Loss):
         self.delta = delta
 
     def forward(self, input: Array, target: Array) -> tuple[Array, HuberCache]:  # type: ignore[override]
-        """Return the sum (or mean) of c (d - ½c), with c the residual d held within ±δ.
+        """Return the reduction of c (d - ½c), with c the residual d held within ±δ.
 
         Inside, c = d gives ½d²; outside, c = ±δ gives δ(|d| - ½δ).
         """
         self.check_alike(input, target)
         d = input - target
         c = np.clip(d, -self.delta, self.delta)
-        return self.reduced((c * (d - 0.5 * c)).sum(), d.size), HuberCache(c)
+        return self.reduced(self.summed(c * (d - 0.5 * c)), d.size), HuberCache(d, c)
 
-    def backward(self, grad_output: Array, cache: HuberCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: HuberCache) -> tuple[Pair, Arrays]:
         r"""Chain rule through L = 1/M Σ_i h(d_i) with d = ŷ - y, over all M elements.
 
-        Shapes: ŷ, y, d (any), L and dL one number.
+        Shapes: ŷ, y, d (any), L and dL one number, or like d without reduction.
         h(d) = ½d²           for |d| ≤ δ:  h′ = d
         h(d) = δ (|d| - ½δ)  for |d| > δ:  h′ = δ sign(d)
         Both say d held within ±δ, and agree at |d| = δ:   dŷ = dL 1/M clip(ŷ - y, -δ, δ)
+        The target stands in d with a minus:  dy = -dŷ;   sum and none: without 1/M
         Torch: nn.HuberLoss; nn.SmoothL1Loss is this divided by δ.
         Source: Huber, Robust Estimation of a Location Parameter (1964).
         """
-        return (self.reduced(grad_output, cache.clipped.size) * cache.clipped,), {}
+        dx = self.reduced(grad_output, cache.clipped.size) * cache.clipped
+        return (dx, -dx), {}
 
-    def decisions(self, input: Array, target: Array) -> Array:  # type: ignore[override]
+    def decisions(self, cache: HuberCache) -> Array:
         """Return the branch of every residual: -1 below -δ, 0 on the parabola, 1 above δ."""
-        d = input - target
+        d = cache.d
         return np.where(d > self.delta, 1, np.where(d < -self.delta, -1, 0))
 
     def extra_repr(self) -> str:

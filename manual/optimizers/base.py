@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from manual.arguments import Checked
 from manual.graph import Array, Arrays
 
 __all__ = ["Optimizer", "State", "States", "decayed", "nonnegative"]
@@ -20,7 +21,7 @@ BLOCK = 1 << 17  # elements of a block
 States = dict[str, State]  # by the parameter's dotted name
 
 
-class Optimizer(ABC):
+class Optimizer(Checked, ABC):
     """One rule for moving a parameter against its gradient; it holds settings, never state."""
 
     lr: float

@@ -19,10 +19,10 @@ def gradients(graph: Graph, loss: Any, params: Mapping[str, Any], x: Any, y: Any
     A function of its arrays alone, so `gauged(gradients, graph, loss, params, x, y)` works.
     """
     network = graph.with_params(params)
-    tape = network.forward(x)
+    tape = network.run(x)
     value, cache = loss.forward(tape.output, y)
     (grad_output, *_), _ = loss.backward(1.0, cache)
-    return {"loss": value, **network.backward(tape, grad_output).params}
+    return {"loss": value, **network.gradients(tape, grad_output).params}
 
 
 def torch_gradients(

@@ -50,7 +50,7 @@ def cases(draw: Callable, *names: str) -> Case:
     rng = np.random.default_rng(draw(SEEDS))
     shape = (draw(SIDES), draw(SIDES)) if name in CLASSES else draw(shapes(min_dims=0))
     x = exact(rng.normal(size=shape) * 10.0 ** draw(st.integers(-3, 2)))
-    args: dict[str, Any] = {"reduction": draw(st.sampled_from(["mean", "sum"]))}
+    args: dict[str, Any] = {"reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
     if name in ("SquaredErrorLoss", "HuberLoss", "MultiMarginLoss", "MulticlassHingeLoss"):
         key = {"SquaredErrorLoss": "factor", "HuberLoss": "delta"}.get(name, "margin")
         args[key] = draw(st.sampled_from([0.5, 1.0, 1.75]))
@@ -88,37 +88,50 @@ def exact(x: Any) -> np.ndarray:
 
 def manual_run(loss: Loss, x: Any, y: np.ndarray, upstream: Any) -> tuple[Any, Any]:
     """Return a hand-written loss's value and its input's gradient."""
+    return manual_all(loss, x, y, upstream)[:2]
+
+
+def manual_all(loss: Loss, x: Any, y: np.ndarray, upstream: Any) -> tuple:
+    """Return a hand-written loss's value and its gradients: the input's, and a real target's."""
     value, cache = loss.forward(x, y)
-    (grad,), params = loss.backward(upstream, cache)
+    several = np.shape(value) != () and loss.reduction == "none"
+    dl = np.full(np.shape(value), upstream, x.dtype) if several else upstream
+    (grad, of_target), params = loss.backward(dl, cache)
     assert params == {}
-    return value, grad
+    assert (of_target is None) == (y.dtype.kind in "iu")
+    return (value, grad) if of_target is None else (value, grad, of_target)
 
 
-def torch_run(c: Case, upstream: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return torch's value and its input's gradient, by autograd."""
-    x = torch.tensor(c.input, requires_grad=True)
-    value = c.torch()(x, torch.tensor(c.target))
-    (grad,) = torch.autograd.grad(value, x, torch.tensor(upstream, dtype=x.dtype))
-    return value.detach().numpy(), grad.numpy()
+def torch_run(c: Case, upstream: Any) -> tuple[np.ndarray, ...]:
+    """Return torch's value and its gradients, by autograd: the input's, and a real target's."""
+    x, y = torch.tensor(c.input, requires_grad=True), torch.tensor(c.target)
+    leaves = [x, y.requires_grad_()] if y.is_floating_point() else [x]
+    value = c.torch()(x, y)
+    grads = torch.autograd.grad(value, leaves, torch.full_like(value, upstream))
+    return value.detach().numpy(), *(grad.numpy() for grad in grads)
 
 
 def check_loss(c: Case, loss: Loss | None = None, upstream: float = 0.8125) -> None:
     """Demand torch's value and gradient within the gauge's budget, in shape and dtype too."""
     loss, dtype = loss or c.manual(), c.input.dtype
-    mine = manual_run(loss, c.input, c.target, dtype.type(upstream))
+    mine = manual_all(loss, c.input, c.target, dtype.type(upstream))
     with gauging(dtype):
-        budgets = manual_run(loss, gauge(c.input), c.target, upstream)
-    for what, m, t, g in zip(("loss", "grad"), mine, torch_run(c, upstream), budgets, strict=True):
+        budgets = manual_all(loss, gauge(c.input), c.target, upstream)
+    names = ("loss", "grad", "target's grad")[: len(mine)]
+    for what, m, t, g in zip(names, mine, torch_run(c, upstream), budgets, strict=True):
         assert m.shape == t.shape, f"{what}: shape {m.shape}, not {t.shape}"
         assert m.dtype == t.dtype, f"{what}: dtype {m.dtype}, not {t.dtype}"
         budget = (g if isinstance(g, Gauge) else gauge(g)).tolerance(dtype)
-        assert np.all(np.abs(m - t) <= budget), f"{what}: {m}, torch {t}, budget {budget}"
+        with np.errstate(invalid="ignore"):  # inf - inf
+            close = (m == t) | (np.abs(m - t) <= budget)
+        assert np.all(close), f"{what}: {m}, torch {t}, budget {budget}"
 
 
 def check_bitwise(c: Case, upstream: float = 0.5) -> None:
     """Demand torch's value and gradient bit for bit."""
-    mine = manual_run(c.manual(), c.input, c.target, upstream)
-    for what, m, t in zip(("loss", "grad"), mine, torch_run(c, upstream), strict=True):
+    mine = manual_all(c.manual(), c.input, c.target, upstream)
+    names = ("loss", "grad", "target's grad")[: len(mine)]
+    for what, m, t in zip(names, mine, torch_run(c, upstream), strict=True):
         assert np.array_equal(m, t), f"{what}: {m}, torch {t}"
 
 
@@ -132,14 +145,15 @@ class Wrong(Loss):
         grad: Callable = lambda g, x, y: g,
     ) -> None:
         self.loss, self.value, self.grad = loss, value, grad
+        self.reduction = loss.reduction
 
     def forward(self, input: Any, target: Any) -> tuple[Any, Any]:  # type: ignore[override]
         value, cache = self.loss.forward(input, target)
         return like(value, self.value(value, input, target)), (cache, input, target)
 
     def backward(self, grad_output: Any, cache: Any) -> tuple[tuple, dict]:
-        (grad,), params = self.loss.backward(grad_output, cache[0])
-        return (like(grad, self.grad(grad, *cache[1:])),), params
+        (grad, of_target), params = self.loss.backward(grad_output, cache[0])
+        return (like(grad, self.grad(grad, *cache[1:])), of_target), params
 
 
 def like(right: Any, wrong: Any) -> Any:

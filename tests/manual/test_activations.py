@@ -35,6 +35,7 @@ from tests.helpers import (
     check_against_own_forward,
     check_against_torch,
     check_pure,
+    decided,
     draw,
     integers,
     shapes,
@@ -180,17 +181,17 @@ def test_softplus_switches_at_torchs_threshold(threshold: float) -> None:
     function = partial(functional.softplus, threshold=threshold)
 
     check_against_torch(Softplus(threshold=threshold), function, [at], rtol=1e-15)
-    assert Softplus(threshold=threshold).decisions(at).tolist() == [False, False, True]
+    assert decided(Softplus(threshold=threshold), at).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("layer", [ReLU(), LeakyReLU(), ELU(2.0)], ids=repr)
 def test_decisions_say_which_piece_was_taken(layer: Layer) -> None:
-    assert np.array(layer.decisions(np.array([-1.0, 0.0, 2.0]))).tolist() == [False, False, True]
+    assert np.array(decided(layer, np.array([-1.0, 0.0, 2.0]))).tolist() == [False, False, True]
 
 
 def test_smooth_layers_take_no_decisions() -> None:
     for layer in (Sigmoid(), Tanh(), SiLU(), GELU(), LogSigmoid(), Softmax(-1)):
-        assert layer.decisions(np.ones((2, 2))) is None
+        assert decided(layer, np.ones((2, 2))) is None
 
 
 def test_gelu_names_the_two_forms_it_knows() -> None:

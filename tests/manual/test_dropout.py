@@ -32,7 +32,7 @@ class Masked(Dropout):
         self.mask = mask
 
     def forward(self, x):  # type: ignore[override]
-        return super().forward(x, self.mask)
+        return super().forward(x, noise=self.mask)
 
 
 def torchs_mask(p: float, shape: tuple, dtype: np.dtype, seed: int) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_the_two_ends_of_p_agree_with_torch(p: float, dtype: np.dtype) -> None:
 
 
 def test_p_1_gives_zeros_whatever_the_mask() -> None:
-    y, _ = Dropout(1.0).forward(np.ones(3), np.ones(3))
+    y, _ = Dropout(1.0).forward(np.ones(3), noise=np.ones(3))
 
     assert not y.any()
 
@@ -82,7 +82,7 @@ def test_without_a_mask_it_is_torchs_evaluation(dtype: np.dtype) -> None:
 @pytest.mark.parametrize("kind", [bool, np.float64, np.int64])
 def test_the_masks_own_type_does_not_show(kind: type) -> None:
     mask: np.ndarray = np.array([1, 0, 1]).astype(kind)
-    y, cache = Dropout().forward(np.ones(3, F32), mask)
+    y, cache = Dropout().forward(np.ones(3, F32), noise=mask)
     (dx,), _ = Dropout().backward(np.full(3, 3, F32), cache)
 
     assert y.dtype == dx.dtype == F32
@@ -91,26 +91,24 @@ def test_the_masks_own_type_does_not_show(kind: type) -> None:
 
 
 def test_draw_keeps_each_element_with_probability_1_minus_p() -> None:
-    mask = Dropout(0.3).draw((200, 500), np.random.default_rng(0))
+    mask = Dropout(0.3).draw(np.ones((200, 500)), rng=np.random.default_rng(0))
 
     assert mask.dtype == bool
     assert abs(mask.mean() - 0.7) < 0.01
-    assert Dropout(0.0).draw((100,), np.random.default_rng(0)).all()
-    assert not Dropout(1.0).draw((100,), np.random.default_rng(0)).any()
+    assert Dropout(0.0).draw(np.ones(100), rng=np.random.default_rng(0)).all()
+    assert not Dropout(1.0).draw(np.ones(100), rng=np.random.default_rng(0)).any()
 
 
 def test_the_same_generator_state_draws_the_same_mask() -> None:
     network, x = Sequential(Dropout(0.5)), draw(0, (4, 5))
-    first, again, other = (
-        network.forward(x, noise=np.random.default_rng(s)).output for s in (7, 7, 8)
-    )
+    first, again, other = (network.run(x, noise=np.random.default_rng(s)).output for s in (7, 7, 8))
 
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_backward_is_the_derivative_of_forward() -> None:
-    layer = Masked(0.4, Dropout(0.4).draw((3, 4), np.random.default_rng(1)))
+    layer = Masked(0.4, Dropout(0.4).draw(np.ones((3, 4)), rng=np.random.default_rng(1)))
 
     check_against_own_forward(layer, [draw(0, (3, 4))])
     check_against_own_forward(Masked(0.4, None), [draw(0, (3, 4))])
@@ -129,7 +127,7 @@ def test_p_outside_0_to_1_is_refused(p: float) -> None:
 
 def test_a_mask_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"input's shape \(2, 3\), received \(3,\)"):
-        Dropout().forward(np.ones((2, 3)), np.ones(3))
+        Dropout().forward(np.ones((2, 3)), noise=np.ones(3))
 
 
 # ── planted mistakes ─────────────────────────────────────────────────────────────────────────────

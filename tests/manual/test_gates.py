@@ -25,6 +25,7 @@ from tests.helpers import (
     check_against_own_forward,
     check_against_torch,
     check_pure,
+    decided,
     draw,
     integers,
 )
@@ -121,7 +122,7 @@ def test_a_tie_of_the_max_gate_is_halved_as_torch_halves_it(dtype: np.dtype) -> 
 
 
 def test_the_max_gate_tells_which_piece_it_takes() -> None:
-    found = gates.MaxGate().decisions(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0]))
+    found = decided(gates.MaxGate(), np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0]))
 
     assert found.tolist() == [-1, 0, 1]
 

@@ -39,7 +39,7 @@ def test_every_node_follows_its_inputs_however_they_are_listed(nodes: list) -> N
 def test_the_order_of_listing_changes_no_number() -> None:
     x, dy = draw(0, (4, 3)), draw(1, (4, 2))
     one, other = Graph(RESIDUAL), Graph(RESIDUAL[::-1])
-    a, b = (g.backward(g.forward(x), dy, input_grad=True) for g in (one, other))
+    a, b = (g.gradients(g.run(x), dy, wrt=g.inputs) for g in (one, other))
 
     assert a.values.keys() == b.values.keys()
     assert all(np.array_equal(a.values[k], b.values[k]) for k in a.values)
@@ -113,7 +113,7 @@ def torch_gradients(nodes: list[Node], x: np.ndarray, dy: np.ndarray) -> tuple[d
 
 def check_graph(graph: Graph, nodes: list[Node], seed: int) -> None:
     x, dy = draw(seed, (2, 3), scale=0.7), draw(seed + 1, (2, 3))
-    found = graph.backward(graph.forward(x), dy, input_grad=True)
+    found = graph.gradients(graph.run(x), dy, wrt=graph.inputs)
     values, params = torch_gradients(nodes, x, dy)
     assert found.values.keys() == values.keys()
     assert found.params.keys() == params.keys()
@@ -130,7 +130,7 @@ def test_every_gradient_of_a_random_graph_agrees_with_torch(nodes: list[Node], s
 class Overwrites(Graph):
     """The classic mistake: the last branch's gradient replaces the others instead of joining."""
 
-    def backward(self, tape: Tape, grad_output: Any, *, input_grad: bool = False) -> Gradients:
+    def gradients(self, tape: Tape, grad_output: Any, *, wrt: Any = ()) -> Gradients:
         grads, params = {self.output: grad_output}, {}
         for node in reversed(self.nodes):
             upstream = grads[node.name]
@@ -158,7 +158,7 @@ def test_the_graph_check_rejects_branches_that_overwrite(nodes: list[Node]) -> N
 def test_a_node_fed_twice_to_one_consumer_gets_both_gradients() -> None:
     graph = Graph([("h", Identity(), ("input",)), ("y", Multiply(), ("h", "h"))])
     x = np.array([0.0, 3.0])
-    found = graph.backward(graph.forward(x), np.ones(2), input_grad=True)
+    found = graph.gradients(graph.run(x), np.ones(2), wrt=graph.inputs)
 
     assert found.values["h"].tolist() == [0, 6]
     assert found.values["input"].tolist() == [0, 6]
@@ -167,8 +167,8 @@ def test_a_node_fed_twice_to_one_consumer_gets_both_gradients() -> None:
 def test_several_inputs_are_given_by_name_and_get_their_own_gradients() -> None:
     graph = Graph([("y", Multiply(), ("a", "b"))], inputs=("a", "b"))
     a, b, dy = draw(0, (2, 3)), draw(1, (2, 3)), draw(2, (2, 3))
-    tape = graph.forward({"a": a, "b": b})
-    found = graph.backward(tape, dy, input_grad=True)
+    tape = graph.run({"a": a, "b": b})
+    found = graph.gradients(tape, dy, wrt=graph.inputs)
 
     assert np.array_equal(tape.output, a * b)
     assert np.array_equal(found.values["a"], dy * b)
@@ -197,9 +197,8 @@ class Spy(Linear):
 def test_the_input_gradient_is_computed_only_when_asked_for(input_grad: bool) -> None:
     first, second = Spy(3, 4), Spy(4, 2)
     network = Sequential(Identity(), first, Tanh(), second)
-    found = network.backward(
-        network.forward(draw(0, (5, 3))), draw(1, (5, 2)), input_grad=input_grad
-    )
+    wrt = network.inputs if input_grad else ()
+    found = network.gradients(network.run(draw(0, (5, 3))), draw(1, (5, 2)), wrt=wrt)
 
     assert ("input" in found.values) == input_grad
     assert ("0" in found.values) == input_grad
@@ -209,8 +208,8 @@ def test_the_input_gradient_is_computed_only_when_asked_for(input_grad: bool) ->
 
 def test_skipping_the_input_gradient_changes_no_other_number() -> None:
     graph, x, dy = Graph(RESIDUAL), draw(0, (4, 3)), draw(1, (4, 2))
-    short = graph.backward(graph.forward(x), dy)
-    full = graph.backward(graph.forward(x), dy, input_grad=True)
+    short = graph.gradients(graph.run(x), dy)
+    full = graph.gradients(graph.run(x), dy, wrt=graph.inputs)
 
     assert set(full.values) - set(short.values) == {"input"}
     assert all(np.array_equal(short.values[k], full.values[k]) for k in short.values)
@@ -219,10 +218,10 @@ def test_skipping_the_input_gradient_changes_no_other_number() -> None:
 
 def test_tapes_of_two_forward_passes_do_not_mix() -> None:
     graph, dy = Graph(RESIDUAL), draw(1, (4, 2))
-    first = graph.forward(draw(2, (4, 3)))
-    alone = graph.backward(first, dy).params
-    graph.forward(draw(3, (4, 3)))
-    later = graph.backward(first, dy).params
+    first = graph.run(draw(2, (4, 3)))
+    alone = graph.gradients(first, dy).params
+    graph.run(draw(3, (4, 3)))
+    later = graph.gradients(first, dy).params
 
     assert all(np.array_equal(alone[k], later[k]) for k in alone)
 
@@ -237,20 +236,20 @@ def test_parameters_are_keyed_as_torchs_state_dict() -> None:
 
 def test_with_params_returns_another_network_and_leaves_the_first_alone() -> None:
     graph, x = Graph(RESIDUAL), draw(0, (4, 3))
-    before = graph.forward(x).output
+    before = graph.run(x).output
     other = graph.with_params({k: p * 2 for k, p in graph.params.items()})
 
     assert all(np.array_equal(other.params[k], 2 * p) for k, p in graph.params.items())
-    assert not np.array_equal(other.forward(x).output, before)
-    assert np.array_equal(graph.forward(x).output, before)
+    assert not np.array_equal(other.run(x).output, before)
+    assert np.array_equal(graph.run(x).output, before)
 
 
 def test_masks_are_given_by_node_name_and_absent_ones_mean_evaluation() -> None:
     network, x = Sequential(Dropout(0.5), Dropout(0.5)), np.ones((1, 3))
     mask = np.array([[1, 0, 1]])
 
-    assert network.forward(x, noise={"0": mask}).output.tolist() == [[2, 0, 2]]
-    assert np.array_equal(network.forward(x).output, x)
+    assert network.run(x, noise={"0": mask}).output.tolist() == [[2, 0, 2]]
+    assert np.array_equal(network.run(x).output, x)
 
 
 def test_intercept_sees_every_node_and_may_replace_what_it_takes() -> None:
@@ -260,7 +259,7 @@ def test_intercept_sees_every_node_and_may_replace_what_it_takes() -> None:
         seen.append(node.name)
         return (inputs[0] * 0,) if node.name == "1" else inputs
 
-    tape = Sequential(Identity(), Sigmoid()).forward(np.ones(2), intercept=intercept)
+    tape = Sequential(Identity(), Sigmoid()).run(np.ones(2), intercept=intercept)
 
     assert seen == ["0", "1"]
     assert tape.output.tolist() == [0.5, 0.5]

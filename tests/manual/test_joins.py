@@ -93,12 +93,12 @@ def test_an_array_given_twice_gets_the_sum_of_both_gradients(
 ) -> None:
     x = draw(0, (2, 3))
     graph = Graph([("join", layer, ("input", "input"))])
-    tape = graph.forward(x)
+    tape = graph.run(x)
     dy = draw(1, tape.output.shape)
     _, (expected,) = torch_vjp(lambda x: function(x, x), [x], dy)
 
     np.testing.assert_allclose(
-        graph.backward(tape, dy, input_grad=True).values["input"], expected, rtol=1e-15
+        graph.gradients(tape, dy, wrt=graph.inputs).values["input"], expected, rtol=1e-15
     )
 
 

@@ -18,8 +18,8 @@ NUMBERS = sorted(set(LOSSES) - set(CLASSES))
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_another_reduction_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name}: reduction must be 'mean' or 'sum', .*'none'"):
-        getattr(losses, name)(reduction="none")
+    with pytest.raises(ValueError, match=rf"{name}: reduction must be 'mean', .* received 'men'"):
+        getattr(losses, name)(reduction="men")
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -64,8 +64,9 @@ def test_labels_that_are_no_class_indices_are_refused(name: str) -> None:
     ]:
         with pytest.raises(error, match=f"{name}: .*{message}"):
             loss.forward(z, np.array(bad))
-    with pytest.raises(ValueError, match=r"input \(3,\)"):
-        loss.forward(np.zeros(3), np.array(0))
+    if name in ("MultiMarginLoss", "MulticlassHingeLoss"):
+        with pytest.raises(ValueError, match=r"input \(3,\)"):
+            loss.forward(np.zeros(3), np.array(0))
 
 
 @pytest.mark.parametrize("name", CLASSES)

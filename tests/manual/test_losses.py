@@ -289,8 +289,82 @@ def test_the_comparison_with_torch_rejects_float64_hidden_in_float32() -> None:
 
     class Promoted(CrossEntropyLoss):
         def backward(self, grad_output, cache):
-            (grad,), params = super().backward(grad_output, cache)
-            return (grad * np.ones(3),), params
+            (grad, of_target), params = super().backward(grad_output, cache)
+            return (grad * np.ones(3), of_target), params
 
     with pytest.raises(AssertionError, match="dtype float64"):
         check_loss(c, Promoted())
+
+
+# ── shapes, probabilities, targets that are inputs ───────────────────────────────────────────────
+SHAPES = [(3,), (4, 3), (2, 3, 5), (2, 3, 4, 2)]
+
+
+def of_shape(name: str, shape: tuple, dtype: Any, soft: bool = False, **args: Any) -> Case:
+    rng = np.random.default_rng(sum(shape))
+    classes = shape[1] if len(shape) > 1 else shape[0]
+    y: Any = rng.integers(0, classes, shape[:1] + shape[2:] if len(shape) > 1 else ())
+    if soft:
+        y = rng.random(shape).astype(dtype)
+    return Case(name, args, rng.normal(size=shape).astype(dtype), y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_class_losses_take_one_sample_and_any_number_of_axes(shape, reduction, dtype) -> None:
+    weight = [0.5, 2.0, 1.25]
+    for name, args in [
+        ("NLLLoss", {}), ("NLLLoss", {"weight": weight}), ("CrossEntropyLoss", {}),
+        ("CrossEntropyLoss", {"weight": weight, "label_smoothing": 0.25}),
+        ("CrossEntropyLoss", {"weight": weight, "ignore_index": 1}),
+    ]:  # fmt: skip
+        c = of_shape(name, shape, dtype, reduction=reduction, **args)
+        if "ignore_index" in args and (np.asarray(c.target) == 1).all():
+            continue  # nothing to divide by
+        check_loss(c)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_cross_entropy_takes_probabilities_and_has_their_gradient(shape, reduction, dtype) -> None:
+    for args in ({}, {"weight": [0.5, 2.0, 1.25]}, {"label_smoothing": 0.25},
+                 {"weight": [0.5, 2.0, 1.25], "label_smoothing": 0.25}):  # fmt: skip
+        check_loss(
+            of_shape("CrossEntropyLoss", shape, dtype, soft=True, reduction=reduction, **args)
+        )
+
+
+def test_an_ignored_label_among_the_classes_has_no_meaning_for_probabilities() -> None:
+    c = of_shape("CrossEntropyLoss", (4, 3), np.float64, soft=True, ignore_index=1)
+
+    with pytest.raises(ValueError, match="ignore_index = 1 names a label"):
+        c.manual().forward(c.input, c.target)
+
+
+@pytest.mark.parametrize("name", ["MSELoss", "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss"])
+def test_the_comparison_with_torch_rejects_a_wrong_gradient_of_the_target(name: str) -> None:
+    c = plain(name) if name != "CrossEntropyLoss" else of_shape(name, (4, 3), np.float64, soft=True)
+
+    class Swapped(Wrong):
+        def backward(self, grad_output, cache):
+            (grad, of_target), params = super().backward(grad_output, cache)
+            return (grad, of_target * (1 + 1e-9)), params
+
+    with pytest.raises(AssertionError, match="target's grad"):
+        check_loss(c, Swapped(c.manual()))
+
+
+def test_the_comparison_with_torch_rejects_classes_on_the_wrong_axis() -> None:
+    c = of_shape("CrossEntropyLoss", (3, 3, 3), np.float64)
+    swapped = lambda g, x, y: np.swapaxes(g, 1, 2)  # noqa: E731
+
+    with pytest.raises(AssertionError, match="grad"):
+        check_loss(c, Wrong(c.manual(), grad=swapped))
+
+
+def test_a_saturated_probability_gives_the_targets_gradient_that_torch_gives() -> None:
+    c = case("BCELoss", [0.0, 1.0, 0.25], [0.5, 0.5, 0.5], reduction="sum")
+
+    check_loss(c)

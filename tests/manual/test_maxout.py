@@ -18,6 +18,7 @@ from tests.helpers import (
     check_against_own_forward,
     check_against_torch,
     check_pure,
+    decided,
     draw,
     integers,
     set_params,
@@ -58,7 +59,7 @@ def test_ties_are_bitwise_torchs_and_go_to_the_first(dtype: np.dtype, pieces: in
     check_against_torch(
         layer, torch_maxout, [integers(3, (16, 4), dtype)], rtol=0.0, upstream=integers
     )
-    assert 1 not in np.array(layer.decisions(integers(3, (16, 4), dtype)))
+    assert 1 not in np.array(decided(layer, integers(3, (16, 4), dtype)))
 
 
 def test_two_pieces_can_be_a_relu() -> None:
@@ -68,7 +69,7 @@ def test_two_pieces_can_be_a_relu() -> None:
     x = draw(0, (5, 2))
 
     assert np.array_equal(layer.forward(x)[0], np.maximum(x, 0))
-    assert np.array_equal(np.array(layer.decisions(x)), (x <= 0).astype(int))
+    assert np.array_equal(np.array(decided(layer, x)), (x <= 0).astype(int))
 
 
 @pytest.mark.parametrize("bias", [True, False])

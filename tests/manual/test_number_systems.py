@@ -42,16 +42,20 @@ EXACT: list[Layer] = [
 
 
 def arguments(layer: Layer, x: np.ndarray) -> list:
-    """Give a join two inputs, dropout its mask."""
+    """Give a join two inputs."""
     layer = layer.layer if isinstance(layer, Planted) else layer
     if isinstance(layer, JOINS):
         return [x, x[::-1]]
-    return [x, np.eye(*x.shape)] if isinstance(layer, Dropout) else [x]
+    return [x]
+
+
+def masks(layer: Layer, x: np.ndarray) -> dict[str, np.ndarray]:
+    return {"noise": np.eye(*x.shape)} if isinstance(layer, Dropout) else {}
 
 
 def run(layer: Layer, x: np.ndarray) -> list:
     """Return the value and every gradient, with the value itself as upstream gradient."""
-    y, cache = layer.forward(*arguments(layer, x))
+    y, cache = layer.forward(*arguments(layer, x), **masks(layer, x))
     grad_inputs, grad_params = layer.backward(y, cache)
     return [y, *grad_inputs, *grad_params.values()]
 
@@ -108,7 +112,7 @@ def test_a_network_of_fractions_has_the_exact_gradient() -> None:
     weight = np.array([[third, seventh], [-third, seventh]], dtype=object)
     x = np.array([[1, 2]], dtype=object)
     graph = graph.with_params({"hidden.weight": weight})
-    grad = graph.backward(graph.forward(x), np.array([[1, 1]], dtype=object), input_grad=True)
+    grad = graph.gradients(graph.run(x), np.array([[1, 1]], dtype=object), wrt=graph.inputs)
 
     # y = (h₀⁺ x₀, h₁⁺ x₁) with h = (1/3 + 2/7, -1/3 + 2/7): only the first is above zero
     assert grad.params["hidden.weight"].tolist() == [[1, 2], [0, 0]]

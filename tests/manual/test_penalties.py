@@ -20,6 +20,7 @@ from tests.helpers import (
     check_against_own_forward,
     check_against_torch,
     check_pure,
+    decided,
     draw,
     integers,
     shapes,
@@ -77,8 +78,8 @@ def test_the_values_are_the_course_formulas() -> None:
 
     assert L2Penalty(1.0).forward(w)[0] == 14
     assert L1Penalty(0.5).forward(w)[0] == 3
-    assert L1Penalty(0.5).decisions(w).tolist() == [[1, -1], [0, 1]]
-    assert L2Penalty(1.0).decisions(w) is None
+    assert decided(L1Penalty(0.5), w).tolist() == [[1, -1], [0, 1]]
+    assert decided(L2Penalty(1.0), w) is None
     assert repr(L2Penalty(0.1)) == "L2Penalty(coefficient=0.1)"
 
 

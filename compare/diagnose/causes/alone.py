@@ -35,11 +35,11 @@ class Alone:
         node = self.nodes[name]
         params, inputs, upstream = self.params(name), self.inputs(name), self.upstream(name)
         noise = self.start.noise.get(name)
-        extra = (noise,) if node.layer.stochastic else ()
+        extra = {"noise": noise} if node.layer.stochastic else {}
 
         def run(lift: Callable) -> dict[str, Any]:
             layer = used.with_params({k: lift(p) for k, p in params.items()})
-            y, cache = layer.forward(*(lift(x) for x in inputs), *extra)
+            y, cache = layer.forward(*(lift(x) for x in inputs), **extra)
             grads, own = layer.backward(lift(upstream), cache)
             return _named(y, grads, own)
 
@@ -111,14 +111,14 @@ class Alone:
         """Return the cause if some layer changes its arguments or remembers an earlier call."""
         for spec in self.experiment.config.layers:
             layer, noise = self.nodes[spec.name].layer, self.start.noise.get(spec.name)
-            extra = (noise,) if layer.stochastic else ()
+            extra = {"noise": noise} if layer.stochastic else {}
             layer = layer.with_params(self.params(spec.name))
             call = Call(spec.name, layer, self.inputs(spec.name), self.upstream(spec.name), extra)
             if (cause := call.unclean(spec.args)) is not None:
                 return cause
         call = Call(
             "loss", self.experiment.manual.loss, [self.output()], np.ones(()),
-            (wide(self.start.target),),
+            {"target": wide(self.start.target)},
         )  # fmt: skip
         return call.unclean(self.experiment.config.loss.args) or self._changed_by_step()
 

@@ -17,7 +17,7 @@ STALE = "forward must store nothing on the layer: hand everything to backward in
 class Call:
     """A layer with arguments for its forward and backward; each use gets copies of them."""
 
-    def __init__(self, name: str, layer: Any, inputs: list, upstream: Any, extra: tuple) -> None:
+    def __init__(self, name: str, layer: Any, inputs: list, upstream: Any, extra: dict) -> None:
         self.name, self.layer, self.extra = name, layer, extra
         self.inputs, self.upstream = inputs, upstream
 
@@ -37,7 +37,7 @@ class Call:
     def _changed(self) -> str | None:
         """Return what is changed by whom."""
         inputs, dy = copy.deepcopy(self.inputs), self.upstream.copy()
-        _, cache = self.layer.forward(*inputs, *self.extra)
+        _, cache = self.layer.forward(*inputs, **self.extra)
         if not same(inputs, self.inputs):
             return "an input is changed by forward"
         self.layer.backward(dy, cache)
@@ -49,8 +49,8 @@ class Call:
         """Return whether the gradient depends on forward passes before or after this one."""
         now = self._gradient(self.layer)
         later = copy.copy(self.layer)
-        _, cache = later.forward(*copy.deepcopy(self.inputs), *self.extra)
-        later.forward(*(0.5 * x + 1 for x in self.inputs), *self.extra)
+        _, cache = later.forward(*copy.deepcopy(self.inputs), **self.extra)
+        later.forward(*(0.5 * x + 1 for x in self.inputs), **self.extra)
         if not same(now, later.backward(self.upstream.copy(), cache)):
             return True
         try:
@@ -62,7 +62,7 @@ class Call:
         return not same(now, self._gradient(fresh))
 
     def _gradient(self, layer: Any) -> Any:
-        _, cache = layer.forward(*copy.deepcopy(self.inputs), *self.extra)
+        _, cache = layer.forward(*copy.deepcopy(self.inputs), **self.extra)
         return copy.deepcopy(layer.backward(self.upstream.copy(), cache))
 
 
@@ -72,4 +72,6 @@ def same(a: Any, b: Any) -> bool:
         return all(same(a[k], b[k]) for k in a)
     if isinstance(a, tuple | list):
         return all(same(x, y) for x, y in zip(a, b, strict=True))
+    if a is None or b is None:  # the gradient of what has none
+        return a is b
     return bool(np.array_equal(a, b, equal_nan=True))

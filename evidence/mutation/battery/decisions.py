@@ -52,7 +52,7 @@ class DecisionCheck(ExactCheck):
         shapes = {key: p.shape for key, p in layer.params.items()}
         layer = layer.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
         inputs = [lifted(lift, x) for x in self.inputs(seed)]
-        return {PLACE: np.asarray(layer.decisions(*inputs), dtype=np.float64)}
+        return {PLACE: np.asarray(layer.decisions(layer.forward(*inputs)[1]), dtype=np.float64)}
 
     def params(self, seed: int, shapes: Any) -> dict[str, np.ndarray]:
         return {k: make("ties", self.rng(seed, k), shape) for k, shape in shapes.items()}

@@ -37,10 +37,10 @@ class DropoutCheck(Check):
         x = lift(self.draw(seed, (6, 7), "x"))
         if self.in_graph:
             net = import_module("manual").Graph([("drop", layer, ("input",))])
-            return {Key("evaluation", "output"): net.forward(x).output}
+            return {Key("evaluation", "output"): net.run(x).output}
         dy = lift(self.draw(seed, (6, 7), "dy"))
         masks = _masked(self, dtype, seed)[1]
-        runs = {name: layer.forward(x, *mask) for name, mask in masks.items()}
+        runs = {name: layer.forward(x, **mask) for name, mask in masks.items()}
         values = {Key(name, "output"): y for name, (y, _) in runs.items()}
         back = {name: layer.backward(dy, cache_)[0][0] for name, (_, cache_) in runs.items()}
         return values | {Key(name, "grad_input"): dx for name, dx in back.items()}
@@ -51,7 +51,7 @@ class DropoutCheck(Check):
         return {only: values[only]} if self.in_graph else values
 
 
-Masks = dict[str, tuple[np.ndarray, ...]]  # the mask if there is one
+Masks = dict[str, dict[str, np.ndarray]]  # the noise if there is one
 
 
 @cache
@@ -78,7 +78,7 @@ def _masked(check: DropoutCheck, dtype: np.dtype, seed: int) -> tuple[Values, Ma
             y, (dx,), _ = run(x)
             mask = (run(np.ones_like(x))[0] != 0).astype(np.float64)
         values |= {Key(name, "output"): y, Key(name, "grad_input"): dx}
-        masks[name] = (mask,) if twin.training else ()
+        masks[name] = {"noise": mask} if twin.training else {}
     return values, masks
 
 
@@ -104,7 +104,7 @@ class DrawnNoiseCheck(FixedCheck):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         nodes = [("drop", build("Dropout", (("p", self.p),)), ("input",))]
         net = import_module("manual").Graph(nodes)
-        y = net.forward(lift(np.ones((8, 8))), noise=Ladder(np.random.PCG64(0))).output
+        y = net.run(lift(np.ones((8, 8))), noise=Ladder(np.random.PCG64(0))).output
         return _share(np.asarray(y))
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:

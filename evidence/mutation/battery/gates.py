@@ -63,7 +63,8 @@ class WinnerCheck(DecisionCheck):
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         x, y = (lifted(lift, a) for a in self.inputs(seed))
-        found = build(self.type, ()).decisions(x, y)
+        layer = build(self.type, ())
+        found = layer.decisions(layer.forward(x, y)[1])
         return {PLACE: np.asarray(getattr(found, "v", found), dtype=np.float64)}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:

@@ -33,17 +33,17 @@ class SequenceCheck(Check):
         net = manual.Sequential(build("Linear", SIDES), build("Tanh", ()), build("Linear", BACK))
         net = net.with_params({k: lift(self.draw(seed, p.shape, k)) for k, p in net.params.items()})
         double: Any = lambda node, x: (x[0] * 2.0,) if node.name == "1" else x  # noqa: E731
-        tape = net.forward(
+        tape = net.run(
             lift(self.draw(seed, (5, 3), "x")), intercept=double if self.doubled else None
         )
         values = {Key(k, "param"): p for k, p in net.params.items()}
         values[Key("", "output")] = tape.output
         if not self.doubled:
             dy = lift(self.draw(seed, (5, 2), "dy"))
-            grads = net.backward(tape, dy, input_grad=True)
+            grads = net.gradients(tape, dy, wrt=net.inputs)
             values |= {Key(k, "grad"): g for k, g in grads.params.items()}
             values[Key("input", "grad")] = grads.values["input"]
-            least = net.backward(tape, dy).values
+            least = net.gradients(tape, dy).values
             values |= {Key(k, "grad, if only parameters need one"): g for k, g in least.items()}
         return values
 
@@ -98,8 +98,8 @@ class TwoInputsCheck(Check):
         net = import_module("manual").Graph(nodes, inputs=("x", "y"))
         net = net.with_params({k: lift(self.draw(seed, p.shape, k)) for k, p in net.params.items()})
         inputs = {k: lift(self.draw(seed, s, k)) for k, s in self.shapes.items()}
-        tape = net.forward(MappingProxyType(inputs))  # read-only: it is the caller's
-        grads = net.backward(tape, lift(self.draw(seed, (5, 4), "dy")), input_grad=True)
+        tape = net.run(MappingProxyType(inputs))  # read-only: it is the caller's
+        grads = net.gradients(tape, lift(self.draw(seed, (5, 4), "dy")), wrt=net.inputs)
         values = {Key("d", "output"): tape.output}
         values |= {Key(k, "grad"): grads.values[k] for k in ("x", "y")}
         return values | {Key(k, "grad"): g for k, g in grads.params.items()}
@@ -142,7 +142,7 @@ class ExchangedCheck(Check):
         net = net.with_params({k: lift(self.draw(seed, p.shape, k)) for k, p in net.params.items()})
         other = net.with_layers({"1": build("Sigmoid", ())})
         x = lift(self.draw(seed, (5, 3), "x"))
-        return {Key(k, "output"): n.forward(x).output for k, n in (("new", other), ("old", net))}
+        return {Key(k, "output"): n.run(x).output for k, n in (("new", other), ("old", net))}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         from torch.nn.functional import linear
@@ -165,7 +165,7 @@ class SpareInputCheck(Check):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         nodes = [("a", build("Tanh", ()), ("x",))]
         net = import_module("manual").Graph(nodes, inputs=("x", "spare"))
-        return {Key("a", "output"): net.forward(lift(self.draw(seed, (4, 3), "x"))).output}
+        return {Key("a", "output"): net.run(lift(self.draw(seed, (4, 3), "x"))).output}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         from evidence.mutation.battery.torch_side import tensor

@@ -104,8 +104,8 @@ class LossCheck(Check):
         values: Values = {}
         for sample, (y, cache_) in zip(samples, runs, strict=True):
             for again in ("", " again"):
-                grads, own = loss.backward(lift(sample.upstream), cache_)
-                values |= keyed(sample.name + again, y, grads, own)
+                (grad, *_), own = loss.backward(lift(sample.upstream), cache_)
+                values |= keyed(sample.name + again, y, (grad,), own)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:

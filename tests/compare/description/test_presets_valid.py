@@ -79,9 +79,9 @@ class TestEveryPreset:
         params = {key: 0.1 * rng.standard_normal(p.shape) for key, p in graph.params.items()}
 
         graph = graph.with_params(params)
-        tape = graph.forward(data.features[batch], noise=rng)
+        tape = graph.run(data.features[batch], noise=rng)
         value, cache = loss.forward(tape.output, data.targets[batch])
-        grads = graph.backward(tape, loss.backward(1.0, cache)[0][0]).params
+        grads = graph.gradients(tape, loss.backward(1.0, cache)[0][0]).params
         updated, _ = optimizer.step(params, grads, {}, optimizer.lr)
 
         assert np.isfinite(value)

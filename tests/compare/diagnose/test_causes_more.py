@@ -141,7 +141,7 @@ def test_a_forgotten_piece_of_huber_shows_on_both_sides(monkeypatch: pytest.Monk
     def forward(self: HuberLoss, input: Any, target: Any) -> Any:
         d = input - target
         c = np.clip(d, -self.delta, self.delta)
-        return (c * (d - 2.5 * c)).mean(), HuberCache(c)
+        return (c * (d - 2.5 * c)).mean(), HuberCache(d, c)
 
     cause = cause_of(with_mistake(monkeypatch, HuberLoss, "forward", forward, "huber"))
 
@@ -198,13 +198,13 @@ def test_the_wrong_power_of_a_penalty_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_loss_without_penalties_is_not_blamed_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph hands another node's value to the loss; the loss itself is right."""
-    right = Graph.forward
+    right = Graph.run
 
-    def forward(self: Graph, *given: Any, **more: Any) -> Any:
+    def run(self: Graph, *given: Any, **more: Any) -> Any:
         tape = right(self, *given, **more)
         return tape._replace(output=0.5 * tape.output)
 
-    report = with_mistake(monkeypatch, Graph, "forward", forward, "Tanh")
+    report = with_mistake(monkeypatch, Graph, "run", run, "Tanh")
 
     assert report.verdict == "disagree"
     assert report.cause is None

@@ -215,8 +215,8 @@ MISTAKES = [
         "graph: a branch overwritten",
         ("branch not added",),
         Graph,
-        "backward",
-        forgetful(Graph.backward),
+        "gradients",
+        forgetful(Graph.gradients),
         "residual",
     ),
     Mistake(
@@ -256,7 +256,10 @@ MISTAKES = [
         ("range", "argument"),
         losses.HuberLoss,
         "forward",
-        lambda self, x, t: (((x - t) * (x - t) * 0.5).mean(), losses.regression.HuberCache(x - t)),
+        lambda self, x, t: (
+            ((x - t) * (x - t) * 0.5).mean(),
+            losses.regression.HuberCache(x - t, x - t),
+        ),
         "huber",
     ),
     Mistake(

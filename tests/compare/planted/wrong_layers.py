@@ -32,8 +32,8 @@ def scaled(owner: Any, method: str, factor: Callable[..., Any]) -> Callable[...,
     original = getattr(owner, method)
 
     def wrong(self: Any, dy: Any, cache: Any) -> Any:
-        (grad,), params = original(self, dy, cache)
-        return (factor(cache) * grad,), params
+        (grad, *rest), params = original(self, dy, cache)
+        return (factor(cache) * grad, *rest), params
 
     return wrong
 
@@ -44,10 +44,10 @@ def single(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrong(self: Any, dy: Any, cache: Any) -> Any:
         if not isinstance(dy, np.ndarray):
             return original(self, dy, cache)
-        (dx,), params = original(
+        (dx, *rest), params = original(
             self, dy.astype(np.float32), type(cache)(*(a.astype(np.float32) for a in cache))
         )
-        return (dx.astype(dy.dtype),), params
+        return (dx.astype(dy.dtype), *rest), params
 
     return wrong
 
@@ -59,16 +59,16 @@ def forgetful(graph_backward: Callable[..., Any]) -> Callable[..., Any]:
         def __contains__(self, name: object) -> bool:
             return False
 
-    def wrong(self: Graph, tape: Any, dy: Any, *, input_grad: bool = False) -> Any:
+    def wrong(self: Graph, tape: Any, dy: Any, *, wrt: Any = ()) -> Any:
         grads: dict = {self.output: dy}
         params: dict = {}
         for node in reversed(self.nodes):
             grad_inputs, own = node.layer.backward(grads[node.name], tape.caches[node.name])
             grads |= zip(node.inputs, grad_inputs, strict=True)
             params |= {f"{node.name}.{key}": grad for key, grad in own.items()}
-        if not input_grad:
+        if not wrt:
             grads.pop("input")
-        done = graph_backward(self, tape, dy, input_grad=input_grad)
+        done = graph_backward(self, tape, dy, wrt=wrt)
         return done._replace(values={k: grads[k] for k in done.values}, params=params)
 
     return wrong

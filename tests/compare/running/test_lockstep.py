@@ -121,7 +121,7 @@ def test_a_forgotten_gradient_at_a_branch_is_blamed_on_the_branch(
 ) -> None:
     from manual.graph import Graph
 
-    original = Graph.backward
+    original = Graph.gradients
 
     def forgetful(self, tape, grad_output, **options):
         done = original(self, tape, grad_output, **options)
@@ -131,7 +131,7 @@ def test_a_forgotten_gradient_at_a_branch_is_blamed_on_the_branch(
                 done.values[name] = done.values[fed[-1]] * 1.0
         return done
 
-    monkeypatch.setattr(Graph, "backward", forgetful)
+    monkeypatch.setattr(Graph, "gradients", forgetful)
     found = compare.run("residual", steps=1, drift=False).first_divergence
 
     assert found is not None

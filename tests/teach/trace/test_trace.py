@@ -198,7 +198,7 @@ def test_a_point_where_torch_has_no_finite_gradient_is_refused(
 class Overwriting(Graph):
     """Backward that stores a share where it must be added."""
 
-    def backward(self, tape: Any, grad_output: Any, *, input_grad: bool = False) -> Gradients:
+    def gradients(self, tape: Any, grad_output: Any, *, wrt: Any = ()) -> Gradients:
         grads = {self.output: grad_output}
         for name, layer, inputs in reversed(self.nodes):
             shares, _ = layer.backward(grads[name], tape.caches[name])

@@ -1,0 +1,56 @@
+"""Constructor arguments that a class does not have, refused with the names that it has."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any, Self
+
+__all__ = ["Checked"]
+
+TORCH_ONLY = {
+    "device": "NumPy's arrays are on the CPU",
+    "dtype": "parameters take the dtype of the arrays given to with_params",
+}
+
+
+class _Signature:
+    """The signature of a class is that of its `__init__`, which `__new__` would hide."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        if owner.__init__ is object.__init__:  # type: ignore[misc]
+            return inspect.Signature()
+        _, *parameters = inspect.signature(owner.__init__).parameters.values()  # type: ignore[misc]
+        return inspect.Signature(parameters)
+
+
+class Checked:
+    """A class whose constructor names the argument that it does not know, and the nearest ones."""
+
+    __signature__ = _Signature()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Raise TypeError if an argument is not among those of `__init__`."""
+        if args or kwargs:
+            _check(cls, len(args), kwargs)
+        return super().__new__(cls)
+
+
+def _check(cls: type, count: int, kwargs: dict[str, Any]) -> None:
+    parameters = inspect.signature(cls).parameters
+    kinds = {p.kind for p in parameters.values()}
+    if count and not parameters:  # object's own __init__ would pass over them
+        raise TypeError(f"{cls.__name__} takes no arguments, received {count}.")
+    for name in kwargs:
+        if name not in parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise TypeError(_unknown(cls.__name__, name, list(parameters)))
+
+
+def _unknown(owner: str, name: str, names: list[str]) -> str:
+    text = f"{owner} has no argument '{name}'"
+    if name in TORCH_ONLY:
+        return f"{text}, which is torch's alone: {TORCH_ONLY[name]}. Leave it out."
+    if not names:
+        return f"{text}; it takes none."
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+    return f"{text}. {'Nearest' if near != names else 'It takes'}: {', '.join(near)}."

@@ -1,0 +1,135 @@
+"""The registry finds classes by itself; constructors refuse arguments by name."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manual
+from manual import registry
+
+ROOT = Path(__file__).parents[2]
+NEW = '''
+"""A layer that nobody has listed."""
+from manual.layer import Layer
+
+__all__ = ["Draft", "Shout"]
+{group}
+
+class Draft(Layer):
+    """Abstract: it has no backward."""
+
+    def forward(self, x):
+        return x, None
+
+
+class Shout(Draft):
+    """Twice x."""
+
+    def forward(self, x):
+        return 2 * x, None
+
+    def backward(self, grad_output, cache):
+        return (2 * grad_output,), {{}}
+
+
+class Hidden(Shout):
+    """Not in __all__."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("group", "table"),
+    [("", "LAYERS"), ('GROUP = "activation"', "ACTIVATIONS"), ('GROUP = "gate"', "GATES"),
+     ('GROUP = "penalty"', "PENALTIES")],
+)  # fmt: skip
+def test_a_new_file_is_found_without_a_line_elsewhere(
+    tmp_path: Path, group: str, table: str
+) -> None:
+    """A copy of the package with one more file in a new folder."""
+    import shutil
+
+    shutil.copytree(ROOT / "manual", tmp_path / "manual")
+    (tmp_path / "manual" / "loud").mkdir()
+    (tmp_path / "manual" / "loud" / "__init__.py").write_text("")
+    (tmp_path / "manual" / "loud" / "shout.py").write_text(NEW.format(group=group))
+    code = f"""
+        import manual
+        from manual import Shout, registry
+
+        assert manual.Shout is Shout is registry.{table}["Shout"]
+        others = [t for t in ("LAYERS", "GATES", "PENALTIES") if t != "{table}"]
+        if "{table}" == "ACTIVATIONS":
+            others.remove("LAYERS")
+        assert not any("Shout" in getattr(registry, t) for t in others)
+        assert not {{"Draft", "Hidden"}} & set(registry.LAYERS)
+        assert not hasattr(manual, "Hidden")
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, check=True, timeout=60
+    )
+
+
+def test_every_group_holds_what_it_held() -> None:
+    assert {"ReLU", "Softmax", "GELU"} <= registry.ACTIVATIONS.keys() <= registry.LAYERS.keys()
+    assert {"Linear", "Dropout", "Maxout", "Add"} <= registry.LAYERS.keys()
+    assert "Linear" not in registry.ACTIVATIONS
+    assert {"AddGate", "MaxGate"} <= registry.GATES.keys()
+    assert registry.PENALTIES.keys() == {"L1Penalty", "L2Penalty"}
+    assert {"MSELoss", "CrossEntropyLoss"} <= registry.LOSSES.keys()
+    assert {"SGD", "Adam"} <= registry.OPTIMIZERS.keys()
+    assert {"Constant", "Cosine", "Step"} <= registry.SCHEDULES.keys()
+    assert not {"Graph", "Sequential", "Loss", "Optimizer"} & {
+        name for table in (registry.LAYERS, registry.LOSSES, registry.OPTIMIZERS) for name in table
+    }
+
+
+def test_a_name_that_is_none_is_refused_as_python_does() -> None:
+    with pytest.raises(AttributeError, match="module 'manual' has no attribute 'Linaer'"):
+        _ = manual.Linaer
+
+
+def test_importing_manual_does_not_search_the_package() -> None:
+    code = "import manual, sys; assert 'manual.registry' not in sys.modules; manual.Linear(3, 2)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: manual.Linear(3, 2, biass=True), "Linear has no argument 'biass'. Nearest: bias."),
+        (lambda: manual.Linear(3, 2, device="cpu"), "'device', which is torch's alone: .*the CPU"),
+        (lambda: manual.Linear(3, 2, dtype=None), "'dtype', which is torch's alone: .*with_params"),
+        (lambda: manual.ReLU(inplace=True), "ReLU has no argument 'inplace'; it takes none"),
+        (lambda: manual.ReLU(3), "ReLU takes no arguments, received 1"),
+        (lambda: manual.MSELoss(size_average=True), "'size_average'. It takes: reduction"),
+        (lambda: manual.SGD(learning_rate=0.1), "SGD has no argument 'learning_rate'. "),
+        (lambda: manual.Step(stepsize=3), "Step has no argument 'stepsize'. Nearest: step_size"),
+    ],
+)
+def test_an_unknown_argument_is_refused_with_the_nearest(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_a_class_still_shows_its_constructors_signature() -> None:
+    assert list(inspect.signature(manual.Linear).parameters) == [
+        "in_features", "out_features", "bias"]  # fmt: skip
+    assert not inspect.signature(manual.ReLU).parameters
+    assert "lr" in inspect.signature(manual.SGD).parameters
+    assert "lr" in repr(manual.SGD())
+
+
+def test_a_layer_of_ones_own_may_take_anything() -> None:
+    class Own(manual.Linear):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(settings.pop("rows"), 2)
+            self.settings = settings
+
+    assert Own(rows=3, colour="red").settings == {"colour": "red"}
