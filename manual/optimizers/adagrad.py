@@ -31,6 +31,7 @@ class Adagrad(Optimizer):
         ValueError: a negative number.
     """
 
+    elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
     lr: float = 1e-2
     lr_decay: float = 0.0

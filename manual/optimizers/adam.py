@@ -31,6 +31,7 @@ class Adam(Optimizer):
         ValueError: a negative number, or a β outside [0, 1).
     """
 
+    elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -65,6 +66,7 @@ class AdamW(Optimizer):
     Args, state and errors as for Adam, but weight_decay λ shrinks the parameter directly.
     """
 
+    elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)

@@ -25,7 +25,8 @@ class Optimizer(Checked, ABC):
     """One rule for moving a parameter against its gradient; it holds settings, never state."""
 
     lr: float
-    blockwise: ClassVar[bool] = False  # each element by itself, in many passes; takes `out`
+    elementwise: ClassVar[bool] = False  # each element by itself: parameters may lie end to end
+    blockwise: ClassVar[bool] = False  # also in many passes over memory: update takes `out`
 
     @abstractmethod
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
@@ -60,9 +61,14 @@ class Optimizer(Checked, ABC):
         for name, param in params.items():
             grad = self._gradient(name, param, grads)
             state = states.get(name, {})
-            update = in_blocks if divisible(self, param, grad, state) else type(self).update
-            new_params[name], new_states[name] = update(self, param, grad, state, rate)
+            new_params[name], new_states[name] = self.updated(param, grad, state, rate)
         return new_params, new_states
+
+    def updated(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+        """Return what `update` returns, in blocks where that is faster."""
+        if divisible(self, param, grad, state):
+            return in_blocks(self, param, grad, state, lr)
+        return self.update(param, grad, state, lr)
 
     def _gradient(self, name: str, param: Array, grads: Mapping[str, Array]) -> Array:
         if name not in grads:

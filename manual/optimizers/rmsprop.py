@@ -32,6 +32,7 @@ class RMSprop(Optimizer):
         ValueError: a negative number.
     """
 
+    elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
     lr: float = 1e-2
     alpha: float = 0.99

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from manual.graph import Array
 from manual.optimizers.base import Optimizer, State, decayed, nonnegative
@@ -29,6 +29,7 @@ class SGD(Optimizer):
         ValueError: a negative number, or nesterov without momentum or with dampening.
     """
 
+    elementwise: ClassVar[bool] = True
     lr: float = 1e-3
     momentum: float = 0.0
     dampening: float = 0.0
