@@ -95,7 +95,7 @@ same("∂(x·x)/∂x at 3", square.gradients["x"].manual, 6.0)
 
 # %%
 class Overwriting(Graph):
-    def backward(self, tape, grad_output, *, input_grad=False):
+    def gradients(self, tape, grad_output, *, wrt=()):
         grads = {self.output: grad_output}
         for name, layer, inputs in reversed(self.nodes):
             shares, _ = layer.backward(grads[name], tape.caches[name])

@@ -146,7 +146,8 @@ twos = {
 
 
 def two_bottoms(layer, a, b, top_diff):
-    top, cache = layer.forward(a, b)
+    masked = isinstance(layer, manual.Dropout)
+    top, cache = layer.forward(a, noise=b) if masked else layer.forward(a, b)
     return {"top data": top, **dict(zip("ab", layer.backward(top_diff, cache)[0], strict=False))}
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from manual.layer import Layer
 
-__all__ = ["Node", "Unfolded", "dotted", "joined", "ordered", "ports_of", "unfolded"]
+__all__ = ["Node", "Unfolded", "dotted", "joined", "ordered", "path_of", "ports_of", "unfolded"]
 
 CALL = re.compile(r"@[^.:]*")
 
@@ -44,9 +44,14 @@ class Unfolded(NamedTuple):
     groups: list[tuple[str | None, ...]]  # the outputs of each inner graph: using one is enough
 
 
+def path_of(node: str) -> str:
+    """Return the module's path: the node's name without its call."""
+    return CALL.sub("", node)
+
+
 def dotted(node: str, key: str) -> str:
     """Return the name of a node's parameter or buffer: calls of one module share it."""
-    path = CALL.sub("", node)
+    path = path_of(node)
     return f"{path}.{key}" if path else key
 
 

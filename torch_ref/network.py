@@ -6,16 +6,20 @@ derivative.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from torch_ref import layers
+from torch_ref.draws import Recorder
 
 INPUT = "input"
+CALL = re.compile(r"@[^.:]*")  # tells calls of one module apart: cell@0, cell@1
 
 
 class NodeDescription(Protocol):
@@ -43,19 +47,33 @@ class Network(nn.Module):
     `.grad` is the gradient of the loss with respect to it, summed over its branches.
     """
 
-    def __init__(self, nodes: Iterable[NodeDescription]) -> None:
+    def __init__(
+        self,
+        nodes: Iterable[NodeDescription],
+        ports: Mapping[str, Sequence[str]] | None = None,
+        tied: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.nodes = list(nodes)
+        self.ports = {node.name: (ports or {}).get(node.name, ("output",)) for node in self.nodes}
         self.taps: dict[str, Tensor] = {}
-        self.noise: dict[str, Tensor] = {}
+        self.noise: dict[str, Tensor | tuple[Tensor, ...]] = {}
         self._generator_states: dict[str, Tensor] = {}
+        self._random: set[str] | None = None  # nodes that drew in the first training pass
         self.model = nn.Module()
+        self._placed: dict[str, nn.Module] = {}
         self.modules_by_node = {node.name: self._place(node) for node in self.nodes}
+        for name, other in (tied or {}).items():
+            path, _, key = name.rpartition(".")
+            self.model.get_submodule(path).register_parameter(key, self.model.get_parameter(other))
 
     def _place(self, node: NodeDescription) -> nn.Module:
-        module = module_class(node.type)(**node.args)
+        name = CALL.sub("", node.name)  # calls of one module share it
+        if name in self._placed:
+            return self._placed[name]
+        module = self._placed[name] = module_class(node.type)(**node.args)
         parent = self.model
-        *path, last = node.name.split(".")
+        *path, last = name.split(".")
         for part in path:
             if part not in parent._modules:
                 _add(parent, part, nn.Module(), node.name)
@@ -66,18 +84,42 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Visit the nodes in order, leaving every output on its tap."""
         values = {INPUT: x}
+        drew = set()
+        self.noise = {}
         for node in self.nodes:
             module = self.modules_by_node[node.name]
-            arguments = [values[name] for name in node.inputs]
-            if isinstance(module, nn.Dropout) and module.training:
+            arguments, named = _arguments(node.inputs, values)
+            if module.training and (self._random is None or node.name in self._random):
                 self._generator_states[node.name] = _generator_state(x)
-                self.noise[node.name] = _mask_of_next_draw(module, arguments[0])
-            y = module(*arguments)
-            if y.requires_grad:
-                y.retain_grad()
-            values[node.name] = y
+                with Recorder() as recorder:
+                    y = module(*arguments, **named)
+                draws = recorder.draws
+                if isinstance(module, nn.Dropout) and not draws:  # p of 0 or 1: nothing to draw
+                    draws = [torch.full_like(y, module.p != 1, dtype=torch.bool)]
+                if draws:
+                    drew.add(node.name)
+                    self.noise[node.name] = draws[0] if len(draws) == 1 else tuple(draws)
+            else:
+                y = module(*arguments, **named)
+            values |= self._tapped(node.name, y, {id(value) for value in values.values()})
+        if self.training:
+            self._random = drew
         self.taps = values
-        return y
+        return values[node.name]
+
+    def _tapped(self, name: str, y: Any, taken: set[int]) -> dict[str, Tensor]:
+        """Return a call's outputs by name, each of which keeps its gradient.
+
+        A module may return its input itself (dropout in evaluation), whose gradient is another.
+        """
+        rest = self.ports[name][1:]
+        names = [name, *(f"{name}:{port}" for port in rest)]
+        found = [t for t in tree_leaves(y) if isinstance(t, Tensor)]
+        found = [t.view_as(t) if id(t) in taken else t for t in found]
+        for tensor in found:
+            if tensor.requires_grad:
+                tensor.retain_grad()
+        return dict(zip(names, found, strict=True))
 
     def alone(
         self,
@@ -96,7 +138,8 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=_devices(grad_output)):
             if name in self._generator_states:
                 _set_generator_state(grad_output, self._generator_states[name])
-            y = functional_call(module, parameters, tuple(inputs))
+            state = parameters | {k: b.clone() for k, b in module.named_buffers()}
+            y = functional_call(module, state, tuple(inputs))
         grads = torch.autograd.grad(y, [*inputs, *parameters.values()], grad_output)
         own = dict(zip(parameters, grads[len(inputs) :], strict=True))
         return y.detach(), grads[: len(inputs)], own
@@ -126,21 +169,29 @@ def _set_generator_state(x: Tensor, state: Tensor) -> None:
         torch.set_rng_state(state)
 
 
-def _mask_of_next_draw(module: nn.Dropout, x: Tensor) -> Tensor:
-    """Return the 0/1 mask that the module is about to draw, leaving the generator untouched."""
-    with torch.random.fork_rng(devices=_devices(x)), torch.no_grad():
-        kept = module(torch.ones_like(x))
-    return kept != 0
+def source_of(name: str) -> str:
+    """Return the value that an input names: `mask=tokens` takes `tokens`."""
+    return name.partition("=")[2] or name
+
+
+def _arguments(inputs: Sequence[str], values: Mapping[str, Tensor]) -> tuple[list, dict]:
+    """Return a call's arguments, by place and by keyword."""
+    named = {k: values[v] for k, _, v in (s.partition("=") for s in inputs) if v}
+    return [values[name] for name in inputs if "=" not in name], named
 
 
 def topological(nodes: Sequence[NodeDescription]) -> list[NodeDescription]:
     """Order the nodes so that each follows what feeds it; the manual side finds its own order."""
     placed, waiting, ordered = {INPUT}, list(nodes), []
     while waiting:
-        ready = next((n for n in waiting if placed.issuperset(n.inputs)), None)
+        ready = next((n for n in waiting if placed.issuperset(_nodes_of(n.inputs))), None)
         if ready is None:
             raise ValueError(f"The nodes form a cycle: {', '.join(n.name for n in waiting)}.")
         waiting.remove(ready)
         placed.add(ready.name)
         ordered.append(ready)
     return ordered
+
+
+def _nodes_of(inputs: Sequence[str]) -> set[str]:
+    return {source_of(name).partition(":")[0] for name in inputs}

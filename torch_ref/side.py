@@ -27,7 +27,9 @@ class TorchSide:
         optimizer: name and arguments of the optimiser.
         clip: `(clip_norm, clip_value)`, either None.
         dtype, device: what torch computes in, and where. TF32 is switched off.
-        training: False puts random layers (dropout) into evaluation.
+        training: False puts all layers (dropout, batch norm) into evaluation.
+        ports: the names of a node's outputs, where it has several.
+        tied: parameters that are another one, by name.
     """
 
     def __init__(
@@ -40,11 +42,14 @@ class TorchSide:
         dtype: str = "float64",
         device: str = "cpu",
         training: bool = True,
+        ports: Mapping[str, Sequence[str]] | None = None,
+        tied: Mapping[str, str] | None = None,
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
-        self.network = Network(topological(nodes)).to(self.device, self.dtype).train(training)
+        network = Network(topological(nodes), ports, tied)
+        self.network = network.to(self.device, self.dtype).train(training)
         self.parameters = dict(self.network.model.named_parameters())
         self.loss_name = loss[0]
         self.loss_module = LOSSES[loss[0]](**self._tensors(loss[1])).to(self.device)
@@ -144,6 +149,10 @@ class TorchSide:
     def params(self) -> dict[str, np.ndarray]:
         return {name: array_of(p) for name, p in self.parameters.items()}
 
+    def buffers(self) -> dict[str, np.ndarray]:
+        """The buffers after the last forward pass."""
+        return {name: array_of(b) for name, b in self.network.model.named_buffers()}
+
     def state(self) -> dict[str, dict[str, Any]]:
         """The optimiser's state by parameter and torch's state name."""
         state = optimizers.state_of(self.optimizer, self.parameters)
@@ -154,9 +163,12 @@ class TorchSide:
         modules = self.network.modules_by_node.items()
         return {name: array_of(m.winner) for name, m in modules if isinstance(m, Maxout)}
 
-    def noise(self) -> dict[str, np.ndarray]:
-        """The dropout masks that the last forward pass drew, for the other side to share."""
-        return {name: array_of(mask) for name, mask in self.network.noise.items()}
+    def noise(self) -> dict[str, Any]:
+        """What random layers drew in the last forward pass, for the other side to share."""
+        return {
+            name: tuple(map(array_of, draws)) if isinstance(draws, tuple) else array_of(draws)
+            for name, draws in self.network.noise.items()
+        }
 
 
 def array_of(tensor: Tensor) -> np.ndarray:

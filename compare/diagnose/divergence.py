@@ -22,6 +22,7 @@ from compare.running.moment import Start
 from compare.witness.lockstep import Hearing
 from compare.witness.run_witnesses import hearing
 from manual.graph import Layer
+from manual.nodes import path_of
 
 
 def first_divergence(experiment: Experiment, start: Start, step: Step) -> Divergence | None:
@@ -40,6 +41,8 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         suspect = _raised(experiment, step.failure, key)
     elif promoted(key, step.manual, step.torch):
         suspect = _promoted(experiment, step, key)
+    elif _beyond_one_output(experiment):
+        suspect = _by_order(experiment, key)
     else:
         suspect = Examiner(experiment, start, step).suspect(key)
     agreed = [j for j in range(i) if rows.verdicts[j] == AGREE]
@@ -63,6 +66,34 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         torch_source=torch_text(experiment, suspect.layer),
         cause=_cause(experiment, start, step, key, suspect),
     )
+
+
+def _beyond_one_output(experiment: Experiment) -> bool:
+    """Return whether a node has several outputs, buffers, calls or shared or left-out inputs.
+
+    Such a piece cannot be run again by itself yet.
+    """
+    graph = experiment.manual.graph
+    return bool(graph.tied) or any(
+        "@" in node.name or len(node.layer.outputs) > 1 or node.layer.buffers or None in node.inputs
+        for node in graph.nodes
+    )
+
+
+def _by_order(experiment: Experiment, key: Key) -> Suspect:
+    """Name the first disagreement's own place: everything that was compared before it agrees."""
+    side, kind = experiment.manual, key.quantity.partition(":")[0]
+    if kind in ("param", "state"):
+        formula: Any = side.optimizer
+        method = "update"
+    else:
+        layers = {path_of(node.name): node.layer for node in reversed(side.graph.nodes)}
+        formula = layers.get(path_of(key.layer), side.loss)
+        method = {"output": "forward", "loss": "forward", "buffer": "next_buffers"}.get(
+            kind, "backward"
+        )
+    text = "It is the first in execution order that disagrees; its layer was not run by itself."
+    return Suspect(key.layer, key.quantity, True, formula, method, text)
 
 
 def _overflowed(experiment: Experiment, key: Key) -> Suspect:
@@ -126,11 +157,9 @@ def _witnesses(
     experiment: Experiment, start: Start, step: Step, suspect: Suspect
 ) -> Hearing | None:
     """Ask whoever needs no torch about a formula that is wrong by itself."""
-    return (
-        hearing(experiment, start, step.torch, suspect.layer, suspect.quantity)
-        if suspect.own and isinstance(suspect.formula, Layer)
-        else None
-    )
+    if not suspect.own or not isinstance(suspect.formula, Layer) or _beyond_one_output(experiment):
+        return None
+    return hearing(experiment, start, step.torch, suspect.layer, suspect.quantity)
 
 
 def index_text(flat: float, shape: tuple[int, ...]) -> str:

@@ -70,6 +70,8 @@ def pieces_of(scene: Scene, key: Key) -> list[Piece]:
     try:
         if key == LOSS:
             return [_loss(scene, "loss"), *_penalties(scene, None)]
+        if kind == "buffer" or (kind in ("output", "grad_output") and rest):
+            raise KeyError(key.quantity)
         if kind == "output":
             return [_layer(scene, _node(scene, key.layer), "output")]
         if kind in ("grad_output", "grad_input"):
@@ -83,7 +85,10 @@ def pieces_of(scene: Scene, key: Key) -> list[Piece]:
 
 
 def _node(scene: Scene, name: str) -> Node:
-    return next(n for n in scene.experiment.manual.graph.nodes if n.name == name)
+    for node in scene.experiment.manual.graph.nodes:
+        if node.name == name and len(node.layer.outputs) == 1:
+            return node
+    raise KeyError(name)  # a module called several times, or a node of several outputs
 
 
 def _layer(scene: Scene, node: Node, role: str, position: int = 0) -> Piece:

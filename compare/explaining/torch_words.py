@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compare.judge.quantities import Key
+from manual.nodes import path_of
 
 
 def torch_words(experiment: Any, key: Key) -> tuple[str, str]:
@@ -17,19 +18,22 @@ def torch_words(experiment: Any, key: Key) -> tuple[str, str]:
     if kind in ("param", "state"):
         return f"torch.optim.{type(side.optimizer).__name__}", ""
     name = _whose(experiment, key)
-    module = side.loss_module if name == "loss" else side.network.modules_by_node[name]
+    by_path = {path_of(n): m for n, m in side.network.modules_by_node.items()}
+    module = side.loss_module if name == "loss" else by_path[path_of(name)]
     tensor = side.loss if name == "loss" else side.network.taps.get(name)
     return _named(module), _chain(getattr(tensor, "grad_fn", None))
 
 
 def _whose(experiment: Any, key: Key) -> str:
     """Return the node whose autograd node computes a quantity: for a gradient, who reads it."""
-    if key.quantity not in ("grad_output", "grad_input"):
+    if key.quantity.partition(":")[0] not in ("grad_output", "grad_input"):
         return key.layer
     graph = experiment.manual.graph
     if key.layer == graph.output:
         return "loss"
-    return next(node.name for node in graph.nodes if key.layer in node.inputs)
+    _, _, port = key.quantity.partition(":")
+    value = f"{key.layer}:{port}" if port else key.layer
+    return next((node.name for node in graph.nodes if value in node.inputs), key.layer)
 
 
 def _named(module: Any) -> str:

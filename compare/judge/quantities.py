@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from manual.nodes import path_of, ports_of
+
 Values = dict["Key", Any]
 
 
@@ -31,29 +33,37 @@ def split(dotted: str) -> tuple[str, str]:
 
 
 def expected(
-    nodes: Sequence[Any], parameters: Iterable[str], states: Iterable[Key], *, input_grad: bool
-) -> list[Key]:
+    nodes: Sequence[Any], parameters: Iterable[str], states: Iterable[Key], *, input_grad: bool,
+    buffers: Iterable[str] = (),
+) -> list[Key]:  # fmt: skip
     """Return every key of a step in execution order: forward, loss, backward, update.
 
     Args:
-        nodes: the description's nodes in topological order (`name`, `inputs`).
-        parameters: dotted names.
+        nodes: the graph's nodes in topological order.
+        parameters: dotted names; a tied one is under its owner's name only.
         states: the optimiser's state keys.
         input_grad: whether gradients run down to the network's input.
+        buffers: dotted names.
     """
     owned: dict[str, list[str]] = {}
-    for dotted in parameters:
-        owned.setdefault(split(dotted)[0], []).append(split(dotted)[1])
+    for name in parameters:
+        owned.setdefault(split(name)[0], []).append(split(name)[1])
     differentiable = {"input"} if input_grad else set()
+    first_calls: dict[str, str] = {}  # by module: in backward order its gradients end there
     for node in nodes:
-        if node.name in owned or not differentiable.isdisjoint(node.inputs):
-            differentiable.add(node.name)
-    keys = [Key(node.name, "output") for node in nodes] + [LOSS]
+        first_calls.setdefault(path_of(node.name), node.name)
+        if path_of(node.name) in owned or not differentiable.isdisjoint(node.inputs):
+            differentiable.update(ports_of(node))
+    used = used_values(nodes)
+    keys = [_of_node(port, "output") for node in nodes for port in ports_of(node)] + [LOSS]
     for node in reversed(nodes):
-        if node.name in differentiable:
-            keys.append(Key(node.name, "grad_output"))
-        keys += [Key(node.name, f"grad:{p}") for p in owned.get(node.name, ())]
+        ports = [p for p in ports_of(node) if p in used and p in differentiable]
+        keys += [_of_node(port, "grad_output") for port in ports]
+        path = path_of(node.name)
+        if first_calls[path] == node.name:
+            keys += [Key(path, f"grad:{p}") for p in owned.get(path, ())]
     keys += [GRAD_INPUT] if input_grad else []
+    keys += [_of_parameter(name, "buffer") for name in buffers]
     keys += [Key(layer, f"param:{p}") for layer, names in owned.items() for p in names]
     position = {key: i for i, key in enumerate(keys)}
     return keys + sorted(states, key=lambda state: (position[_parameter_of(state)], state))
@@ -62,6 +72,21 @@ def expected(
 def _parameter_of(state: Key) -> Key:
     """Return the updated parameter that a piece of optimiser state belongs to."""
     return Key(state.layer, f"param:{state.quantity.split(':')[1]}")
+
+
+def used_values(nodes: Sequence[Any]) -> set[str]:
+    """Return the values that something takes: gradients arrive at no others."""
+    return {source for node in nodes for source in node.inputs} | {nodes[-1].name}
+
+
+def real(array: Any) -> bool:
+    """Return whether a value is made of real numbers, which have gradients, and not of indices."""
+    return getattr(getattr(array, "dtype", None), "kind", "f") not in "biu"
+
+
+def of_buffers(buffers: Mapping[str, Any]) -> Values:
+    """Put the buffers after the pass."""
+    return {_of_parameter(name, "buffer"): array for name, array in buffers.items()}
 
 
 def of_forward(outputs: Mapping[str, Any]) -> Values:
@@ -91,15 +116,19 @@ def collected(
     grads: Mapping[str, Any],
     params: Mapping[str, Any],
     state: Mapping[str, Mapping[str, Any]],
+    buffers: Mapping[str, Any],
 ) -> Values:
     """Put all that one side found in one step under its keys."""
     forward, backward = of_forward(outputs), of_backward(grad_outputs, grads)
-    return forward | {LOSS: loss} | backward | of_update(params, state)
+    return forward | {LOSS: loss} | backward | of_buffers(buffers) | of_update(params, state)
 
 
 @cache
 def _of_node(name: str, quantity: str) -> Key:
-    return GRAD_INPUT if name == "input" else Key(name, quantity)
+    if name == "input":
+        return GRAD_INPUT
+    node, _, port = name.partition(":")
+    return Key(node, f"{quantity}:{port}" if port else quantity)
 
 
 @cache

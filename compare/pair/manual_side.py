@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.judge.quantities import LOSS, Values, of_backward, of_forward, of_update
+from compare.judge.quantities import (
+    LOSS,
+    Values,
+    of_backward,
+    of_buffers,
+    of_forward,
+    of_update,
+    real,
+    used_values,
+)
 from manual.clipping import clip_grad_norm, clip_grad_value
 from manual.graph import (
     Array,
@@ -20,6 +29,7 @@ from manual.graph import (
     Tape,
     located,
 )
+from manual.nodes import ports_of
 from manual.optimizers import Optimizer
 
 States = dict[str, dict[str, Any]]
@@ -60,11 +70,13 @@ class ManualSide(NamedTuple):
         x: Array,
         target: Array,
         *,
+        buffers: Mapping[str, Array] | None = None,
         noise: Mapping[str, Array] | None = None,
         intercept: Intercept | None = None,
     ) -> Forward:
-        """Run the network, the loss and the penalties with these parameters."""
+        """Run the network, the loss and the penalties with these parameters and buffers."""
         graph = self.graph.with_params(params)
+        graph = graph.with_buffers(buffers) if buffers else graph
         tape = graph.run(x, noise=noise, intercept=intercept)
         output = tape.output
         if intercept is not None:
@@ -124,9 +136,13 @@ class ManualSide(NamedTuple):
         """
         into = {} if into is None else into
         forward = self.forward(params, x, target, **options)
-        into |= of_forward({n.name: forward.tape.values[n.name] for n in self.graph.nodes})
+        values = forward.tape.values
+        into |= of_forward({v: values[v] for node in self.graph.nodes for v in ports_of(node)})
         into[LOSS] = forward.loss
         gradients = self.backward(forward, input_grad=input_grad)
-        into |= of_backward(gradients.values, gradients.params)
+        used = used_values(self.graph.nodes)
+        grads = {v: g for v, g in gradients.values.items() if v in used and real(values[v])}
+        into |= of_backward(grads, gradients.params)
+        into |= of_buffers(forward.tape.buffers)
         into |= of_update(*self.update(params, gradients.params, states, lr))
         return into

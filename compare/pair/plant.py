@@ -102,7 +102,8 @@ class Planted(Layer):
     def __init__(self, layer: Layer, mistake: Plant) -> None:
         self.layer, self.mistake = layer, mistake
         self.params = layer.params
-        self.stochastic = layer.stochastic
+        self.stochastic, self.outputs = layer.stochastic, layer.outputs
+        self.buffers, self.training = layer.buffers, layer.training
 
     def forward(self, *inputs: Array, **noise: Any) -> tuple[Array, Any]:
         output, cache = self.layer.forward(*inputs, **noise)
@@ -129,6 +130,15 @@ class Planted(Layer):
 
     def with_params(self, params: Arrays) -> Planted:
         return Planted(self.layer.with_params(params), self.mistake)
+
+    def with_buffers(self, buffers: Arrays) -> Layer:  # type: ignore[override]
+        return Planted(self.layer.with_buffers(buffers), self.mistake)
+
+    def next_buffers(self, cache: Any) -> Arrays:
+        return self.layer.next_buffers(cache)
+
+    def train(self, mode: bool = True) -> Layer:  # type: ignore[override]
+        return Planted(self.layer.train(mode), self.mistake)
 
     def _hits(self, quantity: str) -> bool:
         return self.mistake.quantity == quantity

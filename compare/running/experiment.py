@@ -75,7 +75,8 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     )
     _check_device(config.train.device)
     torch.manual_seed(config.train.seed)
-    reference = _torch_side(config, [spec for _, _, spec in penalties])
+    ports = {node.name: node.layer.outputs for node in graph.nodes}
+    reference = _torch_side(config, [spec for _, _, spec in penalties], ports)
     drawn = _draw(config, sizes)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
@@ -100,7 +101,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     )
 
 
-def _torch_side(config: Config, penalties: list) -> TorchSide:
+def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:
     try:
         return TorchSide(
             config.layers,
@@ -110,6 +111,9 @@ def _torch_side(config: Config, penalties: list) -> TorchSide:
             (config.optimizer.clip_norm, config.optimizer.clip_value),
             config.train.dtype,
             config.train.device,
+            training=not config.train.evaluate,
+            ports=ports,
+            tied=config.tied,
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None

@@ -13,7 +13,7 @@ import numpy as np
 
 from compare.gauge import SMALLEST
 from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
-from compare.judge.quantities import LOSS, Key, Values, collected, expected
+from compare.judge.quantities import LOSS, Key, Values, collected, expected, real
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
 from compare.running.moment import Attempt, Start, attempt, gauge_values
@@ -66,7 +66,9 @@ class Lockstep:
         input_grad = thorough and self.compare.input_gradient
         loss = torch.forward_backward(torch.tensor(x), torch.tensor(target), input_grad=input_grad)
         noise, winners = torch.noise(), torch.winners()
-        start = Start(self.params, self.states, x, target, lr, noise, winners, input_grad)
+        start = Start(
+            self.params, self.states, x, target, lr, noise, winners, input_grad, self.buffers
+        )
         self.start = start
         first = attempt(self.experiment.manual, start)
         theirs = self._torch_values(loss, lr)
@@ -172,29 +174,41 @@ class Lockstep:
             grads = {name: grad.copy() for name, grad in grads.items()}
         torch.update(lr)
         value = np.asarray(loss, self.dtype)
-        return collected(outputs, value, grad_outputs, grads, torch.params(), torch.state())
+        params, state, buffers = torch.params(), torch.state(), torch.buffers()
+        return collected(outputs, value, grad_outputs, grads, params, state, buffers)
 
     def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
         states = frozenset(k for k in (*manual, *torch) if k.quantity[:6] == "state:")
         if (input_grad, states) not in self._known_keys:
             nodes = self.experiment.manual.graph.nodes
-            self._known_keys[input_grad, states] = expected(
-                nodes, self.params, states, input_grad=input_grad
+            found = expected(
+                nodes, self.params, states, input_grad=input_grad, buffers=self.buffers
             )
+            self._known_keys[input_grad, states] = _without_indices(found, torch)
         return self._known_keys[input_grad, states]
 
     def resynchronise(self) -> None:
-        """Give the hand-written side copies of torch's weights and optimiser state.
+        """Give the hand-written side copies of torch's weights, buffers and optimiser state.
 
         Copies, not views: torch updates in place, and an optimiser that returned its argument
         unchanged would then seem to agree. Read-only, so that nothing can write into them.
         """
         torch = self.experiment.torch
         self.params = {name: _frozen(array) for name, array in torch.params().items()}
+        self.buffers = {name: _frozen(array) for name, array in torch.buffers().items()}
         self.states = {
             name: {k: v.item() if v.ndim == 0 else _frozen(v) for k, v in entry.items()}
             for name, entry in torch.state().items()
         }
+
+
+def _without_indices(keys: list[Key], torch: Values) -> list[Key]:
+    """Leave out the gradients of values that hold no real numbers."""
+    return [k for k in keys if k.quantity[:11] != "grad_output" or real(torch.get(_output(k)))]
+
+
+def _output(key: Key) -> Key:
+    return Key(key.layer, key.quantity.replace("grad_output", "output"))
 
 
 class _Sides(NamedTuple):
@@ -231,7 +245,7 @@ def without_excuses(
     measures = np.array(after.measures)
     wrong = set()
     for i, key in enumerate(before.keys):
-        if key.quantity in ("output", "loss") and before.verdicts[i] == DISAGREE:
+        if key.quantity.partition(":")[0] in ("output", "loss") and before.verdicts[i] == DISAGREE:
             verdicts[i], measures[:, i] = DISAGREE, np.array(before.measures)[:, i]
             wrong.add(key.layer)
     inputs = {node.name: node.inputs for node in nodes} | {"loss": (nodes[-1].name,)}

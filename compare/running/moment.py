@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.gauge import gauge, gauging
-from compare.judge.quantities import Values
+from compare.judge.quantities import Values, real
 from compare.pair.manual_side import ManualSide, States
 from compare.sketch import sketching
 from manual.graph import Arrays, Intercept, Node
 
 
 class Start(NamedTuple):
-    """Parameters, optimiser state and data, the same for both sides, and torch's random draws."""
+    """Parameters, buffers, optimiser state and data, and torch's random draws: for both sides."""
 
     params: Arrays
     states: States
@@ -24,6 +24,7 @@ class Start(NamedTuple):
     noise: dict[str, np.ndarray]
     winners: dict[str, np.ndarray]
     input_grad: bool
+    buffers: Arrays = {}  # noqa: RUF012
 
 
 class Attempt(NamedTuple):
@@ -40,7 +41,8 @@ def attempt(side: ManualSide, start: Start, referee: Intercept | None = None) ->
     try:
         side.step(
             start.params, start.states, start.lr, start.x, start.target, into=values,
-            noise=start.noise, input_grad=start.input_grad, intercept=frozen(referee),
+            buffers=start.buffers, noise=start.noise, input_grad=start.input_grad,
+            intercept=frozen(referee),
         )  # fmt: skip
     except Exception as error:
         failure = error
@@ -79,12 +81,14 @@ def gauge_values(
         for name, entry in start.states.items()
     }
     params: Any = {name: gauge(p) for name, p in start.params.items()}
+    buffers = {name: gauge(b) if real(b) else b for name, b in start.buffers.items()}
     target = start.target.astype(np.float64) if floating else start.target
     try:
         with gauging(dtype, wide=wide) if sketch is None else sketching(dtype, sketch):
             side.step(
                 params, states, start.lr, gauge(start.x), target, into=values,
-                noise=start.noise, input_grad=start.input_grad, intercept=referee,
+                buffers=buffers, noise=start.noise, input_grad=start.input_grad,
+                intercept=referee,
             )  # fmt: skip
     except Exception:
         if not failing:

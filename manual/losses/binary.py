@@ -67,12 +67,12 @@ class BCELoss(Loss):
         Source: Nielsen, Neural Networks and Deep Learning, ch. 3.
         """
         p, y, weight, log_p, log_1_p = cache
-        dp = (p - y) / np.maximum((1 - p) * p, SMALLEST_SLOPE)
+        slope = (p - y) / np.maximum((1 - p) * p, SMALLEST_SLOPE)
         dy = np.where(p <= 0, np.inf, np.where(p >= 1, -np.inf, log_1_p - log_p))
         if weight is not None:
-            dp, dy = weight * dp, weight * dy
+            slope, dy = weight * slope, weight * dy
         dl = self.reduced(grad_output, p.size)
-        return (dl * dp, dl * dy), {}
+        return (dl * slope, dl * dy), {}
 
     def extra_repr(self) -> str:
         return _shown(self, weight=self.weight)

@@ -15,7 +15,7 @@ class LayerConfig(Described):
     """One node: its layer with torch's arguments, its name, and what feeds it."""
 
     type: str
-    name: Annotated[str, Field(pattern=r"^(\w+(\.\w+)*)?$")] = ""
+    name: Annotated[str, Field(pattern=r"^(\w+(\.\w+)*(@\w+)?)?$")] = ""
     inputs: Names = ()
 
     @classmethod

@@ -27,6 +27,7 @@ class Config(Table):
     summary: str = ""
     data: DataConfig = Field(default_factory=DataConfig)
     layers: Annotated[tuple[LayerConfig, ...], Field(strict=False, min_length=1)]
+    tied: dict[str, str] = Field(default_factory=dict)  # a parameter that is another one
     loss: LossConfig = Field(default_factory=LossConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
@@ -52,6 +53,11 @@ class Config(Table):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_network(self.layers)
+        if self.loss.args.get("reduction") == "none":
+            raise ValueError(
+                "[loss], key 'reduction': 'none' leaves one loss per element, and the loss of a "
+                "step is one number. Choose 'mean' or 'sum'."
+            )
         if self.data.target_kind == "classes":
             for key in ("target_one_hot", "target_scale"):
                 if getattr(self.data, key) not in (False, "none"):

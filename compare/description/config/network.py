@@ -37,7 +37,8 @@ def check_network(layers: Sequence[Any]) -> None:
                 f"{place(names.index(name), name)}. Every layer needs its own."
             )
     for i, layer in enumerate(layers):
-        for source in layer.inputs:
+        for text in layer.inputs:  # mask=tokens, lstm:h_n
+            source = (text.partition("=")[2] or text).partition(":")[0]
             if source != "input" and source not in names:
                 raise ValueError(
                     f"{place(i, layer.name)}, key 'inputs': there is no layer '{source}'. "

@@ -72,6 +72,7 @@ class TrainConfig(Table):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     dtype: Literal["float64", "float32"] = "float64"
     mode: Literal["lockstep", "free"] = "lockstep"
+    evaluate: bool = False  # layers act as in evaluation: no dropout, running statistics
     threads: Annotated[int, Field(ge=1)] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"
 

@@ -502,7 +502,7 @@ class TestShapes:
     def test_several_inputs_into_one_layer_are_told(self, write: Write) -> None:
         text = NETWORK.replace('name = "head"', 'name = "head"\ninputs = ["hidden", "1"]')
 
-        assert "does not take 2 inputs" in misfit(write(text))
+        assert "takes the inputs x, of which it needs x; received hidden, 1" in misfit(write(text))
 
     def test_a_cycle_is_told(self, write: Write) -> None:
         text = NETWORK.replace('name = "hidden"', 'name = "hidden"\ninputs = ["1"]')
