@@ -8,7 +8,7 @@ are the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +46,7 @@ class Compiled:
         self._leaves = writer.variables
         self._scope = writer.scope
         exec(compile(self.source, f"<{type(graph).__name__} compiled>", "exec"), writer.scope)
-        self.call: Callable[..., tuple] = writer.scope["passes"]
+        self.call: Any = writer.scope["passes"]
 
     def bind(self, params: Mapping[str, Array]) -> None:
         """Go on with other parameters, of any number system."""
@@ -95,6 +95,15 @@ class Compiled:
         return located(error, self.graph.nodes[index].name, self.graph.nodes[index].layer, method)
 
 
+def ones_like(value: Any) -> Any:
+    """Return ones of the value's number system; np.ones_like takes long for one number."""
+    one = _ONES.get(type(value))
+    return np.ones_like(value) if one is None else one
+
+
+_ONES = {np.float64: np.float64(1), np.float32: np.float32(1)}
+
+
 def compiled(graph: Graph, wrt: Collection[str] = ()) -> Compiled:
     """Return the graph's two passes as one straight line of calls."""
     return Compiled(graph, wrt)
@@ -105,7 +114,7 @@ class _Writer:
 
     def __init__(self, graph: Graph, wrt: tuple[str, ...]) -> None:
         self.graph = graph
-        self.scope = {"ones": np.ones_like, "zeros": np.zeros_like, "drawn": _noise_of}
+        self.scope = {"ones": ones_like, "zeros": np.zeros_like, "drawn": _noise_of}
         self.scope |= {"count": _count} | _bound(graph)
         self.lines = [""]
         self.places: dict[int, tuple[int, str]] = {}  # line: (node, method)

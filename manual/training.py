@@ -79,7 +79,7 @@ class Training:
         if self._flat is None:
             self._update_each(grads, rate)
             return loss
-        grad = np.concatenate([g.reshape(-1) for g in grads])
+        grad = np.concatenate(grads, axis=None)
         new, self._state = self.optimizer.updated(self._flat, grad, self._state, rate)
         self._flat[:] = new
         return loss
