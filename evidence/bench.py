@@ -21,14 +21,40 @@ TARGET_SECONDS = 0.02  # per measurement: enough calls to be above the clock's n
 
 
 class Network(NamedTuple):
-    """A fully connected network to time."""
+    """A network to time, on random data.
+
+    Args:
+        name: with the batch's size, as the table shows it.
+        batch: rows of one step.
+        width: features of a row.
+        classes: outputs of a row; with cross-entropy its targets are classes.
+        layers: as a configuration lists them.
+        loss: likewise.
+    """
 
     name: str
-    sizes: tuple[int, ...]
     batch: int
-    activation: str
+    width: int
+    classes: int
+    layers: tuple[dict[str, Any], ...]
     loss: dict[str, Any]
-    bias: bool = True
+
+
+def linear(inputs: int, outputs: int, bias: bool = True) -> dict[str, Any]:
+    return {"type": "Linear", "in_features": inputs, "out_features": outputs, "bias": bias}
+
+
+def connected(
+    sizes: tuple[int, ...], batch: int, activation: str, loss: dict[str, Any], *,
+    bias: bool = True, last: bool = False,
+) -> Network:  # fmt: skip
+    """Return a fully connected network; `last` puts the activation after its last layer too."""
+    layers: list[dict[str, Any]] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [linear(inputs, outputs, bias), {"type": activation}]
+    name = f"{'-'.join(map(str, sizes))}, batch {batch}"
+    shown = layers if last else layers[:-1]
+    return Network(name, batch, sizes[0], sizes[-1], tuple(shown), loss)
 
 
 SQUARED = {"type": "SquaredErrorLoss", "factor": 0.5, "reduction": "sum"}
@@ -36,37 +62,28 @@ SUM_SQUARED = {"type": "SquaredErrorLoss", "factor": 1.0, "reduction": "sum"}
 CROSS_ENTROPY = {"type": "CrossEntropyLoss"}
 MNIST = (784, 128, 64, 10)
 NETWORKS = (
-    Network("3-4-4-2, batch 1", (3, 4, 4, 2), 1, "Sigmoid", SQUARED),
-    Network("1000-100-10, batch 64", (1000, 100, 10), 64, "Sigmoid", SUM_SQUARED, False),
-    Network("784-128-64-10, batch 32", MNIST, 32, "ReLU", CROSS_ENTROPY),
-    Network("784-128-64-10, batch 128", MNIST, 128, "ReLU", CROSS_ENTROPY),
-    Network("784-128-64-10, batch 512", MNIST, 512, "ReLU", CROSS_ENTROPY),
-    Network("1024-1024-1024-10, batch 256", (1024, 1024, 1024, 10), 256, "ReLU", CROSS_ENTROPY),
+    connected((3, 4, 4, 2), 1, "Sigmoid", SQUARED, last=True),
+    connected((1000, 100, 10), 64, "Sigmoid", SUM_SQUARED, bias=False),
+    connected(MNIST, 32, "ReLU", CROSS_ENTROPY),
+    connected(MNIST, 128, "ReLU", CROSS_ENTROPY),
+    connected(MNIST, 512, "ReLU", CROSS_ENTROPY),
+    connected((1024, 1024, 1024, 10), 256, "ReLU", CROSS_ENTROPY),
 )
 
 
 def describe(network: Network, dtype: str) -> Config:
-    """Return the network as a run's configuration, on random data."""
-    layers: list[dict[str, Any]] = []
-    for i, (inputs, outputs) in enumerate(pairwise(network.sizes)):
-        layers.append(
-            {"type": "Linear", "in_features": inputs, "out_features": outputs, "bias": network.bias}
-        )
-        last = i == len(network.sizes) - 2
-        if not last or network.loss is SQUARED:
-            layers.append({"type": network.activation})
-    width, classes = network.sizes[0], network.sizes[-1]
-    size = {"n": max(network.batch, 2 * classes), "d_in": width}
+    """Return the network as a run's configuration."""
+    size = {"n": max(network.batch, 2 * network.classes), "d_in": network.width}
     data = (
-        {"dataset": "random_classification", "classes": classes, **size}
+        {"dataset": "random_classification", "classes": network.classes, **size}
         if network.loss is CROSS_ENTROPY
-        else {"dataset": "random_regression", "d_out": classes, **size}
+        else {"dataset": "random_regression", "d_out": network.classes, **size}
     )
     return Config.model_validate(
         {
             "name": "bench",
             "data": {**data, "scale": "standard"},
-            "layers": layers,
+            "layers": list(network.layers),
             "loss": network.loss,
             "optimizer": {"type": "SGD", "lr": 1e-7},  # the numbers stay what they are
             "train": {"steps": 1, "batch_size": network.batch, "dtype": dtype},
@@ -92,23 +109,21 @@ def torch_eager(experiment: Experiment, x: np.ndarray, target: np.ndarray) -> Ca
 
 
 def manual(experiment: Experiment, x: np.ndarray, target: np.ndarray) -> Callable[[], Any]:
-    """Return one plain training step of the hand-written side."""
+    """Return one plain training step of the hand-written side, compiled."""
     side, lr = experiment.manual, experiment.lr(0)
-    held: dict[str, Any] = {"params": experiment.weights, "states": {}}
-
-    def step() -> None:
-        done = side.forward_backward(held["params"], x, target)
-        held["params"], held["states"] = side.update(
-            held["params"], done.gradients.params, held["states"], lr
-        )
-
-    return step
+    training = side.training(experiment.weights)
+    return lambda: training.step(x, target, lr=lr)
 
 
-def floor(network: Network, dtype: np.dtype) -> Callable[[], Any]:
-    """Return only the matrix products that a step needs; the first layer has no input gradient."""
+def floor(network: Network, dtype: np.dtype) -> Callable[[], Any] | None:
+    """Return only the matrix products that a step needs; the first layer has no input gradient.
+
+    None for a network of other layers than fully connected ones.
+    """
+    if any("Linear" not in layer["type"] and len(layer) > 1 for layer in network.layers):
+        return None
     rng = np.random.default_rng(0)
-    shapes = list(pairwise(network.sizes))
+    shapes = [(d["in_features"], d["out_features"]) for d in network.layers if len(d) > 1]
     x = [rng.standard_normal((network.batch, i)).astype(dtype) for i, _ in shapes]
     w = [rng.standard_normal((o, i)).astype(dtype) for i, o in shapes]
     dy = [rng.standard_normal((network.batch, o)).astype(dtype) for _, o in shapes]
@@ -166,11 +181,12 @@ def _row(network: Network, dtype: str, rounds: int) -> Row:
     batch = np.arange(network.batch)
     x, target = experiment.rows(batch)
     eager, by_hand = torch_eager(experiment, x, target), manual(experiment, x, target)
+    products = floor(network, experiment.dtype)
     steps = {
         "torch": eager,
         "manual": by_hand,
         "bare": lambda: (eager(), by_hand()),
-        "floor": floor(network, experiment.dtype),
+        **({"floor": products} if products else {}),
         "compare": lockstep(experiment, batch, gauge=False),
         "gauge": lockstep(experiment, batch, gauge=True),
     }
@@ -181,7 +197,7 @@ def _row(network: Network, dtype: str, rounds: int) -> Row:
         "manual_us": round(float(np.median(times["manual"])) * 1e6, 1),
         "torch_us": round(float(np.median(times["torch"])) * 1e6, 1),
         "manual_over_torch": _ratio(times, "manual", "torch"),
-        "manual_over_floor": _ratio(times, "manual", "floor"),
+        "manual_over_floor": _ratio(times, "manual", "floor") if products else None,
         "compare_overhead": _ratio(times, "compare", "bare"),
         "gauge_overhead": _ratio(times, "gauge", "bare"),
     }

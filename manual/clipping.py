@@ -57,7 +57,12 @@ def _joint_norm(grads: Collection[Array]) -> Array:
     """Return ‖g‖ = s √Σ (g/s)² with s = max |g|: no square overflows or vanishes."""
     largest = np.max(np.stack([np.max(np.absolute(grad), initial=0) for grad in grads]))
     scale = np.where((largest > 0) & (largest < np.inf), largest, 1)
-    return scale * np.sqrt(sum(np.sum(np.square(grad / scale)) for grad in grads))
+    return scale * np.sqrt(sum(_squared((grad / scale).reshape(-1)) for grad in grads))
+
+
+def _squared(vector: Array) -> Array:
+    """Return Σ v² without squaring in memory."""
+    return vector @ vector
 
 
 def _nonnegative(function: str, name: str, value: float) -> None:

@@ -77,8 +77,8 @@ class TorchSide:
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """Copy an array over (`torch.from_numpy` would alias it); integers stay integers."""
-        floating = np.issubdtype(array.dtype, np.floating)
-        return torch.tensor(array, dtype=self.dtype if floating else None, device=self.device)
+        dtype = self.dtype if array.dtype.kind == "f" else None
+        return torch.tensor(array, dtype=dtype, device=self.device)
 
     def _tensors(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Turn list-valued arguments (class weights) into tensors of the run's dtype."""

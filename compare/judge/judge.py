@@ -70,11 +70,14 @@ def _no_update(
         before = start.get(f"{layer}.{quantity[6:]}") if quantity[:6] == "param:" else None
         if before is None or theirs[i] is None or not zeros[i] > 1:
             continue
-        tolerance = np.broadcast_to(tolerances.get(keys[i], 0.0), before.shape)
+        tolerance = tolerances.get(keys[i], 0.0)
         few = tuple(slice(None, None, 1 + n // 8) for n in before.shape)
         for part in (few, ...):  # a few elements show most updates
-            moved = np.abs(theirs[i][part] - before[part]) / tolerance[part]
-            zeros[i] = moved.max()
+            moved = np.abs(theirs[i][part] - before[part])
+            if np.ndim(tolerance):
+                zeros[i] = (moved / tolerance[part]).max()
+            else:
+                zeros[i] = np.float64(moved.max()) / tolerance
             if zeros[i] > 1:
                 break
 

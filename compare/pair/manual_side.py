@@ -29,8 +29,10 @@ from manual.graph import (
     Tape,
     located,
 )
+from manual.joins import Add
 from manual.nodes import ports_of
 from manual.optimizers import Optimizer
+from manual.training import Training
 
 States = dict[str, dict[str, Any]]
 
@@ -63,6 +65,23 @@ class ManualSide(NamedTuple):
     optimizer: Optimizer
     clip_norm: float | None = None
     clip_value: float | None = None
+
+    def training(self, params: Arrays) -> Training:
+        """Return plain training from these parameters, without anything that is compared.
+
+        Its graph takes the network's inputs and then the target, and ends in the loss.
+        """
+        graph = self.graph
+        nodes = [*graph.nodes, Node("loss", self.loss, (graph.output, "target"))]
+        for i, (penalty, name) in enumerate((p, n) for p, names in self.penalties for n in names):
+            total = nodes[-1].name
+            nodes.append(Node(f"penalty{i}", penalty, (name,)))
+            nodes.append(Node(f"loss{i}", Add(), (total, f"penalty{i}")))
+        whole = Graph(nodes, (*graph.inputs, "target"), tied=graph.tied)
+        return Training(
+            whole.with_params(params), self.optimizer,
+            clip_norm=self.clip_norm, clip_value=self.clip_value,
+        )  # fmt: skip
 
     def forward(
         self,

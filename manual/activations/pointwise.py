@@ -39,5 +39,6 @@ def sigmoid(x: Array) -> Array:
     """Return σ(x): 1 / (1 + e⁻ˣ) where x >= 0, its equal eˣ / (1 + eˣ) elsewhere."""
     positive, e = exp_minus_abs(x)
     y = np.maximum(e, positive)  # the numerator: 1 where x >= 0, else eˣ
-    y /= 1 + e
+    e += 1
+    y /= e
     return y

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
 
 __all__ = ["Adagrad"]
 
@@ -46,6 +46,8 @@ class Adagrad(Optimizer):
         {"lr_decay": 0.25, "weight_decay": 0.25, "initial_accumulator_value": 0.5},
     )
 
+    elementwise: ClassVar[bool] = True
+    blockwise: ClassVar[bool] = True
     lr: float = 1e-2
     lr_decay: float = 0.0
     weight_decay: float = 0.0
@@ -58,7 +60,9 @@ class Adagrad(Optimizer):
     def initial(self, name: str) -> float:
         return self.initial_accumulator_value
 
-    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+    def update(
+        self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
+    ) -> tuple[Array, State]:
         r"""Divide each element's step by the length of its gradient history.
 
         All shapes equal, element by element:
@@ -76,11 +80,11 @@ class Adagrad(Optimizer):
         """
         g = decayed(param, grad, self.weight_decay)
         t = state.get("step", 0) + 1
-        s = g * g
+        s = np.multiply(g, g, out=out.get("sum"))
         s += state.get("sum", self.initial_accumulator_value)
         root = np.sqrt(s)
         root += self.eps
-        new = g / root
+        new = np.divide(g, root, out=out.get("param"))
         new *= -lr / (1 + (t - 1) * self.lr_decay)
         new += param
         return new, {"step": t, "sum": s}

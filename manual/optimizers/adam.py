@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
 
 __all__ = ["Adam", "AdamW"]
 
@@ -66,6 +66,8 @@ class Adam(Optimizer):
     symbols: ClassVar[Mapping[str, str]] = SYMBOLS
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = EXAMPLES
 
+    elementwise: ClassVar[bool] = True
+    blockwise: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -75,7 +77,9 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         _check(self)
 
-    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+    def update(
+        self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
+    ) -> tuple[Array, State]:
         r"""Take `adaptive_step` on the gradient of the decayed loss.
 
             g_t = ∂L/∂θ + λ θ_t-1
@@ -84,7 +88,7 @@ class Adam(Optimizer):
         than λ says. Torch: optim.Adam.   Source: Kingma, Ba, Adam, 2015, algorithm 1.
         """
         g = decayed(param, grad, self.weight_decay)
-        new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad)
+        new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad, out)
         new += param
         return new, new_state
 
@@ -105,6 +109,8 @@ class AdamW(Optimizer):
     symbols: ClassVar[Mapping[str, str]] = SYMBOLS
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = EXAMPLES
 
+    elementwise: ClassVar[bool] = True
+    blockwise: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -114,7 +120,9 @@ class AdamW(Optimizer):
     def __post_init__(self) -> None:
         _check(self)
 
-    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+    def update(
+        self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
+    ) -> tuple[Array, State]:
         r"""Shrink every weight by the same factor, then take `adaptive_step` on the bare gradient.
 
             θ_t = (1 - η λ) θ_t-1 + adaptive_step(∂L/∂θ)
@@ -123,13 +131,19 @@ class AdamW(Optimizer):
         Torch: optim.AdamW, which scales the decay by η as here (the paper by its schedule alone).
         Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
         """
-        new, new_state = adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad)
+        new, new_state = adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad, out)
         new += param * (1 - lr * self.weight_decay)
         return new, new_state
 
 
 def adaptive_step(
-    g: Array, state: State, lr: float, betas: tuple[float, float], eps: float, amsgrad: bool
+    g: Array,
+    state: State,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    amsgrad: bool,
+    out: State = NEW,
 ) -> tuple[Array, State]:
     r"""Return Adam's change of the parameter and the new averages, all of g's shape.
 
@@ -151,26 +165,28 @@ def adaptive_step(
     Adam and Beyond, 2018, algorithm 2.
     """
     t = state.get("step", 0) + 1
-    m, v = _moments(g, state, betas)
+    m, v = _moments(g, state, betas, out)
     new_state = {"step": t, "exp_avg": m, "exp_avg_sq": v}
     if amsgrad:
-        v = np.maximum(v, state.get("max_exp_avg_sq", 0.0))
+        v = np.maximum(v, state.get("max_exp_avg_sq", 0.0), out=out.get("max_exp_avg_sq"))
         new_state["max_exp_avg_sq"] = v
     c = (1 - betas[1] ** t) ** 0.5
     root = np.sqrt(v)
     root += eps * c
-    change = m / root
+    change = np.divide(m, root, out=out.get("param"))
     change *= -lr * c / (1 - betas[0] ** t)
     return change, new_state
 
 
-def _moments(g: Array, state: State, betas: tuple[float, float]) -> tuple[Array, Array]:
+def _moments(g: Array, state: State, betas: tuple[float, float], out: State) -> tuple[Array, Array]:
     """Return the running averages m_t of g and v_t of g²."""
     before = state.get("exp_avg", 0.0)
-    m = g - before  # m + (1 - β₁)(g - m): as torch's lerp, which rounds like the old m
+    # m + (1 - β₁)(g - m): as torch's lerp, which rounds like the old m
+    m = np.subtract(g, before, out=out.get("exp_avg"))
     m *= 1 - betas[0]
     m += before
-    v = g * (1 - betas[1])  # before squaring: g² alone overflows sooner
+    # (1 - β₂) before squaring: g² alone overflows sooner
+    v = np.multiply(g, 1 - betas[1], out=out.get("exp_avg_sq"))
     v *= g
     v += betas[1] * state.get("exp_avg_sq", 0.0)
     return m, v

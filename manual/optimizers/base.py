@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
+import numpy as np
+
 from manual.arguments import Checked
 from manual.graph import Array, Arrays
 
 __all__ = ["Optimizer", "State", "States", "decayed", "nonnegative"]
 
 State = dict[str, Any]  # torch's state names; {} before the first step
+NEW: State = {}  # offers no memory: results are fresh arrays
+LARGE = 1 << 22  # bytes: larger arrays are updated in blocks
+BLOCK = 1 << 17  # elements of a block
 States = dict[str, State]  # by the parameter's dotted name
 
 
@@ -32,9 +37,16 @@ class Optimizer(Checked, ABC):
         """Return what an entry of the state begins with."""
         return 0.0
 
+    elementwise: ClassVar[bool] = False  # each element by itself: parameters may lie end to end
+    blockwise: ClassVar[bool] = False  # also in many passes over memory: update takes `out`
+
     @abstractmethod
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
-        """Return `(new_param, new_state)`, fresh arrays; `state` is {} before the first step."""
+        """Return `(new_param, new_state)`, fresh arrays; `state` is {} before the first step.
+
+        A blockwise rule also takes `out`, memory to write them into: the parameter under `param`,
+        state under its names.
+        """
 
     def step(
         self,
@@ -60,9 +72,15 @@ class Optimizer(Checked, ABC):
         new_params, new_states = {}, {}
         for name, param in params.items():
             grad = self._gradient(name, param, grads)
-            new = self.update(param, grad, states.get(name, {}), rate)
-            new_params[name], new_states[name] = new
+            state = states.get(name, {})
+            new_params[name], new_states[name] = self.updated(param, grad, state, rate)
         return new_params, new_states
+
+    def updated(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+        """Return what `update` returns, in blocks where that is faster."""
+        if divisible(self, param, grad, state):
+            return in_blocks(self, param, grad, state, lr)
+        return self.update(param, grad, state, lr)
 
     def _gradient(self, name: str, param: Array, grads: Mapping[str, Array]) -> Array:
         if name not in grads:
@@ -79,6 +97,38 @@ class Optimizer(Checked, ABC):
                 "broadcasting added, or transpose it."
             )
         return grad
+
+
+def divisible(optimizer: Optimizer, param: Array, grad: Array, state: State) -> bool:
+    """Return whether blocks pay: many passes over plain arrays that the cache cannot hold."""
+    return (
+        optimizer.blockwise
+        and bool(state)  # the first step makes the state
+        and type(param) is type(grad) is np.ndarray
+        and param.nbytes > LARGE
+        and param.flags.c_contiguous
+        and grad.flags.c_contiguous
+    )
+
+
+def in_blocks(
+    optimizer: Optimizer, param: Array, grad: Array, state: State, lr: float
+) -> tuple[Array, State]:
+    """Return what `update` returns, worked out block by block into fresh arrays.
+
+    A formula passes over its arrays once per operation: over a block, it does so in the cache.
+    """
+    arrays = {key: v.reshape(-1) for key, v in state.items() if np.ndim(v)}
+    arrays |= {"param": param.reshape(-1), "grad": grad.reshape(-1)}
+    made = {key: np.empty_like(v) for key, v in arrays.items() if key != "grad"}
+    for start in range(0, param.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        part = state | {key: v[block] for key, v in arrays.items()}
+        out = {key: v[block] for key, v in made.items()}
+        own = part.pop("param"), part.pop("grad"), part, lr
+        _, new_state = optimizer.update(*own, out=out)  # type: ignore[call-arg]
+    shaped = {key: v.reshape(param.shape) for key, v in made.items()}
+    return shaped.pop("param"), new_state | shaped
 
 
 def decayed(param: Array, grad: Array, weight_decay: float) -> Array:

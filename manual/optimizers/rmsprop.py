@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
 
 __all__ = ["RMSprop"]
 
@@ -62,6 +62,8 @@ class RMSprop(Optimizer):
         {"alpha": 0.75, "momentum": 0.5, "centered": True},
     )
 
+    elementwise: ClassVar[bool] = True
+    blockwise: ClassVar[bool] = True
     lr: float = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8
@@ -72,7 +74,9 @@ class RMSprop(Optimizer):
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "alpha", "eps", "weight_decay", "momentum")
 
-    def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
+    def update(
+        self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
+    ) -> tuple[Array, State]:
         r"""Divide each element's step by the recent size of its gradient.
 
         All shapes equal, element by element; v_0 = m_0 = b_0 = 0:
@@ -93,29 +97,32 @@ class RMSprop(Optimizer):
         Generating Sequences with Recurrent Neural Networks, 2013, equations 38 to 45.
         """
         g = decayed(param, grad, self.weight_decay)
-        root, new_state = self._root(g, state)
-        new = g / root
+        root, new_state = self._root(g, state, out)
         if self.momentum > 0:
-            new += self.momentum * state.get("momentum_buffer", 0.0)
-            new_state["momentum_buffer"] = new
-            new = new * -lr
+            b = np.divide(g, root, out=out.get("momentum_buffer"))
+            b += self.momentum * state.get("momentum_buffer", 0.0)
+            new_state["momentum_buffer"] = b
+            new = np.multiply(b, -lr, out=out.get("param"))
         else:
+            new = np.divide(g, root, out=out.get("param"))
             new *= -lr
         new += param
         return new, new_state
 
-    def _root(self, g: Array, state: State) -> tuple[Array, State]:
+    def _root(self, g: Array, state: State, out: State) -> tuple[Array, State]:
         """Return r_t and the averages that it is made of."""
-        v = g * (1 - self.alpha)  # before squaring: g² alone overflows sooner
+        # (1 - α) before squaring: g² alone overflows sooner
+        v = np.multiply(g, 1 - self.alpha, out=out.get("square_avg"))
         v *= g
         v += self.alpha * state.get("square_avg", 0.0)
         new_state = {"step": state.get("step", 0) + 1, "square_avg": v}
         variance = v
         if self.centered:
-            m = g * (1 - self.alpha)
+            m = np.multiply(g, 1 - self.alpha, out=out.get("grad_avg"))
             m += self.alpha * state.get("grad_avg", 0.0)
             new_state["grad_avg"] = m
-            variance = np.maximum(v - m * m, 0)
+            square = m * m
+            variance = np.maximum(v - square, 0)
         root = np.sqrt(variance)
         root += self.eps
         return root, new_state

@@ -59,6 +59,7 @@ class SGD(Optimizer):
         {"momentum": 0.75, "nesterov": True, "weight_decay": 0.25},
     )
 
+    elementwise: ClassVar[bool] = True
     lr: float = 1e-3
     momentum: float = 0.0
     dampening: float = 0.0

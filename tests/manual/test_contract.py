@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from manual.activations import ReLU, Tanh
+from manual.compiled import compiled
 from manual.dropout import Dropout
 from manual.graph import Graph, Node, Sequential
 from manual.joins import Add, Concatenate, Multiply
@@ -125,6 +126,9 @@ def check(graph: Graph, inputs: dict[str, Any], function: Callable, **run: Any) 
         assert (name in both) == (grad is not None), name
         if grad is not None:
             assert_close(name, both[name], grad.numpy(), 1e-12)
+    same = compiled(graph, tuple(wrt))(inputs, dy, **run).gradients
+    assert all(np.array_equal(same[name], both[name]) for name in ours if name in both)
+    assert same.keys() == both.keys() & ours.keys()
 
 
 # ── ports ────────────────────────────────────────────────────────────────────────────────────────

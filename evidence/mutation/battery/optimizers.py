@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,6 +108,24 @@ class SteadyCheck(OptimizerCheck):
         return {key: np.asarray(value, dtype=dtype) for key, value in values.items()}
 
 
+@dataclass(frozen=True)
+class BlockCheck(OptimizerCheck):
+    """Plain arrays in blocks of five elements, the last of them shorter."""
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, in blocks"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        base: Any = import_module("manual.optimizers.base")
+        before = base.LARGE, base.BLOCK
+        base.LARGE, base.BLOCK = 64, 5  # bytes; elements
+        try:
+            return super().values(lift, dtype, seed)
+        finally:
+            base.LARGE, base.BLOCK = before
+
+
 def _keyed(number: int, params: Any, states: Any) -> Values:
     """Put a step's results under keys; the step count is a float32 in torch."""
     place = f"step {number}"
@@ -168,6 +187,7 @@ def optimizer_checks() -> list[Check]:
     for name, settings in OPTIONS.items():
         for given in settings:
             checks.append(OptimizerCheck(name, tuple(given.items())))
+            checks.append(BlockCheck(name, tuple(given.items())))
         checks.append(OptimizerCheck(name, own_rate=True))
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
     checks += [SteadyCheck("RMSprop", (*STEADY, ("centered", True)))]
