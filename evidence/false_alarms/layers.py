@@ -30,9 +30,9 @@ def _chosen(rng: np.random.Generator, names: list[str], width: int) -> tuple[dic
     while True:
         name = str(rng.choice(names))
         examples = registry.LAYERS[name].examples
-        example = examples[int(rng.integers(len(examples)))]
-        if (fitted := _fitted(rng, name, example, width)) is not None:
-            return fitted
+        for number in rng.permutation(len(examples)):
+            if (fitted := _fitted(rng, name, examples[int(number)], width)) is not None:
+                return fitted
 
 
 def _fitted(

@@ -10,7 +10,6 @@ import numpy as np
 from manual.graph import Array, Layer
 
 REDUCTIONS = ("mean", "sum", "none")
-TRIED = tuple({} if name == "mean" else {"reduction": name} for name in REDUCTIONS)  # by examples
 
 
 class Loss(Layer):

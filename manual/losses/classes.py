@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import TRIED, Loss, constants
-from manual.losses.equations import reduced
+from manual.losses.base import Loss, constants
+from manual.losses.equations import TRIED, reduced
 from manual.losses.labels import (
     Samples,
     check_shapes,
@@ -43,7 +43,7 @@ LABELLED: tuple[tuple[dict[str, Any], Array], ...] = (  # settings, and labels f
 )
 
 DEEPER: tuple[tuple[dict[str, Any], tuple], ...] = (  # with further axes, and one sample alone
-    ({}, ((2, 3, 2), np.array([[0, 2], [1, 0]]))),
+    ({}, ((1, 3, 2), np.array([[0, 2]]))),
     ({"weight": WEIGHT, "reduction": "none"}, ((2, 3, 1, 2), np.array([[[0, 2]], [[1, 0]]]))),
     ({}, ((3,), np.array(1))),
     ({"reduction": "none"}, ((3,), np.array(1))),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["reduced"]
+__all__ = ["TRIED", "reduced"]
+
+TRIED = ({}, {"reduction": "sum"}, {"reduction": "none"})  # by the examples: mean is left out
 
 
 def reduced(

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import TRIED, Loss, constants
-from manual.losses.equations import reduced
+from manual.losses.base import Loss, constants
+from manual.losses.equations import TRIED, reduced
 from manual.losses.labels import check_labels, check_weight, per_row, weighted
 from manual.losses.rows import row_sum
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Draw, Example
-from manual.losses.base import TRIED, Loss
-from manual.losses.equations import reduced
+from manual.losses.base import Loss
+from manual.losses.equations import TRIED, reduced
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
 

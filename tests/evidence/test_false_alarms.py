@@ -74,7 +74,8 @@ def test_in_float64_the_gauge_catches_nearly_everything_in_tensors_that_it_check
     assert (
         found["caught"] <= found["caught_checked"] + found["mistakes"] - found["mistakes_checked"]
     )
-    assert found["by_mistake"]["float32 inside float64"]["caught"] == found["networks"]
+    single = found["by_mistake"]["float32 inside float64"]
+    assert single["caught"] == single["planted"] >= found["networks"] - 1
 
 
 def test_fixed_tolerances_miss_float32_inside_float64() -> None:
@@ -143,10 +144,10 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
 
     def first_too_large(seed: int, index: int, attempt: int = 0) -> Any:
         made = draw(seed, index, attempt)
-        return made._replace(feature_scale=1e38) if attempt == 0 else made
+        return made._replace(feature_scale=1e36) if attempt == 0 else made
 
     monkeypatch.setattr(module, "draw", first_too_large)
-    found = examine(1, 1)
+    found = examine(1, 7)
 
     assert found.dtype == "float32"
     assert found.redrawn >= 1
