@@ -16,7 +16,7 @@ from evidence.mutation.scope import Scope, scopes
 from evidence.mutation.tree import Edits, applied, without_docstrings
 
 PACKAGE = "manual"
-WITHOUT_FORMULAS = {  # and every __init__; the compiled graph is held to the interpreter, bit for bit
+WITHOUT_FORMULAS = {  # and every __init__; what is compiled is held to the interpreter bit by bit
     "manual.arguments", "manual.compiled", "manual.nodes", "manual.registry", "manual.training",
 }  # fmt: skip
 
