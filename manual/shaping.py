@@ -76,7 +76,13 @@ class Select(Layer):
         ValueError: there is no such axis, or no such element.
     """
 
-    equations = {"output": "y[n] = x[n,k]", "grad_input": "dx[n,j] = dy[n] * (j == k)"}
+    equations = {
+        "output": "y[n] = sum(j, j == k, x[n,j])",
+        "output/from the end": "y[n] = sum(j, j == B + k, x[n,j])\nwhere B = size(x, -1)",
+        "grad_input": "dx[n,j] = dy[n] * (j == k)",
+        "grad_input/from the end": "dx[n,j] = dy[n] * (j == B + k)\nwhere B = size(x, -1)",
+    }
+    symbols = {"j": "dim", "k": "index"}  # j runs along that axis
     examples = (
         Example({"dim": 0, "index": -1}, ((3, 2, 4),), exact=True),
         Example({"dim": 1, "index": 0}, ((2, 3, 4),), exact=True),
@@ -109,6 +115,10 @@ class Select(Layer):
         dx = np.zeros_like(grad_output, shape=cache.shape)
         dx[self._at(cache.shape)] = grad_output
         return (dx,), {}
+
+    def variants(self, cache: ShapeCache) -> tuple[str, ...]:
+        """Return whether the index counts from the end."""
+        return ("from the end",) if self.index < 0 else ()
 
     def _at(self, shape: tuple[int, ...]) -> tuple:
         return (slice(None),) * (self.dim % len(shape)) + (self.index,)

@@ -74,7 +74,8 @@ class Pass:
     """One pass through a layer or loss, and what is asked of it: a role, by which input.
 
     Attributes:
-        upstream: the gradient of the output; None: it is not needed, or was never computed.
+        upstream: the gradient of the output, of several a tuple; None: it is not needed, or was
+            never computed.
         position: which input, for the gradient of one.
         noise: what the pass drew.
     """
@@ -141,7 +142,8 @@ class Pass:
         if name in symbols:
             bound.add(name, *self._value(symbols[name]))
         elif name == "dy":
-            bound.add(name, self.upstream, "the gradient of the loss by this layer's output, ∂L/∂y")
+            dy = self.upstream[0] if isinstance(self.upstream, tuple) else self.upstream
+            bound.add(name, dy, "the gradient of the loss by this layer's output, ∂L/∂y")
         elif self.joins and name in ("x", "k"):
             self._joined(bound)
         elif name in self.arguments or name == "x":
@@ -157,9 +159,15 @@ class Pass:
 
     def _value(self, path: str) -> tuple[Any, str]:
         """Return what a symbol stands for, and its name in words."""
-        if path == "grad_output":
-            return self.upstream, "the gradient of the loss by this layer's output"
         first, *rest = path.split(".")
+        if first == "grad_output":
+            port = f" {self.layer.outputs[int(rest[0])]}" if rest else ""
+            words = f"the gradient of the loss by this layer's output{port}"
+            return follow(self.upstream, rest), words
+        if path == "decisions":
+            return self.layer.decisions(self.cache), "which element each window took"
+        if path in self.layer.params:  # a name with dots: "out_proj.weight"
+            return self.layer.params[path], path
         places: list[tuple[str, Any]] = [
             ("cache", None), ("layer", self.layer), *self.layer.params.items(),
             *self.layer.buffers.items(), *self.arguments.items(),
@@ -190,12 +198,17 @@ class Pass:
             bound.fold = lambda at: tuple(int(i) for i in np.argwhere(moved == own[at])[0])
 
     def _turn(self, bound: Bound, equation: Equation) -> None:
-        """Move an axis that an index of the left side is bound to behind the others."""
-        for index in head(equation.left)[1]:
-            axis = getattr(self.layer, self.layer.symbols.get(index, ""), None)
-            if isinstance(axis, int):
-                axis %= self.inputs[0].ndim
-                bound.arrays = {k: np.moveaxis(a, axis, -1) for k, a in bound.arrays.items()}
+        """Move the axis that an index is bound to (`dim`) behind the others, where there is one."""
+        own, left = self.inputs[0].ndim, head(equation.left)[1]
+        for index, of in self.layer.symbols.items():
+            if of != "dim" or index not in {*left, *equation.used}:
+                continue
+            axis = self.layer.dim % own
+            bound.arrays = {
+                k: np.moveaxis(a, axis, -1) if np.ndim(a) == own else a
+                for k, a in bound.arrays.items()
+            }
+            if index in left:
                 bound.at = lambda at, axis=axis: (*at[:axis], *at[axis + 1 :], at[axis])  # type: ignore[misc]
 
 

@@ -374,6 +374,10 @@ class Conv2d(Layer):
                     "or input, or a smaller kernel or dilation."
                 )
 
+    def variants(self, cache: ConvCache) -> tuple[str, ...]:
+        """Return whether channels are kept apart; the padding mode is found by its name."""
+        return ("grouped",) if self.groups > 1 else ()
+
     def extra_repr(self) -> str:
         shown = [
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",

@@ -1,8 +1,8 @@
 """What a two-dimensional convolution computes, in the index language, for each of its variants.
 
 The row of x that row k of the kernel meets at output row u is r[u,k], the column q[v,l]; what lies
-beyond the border only changes how those continue. Variants: "no bias", "groups" and the padding
-mode, unless it is zeros, joined by commas: `output/no bias, groups, reflect`.
+beyond the border only changes how those continue. Variants: "no bias", "grouped" and the padding
+mode, unless it is zeros, joined by commas: `output/no bias, grouped, reflect`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _key(role: str, *variant: str) -> str:
 def _all() -> dict[str, str]:
     found = {"grad:bias": "db[o] = sum(n, sum(u, sum(v, dy[n,o,u,v])))"}
     for groups, mode in product((False, True), CONTINUED):
-        variant = "groups" if groups else "", "" if mode == "zeros" else mode
+        variant = "grouped" if groups else "", "" if mode == "zeros" else mode
         found[_key("output", *variant)] = _output(True, groups, mode)
         found[_key("output", "no bias", *variant)] = _output(False, groups, mode)
         found[_key("grad_input", *variant)] = _grad_input(groups, mode)

@@ -150,13 +150,10 @@ class Embedding(Layer):
             grad[self.padding_idx] = 0
         return {"weight": grad}
 
-    def variant(self, role: str) -> str:
-        """Return which of the equations of a role holds for this layer."""
-        if role == "output":
-            return ""
-        padding = "" if self.padding_idx is None else "padding"
-        frequency = "by frequency" if self.scale_grad_by_freq else ""
-        return ", ".join(filter(None, (padding, frequency)))
+    def variants(self, cache: EmbeddingCache) -> tuple[str, ...]:
+        """Return which conventions change the gradient."""
+        padding = () if self.padding_idx is None else ("padding",)
+        return (*padding, "by frequency") if self.scale_grad_by_freq else padding
 
     def extra_repr(self) -> str:
         shown = f"{self.num_embeddings}, {self.embedding_dim}"

@@ -71,20 +71,20 @@ class BatchNorm2d(Layer):
     equations: ClassVar[Mapping[str, str]] = {
         "output": OUTPUT + BATCH,
         "output/no bias": OUTPUT_SCALED + BATCH,
-        "output/no affine": OUTPUT_PLAIN + BATCH,
-        "output/evaluation": OUTPUT + RUNNING,
-        "output/evaluation, no bias": OUTPUT_SCALED + RUNNING,
-        "output/evaluation, no affine": OUTPUT_PLAIN + RUNNING,
+        "output/no weight": OUTPUT_PLAIN + BATCH,
+        "output/running statistics": OUTPUT + RUNNING,
+        "output/running statistics, no bias": OUTPUT_SCALED + RUNNING,
+        "output/running statistics, no weight": OUTPUT_PLAIN + RUNNING,
         "grad_input": f"dx[n,c,h,w] = gamma[c] * {CENTRED}" + MEANS + BATCH,
-        "grad_input/no affine": f"dx[n,c,h,w] = {CENTRED}" + MEANS + BATCH,
-        "grad_input/evaluation": (
+        "grad_input/no weight": f"dx[n,c,h,w] = {CENTRED}" + MEANS + BATCH,
+        "grad_input/running statistics": (
             "dx[n,c,h,w] = dy[n,c,h,w] * gamma[c] / sqrt(v[c] + eps)\nwhere v[c] = running_var[c]"
         ),
-        "grad_input/evaluation, no affine": (
+        "grad_input/running statistics, no weight": (
             "dx[n,c,h,w] = dy[n,c,h,w] / sqrt(v[c] + eps)\nwhere v[c] = running_var[c]"
         ),
         "grad:weight": GRAD_WEIGHT + BATCH,
-        "grad:weight/evaluation": GRAD_WEIGHT + RUNNING,
+        "grad:weight/running statistics": GRAD_WEIGHT + RUNNING,
         "grad:bias": "dbeta[c] = sum(n, sum(h, sum(w, dy[n,c,h,w])))",
     }
     symbols: ClassVar[Mapping[str, str]] = {
@@ -216,12 +216,9 @@ class BatchNorm2d(Layer):
             "num_batches_tracked": seen,
         }
 
-    def variant(self, role: str) -> str:
-        """Return which of the equations of a role holds for this layer."""
-        options = ("no affine", "no bias", "")[len(self.params)]
-        found = {"output": options, "grad_input": "" if self.affine else "no affine"}
-        mode = "" if self.uses_batch or role == "grad:bias" else "evaluation"
-        return ", ".join(filter(None, (mode, found.get(role, ""))))
+    def variants(self, cache: BatchNormCache) -> tuple[str, ...]:
+        """Return whether the running statistics were used: without them, evaluation has none."""
+        return ("running statistics",) if cache.batch is None else ()
 
     def extra_repr(self) -> str:
         return (

@@ -13,8 +13,6 @@ from manual.norm.sums import dots, totals
 
 __all__ = ["LayerNorm"]
 
-OPTIONS = ("", "no bias", "no affine")
-
 
 def _equations(axes: int) -> dict[str, str]:
     """Return the equations for so many normalised axes."""
@@ -38,9 +36,9 @@ def _equations(axes: int) -> dict[str, str]:
     equations = {
         "output": f"y[n,{i}] = gamma[{i}] * xhat[n,{i}] + beta[{i}]{normed}",
         "output/no bias": f"y[n,{i}] = gamma[{i}] * xhat[n,{i}]{normed}",
-        "output/no affine": f"y[n,{i}] = xhat[n,{i}]{normed}",
+        "output/no weight": f"y[n,{i}] = xhat[n,{i}]{normed}",
         "grad_input": pulled + scaled,
-        "grad_input/no affine": pulled + plain,
+        "grad_input/no weight": pulled + plain,
         "grad:weight": f"dgamma[{i}] = sum(n, dy[n,{i}] * xhat[n,{i}]){normed}",
         "grad:bias": f"dbeta[{i}] = sum(n, dy[n,{i}])",
     }
@@ -170,13 +168,10 @@ class LayerNorm(Layer):
             return {}
         return self._sums(grad_output.reshape(*cache.centred.shape), cache)[0]
 
-    def variant(self, role: str) -> str:
-        """Return which of the equations of a role holds for this layer."""
-        has = len(self.params)
-        option = {"output": OPTIONS[2 - has], "grad_input": "" if has else "no affine"}
+    def variants(self, cache: LayerNormCache) -> tuple[str, ...]:
+        """Return how many axes are normalised; one is the usual case, and has no name."""
         axes = len(self.normalized_shape)
-        found = [option.get(role, ""), f"{axes} axes" if axes > 1 else ""]
-        return ", ".join(filter(None, found))
+        return (f"{axes} axes",) if axes > 1 else ()
 
     def extra_repr(self) -> str:
         return (

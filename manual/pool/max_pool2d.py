@@ -25,7 +25,9 @@ EQUATIONS = {
         "dx[n,c,i,j] = sum(u, sum(v, w[n,c,u,v] == i * B + j, dy[n,c,u,v]))\nwhere B = size(x, -1)"
     ),
 }
-SYMBOLS = {"K": "kernel_size", "s": "stride", "d": "dilation", "p": "padding"}
+SYMBOLS = {
+    "K": "kernel_size", "s": "stride", "d": "dilation", "p": "padding", "w": "decisions",
+}  # fmt: skip
 
 
 class Place(NamedTuple):

@@ -13,6 +13,7 @@ __all__ = ["EQUATIONS", "SYMBOLS"]
 SYMBOLS = {
     "W": "weight_ih_l0", "U": "weight_hh_l0", "b": "bias_ih_l0", "r": "bias_hh_l0",
     "h0": "h_0", "c0": "c_0", "H": "hidden_size",
+    "dh_n": "grad_output.1", "dc_n": "grad_output.2",
 }  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def worked(layer: Layer, text: str, arrays: dict[str, np.ndarray], shape: tuple)
         value = layer.params.get(of, getattr(layer, of, None))
         if isinstance(value, int | float):
             scalars[name] = value
-        elif value is not None:
+        elif value is not None and name not in arrays:
             arrays[name] = np.asarray(value)
     env = Env(arrays, scalars, dict(map(definition, names)))
     result = np.empty(shape)

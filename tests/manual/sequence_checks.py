@@ -312,7 +312,11 @@ def _worked(
     arrays = {"x": inputs[0], "dy": ups[0]}
     arrays |= {f"d{port}": u for port, u in zip(layer.outputs[1:], ups[1:], strict=True)}
     arrays |= {n: known[s] for n, s in layer.symbols.items() if known.get(s) is not None}
-    scalars = {n: getattr(layer, s) for n, s in layer.symbols.items() if s not in known}
+    scalars = {
+        n: getattr(layer, s)
+        for n, s in layer.symbols.items()
+        if s not in known and n not in arrays
+    }
     stated = dict(definition(line.removeprefix("where ")) for line in lines)
     env = Env(arrays, scalars, stated)
     return float(env.value(parse(right), bind(head(left)[1], at)))

@@ -33,7 +33,7 @@ def test_the_update_and_its_state_mark_different_lines() -> None:
 
     assert "new += param" in param
     assert "new += param" not in state
-    assert "self._root(g, state)" in state
+    assert "self._root(g, state, out)" in state
 
 
 def test_lines_carry_their_numbers_in_the_file() -> None:

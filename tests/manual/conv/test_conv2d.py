@@ -210,7 +210,7 @@ def test_the_certificate_rejects_the_seventeenth_digit() -> None:
 # ── equations ────────────────────────────────────────────────────────────────────────────────────
 def keys_of(layer: Conv2d) -> dict[str, str]:
     """Return which of the equations hold for a layer."""
-    groups = ["groups"] if layer.groups > 1 else []
+    groups = ["grouped"] if layer.groups > 1 else []
     mode = [layer.padding_mode] if layer.padding_mode != "zeros" else []
     bias = [] if "bias" in layer.params else ["no bias"]
 
