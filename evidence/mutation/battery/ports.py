@@ -9,7 +9,6 @@ import inspect
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, exact
 from evidence.mutation.battery.dropout import Ladder
 from evidence.mutation.battery.layers import build
+from manual import registry  # the right code's: a mutant is loaded without its examples
 
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
 TYPES = ("LSTM", "MultiheadAttention")
@@ -48,8 +48,6 @@ class PortsCheck(Check):
 
     @property
     def example(self) -> Any:
-        from manual import registry
-
         return registry.LAYERS[self.type].examples[self.number]
 
     def samples(self, seed: int) -> list[Sample]:
@@ -114,8 +112,6 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     import torch
 
     from evidence.mutation.battery.torch_side import DTYPES, tensor
-    from manual import registry
-
     cls = registry.LAYERS[check.type]
     arguments = dict(check.example.arguments)
     called = getattr(cls, "call_arguments", ())
@@ -177,8 +173,6 @@ def _torch_run(
 
 
 def _outputs(type_name: str) -> tuple[str, ...]:
-    from manual import registry
-
     return registry.LAYERS[type_name].outputs
 
 
@@ -253,7 +247,6 @@ def _counted(masks: list[np.ndarray]) -> Values:
 @cache
 def port_checks() -> list[Check]:
     """Return every example of the layers that walk along sequences, and what they draw."""
-    registry = import_module("manual.registry")
     found: list[Check] = []
     for name in TYPES:
         for number, _ in enumerate(registry.LAYERS[name].examples):
