@@ -16,6 +16,7 @@ from evidence.mutation.battery.layers import Arguments, build
 
 STEPS = 6
 MOMENTUM = (("lr", 0.125), ("momentum", 0.75), ("weight_decay", 0.25))
+DYADIC = (("lr", 0.125), ("momentum", 0.5))  # few steps stay exact in float32
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class LiftedCheck(ExactCheck):
         shapes = {k: p.shape for k, p in net.params.items()}
         net = net.with_params({k: self.numbers(seed, k, shape=s).astype(np.float32)
                                for k, s in shapes.items()})  # fmt: skip
-        run = import_module("manual.training").Training(net, build("SGD", MOMENTUM))
+        run = import_module("manual.training").Training(net, build("SGD", DYADIC))
         values: Values = {}
         for step in range(4):
             kind = np.float32 if step < 2 else np.float64
@@ -169,7 +170,7 @@ class LiftedCheck(ExactCheck):
         shapes = {"fc.weight": (3, 2), "fc.bias": (3,)}
         params = {k: Parameter(torch.tensor(self.numbers(seed, k, shape=s)))
                   for k, s in shapes.items()}  # fmt: skip
-        optimizer = optimizers.build("SGD", params, dict(MOMENTUM))
+        optimizer = optimizers.build("SGD", params, dict(DYADIC))
         values: Values = {}
         for step in range(4):
             x, t = (torch.tensor(self.numbers(seed, k, step, shape=s)) for k, s in self.data)
