@@ -85,7 +85,8 @@ class PortsCheck(Check):
         several = isinstance(y, tuple)
         ys = y if several else (y,)
         ups = [lift(self.upstream(seed, sample, i, part.shape)) for i, part in enumerate(ys)]
-        values = {Key(sample.name, f"output {n}"): p for n, p in zip(layer.outputs, ys, strict=True)}
+        named = zip(layer.outputs, ys, strict=True)
+        values = {Key(sample.name, f"output {n}"): p for n, p in named}
         for kept in _kept(len(ys)):
             dy: Any = tuple(up if i in kept else None for i, up in enumerate(ups))
             where = f"{sample.name}, of {kept}"
@@ -112,6 +113,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     import torch
 
     from evidence.mutation.battery.torch_side import DTYPES, tensor
+
     cls = registry.LAYERS[check.type]
     arguments = dict(check.example.arguments)
     called = getattr(cls, "call_arguments", ())
