@@ -19,6 +19,7 @@ PACKAGE = "manual"
 WITHOUT_FORMULAS = {  # and every __init__; what is compiled is held to the interpreter bit by bit
     "manual.arguments", "manual.compiled", "manual.nodes", "manual.registry", "manual.training",
 }  # fmt: skip
+DESCRIPTIONS = ("__init__", "equations", "examples")  # files that say how to try or tell a layer
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def files() -> dict[str, Path]:
 
 def modules() -> list[str]:
     """Return the modules that hold formulas."""
-    plain = {name for name, path in files().items() if path.stem in ("__init__", "equations")}
+    plain = {name for name, path in files().items() if path.stem in DESCRIPTIONS}
     return [name for name in files() if name not in plain | WITHOUT_FORMULAS]
 
 
