@@ -18,9 +18,9 @@ from compare.pair.example import distinct, shown
 from compare.witness.cases import GradientCase, Item, example_case, graph_case
 from compare.witness.optimizer_items import optimizers
 from manual import registry
+from manual.examples import Draw
 from manual.expression import expression
 from manual.graph import Graph
-from manual.layer import Draw
 
 FORMULA = "1 / (1 + exp((W @ x + x) @ x))"
 

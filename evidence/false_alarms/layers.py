@@ -10,7 +10,7 @@ import numpy as np
 from compare.pair.example import made
 from evidence.false_alarms.settings import varied
 from manual import registry
-from manual.layer import Example
+from manual.examples import Example
 
 WIDTH = 64  # at most
 

@@ -11,7 +11,8 @@ from manual.blocks import blocks, joined
 from manual.conv.borders import MODES, Margin, fold_back, pad, refuse_too_wide
 from manual.conv.equations import EQUATIONS, SYMBOLS
 from manual.conv.strips import correlate, kernel_rows, output_size, row_slices, strips
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["Conv2d"]
 

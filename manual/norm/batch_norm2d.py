@@ -7,7 +7,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 from manual.norm.sums import dots, totals
 
 __all__ = ["BatchNorm2d"]

@@ -15,7 +15,8 @@ from compare.explaining.evaluate import Env, bind, definition, head
 from compare.explaining.language import parse
 from compare.gauge import Gauge, gauge, gauging
 from compare.witness.certify import certify
-from manual.layer import Example, Layer
+from manual.examples import Example
+from manual.layer import Layer
 from tests.helpers import F64, RTOL, assert_close, same
 
 Named = dict[str, Any]
@@ -313,9 +314,7 @@ def _worked(
     arrays |= {f"d{port}": u for port, u in zip(layer.outputs[1:], ups[1:], strict=True)}
     arrays |= {n: known[s] for n, s in layer.symbols.items() if known.get(s) is not None}
     scalars = {
-        n: getattr(layer, s)
-        for n, s in layer.symbols.items()
-        if s not in known and n not in arrays
+        n: getattr(layer, s) for n, s in layer.symbols.items() if s not in known and n not in arrays
     }
     stated = dict(definition(line.removeprefix("where ")) for line in lines)
     env = Env(arrays, scalars, stated)

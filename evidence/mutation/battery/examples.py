@@ -20,7 +20,8 @@ from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
 from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.layers import build
 from manual import registry
-from manual.layer import Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Layer
 
 KINDS = ("random", "large", "small", "ties")
 WIDER = 2  # samples more than an example has

@@ -13,7 +13,8 @@ from evidence.mutation.battery.data import Shape
 from evidence.mutation.battery.examples import beyond_rows, example_checks
 from evidence.mutation.battery.layers import Arguments, ExactLayerCheck, LayerCheck
 from manual import registry
-from manual.layer import Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Layer
 
 KINDS = ("random", "large", "small")
 COLUMN: Shape = (193, 1)  # of the grid, which has a shape of its own

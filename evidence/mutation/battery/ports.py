@@ -197,7 +197,7 @@ def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
 
 def _kept(count: int) -> list[tuple[int, ...]]:
     """Return which outputs have an upstream gradient: all, and each alone."""
-    each = [(i,) for i in range(count)]
+    each: list[tuple[int, ...]] = [(i,) for i in range(count)]
     return [tuple(range(count)), *each] if count > 1 else each
 
 
@@ -240,7 +240,7 @@ class DrawCheck(ExactCheck):
 
 
 def _counted(masks: list[np.ndarray]) -> Values:
-    values = {Key("", "masks"): np.float64(len(masks))}
+    values: Values = {Key("", "masks"): np.float64(len(masks))}
     for i, mask in enumerate(masks):
         values[Key(str(i), "mask")] = mask.astype(np.float64)
     return values

@@ -103,7 +103,7 @@ class TrainingCheck(Check):
         for step in range(STEPS):
             x, t, mask = (tensor(a, dtype) for a in self.batch(seed, step))
             h = functional.linear(x, params["fc.weight"], params["fc.bias"]).tanh() * mask / 0.75
-            own = {k: params[f"norm.{k}"] for k in ("weight", "bias")}
+            own: dict[str, Any] = {k: params[f"norm.{k}"] for k in ("weight", "bias")}
             y = torch.func.functional_call(norm, own, h[..., None, None])
             loss = (y.flatten(1) - t).square().sum()
             optimizer.zero_grad()
@@ -112,8 +112,9 @@ class TrainingCheck(Check):
                 torch.nn.utils.clip_grad_norm_(params.values(), self.clip[0])
             if self.clip[1] is not None:
                 torch.nn.utils.clip_grad_value_(params.values(), self.clip[1])
-            if self.rates:
-                optimizers.set_lr(optimizer, self.rate(step))
+            rate = self.rate(step)
+            if self.rates and rate is not None:
+                optimizers.set_lr(optimizer, rate)
             optimizer.step()
             arrays = {k: array_of(p).copy() for k, p in params.items()}
             state = optimizers.state_of(optimizer, params)
