@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 
 from manual.arguments import Checked
-from manual.examples import Draw, Example
+from manual.examples import Draw as Draw
+from manual.examples import Example as Example
 
 Array = Any  # a NumPy array, or anything that answers NumPy's functions as one does
 Arrays = dict[str, Array]
