@@ -303,7 +303,7 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
     "where errors were raised": (_places, _where_failed()),
     "a graph's decisions": (
         _graph_decisions,
-        ([*(X.ravel() > 0), *(X.ravel() > 0)], None),
+        (np.concatenate([X.ravel() > 0] * 2), None),
     ),
 }  # fmt: skip
 

@@ -150,6 +150,9 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     for sample in check.samples(seed):
         twin.train(sample.training)
         found, masks[sample.name] = _torch_run(check, twin, options, sample, dtype, seed)
+        if arguments.get("dropout") == 1 and sample.training:  # torch draws nothing to drop all
+            drawn = cls(**arguments).draw(*sample.inputs, rng=np.random.default_rng(0))
+            masks[sample.name] = drawn if isinstance(drawn, tuple) else (drawn,)
         values |= found
     return values, masks
 
