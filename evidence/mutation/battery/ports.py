@@ -18,9 +18,29 @@ from evidence.mutation.battery.base import Check, ExactCheck, Lift, exact
 from evidence.mutation.battery.dropout import Ladder
 from evidence.mutation.battery.layers import build
 from manual import registry  # the right code's: a mutant is loaded without its examples
+from manual.layer import Example
 
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
+HEADS = {"embed_dim": 4, "num_heads": 2}
+BLIND = np.array([[False, True, False], [True, True, True]])  # the second query sees nothing
+MORE = {
+    "LSTM": (
+        Example({"input_size": 2, "hidden_size": 2, "num_layers": 2, "dropout": 1.0},
+                ((3, 2, 2), None, None)),
+    ),
+    "MultiheadAttention": (
+        Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
+        Example(HEADS, ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, BLIND)),
+        Example({**HEADS, "need_weights": False},
+                ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, np.where(BLIND, -np.inf, 0.5))),
+    ),
+}  # fmt: skip
 TYPES = ("LSTM", "MultiheadAttention")
+
+
+def examples(type_name: str) -> tuple[Example, ...]:
+    """Return the class's own, and those whose numbers no certificate can be asked about."""
+    return (*registry.LAYERS[type_name].examples, *MORE[type_name])
 
 
 class Sample(NamedTuple):
@@ -48,7 +68,7 @@ class PortsCheck(Check):
 
     @property
     def example(self) -> Any:
-        return registry.LAYERS[self.type].examples[self.number]
+        return examples(self.type)[self.number]
 
     def samples(self, seed: int) -> list[Sample]:
         found = []
@@ -130,6 +150,9 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     for sample in check.samples(seed):
         twin.train(sample.training)
         found, masks[sample.name] = _torch_run(check, twin, options, sample, dtype, seed)
+        if arguments.get("dropout") == 1 and sample.training:  # torch draws nothing to drop all
+            drawn = cls(**arguments).draw(*sample.inputs, rng=np.random.default_rng(0))
+            masks[sample.name] = drawn if isinstance(drawn, tuple) else (drawn,)
         values |= found
     return values, masks
 
@@ -251,6 +274,6 @@ def port_checks() -> list[Check]:
     """Return every example of the layers that walk along sequences, and what they draw."""
     found: list[Check] = []
     for name in TYPES:
-        for number, _ in enumerate(registry.LAYERS[name].examples):
+        for number, _ in enumerate(examples(name)):
             found += [PortsCheck(name, number), DrawCheck(name, number)]
     return found
