@@ -96,7 +96,7 @@ class Embedding(Layer):
     ) -> None:
         _check_default("max_norm", max_norm, max_norm is not None, "None")
         _check_default("norm_type", norm_type, norm_type != 2, "2.0: it belongs to max_norm")
-        _check_default("sparse", sparse, sparse, "False: the gradient is then an array of W's shape")
+        _check_default("sparse", sparse, sparse, "False: the gradient is an array of W's shape")
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(
                 f"Embedding: padding_idx must be one of the {num_embeddings} rows, from "
