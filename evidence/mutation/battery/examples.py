@@ -106,6 +106,7 @@ class ExampleCheck(Check):
         for call, (y, cache_) in zip(calls, runs, strict=True):
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): port for i, port in enumerate(ports)}
+            values[Key(call.name, "outputs")] = np.array(len(layer.outputs), float)
             after = layer.next_buffers(cache_)
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
             dy = lift(self.upstream(seed, call.name, ports[0].shape))
@@ -137,6 +138,7 @@ class ExampleCheck(Check):
             y = _quiet(twin, *leaves)
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): array_of(p) for i, p in enumerate(ports)}
+            values[Key(call.name, "outputs")] = np.array(len(ports), float)
             after = {k: array_of(b).copy() for k, b in twin.named_buffers()}
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
             dy = tensor(self.upstream(seed, call.name, tuple(ports[0].shape)), dtype)
@@ -182,7 +184,9 @@ def example_checks(name: str) -> Iterator[Check]:
     for number, example in enumerate(registry.LAYERS[name].examples):
         drawn = any(real(_array(s, "", "random", np.random.default_rng(0))) and
                     not isinstance(s, np.ndarray) for s in example.inputs)  # fmt: skip
-        kinds = ("random", "ties") if example.exact else KINDS  # what only adds has no large numbers
+        kinds = (
+            ("random", "ties") if example.exact else KINDS
+        )  # what only adds has no large numbers
         for kind in kinds if drawn else KINDS[:1]:
             exact = example.exact and (kind == "ties" or not drawn)
             yield (ExactExampleCheck if exact else ExampleCheck)(name, number, kind)
