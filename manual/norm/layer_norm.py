@@ -165,8 +165,6 @@ class LayerNorm(Layer):
 
     def grad_params(self, grad_output: Array, cache: LayerNormCache) -> Arrays:
         """Return dγ = Σ_n dy x̂ and dβ = Σ_n dy."""
-        if not self.params:
-            return {}
         return self._sums(grad_output.reshape(*cache.centred.shape), cache)[0]
 
     def variants(self, cache: LayerNormCache) -> tuple[str, ...]:
