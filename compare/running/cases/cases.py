@@ -86,6 +86,7 @@ class Cases:
         if len(self._alike()) > 1:
             yield Case("ties between inputs", self._shared())
         yield Case("zeros", self._each(with_zeros, 21))
+        yield Case("one zero per row", self._each(one_zero, 23))
         yield Case(f"large (×{self.large:g})", self._scaled(self.large))
         yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
         yield Case("non-contiguous", self.base, strided=True)
@@ -180,6 +181,15 @@ def with_zeros(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     zeroed = np.where(rng.random(array.shape) < 0.5, 0.0, array)
     if array.ndim >= 2 and array.shape[0] > 1:
         zeroed[0] = 0.0
+    return zeroed
+
+
+def one_zero(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Set one element of every row, column and slice to zero, as nearly as the shape allows it."""
+    zeroed = np.array(array)
+    if zeroed.size > 1:
+        places = sum(np.indices(zeroed.shape)) + rng.integers(max(zeroed.shape))
+        zeroed[places % max(zeroed.shape) == 0] = 0.0
     return zeroed
 
 

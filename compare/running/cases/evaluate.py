@@ -19,7 +19,7 @@ from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
 from compare.running.cases.raised import located, one_line
 
-FindErrors = Callable[[Candidate, Inputs, Sequence[np.ndarray], np.random.Generator], Judged]
+FindErrors = Callable[[Candidate, Inputs, Sequence[np.ndarray]], Judged]
 
 
 class Evaluator:
