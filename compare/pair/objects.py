@@ -102,6 +102,16 @@ class LayerObject(Candidate):
                 found[name] = attribute(layer, name, STORES)
         return {name: found[name] for name in self.differentiable}
 
+    def own_sizes(self) -> set[int]:
+        """Return the whole numbers among its attributes, and the lengths of its arrays' axes."""
+        params = getattr(self.layer, "params", None)
+        own = {k: v for k, v in getattr(self.layer, "__dict__", {}).items()}
+        held = [v for k, v in own.items() if k not in self.parameters and v is not params]
+        held += [v for group in held if isinstance(group, tuple | list) for v in group]
+        numbers = {int(v) for v in held if isinstance(v, int | np.integer) and v is not True}
+        lengths = {n for v in held if isinstance(v, np.ndarray) for n in v.shape}
+        return {n for n in numbers | lengths if n > 1}
+
     def _plan(self, returned: Any) -> Plan:
         if not self.stores_cache:
             return plan(returned, self.wanted, self.arguments, f"{self.name}.backward")

@@ -80,17 +80,17 @@ def candidate_errors(
 ) -> Judged:
     """Return the rounding error of a hand-written candidate, gauged if that can be done."""
     precision = PRECISIONS[dtype]
-    with preserved(candidate.forward_code, candidate.backward_code):
-        try:
+    try:
+        with preserved(candidate.forward_code, candidate.backward_code):
             plain = candidate.run(fresh(values), upstreams).named()
             found = _gauged(candidate, values, upstreams, dtype, plain)
-        except Exception as error:  # whatever a stranger's code raises on unknown arrays
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            why = why if len(why) < 120 else why[:119] + "…"
-            return perturbed(candidate, values, upstreams, dtype, REFUSED.format(why=why))
-        if not any(_loose(e, plain[q], precision) for q, e in found.items()):
-            return Judged(found, GAUGED)
-        other = perturbed(candidate, values, upstreams, dtype, "the gauge's E is large").errors
+    except Exception as error:  # whatever a stranger's code raises on unknown arrays
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        why = why if len(why) < 120 else why[:119] + "…"
+        return perturbed(candidate, values, upstreams, dtype, REFUSED.format(why=why))
+    if not any(_loose(e, plain[q], precision) for q, e in found.items()):
+        return Judged(found, GAUGED)
+    other = perturbed(candidate, values, upstreams, dtype, "the gauge's E is large").errors
     return Judged({q: np.fmin(e, other[q]) for q, e in found.items()}, GAUGED)
 
 
@@ -99,12 +99,14 @@ def perturbed(
 ) -> Judged:
     """Return the rounding error by Monte-Carlo arithmetic."""
     arguments = candidate.run, candidate.differentiable, values, upstreams, dtype
-    with preserved(candidate.forward_code, candidate.backward_code):
-        try:
+    codes = candidate.forward_code, candidate.backward_code
+    try:
+        with preserved(*codes):
             return Judged(errors(*arguments), RANDOM.format(why=why))
-        except Exception:  # code that looks at the class of its arrays
+    except Exception:  # code that looks at the class of its arrays
+        with preserved(*codes):
             found = errors(*arguments, how="inputs")
-            return Judged(found, RANDOM.format(why=why) + MOVED)
+        return Judged(found, RANDOM.format(why=why) + MOVED)
 
 
 def _loose(error: np.ndarray, value: Any, precision: Precision) -> bool:

@@ -6,9 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from compare.diagnose.causes.cause import Cause
+from compare.pair.nests import same
 
 IN_PLACE = "An in-place operation (+=, *=, out=) works on memory that is not the function's own."
 STALE = "forward must store nothing on the layer: hand everything to backward in the cache."
@@ -64,14 +63,3 @@ class Call:
     def _gradient(self, layer: Any) -> Any:
         _, cache = layer.forward(*copy.deepcopy(self.inputs), **self.extra)
         return copy.deepcopy(layer.backward(self.upstream.copy(), cache))
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two nests of arrays are equal, bit for bit."""
-    if isinstance(a, dict):
-        return all(same(a[k], b[k]) for k in a)
-    if isinstance(a, tuple | list):
-        return all(same(x, y) for x, y in zip(a, b, strict=True))
-    if a is None or b is None:  # the gradient of what has none
-        return a is b
-    return bool(np.array_equal(a, b, equal_nan=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare.running.cases.contract import same
+from compare.pair.nests import same
 from tests.compare.pair.gradient_pairs import AFFINE, affine, affine_backward, affine_forward
 
 
