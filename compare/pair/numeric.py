@@ -19,6 +19,7 @@ from compare.pair.inputs import Inputs
 
 LEVELS, RATIO = 9, 4.0
 U = 2.0**-53
+SEPARATED, CLOSE, SEPARATIONS = 1e-3, 1e-6, 24  # distances, of the input's size; samples
 
 Forward = Callable[[Inputs], tuple[np.ndarray, ...]]
 
@@ -45,14 +46,22 @@ class Slopes(NamedTuple):
     high: np.ndarray
 
 
-def slopes(forward: Forward, values: Inputs, name: str, upstreams: Sequence[np.ndarray]) -> Slopes:
+def slopes(
+    forward: Forward,
+    values: Inputs,
+    name: str,
+    upstreams: Sequence[np.ndarray],
+    rounding: Sequence[np.ndarray] | None = None,
+) -> Slopes:
     """Return d Σ upstream · output / d element, for every element of an input."""
     x = values[name]
     found = np.zeros((4, *x.shape))
     for index in np.ndindex(x.shape):
         direction = np.zeros(x.shape)
         direction[index] = 1.0
-        found[(slice(None), *index)] = along(forward, values, {name: direction}, upstreams)
+        found[(slice(None), *index)] = along(
+            forward, values, {name: direction}, upstreams, rounding
+        )
     return Slopes(*found)
 
 
@@ -61,15 +70,27 @@ def along(
     values: Inputs,
     directions: dict[str, np.ndarray],
     upstreams: Sequence[np.ndarray],
+    rounding: Sequence[np.ndarray] | None = None,
 ) -> Slope:
-    """Return the derivative of Σ upstream · output along a direction in the inputs."""
+    """Return the derivative of Σ upstream · output along a direction in the inputs.
+
+    Args:
+        forward: the function.
+        values: where.
+        directions: by input.
+        upstreams: of the outputs.
+        rounding: E of every output, where forward rounds larger numbers than it returns.
+    """
     size = max(_size(values[name], d) for name, d in directions.items())
     steps = size / 8 * RATIO ** -np.arange(LEVELS)
     here = forward(values)
     ahead = [forward(_moved(values, directions, h)) for h in steps]
     behind = [forward(_moved(values, directions, -h)) for h in steps]
     weight = [np.abs(dy) for dy in upstreams]
-    noise = 16 * U * _project(weight, [np.abs(y) for y in here]) / steps
+    sizes = [np.abs(y) for y in here]
+    if rounding is not None:
+        sizes = [np.fmax(y, e) for y, e in zip(sizes, rounding, strict=True)]
+    noise = 16 * U * _project(weight, sizes) / steps
     central = np.array(
         [_project(upstreams, _minus(a, b)) for a, b in zip(ahead, behind, strict=True)]
     ) / (2 * steps)
@@ -136,6 +157,29 @@ def _one_sided(
             mean = float((dy * (a - b)).sum() / (2 * steps[near]))
             low, high = low + mean, high + mean
     return low, high
+
+
+def apart(
+    forward: Forward,
+    values: Inputs,
+    name: str,
+    at: tuple[int, ...],
+    upstreams: Sequence[np.ndarray],
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return the range of an element's slopes where all that ties with it is pulled apart.
+
+    Between three equal numbers the middle one's slope is none of the two one-sided ones.
+    """
+    x, found = values[name], []
+    scale = _size(x, np.ones(x.shape))
+    direction = np.zeros(x.shape)
+    direction[at] = 1.0
+    for _ in range(SEPARATIONS):
+        moved = {**values, name: x + SEPARATED * scale * rng.standard_normal(x.shape)}
+        sides = (forward(_moved(moved, {name: direction}, s * CLOSE * scale)) for s in (1, -1))
+        found.append(_project(upstreams, _minus(*sides)) / (2 * CLOSE * scale))
+    return min(found), max(found)
 
 
 def _size(x: np.ndarray, direction: np.ndarray) -> float:
