@@ -99,9 +99,10 @@ class Session:
                 first, second = (
                     self.candidate.start(fresh(self.cases.base)).outputs for _ in range(2)
                 )
+                random = any(_unlike(a, b) for a, b in zip(first, second, strict=False))
             except Exception:
                 return ""  # told by the first case
-        if any(_unlike(a, b) for a, b in zip(first, second, strict=False)):
+        if random:
             return (
                 f"{self.candidate.name} gives other outputs each time it is called with the same "
                 "inputs: it draws random numbers (a mask, weights made at the first call). Give "
