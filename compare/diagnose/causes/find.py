@@ -55,7 +55,7 @@ def find_cause(
                 return cause
             candidate, reference, tolerance = double
             context = replace(context, double=None, dtype="float64")
-        if not candidate.size or not reference.size or not np.isfinite(reference).all():
+        if not reference.size or not np.isfinite(reference).all():
             return None
         if candidate.shape != reference.shape:
             return axes.misshapen(candidate, reference, tolerance, context)
@@ -85,6 +85,7 @@ TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before i
         scale.any_factor,
         scale.any_step_factor,
         scale.offset,
+        scale.clipped,
         terms.mean_not_subtracted,
     ),
     (regions.both_sides,),  # one factor everywhere is also one on each side
