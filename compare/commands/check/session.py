@@ -56,6 +56,7 @@ class Session:
         self.outcomes: list[Outcome] = []
         self.contract = Contract([], [])
         self.unfit = ""  # why nothing can be compared
+        self.blamed = ""  # why the reference is wrong, not the candidate
 
     def report(self) -> Report:
         """Run everything; return the report."""

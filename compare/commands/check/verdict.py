@@ -37,6 +37,8 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 f"{session.reference.name} is not finite on these inputs, so {places} cannot be "
                 "judged: give arrays on which it is."
             )
+        if session.blamed:
+            return "incomplete", session.blamed
         if not failed:
             told = " ".join(p.text for p in broken)
             return "disagree", f"Every gradient is right, but a promise is broken ({places}): {told}"

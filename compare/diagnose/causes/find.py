@@ -68,6 +68,7 @@ def find_cause(
 TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before it found nothing
     (
         scale.zero,
+        scale.clipped,
         scale.scalar_upstream,
         scale.step_factor,
         scale.named_factor,
@@ -85,7 +86,6 @@ TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before i
         scale.any_factor,
         scale.any_step_factor,
         scale.offset,
-        scale.clipped,
         terms.mean_not_subtracted,
     ),
     (regions.both_sides,),  # one factor everywhere is also one on each side

@@ -303,3 +303,95 @@ def test_differences_of_nearly_equal_numbers_are_judged_where_code_refuses_the_g
 
     assert run(lambda x: np.where(x <= 0, np.exp(x), 1.0)) == "agree"
     assert run(lambda x: np.where(x <= 0, np.exp(x) - 1e-6, 1.0)) == "disagree"
+
+
+# ── the reference ────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-6])
+def test_a_reference_that_is_inaccurate_is_blamed_and_nobody_else(factor: float) -> None:
+    """Torch's float64 hardsigmoid multiplies by float32's 1/6 in backward."""
+
+    class HardSigmoid(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.clamp(x / 6 + 0.5, 0, 1)
+
+        @staticmethod
+        def backward(ctx, g):
+            inside = ctx.saved_tensors[0].abs() < 3
+            return g * inside * float(np.float32(1 / 6))
+
+    def forward(x):
+        return np.minimum(np.maximum(x / 6 + 0.5, 0), 1), x
+
+    report = check(
+        forward, lambda d, x: factor * d * (np.abs(x) < 3) / 6, HardSigmoid.apply, X,
+        cases=["random"],
+    )  # fmt: skip
+
+    if factor == 1:
+        assert report.verdict == "incomplete"
+        assert report.reason.startswith("Reference inaccurate")
+        assert report.first_divergence is None
+        assert report.cause is None
+    else:
+        assert report.verdict == "disagree"
+
+
+# ── causes ───────────────────────────────────────────────────────────────────────────────────────
+def normalised(eps, cast=lambda a: a):
+    def forward(x):
+        s = np.sqrt(((x - x.mean(0)) ** 2).mean(0) + eps)
+        return (x - x.mean(0)) / s, ((x - x.mean(0)) / s, s)
+
+    def backward(d, cache):
+        n, s = cache
+        return cast((d - d.mean(0) - n * (d * n).mean(0)) / s)
+
+    return forward, backward
+
+
+def test_a_forgotten_epsilon_is_no_hidden_float32() -> None:
+    def reference(x):
+        return F.batch_norm(x, None, None, None, None, True, eps=1e-5)
+
+    inputs = {"x": (7, 4)}
+    forgotten = check(*normalised(0.0), reference, inputs, cases=["random"])
+    cast = check(
+        *normalised(1e-5, lambda a: a.astype(np.float32).astype(float)), reference, inputs,
+        cases=["random"],
+    )  # fmt: skip
+
+    assert forgotten.verdict == "disagree"
+    assert forgotten.cause.kind in ("small constant", "factor per unit")
+    assert cast.cause.kind == "hidden float32"
+
+
+def test_gradients_in_the_wrong_order_are_named_whatever_else_is_given() -> None:
+    def loss(mu, lv, y):
+        value = (0.5 * (np.exp(lv) + mu**2 - 1 - lv).sum() + y.sum()) / len(mu)
+        return value, ((np.exp(lv) - 1) / (2 * len(mu)), mu / len(mu))
+
+    def reference(mu, lv, y):
+        return (0.5 * (lv.exp() + mu**2 - 1 - lv).sum() + y.sum()) / len(mu)
+
+    report = check(
+        loss, None, reference, {"mu": (4, 3), "lv": (4, 3), "y": np.ones((4, 6))}, no_grad=["y"]
+    )
+
+    assert report.cause.kind == "another tensor"
+    assert "gradient of lv, not of mu" in report.cause.evidence
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [(lambda g: np.clip(g, -0.3, 0.3), "clipped"), (lambda g: g[::-1, ::-1], "axes")],
+)
+def test_clipping_and_rotation_are_named(change, kind: str) -> None:
+    report = check(
+        lambda x: (x**3, x), lambda d, x: change(3 * d * x**2), lambda x: x**3, {"x": (5, 4)},
+        cases=["random"],
+    )  # fmt: skip
+
+    assert report.verdict == "disagree"
+    assert report.cause.kind == kind
