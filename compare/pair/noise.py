@@ -55,7 +55,9 @@ def number(name: str) -> int:
     return sum(ord(c) * 31**i for i, c in enumerate(name[:8]))
 
 
-def noisy(v: Any, operation: str, size: Any = None, exact: Any = None, *, flush: bool = True) -> Any:
+def noisy(
+    v: Any, operation: str, size: Any = None, exact: Any = None, *, flush: bool = True
+) -> Any:
     """Return v with one rounding's noise.
 
     Args:

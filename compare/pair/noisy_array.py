@@ -15,13 +15,13 @@ import numpy as np
 from compare.pair.noise import FUNCTION, SIMPLE, exact, noisy, whole
 
 _asarray, _full = np.asarray, np.full  # `kept` replaces NumPy's
-QUIET = set(
+QUIET = words(
     "negative positive absolute fabs maximum minimum fmax fmin sign floor ceil rint trunc copysign "
     "conjugate clip isfinite isnan isinf heaviside remainder fmod modf frexp ldexp nextafter "
-    "spacing".split()
+    "spacing"
 )
-PRODUCTS = set("dot einsum tensordot inner vdot convolve correlate".split())
-ROUNDED = PRODUCTS | set("trapz trapezoid kron outer cross interp gradient".split())
+PRODUCTS = words("dot einsum tensordot inner vdot convolve correlate")
+ROUNDED = PRODUCTS | words("trapz trapezoid kron outer cross interp gradient")
 OWN_PRODUCTS = {"norm", "matmul", "outer", "multi_dot"}  # of linalg: not judged by norm
 
 

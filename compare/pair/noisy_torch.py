@@ -12,7 +12,7 @@ import numpy as np
 
 from compare.pair.noise import FUNCTION, exact, noisy
 
-QUIET = set(
+QUIET = words(
     "neg abs relu relu_ threshold threshold_backward where max min amax amin maximum minimum clamp "
     "clamp_min clamp_max cat stack index index_select gather scatter scatter_ index_put index_put_ "
     "_index_put_impl_ clone copy_ _to_copy zeros zeros_like ones ones_like full full_like fill_ "
@@ -23,14 +23,12 @@ QUIET = set(
     "leaky_relu empty_strided new_empty_strided expand permute argmax median diagonal_backward "
     "unfold_backward slice_scatter select_scatter masked_scatter as_strided take eye nan_to_num "
     "lift_fresh_copy isnan isinf value_selecting_reduction_backward _unsafe_view _reshape_alias "
-    "item _local_scalar_dense native_dropout remainder fmod nonzero unsafe_split split".split()
+    "item _local_scalar_dense native_dropout remainder fmod nonzero unsafe_split split"
 )
-LINEAR = set(
-    "sum mean mm bmm addmm mv dot convolution nansum cumsum baddbmm addmv addbmm".split()
-)
+LINEAR = words("sum mean mm bmm addmm mv dot convolution nansum cumsum baddbmm addmv addbmm")
 ALIKE = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "sqrt": "sqrt"}
 SINGLE = {"div", "sqrt", "rsqrt", "reciprocal", "square", "pow"}
-FUSED = set(
+FUSED = words(
     "gelu gelu_backward silu silu_backward elu elu_backward softplus softplus_backward mish "
     "mish_backward log_sigmoid_forward log_sigmoid_backward sigmoid_backward tanh_backward "
     "_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data logsumexp "
@@ -40,7 +38,7 @@ FUSED = set(
     "binary_cross_entropy_backward binary_cross_entropy_with_logits smooth_l1_loss huber_loss "
     "huber_loss_backward smooth_l1_loss_backward hardswish hardswish_backward hardsigmoid celu glu "
     "glu_backward var std var_mean std_mean logaddexp addcmul addcdiv norm linalg_vector_norm "
-    "xlogy cudnn_batch_norm".split()
+    "xlogy cudnn_batch_norm"
 )
 
 

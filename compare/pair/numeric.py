@@ -1,11 +1,7 @@
 """Derivatives of the candidate's own forward by central differences, with an error estimate.
 
-Richardson extrapolation over steps h, h/4, h/16, … (Neville's table, as Ridders does it): the entry
-whose neighbours differ least is taken, and that difference is its error, never less than what
-rounding puts into it. At a kink the one-sided derivatives differ however small the step: both are
-returned, for any number between them is a subgradient.
-
-Source: C. Ridders, Accurate computation of F′(x) and F′(x)F″(x), Adv. Eng. Software 4 (1982).
+Steps are h, h/4, h/16, …, extrapolated as `richardson` does. At a kink the one-sided derivatives
+differ however small the step: both are returned, for any number between them is a subgradient.
 """
 
 from __future__ import annotations
@@ -16,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from compare.pair.inputs import Inputs
+from compare.pair.richardson import extrapolated
 
 LEVELS, RATIO = 9, 4.0
 U = 2.0**-53
@@ -101,27 +98,13 @@ def along(
 
 def _extrapolated(central: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
     """Return the best entry of Neville's table and its error."""
-    value, error = _best(central, noise, 1)
+    value, error = extrapolated(central, noise, RATIO)
     last = LEVELS - 3  # a plain difference at a small step: extrapolation must not contradict it
     plain = 16 * noise[last] + 1e-2 * abs(central[last])
     if not abs(value - central[last]) <= plain:
-        value, error = _best(central, noise, LEVELS // 2)
+        near = slice(LEVELS // 2 - 1, None)
+        value, error = extrapolated(central[near], noise[near], RATIO)
     return value, error
-
-
-def _best(central: np.ndarray, noise: np.ndarray, first: int) -> tuple[float, float]:
-    best, smallest = float(central[-1]), float("inf")
-    row = [float(central[first - 1])]
-    for i in range(first, len(central)):
-        new = [float(central[i])]
-        for j in range(1, len(row) + 1):
-            factor = RATIO ** (2 * j)
-            new.append((factor * new[j - 1] - row[j - 1]) / (factor - 1))
-            change = max(abs(new[j] - new[j - 1]), abs(new[j] - row[j - 1])) + float(noise[i])
-            if change < smallest:
-                best, smallest = new[j], change
-        row = new
-    return best, smallest
 
 
 def _one_sided(

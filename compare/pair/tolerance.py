@@ -27,6 +27,7 @@ HALF_K = 16.0  # float16 and bfloat16: one rounding is already a per cent
 LOOSE = 1e-6  # of an element: a tolerance above it is not taken from the gauge alone
 WIDE = 1e-2  # of an element: a tolerance above it says nothing
 
+
 class Precision(NamedTuple):
     """What a dtype's rounding is like."""
 

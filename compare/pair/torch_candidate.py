@@ -10,9 +10,9 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
+from compare.pair.montecarlo import FLOOR, Errors, errors
 from compare.pair.reference import TorchReference, array, upstream_tensor
 from compare.pair.returned import Found, by_name
-from compare.pair.montecarlo import FLOOR, Errors, errors
 from compare.pair.tolerance import HALF_K, PRECISIONS, Judged
 
 MEASURED = (

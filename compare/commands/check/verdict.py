@@ -41,7 +41,10 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
             return "incomplete", session.blamed
         if not failed:
             told = " ".join(p.text for p in broken)
-            return "disagree", f"Every gradient is right, but a promise is broken ({places}): {told}"
+            return (
+                "disagree",
+                f"Every gradient is right, but a promise is broken ({places}): {told}",
+            )
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {places}."
     if not total:
         return "incomplete", "Nothing was compared."

@@ -51,8 +51,10 @@ def _swapped(outcome: Outcome, quantity: str) -> Cause | None:
         if name == quantity or name[:5] != "grad:" or quantity[:5] != "grad:":
             continue
         alike = mine.shape == other.shape and mine.size > 1 and other.any()
-        if alike and np.allclose(mine, other, rtol=1e-9, atol=0) and not (
-            other.shape == theirs.shape and np.allclose(other, theirs, rtol=1e-6, atol=0)
+        if (
+            alike
+            and np.allclose(mine, other, rtol=1e-9, atol=0)
+            and not (other.shape == theirs.shape and np.allclose(other, theirs, rtol=1e-6, atol=0))
         ):
             what = f"manual is exactly the gradient of {name[5:]}, not of {quantity[5:]}."
             return Cause(

@@ -10,10 +10,10 @@ import numpy as np
 
 from compare.diagnose.causes.cause import Cause, Tensors
 from compare.diagnose.causes.purity import IN_PLACE, Call
-from compare.pair.nests import same
 from compare.gauge import gauge, gauging
 from compare.judge.judge import gauged
 from compare.judge.quantities import Key, Values
+from compare.pair.nests import same
 from compare.running.experiment import Experiment
 
 Found = dict[str, Tensors]

@@ -90,8 +90,7 @@ def misshapen(
     if not candidate.size:
         return Cause(
             "empty slice",
-            f"manual has no elements: its shape is {candidate.shape} instead of "
-            f"{reference.shape}.",
+            f"manual has no elements: its shape is {candidate.shape} instead of {reference.shape}.",
             "a[0:-p] is empty where p is 0: write a[p : a.shape[axis] - p].",
         )
     shapes = f"shape {candidate.shape} instead of {reference.shape}"

@@ -18,9 +18,7 @@ def check(*args, **options):
 
 # ── nothing ends in a traceback ──────────────────────────────────────────────────────────────────
 def test_a_gradient_without_elements_is_named() -> None:
-    report = check(
-        lambda x: (2 * x, None), lambda dout, _: (2 * dout)[:, 0:-0], lambda x: 2 * x, X
-    )
+    report = check(lambda x: (2 * x, None), lambda dout, _: (2 * dout)[:, 0:-0], lambda x: 2 * x, X)
 
     assert report.verdict == "disagree"
     assert "(4, 0)" in report.first_divergence.explanation
@@ -88,9 +86,7 @@ def test_gradients_accumulated_in_a_module_are_a_disagreement_and_no_gauge_stays
         return dout @ w.T, STATE["w"]
 
     STATE["w"] = 0.0
-    report = check(
-        lambda x, w: (x @ w, (x, w)), backward, torch.matmul, {"x": (4, 3), "w": (3, 5)}
-    )
+    report = check(lambda x, w: (x @ w, (x, w)), backward, torch.matmul, {"x": (4, 3), "w": (3, 5)})
 
     assert report.verdict == "disagree"
     assert type(STATE["w"]) is np.ndarray
