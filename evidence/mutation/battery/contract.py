@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -195,6 +195,10 @@ def _fail_if(fails: bool) -> None:
 FAILS = ("", "forward", "noisy", "ports", "backward", "count", "draw", "next", "key", "with")
 
 
+def _both_ways(net: Any, noise: Any) -> Any:
+    return net.gradients(net.run(X, noise=noise), X, wrt=("input",))
+
+
 def _places() -> Any:
     """Errors say in which node and method they were raised, interpreted and compiled."""
     found = []
@@ -205,10 +209,9 @@ def _places() -> Any:
         ]  # fmt: skip
         net = _manual().Graph(nodes)
         for noise in (None, Ladder(np.random.PCG64(0))):
-            found.append(_place(lambda n=net, z=noise: n.gradients(
-                n.run(X, noise=z), X, wrt=("input",))))  # fmt: skip
             passes = import_module("manual.compiled").compiled(net, ("input",))
-            found.append(_place(lambda p=passes, z=noise: p(X, X, noise=z)))
+            found.append(_place(partial(_both_ways, net, noise)))
+            found.append(_place(partial(passes, X, X, noise=noise)))
     return found
 
 
