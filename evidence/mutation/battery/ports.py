@@ -37,6 +37,8 @@ MORE = {
         Example(HEADS, (*((3, 2, 4),) * 3, PADDING, (3, 3))),  # one hides, the other is added
         Example(HEADS, (*((3, 2, 4),) * 3, (2, 3), CAUSAL)),
         Example(HEADS, (*((2, 3, 4),) * 3, None, (6, 2, 2))),  # more samples than heads
+        Example({**HEADS, "dropout": 0.4}, ((2, 3, 4), (4, 3, 4), (4, 3, 4), None, None)),
+        Example({**HEADS, "batch_first": True}, ((2, 4), (3, 4), (3, 4), None, None)),
         Example({**HEADS, "need_weights": False},
                 ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, np.where(BLIND, -np.inf, 0.5))),
     ),
