@@ -141,6 +141,15 @@ def _random() -> Any:
     return [(net.stochastic, tape.noise) for net, tape in nets]
 
 
+def _blind() -> Any:
+    """A query that sees nothing has no weights: nan, as in torch, where they are asked for."""
+    hidden = np.array([[False, True], [True, True]])
+    x = X.reshape(2, 1, 4)
+    layer = build("MultiheadAttention", (("embed_dim", 4), ("num_heads", 2)))
+    found = [np.isnan(y) for y in layer.forward(x, x, x, None, hidden)[0]]
+    return found, np.isnan(layer.forward(x, x, x, None, hidden * 1.0)[0][0])
+
+
 def _ones() -> Any:
     """Without an upstream gradient the compiled passes begin with ones of the output's kind."""
     square = [("a", build("Multiply", ()), ("input", "input"))]
@@ -301,6 +310,13 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
             (True, {"a": (HALF.reshape(2, 2, 2),)}),
             (True, {"a": HALF.reshape(2, 2, 2)}),
         ],
+    ),
+    "a query that sees nothing": (
+        _blind,
+        (
+            [np.array([[[False] * 4], [[True] * 4]]), np.array([[[False] * 2, [True] * 2]])],
+            np.zeros((2, 1, 4)),
+        ),
     ),
     "ones upstream": (_ones, [(2 * X, "float64"), (4 * X, "float64")]),
     "where errors were raised": (_places, _where_failed()),

@@ -9,6 +9,7 @@ import inspect
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from manual.layer import Example
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
 HEADS = {"embed_dim": 4, "num_heads": 2}
 BLIND = np.array([[False, True, False], [True, True, True]])  # the second query sees nothing
+PADDING = np.array([[False, False, True], [False, True, False]])
+CAUSAL = np.triu(np.ones((3, 3), bool), 1)
 MORE = {
     "LSTM": (
         Example({"input_size": 2, "hidden_size": 2, "num_layers": 2, "dropout": 1.0},
@@ -30,7 +33,12 @@ MORE = {
     ),
     "MultiheadAttention": (
         Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
-        Example(HEADS, ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, BLIND)),
+        Example({**HEADS, "kdim": 3}, ((2, 1, 4), (2, 1, 3), (2, 1, 4), None, None)),
+        Example(HEADS, (*((3, 2, 4),) * 3, PADDING, (3, 3))),  # one hides, the other is added
+        Example(HEADS, (*((3, 2, 4),) * 3, (2, 3), CAUSAL)),
+        Example(HEADS, (*((2, 3, 4),) * 3, None, (6, 2, 2))),  # more samples than heads
+        Example({**HEADS, "dropout": 0.4}, ((2, 3, 4), (4, 3, 4), (4, 3, 4), None, None)),
+        Example({**HEADS, "batch_first": True}, ((2, 4), (3, 4), (3, 4), None, None)),
         Example({**HEADS, "need_weights": False},
                 ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, np.where(BLIND, -np.inf, 0.5))),
     ),
@@ -97,7 +105,10 @@ class PortsCheck(Check):
             noise = masks[sample.name]
             run = layer.train(sample.training).forward(*inputs, noise=noise if noise else None)
             runs.append((sample, *run))
-        return {k: v for run in runs for k, v in self._calls(layer, lift, seed, *run).items()}
+        values = {Key(k, "param"): p for k, p in layer.params.items()}
+        for run in runs:
+            values |= self._calls(layer, lift, seed, *run)
+        return values
 
     def _calls(
         self, layer: Any, lift: Lift, seed: int, sample: Sample, y: Any, cache_: Any
@@ -116,6 +127,7 @@ class PortsCheck(Check):
                 found = {Key(where + again, f"input {i}"): g for i, g in enumerate(grads)
                          if g is not None}  # fmt: skip
                 values |= found
+                values[Key(where + again, "gradients in shared memory")] = _shared(own)
                 values |= {Key(where + again, f"grad:{k}"): g for k, g in own.items()}
                 values |= {Key(where + again, f"alone:{k}"): g for k, g in alone.items()}
         return values
@@ -133,6 +145,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     import torch
 
     from evidence.mutation.battery.torch_side import DTYPES, tensor
+    from torch_ref.side import array_of
 
     cls = registry.LAYERS[check.type]
     arguments = dict(check.example.arguments)
@@ -145,7 +158,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     own = {k: tensor(p, dtype) for k, p in check.params(seed, shapes).items()}
     twin.load_state_dict(own)
     options = {k: arguments.get(k, inspect.signature(cls).parameters[k].default) for k in called}
-    values: Values = {}
+    values: Values = {Key(k, "param"): array_of(p).copy() for k, p in own.items()}
     masks: Masks = {}
     for sample in check.samples(seed):
         twin.train(sample.training)
@@ -191,6 +204,7 @@ def _torch_run(
         arrays = [array_of(g).copy() for g in grads]
         for again in ("", " again"):
             where = f"{sample.name}, of {kept}{again}"
+            values[Key(where, "gradients in shared memory")] = np.float64(0)
             values |= {Key(where, f"input {i}"): g for i, g in zip(wanted, arrays, strict=False)}
             for k, g in zip(own, arrays[len(wanted) :], strict=True):
                 values |= {Key(where, f"grad:{k}"): g, Key(where, f"alone:{k}"): g}
@@ -216,6 +230,13 @@ def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
         return [y, h_n, c_n]
     found = twin(*inputs[:3], key_padding_mask=inputs[3], attn_mask=inputs[4], **options)
     return [y for y in found if y is not None]
+
+
+def _shared(own: dict[str, Any]) -> Any:
+    """Count the pairs of gradients that lie in one memory: writing into one would change both."""
+    arrays = [g for g in own.values() if isinstance(g, np.ndarray)]
+    pairs = combinations(arrays, 2)
+    return np.float64(sum(np.shares_memory(a, b) for a, b in pairs))
 
 
 def _kept(count: int) -> list[tuple[int, ...]]:
