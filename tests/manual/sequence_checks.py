@@ -313,9 +313,7 @@ def _worked(
     arrays |= {f"d{port}": u for port, u in zip(layer.outputs[1:], ups[1:], strict=True)}
     arrays |= {n: known[s] for n, s in layer.symbols.items() if known.get(s) is not None}
     scalars = {
-        n: getattr(layer, s)
-        for n, s in layer.symbols.items()
-        if s not in known and n not in arrays
+        n: getattr(layer, s) for n, s in layer.symbols.items() if s not in known and n not in arrays
     }
     stated = dict(definition(line.removeprefix("where ")) for line in lines)
     env = Env(arrays, scalars, stated)

@@ -11,10 +11,13 @@ import pytest
 
 from compare.description.config import Config
 from compare.explaining import equations
-from compare.explaining.equations import chosen, read, symbols
+from compare.explaining.bound import Pass
+from compare.explaining.equations import chosen, equation, read, symbols
+from compare.explaining.evaluate import Env, bind, head
 from compare.explaining.language import names, parse
 from compare.explaining.rows import worked_rows
 from compare.explaining.worked import Worked
+from compare.pair.example import Made, made
 from compare.running.experiment import prepare
 from compare.running.lockstep import Lockstep
 from manual import registry
@@ -106,6 +109,10 @@ def rows_of(steps: int = 1, **changes: Any) -> tuple[Worked, ...]:
 
 
 def assert_worked(found: tuple[Worked, ...]) -> None:
+    """Every row holds by its formula; what is not trained (running means) has none, and says so."""
+    buffers = [w for w in found if w.quantity.startswith("buffer:")]
+    assert all(f"no formula for '{w.quantity}'" in w.problem for w in buffers)
+    found = tuple(w for w in found if w not in buffers)
     wrong = [(w.layer, w.quantity, w.finding) for w in found if w.holds is not True]
 
     assert wrong == []
@@ -266,11 +273,97 @@ def name_of(run: tuple[int, dict[str, Any]]) -> str:
     return f"{'-'.join(found)}-{run[0]}"
 
 
-@pytest.mark.parametrize("made", RUNS, ids=name_of)
-def test_every_row_of_every_class_is_worked(made: tuple[int, dict[str, Any]]) -> None:
-    steps, changes = made
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+@pytest.mark.parametrize("run", RUNS, ids=name_of)
+def test_every_row_of_every_class_is_worked(run: tuple[int, dict[str, Any]]) -> None:
+    steps, changes = run
 
     assert_worked(rows_of(steps, **changes))
+
+
+# ── layers of several outputs, alone ─────────────────────────────────────────────────────────────
+ALONE = [(name, example) for name in sorted(PORTS) for example in OWNERS[name].examples]
+
+
+def by_role(case: Made, dy: Any) -> dict[str, Any]:
+    """Return every result under the role that its equation has."""
+    y, cache = case.forward()
+    grads, own = case.layer.backward(dy, cache)
+    ports = dict(zip(case.layer.outputs, y if isinstance(y, tuple) else (y,), strict=True))
+    found = {k if k == "output" else f"output:{k}": v for k, v in ports.items()}
+    return found | {"grad_input": grads[0], **{f"grad:{k}": g for k, g in own.items()}}
+
+
+def by_formula(case: Made, role: str, dy: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return every element of a result as its equation gives it.
+
+    Raises:
+        KeyError: no equation holds.
+    """
+    asked = Pass(case.layer, role, case.inputs, dy, 0, case.noise)
+    formula = equation(case.layer, role, asked.holds)
+    bound = asked.bound(formula)
+    env = Env(bound.arrays, bound.scalars, formula.definitions, bound.fold)
+    right, indices = parse(formula.right), head(formula.left)[1]
+    values = [float(env.value(right, bind(indices, bound.at(at)))) for at in np.ndindex(shape)]
+    return np.reshape(values, shape)
+
+
+def unworked(name: str, example: Example) -> set[str]:
+    """Hold every result against its equation; return the roles that have none for this pass."""
+    case = made(OWNERS[name], example, np.random.default_rng(5))
+    dy, missing = case.upstream(np.random.default_rng(7)), set()
+    for role, value in by_role(case, dy).items():
+        try:
+            worked = by_formula(case, role, dy, np.shape(value))
+        except KeyError:
+            missing.add(role)
+            continue
+        np.testing.assert_allclose(worked, value, rtol=1e-12, atol=1e-12, err_msg=role)
+    return missing
+
+
+PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
+         "LSTM": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "example"), ALONE)
+def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
+    name: str, example: Example
+) -> None:
+    """Their equations are those of one layer or head; of others none claims to hold."""
+    given = example.arguments
+    plain = set(given) <= PLAIN[name] and given.get("num_heads", 1) == 1
+    missing = unworked(name, example)
+
+    if plain:
+        assert missing == WITHOUT[name] & {"grad_input", *(f"grad:{p}" for p in OWNERS[name](
+            **given).params)}  # fmt: skip
+    else:
+        case = made(OWNERS[name], example, np.random.default_rng(5))
+        assert missing == set(by_role(case, case.upstream(np.random.default_rng(7))))
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "right", "wrong"),
+    [
+        ("LSTM", "grad_input/one layer", "dh_n[0,n,k]", "0"),
+        ("LSTM", "grad:weight_hh_l0/one layer", "dc_n[0,n,k]", "0"),
+        ("LSTM", "output:c_n/one layer", "t > T - 2", "t > T - 3"),
+        ("MultiheadAttention", "output/one head", " / sqrt(E)", ""),
+    ],
+)
+def test_a_wrong_formula_of_several_outputs_is_caught(
+    name: str, role: str, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = OWNERS[name].equations[role]
+    assert right in text
+    monkeypatch.setattr(
+        OWNERS[name], "equations", {**OWNERS[name].equations, role: text.replace(right, wrong)}
+    )
+
+    with pytest.raises(AssertionError, match=role.partition("/")[0]):
+        list(map(unworked, *zip(*[case for case in ALONE if case[0] == name], strict=True)))
 
 
 def test_these_runs_leave_no_formula_of_an_optimiser_untried(
