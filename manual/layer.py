@@ -48,10 +48,10 @@ class Layer(Checked, ABC):
     `variants` says. That with the most parts that hold is taken, the later of equals.
 
     A symbol is bound to a parameter, a buffer, an argument of forward, an attribute, or to a field
-    of the cache (`cache.winner`), to `decisions`, or to a port of `grad_output`; dots go on from
-    there (`input.size`, `betas.0`). Unless a symbol
-    says otherwise, `x` is the input (of several, the last index says which), `dy` the gradient of
-    the output, and a name of an attribute stands for that. An index that is a symbol runs along
+    of the cache (`cache.winner`), to `decisions`, or to `grad_output`; dots go on from there
+    (`input.size`, `betas.0`, `grad_output.1`, that of the second port). Unless a symbol says
+    otherwise, `x` is the input (of several, the last index says which), `dy` the gradient of the
+    (first) output, and a name of an attribute stands for that. An index that is a symbol runs along
     the axis that it names. A gradient in which `dy` does not occur is that for dy = 1.
     """
 
