@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.pair.noise import FUNCTION, SIMPLE, exact, noisy, whole
+from compare.pair.noise import FUNCTION, SIMPLE, exact, noisy, whole, words
 
 _asarray, _full = np.asarray, np.full  # `kept` replaces NumPy's
 QUIET = words(
@@ -119,8 +119,7 @@ def _rounding(ufunc: Any, method: str, args: tuple, kwargs: dict, v: Any) -> tup
     name = ufunc.__name__
     if name in ("matmul", "vecdot", "matvec", "vecmat"):
         a, b = map(np.abs, args)
-        top = (float(np.max(x, initial=1e-300)) for x in (a, b))
-        ta, tb = (x or 1.0 for x in top)
+        ta, tb = (float(np.max(x, initial=1e-300)) for x in (a, b))
         size = ta * tb * np.sqrt(a.shape[-1] * ufunc((a / ta) ** 2, (b / tb) ** 2, **kwargs))
         return size, True if whole(*args) else size == 0
     if method in ("reduce", "accumulate") and name == "add":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.pair.noise import FUNCTION, exact, noisy
+from compare.pair.noise import FUNCTION, exact, noisy, words
 
 QUIET = words(
     "neg abs relu relu_ threshold threshold_backward where max min amax amin maximum minimum clamp "

@@ -116,7 +116,7 @@ class LayerObject(Candidate):
     def own_sizes(self) -> set[int]:
         """Return the whole numbers among its attributes, and the lengths of its arrays' axes."""
         params = getattr(self.layer, "params", None)
-        own = {k: v for k, v in getattr(self.layer, "__dict__", {}).items()}
+        own = dict(getattr(self.layer, "__dict__", {}))
         held = [v for k, v in own.items() if k not in self.parameters and v is not params]
         held += [v for group in held if isinstance(group, tuple | list) for v in group]
         numbers = {int(v) for v in held if isinstance(v, int | np.integer) and v is not True}

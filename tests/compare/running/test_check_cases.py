@@ -108,7 +108,8 @@ def test_a_size_that_passes_only_by_broadcasting_is_not_tried() -> None:
     cases = cases_of({"h": (4, 5)}, accepts)
 
     assert set(cases) == {
-        "random", "ties", "zeros", "one zero per row", "large (×1000)", "tiny (×1e-06)", "non-contiguous",
+        "random", "ties", "zeros", "one zero per row", "large (×1000)", "tiny (×1e-06)",
+        "non-contiguous",
     }  # fmt: skip
 
 

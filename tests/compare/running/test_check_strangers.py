@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 import compare
 
@@ -243,7 +243,7 @@ class Convolution:
 def test_an_object_keeps_the_sizes_that_it_was_made_for(factor, expected) -> None:
     inputs = {"x": (2, 3, 7), "W": (4, 3, 3)}
 
-    report = check(Convolution(3, 4, 3, factor), None, F.conv1d, inputs)
+    report = check(Convolution(3, 4, 3, factor), None, functional.conv1d, inputs)
     cases = set(report.differences["layer"])
 
     assert report.verdict == expected
@@ -295,7 +295,7 @@ def test_differences_of_nearly_equal_numbers_are_judged_where_code_refuses_the_g
         return np.where(x <= 0, np.exp(np.asarray(x, dtype=float)) - 1, x), x
 
     def run(slope):
-        return check(forward, lambda d, x: d * slope(x), F.elu, {"x": (4, 5)}).verdict
+        return check(forward, lambda d, x: d * slope(x), functional.elu, {"x": (4, 5)}).verdict
 
     assert run(lambda x: np.where(x <= 0, np.exp(x), 1.0)) == "agree"
     assert run(lambda x: np.where(x <= 0, np.exp(x) - 1e-6, 1.0)) == "disagree"
@@ -349,7 +349,7 @@ def normalised(eps, cast=lambda a: a):
 
 def test_a_forgotten_epsilon_is_no_hidden_float32() -> None:
     def reference(x):
-        return F.batch_norm(x, None, None, None, None, True, eps=1e-5)
+        return functional.batch_norm(x, None, None, None, None, True, eps=1e-5)
 
     inputs = {"x": (7, 4)}
     forgotten = check(*normalised(0.0), reference, inputs, cases=["random"])
