@@ -1,8 +1,8 @@
 """Richardson extrapolation of central differences, as Ridders does it.
 
 (f(h) − f(−h)) / 2h = f′ + c₂ h² + c₄ h⁴ + …: two steps remove h², two of those remove h⁴, …
-(Neville's table). Of all the entries the one that differs least from its parents is taken, and that difference
-is its error, never less than what rounding puts into the smaller step's.
+(Neville's table). Of all the entries the one that differs least from its parents is taken, and that
+difference is its error, never less than what rounding puts into the smaller step's.
 
 Source: C. Ridders, Accurate computation of F′(x) and F′(x)F″(x), Adv. Eng. Software 4 (1982).
 """
