@@ -55,11 +55,6 @@ def sampling(sample: int, dtype: str) -> Iterator[None]:
         Noise.sample, Noise.size, Noise.tiny = before
 
 
-def words(text: str) -> set[str]:
-    """Return the words of a list of names."""
-    return set(text.split())
-
-
 def number(name: str) -> int:
     """Return an operation's number in the hash."""
     return sum(ord(c) * 31**i for i, c in enumerate(name[:8]))

@@ -204,7 +204,7 @@ def _torch_run(
         arrays = [array_of(g).copy() for g in grads]
         for again in ("", " again"):
             where = f"{sample.name}, of {kept}{again}"
-            values[Key(where, "gradients in shared memory")] = np.float64(0)
+            values[Key(where, "gradients in shared memory")] = np.zeros(())
             values |= {Key(where, f"input {i}"): g for i, g in zip(wanted, arrays, strict=False)}
             for k, g in zip(own, arrays[len(wanted) :], strict=True):
                 values |= {Key(where, f"grad:{k}"): g, Key(where, f"alone:{k}"): g}
