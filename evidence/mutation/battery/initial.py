@@ -170,9 +170,10 @@ def _scheme(name: str, arguments: dict[str, Any]) -> Callable[[Any], Any]:
 
     def default(tensor: Any) -> None:
         out, into, *kernel = tensor.shape
-        layer: nn.Module = nn.Linear(into, out, bias=False, dtype=tensor.dtype)
-        if kernel:
-            layer = nn.Conv2d(into, out, tuple(kernel), bias=False, dtype=tensor.dtype)
+        options: dict[str, Any] = {"bias": False, "dtype": tensor.dtype}
+        layer = (
+            nn.Conv2d(into, out, kernel, **options) if kernel else nn.Linear(into, out, **options)
+        )
         tensor.copy_(layer.weight)
 
     if name == "default":
