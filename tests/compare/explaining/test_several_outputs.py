@@ -112,7 +112,7 @@ def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
     [
         ("LSTM", "grad_input/one layer", "dh_n[0,n,k]", "0"),
         ("LSTM", "grad:weight_hh_l0/one layer", "dc_n[0,n,k]", "0"),
-        ("LSTM", "grad_h_0/one layer, initial states", "U[m,p]", "U[p,m]"),
+        ("LSTM", "grad_h_0/one layer, initial states", "dz[0,n,m]", "dz[1,n,m]"),
         ("LSTM", "grad_c_0/one layer, initial states", "f[0,n,k]", "f[1,n,k]"),
         ("LSTM", "output:c_n/one layer", "t > T - 2", "t > T - 3"),
         ("MultiheadAttention", "output/one head", " / sqrt(E)", ""),
