@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["Add", "Concatenate", "Multiply"]
 

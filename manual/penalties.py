@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["L1Penalty", "L2Penalty"]
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["Select", "Unflatten"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +58,7 @@ class Network(nn.Module):
         self._random: set[str] | None = None  # nodes that drew in the first training pass
         self.model = nn.Module()
         self._placed: dict[str, nn.Module] = {}
+        self._options = {node.name: call_options(node) for node in self.nodes}
         self.modules_by_node = {node.name: self._place(node) for node in self.nodes}
         for name, other in (tied or {}).items():
             path, _, key = name.rpartition(".")
@@ -66,7 +68,9 @@ class Network(nn.Module):
         name = CALL.sub("", node.name)  # calls of one module share it
         if name in self._placed:
             return self._placed[name]
-        module = self._placed[name] = module_class(node.type)(**node.args)
+        module = self._placed[name] = module_class(node.type)(
+            **{k: v for k, v in node.args.items() if k not in self._options[node.name]}
+        )
         parent = self.model
         *path, last = name.split(".")
         for part in path:
@@ -84,6 +88,7 @@ class Network(nn.Module):
         for node in self.nodes:
             module = self.modules_by_node[node.name]
             arguments, named = _arguments(node.inputs, values)
+            named |= self._options[node.name]
             if module.training and (self._random is None or node.name in self._random):
                 self._generator_states[node.name] = _generator_state(x)
                 with Recorder() as recorder:
@@ -136,7 +141,14 @@ class Network(nn.Module):
         given = [x for x in inputs if x is not None]
         keywords = [] if node is None else [key for key, _, v in map(_parted, node.inputs) if v]
         named = {key: inputs[names.index(key)] for key in keywords}
-        return tuple(given[: len(given) - len(named)]), named
+        return tuple(given[: len(given) - len(named)]), named | self._options.get(name, {})
+
+
+def call_options(node: NodeDescription) -> dict[str, Any]:
+    """Return the arguments that torch takes at every call rather than once: `need_weights`."""
+    cls = module_class(node.type)
+    at_call = signature(cls.forward).parameters.keys() - signature(cls).parameters.keys()
+    return {key: value for key, value in node.args.items() if key in at_call}
 
 
 def _add(parent: nn.Module, part: str, module: nn.Module, name: str) -> None:

@@ -58,6 +58,22 @@ def check(
         list[str] | None,
         typer.Option("--case", metavar="NAME", help="Run only cases that begin so; repeatable."),
     ] = None,
+    domains: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--domain",
+            metavar="NAME=DOMAIN",
+            help="What a drawn input must be: probability, positive, simplex, spd; repeatable.",
+        ),
+    ] = None,
+    purity: Annotated[
+        str,
+        typer.Option(help="What a changed cache and gradients that are added to are: note, fail."),
+    ] = "note",
+    resize: Annotated[
+        bool | None,
+        typer.Option(help="Try other sizes. [default: but for those that an object was made for]"),
+    ] = None,
     dtype: Annotated[
         str,
         typer.Option(help="float64 or float32; of a torch.autograd.Function float16, bfloat16."),
@@ -87,6 +103,7 @@ def check(
             raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
         report = _checked(
             functions, known, inputs, dtype=dtype, device=device,
+            domain=dict(_domain(text) for text in domains or ()), purity=purity, resize=resize,
             seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
         )  # fmt: skip
     path = report.save(out or Path("reports") / directory_name(report.name))
@@ -111,6 +128,8 @@ def _checked(
 
     first = functions[0]
     if is_torch_function(first):
+        for name in ("domain", "purity", "resize"):
+            del how[name]
         return check_torch(first, reference, inputs, device=device, **how)
     if device != "cpu":
         raise UserError(
@@ -119,6 +138,15 @@ def _checked(
         )
     backward = functions[1] if len(functions) == 2 else None
     return check_gradient(first, backward, reference, inputs, **how)
+
+
+def _domain(text: str) -> tuple[str, str]:
+    from compare.errors import UserError
+
+    name, found, domain = text.partition("=")
+    if not found:
+        raise UserError(f"--domain {text}: write NAME=DOMAIN, for example --domain p=probability.")
+    return name.strip(), domain.strip()
 
 
 def directory_name(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from manual import registry
-from manual.layer import Draw
+from manual.examples import Draw
 
 
 def wants_labels(loss: str) -> bool:

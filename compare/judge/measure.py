@@ -53,10 +53,11 @@ def measure(
 
 
 def _columns(manual: Sequence, torch: Sequence, tolerances: Tolerances | None) -> Any:
-    small = [i for i, t in enumerate(torch) if t.size <= SMALL]
+    small = [i for i, t in enumerate(torch) if 0 < t.size <= SMALL]
     if len(small) == len(torch):
         return _together(manual, torch, tolerances)
-    columns = np.empty((len(Measures._fields), len(torch)))
+    columns = np.zeros((len(Measures._fields), len(torch)))
+    columns[5:, [i for i, t in enumerate(torch) if not t.size]] = np.nan  # nowhere is worst
     for i, t in enumerate(torch):
         if t.size > SMALL:
             columns[:, i] = _alone(manual[i], t, None if tolerances is None else tolerances[i])

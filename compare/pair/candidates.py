@@ -78,6 +78,10 @@ class Candidate(ABC):
         found = self.gradients(self.backward(upstreams, started), started)
         return {name: grad.value for name, grad in found.items()}
 
+    def own_sizes(self) -> set[int]:
+        """Return lengths that it was made for, so that axes of that length keep it."""
+        return set()
+
     def notes(self) -> list[str]:
         """Return what a reader of the report should know of the adapter."""
         return []

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from manual.layer import Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Arrays, Layer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Specification:
     shapes: dict[str, tuple[int, ...]]
     differentiable: tuple[str, ...]
     labels: frozenset[str] = frozenset()
+    domains: Mapping[str, str] = field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator, shapes: Mapping[str, tuple] | None = None) -> Inputs:
         """Return all inputs; drawn ones are random normal and exact in float32, or labels.
@@ -52,7 +53,10 @@ class Specification:
         }
 
     def _drawn(self, rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return classes(rng, shape) if name in self.labels else normal(rng, shape)
+        if name in self.labels:
+            return classes(rng, shape)
+        drawn = normal(rng, shape)
+        return inside(self.domains[name], drawn) if name in self.domains else drawn
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Specification:
         """Return a specification with further inputs at the end, drawn from these shapes."""
@@ -62,7 +66,45 @@ class Specification:
             {**self.shapes, **shapes},
             (*self.differentiable, *shapes),
             self.labels,
+            self.domains,
         )
+
+    def within(self, domains: Mapping[str, str] | None) -> Specification:
+        """Return a specification whose drawn inputs lie in these domains.
+
+        Raises:
+            UserError: a domain is not known, or of an input that is not drawn.
+        """
+        for name, domain in (domains or {}).items():
+            if name not in self.shapes or name in self.labels:
+                raise UserError(
+                    f"domain names '{name}', which is not drawn. {nearest(name, self.shapes)}"
+                )
+            if domain not in DOMAINS:
+                raise UserError(f"domain['{name}']: '{domain}'. {nearest(domain, DOMAINS)}")
+        return replace(self, domains=dict(domains or {}))
+
+
+DOMAINS = ("probability", "positive", "simplex", "spd")
+
+
+def inside(domain: str, z: np.ndarray) -> np.ndarray:
+    """Return random normal numbers taken into a domain, exact in float32.
+
+    A simplex lies along the last axis; spd matrices (symmetric, positive definite) in the last two.
+    """
+    with np.errstate(all="ignore"):
+        if domain == "probability":
+            found = 0.02 + 0.96 / (1 + np.exp(-z))
+        elif domain == "positive":
+            found = np.exp(z)
+        elif domain == "simplex":
+            e = np.exp(z)
+            found = e / e.sum(axis=-1, keepdims=True)
+        else:
+            n = z.shape[-1]
+            found = z @ z.swapaxes(-1, -2) / n + np.eye(n)
+    return found.astype(np.float32).astype(np.float64)
 
 
 def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> Specification:

@@ -1,11 +1,7 @@
 """Derivatives of the candidate's own forward by central differences, with an error estimate.
 
-Richardson extrapolation over steps h, h/4, h/16, … (Neville's table, as Ridders does it): the entry
-whose neighbours differ least is taken, and that difference is its error, never less than what
-rounding puts into it. At a kink the one-sided derivatives differ however small the step: both are
-returned, for any number between them is a subgradient.
-
-Source: C. Ridders, Accurate computation of F′(x) and F′(x)F″(x), Adv. Eng. Software 4 (1982).
+Steps are h, h/4, h/16, …, extrapolated as `richardson` does. At a kink the one-sided derivatives
+differ however small the step: both are returned, for any number between them is a subgradient.
 """
 
 from __future__ import annotations
@@ -16,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from compare.pair.inputs import Inputs
+from compare.pair.richardson import extrapolated
 
 LEVELS, RATIO = 9, 4.0
 U = 2.0**-53
+SEPARATED, CLOSE, SEPARATIONS = 1e-3, 1e-6, 24  # distances, of the input's size; samples
 
 Forward = Callable[[Inputs], tuple[np.ndarray, ...]]
 
@@ -45,14 +43,22 @@ class Slopes(NamedTuple):
     high: np.ndarray
 
 
-def slopes(forward: Forward, values: Inputs, name: str, upstreams: Sequence[np.ndarray]) -> Slopes:
+def slopes(
+    forward: Forward,
+    values: Inputs,
+    name: str,
+    upstreams: Sequence[np.ndarray],
+    rounding: Sequence[np.ndarray] | None = None,
+) -> Slopes:
     """Return d Σ upstream · output / d element, for every element of an input."""
     x = values[name]
     found = np.zeros((4, *x.shape))
     for index in np.ndindex(x.shape):
         direction = np.zeros(x.shape)
         direction[index] = 1.0
-        found[(slice(None), *index)] = along(forward, values, {name: direction}, upstreams)
+        found[(slice(None), *index)] = along(
+            forward, values, {name: direction}, upstreams, rounding
+        )
     return Slopes(*found)
 
 
@@ -61,15 +67,27 @@ def along(
     values: Inputs,
     directions: dict[str, np.ndarray],
     upstreams: Sequence[np.ndarray],
+    rounding: Sequence[np.ndarray] | None = None,
 ) -> Slope:
-    """Return the derivative of Σ upstream · output along a direction in the inputs."""
+    """Return the derivative of Σ upstream · output along a direction in the inputs.
+
+    Args:
+        forward: the function.
+        values: where.
+        directions: by input.
+        upstreams: of the outputs.
+        rounding: E of every output, where forward rounds larger numbers than it returns.
+    """
     size = max(_size(values[name], d) for name, d in directions.items())
     steps = size / 8 * RATIO ** -np.arange(LEVELS)
     here = forward(values)
     ahead = [forward(_moved(values, directions, h)) for h in steps]
     behind = [forward(_moved(values, directions, -h)) for h in steps]
     weight = [np.abs(dy) for dy in upstreams]
-    noise = 16 * U * _project(weight, [np.abs(y) for y in here]) / steps
+    sizes = [np.abs(y) for y in here]
+    if rounding is not None:
+        sizes = [np.fmax(y, e) for y, e in zip(sizes, rounding, strict=True)]
+    noise = 16 * U * _project(weight, sizes) / steps
     central = np.array(
         [_project(upstreams, _minus(a, b)) for a, b in zip(ahead, behind, strict=True)]
     ) / (2 * steps)
@@ -80,27 +98,13 @@ def along(
 
 def _extrapolated(central: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
     """Return the best entry of Neville's table and its error."""
-    value, error = _best(central, noise, 1)
+    value, error = extrapolated(central, noise, RATIO)
     last = LEVELS - 3  # a plain difference at a small step: extrapolation must not contradict it
     plain = 16 * noise[last] + 1e-2 * abs(central[last])
     if not abs(value - central[last]) <= plain:
-        value, error = _best(central, noise, LEVELS // 2)
+        near = slice(LEVELS // 2 - 1, None)
+        value, error = extrapolated(central[near], noise[near], RATIO)
     return value, error
-
-
-def _best(central: np.ndarray, noise: np.ndarray, first: int) -> tuple[float, float]:
-    best, smallest = float(central[-1]), float("inf")
-    row = [float(central[first - 1])]
-    for i in range(first, len(central)):
-        new = [float(central[i])]
-        for j in range(1, len(row) + 1):
-            factor = RATIO ** (2 * j)
-            new.append((factor * new[j - 1] - row[j - 1]) / (factor - 1))
-            change = max(abs(new[j] - new[j - 1]), abs(new[j] - row[j - 1])) + float(noise[i])
-            if change < smallest:
-                best, smallest = new[j], change
-        row = new
-    return best, smallest
 
 
 def _one_sided(
@@ -136,6 +140,29 @@ def _one_sided(
             mean = float((dy * (a - b)).sum() / (2 * steps[near]))
             low, high = low + mean, high + mean
     return low, high
+
+
+def apart(
+    forward: Forward,
+    values: Inputs,
+    name: str,
+    at: tuple[int, ...],
+    upstreams: Sequence[np.ndarray],
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return the range of an element's slopes where all that ties with it is pulled apart.
+
+    Between three equal numbers the middle one's slope is none of the two one-sided ones.
+    """
+    x, found = values[name], []
+    scale = _size(x, np.ones(x.shape))
+    direction = np.zeros(x.shape)
+    direction[at] = 1.0
+    for _ in range(SEPARATIONS):
+        moved = {**values, name: x + SEPARATED * scale * rng.standard_normal(x.shape)}
+        sides = (forward(_moved(moved, {name: direction}, s * CLOSE * scale)) for s in (1, -1))
+        found.append(_project(upstreams, _minus(*sides)) / (2 * CLOSE * scale))
+    return min(found), max(found)
 
 
 def _size(x: np.ndarray, direction: np.ndarray) -> float:

@@ -10,9 +10,16 @@ import numpy as np
 
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called
-from compare.pair.inputs import Inputs
+from compare.pair.inputs import Inputs, is_float
 from compare.pair.returned import NOTHING, Found, attribute, by_name, under
-from compare.pair.signatures import Plan, listed, plan, positional
+from compare.pair.signatures import (
+    Plan,
+    listed,
+    names_gradient,
+    plan,
+    positional,
+    upstreams_first,
+)
 
 STORES = ("grads", "gradients", "grad")  # attributes that hold gradients by name
 
@@ -55,6 +62,9 @@ class LayerObject(Candidate):
         self.name = called(type(layer))
         self.forward_code, self.backward_code = type(layer).forward, type(layer).backward
         self.wanted = positional(layer.backward)
+        self.optional = upstreams_first(layer.backward)
+        if self.optional == ("*",):
+            self.wanted = []
         self.stores_cache = self.wanted is not None and len(self.wanted) < 2
         taken = positional(layer.forward) or ()
         self.parameters = [n for n in names if n not in taken and _has(layer, n)]
@@ -65,6 +75,7 @@ class LayerObject(Candidate):
         returned = layer.forward(*(values[name] for name in self.arguments))
         if returned is None:
             returned = getattr(layer, "output", None)
+        self.stores_cache = self.stores_cache or self._upstreams_alone(returned)
         planned = self._plan(returned)
         self.takes_upstream = planned.takes_upstream
         return Started(planned.outputs, planned.cache, (layer, planned, values))
@@ -102,17 +113,39 @@ class LayerObject(Candidate):
                 found[name] = attribute(layer, name, STORES)
         return {name: found[name] for name in self.differentiable}
 
+    def own_sizes(self) -> set[int]:
+        """Return the whole numbers among its attributes, and the lengths of its arrays' axes."""
+        params = getattr(self.layer, "params", None)
+        own = dict(getattr(self.layer, "__dict__", {}).items())
+        held = [v for k, v in own.items() if k not in self.parameters and v is not params]
+        held += [v for group in held if isinstance(group, tuple | list) for v in group]
+        numbers = {int(v) for v in held if isinstance(v, int | np.integer) and v is not True}
+        lengths = {n for v in held if isinstance(v, np.ndarray) for n in v.shape}
+        return {n for n in numbers | lengths if n > 1}
+
     def _plan(self, returned: Any) -> Plan:
         if not self.stores_cache:
             return plan(returned, self.wanted, self.arguments, f"{self.name}.backward")
         outputs = returned if isinstance(returned, tuple) else (returned,)
-        dy = listed("dy", outputs) if self.wanted else ""
-        if self.wanted is not None and len(self.wanted) == 1 and len(outputs) > 1:
+        wanted = self.wanted or []
+        if not wanted and any(np.ndim(y) for y in outputs):  # a loss is its own upstream
+            wanted = ["*"] * len(outputs) if self.optional == ("*",) else list(self.optional)
+        dy = listed("dy", outputs) if wanted else ""
+        if len(wanted) == 1 and len(outputs) > 1:
             dy = f"({dy})"
         return Plan(
-            outputs, None, bool(self.wanted), lambda dys, _: _upstream(dys, self.wanted),
+            outputs, None, bool(wanted), lambda dys, _: _upstream(dys, wanted),
             listed("y", outputs), dy,
         )  # fmt: skip
+
+    def _upstreams_alone(self, returned: Any) -> bool:
+        """Return whether backward takes one gradient for each of several outputs, and no cache."""
+        return (
+            isinstance(returned, tuple)
+            and len(returned) == len(self.wanted or ()) > 1
+            and all(map(names_gradient, self.wanted or ()))
+            and all(is_float(y) for y in returned)
+        )
 
     def _with_parameters(self, parameters: Inputs) -> Any:
         params = getattr(self.layer, "params", None)

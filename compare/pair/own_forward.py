@@ -10,7 +10,9 @@ import numpy as np
 
 from compare.pair.candidates import Candidate, Result
 from compare.pair.inputs import Inputs, fresh
+from compare.pair.montecarlo import errors
 from compare.pair.numeric import Slopes, along, slopes
+from compare.pair.preserved import preserved
 
 MOST = 600  # elements differentiated one by one; beyond, along random directions
 DIRECTIONS = 6
@@ -24,6 +26,7 @@ class OwnForward:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self.found: dict[str, Slopes] = {}  # of the latest run
+        self.rounding: list[np.ndarray] | None = None
 
     def forward(self, values: Inputs) -> tuple[np.ndarray, ...]:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -35,6 +38,7 @@ class OwnForward:
         """Return the gradients; of a large input only its projections on random directions."""
         if upstreams is None:
             return Result(self.forward(values), {})
+        self.rounding = self._rounding(values)
         self.found = {
             name: self._slopes(values, name, upstreams) for name in self.candidate.differentiable
         }
@@ -43,9 +47,24 @@ class OwnForward:
     def _slopes(self, values: Inputs, name: str, upstreams: Sequence[np.ndarray]) -> Slopes:
         directions = self.directions(values, name)
         if directions is None:
-            return slopes(self.forward, values, name, upstreams)
-        found = [along(self.forward, values, {name: d}, upstreams) for d in directions]
+            return slopes(self.forward, values, name, upstreams, self.rounding)
+        found = [
+            along(self.forward, values, {name: d}, upstreams, self.rounding) for d in directions
+        ]
         return Slopes(*(np.array(column) for column in zip(*found, strict=True)))
+
+    def _rounding(self, values: Inputs) -> list[np.ndarray] | None:
+        """Return E of every output, by Monte-Carlo arithmetic; None where that fails."""
+
+        def run(moved: Inputs, _: Any) -> Result:
+            return Result(self.candidate.start(moved).outputs, {})
+
+        try:
+            with preserved(self.candidate.forward_code):
+                found = errors(run, self.candidate.differentiable, values, (), "float64")
+        except Exception:  # a stranger's code on strange numbers
+            return None
+        return [np.where(np.isfinite(e), e, 0.0) for e in found.values()]
 
     def directions(self, values: Inputs, name: str) -> np.ndarray | None:
         """Return the directions along which a large input is judged; None for a small one."""

@@ -60,6 +60,21 @@ class TorchReference:
         grads = _gradients(outputs, [tensors[n] for n in self.floats], upstreams)
         return Result(tuple(map(array, outputs)), dict(zip(self.floats, grads, strict=True)))
 
+    def undifferentiable(self, values: Inputs) -> str:
+        """Say why torch cannot differentiate the function here; empty if it can."""
+        import torch
+
+        tensors = {n: self.tensor(v, "float64", leaf=n in self.floats) for n, v in values.items()}
+        with torch.enable_grad():
+            outputs = self.outputs(tensors, "float64")
+        if any(y.requires_grad or not y.is_floating_point() for y in outputs):
+            return ""
+        return (
+            f"Torch cannot differentiate the reference {self.name}: what it returns has no grad_fn "
+            "(.detach(), .data, torch.tensor(x), a function without a derivative). Its gradient is "
+            "not zero but unknown, so nothing was compared."
+        )
+
     def forward(self, values: Inputs) -> tuple[np.ndarray, ...]:
         return self.run(values, None).outputs
 

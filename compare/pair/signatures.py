@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,27 @@ def positional(function: Callable) -> list[str] | None:
         return None
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in parameters if p.kind in by_position and p.default is p.empty]
+
+
+def upstreams_first(function: Callable) -> tuple[str, ...]:
+    """Return leading parameters that have a default and the name of an upstream gradient."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return ()
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return ("*",)
+    first = takewhile(lambda p: p.default is None and names_gradient(p.name), parameters)
+    return tuple(p.name for p in first)
+
+
+def names_gradient(name: str) -> bool:
+    """Return whether an argument's name says that it is a gradient: dout, dh, grad_output, …"""
+    low = name.lower().strip("_")
+    if any(word in low for word in ("grad", "delta", "upstream")):
+        return True
+    short = len(low) <= 5 and low not in ("data", "dim", "dims", "dict", "dtype")
+    return (low[:1] == "d" and short) or (low[:1] == "g" and len(low) <= 2) or low == "gout"
 
 
 def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward: str) -> Plan:

@@ -1,33 +1,32 @@
-"""How far rounding may take an element: by the gauge, else by measuring it.
+"""How far rounding may take an element: by the gauge, else by Monte-Carlo arithmetic.
 
 The candidate is run on error-gauge arrays. Where its code cannot run on them (it fills NumPy
-buffers, or calls what the gauge has no rule for), the error is measured: the same code is run
-several times on inputs that differ by about one unit roundoff, and the spread is taken for it. The
-reference's own rounding is always measured so, because it may use a longer formula.
+buffers, or calls what the gauge has no rule for), or where the gauge's error is so large that it
+says little (errors that a computation itself contracts), every rounding of the same code is
+perturbed at random instead, and the smaller of the two errors counts. If the two sides differ by
+more than that, the reference's own rounding is found in the same way and added.
 
-A measured error is never less than FLOOR roundings of the element, nor than 2⁻⁵³ roundings of the
-largest number around (what underflows on one side only). And it is never more than CEILING
-roundings of the largest number: an input that lies on a branch point makes the spread huge, and
-must not make the judge blind.
+No element's error is taken from another's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.gauge import Gauge, K, gauge, gauging, strayed
 from compare.judge.quantities import Key
-from compare.pair.candidates import Candidate, Result
+from compare.pair.candidates import Candidate
 from compare.pair.inputs import Inputs, fresh
+from compare.pair.montecarlo import FLOOR, SAMPLES, Errors, errors
+from compare.pair.preserved import preserved
 
-FLOOR, CEILING, RUNS = 4.0, 1e4, 8
 U64 = 2.0**-53
 HALF_K = 16.0  # float16 and bfloat16: one rounding is already a per cent
-
-Errors = dict[str, np.ndarray]  # per quantity: E of every element, in units of the roundoff
+LOOSE = 1e-6  # of an element: a tolerance above it is not taken from the gauge alone
+WIDE = 1e-2  # of an element: a tolerance above it says nothing
 
 
 class Precision(NamedTuple):
@@ -69,42 +68,64 @@ class Judged(NamedTuple):
 
 
 GAUGED = "E by running your own code on error-gauge arrays, element by element"
-MEASURED = (
-    "E measured, because your code cannot run on error-gauge arrays ({why}): the spread of "
-    f"{RUNS} runs on inputs perturbed by one unit roundoff, at least {FLOOR:g} roundings of each "
-    "element"
+RANDOM = (
+    "E by Monte-Carlo arithmetic, because {why}: the spread of "
+    f"{SAMPLES} runs in which every rounding is perturbed, element by element, at least {FLOOR:g} "
+    "roundings of it"
 )
+REFUSED = "your code cannot run on error-gauge arrays ({why})"
+MOVED = "; your code refuses perturbed arrays, so only its inputs are"
 
 
 def candidate_errors(
-    dtype: str,
-    candidate: Candidate,
-    values: Inputs,
-    upstreams: Sequence[np.ndarray],
-    rng: np.random.Generator,
+    dtype: str, candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray]
 ) -> Judged:
     """Return the rounding error of a hand-written candidate, gauged if that can be done."""
+    precision = PRECISIONS[dtype]
     try:
-        errors = _gauged(candidate, values, upstreams, dtype)
-        if all(np.isfinite(error).all() for error in errors.values()):
-            return Judged(errors, GAUGED)
-        measured = spread(candidate.run, candidate.differentiable, values, upstreams, rng)
-        return Judged(_instead(errors, measured), GAUGED)  # a square of 1e154 overflows
+        with preserved(candidate.forward_code, candidate.backward_code):
+            plain = candidate.run(fresh(values), upstreams).named()
+            found = _gauged(candidate, values, upstreams, dtype, plain)
     except Exception as error:  # whatever a stranger's code raises on unknown arrays
         why = " ".join(f"{type(error).__name__}: {error}".split())
-    measured = spread(candidate.run, candidate.differentiable, values, upstreams, rng)
-    return Judged(measured, MEASURED.format(why=why if len(why) < 120 else why[:119] + "…"))
+        why = why if len(why) < 120 else why[:119] + "…"
+        return perturbed(candidate, values, upstreams, dtype, REFUSED.format(why=why))
+    if not any(_loose(e, plain[q], precision) for q, e in found.items()):
+        return Judged(found, GAUGED)
+    other = perturbed(candidate, values, upstreams, dtype, "the gauge's E is large").errors
+    return Judged({q: np.fmin(e, other[q]) for q, e in found.items()}, GAUGED)
 
 
-def _instead(errors: Errors, measured: Errors) -> Errors:
-    """Return the gauged errors, and the measured ones where those are not finite."""
-    return {q: np.where(np.isfinite(e), e, measured[q]) for q, e in errors.items()}
+def perturbed(
+    candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray], dtype: str, why: str
+) -> Judged:
+    """Return the rounding error by Monte-Carlo arithmetic."""
+    arguments = candidate.run, candidate.differentiable, values, upstreams, dtype
+    codes = candidate.forward_code, candidate.backward_code
+    try:
+        with preserved(*codes):
+            return Judged(errors(*arguments), RANDOM.format(why=why))
+    except Exception:  # code that looks at the class of its arrays
+        with preserved(*codes):
+            found = errors(*arguments, how="inputs")
+        return Judged(found, RANDOM.format(why=why) + MOVED)
+
+
+def _loose(error: np.ndarray, value: Any, precision: Precision) -> bool:
+    """Return whether the gauge lets a large part of an element pass that is not a bare zero."""
+    size = np.abs(np.asarray(value, dtype=np.float64))
+    allowed = precision.k * precision.unit * error
+    few = LOOSE if precision.name == "float64" else WIDE
+    return bool((~(allowed <= few * size) & (size > 0) & np.isfinite(size)).any())
 
 
 def _gauged(
-    candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray], dtype: str
+    candidate: Candidate,
+    values: Inputs,
+    upstreams: Sequence[np.ndarray],
+    dtype: str,
+    plain: Mapping[str, Any],
 ) -> Errors:
-    plain = candidate.run(fresh(values), upstreams).named()
     lifted = fresh(values)
     for name in candidate.differentiable:
         lifted[name] = gauge(lifted[name])
@@ -127,69 +148,6 @@ def _check_gauged(quantity: str, value: Any, plain: np.ndarray) -> None:
         raise TypeError(f"its {quantity} is another one when it runs on gauge arrays")
 
 
-def spread(
-    run: Callable[[Inputs, Sequence[np.ndarray]], Result],
-    floats: Sequence[str],
-    values: Inputs,
-    upstreams: Sequence[np.ndarray],
-    rng: np.random.Generator,
-    *,
-    smooth: bool = True,
-    floor: float = FLOOR,
-) -> Errors:
-    """Measure the rounding error in float64 from runs on inputs perturbed by a unit roundoff.
-
-    Args:
-        run: a forward and backward pass.
-        floats: the inputs to perturb; the upstream gradients are perturbed too.
-        values, upstreams: what to run on.
-        rng: where the perturbations come from.
-        smooth: whether an element's error is at least the root mean square over its tensor, so
-            that no element is judged by a spread that is small by chance.
-        floor: roundings of an element that its error is at least.
-    """
-    base = _arrays(run(fresh(values), list(upstreams)))
-    squares = {quantity: np.zeros(v.shape) for quantity, v in base.items()}
-    for _ in range(RUNS):
-        moved = fresh(values)
-        for name in floats:
-            moved[name] = _perturbed(moved[name], rng)
-        result = _arrays(run(moved, [_perturbed(dy, rng) for dy in upstreams]))
-        for quantity, square in squares.items():
-            change = np.nan_to_num(result[quantity] - base[quantity], posinf=0.0, neginf=0.0)
-            square += np.square(change / U64) / RUNS
-    largest = max(_largest(a) for a in (*base.values(), *(values[n] for n in floats), *upstreams))
-    return {
-        quantity: _bounded(square, base[quantity], largest, smooth, floor)
-        for quantity, square in squares.items()
-    }
-
-
-def _bounded(
-    square: np.ndarray, value: np.ndarray, largest: float, smooth: bool, floor: float
-) -> np.ndarray:
-    error = np.sqrt(np.maximum(square, square.mean()) if smooth else square)
-    least = np.maximum(floor * _size(value), U64 * largest)
-    return np.maximum(np.minimum(error, CEILING * largest), least)
-
-
-def _perturbed(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return array * (1 + 2 * U64 * rng.standard_normal(array.shape))
-
-
-def _largest(array: np.ndarray) -> float:
-    return float(np.max(_size(array), initial=0.0))
-
-
-def _size(array: np.ndarray) -> np.ndarray:
-    """Return magnitudes, 0 for what is not finite."""
-    return np.abs(np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0))
-
-
-def _arrays(result: Result) -> dict[str, np.ndarray]:
-    return {q: np.asarray(v, dtype=np.float64) for q, v in result.named().items()}
-
-
 def combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Errors:
     """Add two sides' errors as a root of a sum of squares, quantity by quantity."""
     total = dict(ours)
@@ -209,7 +167,7 @@ def tolerance_text(judged: Judged | None, precision: Precision, reference: str) 
     """
     rule = f"|manual − {reference}| ≤ K (u E + 4 tiny), K = {precision.k:g}, in {precision.name}"
     beside = {
-        "torch": "the reference's own rounding is measured and added",
+        "torch": "where they differ by more, the reference's own rounding is added",
         "numeric": "8 times the error estimate of the central differences is added",
     }[reference]
     if judged is None:

@@ -10,14 +10,15 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
+from compare.pair.montecarlo import FLOOR, Errors, errors
 from compare.pair.reference import TorchReference, array, upstream_tensor
 from compare.pair.returned import Found, by_name
-from compare.pair.tolerance import FLOOR, HALF_K, PRECISIONS, Errors, Judged, spread
+from compare.pair.tolerance import HALF_K, PRECISIONS, Judged
 
 MEASURED = (
-    "E measured on the reference in float64 from inputs perturbed by one unit roundoff, and from "
-    "what the reference loses when it runs in this dtype; u = {unit}, a mistake below about "
-    "{share} of an element passes"
+    "E by Monte-Carlo arithmetic on the reference in float64, element by element, and from what "
+    "it loses when it runs in this dtype; u = {unit}, a mistake below about {share} of an element "
+    "passes"
 )
 
 
@@ -117,33 +118,33 @@ def torch_errors(
     candidate: Any,
     values: Inputs,
     upstreams: Sequence[np.ndarray],
-    rng: np.random.Generator,
 ) -> Judged:
-    """Measure what rounding in the candidate's dtype can do, on the reference.
+    """Find what rounding in the candidate's dtype can do, on the reference.
 
-    The spread of the reference in float64 under relative perturbations of a unit roundoff; and what
-    the reference itself loses when it runs in the candidate's dtype, if torch can do that.
+    Monte-Carlo arithmetic on the reference in float64; and what the reference itself loses when it
+    runs in the candidate's dtype, if torch can do that.
     """
     precision = PRECISIONS[str(candidate.dtype).removeprefix("torch.")]
     run = reference.run if isinstance(reference, TorchReference) else candidate.run
     floor = 1.0 if precision.k == HALF_K else FLOOR
     share = precision.k * precision.unit * floor
-    errors = spread(run, candidate.differentiable, values, upstreams, rng, floor=floor)
+    given = run, candidate.differentiable, values, upstreams, precision.name
+    found = errors(*given, how="torch", floor=floor)
     if precision.name != "float64" and isinstance(reference, TorchReference):
-        errors = _with_loss(errors, reference, values, upstreams, precision)
-    return Judged(errors, MEASURED.format(unit=f"{precision.unit:.2g}", share=f"{share:.1g}"))
+        found = _with_loss(found, reference, values, upstreams, precision)
+    return Judged(found, MEASURED.format(unit=f"{precision.unit:.2g}", share=f"{share:.1g}"))
 
 
 def _with_loss(
-    errors: Errors, reference: TorchReference, values: Inputs, upstreams: Any, precision: Any
+    found: Errors, reference: TorchReference, values: Inputs, upstreams: Any, precision: Any
 ) -> Errors:
     try:
         low = reference.run(values, upstreams, precision.name).named()
     except RuntimeError:  # torch has no such kernel in this dtype
-        return errors
+        return found
     exact = reference.run(values, upstreams).named()
-    for quantity, error in errors.items():
+    for quantity, error in found.items():
         lost = np.abs(low[quantity] - exact[quantity]) / precision.unit
         lost = np.where(np.isfinite(lost), lost, 0.0)
-        errors[quantity] = np.hypot(error, lost)
-    return errors
+        found[quantity] = np.hypot(error, lost)
+    return found

@@ -15,8 +15,8 @@ from compare.witness.certify import Certificate, certificate, certify
 from compare.witness.decisions import BranchPointError, Decisions, deciding
 from compare.witness.pairs import Backward, Forward
 from compare.witness.precision import working
+from manual.examples import Example
 from manual.graph import Arrays, Graph, Layer
-from manual.layer import Example
 
 POINTS = 3  # at which every item is certified
 

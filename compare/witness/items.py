@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from compare.pair.example import distinct, shown
 from compare.witness.cases import GradientCase, Item, example_case, graph_case
 from compare.witness.optimizer_items import optimizers
 from manual import registry
+from manual.examples import Draw
 from manual.expression import expression
 from manual.graph import Graph
 
@@ -38,9 +40,13 @@ def layers() -> Iterator[Item]:
     for kind, table in registry.KINDS.items():
         for name, cls in table.items():
             for example in cls.examples:
-                if example.inputs and () not in example.inputs[:1]:
+                if example.inputs and not _bare(example.inputs[0]):
                     case = partial(example_case, cls, example)
                     yield Item(shown(name, example.arguments), kind, name, case)
+
+
+def _bare(spec: Any) -> bool:
+    return isinstance(spec, tuple) and not isinstance(spec, Draw) and spec == ()
 
 
 def networks() -> Iterator[Item]:

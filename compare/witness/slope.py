@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compare.pair.richardson import extrapolated
+
 STEPS = 2.0 ** -np.arange(3, 21)  # 1/8 … 1e-6
 ORDERS = 4  # h², h⁴, h⁶ are extrapolated away
 EPS = float(np.finfo(np.float64).eps)
@@ -57,24 +59,9 @@ def _value(f: Callable[[float], float], step: float) -> float:
 
 
 def central(s: Samples) -> Slope:
-    """Return the slope at 0 by Ridders' method, without a look at what anyone claims.
-
-    (f(h) - f(-h)) / 2h = f′ + c₂ h² + c₄ h⁴ + …: two steps, h and h/2, remove h²; two of those
-    remove h⁴. Of all the entries the one that differs least from its parents wins; each carries
-    the rounding noise / h of its smallest step.
-    """
+    """Return the slope at 0 by Ridders' method, without a look at what anyone claims."""
     column = (s.ahead - s.behind) / (2 * s.steps)
-    rounding = s.noise / s.steps
-    best = Slope(float(column[-1]), np.inf)
-    for order in range(1, ORDERS):
-        finer = column[1:] + (column[1:] - column[:-1]) / (4.0**order - 1)
-        spread = np.maximum(np.abs(finer - column[1:]), np.abs(finer - column[:-1]))
-        error = spread + rounding[order:]
-        k = int(np.argmin(error))
-        if error[k] < best.error:
-            best = Slope(float(finer[k]), float(error[k]))
-        column = finer
-    return best
+    return Slope(*extrapolated(column, s.noise / s.steps, 2.0, ORDERS))
 
 
 def kink(s: Samples) -> tuple[float, float] | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from compare.pair.example import made
+from compare.pair.example import is_real, made
 from evidence.false_alarms.settings import varied
 from manual import registry
-from manual.layer import Example
+from manual.examples import Example
+from manual.layer import Layer
 
 WIDTH = 64  # at most
 
@@ -35,19 +37,54 @@ def _chosen(rng: np.random.Generator, names: list[str], width: int) -> tuple[dic
                 return fitted
 
 
+def placed(name: str, example: Example) -> tuple[tuple[int, ...], tuple[int, ...], int] | None:
+    """Return what one row is shaped as before and after an example's layer, and its inputs' number.
+
+    None where a network of real rows cannot hold it: it is tried in evaluation alone, it takes
+    integers or inputs of several shapes, or its first output has not a row for every row that goes
+    in, whatever their number, or is nothing but zeros.
+    """
+    cls = registry.LAYERS[name]
+    case = made(cls, example, np.random.default_rng(0))
+    given = [x for x in case.inputs if x is not None]
+    alike = {x.shape for x in given if is_real(x) and x.ndim > 1}
+    if not example.training or len(alike) != 1 or not all(map(is_real, given)):
+        return None
+    (shape,) = alike
+    if {np.shape(x) for x in given} != alike or 0 in shape:
+        return None
+    found = [_first(case.layer, [np.ones((n, *shape[1:]))] * len(given)) for n in (2, 7)]
+    y = case.forward()[0]
+    y = y[0] if isinstance(y, tuple) else y
+    if any(f is None or f[0] != n for f, n in zip(found, (2, 7), strict=True)) or not y.any():
+        return None
+    after = found[0][1:]  # type: ignore[index]
+    return (shape[1:], after, len(given)) if after and after == found[1][1:] else None  # type: ignore[index]
+
+
+def _first(layer: Layer, inputs: list[np.ndarray]) -> tuple[int, ...] | None:
+    """Return the shape of a layer's first output; None if it does not take these inputs."""
+    try:
+        y = layer.forward(*inputs)[0]
+    except (ValueError, IndexError, TypeError):
+        return None
+    return np.shape(y[0] if isinstance(y, tuple) else y)
+
+
 def _fitted(
     rng: np.random.Generator, name: str, example: Example, width: int
 ) -> tuple[dict[str, Any], int] | None:
     """Return an example's layer for rows of another width, and how wide its own are.
 
     Sizes among the arguments are those that equal the example's own widths. A layer that takes no
-    rows, or gives nothing but zeros, is none.
+    rows, or is made for rows of one number, is none.
     """
-    case = made(registry.LAYERS[name], example, np.random.default_rng(0))
-    y = np.asarray(case.forward()[0])
-    if len(case.inputs) != 1 or case.inputs[0].ndim != 2 or y.ndim != 2 or not y.any():
+    place = placed(name, example)
+    if place is None or place[2] != 1 or len(place[0]) != 1 or len(place[1]) != 1:
         return None
-    before, after = case.inputs[0].shape[1], y.shape[1]
+    (before,), (after,), _ = place
+    if 1 in (before, after):
+        return None  # arguments that are 1 need not be sizes
     wider = width if before == after else _size(rng)
     sizes = {before: width, after: wider}
     arguments = {
@@ -132,6 +169,30 @@ class Layers:
         self.add({"type": "Multiply"}, value, self.last)
 
     def _any(self) -> None:
-        """Append any layer that takes rows."""
-        table, self.width = _chosen(self.rng, list(registry.LAYERS), self.width)
-        self.add(table)
+        """Append any layer: one that takes rows as they are, others as their examples have it."""
+        while True:
+            name = str(self.rng.choice(list(registry.LAYERS)))
+            examples = registry.LAYERS[name].examples
+            for number in self.rng.permutation(len(examples)):
+                example = examples[int(number)]
+                fitted = _fitted(self.rng, name, example, self.width)
+                if fitted is not None:
+                    table, self.width = fitted
+                    self.add(table)
+                    return
+                if (place := placed(name, example)) is not None:
+                    self._reshaped(name, example, *place)
+                    return
+
+    def _reshaped(
+        self, name: str, example: Example, before: tuple[int, ...], after: tuple[int, ...], n: int
+    ) -> None:
+        """Append an example's layer between a linear one and Flatten, which give it its shapes."""
+        self.linear(prod(before))
+        if len(before) > 1:
+            self.add({"type": "Unflatten", "dim": 1, "unflattened_size": list(before)})
+        table = varied(self.rng, registry.LAYERS[name], example.arguments)
+        self.add({"type": name, **table}, *[self.last] * n)
+        if len(after) > 1:
+            self.add({"type": "Flatten"})
+        self.width = prod(after)

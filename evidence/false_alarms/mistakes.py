@@ -31,7 +31,8 @@ class Place(NamedTuple):
 
     @property
     def node(self) -> Node:
-        return next(n for n in self.side.graph.nodes if n.name == self.key.layer)
+        name, _, _ = self.key.layer.partition(":")  # a second output is of the same node
+        return next(n for n in self.side.graph.nodes if n.name == name)
 
     @property
     def batch(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.description.wanted import wants_fractions
 from manual import registry
-from manual.layer import Example
+from manual.examples import Example
 
 Table = dict[str, Any]
 

@@ -16,7 +16,10 @@ from evidence.mutation.scope import Scope, scopes
 from evidence.mutation.tree import Edits, applied, without_descriptions, without_docstrings
 
 PACKAGE = "manual"
-WITHOUT_FORMULAS = {"manual.arguments", "manual.nodes", "manual.registry"}  # and every __init__
+WITHOUT_FORMULAS = {  # and every __init__; what is compiled is held to the interpreter bit by bit
+    "manual.arguments", "manual.compiled", "manual.nodes", "manual.registry", "manual.training",
+}  # fmt: skip
+DESCRIPTIONS = ("__init__", "equations", "examples")  # files that say how to try or tell a layer
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def files() -> dict[str, Path]:
 
 def modules() -> list[str]:
     """Return the modules that hold formulas."""
-    plain = {name for name, path in files().items() if path.stem in ("__init__", "equations")}
+    plain = {name for name, path in files().items() if path.stem in DESCRIPTIONS}
     return [name for name in files() if name not in plain | WITHOUT_FORMULAS]
 
 

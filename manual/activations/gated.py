@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.activations.pointwise import WIDE, ZERO, sigmoid
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["GELU", "SiLU"]
 

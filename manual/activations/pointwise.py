@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Draw
+from manual.examples import Draw
+from manual.layer import Array
 
 WIDE = (Draw((3, 4), high=2),)  # what the examples try
 ZERO = {"x = 0": {"x": 0.0}}

@@ -13,7 +13,8 @@ from manual.activations.pointwise import (
     exp_minus_abs,
     sigmoid,
 )
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["ELU", "LeakyReLU", "ReLU", "Softplus"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from manual.layer import Example
+from manual.examples import Example
 
 __all__ = ["EXAMPLES"]
 

@@ -33,7 +33,7 @@ def _columns(x: Array, margin: Margin, mode: str) -> Array:
     before, after = margin
     w = x.shape[-1]
     if mode == "reflect":
-        left, right = x[..., before:0:-1], x[..., max(w - 1 - after, 0) : w - 1][..., ::-1]
+        left, right = x[..., before:0:-1], x[..., w - 1 - after : w - 1][..., ::-1]
     elif mode == "circular":
         left, right = x[..., w - before :], x[..., :after]
     else:

@@ -11,7 +11,8 @@ from manual.blocks import blocks, joined
 from manual.conv.borders import MODES, Margin, fold_back, pad, refuse_too_wide
 from manual.conv.equations import EQUATIONS, SYMBOLS
 from manual.conv.strips import correlate, kernel_rows, output_size, row_slices, strips
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["Conv2d"]
 
@@ -87,10 +88,35 @@ class Conv2d(Layer):
             )
             for mode, stride in (("reflect", 1), ("replicate", 2), ("circular", (1, 2)))
         ),
+        *(
+            Example(
+                {"in_channels": 1, "out_channels": 1, "kernel_size": (2, 4), "padding": "same",
+                 "padding_mode": mode, "bias": False},
+                ((1, 1, 4, 5),), exact=True,
+            )
+            for mode in ("zeros", "reflect", "replicate", "circular")
+        ),
         Example(
-            {"in_channels": 1, "out_channels": 1, "kernel_size": 4, "padding": "same",
-             "padding_mode": "reflect", "bias": False},
-            ((1, 1, 4, 5),), exact=True,
+            {"in_channels": 2, "out_channels": 1, "kernel_size": (2, 3), "padding": (1, 2),
+             "dilation": (2, 1)},
+            ((1, 2, 4, 3),), exact=True,
+        ),
+        Example(
+            {"in_channels": 2, "out_channels": 3, "kernel_size": 1}, ((2, 2, 2, 3),), exact=True
+        ),
+        Example(
+            {"in_channels": 1, "out_channels": 2, "kernel_size": 2, "dilation": (1, 2),
+             "stride": (1, 2)},
+            ((1, 1, 3, 6),), exact=True,
+        ),
+        Example(
+            {"in_channels": 4, "out_channels": 2, "kernel_size": 2, "padding": (1, 0),
+             "groups": 2},
+            ((1, 4, 2, 3),), exact=True,
+        ),
+        Example(
+            {"in_channels": 1, "out_channels": 1, "kernel_size": 2, "padding": (2, 0)},
+            ((1, 1, 2, 3),), exact=True,
         ),
     )  # fmt: skip
 

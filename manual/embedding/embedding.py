@@ -7,7 +7,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["Embedding"]
 
@@ -94,9 +95,9 @@ class Embedding(Layer):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> None:
-        _refuse("max_norm", max_norm, max_norm is not None, "None")
-        _refuse("norm_type", norm_type, norm_type != 2, "2.0: it belongs to max_norm")
-        _refuse("sparse", sparse, sparse, "False: the gradient is then an array of W's shape")
+        _check_default("max_norm", max_norm, max_norm is not None, "None")
+        _check_default("norm_type", norm_type, norm_type != 2, "2.0: it belongs to max_norm")
+        _check_default("sparse", sparse, sparse, "False: the gradient is an array of W's shape")
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(
                 f"Embedding: padding_idx must be one of the {num_embeddings} rows, from "
@@ -175,7 +176,7 @@ class Embedding(Layer):
             )
 
 
-def _refuse(name: str, value: object, asked: bool, only: str) -> None:
+def _check_default(name: str, value: object, asked: bool, only: str) -> None:
     if asked:
         raise ValueError(
             f"Embedding: {name}={value!r} is not written yet; only {only} is. Leave it out."

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manual.examples import Draw, Example
 from manual.gates.broadcasting import summed_to
-from manual.layer import Array, Arrays, Draw, Example, Layer
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["AddGate", "DivideGate", "MaxGate", "MultiplyGate", "SubtractGate"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from manual.activations.pointwise import InputCache
-from manual.layer import Array, Arrays, Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Array, Arrays, Layer
 from manual.linear import NoCache
 
 __all__ = ["AddConstantGate", "ConstantGate", "MultiplyConstantGate", "PowerGate"]

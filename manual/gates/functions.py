@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from manual.activations.pointwise import ZERO, InputCache, OutputCache, sigmoid
-from manual.layer import Array, Arrays, Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Array, Arrays, Layer
 from manual.linear import NoCache
 
 __all__ = ["ExpGate", "LogGate", "NegateGate", "ReciprocalGate", "SigmoidGate", "TanhGate"]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from manual.activations.pointwise import InputCache
+from manual.examples import Example
 from manual.gates.broadcasting import summed_to
-from manual.layer import Array, Arrays, Example, Layer
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["MatMulGate", "SquaredNormGate", "SumGate"]
 

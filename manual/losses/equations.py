@@ -6,7 +6,11 @@ from collections.abc import Mapping
 
 __all__ = ["TRIED", "reduced"]
 
-TRIED = ({}, {"reduction": "sum"}, {"reduction": "none"})  # by the examples: mean is left out
+TRIED: tuple[dict[str, str], ...] = (
+    {},
+    {"reduction": "sum"},
+    {"reduction": "none"},
+)  # by the examples: mean is left out
 
 
 def reduced(

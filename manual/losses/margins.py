@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Draw, Example
+from manual.examples import Draw, Example
+from manual.layer import Array, Arrays
 from manual.losses.base import Loss, constants
 from manual.losses.equations import TRIED, reduced
 from manual.losses.labels import check_labels, check_weight, per_row, weighted

@@ -7,7 +7,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 from manual.norm.sums import dots, totals
 
 __all__ = ["BatchNorm2d"]
@@ -194,8 +195,6 @@ class BatchNorm2d(Layer):
 
     def grad_params(self, grad_output: Array, cache: BatchNormCache) -> Arrays:
         """Return dγ = Σ dy x̂ and dβ = Σ dy."""
-        if not self.params:
-            return {}
         return self._named(*self._sums(grad_output.reshape(*cache.centred.shape), cache))
 
     def next_buffers(self, cache: BatchNormCache) -> Arrays:

@@ -8,7 +8,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 from manual.norm.sums import dots, totals
 
 __all__ = ["LayerNorm"]
@@ -164,8 +165,6 @@ class LayerNorm(Layer):
 
     def grad_params(self, grad_output: Array, cache: LayerNormCache) -> Arrays:
         """Return dγ = Σ_n dy x̂ and dβ = Σ_n dy."""
-        if not self.params:
-            return {}
         return self._sums(grad_output.reshape(*cache.centred.shape), cache)[0]
 
     def variants(self, cache: LayerNormCache) -> tuple[str, ...]:

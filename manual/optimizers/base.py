@@ -78,7 +78,8 @@ class Optimizer(Checked, ABC):
 
     def updated(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         """Return what `update` returns, in blocks where that is faster."""
-        if divisible(self, param, grad, state):
+        large = type(param) is np.ndarray and param.nbytes > LARGE
+        if large and self.blockwise and state:  # the first step makes the state
             return in_blocks(self, param, grad, state, lr)
         return self.update(param, grad, state, lr)
 
@@ -97,18 +98,6 @@ class Optimizer(Checked, ABC):
                 "broadcasting added, or transpose it."
             )
         return grad
-
-
-def divisible(optimizer: Optimizer, param: Array, grad: Array, state: State) -> bool:
-    """Return whether blocks pay: many passes over plain arrays that the cache cannot hold."""
-    return (
-        optimizer.blockwise
-        and bool(state)  # the first step makes the state
-        and type(param) is type(grad) is np.ndarray
-        and param.nbytes > LARGE
-        and param.flags.c_contiguous
-        and grad.flags.c_contiguous
-    )
 
 
 def in_blocks(

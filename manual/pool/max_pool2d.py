@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from manual.blocks import blocks, joined
-from manual.layer import Array, Arrays, Example, Layer
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer
 
 __all__ = ["MaxPool2d"]
 
@@ -87,6 +88,15 @@ class MaxPool2d(Layer):
             ((2, 6, 7),), exact=True, kinks={"all equal": {"x": 2.0}},
         ),
         Example({"kernel_size": 2, "stride": 1}, ((3, 3, 3),), exact=True),
+        Example(
+            {"kernel_size": (3, 2), "stride": (2, 1), "dilation": (1, 2)}, ((1, 1, 8, 6),),
+            exact=True,
+        ),
+        Example(
+            {"kernel_size": (2, 3), "stride": (1, 3), "dilation": (3, 2)}, ((1, 1, 6, 9),),
+            exact=True,
+        ),
+        Example({"kernel_size": 3, "padding": 1}, ((2, 1, 1, 2),), exact=True),  # rows outside
     )  # fmt: skip
     winner: Array | None = None  # given winners; None lets the largest win
 

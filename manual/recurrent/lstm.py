@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Example, Layer, Noise
+from manual.examples import Example
+from manual.layer import Array, Arrays, Layer, Noise
 from manual.recurrent.equations import EQUATIONS, SYMBOLS
 from manual.recurrent.lstm_cell import Back, Past, Weights, run, run_backward
 from manual.recurrent.refusals import check_arguments, check_inputs

@@ -11,7 +11,8 @@ from compare.explaining.evaluate import Env, bind, definition, head
 from compare.explaining.language import parse
 from compare.gauge import gauge, gauging
 from compare.witness.certify import certify
-from manual.layer import Example, Layer
+from manual.examples import Example
+from manual.layer import Layer
 from tests.helpers import F32, F64, assert_close, draw, set_params
 
 

@@ -16,7 +16,8 @@ from compare.explaining.evaluate import Env, bind, definition, head
 from compare.explaining.language import parse
 from compare.gauge import gauge, gauging
 from compare.witness.cases import layer_case
-from manual.layer import Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Layer
 from tests.helpers import F64, RTOL, assert_close, draw, set_params
 
 Named = dict[str, Any]

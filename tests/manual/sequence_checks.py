@@ -15,7 +15,8 @@ from compare.explaining.evaluate import Env, bind, definition, head
 from compare.explaining.language import parse
 from compare.gauge import Gauge, gauge, gauging
 from compare.witness.certify import certify
-from manual.layer import Example, Layer
+from manual.examples import Example
+from manual.layer import Layer
 from tests.helpers import F64, RTOL, assert_close, same
 
 Named = dict[str, Any]

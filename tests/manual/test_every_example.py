@@ -25,7 +25,8 @@ from compare.explaining.language import parse
 from compare.gauge import gauge, gauging
 from compare.pair.example import Made, distinct, is_real, made, shown
 from manual import registry
-from manual.layer import Example, Layer
+from manual.examples import Example
+from manual.layer import Layer
 from tests.helpers import F32, F64, assert_close
 from torch_ref.classes import module_class
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 from typing import Any
 
@@ -12,34 +11,20 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import gradcheck
+from torch.utils._pytree import tree_leaves
 
 import manual
+from compare.pair.example import Made, is_real, made
 from manual import registry
 from manual.graph import Layer
 from tests.helpers import Planted, draw, set_params
 from torch_ref import as_torch
 
 F64 = torch.float64
-ARGUMENTS = {"in_features": 3, "out_features": 3, "dim": -1}  # others are numbers: 2.0
+CONVENTIONS = {"padding_idx", "scale_grad_by_freq"}  # gradients that are, as torch's, no derivative
 LAYERS = registry.LAYERS | registry.PENALTIES | getattr(registry, "GATES", {})
 CLASSES = ("NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-def built(cls: type[Layer]) -> Layer:
-    """Construct a registered layer, with random parameters."""
-    parameters = inspect.signature(cls).parameters.values()
-    wanted = [p.name for p in parameters if p.default is p.empty and p.kind.name[:3] == "POS"]
-    return set_params(cls(**{name: ARGUMENTS.get(name, 2.0) for name in wanted}), 1)
-
-
-def inputs_of(layer: Layer) -> list[torch.Tensor]:
-    """Return 3 × 3 positive inputs, as many as forward takes; two where it takes any number."""
-    parameters = list(inspect.signature(layer.forward).parameters.values())
-    parameters = parameters[:-1] if layer.stochastic else parameters
-    count = 2 if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else None
-    return [tensor(draw(5 + i, (3, 3))).abs().add(0.1).requires_grad_()
-            for i in range(len(parameters) if count is None else count)]  # fmt: skip
 
 
 def tensor(array: Any, **options: Any) -> torch.Tensor:
@@ -58,19 +43,29 @@ def linear() -> Layer:
 # ── right for every layer ────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_registered_layer_passes_gradcheck(name: str) -> None:
-    layer = built(LAYERS[name])
-    module = as_torch(layer).eval()
-    leaves = [*inputs_of(layer), *module.parameters()]
-    if not leaves:
-        assert not module().requires_grad
-        return
+    for example in (e for e in LAYERS[name].examples if not CONVENTIONS & e.arguments.keys()):
+        check_gradients(made(LAYERS[name], example, np.random.default_rng(1)))
 
-    def run(*tensors: torch.Tensor) -> torch.Tensor:
-        n = len(tensors) - len(layer.params)
-        own = dict(zip(layer.params, tensors[n:], strict=True))
-        return torch.func.functional_call(module, own, tensors[:n])
 
-    assert gradcheck(run, leaves)
+def check_gradients(case: Made) -> None:
+    """Compare with difference quotients every float output's derivatives, in evaluation."""
+    module = as_torch(case.layer).eval()
+    given = [None if x is None else torch.tensor(x) for x in case.inputs]
+    names = case.names
+    real = [i for i, x in enumerate(case.inputs) if is_real(x) and names[i] not in case.fixed]
+    leaves = [given[i].requires_grad_() for i in real] + list(module.parameters())  # type: ignore[union-attr]
+
+    def run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        own = dict(zip(case.layer.params, tensors[len(real) :], strict=True))
+        values = dict(zip(real, tensors, strict=False))
+        inputs = tuple(values.get(i, x) for i, x in enumerate(given))
+        found = tree_leaves(torch.func.functional_call(module, own, inputs))
+        return tuple(y for y in found if isinstance(y, torch.Tensor) and y.is_floating_point())
+
+    if leaves:
+        assert gradcheck(run, leaves)
+    else:
+        assert not any(y.requires_grad for y in run())
 
 
 @pytest.mark.parametrize("name", registry.LOSSES)

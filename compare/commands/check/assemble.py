@@ -12,6 +12,7 @@ import numpy as np
 from compare.commands.check.notes import notes_of
 from compare.commands.check.verdict import verdict_of
 from compare.diagnose.cases.first import first_divergence
+from compare.diagnose.cases.inaccurate import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, Rows
 from compare.judge.ledger import Table
 from compare.judge.measure import Measures, measure, ulps
@@ -43,8 +44,9 @@ def assemble(session: Session) -> Report:
         table.add(number, outcome.rows)  # type: ignore[arg-type]
     if session.contract.promises:
         table.add(len(run), contract_rows(session.contract.promises))
+    session.blamed = reference_inaccurate(session, run)
     verdict, reason = verdict_of(session, run)
-    first = first_divergence(session, run)
+    first = None if session.blamed else first_divergence(session, run)
     with quiet():  # both sides may be infinite
         counts = _ulps(run)
     bins = np.flatnonzero(counts)

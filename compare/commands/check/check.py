@@ -27,6 +27,9 @@ def check(
     structural_zeros: Collection[str] = (),
     cases: Collection[str] | None = None,
     shrink: bool = True,
+    purity: str = "note",
+    resize: bool | None = None,
+    domain: Mapping[str, str] | None = None,
 ) -> Report:
     """Check a hand-derived gradient, and say what is wrong with it.
 
@@ -45,6 +48,11 @@ def check(
         structural_zeros: inputs whose gradient is zero by construction; of others that is no pass.
         cases: run only cases whose name begins with one of these; by default all.
         shrink: whether a failure is reduced to the smallest case that still fails.
+        purity: what a cache that is written to, a backward that can be called once only, and
+            gradients that are added to on an object are: `note`, or `fail`.
+        resize: whether other sizes are tried; by default all but those that an object was made
+            for (whole numbers and arrays among its attributes).
+        domain: what drawn inputs must be: probability, positive, simplex or spd.
 
     Returns:
         A `Report` whose mode is `check`; one step per case.
@@ -73,13 +81,16 @@ def check(
     specification = specify(inputs, no_grad)
     layer = forward if backward is None else None
     specification = specification.with_shapes(parameter_shapes(layer, specification.names))
+    specification = specification.within(domain)
+    _known(purity, ("note", "fail"), "what breaches of style are", "purity")
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
     return Session(
         candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
         partial(candidate_errors, dtype), seed,
-        structural_zeros=structural_zeros, only=cases, shrink=shrink, backward_may_fail=True,
+        structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
+        resize=resize, backward_may_fail=True,
     ).report()  # fmt: skip
 
 
@@ -151,9 +162,9 @@ def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") 
     return TorchReference(reference, names, candidate.differentiable, device)
 
 
-def _known(dtype: str, known: Collection[str], hint: str) -> None:
+def _known(dtype: str, known: Collection[str], hint: str, what: str = "dtype") -> None:
     if dtype not in known:
-        raise UserError(f"dtype '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
+        raise UserError(f"{what} '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
 
 
 def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compare.pair.own_forward import OwnForward
+from compare.pair.preserved import preserved
 from compare.running.cases.outcome import Outcome, quiet
 from compare.witness.case_witnesses import testimonies, told
 
@@ -21,6 +22,12 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
         f"{o.left_out} element{'s' if o.left_out != 1 else ''}; they were left out."
         for o in run
         if o.left_out
+    ]
+    notes += [
+        f"In the case '{o.case.name}' {n} element{'s' if n != 1 else ''} of {q} could not be "
+        "judged: rounding alone could move them by more than 1 %."
+        for o in run
+        for q, n in o.blind.items()
     ]
     skipped = [f"'{o.case.name}' ({o.skipped})" for o in session.outcomes if o.skipped]
     if skipped:
@@ -39,7 +46,9 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
         )
     if run and session.precision.name == "float64" and (own or any(o.bad for o in run)):
         with quiet():
-            notes += told(testimonies(session.candidate, run[0].values, session.seed))
+            with preserved(session.candidate.forward_code, session.candidate.backward_code):
+                heard = testimonies(session.candidate, run[0].values, session.seed)
+            notes += told(heard)
     return notes + session.contract.notes + session.candidate.notes()
 
 

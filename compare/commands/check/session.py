@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.errors import UserError
 from compare.pair.candidates import Candidate
-from compare.pair.inputs import Inputs, Specification, fresh
+from compare.pair.inputs import Inputs, Specification, as_float, fresh
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import Precision
 from compare.running.cases.cases import Case, Cases
@@ -36,26 +36,34 @@ class Session:
         structural_zeros: Collection[str] = (),
         only: Collection[str] | None = None,
         shrink: bool = True,
+        purity: str = "note",
+        resize: bool | None = None,
         device: str = "cpu",
         backward_may_fail: bool = False,
     ) -> None:
         self.candidate, self.specification, self.reference = candidate, specification, reference
         self.precision, self.seed, self.only, self.device = precision, seed, only, device
-        self.structural_zeros, self.shrink = structural_zeros, shrink
+        self.structural_zeros, self.shrink, self.purity = structural_zeros, shrink, purity
         self.evaluator = Evaluator(
             candidate, reference, precision, errors, seed, backward_may_fail=backward_may_fail
         )
         large = min(1e3, _root(1 / precision.tiny))
         tiny = max(1e-6, 1 / _root(1 / precision.tiny))
-        self.cases = Cases(specification, self._accepts, seed, (large, tiny))
+        fixed = candidate.own_sizes() if resize is None else set()
+        self.cases = Cases(
+            specification, self._accepts, seed, (large, tiny), fixed, resize=resize is not False
+        )
         self.outcomes: list[Outcome] = []
         self.contract = Contract([], [])
+        self.unfit = ""  # why nothing can be compared
+        self.blamed = ""  # why the reference is wrong, not the candidate
 
     def report(self) -> Report:
         """Run everything; return the report."""
         from compare.commands.check.assemble import assemble
 
-        for number, case in enumerate(self._chosen()):
+        self.unfit = self._unfit()
+        for number, case in enumerate([] if self.unfit else self._chosen()):
             self.outcomes.append(self.evaluator.judge(case, number))
             if self.outcomes[-1].crashed and case.own:
                 break  # there is nothing to learn from the other cases
@@ -78,7 +86,35 @@ class Session:
         with quiet():
             started = self.candidate.start(self.evaluator.run_values(outcome))
             dys = self.evaluator.cast_upstreams(outcome, started.outputs)
-            self.contract = examine(self.candidate, outcome.values, dys, self.evaluator.dtype)
+            found = examine(self.candidate, outcome.values, dys, self.evaluator.dtype)
+        self.contract = found.strict(self.purity == "fail")
+
+    def _unfit(self) -> str:
+        """Say why numbers are not to be compared at all; empty if they are.
+
+        A forward that draws numbers of its own gives others each time; of a reference that torch
+        cannot differentiate, the gradient is not zero but unknown.
+        """
+        with quiet():
+            try:
+                first, second = (
+                    self.candidate.start(fresh(self.cases.base)).outputs for _ in range(2)
+                )
+                random = any(_unlike(a, b) for a, b in zip(first, second, strict=False))
+            except Exception:
+                return ""  # told by the first case
+        if random:
+            return (
+                f"{self.candidate.name} gives other outputs each time it is called with the same "
+                "inputs: it draws random numbers (a mask, weights made at the first call). Give "
+                "them as inputs, or seed them inside forward; nothing was compared."
+            )
+        reason = getattr(self.reference, "undifferentiable", None)
+        with quiet():
+            try:
+                return reason(self.cases.base) if reason else ""
+            except Exception:
+                return ""
 
     def _accepts(self, values: Inputs) -> bool:
         """Tell whether forward runs on both sides, in these sizes."""
@@ -90,6 +126,15 @@ class Session:
             except Exception:
                 return False
         return True
+
+
+def _unlike(a: Any, b: Any) -> bool:
+    """Return whether two results of the same call differ by more than threads may reorder."""
+    a, b = as_float(a), as_float(b)
+    if a.shape != b.shape:
+        return True
+    room = 1e-4 * np.max(np.abs(a), initial=0.0)
+    return bool((np.abs(a - b) > room).any())
 
 
 def _root(x: float) -> float:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     """Return the verdict and one sentence; agreeing needs every gradient compared for real."""
+    if session.unfit:
+        return "incomplete", session.unfit
     broken = [p for p in session.contract.promises if not p.kept]
     failed = [o for o in run if o.bad]
     total = sum(len(o.rows.keys) for o in run if o.rows is not None)
@@ -35,6 +37,14 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 f"{session.reference.name} is not finite on these inputs, so {places} cannot be "
                 "judged: give arrays on which it is."
             )
+        if session.blamed:
+            return "incomplete", session.blamed
+        if not failed:
+            told = " ".join(p.text for p in broken)
+            return (
+                "disagree",
+                f"Every gradient is right, but a promise is broken ({places}): {told}",
+            )
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {places}."
     if not total:
         return "incomplete", "Nothing was compared."
@@ -44,6 +54,13 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
             f"The gradient of {', '.join(vacuous)} was never really checked, because zeros would "
             "have passed in every case. If it is zero by construction, name it in structural_zeros "
             "(on the command line --structural-zero NAME)."
+        )
+    blind = {q: n for o in run if o.case.own for q, n in o.blind.items()}
+    if blind:
+        told = ", ".join(f"{n} element{'s' if n != 1 else ''} of {q}" for q, n in blind.items())
+        return "incomplete", (
+            f"Rounding alone could move {told} by more than 1 %, so nothing is known of them: "
+            "give numbers at which the function is better conditioned."
         )
     side = f"{session.reference.name}, differentiated by torch"
     if isinstance(session.reference, OwnForward):

@@ -18,7 +18,12 @@ from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
 from compare.running.cases.outcome import Outcome, quiet
 
-SPECIAL = ("ties", "ties between inputs", "zeros")  # the first case's shapes, with numbers alike
+SPECIAL = (
+    "ties",
+    "ties between inputs",
+    "zeros",
+    "one zero per row",
+)  # the first case's shapes, with numbers alike
 SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"]))
 
 if TYPE_CHECKING:

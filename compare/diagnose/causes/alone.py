@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from compare.diagnose.causes.cause import Cause, Tensors
-from compare.diagnose.causes.purity import IN_PLACE, Call, same
+from compare.diagnose.causes.purity import IN_PLACE, Call
 from compare.judge.quantities import Key
+from compare.pair.nests import same
 from compare.running.alone import F64, Moment, beside, wide
 from compare.running.update import gradients, updated
 

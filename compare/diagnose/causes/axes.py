@@ -62,6 +62,11 @@ def _moves(shape: tuple[int, ...]) -> Iterator[tuple[str, str, str, Move]]:
         if n > 1:
             text = f"reversed along axis {axis}"
             yield "axes", text, "An index runs backwards.", partial(np.flip, axis=axis)
+        for other in range(axis + 1, len(shape)) if n > 1 else ():
+            if shape[other] > 1:
+                text = f"reversed along the axes {axis} and {other}"
+                flip = partial(np.flip, axis=(axis, other))
+                yield "axes", text, "Indices run backwards: a kernel is rotated by 180°.", flip
         for by in (1, -1) if n > 2 else ():
             text = f"shifted by {by} along axis {axis}"
             yield "axes", text, "An index is off by one.", partial(np.roll, shift=by, axis=axis)
@@ -82,6 +87,12 @@ def misshapen(
 ) -> Cause | None:
     """Return what relates two tensors of different shapes; None if nothing does."""
     tolerance = np.broadcast_to(np.asarray(tolerance, dtype=np.float64), reference.shape)
+    if not candidate.size:
+        return Cause(
+            "empty slice",
+            f"manual has no elements: its shape is {candidate.shape} instead of {reference.shape}.",
+            "a[0:-p] is empty where p is 0: write a[p : a.shape[axis] - p].",
+        )
     shapes = f"shape {candidate.shape} instead of {reference.shape}"
     for kind, what, advice, left, right, room in _reshaped(candidate, reference, tolerance):
         slack = 256 * float(np.finfo(context.dtype).eps) * np.abs(right).max(initial=0.0)

@@ -55,7 +55,7 @@ def find_cause(
                 return cause
             candidate, reference, tolerance = double
             context = replace(context, double=None, dtype="float64")
-        if not candidate.size or not reference.size or not np.isfinite(reference).all():
+        if not reference.size or not np.isfinite(reference).all():
             return None
         if candidate.shape != reference.shape:
             return axes.misshapen(candidate, reference, tolerance, context)
@@ -68,6 +68,7 @@ def find_cause(
 TIERS: tuple[tuple[Family, ...], ...] = (  # a tier is tried when those before it found nothing
     (
         scale.zero,
+        scale.clipped,
         scale.scalar_upstream,
         scale.step_factor,
         scale.named_factor,

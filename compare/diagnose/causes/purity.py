@@ -6,10 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from compare.diagnose.causes.cause import Cause
 from compare.judge.quantities import real
+from compare.pair.nests import same
 from compare.running.alone import Call as Alone
 
 IN_PLACE = "An in-place operation (+=, *=, out=) works on memory that is not the function's own."
@@ -70,14 +69,3 @@ class Call:
 
 def _other(x: Any) -> Any:
     return 0.5 * x + 1 if x is not None and real(x) else x
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two nests of arrays are equal, bit for bit."""
-    if isinstance(a, dict):
-        return all(same(a[k], b[k]) for k in a)
-    if isinstance(a, tuple | list):
-        return all(same(x, y) for x, y in zip(a, b, strict=True))
-    if a is None or b is None:  # the gradient of what has none
-        return a is b
-    return bool(np.array_equal(a, b, equal_nan=True))

@@ -200,3 +200,14 @@ _ADVICE = {  # kind: advice for a factor above 1, and for one below
     ),
     "n − 1": (_VARIANCE, _VARIANCE),
 }
+
+
+def clipped(case: Case) -> Iterator[Cause]:
+    """The reference, but no element larger than a bound."""
+    bound = float(np.abs(case.candidate).max(initial=0.0))
+    beyond = np.abs(case.reference) > bound
+    if not bound or np.count_nonzero(beyond & case.off) < 2:
+        return
+    if case.explains(np.clip(case.reference, -bound, bound)):
+        text = f"manual is torch clipped at ±{bound:.6g} ({np.count_nonzero(beyond)} elements)."
+        yield Cause("clipped", text, "A gradient that is checked must not be clipped.")

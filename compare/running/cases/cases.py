@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,8 @@ class Cases:
             equally long only by chance are told from axes that must be.
         seed: where the numbers come from.
         magnitudes: factors for the large and the tiny case.
+        fixed: lengths that no case changes: the candidate was made for them.
+        resize: whether any length is changed.
     """
 
     def __init__(
@@ -64,11 +66,15 @@ class Cases:
         accepts: Callable[[Inputs], bool],
         seed: int,
         magnitudes: tuple[float, float] = (1e3, 1e-6),
+        fixed: Collection[int] = (),
+        *,
+        resize: bool = True,
     ) -> None:
         self.specification, self.accepts, self.seed = specification, accepts, seed
         self.large, self.tiny = magnitudes
         self.base = specification.draw(self.rng(0))
-        self.tied = tied_axes(specification)
+        lengths = {n for shape in specification.shapes.values() for n in shape}
+        self.tied = tied_axes(specification, fixed if resize else lengths)
         self.sizes = independent(self.tied, lambda n: accepts(self.resized(n)), specification.names)
 
     def rng(self, stream: int) -> np.random.Generator:
@@ -85,16 +91,30 @@ class Cases:
         yield Case("ties", self._each(tied, 20))
         if len(self._alike()) > 1:
             yield Case("ties between inputs", self._shared())
-        yield Case("zeros", self._each(with_zeros, 21))
-        yield Case(f"large (×{self.large:g})", self._scaled(self.large))
-        yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
+        if around := self._around_zero():
+            yield Case("zeros", self._each(with_zeros, 21, around))
+            yield Case("one zero per row", self._each(one_zero, 23, around))
+        if self._free():
+            yield Case(f"large (×{self.large:g})", self._scaled(self.large))
+            yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
         yield Case("non-contiguous", self.base, strided=True)
         yield from self._others()
 
-    def _each(self, change: Callable, stream: int) -> Inputs:
+    def _each(self, change: Callable, stream: int, names: Collection[str] | None = None) -> Inputs:
+        """Change the differentiable inputs, or those of them that are named."""
         rng = self.rng(stream)
-        floats = self.specification.differentiable
+        floats = [n for n in self.specification.differentiable if names is None or n in names]
         return {n: change(v, rng) if n in floats else v for n, v in self.base.items()}
+
+    def _free(self) -> list[str]:
+        """Return the inputs that may take any number: drawn ones without a domain of their own."""
+        return [n for n in self.specification.shapes if n not in self.specification.domains]
+
+    def _around_zero(self) -> list[str]:
+        """Return the inputs of which zero is an ordinary value."""
+        arrays = {n: self.base[n] for n in self.specification.differentiable}
+        given = (n for n, a in arrays.items() if n not in self.specification.shapes and a.size)
+        return self._free() + [n for n in given if arrays[n].min() <= 0 <= arrays[n].max()]
 
     def _alike(self) -> list[str]:
         """Return the first differentiable inputs that have one shape, if there are several."""
@@ -113,7 +133,7 @@ class Cases:
         return values
 
     def _scaled(self, factor: float) -> Inputs:
-        return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0)
+        return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0, self._free())
 
     def _sizes(self) -> Iterator[Case]:
         apart = distinct(self.sizes)
@@ -180,6 +200,15 @@ def with_zeros(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     zeroed = np.where(rng.random(array.shape) < 0.5, 0.0, array)
     if array.ndim >= 2 and array.shape[0] > 1:
         zeroed[0] = 0.0
+    return zeroed
+
+
+def one_zero(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Set one element of every row, column and slice to zero, as nearly as the shape allows it."""
+    zeroed = np.array(array)
+    if zeroed.size > 1:
+        places = sum(np.indices(zeroed.shape)) + rng.integers(max(zeroed.shape))
+        zeroed[places % max(zeroed.shape) == 0] = 0.0
     return zeroed
 
 

@@ -1,25 +1,37 @@
-"""What backward promises besides the right numbers: nothing is changed, and it can be repeated."""
+"""What backward promises besides the right numbers: nothing is changed, and it can be repeated.
+
+Some promises are a matter of style: a cache may be written to or used up if that changes no
+result, and gradients kept on an object may be added to, as torch does. These are notes, unless
+`purity` is "fail". Changing an argument, or another result for the same arguments, is a failure.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.pair.candidates import Candidate, called
 from compare.pair.inputs import Inputs, fresh, is_float
+from compare.pair.nests import same, snapshot
+from compare.pair.returned import Found
+from compare.running.cases.raised import one_line
 
 
 class Promise(NamedTuple):
-    """One promise and whether it was kept; `now` and `then` are what was compared."""
+    """One promise and whether it was kept; `now` and `then` are what was compared.
+
+    `style` is true of one whose breach changes no result.
+    """
 
     quantity: str
     kept: bool
     now: np.ndarray
     then: np.ndarray
     text: str
+    style: bool = False
 
 
 class Contract(NamedTuple):
@@ -27,6 +39,13 @@ class Contract(NamedTuple):
 
     promises: list[Promise]
     notes: list[str]
+
+    def strict(self, strict: bool) -> Contract:
+        """Return breaches of style as failures, or else as notes."""
+        if strict:
+            return self
+        notes = [p.text for p in self.promises if p.style and not p.kept]
+        return Contract([p for p in self.promises if p.kept or not p.style], notes + self.notes)
 
 
 def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtype: Any) -> Contract:
@@ -36,13 +55,7 @@ def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtyp
     started = candidate.start(given)
     after_forward = copy.deepcopy(given)
     kept = snapshot(started.cache)
-    first = copy.deepcopy(candidate.finish(dys, started))
-    if not candidate.stores_cache:
-        other = fresh(values, dtype)
-        candidate.start(
-            {n: v * 0.5 if n in candidate.differentiable else v for n, v in other.items()}
-        )
-    second = candidate.finish([np.array(dy) for dy in upstreams], started)
+    first = snapshot(_found(candidate, dys, started)) or {}
     forward, backward = called(candidate.forward_code), called(candidate.backward_code)
     promises = [
         _unchanged(name, given[name], original[name], forward if not same(
@@ -54,10 +67,40 @@ def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtyp
         _unchanged(f"upstream gradient{i or ''}", now, then, backward)
         for i, (now, then) in enumerate(zip(dys, upstreams, strict=True))
     ]
+    untouched = kept is None or same(started.cache, kept)
+    repeated = _again(candidate, values, upstreams, dtype, started, first)
     if started.cache is not None and kept is not None:
-        promises.append(_cache(same(started.cache, kept), backward))
-    promises += [_repeated(name, second.get(name), first.get(name), backward) for name in first]
-    return Contract(promises, _notes(given, original, forward))
+        harmless = all(p.kept or p.style for p in repeated)
+        promises.append(_cache(untouched and same(started.cache, kept), backward, harmless))
+    return Contract(promises + repeated, _notes(given, original, forward))
+
+
+def _found(candidate: Candidate, dys: list, started: Any) -> dict[str, Found]:
+    return candidate.gradients(candidate.backward(dys, started), started)
+
+
+def _again(
+    candidate: Candidate,
+    values: Inputs,
+    upstreams: Sequence[Any],
+    dtype: Any,
+    started: Any,
+    first: Mapping[str, Found],
+) -> list[Promise]:
+    """Run backward a second time, after another forward pass where the cache is not on itself."""
+    backward = called(candidate.backward_code)
+    if not candidate.stores_cache:
+        other = fresh(values, dtype)
+        candidate.start(
+            {n: v * 0.5 if n in candidate.differentiable else v for n, v in other.items()}
+        )
+    try:
+        second = _found(candidate, [np.array(dy) for dy in upstreams], started)
+    except Exception as error:
+        text = f"{backward} can be called only once after a forward pass: then {one_line(error)}."
+        one = np.array(1.0)
+        return [Promise("repeated", False, one, 0 * one, text, style=True)]
+    return [_repeated(name, second.get(name), found, backward) for name, found in first.items()]
 
 
 def _unchanged(name: str, now: Any, then: Any, who: str) -> Promise:
@@ -67,22 +110,38 @@ def _unchanged(name: str, now: Any, then: Any, who: str) -> Promise:
     )  # fmt: skip
 
 
-def _cache(kept: bool, who: str) -> Promise:
+def _cache(kept: bool, who: str, harmless: bool) -> Promise:
     text = (
         f"{who} changes the cache that it is given (or a later forward pass does): calling it "
         "again gives another answer. Work on copies."
     )
-    return Promise("unchanged:cache", kept, np.array(float(not kept)), np.array(0.0), text)
+    if harmless:
+        text = f"{who} writes into the cache that it is given; its gradients stay the same."
+    return Promise(
+        "unchanged:cache", kept, np.array(float(not kept)), np.array(0.0), text, harmless
+    )
 
 
-def _repeated(name: str, now: Any, then: Any, who: str) -> Promise:
+def _repeated(name: str, second: Found | None, first: Found, who: str) -> Promise:
+    now, then = None if second is None else second.value, first.value
     text = (
         f"{who}, called twice with the same arguments, gives two different gradients of {name}: it "
         "adds to the old one, draws random numbers, or uses what was changed in between."
     )
     if now is None or then is None:
         return Promise(f"repeated:{name}", now is then, np.array(0.0), np.array(0.0), text)
-    return Promise(f"repeated:{name}", same(now, then), np.asarray(now), np.asarray(then), text)
+    now, then = np.asarray(now), np.asarray(then)
+    adds = first.where.startswith("layer.") and _twice(now, then)
+    if adds:
+        text = (
+            f"{who} adds to {first.where} instead of replacing it, as torch does: set it to zero "
+            "between two steps."
+        )
+    return Promise(f"repeated:{name}", same(now, then), now, then, text, adds)
+
+
+def _twice(now: np.ndarray, then: np.ndarray) -> bool:
+    return now.shape == then.shape and bool(np.allclose(now, 2 * then, rtol=1e-5, atol=0))
 
 
 def _notes(given: Inputs, original: Inputs, forward: str) -> list[str]:
@@ -92,33 +151,3 @@ def _notes(given: Inputs, original: Inputs, forward: str) -> list[str]:
         for name, value in given.items()
         if not is_float(value) and not same(value, original[name])
     ]
-
-
-def snapshot(value: Any) -> Any:
-    """Return a deep copy, or None of what cannot be copied."""
-    try:
-        return copy.deepcopy(value)
-    except Exception:
-        return None
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two nests of containers, objects and arrays are equal, bit for bit."""
-    if isinstance(a, np.ndarray | np.generic) and isinstance(b, np.ndarray | np.generic):
-        return np.shape(a) == np.shape(b) and a.dtype == b.dtype and _equal(a, b)
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, Mapping):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(same, a, b))
-    if hasattr(a, "__dict__") and not isinstance(a, Callable):  # type: ignore[arg-type]
-        return same(vars(a), vars(b))
-    try:
-        return a is b or bool(a == b)
-    except Exception:
-        return True  # not comparable: nothing can be said
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))

@@ -19,7 +19,7 @@ from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
 from compare.running.cases.raised import located, one_line
 
-FindErrors = Callable[[Candidate, Inputs, Sequence[np.ndarray], np.random.Generator], Judged]
+FindErrors = Callable[[Candidate, Inputs, Sequence[np.ndarray]], Judged]
 
 
 class Evaluator:
@@ -74,7 +74,10 @@ class Evaluator:
             except Exception as error:
                 return self._backward_failed(outcome, outputs, error)
             outcome.manual = {q: self._array(q, v) for q, v in result.named().items()}
-            self._expect(outcome, outputs)
+            try:
+                self._expect(outcome, outputs)
+            except Exception as error:  # torch's own backward
+                return self._refused(outcome, error)
             return self.judging.judged(outcome)
 
     def run_values(self, outcome: Outcome) -> Inputs:
@@ -148,7 +151,7 @@ class Evaluator:
             who = called(self.candidate.forward_code)
             raise unusable(who, outcome.values, error) from error
         name = self.candidate.name
-        if self._sizes_may_be_to_blame(outcome):
+        if self._sizes_may_be_to_blame(outcome) or _pole(error, outputs):
             return _skipped(outcome, name, error)
         outcome.crashed, outcome.failing = located(error), name
         outcome.expected = (
@@ -163,13 +166,22 @@ class Evaluator:
         refused = outcome.case.own and not self.backward_may_fail
         if refused or isinstance(error, UserError):
             raise unusable(who, outcome.values, error) from error
-        if self._sizes_may_be_to_blame(outcome):
+        if self._sizes_may_be_to_blame(outcome) or _pole(error, self._everything(outcome)):
             return _skipped(outcome, who, error)
         outcome.crashed, outcome.failing = located(error), who
         remark = f"{who} fails here: {outcome.crashed}"
         if [np.size(y) for y in outputs] != [dy.size for dy in outcome.upstreams]:
             remark += f". {self._other_shapes(outcome, outputs)}"
         return self._owed(outcome, {}, remark)
+
+    def _everything(self, outcome: Outcome) -> tuple:
+        """Return the reference's outputs and gradients; nothing where it is forward itself."""
+        if isinstance(self.reference, OwnForward):
+            return ()
+        try:
+            return tuple(self.reference.run(outcome.values, outcome.upstreams).named().values())
+        except Exception:
+            return ()
 
     def _sizes_may_be_to_blame(self, outcome: Outcome) -> bool:
         """An object has its own; axes that the user gave equal lengths may have to be equal."""
@@ -188,6 +200,12 @@ class Evaluator:
             f"{self.candidate.name} returns {shapes_text(outcome.upstreams)}, the reference "
             f"{shapes_text(outputs)}"
         )
+
+
+def _pole(error: Exception, theirs: tuple) -> bool:
+    """Return whether Python raises where NumPy and torch return what is not finite."""
+    outside = isinstance(error, ArithmeticError) or "math domain" in str(error)
+    return outside and any(not np.isfinite(y).all() for y in theirs)
 
 
 def _skipped(outcome: Outcome, who: str, error: Exception) -> Outcome:

@@ -7,12 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from compare.judge.judge import DISAGREE, Rows, judge
+from compare.judge.judge import AGREE, DISAGREE, VACUOUS, Rows, judge
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import as_float
 from compare.pair.own_forward import OwnForward
-from compare.pair.tolerance import Precision, combined, spread
+from compare.pair.tolerance import (
+    GAUGED,
+    WIDE,
+    Errors,
+    Precision,
+    combined,
+    errors,
+    perturbed,
+)
 from compare.running.cases.kinks import Disagreement, excused
 from compare.running.cases.outcome import Outcome
 from compare.running.cases.tied import Claim, equal_to_another, fits_smooth_directions
@@ -40,33 +48,78 @@ class Judge:
         self._project(outcome)
         self._leave_out(outcome)
         outcome.rows = self._rows(outcome)
+        if outcome.rows.disagree and self._widen(outcome):
+            outcome.rows = self._rows(outcome)
         if outcome.rows.disagree:
             self._excuse(outcome)
+        self._find_blind(outcome)
         self._remark(outcome)
         return outcome
 
     def _tolerances(self, outcome: Outcome) -> dict[Key, Any]:
-        """Add both sides' rounding errors; numeric derivatives have one of their own."""
-        rng = np.random.default_rng([self.seed, 7])
-        values, upstreams = outcome.values, outcome.upstreams
-        outcome.judged = self.errors(self.candidate, values, upstreams, rng)
-        errors = outcome.judged.errors
-        if self.own is None and any(q[:5] == "grad:" for q in outcome.expected):
-            floats = self.candidate.differentiable
-            theirs = spread(self.reference.run, floats, values, upstreams, rng, smooth=False)
-            errors = combined(errors, theirs)
+        """Return what rounding in the candidate allows; numeric derivatives add their own error."""
+        outcome.judged = self.errors(self.candidate, outcome.values, outcome.upstreams)
+        return self._allowed(outcome, outcome.judged.errors)
+
+    def _allowed(self, outcome: Outcome, found: Errors) -> dict[Key, Any]:
         tolerances = {}
         for quantity in outcome.expected:
-            name, error = quantity.removeprefix("grad:"), errors.get(quantity)
-            if error is None or (self.own and np.shape(error) != np.shape(values[name])):
+            name, error = quantity.removeprefix("grad:"), found.get(quantity)
+            if error is None or (self.own and np.shape(error) != np.shape(outcome.values[name])):
                 continue  # not returned, or in another shape
-            if self.own and (directions := self.own.directions(values, name)) is not None:
+            directions = self.own.directions(outcome.values, name) if self.own else None
+            if directions is not None:
                 error = np.sqrt(_dot(np.square(directions), np.square(error)))
             tolerance = self.precision.tolerance(error)
             tolerances[outcome.key(quantity)] = tolerance + (
                 self.own.error(name) if self.own else 0
             )
         return tolerances
+
+    def _widen(self, outcome: Outcome) -> bool:
+        """Add what costs more to find, now that it matters: both sides' Monte-Carlo error."""
+        assert outcome.judged is not None
+        found, given = dict(outcome.judged.errors), (outcome.values, outcome.upstreams)
+        dtype = self.precision.name
+        if outcome.judged.how == GAUGED:
+            found = combined(found, perturbed(self.candidate, *given, dtype, "").errors)
+        if self.own is None and any(q[:5] == "grad:" for q in outcome.expected):
+            found = combined(found, self._references(*given, dtype))
+        for key, wide in self._allowed(outcome, found).items():
+            before = outcome.tolerances.get(key, 0.0)
+            if np.shape(before) == np.shape(wide):
+                outcome.tolerances = {**outcome.tolerances, key: np.fmax(before, wide)}
+        return True
+
+    def _references(self, values: Any, upstreams: Any, dtype: str) -> Errors:
+        given = self.reference.run, self.candidate.differentiable, values, upstreams, dtype
+        try:
+            return errors(*given, how="torch", floor=0.0)
+        except Exception:  # an operation that a dispatch mode cannot take
+            return errors(*given, how="inputs", floor=0.0)
+
+    def _find_blind(self, outcome: Outcome) -> None:
+        """Call vacuous what rounding alone could have moved by more than 1 %.
+
+        Not an element that is small by cancellation beside others of its tensor, nor one at which
+        the two numbers are alike though they need not be.
+        """
+        assert outcome.rows is not None
+        for i, key in enumerate(outcome.rows.keys):
+            pair = outcome.pair(key.quantity)
+            if pair is None or outcome.rows.verdicts[i] != AGREE:
+                continue
+            size, allowed = np.abs(as_float(pair[1])), outcome.tolerances.get(key, 0.0)
+            wide = ~(allowed <= np.maximum(WIDE * size, 1e-6 * np.max(size, initial=0.0)))
+            unlike = ~(np.abs(as_float(pair[0]) - pair[1]) <= self._alike * size)
+            blind = wide & unlike & (size > 0) & ~outcome.unjudged.get(key.quantity, False)
+            if blind.any():
+                outcome.blind[key.quantity] = int(np.count_nonzero(blind))
+                outcome.rows.verdicts[i] = VACUOUS
+
+    @property
+    def _alike(self) -> float:
+        return max(1e-6, 4 * self.precision.k * self.precision.unit)
 
     def _project(self, outcome: Outcome) -> None:
         """Project gradients where the reference has only its derivatives along some directions."""
@@ -99,6 +152,7 @@ class Judge:
                 continue
             finite, key = np.isfinite(pair[1]), outcome.key(quantity)
             outcome.left_out += int(np.count_nonzero(~finite))
+            outcome.unjudged[quantity] = ~finite
             outcome.manual[quantity], outcome.expected[quantity] = (
                 np.where(finite, side, side.dtype.type(0)) for side in pair
             )
@@ -160,6 +214,8 @@ class Judge:
         ):
             return
         outcome.tolerances = tolerances
+        for quantity, mask in masks.items():
+            outcome.unjudged[quantity] = outcome.unjudged.get(quantity, False) | mask
         outcome.conventions = {quantity: int(mask.sum()) for quantity, mask in masks.items()}
         outcome.rows = self._rows(outcome)
 

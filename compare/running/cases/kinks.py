@@ -3,8 +3,10 @@
 An element that disagrees is excused only if all of this holds:
 
 - nearby gradients differ from one another however near they are taken (a kink), and the
-  candidate's number lies in their range; or they do not differ, the candidate equals them, and it
-  is the reference that is off (relu(x) − relu(−x) at 0);
+  candidate's number lies in the range of the nearest; or they do not differ, the candidate equals
+  them, and it is the reference that is off (relu(x) − relu(−x) at 0). However near: on a ladder of
+  three distances, the last of them a few roundings, the range must not shrink; what is steep
+  (√(x² + ε), sigmoid(10⁷ x)) looks like a kink on the upper rungs;
 - along directions that move equal values together, where the function is smooth, the candidate's
   gradient gives its derivative: each of two tied winners may get a share, but not both the whole.
   `Judge` asks the same of all inputs together, because ties may lie between two of them.
@@ -12,17 +14,20 @@ An element that disagrees is excused only if all of this holds:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.pair.inputs import Inputs
+from compare.pair.numeric import apart
 from compare.pair.own_forward import OwnForward
 from compare.running.cases.tied import Claim, fits_smooth_directions
 
 NEAR, FAR = 1e-6, 1e-4  # distances, of the input's size
+DEEP, DEEP_AT_ZERO = 2.0**-49, 1e-60  # the nearest: of an element; of the size where it is zero
 FEW, MANY, MOST = 8, 64, 1024  # samples at random; elements pushed to a side of their own
+FEW_APART = 16  # elements that tie with several others, without a reference
 BEND = 1e-2  # what sampled ends of a range may be off by, of its width
 
 
@@ -57,7 +62,12 @@ def excused(
         return None
     if isinstance(reference, OwnForward):
         slopes = reference.found[found.name]
-        hood = Hood(slopes.low, slopes.high, slopes.low < slopes.high)
+        hood = Hood(slopes.low.copy(), slopes.high.copy(), slopes.low < slopes.high)
+        whole = found.manual.shape == values[found.name].shape  # not projected
+        for index in np.argwhere(whole & bad & hood.kinked & ~_allowed(found, hood))[:FEW_APART]:
+            at = tuple(index)
+            low, high = apart(reference.forward, values, found.name, at, upstreams, rng)
+            hood.low[at], hood.high[at] = min(hood.low[at], low), max(hood.high[at], high)
         fits = bool(_allowed(found, hood)[bad].all())
     else:
         fits = _near_ones_allow(
@@ -116,32 +126,38 @@ class Nearby:
     ) -> None:
         self.reference, self.values, self.upstreams = reference, values, upstreams
         self.floats, self.name, self.rng = floats, name, rng
-        self.near, self.far = Range(), Range()
+        self.near, self.far, self.deep = Range(), Range(), Range()
 
     def hood(self, samples: int) -> Hood:
         """Return the range of so many gradients; few are enough to see that nothing is kinked."""
-        self._sample(self.near, NEAR, samples)
-        self._sample(self.far, FAR, FEW)
-        low, high = self.near.low, self.near.high
-        width, far = high - low, self.far.high - self.far.low
-        least = 1e-9 * max(np.max(np.abs(high)), np.max(np.abs(low)), 1e-300)
-        return Hood(low, high, (width > 0.3 * far) & (width > least))
+        self._sample(self.far, lambda x: FAR * _scale(x), FEW)
+        self._sample(self.near, lambda x: NEAR * _scale(x), samples)
+        self._sample(self.deep, _deep, samples)
+        low, high, width = self.deep.low, self.deep.high, self.deep.width
+        stays = (self.near.width > 0.3 * self.far.width) & (width > 0.3 * self.near.width)
+        return Hood(low, high, stays & (width > 1e-9 * np.maximum(np.abs(high), np.abs(low))))
 
     def push(self, at: tuple[int, ...]) -> None:
         """Look where one element is clear of all that it ties with: above it, and below."""
-        step = 8 * NEAR * max(_scale(self.values[name]) for name in self.floats)
-        for side in (step, -step):
-            moved = self._shaken(NEAR / 64)
-            moved[self.name][at] = self.values[self.name][at] + side
-            self.near.add(self._gradient(moved))
+        scale = max(_scale(self.values[name]) for name in self.floats)
+        here = self.values[self.name][at]
+        deep = DEEP * abs(here) or DEEP_AT_ZERO * scale
+        for side in (8, -8):
+            for into, step, shaken in (
+                (self.near, NEAR * scale, lambda x: NEAR / 64 * _scale(x)),
+                (self.deep, deep, lambda x: _deep(x) / 8),
+            ):
+                moved = self._shaken(shaken)
+                moved[self.name][at] = here + side * step
+                into.add(self._gradient(moved))
 
-    def _sample(self, into: Range, distance: float, samples: int) -> None:
+    def _sample(self, into: Range, distance: Callable, samples: int) -> None:
         while into.count < samples:
             into.add(self._gradient(self._shaken(distance)))
 
-    def _shaken(self, distance: float) -> Inputs:
+    def _shaken(self, distance: Callable) -> Inputs:
         shaken = {
-            name: x + distance * _scale(x) * self.rng.standard_normal(x.shape)
+            name: x + distance(x) * self.rng.standard_normal(x.shape)
             for name, x in self.values.items()
             if name in self.floats
         }
@@ -162,6 +178,15 @@ class Range:
         self.low = np.minimum(self.low, array) if self.count else array
         self.high = np.maximum(self.high, array) if self.count else array
         self.count += 1
+
+    @property
+    def width(self) -> np.ndarray:
+        return self.high - self.low
+
+
+def _deep(x: np.ndarray) -> np.ndarray:
+    """Return the least distances at which sides can be told apart: norms underflow at 1e-160."""
+    return np.where(x == 0, DEEP_AT_ZERO * _scale(x), DEEP * np.abs(x))
 
 
 def _scale(x: np.ndarray) -> float:

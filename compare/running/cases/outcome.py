@@ -31,6 +31,8 @@ class Outcome:
         judged: the candidate's rounding error.
         tolerances: what each element may differ by.
         conventions: per quantity: elements excused because the function has no derivative there.
+        unjudged: per quantity: which elements were left out or excused.
+        blind: per quantity: how many elements rounding could have moved by more than 1 %.
         remarks: per quantity: what is wrong, where numbers do not say it.
         left_out: elements at which the reference is not finite.
         crashed: why the candidate failed; `failing` is the function that did.
@@ -46,6 +48,8 @@ class Outcome:
     judged: Judged | None = None
     tolerances: Mapping[Key, Any] = field(default_factory=dict)
     conventions: dict[str, int] = field(default_factory=dict)
+    unjudged: dict[str, Any] = field(default_factory=dict)
+    blind: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
     crashed: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -22,13 +22,17 @@ class Sizes(NamedTuple):
     lengths: Lengths
 
 
-def tied_axes(specification: Specification) -> Sizes:
+def tied_axes(specification: Specification, kept: Collection[int] = ()) -> Sizes:
     """Group the axes by length: equal numbers are taken to belong together.
 
     Axes of length 1 may be there to broadcast and stay; so do the lengths of given float arrays.
+
+    Args:
+        specification: the inputs.
+        kept: lengths that stay, too.
     """
     by_length: dict[int, set[Axis]] = {}
-    fixed: set[int] = set()
+    fixed = set(kept)
     for name, shape in specification.shapes.items():
         for axis, length in enumerate(shape):
             by_length.setdefault(length, set()).add((name, axis))

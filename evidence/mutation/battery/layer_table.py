@@ -10,9 +10,11 @@ import numpy as np
 
 from evidence.mutation.battery.base import Check
 from evidence.mutation.battery.data import Shape
+from evidence.mutation.battery.examples import beyond_rows, example_checks
 from evidence.mutation.battery.layers import Arguments, ExactLayerCheck, LayerCheck
 from manual import registry
-from manual.layer import Draw, Example, Layer
+from manual.examples import Draw, Example
+from manual.layer import Layer
 
 KINDS = ("random", "large", "small")
 COLUMN: Shape = (193, 1)  # of the grid, which has a shape of its own
@@ -31,6 +33,9 @@ def layer_checks() -> list[Check]:
 def _checks(name: str) -> Iterator[Check]:
     cls = registry.LAYERS[name]
     if cls.stochastic:
+        return
+    if beyond_rows(cls):
+        yield from example_checks(name)
         return
     for arguments, examples in grouped(cls).items():
         shapes = tuple(shapes_of(example) for example in examples)

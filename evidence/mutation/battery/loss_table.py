@@ -19,7 +19,7 @@ from evidence.mutation.battery.losses import (
     MaskedLossCheck,
 )
 from manual import registry
-from manual.layer import Draw
+from manual.examples import Draw
 
 INEXACT = 1.1  # given weights times this are not exact in float32
 

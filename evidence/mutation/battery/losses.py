@@ -23,7 +23,7 @@ from evidence.mutation.battery.base import (
 from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.layers import Arguments, build, keyed
 from manual import registry
-from manual.layer import Draw
+from manual.examples import Draw
 
 
 class Sample(NamedTuple):

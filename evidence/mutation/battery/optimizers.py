@@ -110,16 +110,19 @@ class SteadyCheck(OptimizerCheck):
 
 @dataclass(frozen=True)
 class BlockCheck(OptimizerCheck):
-    """Plain arrays in blocks of five elements, the last of them shorter."""
+    """Plain arrays in blocks: of twelve elements, the last block has one; or the usual ones."""
+
+    usual: bool = False
 
     @property
     def name(self) -> str:
-        return f"{super().name}, in blocks"
+        return f"{super().name}, in {'the usual ' * self.usual}blocks"
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         base: Any = import_module("manual.optimizers.base")
         before = base.LARGE, base.BLOCK
-        base.LARGE, base.BLOCK = 64, 5  # bytes; elements
+        base.LARGE = 16  # bytes
+        base.BLOCK = base.BLOCK if self.usual else 11  # elements
         try:
             return super().values(lift, dtype, seed)
         finally:
@@ -188,6 +191,7 @@ def optimizer_checks() -> list[Check]:
         for given in settings:
             checks.append(OptimizerCheck(name, tuple(given.items())))
             checks.append(BlockCheck(name, tuple(given.items())))
+        checks.append(BlockCheck(name, usual=True))
         checks.append(OptimizerCheck(name, own_rate=True))
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
     checks += [SteadyCheck("RMSprop", (*STEADY, ("centered", True)))]

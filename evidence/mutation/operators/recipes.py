@@ -29,19 +29,21 @@ RECIPES: dict[str, dict[str, str]] = {
     },
     "the first buffer is dampened": {"g.copy()": "g * (1 - self.dampening)"},
     "momentum gathers steps, not quotients": {
-        "new * -lr": "-new",
-        "g / root": "g * lr / root",
+        "np.multiply(b, -lr, out=out.get('param'))": "-b",
+        "np.divide(g, root, out=out.get('momentum_buffer'))": "g * lr / root",
     },
     "no bias correction of the mean": {"1 - betas[0] ** t": "1"},
     "no bias correction of the mean square": {"1 - betas[1] ** t": "1"},
     "no bias correction of the root alone": {"-lr * c": "-lr"},
     "bias correction by the step before": {"betas[0] ** t": "betas[0] ** (t - 1)"},
-    "amsgrad keeps no maximum": {"np.maximum(v, state.get('max_exp_avg_sq', 0.0))": "v"},
+    "amsgrad keeps no maximum": {
+        "np.maximum(v, state.get('max_exp_avg_sq', 0.0), out=out.get('max_exp_avg_sq'))": "v"
+    },
     "decoupled for coupled decay": {DECAYED: "grad"},
     "coupled for decoupled decay": {
-        "adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad)":
+        "adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad, out)":
             "adaptive_step(grad + self.weight_decay * param, state, lr, self.betas, self.eps, "
-            "self.amsgrad)",
+            "self.amsgrad, out)",
         "param * (1 - lr * self.weight_decay)": "param",
     },
     "decay that the rate does not scale": {"lr * self.weight_decay": "self.weight_decay"},
@@ -55,8 +57,8 @@ RECIPES: dict[str, dict[str, str]] = {
         "np.minimum(max_norm / (norm + 1e-06), 1.0)": "max_norm / (norm + 1e-06)"
     },
     "the norm of the norms is their sum": {
-        "scale * np.sqrt(sum((np.sum(np.square(grad / scale)) for grad in grads)))":
-            "scale * sum((np.sqrt(np.sum(np.square(grad / scale))) for grad in grads))"
+        "scale * np.sqrt(sum((_squared((grad / scale).reshape(-1)) for grad in grads)))":
+            "scale * sum((np.sqrt(_squared((grad / scale).reshape(-1))) for grad in grads))"
     },
 }  # fmt: skip
 SHRINK = "param = param * (1 - lr * self.weight_decay)"  # decoupled decay, before the update

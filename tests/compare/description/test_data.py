@@ -70,7 +70,7 @@ class TestBuiltIn:
         assert data.classes is None
         assert data.task == "regression"
 
-    @pytest.mark.parametrize("name", DATASETS)
+    @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"characters"}))
     @pytest.mark.parametrize("how", ["none", "standard", "minmax"])
     def test_every_number_is_exact_in_float32(self, name: str, how: str) -> None:
         kind = "values" if name in ("diabetes", "three_rows", "random_regression") else "classes"
@@ -80,6 +80,19 @@ class TestBuiltIn:
             np.testing.assert_array_equal(array, array.astype(np.float32).astype(np.float64))
         assert data.features.dtype == np.float64
         assert np.isfinite(data.features).all()
+
+    def test_characters_are_indices_each_window_followed_by_its_next(self) -> None:
+        data = loaded(dataset="characters", context=3)
+
+        assert data.features.dtype == data.targets.dtype == np.int64
+        assert data.features.shape == (len(data.targets), 3)
+        np.testing.assert_array_equal(data.features[1:, -1], data.targets[:-1])
+        assert data.classes is not None
+        assert data.features.max() < len(data.classes)
+
+    def test_indices_have_no_scale(self) -> None:
+        with pytest.raises(UserError, match="these features are indices"):
+            loaded(dataset="characters", scale="minmax")
 
     def test_three_rows_are_the_courses_own(self) -> None:
         data = loaded(dataset="three_rows", target_kind="values")

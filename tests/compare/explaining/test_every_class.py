@@ -156,9 +156,9 @@ def may_be_placed(example: Example) -> bool:
 
 IN_PLACE = [placed(n, e) for n in PLACED for e in OWNERS[n].examples if may_be_placed(e)]
 TEXT = {"dataset": "characters", "context": 3}
+MORE: list[dict[str, Any]] = [{}, {"padding_idx": 0}, {"scale_grad_by_freq": True}]
 TABLES: list[dict[str, Any]] = [
-    {"type": "Embedding", "num_embeddings": 43, "embedding_dim": 2, **more}
-    for more in [{}, {"padding_idx": 0}, {"scale_grad_by_freq": True}]
+    {"type": "Embedding", "num_embeddings": 43, "embedding_dim": 2, **more} for more in MORE
 ]
 LOOKED_UP = [
     {

@@ -108,7 +108,8 @@ def test_a_size_that_passes_only_by_broadcasting_is_not_tried() -> None:
     cases = cases_of({"h": (4, 5)}, accepts)
 
     assert set(cases) == {
-        "random", "ties", "zeros", "large (×1000)", "tiny (×1e-06)", "non-contiguous",
+        "random", "ties", "zeros", "one zero per row", "large (×1000)", "tiny (×1e-06)",
+        "non-contiguous",
     }  # fmt: skip
 
 
@@ -306,7 +307,7 @@ def test_another_subgradient_at_zero_is_a_note() -> None:
 
     assert report.agrees, str(report)
     assert any("Convention at ties differs from torch's" in note for note in report.notes)
-    assert len(report.kinks) == 1
+    assert len(report.kinks) == 2  # zeros, one zero per row
 
 
 @pytest.mark.parametrize("reference", [torch.relu, None], ids=["torch", "own forward"])
@@ -316,7 +317,7 @@ def test_a_number_that_is_no_subgradient_is_a_mistake(reference) -> None:
 
     report = compare.check(relu_forward, backward, reference, {"x": (4, 3)}, shrink=False)
 
-    assert failing(report) == {"zeros"}
+    assert failing(report) == {"zeros", "one zero per row"}
 
 
 def max_forward(x):

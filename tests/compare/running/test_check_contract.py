@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import compare
-from compare.running.cases.contract import same
+from compare.pair.nests import same
 from tests.compare.pair.gradient_pairs import AFFINE, affine, affine_backward, affine_forward
 
 
@@ -98,13 +98,17 @@ class Accumulates:
         return dout @ self.w.T
 
 
-def test_gradients_that_add_up_silently_are_caught() -> None:
-    report = compare.check(
-        Accumulates(), None, lambda x, w: x @ w, {"x": (4, 3), "w": (3, 5)}, shrink=False
-    )
+def test_gradients_that_add_up_as_torchs_do_are_a_note_unless_that_is_forbidden() -> None:
+    def run(purity: str):
+        inputs = {"x": (4, 3), "w": (3, 5)}
+        return compare.check(
+            Accumulates(), None, lambda x, w: x @ w, inputs, shrink=False, purity=purity
+        )
 
-    assert broken(report) == {"repeated:w"}
-    assert "adds to the old one" in report.first_divergence.explanation
+    assert run("note").agrees
+    assert any("adds to layer.dw instead of replacing it" in note for note in run("note").notes)
+    assert broken(run("fail")) == {"repeated:w"}
+    assert "adds to layer.dw" in run("fail").first_divergence.explanation
 
 
 def test_a_gradient_in_another_dtype_is_caught() -> None:

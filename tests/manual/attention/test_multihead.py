@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from manual.attention import MultiheadAttention, dot_product, masks, multihead
 from manual.attention.examples import BLIND, CAUSAL
-from manual.layer import Example
+from manual.examples import Example
 from tests.helpers import DTYPES, F32, F64, SEEDS
 from tests.manual.sequence_checks import (
     beside_torch,

@@ -17,7 +17,7 @@ from compare.explaining.language import parse
 from compare.explaining.render import Latex, Plain
 from manual import blocks as blocks_module
 from manual.conv import Conv2d
-from manual.layer import Example
+from manual.examples import Example
 from tests.helpers import (
     DTYPES,
     F32,

@@ -9,6 +9,8 @@ from manual.conv import Conv2d
 from tests.helpers import check_against_own_forward, check_against_torch, draw, set_params
 from tests.manual.example_checks import torch_conv
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
 
 class Unturned(Conv2d):
     """The kernel is not turned in dx."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from compare.witness.cases import layer_case
 from manual.embedding import Embedding
-from manual.layer import Example
+from manual.examples import Example
 from tests.helpers import (
     DTYPES,
     F32,

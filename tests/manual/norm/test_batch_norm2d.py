@@ -12,7 +12,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from manual.layer import Example
+from manual.examples import Example
 from manual.norm import batch_norm2d
 from manual.norm.batch_norm2d import Batch, BatchNorm2d
 from tests.helpers import (

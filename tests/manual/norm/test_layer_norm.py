@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manual.layer import Example
+from manual.examples import Example
 from manual.norm.layer_norm import LayerNorm
 from tests.helpers import (
     DTYPES,

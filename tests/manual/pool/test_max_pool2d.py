@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from compare.explaining.language import parse
 from compare.explaining.render import Latex, Plain
 from manual import blocks as blocks_module
-from manual.layer import Example
+from manual.examples import Example
 from manual.pool import MaxPool2d
 from tests.helpers import DTYPES, F32, F64, SEEDS, check_pure, draw, integers, same
 from tests.manual.example_checks import (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manual.layer import Example
+from manual.examples import Example
 from manual.recurrent import LSTM, lstm, lstm_cell
 from tests.helpers import DTYPES, F32, F64, SEEDS
 from tests.manual.sequence_checks import (

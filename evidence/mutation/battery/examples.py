@@ -1,0 +1,258 @@
+"""Layers of images, normalised axes and look-ups beside torch's modules, as their examples say.
+
+They have what layers of rows have not: integer inputs, buffers, two modes, several outputs. All
+calls of a case go forward before any goes backward, on one layer, and backward runs twice.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values, real
+from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
+from evidence.mutation.battery.data import Shape, make
+from evidence.mutation.battery.layers import build
+from manual import registry
+from manual.examples import Draw, Example
+from manual.layer import Layer
+
+KINDS = ("random", "large", "small", "ties")
+WIDER = 2  # samples more than an example has
+
+
+class Call(NamedTuple):
+    """One way of calling a layer: a name, and the input arrays."""
+
+    name: str
+    inputs: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class ExampleCheck(Check):
+    """One example of a class, on its own inputs, on others of the shape, and on a larger batch.
+
+    Args:
+        type, number: the class on both sides, and which of its examples.
+        kind: of real numbers; integers and fixed arrays are as the example has them.
+        block: elements that one block of a batch may work on; None as it is.
+    """
+
+    type: str
+    number: int
+    kind: str = "random"
+    block: int | None = None
+
+    @property
+    def name(self) -> str:
+        blocked = "" if self.block is None else f", in blocks of {self.block}"
+        return f"example {self.number} of {self.type} on {self.kind}{blocked}"
+
+    @property
+    def example(self) -> Example:
+        return registry.LAYERS[self.type].examples[self.number]
+
+    @property
+    def settings(self) -> list[str]:
+        """The constructor's arguments that both sides keep as one number each."""
+        new = build(self.type, tuple(self.example.arguments.items()))
+        twin = _twin(self.type, self.number, np.dtype(np.float64))
+        names = registry.LAYERS[self.type].__signature__.parameters  # type: ignore[attr-defined]
+        return [n for n in names if all(_is_number(getattr(x, n, None)) for x in (new, twin))]
+
+    def calls(self, seed: int) -> Iterator[Call]:
+        """Yield the example as it is, turned around, and with more samples if the layer can."""
+        specs = self.example.inputs
+        for name in ("as it is", "another", "wider"):
+            rng = self.rng(seed, name)
+            found = [_array(spec, name, self.kind, rng) for spec in specs]
+            if name != "wider" or _takes(self.type, self.number, tuple(x.shape for x in found)):
+                yield Call(name, tuple(found))
+
+    def upstream(self, seed: int, call: str, shape: Shape) -> np.ndarray:
+        return self.draw(seed, shape, call, "upstream")
+
+    def params(self, seed: int, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
+        return {key: self.draw(seed, shape, key) for key, shape in shapes.items()}
+
+    def buffers(self, seed: int, buffers: Any) -> dict[str, np.ndarray]:
+        """Return other buffers than a new layer has; those of real numbers are positive."""
+        return {
+            key: make("positive", self.rng(seed, key), np.shape(b)) if real(b) else np.array(3)
+            for key, b in buffers.items()
+        }
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        blocks = import_module("manual.blocks")
+        with mock.patch.object(blocks, "BLOCK", self.block or blocks.BLOCK):
+            return self._values(lift, seed)
+
+    def _values(self, lift: Lift, seed: int) -> Values:
+        new = build(self.type, tuple(self.example.arguments.items())).train(self.example.training)
+        shapes = {key: p.shape for key, p in new.params.items()}
+        layer = new.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
+        buffers = self.buffers(seed, layer.buffers)
+        layer = layer.with_buffers({k: lifted(lift, b) for k, b in buffers.items()})
+        layer.with_params({k: lift(p) for k, p in self.params(seed + 1, shapes).items()})
+        calls = list(self.calls(seed))
+        runs = [layer.forward(*(lifted(lift, x) for x in call.inputs)) for call in calls]
+        values = _as_built(new, new.params, new.buffers, self.settings)
+        for call, (y, cache_) in zip(calls, runs, strict=True):
+            ports = y if isinstance(y, tuple) else (y,)
+            values |= {Key(call.name, f"output#{i}"): port for i, port in enumerate(ports)}
+            values[Key(call.name, "outputs")] = np.array(len(layer.outputs), float)
+            after = layer.next_buffers(cache_)
+            values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
+            dy = lift(self.upstream(seed, call.name, ports[0].shape))
+            upstream = (dy, *(None for _ in ports[1:])) if isinstance(y, tuple) else dy
+            for again in ("", " again"):
+                grads, own = layer.backward(upstream, cache_)
+                values |= _gradients(call.name + again, grads, own)
+                alone = layer.grad_params(upstream, cache_)
+                values |= {Key(call.name + again, f"alone:{k}"): g for k, g in alone.items()}
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        new = _twin(self.type, self.number, dtype)
+        built = {key: array_of(b) for key, b in new.named_buffers()}
+        values = _as_built(new, dict(new.named_parameters()), built, self.settings)
+        for call in self.calls(seed):
+            twin = _twin(self.type, self.number, dtype)
+            own = dict(twin.named_parameters())
+            params = self.params(seed, {key: tuple(p.shape) for key, p in own.items()})
+            start = self.buffers(seed, {k: array_of(b) for k, b in twin.named_buffers()})
+            twin.load_state_dict({k: tensor(a, dtype) for k, a in (params | start).items()})
+            leaves = [tensor(x, dtype) for x in call.inputs]
+            wanted = [x.requires_grad_() for x in leaves if x.is_floating_point()]
+            y = _quiet(twin, *leaves)
+            ports = y if isinstance(y, tuple) else (y,)
+            values |= {Key(call.name, f"output#{i}"): array_of(p) for i, p in enumerate(ports)}
+            values[Key(call.name, "outputs")] = np.array(len(ports), float)
+            after = {k: array_of(b).copy() for k, b in twin.named_buffers()}
+            values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
+            dy = tensor(self.upstream(seed, call.name, tuple(ports[0].shape)), dtype)
+            found = torch.autograd.grad(ports[0], [*wanted, *own.values()], dy)
+            grads = [array_of(g).copy() for g in found]
+            named = dict(zip(own, grads[len(wanted) :], strict=True))
+            for again in ("", " again"):
+                values |= _gradients(call.name + again, grads[: len(wanted)], named)
+                values |= {Key(call.name + again, f"alone:{k}"): g for k, g in named.items()}
+        return values
+
+
+@dataclass(frozen=True)
+class ExactExampleCheck(ExampleCheck, ExactCheck):
+    """The same on whole numbers, with a whole upstream gradient: not one bit may differ."""
+
+    kind: str = "ties"
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, bit for bit"
+
+    def upstream(self, seed: int, call: str, shape: Shape) -> np.ndarray:
+        return make("ties", self.rng(seed, call, "upstream"), shape) + 0.5
+
+    def params(self, seed: int, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
+        return {k: make("ties", self.rng(seed, k), shape) for k, shape in shapes.items()}
+
+
+def beyond_rows(cls: type[Layer]) -> bool:
+    """Return whether a class needs these checks: its examples say more than shapes of numbers."""
+    return any(
+        not example.training
+        or any(isinstance(value, tuple | list) for value in example.arguments.values())
+        or any(isinstance(spec, Draw) and spec.kind == "integers" for spec in example.inputs)
+        or any(isinstance(spec, np.ndarray) and not real(spec) for spec in example.inputs)
+        for example in cls.examples
+    )
+
+
+def example_checks(name: str) -> Iterator[Check]:
+    """Yield the checks of a class: every example, with every kind of numbers that it may have."""
+    for number, example in enumerate(registry.LAYERS[name].examples):
+        drawn = any(real(_array(s, "", "random", np.random.default_rng(0))) and
+                    not isinstance(s, np.ndarray) for s in example.inputs)  # fmt: skip
+        kinds = (
+            ("random", "ties") if example.exact else KINDS
+        )  # what only adds has no large numbers
+        for kind in kinds if drawn else KINDS[:1]:
+            exact = example.exact and (kind == "ties" or not drawn)
+            yield (ExactExampleCheck if exact else ExampleCheck)(name, number, kind)
+    for number, example in enumerate(registry.LAYERS[name].examples):
+        if example.exact and drawn:
+            yield ExampleCheck(name, number, block=64)
+
+
+def _as_built(new: Any, params: Any, buffers: Any, settings: list[str]) -> Values:
+    """Return what a layer has before anything is set: sizes of parameters, buffers, settings."""
+    values = {Key("new", f"size:{k}"): np.array(p.shape, float) for k, p in params.items()}
+    values |= {Key("new", f"buffer:{k}"): np.array(b, float) for k, b in buffers.items()}
+    border = getattr(new, "before", getattr(new, "_reversed_padding_repeated_twice", [])[2::-2])
+    values[Key("new", "before")] = np.array(border, float)  # rows above, columns on the left
+    return values | {Key("new", name): np.array(getattr(new, name), float) for name in settings}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _gradients(call: str, grads: Any, own: Any) -> Values:
+    values = {Key(call, f"grad_input#{i}"): g for i, g in enumerate(grads) if g is not None}
+    return values | {Key(call, f"grad:{k}"): g for k, g in own.items()}
+
+
+def _array(spec: Any, call: str, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Return one input; what is fixed is turned around for `another` call."""
+    if isinstance(spec, np.ndarray):
+        return np.flip(spec).copy() if call == "another" else spec
+    draw = spec if isinstance(spec, Draw) else Draw(tuple(spec))
+    if call == "wider" and len(draw.shape) > 1:
+        draw = draw._replace(shape=(draw.shape[0] + WIDER, *draw.shape[1:]))
+    return draw(rng) if draw.kind == "integers" else make(kind, rng, draw.shape)
+
+
+def _twin(name: str, number: int, dtype: np.dtype) -> Any:
+    """Build torch's module as an example says."""
+    from evidence.mutation.battery.torch_side import DTYPES
+    from torch_ref.classes import module_class
+
+    example = registry.LAYERS[name].examples[number]
+    twin = module_class(name)(**example.arguments)
+    return twin.to(DTYPES[dtype.name]).train(example.training)
+
+
+def _quiet(twin: Any, *inputs: Any) -> Any:
+    """Call torch's module; that "same" costs it a copy for an even kernel is no concern here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
+        return twin(*inputs)
+
+
+@cache
+def _takes(name: str, number: int, shapes: tuple[Shape, ...]) -> bool:
+    """Return whether the layer of an example takes inputs of other shapes than its own."""
+    from evidence.mutation.battery.torch_side import tensor
+
+    double = np.dtype(np.float64)
+    example = registry.LAYERS[name].examples[number]
+    if shapes == tuple(_array(s, "", "random", np.random.default_rng(0)).shape
+                       for s in example.inputs):  # fmt: skip
+        return False
+    try:
+        _quiet(_twin(name, number, double), *(tensor(np.ones(s), double) for s in shapes))
+    except (ValueError, IndexError, RuntimeError):
+        return False
+    return True

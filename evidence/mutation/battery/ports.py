@@ -1,0 +1,300 @@
+"""Layers of several outputs and optional inputs beside torch's: LSTM, MultiheadAttention.
+
+What torch drops, both drop: its masks are recorded and handed to the hand-written layer as noise.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values
+from evidence.mutation.battery.base import Check, ExactCheck, Lift, exact
+from evidence.mutation.battery.dropout import Ladder
+from evidence.mutation.battery.layers import build
+from manual import registry  # the right code's: a mutant is loaded without its examples
+from manual.layer import Example
+
+SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
+HEADS = {"embed_dim": 4, "num_heads": 2}
+BLIND = np.array([[False, True, False], [True, True, True]])  # the second query sees nothing
+PADDING = np.array([[False, False, True], [False, True, False]])
+CAUSAL = np.triu(np.ones((3, 3), bool), 1)
+MORE = {
+    "LSTM": (
+        Example({"input_size": 2, "hidden_size": 2, "num_layers": 2, "dropout": 1.0},
+                ((3, 2, 2), None, None)),
+    ),
+    "MultiheadAttention": (
+        Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
+        Example({**HEADS, "kdim": 3}, ((2, 1, 4), (2, 1, 3), (2, 1, 4), None, None)),
+        Example(HEADS, (*((3, 2, 4),) * 3, PADDING, (3, 3))),  # one hides, the other is added
+        Example(HEADS, (*((3, 2, 4),) * 3, (2, 3), CAUSAL)),
+        Example(HEADS, (*((2, 3, 4),) * 3, None, (6, 2, 2))),  # more samples than heads
+        Example({**HEADS, "dropout": 0.4}, ((2, 3, 4), (4, 3, 4), (4, 3, 4), None, None)),
+        Example({**HEADS, "batch_first": True}, ((2, 4), (3, 4), (3, 4), None, None)),
+        Example({**HEADS, "need_weights": False},
+                ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, np.where(BLIND, -np.inf, 0.5))),
+    ),
+}  # fmt: skip
+TYPES = ("LSTM", "MultiheadAttention")
+
+
+def examples(type_name: str) -> tuple[Example, ...]:
+    """Return the class's own, and those whose numbers no certificate can be asked about."""
+    return (*registry.LAYERS[type_name].examples, *MORE[type_name])
+
+
+class Sample(NamedTuple):
+    """One call: its name, its mode, and arrays by argument (None: left out)."""
+
+    name: str
+    training: bool
+    inputs: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class PortsCheck(Check):
+    """One example: all outputs at once, each alone (the others' gradients are None), no noise.
+
+    All calls go forward before any goes backward, and backward runs twice.
+    """
+
+    type: str
+    number: int  # of the example
+
+    @property
+    def name(self) -> str:
+        arguments = ", ".join(f"{k}={v}" for k, v in self.example.arguments.items())
+        return f"{self.type}({arguments}), example {self.number + 1}"
+
+    @property
+    def example(self) -> Any:
+        return examples(self.type)[self.number]
+
+    def samples(self, seed: int) -> list[Sample]:
+        found = []
+        for scale in SCALES:
+            drawn = self.example.draw(self.rng(seed, scale))
+            inputs = tuple(exact(x * scale) if _is_float(x) else x for x in drawn)
+            found.append(Sample(f"times {scale:g}", self.example.training, inputs))
+        if self.example.arguments.get("dropout"):
+            found.append(Sample("the other mode", not self.example.training, found[0].inputs))
+        return found
+
+    def params(self, seed: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        return {key: self.draw(seed, shape, key) for key, shape in shapes.items()}
+
+    def upstream(self, seed: int, sample: Sample, port: int, shape: Any) -> np.ndarray:
+        return self.draw(seed, tuple(shape), sample.name, port)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        layer = build(self.type, tuple(self.example.arguments.items()))
+        shapes = {key: p.shape for key, p in layer.params.items()}
+        layer = layer.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
+        masks, samples = _beside(self, dtype, seed)[1], self.samples(seed)
+        runs = []
+        for sample in samples:
+            inputs = [lift(x) if _is_float(x) else x for x in sample.inputs]
+            noise = masks[sample.name]
+            run = layer.train(sample.training).forward(*inputs, noise=noise if noise else None)
+            runs.append((sample, *run))
+        values = {Key(k, "param"): p for k, p in layer.params.items()}
+        for run in runs:
+            values |= self._calls(layer, lift, seed, *run)
+        return values
+
+    def _calls(
+        self, layer: Any, lift: Lift, seed: int, sample: Sample, y: Any, cache_: Any
+    ) -> Values:
+        several = isinstance(y, tuple)
+        ys = y if several else (y,)
+        ups = [lift(self.upstream(seed, sample, i, part.shape)) for i, part in enumerate(ys)]
+        named = zip(layer.outputs, ys, strict=True)
+        values = {Key(sample.name, f"output {n}"): p for n, p in named}
+        for kept in _kept(len(ys)):
+            dy: Any = tuple(up if i in kept else None for i, up in enumerate(ups))
+            where = f"{sample.name}, of {kept}"
+            for again in ("", " again"):
+                grads, own = layer.backward(dy if several else dy[0], cache_)
+                alone = layer.grad_params(dy if several else dy[0], cache_)
+                found = {Key(where + again, f"input {i}"): g for i, g in enumerate(grads)
+                         if g is not None}  # fmt: skip
+                values |= found
+                values[Key(where + again, "gradients in shared memory")] = _shared(own)
+                values |= {Key(where + again, f"grad:{k}"): g for k, g in own.items()}
+                values |= {Key(where + again, f"alone:{k}"): g for k, g in alone.items()}
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return _beside(self, dtype, seed)[0]
+
+
+Masks = dict[str, tuple[np.ndarray, ...]]
+
+
+@cache
+def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
+    """Return torch's values, and the masks that it drew, by sample."""
+    import torch
+
+    from evidence.mutation.battery.torch_side import DTYPES, tensor
+    from torch_ref.side import array_of
+
+    cls = registry.LAYERS[check.type]
+    arguments = dict(check.example.arguments)
+    called = getattr(cls, "call_arguments", ())
+    theirs = {k: v for k, v in arguments.items() if k not in called}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of options that do nothing, and of slow paths
+        twin = getattr(torch.nn, check.type)(**theirs).to(DTYPES[dtype.name])
+    shapes = {k: tuple(p.shape) for k, p in twin.named_parameters()}
+    own = {k: tensor(p, dtype) for k, p in check.params(seed, shapes).items()}
+    twin.load_state_dict(own)
+    options = {k: arguments.get(k, inspect.signature(cls).parameters[k].default) for k in called}
+    values: Values = {Key(k, "param"): array_of(p).copy() for k, p in own.items()}
+    masks: Masks = {}
+    for sample in check.samples(seed):
+        twin.train(sample.training)
+        found, masks[sample.name] = _torch_run(check, twin, options, sample, dtype, seed)
+        if arguments.get("dropout") == 1 and sample.training:  # torch draws nothing to drop all
+            drawn = cls(**arguments).draw(*sample.inputs, rng=np.random.default_rng(0))
+            masks[sample.name] = drawn if isinstance(drawn, tuple) else (drawn,)
+        values |= found
+    return values, masks
+
+
+def _torch_run(
+    check: PortsCheck, twin: Any, options: dict, sample: Sample, dtype: np.dtype, seed: int
+) -> tuple[Values, tuple[np.ndarray, ...]]:
+    import torch
+
+    from evidence.mutation.battery.torch_side import tensor
+    from torch_ref.draws import Recorder
+    from torch_ref.side import array_of
+
+    inputs = [None if x is None else tensor(x, dtype) for x in sample.inputs]
+    wanted = [i for i, x in enumerate(inputs) if _has_gradient(check, options, i, x, inputs)]
+    for i in wanted:
+        inputs[i].requires_grad_()  # type: ignore[union-attr]
+    recorder = Recorder()
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        with recorder:
+            ys = _call(check.type, twin, inputs, options)
+    outputs = _outputs(check.type)
+    values = {Key(sample.name, f"output {n}"): array_of(y).copy()
+              for n, y in zip(outputs, ys, strict=False)}  # fmt: skip
+    ups = [tensor(check.upstream(seed, sample, i, y.shape), dtype) for i, y in enumerate(ys)]
+    own = dict(twin.named_parameters())
+    leaves = [*(inputs[i] for i in wanted), *own.values()]
+    for kept in _kept(len(ys)):
+        chosen = [ys[i] for i in kept]
+        grads = torch.autograd.grad(
+            chosen, leaves, [ups[i] for i in kept], retain_graph=True, allow_unused=True,
+            materialize_grads=True,
+        )  # fmt: skip
+        arrays = [array_of(g).copy() for g in grads]
+        for again in ("", " again"):
+            where = f"{sample.name}, of {kept}{again}"
+            values[Key(where, "gradients in shared memory")] = np.zeros(())
+            values |= {Key(where, f"input {i}"): g for i, g in zip(wanted, arrays, strict=False)}
+            for k, g in zip(own, arrays[len(wanted) :], strict=True):
+                values |= {Key(where, f"grad:{k}"): g, Key(where, f"alone:{k}"): g}
+    return values, tuple(d.numpy().astype(np.float64) for d in recorder.draws)
+
+
+def _outputs(type_name: str) -> tuple[str, ...]:
+    return registry.LAYERS[type_name].outputs
+
+
+def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list) -> bool:
+    """Say whether an input has a gradient; a causal hint replaces its mask, as in torch."""
+    if x is None or not x.is_floating_point():
+        return False
+    replaced = options.get("is_causal") and not options["need_weights"] and inputs[3] is None
+    return not (i == 4 and replaced)
+
+
+def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
+    if type_name == "LSTM":
+        x, h_0, c_0 = inputs
+        y, (h_n, c_n) = twin(x, None if h_0 is None else (h_0, c_0))
+        return [y, h_n, c_n]
+    found = twin(*inputs[:3], key_padding_mask=inputs[3], attn_mask=inputs[4], **options)
+    return [y for y in found if y is not None]
+
+
+def _shared(own: dict[str, Any]) -> Any:
+    """Count the pairs of gradients that lie in one memory: writing into one would change both."""
+    arrays = [g for g in own.values() if isinstance(g, np.ndarray)]
+    pairs = combinations(arrays, 2)
+    return np.float64(sum(np.shares_memory(a, b) for a, b in pairs))
+
+
+def _kept(count: int) -> list[tuple[int, ...]]:
+    """Return which outputs have an upstream gradient: all, and each alone."""
+    each: list[tuple[int, ...]] = [(i,) for i in range(count)]
+    return [tuple(range(count)), *each] if count > 1 else each
+
+
+def _is_float(x: Any) -> bool:
+    return x is not None and x.dtype.kind == "f"
+
+
+@dataclass(frozen=True)
+class DrawCheck(ExactCheck):
+    """The masks that a layer draws itself: how many, in which shape, and the share they keep."""
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float64",)
+    type: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.ports.name}, its own draws"
+
+    @property
+    def ports(self) -> PortsCheck:
+        return PortsCheck(self.type, self.number)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        example = self.ports.example
+        layer = build(self.type, tuple(example.arguments.items()))
+        inputs = self.ports.samples(seed)[0].inputs
+        drawn = layer.draw(*inputs, rng=Ladder(np.random.PCG64(0)))
+        masks = () if drawn is None else drawn if isinstance(drawn, tuple) else (drawn,)
+        again = layer.forward(*inputs, noise=drawn)[0]
+        assert again is not None
+        return _counted([np.asarray(m) for m in masks])
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        p = self.ports.example.arguments.get("dropout", 0.0)
+        masks = next(m for k, m in _beside(self.ports, dtype, seed)[1].items()
+                     if m or not p)  # fmt: skip
+        ladders = [np.arange(m.size) / m.size >= p for m in masks]
+        return _counted([k.reshape(m.shape) for k, m in zip(ladders, masks, strict=True)])
+
+
+def _counted(masks: list[np.ndarray]) -> Values:
+    values: Values = {Key("", "masks"): np.float64(len(masks))}
+    for i, mask in enumerate(masks):
+        values[Key(str(i), "mask")] = mask.astype(np.float64)
+    return values
+
+
+@cache
+def port_checks() -> list[Check]:
+    """Return every example of the layers that walk along sequences, and what they draw."""
+    found: list[Check] = []
+    for name in TYPES:
+        for number, _ in enumerate(examples(name)):
+            found += [PortsCheck(name, number), DrawCheck(name, number)]
+    return found
