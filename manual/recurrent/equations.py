@@ -65,6 +65,9 @@ def _roles(batch_first: bool, given: bool) -> dict[str, str]:
         "grad:bias_ih_l0": (f"db[m] = {total}))", back),
         "grad:bias_hh_l0": (f"dr[m] = {total}))", back),
     }
+    if given:
+        texts["grad_h_0"] = "dh0[l,n,p] = sum(m, U[m,p] * dz[0,n,m])", back
+        texts["grad_c_0"] = "dc0[l,n,k] = dc[0,n,k] * f[0,n,k]", back
     return {
         role: "\n".join([text, *(f"where {line}" for line in where)])
         for role, (text, where) in texts.items()

@@ -11,40 +11,20 @@ import pytest
 
 from compare.description.config import Config
 from compare.explaining import equations
-from compare.explaining.bound import Pass
-from compare.explaining.equations import chosen, equation, read, symbols
-from compare.explaining.evaluate import Env, bind, head
+from compare.explaining.equations import chosen, read, symbols
 from compare.explaining.language import names, parse
 from compare.explaining.rows import worked_rows
 from compare.explaining.worked import Worked
-from compare.pair.example import Made, made
 from compare.running.experiment import prepare
 from compare.running.lockstep import Lockstep
 from manual import registry
 from manual.layer import Example
+from tests.compare.explaining.test_several_outputs import PORTS, WITHOUT
 
 OWNERS: dict[str, Any] = {
     **registry.LAYERS, **registry.LOSSES, **registry.PENALTIES, **registry.OPTIMIZERS,
 }  # fmt: skip
 ALL = [(owner, key) for owner, cls in OWNERS.items() for key in cls.equations]
-
-
-# What has no equation. Embedding's inputs are integers: they have no gradient. Those of attention's
-# projections and inputs, and an LSTM's parameters above the first layer, of the reverse direction
-# and of the projection, are derived in backward's docstring only.
-WITHOUT = {
-    "Embedding": {"grad_input"},
-    "MultiheadAttention": {
-        "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
-        "grad:k_proj_weight", "grad:v_proj_weight", "grad:bias_k", "grad:bias_v",
-    },
-    "LSTM": {
-        *(f"grad:{p}_l{k}{r}"
-          for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-          for k, r in ((1, ""), (2, ""), (0, "_reverse"), (1, "_reverse"))),
-        *(f"grad:weight_hr_l{k}{r}" for k in (0, 1) for r in ("", "_reverse")),
-    },
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(set(OWNERS) - set(registry.OPTIMIZERS)))
@@ -128,7 +108,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "LeakyReLU": {"negative_slope": 0.2},
     "Softplus": {"beta": 2.0, "threshold": 0.1},
 }
-PORTS = {"LSTM", "MultiheadAttention"}  # several outputs: in a network their rows have no formula
 PLACED = ["BatchNorm2d", "Conv2d", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
 SHAPED = {
     *PORTS, *PLACED, "Embedding", "Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply",
@@ -279,91 +258,6 @@ def test_every_row_of_every_class_is_worked(run: tuple[int, dict[str, Any]]) -> 
     steps, changes = run
 
     assert_worked(rows_of(steps, **changes))
-
-
-# ── layers of several outputs, alone ─────────────────────────────────────────────────────────────
-ALONE = [(name, example) for name in sorted(PORTS) for example in OWNERS[name].examples]
-
-
-def by_role(case: Made, dy: Any) -> dict[str, Any]:
-    """Return every result under the role that its equation has."""
-    y, cache = case.forward()
-    grads, own = case.layer.backward(dy, cache)
-    ports = dict(zip(case.layer.outputs, y if isinstance(y, tuple) else (y,), strict=True))
-    found = {k if k == "output" else f"output:{k}": v for k, v in ports.items()}
-    return found | {"grad_input": grads[0], **{f"grad:{k}": g for k, g in own.items()}}
-
-
-def by_formula(case: Made, role: str, dy: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return every element of a result as its equation gives it.
-
-    Raises:
-        KeyError: no equation holds.
-    """
-    asked = Pass(case.layer, role, case.inputs, dy, 0, case.noise)
-    formula = equation(case.layer, role, asked.holds)
-    bound = asked.bound(formula)
-    env = Env(bound.arrays, bound.scalars, formula.definitions, bound.fold)
-    right, indices = parse(formula.right), head(formula.left)[1]
-    values = [float(env.value(right, bind(indices, bound.at(at)))) for at in np.ndindex(shape)]
-    return np.reshape(values, shape)
-
-
-def unworked(name: str, example: Example) -> set[str]:
-    """Hold every result against its equation; return the roles that have none for this pass."""
-    case = made(OWNERS[name], example, np.random.default_rng(5))
-    dy, missing = case.upstream(np.random.default_rng(7)), set()
-    for role, value in by_role(case, dy).items():
-        try:
-            worked = by_formula(case, role, dy, np.shape(value))
-        except KeyError:
-            missing.add(role)
-            continue
-        np.testing.assert_allclose(worked, value, rtol=1e-12, atol=1e-12, err_msg=role)
-    return missing
-
-
-PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
-         "LSTM": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "example"), ALONE)
-def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
-    name: str, example: Example
-) -> None:
-    """Their equations are those of one layer or head; of others none claims to hold."""
-    given = example.arguments
-    plain = set(given) <= PLAIN[name] and given.get("num_heads", 1) == 1
-    missing = unworked(name, example)
-
-    if plain:
-        assert missing == WITHOUT[name] & {"grad_input", *(f"grad:{p}" for p in OWNERS[name](
-            **given).params)}  # fmt: skip
-    else:
-        case = made(OWNERS[name], example, np.random.default_rng(5))
-        assert missing == set(by_role(case, case.upstream(np.random.default_rng(7))))
-
-
-@pytest.mark.parametrize(
-    ("name", "role", "right", "wrong"),
-    [
-        ("LSTM", "grad_input/one layer", "dh_n[0,n,k]", "0"),
-        ("LSTM", "grad:weight_hh_l0/one layer", "dc_n[0,n,k]", "0"),
-        ("LSTM", "output:c_n/one layer", "t > T - 2", "t > T - 3"),
-        ("MultiheadAttention", "output/one head", " / sqrt(E)", ""),
-    ],
-)
-def test_a_wrong_formula_of_several_outputs_is_caught(
-    name: str, role: str, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = OWNERS[name].equations[role]
-    assert right in text
-    monkeypatch.setattr(
-        OWNERS[name], "equations", {**OWNERS[name].equations, role: text.replace(right, wrong)}
-    )
-
-    with pytest.raises(AssertionError, match=role.partition("/")[0]):
-        list(map(unworked, *zip(*[case for case in ALONE if case[0] == name], strict=True)))
 
 
 def test_these_runs_leave_no_formula_of_an_optimiser_untried(

@@ -207,6 +207,8 @@ PORTS = {
     "h_n": "output:h_n",
     "c_n": "output:c_n",
     "input 0": "grad_input",
+    "input 1": "grad_h_0",
+    "input 2": "grad_c_0",
 }
 
 
