@@ -162,7 +162,7 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
         return made._replace(feature_scale=1e36) if attempt == 0 else made
 
     monkeypatch.setattr(module, "draw", first_too_large)
-    found = examine(1, 7)
+    found = examine(1, 15)
 
     assert found.dtype == "float32"
     assert found.redrawn >= 1
