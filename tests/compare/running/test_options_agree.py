@@ -90,7 +90,9 @@ def _around(
 
 
 @dtypes
-@pytest.mark.parametrize("arguments", [{}, {"padding_idx": 3}, {"scale_grad_by_freq": True}], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"padding_idx": 3}, {"scale_grad_by_freq": True}], ids=str
+)
 def test_an_embedding_agrees_as_the_first_layer(arguments: dict[str, Any], dtype: str) -> None:
     layers = [
         {"type": "Embedding", "num_embeddings": 43, "embedding_dim": 4, **arguments},
