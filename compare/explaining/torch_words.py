@@ -19,7 +19,12 @@ def torch_words(experiment: Any, key: Key) -> tuple[str, str]:
         return f"torch.optim.{type(side.optimizer).__name__}", ""
     name = _whose(experiment, key)
     by_path = {path_of(n): m for n, m in side.network.modules_by_node.items()}
-    module = side.loss_module if name == "loss" else by_path[path_of(name)]
+    path = path_of(name)  # or of a part of a module: attention.out_proj
+    module = (
+        side.loss_module
+        if name == "loss"
+        else by_path.get(path) or side.network.model.get_submodule(path)
+    )
     tensor = side.loss if name == "loss" else side.network.taps.get(name)
     return _named(module), _chain(getattr(tensor, "grad_fn", None))
 

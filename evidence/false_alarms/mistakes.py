@@ -31,8 +31,10 @@ class Place(NamedTuple):
 
     @property
     def node(self) -> Node:
-        name, _, _ = self.key.layer.partition(":")  # a second output is of the same node
-        return next(n for n in self.side.graph.nodes if n.name == name)
+        layer = (
+            self.key.layer.replace(":", ".") + "."
+        )  # a second output, a part: attention.out_proj
+        return next(n for n in self.side.graph.nodes if layer.startswith(f"{n.name}."))
 
     @property
     def batch(self) -> int:

@@ -237,7 +237,8 @@ def test_digits_that_only_the_replaced_layer_loses_widen_no_tolerance(
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_measured_error_is_about_the_gauges(layer: Any, dtype: Any) -> None:
     layer = set_params(layer, 1)
-    x, keys = draw(0, (20, 6)), list(layer.params)
+    # Rounding inside a layer is not measured: of tanh's 1 - y², y's own, which counts near y² = 1.
+    x, keys = draw(0, (20, 6), scale=1.0), list(layer.params)
 
     def run(arrays: Any) -> list:
         twin = layer.with_params(dict(zip(keys, arrays[1:-1], strict=True)))

@@ -58,14 +58,15 @@ dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
 
 
 @dtypes
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("name", sorted(set(registry.LAYERS) - JOINS - {"Embedding"}))
 def test_every_layer_agrees_in_the_middle_of_a_network(name: str, dtype: str) -> None:
     train = {"steps": 5, "batch_size": 16, "dtype": dtype}
-    held = [p for e in registry.LAYERS[name].examples if (p := placed(name, e)) is not None]
+    places = [(e, placed(name, e)) for e in registry.LAYERS[name].examples]
+    held = [(e, p) for e, p in places if p is not None and prod(p[0]) > 1]  # norms of 1 are 0
     assert held
-    for example in registry.LAYERS[name].examples:
-        if (place := placed(name, example)) is None:
-            continue
+    for example, place in held:
         report = run(layers=_around(name, LAYERS.get(name, example.arguments), *place), train=train)
 
         assert report.verdict == "agree", report
