@@ -45,12 +45,18 @@ def chain_of(table: dict) -> list[Any]:
     return [x for item in table.items() for x in item]
 
 
+def _stacks() -> Any:
+    """A graph names the weights that hold several maps."""
+    nodes = [("maxout", build("Maxout", SIZES), ("input",)), ("t", build("Tanh", ()), ("maxout",))]
+    return _manual().Graph(nodes).stacks
+
+
 def _layer() -> Any:
     """A plain layer has nothing beyond its passes, and goes from one mode to the other."""
     layer = build("Tanh", ())
     cache_ = layer.forward(X)[1]
     modes = layer.training, layer.train(False).training, layer.train(False).train().training
-    return modes, layer.next_buffers(cache_), layer.variants(cache_), layer.decisions(cache_)
+    return modes, layer.next_buffers(cache_), layer.decisions(cache_)
 
 
 def _buffers() -> Any:
@@ -250,10 +256,12 @@ def _dropout(scale: float, *masks: np.ndarray) -> np.ndarray:
 HALF = LADDER >= 0.5
 ONES = np.ones(2)
 TIED = ["dec.bias", "enc.bias", "enc.weight", "top.bias", "top.weight"]
+SIZES = (("in_features", 3), ("out_features", 2))
 STATE = [f"{norm}.{key}" for norm in ("norm", "other")
          for key in ("running_mean", "running_var", "num_batches_tracked")]  # fmt: skip
 ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
-    "a plain layer": (_layer, ((True, False, True), {}, (), None)),
+    "a plain layer": (_layer, ((True, False, True), {}, None)),
+    "parameters that hold several maps": (_stacks, ("maxout.weight",)),
     "buffers of a layer": (
         _buffers,
         (

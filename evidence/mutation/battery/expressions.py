@@ -94,7 +94,7 @@ class ExchangedGateCheck(Check):
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         inputs = dict(zip("xyz", map(lift, self.data(seed)), strict=True))
-        found = import_module("manual.graph").expression("x * y + z", **inputs)
+        found = package().expression("x * y + z", **inputs)
         other = found.with_layers({"f": import_module("manual").SubtractGate()})
         return {Key(k, "value"): e.value for k, e in (("other", other), ("first", found))}
 
