@@ -41,14 +41,12 @@ class SolutionErrors:
     def __init__(self, solution: Candidate) -> None:
         self.solution = solution
 
-    def __call__(
-        self, _: Candidate, values: Inputs, upstreams: Sequence[Any], rng: np.random.Generator
-    ) -> Judged:
+    def __call__(self, _: Candidate, values: Inputs, upstreams: Sequence[Any]) -> Judged:
         try:
             outputs = self.solution.start(fresh(values)).outputs
             if [np.shape(y) for y in outputs] != [np.shape(dy) for dy in upstreams]:
                 return Judged({}, HOW)  # forward was changed: nothing can be right
-            errors = candidate_errors("float64", self.solution, values, upstreams, rng).errors
+            errors = candidate_errors("float64", self.solution, values, upstreams).errors
             found = self.solution.run(fresh(values), list(upstreams)).named()
         except Exception as error:
             raise UserError(f"its solution fails: {type(error).__name__}: {error}") from error
