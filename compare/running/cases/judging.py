@@ -110,16 +110,14 @@ class Judge:
             if pair is None or outcome.rows.verdicts[i] != AGREE:
                 continue
             size, allowed = np.abs(as_float(pair[1])), outcome.tolerances.get(key, 0.0)
-            wide = ~(allowed <= np.maximum(WIDE * size, 1e-6 * np.max(size, initial=0.0)))
-            unlike = ~(np.abs(as_float(pair[0]) - pair[1]) <= self._alike * size)
+            few = max(1e-6, 64 * self.precision.k * self.precision.unit)
+            wide = ~(allowed <= np.maximum(WIDE * size, few * np.max(size, initial=0.0)))
+            alike = max(1e-6, 4 * self.precision.k * self.precision.unit) * size
+            unlike = ~(np.abs(as_float(pair[0]) - pair[1]) <= alike)
             blind = wide & unlike & (size > 0) & ~outcome.unjudged.get(key.quantity, False)
             if blind.any():
                 outcome.blind[key.quantity] = int(np.count_nonzero(blind))
                 outcome.rows.verdicts[i] = VACUOUS
-
-    @property
-    def _alike(self) -> float:
-        return max(1e-6, 4 * self.precision.k * self.precision.unit)
 
     def _project(self, outcome: Outcome) -> None:
         """Project gradients where the reference has only its derivatives along some directions."""
