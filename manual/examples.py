@@ -52,6 +52,8 @@ class Example(NamedTuple):
         noise: whether a random layer draws.
         fixed: names of float inputs that have no gradient (masks, targets that are data).
         exact: the layer only moves, adds or picks: integer data give bitwise equal results.
+        convention: backward is torch's convention here, and not the derivative of forward: nobody
+            who differentiates forward can confirm it.
         note: what whoever reads a result must know.
     """
 
@@ -62,6 +64,7 @@ class Example(NamedTuple):
     noise: bool = True
     fixed: tuple[str, ...] = ()
     exact: bool = False
+    convention: bool = False
     note: str = ""
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:

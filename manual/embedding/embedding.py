@@ -62,14 +62,17 @@ class Embedding(Layer):
         Example(
             {"num_embeddings": 4, "embedding_dim": 2, "padding_idx": 1},
             (np.array([[1, 3, 1], [0, 3, 3]]),),
+            convention=True,
         ),
         Example(
             {"num_embeddings": 4, "embedding_dim": 2, "padding_idx": -1},
             (np.array([3, 0, 3, 2, 0]),),
+            convention=True,
         ),
         Example(
             {"num_embeddings": 4, "embedding_dim": 2, "scale_grad_by_freq": True},
             (np.array([[0, 2, 2], [2, 3, 0]]),),
+            convention=True,
         ),
         Example(
             {
@@ -80,6 +83,7 @@ class Embedding(Layer):
             },
             (np.array([[0, 2, 2], [2, 3, 0]]),),
             training=False,
+            convention=True,
         ),
         Example({"num_embeddings": 3, "embedding_dim": 2}, (np.array(2),)),  # one row alone
         Example({"num_embeddings": 6, "embedding_dim": 1}, (Draw((2, 1, 3), "integers", 0, 6),)),

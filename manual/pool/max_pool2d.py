@@ -73,7 +73,7 @@ class MaxPool2d(Layer):
         ),
         Example(
             {"kernel_size": 3, "stride": 2, "padding": 1}, ((1, 2, 5, 6),),
-            exact=True, kinks={"all equal": {"x": -1.0}},
+            exact=True,
         ),
         Example(
             {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 0), "dilation": (2, 1)},
@@ -85,7 +85,7 @@ class MaxPool2d(Layer):
         ),
         Example(
             {"kernel_size": 3, "stride": 2, "return_indices": True, "ceil_mode": True},
-            ((2, 6, 7),), exact=True, kinks={"all equal": {"x": 2.0}},
+            ((2, 6, 7),), exact=True,
         ),
         Example({"kernel_size": 2, "stride": 1}, ((3, 3, 3),), exact=True),
         Example(

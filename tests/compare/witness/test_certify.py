@@ -34,6 +34,7 @@ arb = flint.arb
 TINY = 1e-30  # a relative mistake that no float64 comparison can see
 ITEMS = items()
 GRADIENTS = [i for i in ITEMS if i.kind != "optimizer" and "p=1.0" not in i.name]  # not all 0
+FIRST = list({i.group: i for i in reversed(GRADIENTS)}.values())  # one of every class
 OPTIMIZERS = [i for i in ITEMS if i.kind == "optimizer"]
 RNG = np.random.default_rng
 
@@ -80,7 +81,7 @@ def test_names_tell_the_items_apart() -> None:
     assert len({item.name for item in ITEMS}) == len(ITEMS)
 
 
-@pytest.mark.parametrize("item", GRADIENTS, ids=lambda item: item.name)
+@pytest.mark.parametrize("item", FIRST, ids=lambda item: item.name)
 def test_a_gradient_off_by_1e_30_has_30_digits_and_no_certificate(item: Item) -> None:
     found = wrong(item, lambda g: g * (1 + arb(TINY)))
 
@@ -89,7 +90,7 @@ def test_a_gradient_off_by_1e_30_has_30_digits_and_no_certificate(item: Item) ->
     assert "WRONG" in found.note
 
 
-@pytest.mark.parametrize("item", GRADIENTS, ids=lambda item: item.name)
+@pytest.mark.parametrize("item", FIRST, ids=lambda item: item.name)
 @pytest.mark.parametrize(
     "mistake",
     [lambda g: -g, lambda g: 0 * g, lambda g: g / 3, lambda g: g[None]],

@@ -24,7 +24,8 @@ from compare.witness.precision import available
 from manual import ELU, GELU, Linear, LogSoftmax, ReLU, Sequential, Sigmoid, Softplus, Tanh
 
 RNG = np.random.default_rng
-LAYERS = [item for item in items() if item.kind != "optimizer" and "p=1.0" not in item.name]
+GRADIENTS = [i for i in items() if i.kind != "optimizer" and "p=1.0" not in i.name]
+LAYERS = list({i.group: i for i in reversed(GRADIENTS)}.values())  # one of every class
 NUMERIC: list[Callable] = [directional, complex_step]
 balls_needed = pytest.mark.skipif(not available(), reason="balls need python-flint")
 WITNESSES = [*NUMERIC, pytest.param(ball_witness, marks=balls_needed)]
