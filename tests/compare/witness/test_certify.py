@@ -402,10 +402,11 @@ def test_a_page_without_a_place_for_the_table_is_left_alone(tmp_path: Path) -> N
 
 
 def test_markdown_keeps_its_columns() -> None:
-    table = rows.markdown(rows.certificates(["ReLU", "L1Loss"]))
+    found = rows.certificates(["ReLU", "L1Loss"])
+    table = rows.markdown(found)
 
     lines = [line for line in table.splitlines() if line.startswith("| `")]
-    assert len(lines) == 3
+    assert len(lines) == len(found.rows) > 2
     assert all(line.replace(r"\|", "").count("|") == 5 for line in lines)
 
 
