@@ -63,10 +63,12 @@ def test_a_check_measures_what_a_wrong_rule_gauges(monkeypatch: pytest.MonkeyPat
         return SimpleNamespace(named=lambda: {"output": np.tanh(inputs["x"] * upstreams[0])})
 
     def judged() -> Any:
-        candidate: Any = SimpleNamespace(run=run, differentiable=("x",))
+        candidate: Any = SimpleNamespace(
+            run=run, differentiable=("x",), forward_code=run, backward_code=run
+        )
         rng = np.random.default_rng(0)
         x, dy = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
-        return candidate_errors("float64", candidate, {"x": x}, [dy], rng)
+        return candidate_errors("float64", candidate, {"x": x}, [dy])
 
     assert judged().how == GAUGED
 

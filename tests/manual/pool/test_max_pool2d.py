@@ -70,7 +70,7 @@ def test_every_kink_of_the_examples_is_a_tie_that_torch_settles_alike() -> None:
             check_against_torch(layer, x)
             count += 1
 
-    assert count >= 5
+    assert count >= 3
 
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
