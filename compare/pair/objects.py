@@ -29,14 +29,22 @@ def is_layer(thing: Any) -> bool:
     return not isinstance(thing, type) and all(callable(m) for m in methods)
 
 
-def made(layer_class: type) -> Any:
-    """Return an instance; a class that needs arguments must be made by the user."""
+def made(layer_class: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Return an instance.
+
+    Raises:
+        UserError: the class does not take these arguments, or fails on them.
+    """
+    name = called(layer_class)
+    given = [*map(repr, arguments), *(f"{k}={v!r}" for k, v in keywords.items())]
     try:
-        return layer_class()
-    except TypeError as error:
+        return layer_class(*arguments, **keywords)
+    except Exception as error:
+        told = f"{name}({', '.join(given)})" if given else f"{name} without arguments"
         raise UserError(
-            f"{layer_class.__name__} cannot be made without arguments ({error}). Pass an object: "
-            f"{layer_class.__name__}(…). On the command line, name one that the file makes."
+            f"{told} cannot be made: {type(error).__name__}: {error}. Pass an object, "
+            f"{name}(…); on the command line {name}(3, bias=False) after the colon, or "
+            "--init NAME=VALUE."
         ) from error
 
 

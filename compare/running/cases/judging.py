@@ -11,9 +11,11 @@ from compare.judge.judge import AGREE, DISAGREE, VACUOUS, Rows, judge
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import as_float
+from compare.pair.montecarlo import FLOOR
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import (
     GAUGED,
+    RANDOM,
     WIDE,
     Errors,
     Precision,
@@ -41,14 +43,24 @@ class Judge:
         self.precision, self.errors, self.seed = precision, errors, seed
         self.own = reference if isinstance(reference, OwnForward) else None
         self.whole: dict[str, np.ndarray] = {}  # of the latest case: gradients not projected
+        self.costly = False  # the user's own case has been judged, by Monte-Carlo arithmetic
 
     def judged(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with its rows."""
-        outcome.tolerances = self._tolerances(outcome)
+        """Return the outcome with its rows.
+
+        E by Monte-Carlo arithmetic costs most of a check, and is at least FLOOR roundings of an
+        element: where the sides differ by less, it cannot change the verdict and is not found.
+        """
+        least = self.costly and not outcome.case.own
+        outcome.tolerances = self._least(outcome) if least else self._tolerances(outcome)
         self._project(outcome)
         self._leave_out(outcome)
         outcome.rows = self._rows(outcome)
-        if outcome.rows.disagree and self._widen(outcome):
+        if outcome.rows.disagree and least:
+            self._raise(outcome, self._tolerances(outcome))
+            outcome.rows = self._rows(outcome)
+        if outcome.rows.disagree:
+            self._widen(outcome)
             outcome.rows = self._rows(outcome)
         if outcome.rows.disagree:
             self._excuse(outcome)
@@ -59,7 +71,14 @@ class Judge:
     def _tolerances(self, outcome: Outcome) -> dict[Key, Any]:
         """Return what rounding in the candidate allows; numeric derivatives add their own error."""
         outcome.judged = self.errors(self.candidate, outcome.values, outcome.upstreams)
+        if outcome.case.own:
+            self.costly = outcome.judged.how.startswith(RANDOM.partition("{")[0])
         return self._allowed(outcome, outcome.judged.errors)
+
+    def _least(self, outcome: Outcome) -> dict[Key, Any]:
+        """Return what Monte-Carlo arithmetic would allow at least."""
+        given = {q: np.abs(np.nan_to_num(as_float(v))) for q, v in outcome.manual.items()}
+        return self._allowed(outcome, {q: FLOOR * size for q, size in given.items()})
 
     def _allowed(self, outcome: Outcome, found: Errors) -> dict[Key, Any]:
         tolerances = {}
@@ -76,7 +95,7 @@ class Judge:
             )
         return tolerances
 
-    def _widen(self, outcome: Outcome) -> bool:
+    def _widen(self, outcome: Outcome) -> None:
         """Add what costs more to find, now that it matters: both sides' Monte-Carlo error."""
         assert outcome.judged is not None
         found, given = dict(outcome.judged.errors), (outcome.values, outcome.upstreams)
@@ -85,11 +104,13 @@ class Judge:
             found = combined(found, perturbed(self.candidate, *given, dtype, "").errors)
         if self.own is None and any(q[:5] == "grad:" for q in outcome.expected):
             found = combined(found, self._references(*given, dtype))
-        for key, wide in self._allowed(outcome, found).items():
+        self._raise(outcome, self._allowed(outcome, found))
+
+    def _raise(self, outcome: Outcome, tolerances: Mapping[Key, Any]) -> None:
+        for key, wide in tolerances.items():
             before = outcome.tolerances.get(key, 0.0)
             if np.shape(before) == np.shape(wide):
                 outcome.tolerances = {**outcome.tolerances, key: np.fmax(before, wide)}
-        return True
 
     def _references(self, values: Any, upstreams: Any, dtype: str) -> Errors:
         given = self.reference.run, self.candidate.differentiable, values, upstreams, dtype
