@@ -103,9 +103,7 @@ def load_file(path: Path) -> Any:
             importlib.import_module(package)
             return sys.modules[name] if name in sys.modules else _executed(name, path)
         except (Exception, SystemExit) as error:
-            raise UserError(
-                f"{path} fails when it is imported: {_failure(error, path)}"
-            ) from error
+            raise UserError(f"{path} fails when it is imported: {_failure(error, path)}") from error
 
 
 def _executed(name: str, path: Path) -> Any:

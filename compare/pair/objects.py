@@ -40,9 +40,9 @@ def made(layer_class: Any, *arguments: Any, **keywords: Any) -> Any:
     try:
         return layer_class(*arguments, **keywords)
     except Exception as error:
-        told = f"{name}({', '.join(given)})" if given else f"{name} without arguments"
+        told = f"with {name}({', '.join(given)})" if given else "without arguments"
         raise UserError(
-            f"{told} cannot be made: {type(error).__name__}: {error}. Pass an object, "
+            f"{name} cannot be made {told}: {type(error).__name__}: {error}. Pass an object, "
             f"{name}(…); on the command line {name}(3, bias=False) after the colon, or "
             "--init NAME=VALUE."
         ) from error

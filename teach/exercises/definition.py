@@ -114,7 +114,7 @@ def read(folder: Path) -> Exercise:
     try:
         about = Definition.model_validate(toml_of(path))
     except ValidationError as error:
-        inner = {"wrong": WrongVersion, "labels": LabelRule}
+        inner: dict[str, type[BaseModel]] = {"wrong": WrongVersion, "labels": LabelRule}
         raise UserError(f"{path}: {' '.join(sentences(error, Definition, inner))}") from error
     return Exercise(folder.name, folder, about)
 

@@ -30,6 +30,8 @@ def check(
     purity: str = "note",
     resize: bool | None = None,
     domain: Mapping[str, str] | None = None,
+    upstream: Any = None,
+    rtol: float | None = None,
 ) -> Report:
     """Check a hand-derived gradient, and say what is wrong with it.
 
@@ -53,6 +55,10 @@ def check(
         resize: whether other sizes are tried; by default all but those that an object was made
             for (whole numbers and arrays among its attributes).
         domain: what drawn inputs must be: probability, positive, simplex or spd.
+        upstream: the gradient of the output on your own inputs, a tuple for several outputs; the
+            other cases draw theirs. By default all are random.
+        rtol: how far an element may be off besides rounding, as a part of the reference's; above 0
+            and below 1. The report says so first.
 
     Returns:
         A `Report` whose mode is `check`; one step per case.
@@ -82,7 +88,6 @@ def check(
     layer = forward if backward is None else None
     specification = specification.with_shapes(parameter_shapes(layer, specification.names))
     specification = specification.within(domain)
-    _known(purity, ("note", "fail"), "what breaches of style are", "purity")
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
@@ -90,7 +95,7 @@ def check(
         candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
         partial(candidate_errors, dtype), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
-        resize=resize, backward_may_fail=True,
+        resize=resize, upstream=upstream, rtol=rtol, backward_may_fail=True,
     ).report()  # fmt: skip
 
 
@@ -106,6 +111,11 @@ def check_torch(
     structural_zeros: Collection[str] = (),
     cases: Collection[str] | None = None,
     shrink: bool = True,
+    purity: str = "note",
+    resize: bool | None = None,
+    domain: Mapping[str, str] | None = None,
+    upstream: Any = None,
+    rtol: float | None = None,
 ) -> Report:
     """Check a torch callable with its own backward, such as `MyFunction.apply`.
 
@@ -119,7 +129,8 @@ def check_torch(
         dtype: float64, float32, float16 or bfloat16. Halves hide small mistakes: check the
             derivation in float64 as well.
         device: where both run: cpu, cuda, ….
-        seed, no_grad, structural_zeros, cases, shrink: as for `check`.
+        seed, no_grad, structural_zeros, cases, shrink, purity, resize, domain, upstream, rtol: as
+            for `check`.
 
     Raises:
         UserError: the arguments cannot be used.
@@ -135,7 +146,7 @@ def check_torch(
             f"check_torch in {dtype} needs a reference (--reference FILE.py:NAME): without one the "
             "derivative of the forward pass is taken numerically, which needs float64."
         )
-    specification = specify(inputs, no_grad)
+    specification = specify(inputs, no_grad).within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     ours = TorchCandidate(candidate, names, floats, dtype, device)
@@ -143,17 +154,20 @@ def check_torch(
     return Session(
         ours, specification, theirs, PRECISIONS[dtype],
         partial(torch_errors, theirs), seed,
-        structural_zeros=structural_zeros, only=cases, shrink=shrink, device=device,
-        backward_may_fail=True,
+        structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
+        resize=resize, upstream=upstream, rtol=rtol, device=device, backward_may_fail=True,
     ).report()  # fmt: skip
 
 
 def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") -> Any:
+    from compare.pair.objects import made
     from compare.pair.own_forward import OwnForward
     from compare.pair.reference import TorchReference
 
     if reference is None:
         return OwnForward(candidate)
+    if isinstance(reference, type):  # torch.nn:GELU
+        reference = made(reference)
     if not callable(reference):
         raise UserError(
             "reference must be a torch function or nn.Module; received a "
@@ -162,9 +176,9 @@ def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") 
     return TorchReference(reference, names, candidate.differentiable, device)
 
 
-def _known(dtype: str, known: Collection[str], hint: str, what: str = "dtype") -> None:
+def _known(dtype: str, known: Collection[str], hint: str) -> None:
     if dtype not in known:
-        raise UserError(f"{what} '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
+        raise UserError(f"dtype '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
 
 
 def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:

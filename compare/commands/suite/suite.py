@@ -33,7 +33,8 @@ class Wanted(Declared):
     purity: Literal["note", "fail"] = "note"
     resize: bool | None = None
     dtype: Literal["float64", "float32"] = "float64"
-    rtol: float | None = Field(default=None, gt=0)
+    rtol: float | None = Field(default=None, gt=0, lt=1)
+    cases: Names = ()
 
     @field_validator("check")
     @classmethod
