@@ -211,18 +211,23 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
 
 def value_of(text: str) -> tuple[str, Any]:
     """Return name and value of `y=[0, 2, 1]`, `mode="train"` or `x=values.npy`."""
-    import numpy as np
-
     name, equals, given = text.partition("=")
     if not equals or not name.strip():
         raise UserError(
             f"--value takes NAME=VALUE, a JSON value or a .npy file; received '{text}'."
         )
+    return name.strip(), parsed(given)
+
+
+def parsed(given: str) -> Any:
+    """Return the value of a JSON text or a .npy file; a text that is no JSON is itself."""
+    import numpy as np
+
     if given.endswith(".npy"):
         try:
-            return name.strip(), np.load(given)
+            return np.load(given)
         except (OSError, ValueError) as error:
-            raise UserError(f"--value {text}: {given} cannot be read: {error}.") from error
+            raise UserError(f"{given} cannot be read: {error}.") from error
     try:
         value = json.loads(given)
     except json.JSONDecodeError:
@@ -231,8 +236,8 @@ def value_of(text: str) -> tuple[str, Any]:
         try:
             value = np.array(value)
         except ValueError as error:
-            raise UserError(f"--value {text}: the rows are of different lengths.") from error
-    return name.strip(), value
+            raise UserError(f"{given[:80]}: the rows are of different lengths.") from error
+    return value
 
 
 def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def serve(
         except BaseException as error:  # also SystemExit and the like of the submission's
             row = submission.row(job.function, ERROR, _told(error), job.files[0])
         seconds = time.perf_counter() - began
-        connection.send(replace(row, names=job.told, seconds=seconds))
+        short = {k: _short(getattr(row, k), submission) for k in ("cause", "reason")}
+        connection.send(replace(row, **short, names=job.told, seconds=seconds))
     connection.send(None)
 
 
@@ -114,7 +115,8 @@ def _row(submission: Submission, job: Job, found: list[Any], report: Any, refere
     gradients = tuple(dict.fromkeys(str(q).removeprefix("grad:") for q in bad))
     cause = ""
     if report.verdict == DISAGREE and report.first_divergence is not None:
-        cause = str(report.cause or report.first_divergence.explanation)
+        explanation = report.first_divergence.explanation
+        cause = str(report.cause or (explanation if "fails here" not in explanation else ""))
     where = submission.shown(job.files[-1]) + _line(found[-1])
     return Row(
         submission.name, job.function.name, report.verdict, gradients, cause, report.reason, where,
@@ -125,6 +127,11 @@ def _row(submission: Submission, job: Job, found: list[Any], report: Any, refere
 def _line(thing: Any) -> str:
     code = getattr(getattr(thing, "backward", thing), "__code__", None)
     return f":{code.co_firstlineno}" if code is not None else ""
+
+
+def _short(text: str, submission: Submission) -> str:
+    """Return a text whose paths start from the submission's folder."""
+    return text.replace(f"{submission.root}{os.sep}", "")
 
 
 def _told(error: BaseException) -> str:
