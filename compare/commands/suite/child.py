@@ -36,8 +36,8 @@ def serve(
         except BaseException as error:  # also SystemExit and the like of the submission's
             row = submission.row(job.function, ERROR, _told(error), job.files[0])
         seconds = time.perf_counter() - began
-        short = {k: _short(getattr(row, k), submission) for k in ("cause", "reason")}
-        connection.send(replace(row, **short, names=job.told, seconds=seconds))
+        cause, reason = _short(row.cause, submission), _short(row.reason, submission)
+        connection.send(replace(row, cause=cause, reason=reason, names=job.told, seconds=seconds))
     connection.send(None)
 
 
