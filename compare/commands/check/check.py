@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compare.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    from compare.pair.inputs import Specification
     from compare.report.report import Report
 
 DTYPES = ("float64", "float32")
@@ -79,18 +80,23 @@ def check(
     from compare.commands.check.session import Session
     from compare.pair.adapt import adapt
     from compare.pair.inputs import specify
-    from compare.pair.objects import parameter_shapes
+    from compare.pair.objects import LayerObject, made, parameter_shapes
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
     _known(dtype, DTYPES, "check_torch runs torch callables in the others")
     _refuse_torch(forward)
     specification = specify(inputs, no_grad)
+    if backward is None and isinstance(forward, type):
+        forward = made(forward)
     layer = forward if backward is None else None
     specification = specification.with_shapes(parameter_shapes(layer, specification.names))
+    specification, uncovered = _with_lists(specification, layer, reference)
     specification = specification.within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
+    if isinstance(candidate, LayerObject):
+        candidate.uncovered = uncovered
     return Session(
         candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
         partial(candidate_errors, dtype), seed,
@@ -157,6 +163,45 @@ def check_torch(
         structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
         resize=resize, upstream=upstream, rtol=rtol, device=device, backward_may_fail=True,
     ).report()  # fmt: skip
+
+
+def _with_lists(
+    specification: Specification, layer: Any, reference: Any
+) -> tuple[Specification, list[str]]:
+    """Add the parameters that an object has in lists, as far as both sides have a use for them.
+
+    Returns:
+        The specification, and what is not covered, in sentences.
+    """
+    import numpy as np
+
+    from compare.pair.objects import LayerObject, listed_shapes
+    from compare.pair.signatures import positional
+
+    found = listed_shapes(layer, specification.names)
+    if not found:
+        return specification, []
+    wider, listed = specification.with_shapes(found), ", ".join(found)
+    taken = None if reference is None else positional(getattr(reference, "forward", reference))
+    if taken is not None and len(taken) != len(wider.names):
+        return specification, [
+            f"The reference takes {len(taken)} argument{'s' if len(taken) != 1 else ''}: the "
+            f"object's {listed} kept their values, and no gradient of them was checked. Let it "
+            "take them as well."
+        ]
+    values = wider.draw(np.random.default_rng(0))
+    try:
+        lost = LayerObject(layer, wider.names, wider.differentiable).without_gradients(
+            values, found
+        )
+    except Exception:
+        return wider, []  # told by the first case
+    kept = {name: shape for name, shape in found.items() if name not in lost}
+    notes = [
+        f"No gradient of the object's {', '.join(lost)} was found, neither returned nor in grads, "
+        "gradients, dW or the like: it was not checked."
+    ]
+    return specification.with_shapes(kept), notes if lost else []
 
 
 def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") -> Any:

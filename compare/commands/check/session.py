@@ -61,6 +61,7 @@ class Session:
         large = min(1e3, _root(1 / precision.tiny))
         tiny = max(1e-6, 1 / _root(1 / precision.tiny))
         fixed = candidate.own_sizes() if resize is None else set()
+        self.fixed = fixed  # lengths that the candidate was made for
         self.cases = Cases(
             specification, self._accepts, seed, (large, tiny), fixed, resize=resize is not False
         )

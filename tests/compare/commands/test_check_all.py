@@ -76,7 +76,7 @@ WRONG = {  # what is written in place of the right line; what is found then
     "return dout @ w.T, x.T @ dout, None": ("b", ""),
     "raise ValueError('not yet')": ("x w b", ""),
     "dout *= 2; return dout @ w.T / 2, x.T @ dout / 2, dout.sum(axis=0) / 2": ("", ""),
-    "return dout * x": ("x", "wrong input"),
+    "return dout * x": ("x", ""),
     "return dout * (x > 0.5)": ("x", ""),
     "return dout": ("x", ""),
     "return (x > 0) * 1.0": ("x", ""),
