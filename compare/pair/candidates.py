@@ -173,7 +173,7 @@ def called(thing: Any) -> str:
     if name is None:
         inner = getattr(thing, "func", None)  # functools.partial
         name = called(inner) if inner is not None else type(thing).__name__
-    return str(name).split("<locals>.")[-1]
+    return str(name).split("<locals>.")[-1].removeprefix("_VariableFunctionsClass.")  # torch's
 
 
 def described(value: Any) -> str:

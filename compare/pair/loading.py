@@ -21,6 +21,8 @@ from compare.pair.candidates import called
 from compare.pair.objects import made
 from compare.pair.signatures import positional
 
+LATER: list[str] = []  # folders in which imports inside functions are looked for
+
 
 class Named(NamedTuple):
     """A name of the command line: `Layer`, `module.Layer`, or a call, `Layer(3, bias=False)`."""
@@ -149,14 +151,19 @@ def _relative_level(path: Path) -> int:
 
 @contextmanager
 def _importing(*folders: Path) -> Iterator[None]:
-    """Look in these folders first; afterwards last: imports inside functions come later."""
+    """Look in these folders first; afterwards last, the latest of them before the others.
+
+    Imports inside functions come later.
+    """
     first = list(dict.fromkeys(map(str, folders)))
     sys.path[:0] = first
     try:
         yield
     finally:
         del sys.path[: len(first)]
-        sys.path.extend(folder for folder in first if folder not in sys.path)
+        known = [folder for folder in sys.path if folder not in LATER]
+        LATER[:] = dict.fromkeys([*first, *LATER])
+        sys.path[:] = [*known, *(folder for folder in LATER if folder not in known)]
 
 
 def _failure(error: BaseException, path: Path | None = None) -> str:

@@ -136,7 +136,7 @@ def _tolerance(session: Session, run: list[Outcome]) -> str:
     judged = next((o.judged for o in run if o.judged is not None), None)
     side = "numeric" if isinstance(session.reference, OwnForward) else "torch"
     text = tolerance_text(judged, session.precision, side)
-    return text if session.rtol is None else f"rtol = {session.rtol:g} of {side}, and {text}"
+    return text if session.rtol is None else f"rtol = {session.rtol:g} of {side} on top of {text}"
 
 
 def _described(session: Session) -> dict[str, Any]:
