@@ -45,7 +45,8 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 "disagree",
                 f"Every gradient is right, but a promise is broken ({places}): {told}",
             )
-        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {places}."
+        told = f"{bad:,} of {total:,} compared tensors do not agree{_within(session)}: {places}."
+        return "disagree", told
     if not total:
         return "incomplete", "Nothing was compared."
     vacuous = _never_checked(session, run)
@@ -69,7 +70,12 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     if isinstance(session.reference, OwnForward):
         side = "the derivative of its own forward"
     cases = f"{len(run)} case{'s' if len(run) != 1 else ''}"
-    return "agree", f"All {total:,} tensors of {cases} agree with {side}."
+    return "agree", f"All {total:,} tensors of {cases} agree with {side}{_within(session)}."
+
+
+def _within(session: Session) -> str:
+    """Say what tolerance the user has chosen, if any."""
+    return "" if session.rtol is None else f" within rtol = {session.rtol:g}"
 
 
 def _undefined(outcome: Outcome, quantity: str) -> bool:

@@ -11,6 +11,7 @@ from compare.pair.candidates import ValueAndGradient
 from compare.pair.inputs import is_float
 from compare.pair.objects import LayerObject
 from compare.pair.own_forward import OwnForward
+from compare.pair.parameters import parameter
 from compare.pair.signatures import listed
 from compare.pair.torch_candidate import TorchCandidate
 from compare.running.cases.outcome import Outcome
@@ -74,7 +75,7 @@ def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
         backward = bundle.function(candidate.backward_code, "backward")
         lines = [
             f"{planned.unpack} = {forward}({arguments})",
-            f"grads = {backward}({planned.call})",
+            f"grads = {'dy0 * ' * planned.elementwise}{backward}({planned.call})",
         ]
     if not smallest.crashed:  # else the last line raises
         lines.append(f"manual = np.asarray({_where(session, smallest, quantity, started)})")
@@ -95,11 +96,9 @@ def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[
     kind = bundle.class_(type(candidate.layer))
     attributes = bundle.expression("self", dict(vars(candidate.layer)))
     lines = [f"layer = object.__new__({kind})", f"vars(layer).update({attributes})"]
-    params = getattr(candidate.layer, "params", None)
     for name in candidate.parameters:
-        inside = isinstance(params, dict) and name in params
-        target = f"layer.params[{name!r}]" if inside else f"layer.{name}"
-        lines.append(f"{target} = {_variable(name)}")
+        if known := parameter(candidate.layer, name):
+            lines += [f"{place.text} = {_variable(name)}" for place in known.places]
     arguments = ", ".join(_variable(n) for n in candidate.arguments)
     unpack = f"{planned.unpack} = " if planned.unpack else ""
     return [
