@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from compare.report.report import Report
 
 
-
 def worst_head(report: Report) -> tuple[str, ...]:
     """Return the columns of the table of worst rows."""
     said = words(report)
@@ -141,7 +140,7 @@ def summary_markdown(report: Report) -> str:
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
-    parts += ["</details>", f"{_escape(budget_sentence(report))} Tolerance: {_escape(report.tolerance)}."]
+    parts += ["</details>", _escape(f"{budget_sentence(report)} Tolerance: {report.tolerance}.")]
     parts += [_escape(line) for line in [kills_line(report)] if line]
     parts += [_escape(line) for line in evidence_lines(report)]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
