@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.replay import TYPED, again, recorded
 from compare.commands.status import AGREE, DISAGREE
 
 if TYPE_CHECKING:
     from compare.report.report import Report
 
 
+class Recorded(TyperCommand):
+    """A command whose arguments a report holds as they were typed, to be run again."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        typed = list(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[TYPED] = typed
+        return context
+
+
 def check(
+    context: typer.Context,
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FILE.py:FORWARD,BACKWARD",
             help="The functions to check; or FILE.py:NAME of a layer object, a class, a loss that "
             "returns its gradient too, or a torch.autograd.Function.",
             show_default=False,
         ),
-    ],
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +96,16 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="The report's directory.", show_default="reports/NAME")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
+    ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Check again what the report in this directory checked."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
 ) -> None:
@@ -90,6 +113,11 @@ def check(
     from compare.errors import UserError, nearest
     from compare.pair.loading import in_order, load_names, shape_of, value_of
 
+    if replay is not None:
+        raise typer.Exit(again(context, replay))
+    if target is None:
+        raise UserError("Nothing to check: give FILE.py:FORWARD,BACKWARD, or --replay DIR.")
+    refuse_unwritable(None if no_report else out, force=force)
     with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
         functions = load_names(target)
         if len(functions) > 2:
@@ -106,16 +134,9 @@ def check(
             domain=dict(_domain(text) for text in domains or ()), purity=purity, resize=resize,
             seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
         )  # fmt: skip
-    path = report.save(out or Path("reports") / directory_name(report.name))
-    if as_json:
-        from compare.report.rendering.verdict import verdict_dict
-
-        print(json.dumps(verdict_dict(report), indent=2))
-    elif not quiet:
-        print(report)
-        print(f"\nReport: {path / 'report.html'}")
-        if "replay.py" in report.attachments:
-            print(f"Replay: python {path / 'replay.py'}")
+    report.config["check"] |= recorded(context.meta.get(TYPED, ()))
+    place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
+    leave(report, place, quiet=quiet, as_json=as_json)
     raise typer.Exit(AGREE if report.agrees else DISAGREE)
 
 

@@ -51,7 +51,7 @@ class Group(NamedTuple):
     layers: list[OfLayer]
 
     @property
-    def count(self) -> int:
+    def tensors(self) -> int:
         return sum(len(layer.found) for layer in self.layers)
 
     @property

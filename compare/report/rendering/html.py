@@ -90,7 +90,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             tensors=tensors,
             layers=list({row.layer: None for row in tensors}),
             stops=network_map(report, tensors),
-            hover=Markup(_json(hover(report, tensors))),
+            hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
             facts=evidence_facts(report),
             sampled=sampled_text(report),
             kinds=_kinds_of(tensors),
@@ -115,11 +115,6 @@ def notebook_html(report: Report) -> str:
     """Return a fragment without script, whose style stays inside it."""
     template = _environment().get_template("notebook.html.j2")
     return template.render(_common(report, rows=5))
-
-
-def _json(data: Any) -> str:
-    """Return data for a script element: nothing in it ends the element."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 @cache

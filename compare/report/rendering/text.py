@@ -61,7 +61,8 @@ def shown_cause(report: Report) -> str:
         return ""
     said = words(report)
     where = f"{fmt.name(first.quantity)} in {said.layer} {fmt.name(first.layer)}"
-    told = f"{cause.kind}: {cause.evidence}" if cause is not None else first.explanation
+    told = "" if said.checked else first.explanation  # of a check the reason tells it
+    told = f"{cause.kind}: {cause.evidence}" if cause is not None else told
     return f"{where}: {fmt.name(told)}" if told else ""
 
 

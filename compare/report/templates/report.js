@@ -95,8 +95,8 @@
 
   // The heat map: what a cell says, under the pointer; a click leads to its row.
   const plot = document.querySelector(".budget_map svg");
-  const map = JSON.parse(document.getElementById("hover").textContent);
-  if (plot && map.cells) {
+  if (plot) {
+    const map = JSON.parse(plot.closest("figure").dataset.hover);
     const tip = document.body.appendChild(document.createElement("div"));
     tip.className = "tip";
     tip.hidden = true;

@@ -46,7 +46,7 @@ def test_the_page_speaks_of_cases(wrong) -> None:
     assert "affine_forward(x, w, b), wrong_backward(dout, cache)" in page
     assert "db_o = Σ_n dy_no." in page
     assert wrong.cause.evidence in page
-    assert "<code>replay.py</code>" in page
+    assert '<a href="replay.py">' in page
 
 
 def test_text_markdown_and_notebook_name_the_case_and_the_cause(wrong) -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compare.report.rendering.text import summary_markdown, terminal_text
+from compare.report.rendering.terminal import terminal_text
+from compare.report.rendering.text import summary_markdown
 from compare.report.report import Report
 from tests.compare.report.report_factory import HOSTILE, KINDS, agreeing, disagreeing, hostile, tiny
 
