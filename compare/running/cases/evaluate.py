@@ -151,7 +151,7 @@ class Evaluator:
             who = called(self.candidate.forward_code)
             raise unusable(who, outcome.values, error) from error
         name = self.candidate.name
-        if self._sizes_may_be_to_blame(outcome) or _pole(error, outputs):
+        if self._may_refuse(outcome, error) or _pole(error, outputs):
             return _skipped(outcome, name, error)
         outcome.crashed, outcome.failing = located(error), name
         outcome.expected = (
@@ -166,7 +166,7 @@ class Evaluator:
         refused = outcome.case.own and not self.backward_may_fail
         if refused or isinstance(error, UserError):
             raise unusable(who, outcome.values, error) from error
-        if self._sizes_may_be_to_blame(outcome) or _pole(error, self._everything(outcome)):
+        if self._may_refuse(outcome, error) or _pole(error, self._everything(outcome)):
             return _skipped(outcome, who, error)
         outcome.crashed, outcome.failing = located(error), who
         remark = f"{who} fails here: {outcome.crashed}"
@@ -183,10 +183,15 @@ class Evaluator:
         except Exception:
             return ()
 
-    def _sizes_may_be_to_blame(self, outcome: Outcome) -> bool:
-        """An object has its own; axes that the user gave equal lengths may have to be equal."""
+    def _may_refuse(self, outcome: Outcome, error: Exception) -> bool:
+        """Return whether the code need not work on inputs that were made up.
+
+        An object has its own sizes; axes that the user gave equal lengths may have to be equal; a
+        matrix may be singular.
+        """
         case = outcome.case
-        return case.untied or (case.resized and self.candidate.sized)
+        singular = isinstance(error, np.linalg.LinAlgError) and not case.own
+        return singular or case.untied or (case.resized and self.candidate.sized)
 
     def _owed(self, outcome: Outcome, shapes: dict[str, tuple], remark: str) -> Outcome:
         """Call these quantities and every gradient missing."""
