@@ -11,8 +11,10 @@ import typer
 from typer.core import TyperCommand
 
 from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.progress import bars
 from compare.commands.replay import TYPED, again, recorded
 from compare.commands.status import AGREE, DISAGREE
+from compare.pair.budget import SECONDS
 
 if TYPE_CHECKING:
     from compare.report.report import Report
@@ -87,6 +89,9 @@ def check(
         bool | None,
         typer.Option(help="Try other sizes. [default: but for those that an object was made for]"),
     ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Seconds of computing; slow code is judged more cheaply beyond.")
+    ] = SECONDS,
     dtype: Annotated[
         str,
         typer.Option(help="float64 or float32; of a torch.autograd.Function float16, bfloat16."),
@@ -129,8 +134,9 @@ def check(
         inputs = in_order(inputs, functions[0])
         if unknown := [name for name in no_grad or () if name not in inputs]:
             raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
-        report = _checked(
-            functions, known, inputs, dtype=dtype, device=device,
+        with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
+            report = _checked(
+            functions, known, inputs, budget=budget, progress=advance, dtype=dtype, device=device,
             domain=dict(_domain(text) for text in domains or ()), purity=purity, resize=resize,
             seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
         )  # fmt: skip

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 Advance = Callable[[str, int, int], None]  # what, done, of how many
 
 
 @contextmanager
-def bars(*, show: bool) -> Iterator[Advance]:
+def bars(*, show: bool, after: float = 0.0) -> Iterator[Advance]:
     """Yield a function that moves the bar of what is counted; none is drawn before its first call.
 
-    So an error message that comes before stands alone.
+    So an error message that comes before stands alone; and what is done in `after` seconds needs
+    no bar.
     """
+    begun = monotonic()
     shown: list[Any] = []
     tasks: dict[str, Any] = {}
 
     def advance(what: str, done: int, total: int) -> None:
-        if not show:
+        if not show or (not shown and monotonic() - begun < after):
             return
         if not shown:
             shown.append(_started())

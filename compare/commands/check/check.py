@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import UserError, nearest
+from compare.pair.budget import SECONDS, Budget
 
 if TYPE_CHECKING:
     from compare.report.report import Report
 
+Progress = Callable[[str, int, int], None]  # what, done, of how many
 DTYPES = ("float64", "float32")
 TORCH_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -30,6 +32,8 @@ def check(
     purity: str = "note",
     resize: bool | None = None,
     domain: Mapping[str, str] | None = None,
+    budget: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a hand-derived gradient, and say what is wrong with it.
 
@@ -53,6 +57,9 @@ def check(
         resize: whether other sizes are tried; by default all but those that an object was made
             for (whole numbers and arrays among its attributes).
         domain: what drawn inputs must be: probability, positive, simplex or spd.
+        budget: seconds of computing; beyond them large and slow inputs are judged along random
+            directions and cases are left out, which a note says.
+        progress: called as `progress("checking", done, total)` after each case.
 
     Returns:
         A `Report` whose mode is `check`; one step per case.
@@ -86,11 +93,12 @@ def check(
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
+    spent = Budget(budget)
     return Session(
-        candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
-        partial(candidate_errors, dtype), seed,
+        candidate, specification, _reference(reference, candidate, names, spent), PRECISIONS[dtype],
+        spent.errors(dtype, candidate_errors), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
-        resize=resize, backward_may_fail=True,
+        resize=resize, backward_may_fail=True, budget=spent, progress=progress,
     ).report()  # fmt: skip
 
 
@@ -106,6 +114,8 @@ def check_torch(
     structural_zeros: Collection[str] = (),
     cases: Collection[str] | None = None,
     shrink: bool = True,
+    budget: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a torch callable with its own backward, such as `MyFunction.apply`.
 
@@ -119,7 +129,7 @@ def check_torch(
         dtype: float64, float32, float16 or bfloat16. Halves hide small mistakes: check the
             derivation in float64 as well.
         device: where both run: cpu, cuda, ….
-        seed, no_grad, structural_zeros, cases, shrink: as for `check`.
+        seed, no_grad, structural_zeros, cases, shrink, budget, progress: as for `check`.
 
     Raises:
         UserError: the arguments cannot be used.
@@ -139,21 +149,24 @@ def check_torch(
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     ours = TorchCandidate(candidate, names, floats, dtype, device)
-    theirs = _reference(reference, ours, names, device)
+    spent = Budget(budget)
+    theirs = _reference(reference, ours, names, spent, device)
     return Session(
         ours, specification, theirs, PRECISIONS[dtype],
         partial(torch_errors, theirs), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, device=device,
-        backward_may_fail=True,
+        backward_may_fail=True, budget=spent, progress=progress,
     ).report()  # fmt: skip
 
 
-def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") -> Any:
+def _reference(
+    reference: Any, candidate: Any, names: Any, budget: Budget, device: str = "cpu"
+) -> Any:
     from compare.pair.own_forward import OwnForward
     from compare.pair.reference import TorchReference
 
     if reference is None:
-        return OwnForward(candidate)
+        return OwnForward(candidate, budget)
     if not callable(reference):
         raise UserError(
             "reference must be a torch function or nn.Module; received a "

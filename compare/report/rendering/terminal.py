@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import textwrap
@@ -73,7 +72,7 @@ def _coloured(report: Report, text: str) -> Text:
 
 def _width() -> int:
     """Return the terminal's width; 0 where there is none, as in a pipe."""
-    if sys.stdout is None or not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+    if sys.stdout is None or not sys.stdout.isatty():
         return 0
     return shutil.get_terminal_size().columns
 
