@@ -121,7 +121,10 @@ def test_what_is_compared_at_some_steps_only_is_said() -> None:
     kept = (table["layer"] != "3") | (table["quantity"] != "grad:bias") | (table["step"] % 10 == 0)
     report = replace(agreeing(), differences=table[kept])
 
-    assert "compared over 140 steps; 3.grad:bias at 14 of 140 steps only; lockstep\n" in terminal_text(report)
+    assert (
+        "compared over 140 steps; 3.grad:bias at 14 of 140 steps only; lockstep\n"
+        in terminal_text(report)
+    )
     assert "3.grad:bias at 14 of 140 steps only" in summary_markdown(report)
     assert "but 3.grad:bias at 14 of 140 steps only" in report_html(report)
     assert verdict_dict(report)["compared_at_some_steps"] == [
