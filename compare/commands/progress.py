@@ -17,12 +17,13 @@ def bars(*, show: bool, after: float = 0.0) -> Iterator[Advance]:
     So an error message that comes before stands alone; and what is done in `after` seconds needs
     no bar.
     """
-    begun = monotonic()
     shown: list[Any] = []
+    begun: list[float] = []  # when each call came
     tasks: dict[str, Any] = {}
 
     def advance(what: str, done: int, total: int) -> None:
-        if not show or (not shown and monotonic() - begun < after):
+        begun.append(monotonic())
+        if not show or begun[-1] - begun[0] < after:
             return
         if not shown:
             shown.append(_started())
