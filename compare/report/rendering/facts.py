@@ -71,10 +71,6 @@ class Sampled(NamedTuple):
     steps: int
     of: int
 
-    def __str__(self) -> str:
-        return f"{fmt.name(self.layer)}.{fmt.name(self.quantity)} at {self.steps:,} of {self.of:,}"
-
-
 def sampled(report: Report) -> list[Sampled]:
     """Return what was not compared at every step, in execution order; a check has no steps."""
     table = report.differences
@@ -85,13 +81,14 @@ def sampled(report: Report) -> list[Sampled]:
     return [Sampled(*name, int(n), of) for name, n in zip(names, steps, strict=True) if n < of]
 
 
-def sampled_text(report: Report, most: int = 3) -> str:
-    """Return the same in a phrase; "" if everything was compared at every step."""
+def sampled_text(report: Report) -> str:
+    """Return the same in a phrase, by kind; "" if everything was compared at every step."""
     found = sampled(report)
-    if not found:
-        return ""
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return f"{', '.join(map(str, found[:most]))} steps{more} only"
+    kinds: dict[int, dict[str, None]] = {}
+    for tensor in found:
+        kinds.setdefault(tensor.steps, {})[fmt.name(kind(tensor.quantity))] = None
+    told = [f"{', '.join(names)} at {steps:,}" for steps, names in sorted(kinds.items())[::-1]]
+    return f"of {found[0].of:,} steps {'; '.join(told)} only" if found else ""
 
 
 def evidence(report: Report) -> dict[str, Any]:

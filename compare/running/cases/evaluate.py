@@ -14,7 +14,7 @@ from compare.pair.candidates import Candidate, Result, Started, called, describe
 from compare.pair.inputs import Inputs, as_float, fresh, representable, rounded
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import Judged, Precision
-from compare.running.cases.cases import Case, strided
+from compare.running.cases.cases import Case, laid_out
 from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
 from compare.running.cases.raised import located, one_line
@@ -83,13 +83,13 @@ class Evaluator:
     def run_values(self, outcome: Outcome) -> Inputs:
         """Return copies of the inputs as the candidate gets them."""
         made = fresh(outcome.values, self.dtype)
-        return {n: strided(v) for n, v in made.items()} if outcome.case.strided else made
+        return {n: laid_out(v, outcome.case.layout) for n, v in made.items()}
 
     def cast_upstreams(self, outcome: Outcome, outputs: Sequence[Any]) -> list[np.ndarray]:
         """Return the upstream gradients in the outputs' dtypes."""
         pairs = zip(outcome.upstreams, outputs, strict=True)
         dys = [dy.astype(_float_dtype(y)) for dy, y in pairs]
-        return [strided(dy) for dy in dys] if outcome.case.strided else dys
+        return [laid_out(dy, outcome.case.layout) for dy in dys]
 
     def _start(
         self, outcome: Outcome, number: int, upstreams: Sequence[np.ndarray] | None

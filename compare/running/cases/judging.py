@@ -16,6 +16,7 @@ from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import (
     GAUGED,
     HURRIED,
+    LOOSE,
     WIDE,
     Errors,
     Precision,
@@ -28,6 +29,7 @@ from compare.running.cases.outcome import Outcome
 from compare.running.cases.tied import Claim, equal_to_another, fits_smooth_directions
 
 FAR = 1e4  # tolerances of one noisy run that no rounding reaches
+UNSTABLE = 1e3  # times the reference's rounding error
 FEW = 8.0  # how much less than the rest one noisy run may show
 
 
@@ -58,6 +60,8 @@ class Judge:
         if outcome.rows.disagree:
             self._excuse(outcome)
         self._find_blind(outcome)
+        if outcome.case.own and self.own is None:
+            self._find_unstable(outcome)
         self._remark(outcome)
         return outcome
 
@@ -158,6 +162,26 @@ class Judge:
             if blind.any():
                 outcome.blind[key.quantity] = int(np.count_nonzero(blind))
                 outcome.rows.verdicts[i] = VACUOUS
+
+    def _find_unstable(self, outcome: Outcome) -> None:
+        """Find gradients whose digits the candidate loses and the reference does not."""
+        assert outcome.judged is not None
+        found, unit = outcome.judged.errors, self.precision.k * self.precision.unit
+        few = LOOSE if self.precision.name == "float64" else WIDE
+        loose: dict[str, np.ndarray] = {}
+        for quantity, theirs in outcome.expected.items():
+            error, size = found.get(quantity, np.zeros(0)), np.abs(theirs)
+            if quantity[:5] == "grad:" and error.shape == size.shape:
+                at = (unit * error > few * size) & (size > 0) & np.isfinite(error)
+                loose |= {quantity: at} if at.any() else {}
+        if not loose:
+            return
+        needed = self._references(outcome.values, outcome.upstreams, self.precision.name, SAMPLES)
+        for quantity, at in loose.items():
+            least = 4 * np.abs(outcome.expected[quantity][at])  # roundings of the number itself
+            times = np.median(found[quantity][at] / np.maximum(needed[quantity][at], least))
+            if times > UNSTABLE:
+                outcome.unstable[quantity] = float(times)
 
     def _project(self, outcome: Outcome) -> None:
         """Project gradients where the reference has only its derivatives along some directions."""
