@@ -71,6 +71,7 @@ class Sampled(NamedTuple):
     steps: int
     of: int
 
+
 def sampled(report: Report) -> list[Sampled]:
     """Return what was not compared at every step, in execution order; a check has no steps."""
     table = report.differences
@@ -82,11 +83,18 @@ def sampled(report: Report) -> list[Sampled]:
 
 
 def sampled_text(report: Report) -> str:
-    """Return the same in a phrase, by kind; "" if everything was compared at every step."""
+    """Return the same in a phrase, by kind; "" if everything was compared at every step.
+
+    A tensor stands by itself where others of its kind were compared at every step.
+    """
     found = sampled(report)
+    seldom = {(tensor.layer, tensor.quantity) for tensor in found}
+    names = tensor_codes(report.differences)[1] if found else []
+    often = {kind(quantity) for layer, quantity in names if (layer, quantity) not in seldom}
     kinds: dict[int, dict[str, None]] = {}
-    for tensor in found:
-        kinds.setdefault(tensor.steps, {})[fmt.name(kind(tensor.quantity))] = None
+    for layer, quantity, steps, _ in found:
+        name = kind(quantity) if kind(quantity) not in often else f"{layer}.{quantity}"
+        kinds.setdefault(steps, {})[fmt.name(name)] = None
     told = [f"{', '.join(names)} at {steps:,}" for steps, names in sorted(kinds.items())[::-1]]
     return f"of {found[0].of:,} steps {'; '.join(told)} only" if found else ""
 
