@@ -52,7 +52,7 @@ class GradientAssertion:
     def _asserted(self, check: Callable[..., Report], arguments: tuple, options: dict) -> Report:
         __tracebackhide__ = True
         from compare.errors import UserError
-        from compare.report.rendering.text import failure_text
+        from compare.report.rendering.terminal import failure_text
 
         try:
             report = check(*arguments, **options)

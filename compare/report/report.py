@@ -121,7 +121,7 @@ class Report:
         """Raise an AssertionError that prints the verdict and the worst rows unless all agrees."""
         __tracebackhide__ = True
         if not self.agrees:
-            from compare.report.rendering.text import failure_text
+            from compare.report.rendering.terminal import failure_text
 
             raise AssertionError(failure_text(self))
 

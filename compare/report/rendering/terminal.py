@@ -46,6 +46,13 @@ def terminal_text(report: Report, width: int | None = None) -> str:
     return "\n".join(_wrapped(line, width) for line in lines.split("\n"))
 
 
+def failure_text(report: Report) -> str:
+    """Return what an AssertionError says: in its first line verdict, tensor and cause."""
+    told = shown_cause(report) or fmt.name(report.reason)
+    first, _, rest = terminal_text(report).partition("\n")
+    return f"{first}: {told}\n{rest}"
+
+
 def show(report: Report) -> None:
     """Print the report; in colour where the terminal has any and NO_COLOR does not forbid it."""
     from rich.console import Console

@@ -66,15 +66,6 @@ def shown_cause(report: Report) -> str:
     return f"{where}: {fmt.name(told)}" if told else ""
 
 
-def failure_text(report: Report) -> str:
-    """Return what an AssertionError says: in its first line verdict, tensor and cause."""
-    from compare.report.rendering.terminal import terminal_text
-
-    told = shown_cause(report) or fmt.name(report.reason)
-    first, _, rest = terminal_text(report).partition("\n")
-    return f"{first}: {told}\n{rest}"
-
-
 def whose(first: Divergence) -> str:
     """Return whose mistake the first divergence is, in a few words."""
     return {
