@@ -201,6 +201,12 @@ def _plain(name: str, value: Any) -> Any:
         value = np.asarray(value)
     if not isinstance(value, np.ndarray):
         return value
+    if isinstance(value, np.matrix | np.ma.MaskedArray):
+        raise UserError(
+            f"Input '{name}' is a {type(value).__name__}, whose rules of arithmetic are its own: a "
+            "check takes plain arrays. Give np.asarray(x), and write products as x @ y."
+        )
+    value = np.asarray(value)  # a memory map is a file on disk
     if value.dtype == object or np.issubdtype(value.dtype, np.complexfloating):
         raise UserError(
             f"Input '{name}' is an array of {value.dtype}; a check takes real floats, integers and "

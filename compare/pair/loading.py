@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compare.errors import UserError, nearest
+from compare.files import one_line, refuse_large
 from compare.pair.candidates import called
 from compare.pair.signatures import positional
 
@@ -101,13 +102,10 @@ def value_of(text: str) -> tuple[str, Any]:
             f"--value takes NAME=VALUE, a JSON value or a .npy file; received '{text}'."
         )
     if given.endswith(".npy"):
-        try:
-            return name.strip(), np.load(given)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--value {text}: {given} cannot be read: {error}.") from error
+        return name.strip(), _saved(Path(given), f"--value {text}: {given}")
     try:
         value = json.loads(given)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         value = given
     if isinstance(value, list):
         try:
@@ -115,6 +113,17 @@ def value_of(text: str) -> tuple[str, Any]:
         except ValueError as error:
             raise UserError(f"--value {text}: the rows are of different lengths.") from error
     return name.strip(), value
+
+
+def _saved(path: Path, what: str) -> Any:
+    """Return the array of a .npy file; its header may claim more than the file holds."""
+    import numpy as np
+
+    refuse_large(path, what)
+    try:
+        return np.array(np.load(path, mmap_mode="r"))  # a map is no longer than its file
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise UserError(f"{what} cannot be read: {one_line(error)}.") from error
 
 
 def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:
