@@ -125,6 +125,8 @@ def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> 
     given: Inputs = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, value in inputs.items():
+        if not isinstance(name, str) or not name.isprintable():  # a lone surrogate is not, either
+            raise UserError(f"An input's name must be text that can be printed; received {name!r}.")
         if isinstance(value, Labels):
             shapes[name] = _checked(name, (*value.shape, value.below))
         elif is_shape(value):
