@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from compare.errors import UserError, nearest
+from compare.files import one_line, refuse_large
 from compare.pair.candidates import called
 from compare.pair.objects import made
 from compare.pair.signatures import positional
@@ -231,13 +232,10 @@ def parsed(given: str) -> Any:
     import numpy as np
 
     if given.endswith(".npy"):
-        try:
-            return np.load(given)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{given} cannot be read: {error}.") from error
+        return _saved(Path(given), f"--value {given}")
     try:
         value = json.loads(given)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         value = given
     if isinstance(value, list):
         try:
@@ -245,6 +243,17 @@ def parsed(given: str) -> Any:
         except ValueError as error:
             raise UserError(f"{given[:80]}: the rows are of different lengths.") from error
     return value
+
+
+def _saved(path: Path, what: str) -> Any:
+    """Return the array of a .npy file; its header may claim more than the file holds."""
+    import numpy as np
+
+    refuse_large(path, what)
+    try:
+        return np.array(np.load(path, mmap_mode="r"))  # a map is no longer than its file
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise UserError(f"{what} cannot be read: {one_line(error)}.") from error
 
 
 def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:

@@ -185,6 +185,7 @@ class LayerObject(Candidate):
         own = dict(getattr(self.layer, "__dict__", {}).items())
         held = [v for k, v in own.items() if k not in self.parameters and v is not params]
         held += [v for group in held if isinstance(group, tuple | list) for v in group]
+        held += [v for group in held if isinstance(group, dict) for v in group.values()]
         numbers = {int(v) for v in held if isinstance(v, int | np.integer) and v is not True}
         lengths = {n for v in held if isinstance(v, np.ndarray) for n in v.shape}
         return {n for n in numbers | lengths if n > 1}

@@ -25,7 +25,7 @@ EXPECTED = {
     "ben/linear.py": ("wrong", 2 / 3),
     "cheat.py": ("not allowed", 0.0),
     "endless.py": ("timeout", 0.0),
-    "escape.py": ("crashed", 0.0),
+    "escape.py": ("not allowed", 0.0),
     "exits.py": ("error", 0.0),
     "memory.py": ("error", 0.0),
     "notes.py": ("unusable", 0.0),
