@@ -13,35 +13,29 @@ from compare.pair.own_forward import OwnForward
 from compare.pair.reference import TorchReference
 from compare.pair.tolerance import U64
 from compare.pair.torch_candidate import TorchCandidate
-from compare.running.cases.outcome import Outcome, quiet
+from compare.running.cases.outcome import Outcome
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
 
 
 def cause(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
-    """Return what explains the difference, or None; a failing search must not hide it."""
+    """Return the relation of the numbers that explains the difference, or None."""
     mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
-    if mine is None or theirs is None or quantity in outcome.conventions:
+    if mine is None or theirs is None:
         return None
-    if session.precision.name == "bfloat16":
-        return None  # eight bits fit too much
     tolerance = outcome.tolerances.get(outcome.key(quantity), 0.0)
     if np.shape(tolerance) not in ((), theirs.shape):
         tolerance = 0.0
     if session.precision.name == "float32" and mine.dtype == np.float64:
         return None  # another dtype than asked for: no digits are lost
-    try:
-        with quiet():
-            if (other := _swapped(outcome, quantity)) is not None:
-                return other
-            context = _context(session, outcome, quantity, tolerance)
-            found = find_cause(as_float(mine), theirs, tolerance, context)
-            if found is not None and found.kind != "hidden float32":
-                return found
-            return _smooth(session, outcome, quantity) or found
-    except Exception:  # a stranger's code on other numbers
-        return None
+    if (other := _swapped(outcome, quantity)) is not None:
+        return other
+    context = _context(session, outcome, quantity, tolerance)
+    found = find_cause(as_float(mine), theirs, tolerance, context)
+    if found is not None and found.kind != "hidden float32":
+        return found
+    return _smooth(session, outcome, quantity) or found
 
 
 def _swapped(outcome: Outcome, quantity: str) -> Cause | None:
@@ -54,6 +48,7 @@ def _swapped(outcome: Outcome, quantity: str) -> Cause | None:
         if (
             alike
             and np.allclose(mine, other, rtol=1e-9, atol=0)
+            and not (other.shape == theirs.shape and np.allclose(mine, -theirs, rtol=1e-9, atol=0))
             and not (other.shape == theirs.shape and np.allclose(other, theirs, rtol=1e-6, atol=0))
         ):
             what = f"manual is exactly the gradient of {name[5:]}, not of {quantity[5:]}."
