@@ -1,4 +1,4 @@
-"""What a mistake of a check is called: by fits to the numbers, and by changes that mend the code."""
+"""What a mistake of a check is called: by its numbers, and by changes that mend the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compare.diagnose.cases.named_cause import cause
 from compare.diagnose.causes import Cause
 from compare.diagnose.causes.kinds import GROUPS
-from compare.diagnose.repair import Repair, repaired
+from compare.diagnose.repair import Repair, missing_path, repaired
 from compare.running.cases.outcome import Outcome, quiet
 
 if TYPE_CHECKING:
@@ -42,9 +42,12 @@ def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str)
     with quiet():
         fitted = _attempted(lambda: cause(session, outcome, quantity))
         mended = _attempted(lambda: repaired(session, run, outcome, quantity))
+        path = mended or _attempted(lambda: missing_path(session, outcome, quantity))
     if outcome.crashed:
         return raised(outcome, mended)
-    return chosen(_ordinary(fitted, run, outcome, quantity), mended)
+    fitted = _ordinary(fitted, run, outcome, quantity)
+    plain = fitted is not None and fitted.kind in PLAIN
+    return chosen(fitted, mended) if mended or plain or path is None else path
 
 
 def chosen(fitted: Cause | None, mended: Repair | None) -> Cause | None:

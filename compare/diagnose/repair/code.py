@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 MOST_HELPERS = 6
@@ -57,6 +58,24 @@ class Code:
         )
         outer = _inner(code, "around")
         return _inner(outer, self.tree.name)
+
+
+@contextmanager
+def watching(codes: list[Code]) -> Iterator[dict[CodeType, dict[str, Any]]]:
+    """Collect the variables that functions end with while this lasts."""
+    found: dict[CodeType, dict[str, Any]] = {}
+    wanted = {code.function.__code__ for code in codes}
+
+    def seen(frame: FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code in wanted:
+            found[frame.f_code] = dict(frame.f_locals)
+
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
 
 
 def _waits(tree: ast.AST) -> bool:

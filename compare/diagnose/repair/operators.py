@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -33,27 +33,59 @@ ORDERS = ("1, 0", "0, 2, 1", "1, 0, 2", "0, 2, 3, 1", "0, 3, 1, 2", "1, 0, 2, 3"
 REDUCTIONS = ("sum", "mean", "max", "min", "argmax", "prod")
 
 
-def edits(tree: ast.FunctionDef, wanted: int | None, width: int) -> list[Edit]:
+def edits(
+    tree: ast.FunctionDef, variables: Mapping[str, Any], wanted: int | None, width: int
+) -> list[Edit]:
     """Return every change of a function, most likely first.
 
     Args:
         tree: the function.
+        variables: what they held when it ran.
         wanted: which of `width` returned gradients is wrong; None for all, or nobody knows.
     """
     statements = relevant(tree, wanted, width)
-    names = _names(tree)
+    names = Names(tree, variables)
     found: list[Edit] = []
     for holder in places(tree):
         if isinstance(holder.node, ast.stmt) and holder.node in statements:
             found += _of_statement(holder, names, tree)
+    found += _everywhere(tree, names, statements)
     return sorted(found, key=lambda edit: edit.rank)
 
 
-def _of_statement(holder: Place, names: list[str], tree: ast.FunctionDef) -> Iterator[Edit]:
+def _everywhere(tree: ast.FunctionDef, names: Names, statements: set[ast.stmt]) -> Iterator[Edit]:
+    """Change every mean into a sum, every use of one variable into another."""
+    spots = [p for s in places(tree) if s.node in statements for p in _expressions(s.node)]
+    whole: dict[tuple[str, str], list[tuple[Place, Any]]] = {}
+    for p in spots:
+        if isinstance(p.node, ast.Call) and (name := _function(p.node)) in ("sum", "mean"):
+            for _, kind, new in _functions(p, names):
+                whole.setdefault((kind, name), []).append((p, new))
+        if isinstance(p.node, ast.Name) and p.node.id in names and _is_read(p):
+            for other in names.like(p.node.id):
+                key = ("another variable", f"{p.node.id} {other}")
+                whole.setdefault(key, []).append((p, ast.Name(other, ast.Load())))
+    for (kind, _), changes in whole.items():
+        if len(changes) > 1:
+            yield Edit(2, kind, tuple(changes), _statement_of(changes[0][0], tree))
+
+
+def _is_read(place: Place) -> bool:
+    return isinstance(place.node.ctx, ast.Load) and place.field != "func"
+
+
+def _statement_of(place: Place, tree: ast.FunctionDef) -> ast.stmt:
+    """Return the innermost statement that holds a place."""
+    found = [s for s in ast.walk(tree) if isinstance(s, ast.stmt) and s is not tree
+             and any(n is place.node for n in ast.walk(s))]  # fmt: skip
+    return found[-1]
+
+
+def _of_statement(holder: Place, names: Names, tree: ast.FunctionDef) -> Iterator[Edit]:
     statement = holder.node
     for rank, kind, new in _statement(statement, tree):
         yield Edit(rank, kind, ((holder, new),), statement)
-    yield from _strides(statement, names, tree)
+    yield from _strides(statement, names)
     for place in _expressions(statement):
         for operator in OPERATORS:
             for rank, kind, new in operator(place, names):
@@ -72,15 +104,51 @@ def _owns(statement: ast.stmt, place: Place) -> bool:
     return not any(place.parent is n for s in bodies for n in ast.walk(s))
 
 
-def _names(tree: ast.FunctionDef) -> list[str]:
-    """Return variables by name, in the order in which they come up; attributes of self, too."""
-    found = [a.arg for a in tree.args.args if a.arg not in ("self", "ctx")]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.append(node.id)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
-            found.append(ast.unparse(node))
-    return list(dict.fromkeys(found))
+class Names(list[str]):
+    """The variables that hold numbers, in the order in which they come up; attributes, too."""
+
+    def __init__(self, tree: ast.FunctionDef, variables: Mapping[str, Any]) -> None:
+        found = [a.arg for a in tree.args.args if a.arg not in ("self", "ctx")]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.append(node.id)
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
+                found.append(ast.unparse(node))
+        self.shapes = {name: _shape(name, variables) for name in found} if variables else {}
+        loops = (n.target for n in ast.walk(tree) if isinstance(n, ast.For))
+        self.loops = {n.id for t in loops for n in ast.walk(t) if isinstance(n, ast.Name)}
+        super().__init__(n for n in dict.fromkeys(found) if self.shapes.get(n, ()) is not None)
+
+    def factors(self) -> list[str]:
+        """Return those that may be factors or terms."""
+        return [n for n in self if n not in self.loops]
+
+    def numbers(self) -> list[str]:
+        """Return those that hold a single number."""
+        return [n for n in self.factors() if not self.shapes.get(n)]
+
+    def in_products(self) -> list[str]:
+        """Return what may multiply or divide: variables, along every axis, lengths, 2, squares."""
+        rows = [n for n in self.factors() if len(self.shapes.get(n) or ()) == 1]
+        along = [f"{n}{axes}" for n in rows for axes in ("[:, None]", "[:, None, None]")]
+        squares = [f"{n} ** 2" for n in self.numbers()]
+        return [*self.factors(), *(f"len({n})" for n in self[:1]), "2", *squares, *along]
+
+    def like(self, name: str) -> list[str]:
+        """Return the others that may stand in a variable's place."""
+        shape = self.shapes.get(name)
+        return [n for n in self if n != name and (not self.shapes or self.shapes[n] == shape)]
+
+
+def _shape(name: str, variables: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return a variable's shape; None if it holds no numbers."""
+    owner, _, attribute = name.partition(".")
+    value = variables.get(owner)
+    value = getattr(value, attribute, None) if attribute else value
+    if isinstance(value, int | float):
+        return ()
+    shape = getattr(value, "shape", None)
+    return tuple(shape) if isinstance(shape, tuple) else None
 
 
 # ── statements ───────────────────────────────────────────────────────────────────────────────────
@@ -148,22 +216,21 @@ def _stored(target: Any) -> Any:
     return target
 
 
-def _strides(s: ast.stmt, names: list[str], tree: ast.FunctionDef) -> Iterator[Edit]:
+def _strides(s: ast.stmt, names: Names) -> Iterator[Edit]:
     """Multiply every loop variable of a statement: a stride that is ignored."""
-    loops = {n.target.id for n in ast.walk(tree)
-             if isinstance(n, ast.For) and isinstance(n.target, ast.Name)}  # fmt: skip
-    spots = [p for p in _expressions(s) if isinstance(p.node, ast.Name) and p.node.id in loops]
+    spots = [
+        p for p in _expressions(s) if isinstance(p.node, ast.Name) and p.node.id in names.loops
+    ]
     if len(spots) < 2 or isinstance(s, ast.For):
         return
     inner = {p.node.id for p in spots if isinstance(p.parent, ast.Slice | ast.BinOp | ast.Tuple)}
-    for name in names:
-        if name not in loops and len(inner) > 0:
-            scaled = tuple((p, _times(p.node, name)) for p in spots if p.node.id in inner)
-            yield Edit(2, "index", scaled, s)
+    for name in names.numbers() if inner else ():
+        scaled = tuple((p, _times(p.node, name)) for p in spots if p.node.id in inner)
+        yield Edit(2, "index", scaled, s)
 
 
 # ── expressions ──────────────────────────────────────────────────────────────────────────────────
-def _signs(place: Place, names: list[str]) -> Found:
+def _signs(place: Place, names: Names) -> Found:
     node = place.node
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         yield 0, _sign_kind(place), node.operand
@@ -172,7 +239,7 @@ def _signs(place: Place, names: list[str]) -> Found:
         yield 0, kind, ast.BinOp(node.left, op, node.right)
         yield 1, "sign", ast.UnaryOp(ast.USub(), node)
     elif _is_value(place) and not isinstance(node, ast.Constant):
-        yield 0, _sign_kind(place), ast.UnaryOp(ast.USub(), node)
+        yield 1, _sign_kind(place), ast.UnaryOp(ast.USub(), node)
 
 
 def _sign_kind(place: Place) -> str:
@@ -189,6 +256,8 @@ def _is_value(place: Place) -> bool:
         return False
     if isinstance(place.parent, ast.Assign | ast.AugAssign | ast.Return):
         return place.field == "value"
+    if isinstance(place.parent, ast.Attribute):
+        return not isinstance(place.node, ast.Name) and place.parent.attr in REDUCTIONS
     if isinstance(place.parent, ast.Tuple):
         return isinstance(place.parent.ctx, ast.Load) and not _is_index(place)
     return (
@@ -200,7 +269,7 @@ def _is_index(place: Place) -> bool:
     return isinstance(place.node, ast.Slice | ast.Constant)
 
 
-def _products(place: Place, names: list[str]) -> Found:
+def _products(place: Place, names: Names) -> Found:
     """Transpose or exchange the factors of a matrix product."""
     node = place.node
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
@@ -234,7 +303,7 @@ def _turned(node: Any) -> Any:
     return ast.Attribute(node, "T", ast.Load())
 
 
-def _removed(place: Place, names: list[str]) -> Found:
+def _removed(place: Place, names: Names) -> Found:
     """Leave a factor, a term or a function out."""
     node = place.node
     if isinstance(node, ast.BinOp):
@@ -273,7 +342,7 @@ def _in_index(place: Place) -> bool:
     )
 
 
-def _compared(place: Place, names: list[str]) -> Found:
+def _compared(place: Place, names: Names) -> Found:
     if isinstance(place.node, ast.cmpop):
         for other in (ast.Gt, ast.GtE, ast.Lt, ast.LtE, ast.Eq, ast.NotEq):
             if not isinstance(place.node, other):
@@ -282,19 +351,17 @@ def _compared(place: Place, names: list[str]) -> Found:
         yield 2, "condition", ast.UnaryOp(ast.Invert(), place.node)
 
 
-def _reduced(place: Place, names: list[str]) -> Found:
+def _reduced(place: Place, names: Names) -> Found:
     """Sum over other axes, average, keep axes, or sum at all."""
     node = place.node
     if isinstance(node, ast.Call) and _function(node) in REDUCTIONS:
         yield from _axes(node)
-    if _is_value(place) or (
-        isinstance(place.parent, ast.BinOp) and isinstance(place.parent.op, ast.Mult | ast.Div)
-    ):
-        if not isinstance(node, ast.Constant | ast.Tuple):
-            for text in ("0", "1", "-1", "None", "(0, 1)", "(0, 2, 3)"):
-                yield 2, "missing sum", _summed(node, text, keep=False)
-                if text in ("1", "-1", "0"):
-                    yield 2, "missing sum", _summed(node, text, keep=True)
+    factor = isinstance(place.parent, ast.BinOp) and isinstance(place.parent.op, ast.Mult | ast.Div)
+    if (factor or _is_value(place)) and not isinstance(node, ast.Constant | ast.Tuple):
+        for text in ("0", "1", "-1", "None", "(0, 1)", "(0, 2, 3)"):
+            yield 2, "missing sum", _summed(node, text, keep=False)
+            if text in ("1", "-1", "0"):
+                yield 2, "missing sum", _summed(node, text, keep=True)
 
 
 def _summed(node: Any, axis: str, *, keep: bool) -> Any:
@@ -321,7 +388,7 @@ def _axes(node: ast.Call) -> Found:
                 yield 0 if keep is None else 1, kind, new
 
 
-def _functions(place: Place, names: list[str]) -> Found:
+def _functions(place: Place, names: Names) -> Found:
     node = place.node
     if not isinstance(node, ast.Call):
         return
@@ -383,7 +450,7 @@ def _subscripts(node: ast.Call) -> Found:
                 yield 1, "axes", new
 
 
-def _constants(place: Place, names: list[str]) -> Found:
+def _constants(place: Place, names: Names) -> Found:
     node = place.node
     if not isinstance(node, ast.Constant) or type(node.value) not in (int, float):
         return
@@ -404,7 +471,7 @@ def _constants(place: Place, names: list[str]) -> Found:
                 yield 1, kind, ast.Constant(other)
 
 
-def _indexed(place: Place, names: list[str]) -> Found:
+def _indexed(place: Place, names: Names) -> Found:
     """Index each row at its own column, reversed, or with one more axis."""
     node = place.node
     if isinstance(node, ast.Subscript):
@@ -418,6 +485,8 @@ def _indexed(place: Place, names: list[str]) -> Found:
             rows = parse(f"np.arange(len({ast.unparse(column)}))")
             new.slice = ast.Tuple([rows, column], ast.Load())
             yield 0, "index", new
+    if isinstance(node, ast.Subscript) and any(isinstance(n, ast.Slice) for n in ast.walk(node)):
+        yield from _trimmed(node, names)
     if isinstance(node, ast.Slice) and isinstance(node.step, ast.UnaryOp):
         yield 1, "axes", ast.Slice(node.lower, node.upper, None)
     whole = isinstance(node, ast.Name | ast.Subscript | ast.Call) and isinstance(
@@ -427,14 +496,29 @@ def _indexed(place: Place, names: list[str]) -> Found:
         for text in ("[::-1]", "[..., ::-1]", "[..., ::-1, ::-1]"):
             new = parse(f"a{text}")
             new.value = node
-            yield 2, "axes", new
+            yield 1, "axes", new
         for text in ("[:, None]", "[None, :]"):
             new = parse(f"a{text}")
             new.value = node
             yield 3, "shape", new
+        for name in names.numbers() if isinstance(place.parent, ast.Assign | ast.Tuple) else ():
+            new = parse(f"a[..., {name}:-{name}, {name}:-{name}]")
+            new.value = node
+            yield 3, "index", new
 
 
-def _more_factors(place: Place, names: list[str]) -> Found:
+def _trimmed(node: ast.Subscript, names: Names) -> Found:
+    """Cut the same margin off both ends of every axis that is sliced."""
+    index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    for name in names.numbers():
+        margin = parse(f"a[{name}:-{name}]").slice
+        cut = [margin if isinstance(i, ast.Slice) and (i.lower or i.upper) else i for i in index]
+        new = deepcopy(node)
+        new.slice = ast.Tuple(cut, ast.Load()) if len(cut) > 1 else cut[0]
+        yield 2, "index", new
+
+
+def _more_factors(place: Place, names: Names) -> Found:
     """Multiply or divide by a variable, a length or 2; add ε."""
     node = place.node
     factor = isinstance(place.parent, ast.BinOp) and not isinstance(place.parent.op, ast.Pow)
@@ -445,7 +529,7 @@ def _more_factors(place: Place, names: list[str]) -> Found:
     if factor and isinstance(place.parent.op, ast.Mult | ast.Div | ast.MatMult):
         yield from _epsilons(place, names)
         return
-    for name in (*names, *(f"len({n})" for n in names[:1]), "2"):
+    for name in names.in_products():
         yield 2, "factor 2" if name == "2" else "wrong factor", _times(node, name)
         yield 2, "factor 2" if name == "2" else "wrong factor", _over(node, name)
         if isinstance(node, ast.Name | ast.Attribute | ast.BinOp):
@@ -456,7 +540,7 @@ def _more_factors(place: Place, names: list[str]) -> Found:
         yield 3, "power", ast.BinOp(node, ast.Pow(), ast.Constant(2))
 
 
-def _epsilons(place: Place, names: list[str]) -> Found:
+def _epsilons(place: Place, names: Names) -> Found:
     inside = isinstance(place.parent, ast.Call) and _function(place.parent) == "sqrt"
     below = isinstance(place.parent, ast.BinOp) and isinstance(place.parent.op, ast.Div)
     if inside or (below and place.field == "right"):
@@ -464,7 +548,7 @@ def _epsilons(place: Place, names: list[str]) -> Found:
             yield 1, "epsilon", ast.BinOp(place.node, ast.Add(), parse(text))
 
 
-def _epsilon_moved(place: Place, names: list[str]) -> Found:
+def _epsilon_moved(place: Place, names: Names) -> Found:
     """√v + ε for √(v + ε), and the other way round."""
     node = place.node
     added = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)
@@ -480,7 +564,7 @@ def _epsilon_moved(place: Place, names: list[str]) -> Found:
             yield 0, "epsilon", ast.BinOp(new, ast.Add(), inside.right)
 
 
-def _wrapped(place: Place, names: list[str]) -> Found:
+def _wrapped(place: Place, names: Names) -> Found:
     """Put a function around a variable: its square, root, exponential, derivative."""
     node = place.node
     if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
@@ -498,17 +582,18 @@ def _wrapped(place: Place, names: list[str]) -> Found:
         yield 3, kind, parse(form.format(text))
 
 
-def _exchanged(place: Place, names: list[str]) -> Found:
+def _exchanged(place: Place, names: Names) -> Found:
     """Exchange two elements of a tuple, or the arguments of a call."""
     node = place.node
-    if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Load) and len(node.elts) < 9:
+    if isinstance(node, ast.Tuple) and len(node.elts) < 12:
         inside = isinstance(place.parent, ast.Subscript)
         kind = "index" if inside else "another tensor"
         for i in range(len(node.elts)):
             for j in range(i):
                 new = deepcopy(node)
                 new.elts[i], new.elts[j] = new.elts[j], new.elts[i]
-                yield 0 if not inside else 2, kind, new
+                rank = 2 if inside else 0 if isinstance(place.parent, ast.Return) else 1
+                yield rank, kind, new
     if isinstance(node, ast.Call) and len(node.args) == 3 and _function(node) == "where":
         new = deepcopy(node)
         new.args[1], new.args[2] = new.args[2], new.args[1]
@@ -521,7 +606,7 @@ def _exchanged(place: Place, names: list[str]) -> Found:
         )
 
 
-def _renamed(place: Place, names: list[str]) -> Found:
+def _renamed(place: Place, names: Names) -> Found:
     """Use another variable."""
     node = place.node
     named = isinstance(node, ast.Name) or ast.unparse(node) in names
@@ -529,12 +614,11 @@ def _renamed(place: Place, names: list[str]) -> Found:
         return
     if place.field == "func" or (isinstance(place.parent, ast.Attribute) and node.id == "np"):
         return
-    for name in names:
-        if name != ast.unparse(node):
-            yield 2, "another variable", parse(name)
+    for name in names.like(ast.unparse(node)):
+        yield 2, "another variable", parse(name)
 
 
-def _single(place: Place, names: list[str]) -> Found:
+def _single(place: Place, names: Names) -> Found:
     """Use float64 where float32 is asked for."""
     text = ast.unparse(place.node) if isinstance(place.node, ast.Attribute | ast.Constant) else ""
     if text in ("np.float32", "'float32'", "numpy.float32", "np.single"):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from compare.diagnose.repair.edit import base
 
+Compound = ast.For | ast.If | ast.With | ast.Try
+
 
 def relevant(tree: ast.FunctionDef, wanted: int | None, width: int) -> set[ast.stmt]:
     """Return the statements that the `wanted`-th of `width` returned values depends on.
@@ -22,11 +24,28 @@ def relevant(tree: ast.FunctionDef, wanted: int | None, width: int) -> set[ast.s
     found: set[ast.stmt] = set(returns)
     needed = set(_read(parts[wanted - width]))
     while True:
-        more = {s for s in body if s not in found and needed & _written(s)}
+        more = {s for s in body if s not in found and _matters(s, needed, found)}
         if not more:
             return found
         found |= more
-        needed |= {name for s in more for name in _read(s)}
+        needed |= {name for s in more for name in _own_reads(s)}
+
+
+def _matters(s: ast.stmt, needed: set[str], found: set[ast.stmt]) -> bool:
+    """Return whether a statement stores what is needed, or holds one that does."""
+    if isinstance(s, Compound):
+        return any(n in found for n in ast.walk(s))
+    return bool(needed & _written(s))
+
+
+def _own_reads(s: ast.stmt) -> Iterator[str]:
+    match s:
+        case ast.For(iter=head) | ast.If(test=head):
+            yield from _read(head)
+        case ast.With() | ast.Try():
+            return
+        case _:
+            yield from _read(s)
 
 
 def _read(node: ast.AST) -> Iterator[str]:
@@ -44,10 +63,6 @@ def _written(s: ast.stmt) -> set[str]:
             return {base(target)}
         case ast.Expr(value=ast.Call() as call):
             return {base(a) for a in call.args} | {base(k.value) for k in call.keywords}
-        case ast.For() | ast.If() | ast.With():
-            inside = [n for b in (s.body, getattr(s, "orelse", [])) for n in b]
-            own = {base(t) for t in _each(s.target)} if isinstance(s, ast.For) else set()
-            return own | {name for n in inside for name in _written(n)}
     return set()
 
 

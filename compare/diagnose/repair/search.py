@@ -6,14 +6,15 @@ import copy
 import io
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compare.diagnose.causes import Cause
 from compare.diagnose.causes.fit import SHARPER
-from compare.diagnose.repair.code import Code, functions_of
+from compare.diagnose.repair.code import Code, functions_of, watching
 from compare.diagnose.repair.edit import Edit
 from compare.diagnose.repair.operators import edits
 from compare.pair.candidates import Result, ValueAndGradient, called
@@ -50,10 +51,10 @@ def repaired(
 ) -> Repair | None:
     """Return the most likely change of one line that makes a quantity right, in every case."""
     first, others = Trial(session, outcome, quantity), _others(run, outcome, quantity)
-    deadline, partly = time.perf_counter() + SECONDS, None
+    deadline, partly = time.process_time() + SECONDS, None
     with quiet(), redirect_stdout(io.StringIO()):
-        for number, (code, edit) in enumerate(_edits(session, quantity)):
-            if number == MOST or time.perf_counter() > deadline:
+        for number, (code, edit) in enumerate(_edits(session, first, outcome, quantity)):
+            if number == MOST or time.process_time() > deadline:
                 break
             if partly is not None and edit.rank > partly.edit.rank:
                 break
@@ -67,21 +68,33 @@ def repaired(
     return partly
 
 
-def _edits(session: Session, quantity: str) -> Iterator[tuple[Code, Edit]]:
+def _edits(
+    session: Session, first: Trial, outcome: Outcome, quantity: str
+) -> Iterator[tuple[Code, Edit]]:
     """Yield changes of the function at fault, then of what it calls, then of forward."""
     candidate = session.candidate
     owner = getattr(candidate, "layer", None)
     forward = quantity[:5] != "grad:"
     main = candidate.forward_code if forward else candidate.backward_code
     floats = candidate.differentiable
-    wanted = None if forward else floats.index(quantity[5:])
-    functions = functions_of(main, type(owner) if owner is not None else None)
-    found = [(code, edit) for at, code in enumerate(functions)
-             for edit in edits(code.tree, None if at else wanted, len(floats))]  # fmt: skip
+    nobody_knows = forward or outcome.crashed
+    wanted = None if nobody_knows else floats.index(quantity[5:])
+    codes = functions_of(main, type(owner) if owner is not None else None)
+    variables = _variables(first, codes)
+    found = [(code, edit) for at, code in enumerate(codes) for edit in edits(
+        code.tree, variables.get(code.function.__code__, {}), None if at else wanted, len(floats)
+    )]  # fmt: skip
     yield from sorted(found, key=lambda pair: pair[1].rank)
     if not forward and candidate.forward_code is not candidate.backward_code:
         for code in functions_of(candidate.forward_code)[:1]:
-            yield from ((code, edit) for edit in edits(code.tree, None, 0))
+            yield from ((code, edit) for edit in edits(code.tree, {}, None, 0))
+
+
+def _variables(first: Trial, codes: list[Code]) -> dict[CodeType, dict[str, Any]]:
+    """Run once; return what the variables of each function hold at its end."""
+    with watching(codes) as found, suppress(Exception):
+        first.run(forward=True)
+    return found
 
 
 def _others(run: list[Outcome], outcome: Outcome, quantity: str) -> list[Outcome]:
@@ -115,7 +128,7 @@ class Trial:
         """Return "all" if every quantity is right with the code as it is now, "one" if this one."""
         try:
             with code.running():
-                found = self._run(code)
+                found = self.run(forward=code.function is self.candidate.forward_code)
             right = {q: self._right(q, found.get(q)) for q in self.expected}
         except Exception:  # most changes fit nothing
             return ""
@@ -124,12 +137,10 @@ class Trial:
             return ""
         return "all" if all(right.values()) else "one"
 
-    def _run(self, code: Code) -> dict[str, Any]:
-        started = None
-        if code.function is not self.candidate.forward_code and not isinstance(
-            self.candidate, ValueAndGradient
-        ):
-            started = self._started()
+    def run(self, *, forward: bool) -> dict[str, Any]:
+        """Run backward, and forward if that is what is changed; return everything by quantity."""
+        once = forward or isinstance(self.candidate, ValueAndGradient)
+        started = None if once else self._started()
         if started is None:
             started = self.candidate.start(self.evaluator.run_values(self.outcome))
         if not self.outcome.upstreams:  # forward raised
