@@ -532,7 +532,7 @@ def _rms_norm(x, g):
     return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6) * g
 
 
-ORDINARY = {"cases": ("random", "given", "non-square", "batch", "ties", "other")}  # no pole, no 1e3
+ORDINARY = {"cases": ("random", "given", "non-square", "ties")}  # no pole, no 1e3
 NORM = {"x": (6, 4), "gamma": (4,), "beta": (4,)}
 IMAGE = {"x": (2, 2, 4, 4), "w": (3, 2, 3, 3), "b": (3,)}
 CHECKED: dict[str, Checked] = {

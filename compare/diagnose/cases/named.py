@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from compare.diagnose.cases.confirmed import confirmed
+from compare.diagnose.cases.maxima import tied_maximum
 from compare.diagnose.cases.named_cause import cause
 from compare.diagnose.causes import Cause
 from compare.diagnose.causes.kinds import GROUPS
@@ -21,7 +23,7 @@ SPECIAL = (
     "zeros",
     "one zero per row",
 )  # the first case's shapes, with numbers alike
-SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"]))
+SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"], "tied maximum"))
 PLAIN = frozenset((
     "sign", "factor 2", "batch size", "number of classes", "zero", "clipped", "transpose", "axes",
     "reshape", "empty slice", "shape", "missing sum", "extra sum", "wrong axis",
@@ -40,7 +42,7 @@ def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str)
     if quantity in outcome.conventions or session.precision.name in HALVES:
         return None  # eight bits fit too much
     with quiet():
-        fitted = _attempted(lambda: cause(session, outcome, quantity))
+        fitted = _attempted(lambda: _of_numbers(session, run, outcome, quantity))
         mended = _attempted(lambda: repaired(session, run, outcome, quantity))
         path = mended or _attempted(lambda: missing_path(session, outcome, quantity))
     if outcome.crashed:
@@ -48,6 +50,14 @@ def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str)
     fitted = _ordinary(fitted, run, outcome, quantity)
     plain = fitted is not None and fitted.kind in PLAIN
     return chosen(fitted, mended) if mended or plain or path is None else path
+
+
+def _of_numbers(
+    session: Session, run: list[Outcome], outcome: Outcome, quantity: str
+) -> Cause | None:
+    """Return the relation of the numbers, as far as other sizes confirm it."""
+    found = tied_maximum(session, outcome, quantity) or cause(session, outcome, quantity)
+    return confirmed(session, run, outcome, quantity, found)
 
 
 def chosen(fitted: Cause | None, mended: Repair | None) -> Cause | None:

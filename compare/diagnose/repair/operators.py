@@ -170,6 +170,15 @@ def _statement(s: ast.stmt, tree: ast.FunctionDef) -> Found:
         if (call := _added_at(s.targets[0], s.value)) is not None:
             yield 1, "overwritten", call
         yield 3, "extra statement", ast.Pass()
+    if isinstance(s, ast.Assign | ast.AugAssign) and ast.unparse(s.value).endswith("[:, None]"):
+        target = s.targets[0] if isinstance(s, ast.Assign) else s.target
+        for fancy in _fancy(target):
+            new = deepcopy(s)
+            new.value = new.value.value  # type: ignore[attr-defined]
+            setattr(
+                new, *(("targets", [fancy]) if isinstance(new, ast.Assign) else ("target", fancy))
+            )
+            yield 0, "index", new
     if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call):
         yield 2, "clipped" if "clip" in ast.unparse(s) else "extra statement", ast.Pass()
 
@@ -474,17 +483,8 @@ def _constants(place: Place, names: Names) -> Found:
 def _indexed(place: Place, names: Names) -> Found:
     """Index each row at its own column, reversed, or with one more axis."""
     node = place.node
-    if isinstance(node, ast.Subscript):
-        index = node.slice
-        column = index.elts[-1] if isinstance(index, ast.Tuple) else index
-        first = index.elts[0] if isinstance(index, ast.Tuple) else None
-        if not isinstance(column, ast.Slice | ast.Constant) and (
-            first is None or (isinstance(first, ast.Slice) and len(index.elts) == 2)  # type: ignore[attr-defined]
-        ):
-            new = deepcopy(node)
-            rows = parse(f"np.arange(len({ast.unparse(column)}))")
-            new.slice = ast.Tuple([rows, column], ast.Load())
-            yield 0, "index", new
+    for fancy in _fancy(node):
+        yield 0, "index", fancy
     if isinstance(node, ast.Subscript) and any(isinstance(n, ast.Slice) for n in ast.walk(node)):
         yield from _trimmed(node, names)
     if isinstance(node, ast.Slice) and isinstance(node.step, ast.UnaryOp):
@@ -505,6 +505,21 @@ def _indexed(place: Place, names: Names) -> Found:
             new = parse(f"a[..., {name}:-{name}, {name}:-{name}]")
             new.value = node
             yield 3, "index", new
+
+
+def _fancy(node: ast.AST) -> Iterator[ast.Subscript]:
+    """Yield `a[np.arange(len(y)), y]` for `a[y]` and `a[:, y]`."""
+    if not isinstance(node, ast.Subscript):
+        return
+    index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    column, rows = index[-1], index[:-1]
+    if isinstance(column, ast.Slice | ast.Constant) or len(rows) > 1:
+        return
+    if not rows or isinstance(rows[0], ast.Slice):
+        new = deepcopy(node)
+        count = parse(f"np.arange(len({ast.unparse(column)}))")
+        new.slice = ast.Tuple([count, column], ast.Load())
+        yield new
 
 
 def _trimmed(node: ast.Subscript, names: Names) -> Found:
