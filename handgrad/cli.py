@@ -101,6 +101,11 @@ def main() -> None:
     except (UserError, ShadowedError) as error:
         print(f"handgrad: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
+    except MemoryError as error:
+        told = f" ({error})" if str(error) else ""
+        print(f"handgrad: out of memory{told}. Ask for less: smaller layers, batches or data, "
+              "fewer steps.", file=sys.stderr)  # fmt: skip
+        sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         print("handgrad: interrupted before anything was compared.", file=sys.stderr)
         sys.exit(INTERRUPTED)

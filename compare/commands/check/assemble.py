@@ -70,7 +70,7 @@ def assemble(session: Session) -> Report:
         ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": counts[bins]}),
         first_divergence=first,
         tolerance=_tolerance(session, run),
-        overridden=False,
+        overridden=session.rtol is not None,
         planted=None,
         config={"check": _described(session)},
         environment=environment(session.device, torch.get_num_threads(), session.seed),
@@ -177,11 +177,9 @@ def _ulps(run: list[Outcome]) -> np.ndarray:
 
 def _tolerance(session: Session, run: list[Outcome]) -> str:
     judged = next((o.judged for o in run if o.judged is not None), None)
-    return tolerance_text(
-        judged,
-        session.precision,
-        ("numeric" if isinstance(session.reference, OwnForward) else "torch"),
-    )
+    side = "numeric" if isinstance(session.reference, OwnForward) else "torch"
+    text = tolerance_text(judged, session.precision, side)
+    return text if session.rtol is None else f"rtol = {session.rtol:g} of {side} on top of {text}"
 
 
 def _described(session: Session) -> dict[str, Any]:
@@ -192,6 +190,8 @@ def _described(session: Session) -> dict[str, Any]:
         "dtype": session.precision.name,
         "device": session.device,
         "seed": session.seed,
+        **({} if session.rtol is None else {"rtol": session.rtol}),
+        **({} if session.evaluator.upstream is None else {"upstream": "given"}),
         "inputs": {
             name: list(np.shape(value)) if name in shapes else _value(value)
             for name, value in session.cases.base.items()

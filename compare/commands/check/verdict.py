@@ -46,7 +46,8 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 "disagree",
                 f"Every gradient is right, but a promise is broken ({places}): {told}",
             )
-        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {places}."
+        told = f"{bad:,} of {total:,} compared tensors do not agree{_within(session)}: {places}."
+        return "disagree", told
     if not total:
         return "incomplete", "Nothing was compared."
     vacuous = _never_checked(session, run)
@@ -69,7 +70,13 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     side = f"{session.reference.name}, differentiated by torch"
     if isinstance(session.reference, OwnForward):
         side = "the derivative of its own forward"
-    return "agree", _agreeing(total, _empty(run), f"{plural(len(run), 'case')}", side)
+    cases = plural(len(run), "case")
+    return "agree", _agreeing(total, _empty(run), cases, side + _within(session))
+
+
+def _within(session: Session) -> str:
+    """Say what tolerance the user has chosen, if any."""
+    return "" if session.rtol is None else f" within rtol = {session.rtol:g}"
 
 
 def _agreeing(total: int, empty: int, cases: str, side: str) -> str:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.diagnose.cases.named_cause import cause
-from compare.diagnose.causes import Cause
-from compare.diagnose.causes.kinds import GROUPS
+from compare.diagnose.cases.named import named, only_sizes
 from compare.diagnose.divergence import Divergence, Place, index_text
 from compare.judge.judge import AGREE
 from compare.pair.candidates import called
@@ -18,14 +16,6 @@ from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
 from compare.pair.sources import docstring_of
 from compare.running.cases.outcome import Outcome, quiet
-
-SPECIAL = (
-    "ties",
-    "ties between inputs",
-    "zeros",
-    "one zero per row",
-)  # the first case's shapes, with numbers alike
-SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"]))
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
@@ -43,22 +33,6 @@ def first_divergence(session: Session, run: list[Outcome]) -> Divergence | None:
             if rows.verdicts[i] == AGREE:
                 last = (number, *key)
     return _broken(session, len(run), last)
-
-
-def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
-    """Name the cause; where ordinary numbers agree, no formula that is wrong everywhere."""
-    found = cause(session, outcome, quantity)
-    special = outcome.case.name in SPECIAL or only_sizes(run, quantity)
-    if found is None or not special or outcome is run[0]:
-        return found
-    ordinary = quantity not in run[0].bad
-    return None if ordinary and found.kind not in SOMEWHERE else found
-
-
-def only_sizes(run: list[Outcome], quantity: str) -> bool:
-    """Return whether a quantity is wrong only where axes have other lengths than the user's."""
-    failing = [o for o in run if quantity in o.bad]
-    return bool(failing) and all(o.case.resized and not o.case.untied for o in failing)
 
 
 def _divergence(
