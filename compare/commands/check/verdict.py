@@ -46,6 +46,10 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 "disagree",
                 f"Every gradient is right, but a promise is broken ({places}): {told}",
             )
+        if not broken and all(set(o.bad) == o.promoted for o in failed):
+            return "disagree", (
+                f"Every number is right, but in another dtype than its input's: {places}."
+            )
         told = f"{bad:,} of {total:,} compared tensors do not agree{_within(session)}: {places}."
         return "disagree", told
     if not total:

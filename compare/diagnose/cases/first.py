@@ -118,6 +118,8 @@ def _witness(session: Session, outcome: Outcome, i: int) -> Slope | None:
     own = OwnForward(session.candidate)
     if not known or not np.isfinite(at) or isinstance(session.reference, OwnForward):
         return None
+    if rows.keys[i].quantity in outcome.promoted:  # nobody doubts the number
+        return None
     if session.precision.name not in ("float64", "float32"):
         return None
     direction = np.zeros(shape)

@@ -298,8 +298,11 @@ class Judge:
             if np.shape(tolerance) in ((), np.shape(outcome.expected[key.quantity]))
         }
         rows = judge(keys, keyed(outcome.manual), keyed(outcome.expected), fitting)
+        outcome.promoted = set()
         for i, key in enumerate(rows.keys):
             if self._dtype_is_wrong(outcome, key.quantity):
+                if rows.verdicts[i] in (AGREE, VACUOUS):
+                    outcome.promoted.add(key.quantity)
                 rows.verdicts[i] = DISAGREE
         return rows
 
