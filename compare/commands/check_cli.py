@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -211,7 +212,7 @@ def check_folder(
     from compare.commands.suite.suite import COURSE, chosen, read
     from compare.commands.suite.together import check_all
 
-    path = suite or COURSE
+    began, path = time.monotonic(), suite or COURSE
     functions = chosen(read(path), only)
     with bars(show=not (quiet or as_json) and sys.stderr.isatty()) as advance:
         rows = check_all(folder, functions, seed=seed, jobs=jobs, timeout=timeout,
@@ -224,6 +225,7 @@ def check_folder(
         print(json.dumps([row.__dict__ for row in rows], indent=2, ensure_ascii=False))
     elif not quiet:
         print(page.terminal(rows, shutil.get_terminal_size().columns))
+        print(f"Checked in {time.monotonic() - began:.0f} s.")
         print(f"\nPage: {found}\nTable: {found.with_name(page.TABLE)}")
     return AGREE if all(row.verdict == "agree" for row in rows) else DISAGREE
 
