@@ -12,14 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.progress import bars
+from compare.commands.replay import TYPED, again, recorded
 from compare.commands.status import AGREE, DISAGREE
+from compare.pair.budget import SECONDS
 
 if TYPE_CHECKING:
     from compare.report.report import Report
 
 
+class Recorded(TyperCommand):
+    """A command whose arguments a report holds as they were typed, to be run again."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        typed = list(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[TYPED] = typed
+        return context
+
+
 def check(
+    context: typer.Context,
     target: Annotated[
         str | None,
         typer.Argument(
@@ -120,6 +136,9 @@ def check(
         bool | None,
         typer.Option(help="Try other sizes. [default: but for those that an object was made for]"),
     ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Seconds of computing; slow code is judged more cheaply beyond.")
+    ] = SECONDS,
     dtype: Annotated[
         str,
         typer.Option(help="float64 or float32; of a torch.autograd.Function float16, bfloat16."),
@@ -128,6 +147,16 @@ def check(
     seed: Annotated[int, typer.Option(help="Seed of inputs and upstream gradients.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="The report's directory.", show_default="reports/NAME")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
+    ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Check again what the report in this directory checked."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
@@ -149,8 +178,13 @@ def check(
             check_folder(every, suite, only or [], jobs, timeout, seed, out,
                          quiet=quiet, as_json=as_json)
         )  # fmt: skip
+    if replay is not None:
+        raise typer.Exit(again(context, replay))
     if target is None:
-        raise UserError("Name what to check, FILE.py:FORWARD,BACKWARD, or --all FOLDER.")
+        raise UserError(
+            "Nothing to check: give FILE.py:FORWARD,BACKWARD, or --all FOLDER, or --replay DIR."
+        )
+    refuse_unwritable(None if no_report else out, force=force)
     with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
         functions = load_names(target)
         if init:
@@ -164,22 +198,16 @@ def check(
         inputs = in_order(inputs, functions[0])
         if unknown := [name for name in no_grad or () if name not in inputs]:
             raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
-        report = _checked(
-            functions, known, inputs, dtype=dtype, device=device,
+        with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
+            report = _checked(
+            functions, known, inputs, budget=budget, progress=advance, dtype=dtype, device=device,
             domain=dict(_domain(text) for text in domains or ()), purity=purity, resize=resize,
             seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
             upstream=tuple(map(parsed, upstream)) if upstream else None, rtol=tolerance,
         )  # fmt: skip
-    path = report.save(out or Path("reports") / directory_name(report.name))
-    if as_json:
-        from compare.report.rendering.verdict import verdict_dict
-
-        print(json.dumps(verdict_dict(report), indent=2))
-    elif not quiet:
-        print(report)
-        print(f"\nReport: {path / 'report.html'}")
-        if "replay.py" in report.attachments:
-            print(f"Replay: python {path / 'replay.py'}")
+    report.config["check"] |= recorded(context.meta.get(TYPED, ()))
+    place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
+    leave(report, place, quiet=quiet, as_json=as_json)
     raise typer.Exit(AGREE if report.agrees else DISAGREE)
 
 

@@ -198,7 +198,15 @@ class Runner:
             torch_layers=self.experiment.torch_layers,
             torch_with_torch=torch_with_torch,
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        from compare.report.provenance import provenance
+
+        data = {"features": self.experiment.features, "targets": self.experiment.targets}
+        weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
+        return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 
     def _torch_with_torch(self, frame: Any) -> int:
         from compare.pair.hybrid import torch_on_both_sides

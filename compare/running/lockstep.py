@@ -206,6 +206,8 @@ class Lockstep:
         torch.update(lr)
         value = np.asarray(loss, self.dtype)
         params, state, buffers = torch.params(), torch.state(), torch.buffers()
+        if torch.overflowed:  # its update says nothing
+            params, state = (_undefined(part) for part in (params, state))
         return collected(outputs, value, grad_outputs, grads, params, state, buffers)
 
     def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
@@ -291,6 +293,13 @@ def _typical(tolerance: Any) -> float:
     """Return the root mean square over elements."""
     flat = np.ravel(tolerance)
     return float(np.sqrt(np.dot(flat, flat) / flat.size))
+
+
+def _undefined(values: Any) -> Any:
+    """Return the same nest of arrays, all NaN."""
+    if isinstance(values, dict):
+        return {name: _undefined(value) for name, value in values.items()}
+    return np.full_like(values, np.nan) if values.dtype.kind == "f" else values
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

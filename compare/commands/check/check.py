@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import UserError, nearest
+from compare.pair.budget import SECONDS, Budget
 
 if TYPE_CHECKING:
     from compare.pair.inputs import Specification
     from compare.report.report import Report
 
+Progress = Callable[[str, int, int], None]  # what, done, of how many
 DTYPES = ("float64", "float32")
 TORCH_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -33,6 +35,8 @@ def check(
     domain: Mapping[str, str] | None = None,
     upstream: Any = None,
     rtol: float | None = None,
+    budget: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a hand-derived gradient, and say what is wrong with it.
 
@@ -60,6 +64,9 @@ def check(
             other cases draw theirs. By default all are random.
         rtol: how far an element may be off besides rounding, as a part of the reference's; above 0
             and below 1. The report says so first.
+        budget: seconds of computing; beyond them large and slow inputs are judged along random
+            directions and cases are left out, which a note says.
+        progress: called as `progress("checking", done, total)` after each case.
 
     Returns:
         A `Report` whose mode is `check`; one step per case.
@@ -97,11 +104,13 @@ def check(
     candidate = adapt(forward, backward, names, floats)
     if isinstance(candidate, LayerObject):
         candidate.uncovered = uncovered
+    spent = Budget(budget)
     return Session(
-        candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
-        partial(candidate_errors, dtype), seed,
+        candidate, specification, _reference(reference, candidate, names, spent), PRECISIONS[dtype],
+        spent.errors(dtype, candidate_errors), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
         resize=resize, upstream=upstream, rtol=rtol, backward_may_fail=True,
+        budget=spent, progress=progress,
     ).report()  # fmt: skip
 
 
@@ -122,6 +131,8 @@ def check_torch(
     domain: Mapping[str, str] | None = None,
     upstream: Any = None,
     rtol: float | None = None,
+    budget: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a torch callable with its own backward, such as `MyFunction.apply`.
 
@@ -135,8 +146,8 @@ def check_torch(
         dtype: float64, float32, float16 or bfloat16. Halves hide small mistakes: check the
             derivation in float64 as well.
         device: where both run: cpu, cuda, ….
-        seed, no_grad, structural_zeros, cases, shrink, purity, resize, domain, upstream, rtol: as
-            for `check`.
+        seed, no_grad, structural_zeros, cases, shrink, purity, resize, domain, upstream, rtol,
+        budget, progress: as for `check`.
 
     Raises:
         UserError: the arguments cannot be used.
@@ -156,12 +167,14 @@ def check_torch(
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     ours = TorchCandidate(candidate, names, floats, dtype, device)
-    theirs = _reference(reference, ours, names, device)
+    spent = Budget(budget)
+    theirs = _reference(reference, ours, names, spent, device)
     return Session(
         ours, specification, theirs, PRECISIONS[dtype],
         partial(torch_errors, theirs), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
         resize=resize, upstream=upstream, rtol=rtol, device=device, backward_may_fail=True,
+        budget=spent, progress=progress,
     ).report()  # fmt: skip
 
 
@@ -204,13 +217,15 @@ def _with_lists(
     return specification.with_shapes(kept), notes if lost else []
 
 
-def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") -> Any:
+def _reference(
+    reference: Any, candidate: Any, names: Any, budget: Budget, device: str = "cpu"
+) -> Any:
     from compare.pair.objects import made
     from compare.pair.own_forward import OwnForward
     from compare.pair.reference import TorchReference
 
     if reference is None:
-        return OwnForward(candidate)
+        return OwnForward(candidate, budget)
     if isinstance(reference, type):  # torch.nn:GELU
         reference = made(reference)
     if not callable(reference):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.errors import UserError
+from compare.pair.budget import Budget
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import Inputs, Specification, as_float, fresh
 from compare.pair.own_forward import OwnForward
@@ -42,9 +43,14 @@ class Session:
         rtol: float | None = None,
         device: str = "cpu",
         backward_may_fail: bool = False,
+        budget: Budget | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.candidate, self.specification, self.reference = candidate, specification, reference
         self.precision, self.seed, self.only, self.device = precision, seed, only, device
+        self.budget, self.progress = budget or Budget(), progress or (lambda *_: None)
+        self.hurried: dict[str, int] = {}  # cases judged more cheaply: along how many directions
+        self.left_out: list[str] = []  # cases that there was no time for
         self.structural_zeros, self.shrink, self.purity = structural_zeros, shrink, purity
         if purity not in ("note", "fail"):
             raise UserError(f"purity '{purity}' is not known: breaches of style are note or fail.")
@@ -75,8 +81,16 @@ class Session:
         from compare.commands.check.assemble import assemble
 
         self.unfit = self._unfit()
-        for number, case in enumerate([] if self.unfit else self._chosen()):
+        cases = [] if self.unfit else self._chosen()
+        for number, case in enumerate(cases):
+            if self.budget.gone:
+                self.left_out = [c.name for c in cases[number:]]
+                break
+            self.budget.begin_case()
             self.outcomes.append(self.evaluator.judge(case, number))
+            if self.budget.directions or self.budget.hurried:
+                self.hurried[case.name] = self.budget.directions
+            self.progress("checking", number + 1, len(cases))
             if self.outcomes[-1].crashed and case.own:
                 break  # there is nothing to learn from the other cases
             if case.own:

@@ -16,6 +16,7 @@ from compare.judge.judge import AGREE
 from compare.pair.candidates import called
 from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
+from compare.pair.sources import docstring_of
 from compare.running.cases.outcome import Outcome, quiet
 
 SPECIAL = (
@@ -83,7 +84,7 @@ def _divergence(
         last_agreed=last,
         explanation=_explained(session, run, outcome, i),
         manual_source=source(code),
-        derivation=inspect.getdoc(code) or "",
+        derivation=docstring_of(code),
         torch_source=source(getattr(session.reference, "function", None)),
         cause=named(session, run, outcome, key.quantity),
     )
@@ -104,7 +105,7 @@ def _broken(session: Session, number: int, last: Place | None) -> Divergence | N
             manual=float(now[at]), torch=float(then[at]),
             row=(number, "contract", promise.quantity), last_agreed=last,
             explanation=promise.text, manual_source=source(code),
-            derivation=inspect.getdoc(code) or "",
+            derivation=docstring_of(code),
         )  # fmt: skip
     return None
 

@@ -98,12 +98,22 @@ def test_what_the_code_prints_does_not_spoil_the_json(call, capsys) -> None:
     assert "hello" in err
 
 
-def test_a_saved_report_can_be_replaced(call) -> None:
+def test_a_saved_report_is_replaced_if_that_is_asked_for(call) -> None:
     first = call(*affine("wrong"), "--out", "r", "-q")
-    second = call(*affine("right"), "--out", "r", "-q")
+    second = call(*affine("right"), "--out", "r", "-q", "--force")
 
     assert (first, second) == ((1, ""), (0, ""))
     assert not Path("r/replay.py").exists()
+
+
+def test_a_saved_report_stays_and_the_next_one_gets_a_number(call) -> None:
+    call(*affine("wrong"), "--out", "r", "-q")
+    status, out = call(*affine("right"), "--out", "r")
+
+    assert status == 0
+    assert Path("r/replay.py").exists()
+    assert "Report: r-2/report.html (r stays; --force replaces it)" in out
+    assert json.loads(Path("r-2/verdict.json").read_text())["verdict"] == "agree"
 
 
 def test_inputs_may_come_in_any_order(call) -> None:
