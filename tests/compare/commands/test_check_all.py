@@ -342,7 +342,7 @@ def test_functions_in_two_files_are_put_together(folder: Path, suite: Path) -> N
 # ── the page ────────────────────────────────────────────────────────────────────────────────────
 def test_the_page_and_the_table_are_harmless(tmp_path: Path) -> None:
     rows = [Row("<b>x", "=1+1", "disagree", ("w",), "<script>", "why\nso", "a.py:3")]
-    place = page.save(rows, tmp_path / "r", "t", "f")
+    place, _ = page.save(rows, tmp_path / "r", "t", "f")
     (row,) = table(tmp_path / "r/submissions.csv")
 
     assert tuple(row) == COLUMNS
