@@ -14,12 +14,13 @@ from typer.core import TyperCommand
 
 from compare.commands import run_cli
 from compare.commands.certify_cli import certify
-from compare.commands.check_cli import check
+from compare.commands.check_cli import Recorded, check
 from compare.commands.explain_cli import EXAMPLES, explain
 from compare.commands.list_cli import list_names
 from compare.commands.status import INTERRUPTED, UNUSABLE
 from compare.errors import UserError
 from handgrad import __version__
+from handgrad.pipe import unbroken
 from handgrad.shadows import ShadowedError
 from teach.exercises.cli import exercise
 from teach.trace import cli as trace_cli
@@ -86,7 +87,7 @@ FAULTS = "Run nonsense, and kill runs at random moments: no traceback, no hang, 
 app.command(epilog=run_cli.EXAMPLE)(run_cli.run)
 app.command("list")(list_names)
 app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
-app.command()(check)
+app.command(cls=Recorded)(check)
 app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
 app.command("faults", cls=InCheckout, help=FAULTS)(_nothing)
@@ -98,7 +99,8 @@ app.command(cls=trace_cli.TraceCommand, epilog=trace_cli.EXAMPLE)(trace_cli.trac
 def main() -> None:
     """Run the command line; a user's mistake ends with one paragraph and status 2."""
     try:
-        app()
+        with unbroken(sys.stdout):
+            app()
     except (UserError, ShadowedError) as error:
         print(f"handgrad: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)

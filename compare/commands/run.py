@@ -18,6 +18,7 @@ from compare.running.refusal import TorchRefusedError
 if TYPE_CHECKING:
     from compare.description.config import Config
     from compare.explaining.worked import Worked
+    from compare.running.alone import Moment
     from compare.running.experiment import Experiment
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -121,6 +122,7 @@ class Runner:
         from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
+        from compare.running.alone import Moment
         from compare.running.lockstep import Lockstep
 
         lockstep = Lockstep(self.experiment)
@@ -141,9 +143,20 @@ class Runner:
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
                 self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+            if number == 0:
+                self._ask_asides(Moment.of(self.experiment, lockstep.start, step))  # type: ignore[arg-type]
             lockstep.resynchronise()
             self.done = number + 1
             self.progress("comparing", self.done, steps)
+
+    def _ask_asides(self, moment: Moment) -> None:
+        """Compare what no training step asks, once."""
+        from compare.diagnose.divergence import aside_divergence
+        from compare.running.asides import asides
+
+        rows = asides(moment)
+        self.table.add(moment.number, rows)
+        self.divergence = self.divergence or aside_divergence(moment, rows)
 
     def _count_ulps(self, step: Any, ulps: Callable) -> None:
         pairs = [
@@ -204,7 +217,15 @@ class Runner:
             torch_layers=self.experiment.torch_layers,
             torch_with_torch=torch_with_torch,
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        from compare.report.provenance import provenance
+
+        data = {"features": self.experiment.features, "targets": self.experiment.targets}
+        weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
+        return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 
     def _torch_with_torch(self, frame: Any) -> int:
         from compare.pair.hybrid import torch_on_both_sides

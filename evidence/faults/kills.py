@@ -12,7 +12,7 @@ from random import Random
 from evidence.faults.attempt import attempt, kill, preload, started
 from evidence.faults.hunt import LIMIT, WHOLE, Fault, left_over
 
-RUN = ("run", "three-rows", "--steps", "2", "--out", "r")
+RUN = ("run", "three-rows", "--steps", "2", "--out", "r", "--force")
 
 
 def kills(count: int, seed: int, progress: Callable[[int, int], None]) -> list[Fault]:

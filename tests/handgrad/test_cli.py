@@ -74,7 +74,9 @@ def test_json_holds_what_other_tools_rely_on(call) -> None:
     assert verdict["config"]["train"]["dtype"] == "float32"
 
 
-def test_the_saved_configuration_repeats_the_run_byte_for_byte(call) -> None:
+def test_the_saved_configuration_repeats_the_run_byte_for_byte(call, monkeypatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    monkeypatch.setattr("compare.report.provenance.command_line", lambda: "handgrad run …")
     call("run", "iris", "--steps", "3", "--set", "optimizer.lr=0.05", "--out", "one", "-q")
     status, out, _ = call("run", "one/config.toml", "--out", "two", "-q")
 

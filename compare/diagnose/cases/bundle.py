@@ -111,6 +111,9 @@ class Bundle:
         if isinstance(value, dict):
             items = (f"{k!r}: {self.expression(f'{name}.{k}', v)}" for k, v in value.items())
             return "{" + ", ".join(items) + "}"
+        if isinstance(value, list):
+            parts = (self.expression(f"{name}.{i}", v) for i, v in enumerate(value))
+            return f"[{', '.join(parts)}]"
         try:
             if ast.literal_eval(repr(value)) == value:
                 return repr(value)
@@ -134,7 +137,7 @@ class Bundle:
     def _needs(self, function: types.FunctionType) -> None:
         """Add the globals and the closed-over variables that a function uses."""
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        used = {name: cell.cell_contents for name, cell in cells}
+        used = {name: cell.cell_contents for name, cell in cells if name != "__class__"}  # super()
         names = dict.fromkeys(_names(function.__code__))
         used |= {n: function.__globals__[n] for n in names if n in function.__globals__}
         for name, value in used.items():

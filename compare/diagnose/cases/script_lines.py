@@ -11,12 +11,19 @@ from compare.pair.candidates import ValueAndGradient
 from compare.pair.inputs import is_float
 from compare.pair.objects import LayerObject
 from compare.pair.own_forward import OwnForward
+from compare.pair.parameters import parameter
 from compare.pair.signatures import listed
 from compare.pair.torch_candidate import TorchCandidate
 from compare.running.cases.outcome import Outcome
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
+
+
+LAID_OUT = {
+    "non-contiguous": "{v} = np.repeat({v}[..., ::-1], 2, axis=-1)[..., ::-2]  # not contiguous",
+    "Fortran order": "{v} = np.asfortranarray({v})",
+}
 
 
 def input_lines(session: Session, smallest: Outcome, bundle: Bundle) -> str:
@@ -30,8 +37,8 @@ def input_lines(session: Session, smallest: Outcome, bundle: Bundle) -> str:
             if isinstance(value, np.ndarray)
             else f"{v} = {value!r}"
         )
-        if smallest.case.strided and is_float(value) and value.ndim:
-            lines.append(f"{v} = np.repeat({v}, 2, axis=-1)[..., ::2]  # not contiguous")
+        if smallest.case.layout and is_float(value) and value.ndim:
+            lines.append(LAID_OUT[smallest.case.layout].format(v=v))
     if session.candidate.takes_upstream:
         cast = _cast(session)
         lines += [f'dy{i} = saved["dy{i}"]{cast}' for i in range(len(smallest.upstreams))]
@@ -65,7 +72,7 @@ def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
         backward = bundle.function(candidate.backward_code, "backward")
         lines = [
             f"{planned.unpack} = {forward}({arguments})",
-            f"grads = {backward}({planned.call})",
+            f"grads = {'dy0 * ' * planned.elementwise}{backward}({planned.call})",
         ]
     if not smallest.crashed:  # else the last line raises
         lines.append(f"manual = np.asarray({_where(session, smallest, quantity, started)})")
@@ -86,11 +93,9 @@ def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[
     kind = bundle.class_(type(candidate.layer))
     attributes = bundle.expression("self", dict(vars(candidate.layer)))
     lines = [f"layer = object.__new__({kind})", f"vars(layer).update({attributes})"]
-    params = getattr(candidate.layer, "params", None)
     for name in candidate.parameters:
-        inside = isinstance(params, dict) and name in params
-        target = f"layer.params[{name!r}]" if inside else f"layer.{name}"
-        lines.append(f"{target} = {bundle.variable(name)}")
+        if known := parameter(candidate.layer, name):
+            lines += [f"{place.text} = {bundle.variable(name)}" for place in known.places]
     arguments = ", ".join(map(bundle.variable, candidate.arguments))
     unpack = f"{planned.unpack} = " if planned.unpack else ""
     return [

@@ -56,6 +56,9 @@ def scalar_upstream(case: Case) -> Iterator[Cause]:
     elif abs(c / dy - 1) <= near:
         text = f"{c:.6g} = dy, the upstream gradient,"
         yield Cause("upstream twice", _everywhere(text), advice)
+    elif names := names_of(c * dy, near, case.context):
+        text = f"{c:.6g} = {told(c * dy, names)} / dy, with the upstream gradient dy = {dy:.6g},"
+        yield Cause("upstream missing", _everywhere(text), advice, (names[0].kind,))
 
 
 def any_factor(case: Case) -> Iterator[Cause]:

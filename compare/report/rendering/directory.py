@@ -52,6 +52,17 @@ def check_writable(directory: str | Path) -> None:
         raise _unwritable(path, error) from error
 
 
+def beside(directory: Path) -> Path:
+    """Return the directory, or the first of `directory-2`, `directory-3`, … that holds no report.
+
+    What is no report is refused by `save`.
+    """
+    path, number = directory, 2
+    while (path / MARKER).exists():
+        path, number = directory.with_name(f"{directory.name}-{number}"), number + 1
+    return path
+
+
 def save(report: Report, directory: str | Path, *, latex: bool = False) -> Path:
     """Write the report; an older one in its place is replaced only by a complete new one.
 
