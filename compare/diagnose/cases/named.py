@@ -29,7 +29,8 @@ PLAIN = frozenset((
     "reshape", "empty slice", "shape", "missing sum", "extra sum", "wrong axis",
     "cross terms missing", "upstream unchanged", "upstream missing", "upstream twice",
     "derivative twice", "value for derivative", "derivative at the input",
-    "derivative at the output", "another tensor", "fused formula", "hidden float32", "tied maximum",
+    "derivative at the output", "another tensor", "fused formula", "hidden float32", "dtype",
+    "tied maximum",
 ))  # fmt: skip
 HALVES = ("float16", "bfloat16")
 

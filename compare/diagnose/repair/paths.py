@@ -82,14 +82,14 @@ class Forward:
             yield Path(a.spots + b.spots, f"{a.text} and the one {b.text}")
 
     def _stored(self, s: ast.Assign) -> Iterator[Path]:
-        if isinstance(s.targets[0], ast.Name):
-            text = f"through `{s.targets[0].id}` (line {self.code.line(s)} of forward)"
+        if isinstance(s.targets[0], ast.Name | ast.Attribute):
+            text = f"through `{ast.unparse(s.targets[0])}` (line {self.code.line(s)} of forward)"
             yield Path(((Place(s, "value", None), s),), text)
 
     def _uses(self, s: ast.stmt) -> Iterator[Path]:
         for spot in filter(_is_use, places(s)):
-            inside = ast.unparse(spot.parent)
-            text = f"through `{spot.node.id}` in `{inside}` (line {self.code.line(s)} of forward)"
+            name, inside = ast.unparse(spot.node), ast.unparse(spot.parent)
+            text = f"through `{name}` in `{inside}` (line {self.code.line(s)} of forward)"
             yield Path(((spot, s),), text)
 
     def gradient(self, spots: Sequence[tuple[Place, ast.stmt]]) -> np.ndarray:
@@ -104,7 +104,7 @@ class Forward:
             self._value(x)
             held.replay = True
             for at in np.ndindex(x.shape):
-                h = STEP * max(1.0, abs(x[at]))
+                h = STEP * max(1.0, abs(float(x[at])))
                 near = [self._moved(x, at, k * h, held) for k in (-2, -1, 1, 2)]
                 found[at] = (near[0] - 8 * near[1] + 8 * near[2] - near[3]) / (12 * h)
         return found
@@ -124,8 +124,11 @@ class Forward:
 
 def _is_use(place: Place) -> bool:
     node = place.node
+    named = isinstance(node, ast.Name) or (
+        isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    )
     return (
-        isinstance(node, ast.Name)
+        named
         and isinstance(node.ctx, ast.Load)
         and place.field != "func"
         and not isinstance(place.parent, ast.Attribute)
