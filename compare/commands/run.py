@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.diagnose.divergence import Divergence
+from compare.errors import UserError
 from compare.gauge import K
 from compare.judge.verdict import refuse_unknown_zeros
 from compare.report.report import NodeInfo, Report
+from compare.running.refusal import TorchRefusedError
 
 if TYPE_CHECKING:
     from compare.description.config import Config
     from compare.explaining.worked import Worked
+    from compare.running.alone import Moment
     from compare.running.experiment import Experiment
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -80,6 +83,7 @@ class Runner:
         self.done = 0
         self.failed = False  # the hand-written side raised
         self.interrupted = False
+        self.refusal = ""  # why torch could not go on
 
     def run(self) -> Report:
         from compare.report.environment import environment
@@ -95,13 +99,30 @@ class Runner:
                 self.done = planned if free else self.done
         except KeyboardInterrupt:
             self.interrupted = True
+        except TorchRefusedError as refused:
+            self._refused(refused)
         return self._report(planned, environment(train.device, train.threads, train.seed))
+
+    def _refused(self, refused: Exception) -> None:
+        """Keep what was compared; a free run's drift is lost.
+
+        Raises:
+            UserError: nothing was.
+        """
+        self.refusal = str(refused)
+        if not self.done:
+            raise UserError(
+                f"Torch cannot do the first step: {refused}. Nothing was compared. Are weights, "
+                f"learning rate and data in the range of {self.config.train.dtype}, and the "
+                "targets what the loss takes?"
+            ) from refused
 
     def _lockstep(self, steps: int) -> None:
         from compare.diagnose.divergence import first_divergence
         from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
+        from compare.running.alone import Moment
         from compare.running.lockstep import Lockstep
 
         lockstep = Lockstep(self.experiment)
@@ -122,9 +143,20 @@ class Runner:
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
                 self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+            if number == 0:
+                self._ask_asides(Moment.of(self.experiment, lockstep.start, step))  # type: ignore[arg-type]
             lockstep.resynchronise()
             self.done = number + 1
             self.progress("comparing", self.done, steps)
+
+    def _ask_asides(self, moment: Moment) -> None:
+        """Compare what no training step asks, once."""
+        from compare.diagnose.divergence import aside_divergence
+        from compare.running.asides import asides
+
+        rows = asides(moment)
+        self.table.add(moment.number, rows)
+        self.divergence = self.divergence or aside_divergence(moment, rows)
 
     def _count_ulps(self, step: Any, ulps: Callable) -> None:
         pairs = [
@@ -152,7 +184,7 @@ class Runner:
         torch_with_torch = self._torch_with_torch(frame)
         found, reason = verdict(
             self.table, frame, self.config, self.done, planned,
-            interrupted=self.interrupted, torch_with_torch=torch_with_torch,
+            interrupted=self.interrupted, refusal=self.refusal, torch_with_torch=torch_with_torch,
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
@@ -185,7 +217,15 @@ class Runner:
             torch_layers=self.experiment.torch_layers,
             torch_with_torch=torch_with_torch,
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        from compare.report.provenance import provenance
+
+        data = {"features": self.experiment.features, "targets": self.experiment.targets}
+        weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
+        return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 
     def _torch_with_torch(self, frame: Any) -> int:
         from compare.pair.hybrid import torch_on_both_sides

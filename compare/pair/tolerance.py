@@ -77,6 +77,18 @@ REFUSED = "your code cannot run on error-gauge arrays ({why})"
 MOVED = "; your code refuses perturbed arrays, so only its inputs are"
 
 
+HURRIED = "E by moving the inputs alone, for want of time"
+
+
+def hurried(
+    dtype: str, candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray]
+) -> Judged:
+    """Return what moving the inputs by a rounding changes: no more than the whole error is."""
+    arguments = candidate.run, candidate.differentiable, values, upstreams, dtype
+    with preserved(candidate.forward_code, candidate.backward_code):
+        return Judged(errors(*arguments, how="inputs"), HURRIED)
+
+
 def candidate_errors(
     dtype: str, candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray]
 ) -> Judged:
@@ -97,17 +109,18 @@ def candidate_errors(
 
 
 def perturbed(
-    candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray], dtype: str, why: str
-) -> Judged:
+    candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray], dtype: str, why: str,
+    samples: int = SAMPLES,
+) -> Judged:  # fmt: skip
     """Return the rounding error by Monte-Carlo arithmetic."""
     arguments = candidate.run, candidate.differentiable, values, upstreams, dtype
     codes = candidate.forward_code, candidate.backward_code
     try:
         with preserved(*codes):
-            return Judged(errors(*arguments), RANDOM.format(why=why))
+            return Judged(errors(*arguments, samples=samples), RANDOM.format(why=why))
     except Exception:  # code that looks at the class of its arrays
         with preserved(*codes):
-            found = errors(*arguments, how="inputs")
+            found = errors(*arguments, how="inputs", samples=samples)
         return Judged(found, RANDOM.format(why=why) + MOVED)
 
 

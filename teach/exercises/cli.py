@@ -178,10 +178,11 @@ def _grade_folder(
     path: Path, exercises: Path | None, csv: Path | None, jobs: int | None, seed: int | None,
     how: dict, *, as_json: bool,
 ) -> int:  # fmt: skip
+    from compare.report.rendering.spreadsheet import check_writable, write_rows
     from teach.exercises.folder import grade_folder, random_seed
     from teach.exercises.grade import RIGHT
     from teach.exercises.show import summary
-    from teach.exercises.table import check_writable, write_csv
+    from teach.exercises.table import COLUMNS, cells
 
     if csv is not None:
         check_writable(csv)
@@ -191,7 +192,7 @@ def _grade_folder(
             path, exercises, seed=seed, jobs=jobs, progress=partial(advance, "grading"), **how
         )
     if csv is not None:
-        write_csv(csv, grades)
+        write_rows(csv, COLUMNS, map(cells, grades))
     if as_json:
         print(json.dumps([g.as_dict() for g in grades], indent=2, ensure_ascii=False))
     else:

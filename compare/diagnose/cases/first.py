@@ -14,6 +14,7 @@ from compare.judge.judge import AGREE
 from compare.pair.candidates import called
 from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
+from compare.pair.sources import docstring_of
 from compare.running.cases.outcome import Outcome, quiet
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _divergence(
         last_agreed=last,
         explanation=_explained(session, run, outcome, i),
         manual_source=source(code),
-        derivation=inspect.getdoc(code) or "",
+        derivation=docstring_of(code),
         torch_source=source(getattr(session.reference, "function", None)),
         cause=named(session, run, outcome, key.quantity),
     )
@@ -78,7 +79,7 @@ def _broken(session: Session, number: int, last: Place | None) -> Divergence | N
             manual=float(now[at]), torch=float(then[at]),
             row=(number, "contract", promise.quantity), last_agreed=last,
             explanation=promise.text, manual_source=source(code),
-            derivation=inspect.getdoc(code) or "",
+            derivation=docstring_of(code),
         )  # fmt: skip
     return None
 
@@ -116,6 +117,8 @@ def _witness(session: Session, outcome: Outcome, i: int) -> Slope | None:
     at = rows.measures.worst[i]
     own = OwnForward(session.candidate)
     if not known or not np.isfinite(at) or isinstance(session.reference, OwnForward):
+        return None
+    if rows.keys[i].quantity in outcome.promoted:  # nobody doubts the number
         return None
     if session.precision.name not in ("float64", "float32"):
         return None

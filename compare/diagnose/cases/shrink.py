@@ -36,10 +36,11 @@ class Shrinker:
         self.session, self.best = session, failed
         self.quantity = failed.bad[0]
         self.left = BUDGET
+        session.evaluator.judging.wrong = set()  # each case by itself: none may end at a kink
 
     def smallest(self) -> Outcome:
-        if self.best.case.strided:
-            self._try(self.best.case.values, self.best.upstreams, strided=False)
+        if self.best.case.layout:
+            self._try(self.best.case.values, self.best.upstreams, layout="")
         while self._shorter():
             pass
         self._simpler()
@@ -47,13 +48,13 @@ class Shrinker:
         return self.best
 
     def _try(
-        self, values: Inputs, upstreams: Sequence[np.ndarray] | None, strided: bool | None = None
+        self, values: Inputs, upstreams: Sequence[np.ndarray] | None, layout: str | None = None
     ) -> bool:
         """Judge a case; keep it if it fails as the first one did."""
         if self.left <= 0:
             return False
         self.left -= 1
-        case = Case("shrunk", values, self.best.case.strided if strided is None else strided)
+        case = Case("shrunk", values, self.best.case.layout if layout is None else layout)
         try:
             outcome = self.session.evaluator.judge(case, 0, upstreams)
         except Exception:
@@ -83,7 +84,8 @@ class Shrinker:
         by_length: dict[int, list[Axis]] = {}
         for name, array in arrays.items():
             for axis, length in enumerate(array.shape):
-                if length > 1 and (name, axis) not in taken:
+                own = length in self.session.fixed
+                if length > 1 and not own and (name, axis) not in taken:
                     by_length.setdefault(length, []).append((name, axis))
         return [*known, *by_length.values()]
 

@@ -14,7 +14,7 @@ from compare.pair.candidates import Candidate, Result, Started, called, describe
 from compare.pair.inputs import Inputs, as_float, fresh, representable, rounded
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import Judged, Precision
-from compare.running.cases.cases import Case, strided
+from compare.running.cases.cases import Case, laid_out
 from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
 from compare.running.cases.raised import located, one_line
@@ -30,6 +30,8 @@ class Evaluator:
         precision: the dtype that the candidate runs in.
         errors: finds the candidate's rounding error.
         seed: where upstream gradients and perturbations come from.
+        upstream: the user's own upstream gradient, for the user's own inputs; a tuple of several.
+        rtol: how far an element may be off besides rounding, as a part of the reference's.
         backward_may_fail: whether a backward that raises on the user's own inputs is a finding;
             else they are unusable.
     """
@@ -42,13 +44,15 @@ class Evaluator:
         errors: FindErrors,
         seed: int,
         *,
+        upstream: Any = None,
+        rtol: float = 0.0,
         backward_may_fail: bool = False,
     ) -> None:
         self.candidate, self.reference = candidate, reference
-        self.precision, self.seed = precision, seed
+        self.precision, self.seed, self.upstream = precision, seed, upstream
         self.backward_may_fail = backward_may_fail
         self.dtype = np.dtype(precision.name if precision.of_numpy else "float64")
-        self.judging = Judge(candidate, reference, precision, errors, seed)
+        self.judging = Judge(candidate, reference, precision, errors, seed, rtol)
 
     def judge(
         self, case: Case, number: int, upstreams: Sequence[np.ndarray] | None = None
@@ -83,24 +87,43 @@ class Evaluator:
     def run_values(self, outcome: Outcome) -> Inputs:
         """Return copies of the inputs as the candidate gets them."""
         made = fresh(outcome.values, self.dtype)
-        return {n: strided(v) for n, v in made.items()} if outcome.case.strided else made
+        return {n: laid_out(v, outcome.case.layout) for n, v in made.items()}
 
     def cast_upstreams(self, outcome: Outcome, outputs: Sequence[Any]) -> list[np.ndarray]:
         """Return the upstream gradients in the outputs' dtypes."""
         pairs = zip(outcome.upstreams, outputs, strict=True)
         dys = [dy.astype(_float_dtype(y)) for dy, y in pairs]
-        return [strided(dy) for dy in dys] if outcome.case.strided else dys
+        return [laid_out(dy, outcome.case.layout) for dy in dys]
 
     def _start(
         self, outcome: Outcome, number: int, upstreams: Sequence[np.ndarray] | None
     ) -> Started:
         """Run forward; draw the upstream gradients."""
         started = self.candidate.start(self.run_values(outcome))
+        if upstreams is None and self.upstream is not None and outcome.case.own:
+            upstreams = self._given(started.outputs)
         if upstreams is None:
             rng = np.random.default_rng([self.seed, 100 + number])
             upstreams = [self._upstream(rng, np.shape(y)) for y in started.outputs]
         outcome.upstreams = tuple(upstreams)
         return started
+
+    def _given(self, outputs: Sequence[Any]) -> list[np.ndarray]:
+        """Return the user's own upstream gradients, as the candidate's dtype can hold them.
+
+        Raises:
+            UserError: they do not fit the outputs.
+        """
+        upstream = self.upstream if isinstance(self.upstream, tuple) else (self.upstream,)
+        if not self.candidate.takes_upstream:
+            raise UserError("An upstream gradient was given, but backward takes none.")
+        given = [as_float(dy.detach().cpu() if hasattr(dy, "detach") else dy) for dy in upstream]
+        if [dy.shape for dy in given] != [np.shape(y) for y in outputs]:
+            raise UserError(
+                f"The upstream gradient has the shape {shapes_text(given)}, the output "
+                f"{shapes_text(outputs)}: give one for each output, in its shape."
+            )
+        return [rounded(dy, self.precision.name) for dy in given]
 
     def _upstream(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return a random upstream gradient, never ones; 1 for a loss that takes none."""
@@ -151,7 +174,7 @@ class Evaluator:
             who = called(self.candidate.forward_code)
             raise unusable(who, outcome.values, error) from error
         name = self.candidate.name
-        if self._sizes_may_be_to_blame(outcome) or _pole(error, outputs):
+        if self._may_refuse(outcome, error) or _pole(error, outputs):
             return _skipped(outcome, name, error)
         outcome.crashed, outcome.failing = located(error), name
         outcome.expected = (
@@ -166,7 +189,7 @@ class Evaluator:
         refused = outcome.case.own and not self.backward_may_fail
         if refused or isinstance(error, UserError):
             raise unusable(who, outcome.values, error) from error
-        if self._sizes_may_be_to_blame(outcome) or _pole(error, self._everything(outcome)):
+        if self._may_refuse(outcome, error) or _pole(error, self._everything(outcome)):
             return _skipped(outcome, who, error)
         outcome.crashed, outcome.failing = located(error), who
         remark = f"{who} fails here: {outcome.crashed}"
@@ -183,10 +206,15 @@ class Evaluator:
         except Exception:
             return ()
 
-    def _sizes_may_be_to_blame(self, outcome: Outcome) -> bool:
-        """An object has its own; axes that the user gave equal lengths may have to be equal."""
+    def _may_refuse(self, outcome: Outcome, error: Exception) -> bool:
+        """Return whether the code need not work on inputs that were made up.
+
+        An object has its own sizes; axes that the user gave equal lengths may have to be equal; a
+        matrix may be singular.
+        """
         case = outcome.case
-        return case.untied or (case.resized and self.candidate.sized)
+        singular = isinstance(error, np.linalg.LinAlgError) and not case.own
+        return singular or case.untied or (case.resized and self.candidate.sized)
 
     def _owed(self, outcome: Outcome, shapes: dict[str, tuple], remark: str) -> Outcome:
         """Call these quantities and every gradient missing."""

@@ -33,7 +33,10 @@ class Outcome:
         conventions: per quantity: elements excused because the function has no derivative there.
         unjudged: per quantity: which elements were left out or excused.
         blind: per quantity: how many elements rounding could have moved by more than 1 %.
+        unstable: per quantity: how many times the reference's rounding error the candidate's is,
+            where that is far more and leaves few digits.
         remarks: per quantity: what is wrong, where numbers do not say it.
+        promoted: quantities whose numbers are right in another dtype than they must have.
         left_out: elements at which the reference is not finite.
         crashed: why the candidate failed; `failing` is the function that did.
         skipped: why the case could not be run.
@@ -50,7 +53,9 @@ class Outcome:
     conventions: dict[str, int] = field(default_factory=dict)
     unjudged: dict[str, Any] = field(default_factory=dict)
     blind: dict[str, int] = field(default_factory=dict)
+    unstable: dict[str, float] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    promoted: set[str] = field(default_factory=set)
     left_out: int = 0
     crashed: str = ""
     failing: str = ""

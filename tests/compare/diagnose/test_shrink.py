@@ -261,7 +261,7 @@ def uses_globals(x):
 def test_globals_helpers_and_arrays_come_along() -> None:
     bundle = Bundle()
     name = bundle.function(uses_globals, "f")
-    space: dict = {"data": bundle.arrays}
+    space: dict = {"saved": bundle.arrays}
     exec("\n".join(bundle.imports) + "\n" + bundle.text(), space)
 
     assert space[name]([1.0, 2.0]) == uses_globals([1.0, 2.0])

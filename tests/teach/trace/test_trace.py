@@ -227,6 +227,7 @@ def test_every_gate_can_be_traced_and_drawn(name: str) -> None:
         "AddGate": "x + y", "SubtractGate": "x - y", "MultiplyGate": "x * y", "LogGate": "log(x)",
         "DivideGate": "x / y", "MaxGate": "max(x, y, 1)", "NegateGate": "-x", "ExpGate": "exp(x)",
         "ReciprocalGate": "1 / x", "SigmoidGate": "sigmoid(x)", "TanhGate": "tanh(x)",
+        "AbsGate": "abs(-x)", "SinGate": "sin(x)", "CosGate": "cos(x)", "MeanGate": "mean(x)",
         "SumGate": "sum(x)", "SquaredNormGate": "norm2(x)", "MatMulGate": "x @ y",
         "AddConstantGate": "x - 2", "MultiplyConstantGate": "x * -2", "PowerGate": "x ** 2.5",
     }  # fmt: skip
