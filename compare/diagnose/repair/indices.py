@@ -45,7 +45,7 @@ def _trimmed(node: ast.Subscript, names: Names) -> Found:
         cut = [margin if isinstance(i, ast.Slice) and (i.lower or i.upper) else i for i in index]
         new = deepcopy(node)
         new.slice = ast.Tuple(cut, ast.Load()) if len(cut) > 1 else cut[0]
-        yield 2, "index", new
+        yield 1, "index", new
 
 
 def exchanged(place: Place, names: Names) -> Found:
