@@ -142,7 +142,7 @@ def norm(x):
 
 
 def without_the_variance(dout, cache):
-    x, mean, var = cache
+    _, _, var = cache
     d = dout / np.sqrt(var + 1e-5)
     return d - d.mean(axis=1, keepdims=True)
 
