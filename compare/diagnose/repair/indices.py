@@ -34,7 +34,7 @@ def indexed(place: Place, names: Names) -> Found:
         for name in names.numbers() if isinstance(place.parent, ast.Assign | ast.Tuple) else ():
             new = parse(f"a[..., {name}:-{name}, {name}:-{name}]")
             new.value = node
-            yield 3, "index", new
+            yield 1, "index", new
 
 
 def _trimmed(node: ast.Subscript, names: Names) -> Found:
