@@ -82,12 +82,15 @@ def _nothing() -> None: ...
 BENCH = "Time the hand-written step, or count what the verdict is worth with --false-alarms."
 MUTATE = "Plant small mistakes in the hand-written source, one at a time: does the harness notice?"
 
+FAULTS = "Run nonsense, and kill runs at random moments: no traceback, no hang, no report lost."
+
 app.command(epilog=run_cli.EXAMPLE)(run_cli.run)
 app.command("list")(list_names)
 app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
 app.command(cls=Recorded)(check)
 app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
+app.command("faults", cls=InCheckout, help=FAULTS)(_nothing)
 app.command(epilog=EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")
 app.command(cls=trace_cli.TraceCommand, epilog=trace_cli.EXAMPLE)(trace_cli.trace)
@@ -100,6 +103,12 @@ def main() -> None:
             app()
     except (UserError, ShadowedError) as error:
         print(f"handgrad: {error}", file=sys.stderr)
+        sys.exit(UNUSABLE)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a name that no file can have, a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"handgrad: {where}{error.strerror or error}.", file=sys.stderr)
         sys.exit(UNUSABLE)
     except MemoryError as error:
         told = f" ({error})" if str(error) else ""

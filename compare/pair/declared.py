@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compare.errors import UserError, nearest
+from compare.errors import nearest
 from compare.pair.inputs import Labels
 
 
@@ -56,20 +54,6 @@ class Declared(BaseModel):
         found |= {n: Labels(rule.shape, rule.below) for n, rule in self.labels.items()}
         found |= {n: np.array(v) if isinstance(v, list) else v for n, v in self.values.items()}
         return {name: found[name] for name in self.order or found}
-
-
-def toml_of(path: Path) -> dict[str, Any]:
-    """Return a TOML file's tables.
-
-    Raises:
-        UserError: it cannot be read, or is no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is no valid TOML: {error}.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def sentences(

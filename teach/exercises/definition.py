@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from compare.errors import UserError, nearest
-from compare.pair.declared import Declared, LabelRule, sentences, toml_of
+from compare.files import read_toml
+from compare.pair.declared import Declared, LabelRule, sentences
 from teach.exercises.rules import ALLOWED
 
 BUILT_IN = Path(__file__).parent / "built_in"
@@ -112,7 +113,7 @@ def read(folder: Path) -> Exercise:
             )
     path = folder / "exercise.toml"
     try:
-        about = Definition.model_validate(toml_of(path))
+        about = Definition.model_validate(read_toml(path))
     except ValidationError as error:
         inner: dict[str, type[BaseModel]] = {"wrong": WrongVersion, "labels": LabelRule}
         raise UserError(f"{path}: {' '.join(sentences(error, Definition, inner))}") from error

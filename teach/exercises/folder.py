@@ -58,6 +58,7 @@ def grade_folder(
         how: `name`, `timeout` and `memory`, as for `grade`.
     """
     paths = submissions(folder)
+    how["root"] = folder.resolve()
     jobs = min(jobs or os.cpu_count() or 1, len(paths))
     found: dict[Path, Grade] = {}
     graded = _in_turn if jobs == 1 else _in_parallel
@@ -75,7 +76,11 @@ def _known(own: Path | None) -> dict[str, Exercise]:
 
 def _one(path: Path, own: Path | None, how: dict[str, Any]) -> Grade:
     """Grade one file; a mistake of the grader's own is that file's row, and stops nothing."""
+    root, how = how["root"], {key: value for key, value in how.items() if key != "root"}
     try:
+        if not path.resolve().is_relative_to(root):
+            text = f"{path} is a link that leads out of the folder: it is not opened."
+            return Grade(str(path), how.get("name") or "", UNUSABLE, message=text, seed=how["seed"])
         return grade(path, _known(own), **how)
     except Exception as error:
         text = f"The grader failed on it: {type(error).__name__}: {error}"

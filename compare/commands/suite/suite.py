@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
 from compare.errors import UserError, nearest
-from compare.pair.declared import Declared, LabelRule, sentences, toml_of
+from compare.files import read_toml
+from compare.pair.declared import Declared, LabelRule, sentences
 from compare.pair.loading import Named, named
 
 COURSE = Path(__file__).with_name("course.toml")
@@ -65,7 +66,7 @@ def read(path: Path) -> list[Function]:
     Raises:
         UserError: the file cannot be read, or a table of it is not as it should be.
     """
-    tables = toml_of(path)
+    tables = read_toml(path)
     if not tables:
         raise UserError(f"{path} holds no table: write one for each function, [affine] and so on.")
     return [_function(path, name, table) for name, table in tables.items()]

@@ -139,7 +139,8 @@ def evidence_facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _file(entry: dict[str, str]) -> str:
-    return Path(entry["file"]).name if entry["file"] else "no file"
+    name = Path(entry["file"]).name
+    return f"{name}/" if entry["file"].endswith("/") else name or "no file"
 
 
 def _short(digest: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 import compare
 from compare.pair.preserved import preserved
 
+appears: float  # not there before the first call
 KEPT = {"w": 0.0}
 
 
@@ -47,10 +48,10 @@ def on_itself(dout, cache):
 
 
 def in_a_new_global(dout, cache):
-    global APPEARS
+    global appears
     x, w = cache
-    APPEARS = globals().get("APPEARS", 0.0) + x.T @ dout
-    return dout @ w.T, APPEARS
+    appears = globals().get("appears", 0.0) + x.T @ dout
+    return dout @ w.T, appears
 
 
 @pytest.mark.parametrize(

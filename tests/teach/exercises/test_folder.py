@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import stat
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from compare.errors import UserError
 from compare.report.rendering.spreadsheet import check_writable, harmless, write_rows
-from teach.exercises.definition import exercises
+from teach.exercises.definition import BUILT_IN, exercises
 from teach.exercises.folder import grade_folder, random_seed, submissions
 from teach.exercises.grade import Grade, Tensor
 from teach.exercises.show import summary
@@ -98,6 +99,22 @@ def test_several_at_a_time_give_the_same(written) -> None:
     ]  # fmt: skip
 
 
+def test_links_out_of_the_folder_pipes_and_devices_are_not_opened(written, tmp_path: Path) -> None:
+    folder = written("a.py").parent
+    (tmp_path / "secret.py").write_text((folder / "a.py").read_text())
+    (folder / "out.py").symlink_to(tmp_path / "secret.py")
+    (folder / "solution.py").symlink_to(BUILT_IN / "linear" / "solution.py")
+    (folder / "zero.py").symlink_to("/dev/zero")
+    (folder / "again.py").symlink_to("a.py")
+    os.mkfifo(folder / "pipe.py")
+    grades = {g.file: g for g in grade_folder(folder, seed=0, jobs=1)}
+
+    assert {n for n, g in grades.items() if g.status == "right"} == {"a.py", "again.py"}
+    assert {g.status for n, g in grades.items() if n not in ("a.py", "again.py")} == {"unusable"}
+    assert "leads out of the folder" in grades["solution.py"].message
+    assert "no regular file" in grades["pipe.py"].message
+
+
 def test_a_mistake_of_the_graders_own_is_one_row(written, monkeypatch) -> None:
     folder = written("a.py").parent
     monkeypatch.setattr("teach.exercises.folder.grade", lambda *_, **__: 1 / 0)
@@ -128,7 +145,7 @@ def test_the_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "g.csv"
     path.write_text("old")
     with pytest.raises(ZeroDivisionError):
-        write_rows(path, COLUMNS, (1 / 0 for _ in range(1)))
+        write_rows(path, COLUMNS, ([str(1 / 0)] for _ in range(1)))
 
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["g.csv"]
