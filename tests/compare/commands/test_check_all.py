@@ -254,7 +254,7 @@ def _off(gradients: tuple) -> tuple:
     ("text", "message"),
     [
         ("", "holds no table"),
-        ("[a", "no valid TOML"),
+        ("[a", "not valid TOML"),
         ("a = 1", "'a' stands outside a table"),
         ("[a]\nshapes = {x = [2]}", r"\[a\]: key 'check' is missing"),
         ("[a]\ncheck = 'f'\nshapes = {x = [2]}\nrefrence = 'a'", "Did you mean 'reference'"),
