@@ -104,7 +104,7 @@ def sampled_text(report: Report) -> str:
         name = kind(quantity) if kind(quantity) not in often else f"{layer}.{quantity}"
         kinds.setdefault(steps, {})[fmt.name(name)] = None
     told = [f"{', '.join(names)} at {steps:,}" for steps, names in sorted(kinds.items())[::-1]]
-    return f"of {found[0].of:,} steps {'; '.join(told)} only" if found else ""
+    return f"{'; '.join(told)} of {found[0].of:,} steps only" if found else ""
 
 
 def evidence(report: Report) -> dict[str, Any]:

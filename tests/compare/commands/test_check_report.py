@@ -38,7 +38,8 @@ def test_the_table_has_the_same_columns_and_a_row_per_case_and_tensor(wrong) -> 
     assert int(wrong.ledger["elements"].sum()) == int(wrong.ledger["expected_elements"].sum())
 
 
-def test_without_torch_nothing_is_called_torch() -> None:
+def test_without_torch_nothing_is_called_torch(monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["handgrad"])
     report = compare.check(affine_forward, wrong_backward, None, AFFINE, shrink=False)
     page = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", report_html(report), flags=re.S)
     page = page.partition('id="h-with"')[0]  # its version is among those of what ran
@@ -54,6 +55,7 @@ def test_without_torch_nothing_is_called_torch() -> None:
     ]
     told += [verdict["reason"], *verdict["notes"]]
     assert not [text for text in told if "torch" in text.casefold()]
+    assert ", numeric " in str(report)
     assert "`return (dx, dw, db)` for `return (dx, dw, db / 4)`" in str(report)
 
 

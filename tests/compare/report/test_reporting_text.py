@@ -122,11 +122,11 @@ def test_what_is_compared_at_some_steps_only_is_said() -> None:
     report = replace(agreeing(), differences=table[kept])
 
     assert (
-        "compared over 140 steps; of 140 steps 3.grad:bias at 14 only; lockstep\n"
+        "compared over 140 steps; 3.grad:bias at 14 of 140 steps only; lockstep\n"
         in terminal_text(report)
     )
-    assert "of 140 steps 3.grad:bias at 14 only" in summary_markdown(report)
-    assert "but of 140 steps 3.grad:bias at 14 only" in report_html(report)
+    assert "3.grad:bias at 14 of 140 steps only" in summary_markdown(report)
+    assert "but 3.grad:bias at 14 of 140 steps only" in report_html(report)
     assert verdict_dict(report)["compared_at_some_steps"] == [
         {"layer": "3", "quantity": "grad:bias", "steps": 14, "of": 140}
     ]
