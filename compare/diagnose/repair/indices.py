@@ -53,7 +53,8 @@ def exchanged(place: Place, names: Names) -> Found:
     node = place.node
     if isinstance(node, ast.Tuple) and len(node.elts) < 12:
         inside = isinstance(place.parent, ast.Subscript)
-        kind = "index" if inside else "another tensor"
+        stored = isinstance(node.ctx, ast.Store)
+        kind = "index" if inside else "another variable" if stored else "another tensor"
         for i in range(len(node.elts)):
             for j in range(i):
                 new = deepcopy(node)
