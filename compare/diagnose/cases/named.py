@@ -29,9 +29,11 @@ PLAIN = frozenset((
     "reshape", "empty slice", "shape", "missing sum", "extra sum", "wrong axis",
     "cross terms missing", "upstream unchanged", "upstream missing", "upstream twice",
     "derivative twice", "value for derivative", "derivative at the input",
-    "derivative at the output", "another tensor", "fused formula", "hidden float32", "dtype",
+    "another tensor", "fused formula", "hidden float32", "dtype",
     "tied maximum",
 ))  # fmt: skip
+NUMBERS = ("factor 2", "number of classes")  # small numbers have many meanings
+OF_NUMBERS = ("factor 2", "wrong factor", "constant", "reduction", "power")
 FINE = ("float64", "float32")  # enough digits to tell that a change makes numbers right
 
 
@@ -48,7 +50,7 @@ def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str)
         mended = _attempted(lambda: fine and repaired(session, run, outcome, quantity)) or None
         if outcome.crashed:
             return raised(outcome, mended)
-        if mended or (fitted is not None and fitted.kind in PLAIN):
+        if mended or _is_plain(fitted):
             return chosen(fitted, mended)
         return _attempted(lambda: missing_path(session, outcome, quantity)) or fitted
 
@@ -79,10 +81,19 @@ def chosen(fitted: Cause | None, mended: Repair | None) -> Cause | None:
     """
     if mended is None:
         return fitted
-    if fitted is None or fitted.kind not in PLAIN:
-        return mended.cause()
+    found = mended.cause()
+    by_chance = fitted is not None and fitted.kind in NUMBERS and found.kind not in OF_NUMBERS
+    if fitted is None or by_chance or not _is_plain(fitted):
+        return found
     evidence = mended.evidence()
     return replace(fitted, evidence=f"{fitted.evidence} {evidence[0].upper()}{evidence[1:]}")
+
+
+def _is_plain(fitted: Cause | None) -> bool:
+    """Return whether a relation leaves no doubt; a multiple of another tensor does."""
+    if fitted is None or fitted.kind not in PLAIN:
+        return False
+    return fitted.kind != "another tensor" or "×" not in fitted.evidence
 
 
 def raised(outcome: Outcome, mended: Repair | None) -> Cause:

@@ -103,5 +103,9 @@ def base(node: ast.AST) -> str:
     return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
 
 
+def each(target: ast.AST) -> list[ast.AST]:
+    return list(target.elts) if isinstance(target, ast.Tuple | ast.List) else [target]
+
+
 def parse(text: str) -> Any:
     return ast.parse(text, mode="eval").body

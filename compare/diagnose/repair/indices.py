@@ -7,7 +7,7 @@ from copy import deepcopy
 
 from compare.diagnose.repair.edit import Found, Place, parse
 from compare.diagnose.repair.names import Names
-from compare.diagnose.repair.tree import MODULES, function_of, is_value, per_row
+from compare.diagnose.repair.tree import MODULES, function_of, in_index, is_value, per_row
 
 
 def indexed(place: Place, names: Names) -> Found:
@@ -53,7 +53,8 @@ def exchanged(place: Place, names: Names) -> Found:
     node = place.node
     if isinstance(node, ast.Tuple) and len(node.elts) < 12:
         inside = isinstance(place.parent, ast.Subscript)
-        kind = "index" if inside else "another tensor"
+        stored = isinstance(node.ctx, ast.Store)
+        kind = "index" if inside else "another variable" if stored else "another tensor"
         for i in range(len(node.elts)):
             for j in range(i):
                 new = deepcopy(node)
@@ -75,6 +76,14 @@ def exchanged(place: Place, names: Names) -> Found:
 def renamed(place: Place, names: Names) -> Found:
     """Use another variable."""
     node = place.node
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and not in_index(place):
+        for name in names.factors():
+            yield 3, "another variable", parse(name)
+        return
+    if ast.unparse(node).endswith(".size") or ast.unparse(node).startswith("len("):
+        for name in names.numbers():
+            yield 1, "size", parse(name)
+        return
     named = isinstance(node, ast.Name) or ast.unparse(node) in names
     if not named or not isinstance(getattr(node, "ctx", None), ast.Load):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from compare.diagnose.repair.edit import base
+from compare.diagnose.repair.edit import base, each
 
 Compound = ast.For | ast.If | ast.With | ast.Try
 
@@ -58,13 +58,9 @@ def _written(s: ast.stmt) -> set[str]:
     """Return what a statement stores; a call may write into what it is given."""
     match s:
         case ast.Assign(targets=targets):
-            return {base(t) for target in targets for t in _each(target)}
+            return {base(t) for target in targets for t in each(target)}
         case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
             return {base(target)}
         case ast.Expr(value=ast.Call() as call):
             return {base(a) for a in call.args} | {base(k.value) for k in call.keywords}
     return set()
-
-
-def _each(target: ast.AST) -> list[ast.AST]:
-    return list(target.elts) if isinstance(target, ast.Tuple | ast.List) else [target]

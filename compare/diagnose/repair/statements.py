@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from compare.diagnose.repair.edit import Edit, Found, base, parse
+from compare.diagnose.repair.edit import Edit, Found, base, each, parse
 from compare.diagnose.repair.names import Names
 from compare.diagnose.repair.tree import expressions, per_row, times
 
@@ -31,6 +31,7 @@ def of_statement(s: ast.stmt, tree: ast.FunctionDef) -> Found:
         if (call := _added_at(s.targets[0], s.value)) is not None:
             yield 1, "overwritten", call
         yield 3, "extra statement", ast.Pass()
+        yield 2, "constant", ast.Assign(s.targets, ast.Constant(1))
     yield from _own_places(s)
     if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call):
         yield 2, "clipped" if "clip" in ast.unparse(s) else "extra statement", ast.Pass()
@@ -68,7 +69,9 @@ def _stored_before(s: ast.stmt, name: str, tree: ast.FunctionDef) -> bool:
     """Return whether an earlier statement stores the name, and this one does not read it."""
     earlier = (n for n in ast.walk(tree) if isinstance(n, ast.Assign) and n.lineno < s.lineno)
     reads = any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(s.value))  # type: ignore[attr-defined]
-    return not reads and any(base(t) == name for n in earlier for t in n.targets)
+    return not reads and any(
+        base(t) == name for n in earlier for target in n.targets for t in each(target)
+    )
 
 
 def other_operations(op: ast.operator) -> Iterator[tuple[str, ast.operator]]:

@@ -53,6 +53,8 @@ def is_value(place: Place) -> bool:
         return place.parent.attr in (*REDUCTIONS, "reshape", "dot", "transpose") and (
             ast.unparse(place.node) not in MODULES
         )
+    if isinstance(place.parent, ast.Subscript):
+        return place.field == "value" and isinstance(place.parent.ctx, ast.Load)
     if isinstance(place.parent, ast.Tuple):
         return isinstance(place.parent.ctx, ast.Load) and not _is_index(place)
     return (
@@ -65,8 +67,11 @@ def _is_index(place: Place) -> bool:
 
 
 def in_index(place: Place) -> bool:
-    return isinstance(place.parent, ast.Slice | ast.Subscript) or (
-        isinstance(place.parent, ast.Call) and function_of(place.parent) == "range"
+    inside = isinstance(place.parent, ast.Subscript) and place.field == "slice"
+    return (
+        inside
+        or isinstance(place.parent, ast.Slice)
+        or (isinstance(place.parent, ast.Call) and function_of(place.parent) == "range")
     )
 
 
