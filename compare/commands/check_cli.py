@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -173,8 +174,10 @@ def check(
             raise UserError(
                 f"{wrong[0]} has no place beside --all: the suite says what is checked."
             )
+        place = Place(out, Path("reports") / directory_name(every.resolve().name), force,
+                      not no_report)  # fmt: skip
         raise typer.Exit(
-            check_folder(every, suite, only or [], jobs, timeout, seed, out,
+            check_folder(every, suite, only or [], jobs, timeout, seed, place,
                          quiet=quiet, as_json=as_json)
         )  # fmt: skip
     if replay is not None:
@@ -199,11 +202,12 @@ def check(
             raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
         with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
             report = _checked(
-            functions, known, inputs, budget=budget, progress=advance, dtype=dtype, device=device,
-            domain=dict(_domain(text) for text in domains or ()), purity=purity, resize=resize,
-            seed=seed, cases=cases, no_grad=no_grad or (), structural_zeros=zeros or (),
-            upstream=tuple(map(parsed, upstream)) if upstream else None, rtol=tolerance,
-        )  # fmt: skip
+                functions, known, inputs, budget=budget, progress=advance, dtype=dtype,
+                device=device, domain=dict(_domain(text) for text in domains or ()), purity=purity,
+                resize=resize, seed=seed, cases=cases, no_grad=no_grad or (),
+                structural_zeros=zeros or (), rtol=tolerance,
+                upstream=tuple(map(parsed, upstream)) if upstream else None,
+            )  # fmt: skip
     report.config["check"] |= recorded(context.meta.get(TYPED, ()))
     place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
     leave(report, place, quiet=quiet, as_json=as_json)
@@ -231,7 +235,7 @@ def _checked(
 
 def check_folder(
     folder: Path, suite: Path | None, only: list[str], jobs: int | None, timeout: float, seed: int,
-    out: Path | None, *, quiet: bool, as_json: bool,
+    place: Place, *, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Check every submission in a folder; leave a page and a table; return the exit status."""
     from compare.commands.progress import bars
@@ -239,20 +243,23 @@ def check_folder(
     from compare.commands.suite.suite import COURSE, chosen, read
     from compare.commands.suite.together import check_all
 
-    path = suite or COURSE
+    began, path = time.monotonic(), suite or COURSE
     functions = chosen(read(path), only)
     with bars(show=not (quiet or as_json) and sys.stderr.isatty()) as advance:
         rows = check_all(folder, functions, seed=seed, jobs=jobs, timeout=timeout,
                          progress=partial(advance, "checking"))  # fmt: skip
-    name = folder.resolve().name
-    place = page.unused(out or Path("reports") / directory_name(name))
-    footer = f"Suite {path.name}, seed {seed}, {timeout:g} s for one function."
-    found = page.save(rows, place, name, footer)
+    left = []
+    if place.wanted:
+        footer = f"Suite {path.name}, seed {seed}, {timeout:g} s for one function."
+        directory = place.directory if place.force else page.unused(place.directory)
+        left = page.save(rows, directory, folder.resolve().name, footer)
     if as_json:
         print(json.dumps([row.__dict__ for row in rows], indent=2, ensure_ascii=False))
     elif not quiet:
         print(page.terminal(rows, shutil.get_terminal_size().columns))
-        print(f"\nPage: {found}\nTable: {found.with_name(page.TABLE)}")
+        print(f"Checked in {time.monotonic() - began:.0f} s.")
+        for file in left:
+            print(f"{'Page' if file.suffix == '.html' else 'Table'}: {file}")
     return AGREE if all(row.verdict == "agree" for row in rows) else DISAGREE
 
 

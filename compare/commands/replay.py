@@ -68,7 +68,9 @@ def _changed(provenance: dict[str, Any]) -> list[str]:
     """Say which files are no longer those of the report."""
     entries = [e for what in ("code", "reference") for e in provenance.get(what) or ()]
     told = []
-    for file, digest in {e["file"]: e["sha256"] for e in entries if e["file"]}.items():
+    for file, digest in {
+        e["file"]: e["sha256"] for e in entries if os.path.isabs(e["file"])
+    }.items():
         try:
             now = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         except OSError:

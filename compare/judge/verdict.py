@@ -12,7 +12,7 @@ from compare.errors import UserError, nearest
 from compare.judge.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
 from compare.judge.ledger import Table
 from compare.judge.measure import Measures
-from compare.judge.quantities import EVALUATION, OTHER_UPSTREAM, Key
+from compare.judge.quantities import Key, asked_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,12 +122,11 @@ def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[s
 
     What is asked once, aside from training, may be vacuous in that one step.
     """
-    aside = frame["quantity"].str.startswith((EVALUATION, OTHER_UPSTREAM))
-    frame = frame[~aside]
     vacuous = frame["verdict"].eq("vacuous")
     always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
     return [
         (layer, quantity)
         for layer, quantity in always.index[always]
-        if not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
+        if not asked_once(layer, quantity)
+        and not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
     ]

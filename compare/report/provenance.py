@@ -54,9 +54,8 @@ def commit_of(found: Mapping[str, Any]) -> dict[str, Any] | None:
 
     None outside a repository, or without git.
     """
-    files = [entry["file"] for entry in found.get("code", ()) if os.path.isabs(entry["file"])]
-    folder = Path(files[0]).parent if files else Path.cwd()
-    folder = folder if folder.is_dir() else Path.cwd()
+    files = [HOME / entry["file"] for entry in found.get("code", ()) if entry["file"]]
+    folder = next((file.parent for file in files if file.parent.is_dir()), Path.cwd())
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None
@@ -97,7 +96,7 @@ def _sources(things: Iterable[Any]) -> list[dict[str, str]]:
 def _source(thing: Any) -> dict[str, str]:
     """Return name, file and hash; of what has no file (a notebook's cell) its own text's hash."""
     if isinstance(thing, str):  # one of our packages
-        return {"name": thing, "file": str(HOME / thing / "__init__.py"), "sha256": _whole(thing)}
+        return {"name": thing, "file": f"{thing}/", "sha256": _whole(thing)}
     plain = inspect.unwrap(getattr(thing, "__func__", thing))
     owner = plain if inspect.isroutine(plain) or inspect.isclass(plain) else type(plain)
     name = getattr(owner, "__qualname__", type(thing).__name__).split("<locals>.")[-1]

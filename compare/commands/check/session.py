@@ -83,7 +83,7 @@ class Session:
         self.unfit = self._unfit()
         cases = [] if self.unfit else self._chosen()
         for number, case in enumerate(cases):
-            if self.budget.gone:
+            if number and self.budget.gone:
                 self.left_out = [c.name for c in cases[number:]]
                 break
             self.budget.begin_case()

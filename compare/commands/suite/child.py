@@ -22,10 +22,12 @@ IMPORTING = "importing"
 
 
 def serve(
-    connection: Any, submission: Submission, jobs: Sequence[Job], seed: int, memory: int
-) -> None:
+    connection: Any, submission: Submission, jobs: Sequence[Job], seed: int, timeout: float,
+    memory: int,
+) -> None:  # fmt: skip
     """Send `importing` and a `Row` for each job; None at the end."""
-    settle(submission, jobs, memory)
+    alone(memory, 2 * len(jobs) * timeout + 60)
+    settle(submission, jobs)
     for job in jobs:
         connection.send(IMPORTING)
         began = time.perf_counter()
@@ -41,11 +43,10 @@ def serve(
     connection.send(None)
 
 
-def settle(submission: Submission, jobs: Sequence[Job], memory: int) -> None:
-    """Make the process a submission's: its folder, its imports, its limits."""
+def settle(submission: Submission, jobs: Sequence[Job]) -> None:
+    """Make the process a submission's: its folder, its imports."""
     import torch
 
-    alone(memory)
     torch.set_num_threads(1)
     os.environ["MPLBACKEND"] = "Agg"  # no windows
     sys.dont_write_bytecode = True

@@ -25,8 +25,8 @@ PAGE, TABLE = "index.html", "submissions.csv"
 MOST = 40  # rows that a terminal shows
 
 
-def save(rows: Sequence[Row], directory: Path, title: str, footer: str) -> Path:
-    """Write the page and the table; return the page's path.
+def save(rows: Sequence[Row], directory: Path, title: str, footer: str) -> list[Path]:
+    """Write the page and the table; return their paths.
 
     Raises:
         UserError: they cannot be written.
@@ -39,7 +39,7 @@ def save(rows: Sequence[Row], directory: Path, title: str, footer: str) -> Path:
         (directory / PAGE).write_text(html(rows, title, footer), "utf-8", "backslashreplace")
     except OSError as error:
         raise UserError(f"{directory} cannot be written: {error.strerror or error}.") from error
-    return directory / PAGE
+    return [directory / PAGE, directory / TABLE]
 
 
 def unused(directory: Path) -> Path:

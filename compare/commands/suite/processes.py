@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -102,11 +103,12 @@ class Process:
         self.connection.close()
 
 
-def alone(memory: int) -> None:
-    """Make this process the head of a group; limit its memory; let nothing be read or printed.
+def alone(memory: int, seconds: float) -> None:
+    """Make this process the head of a group; limit it; let nothing be read or printed.
 
     Args:
         memory: bytes that it may use beside what is loaded, where the system can limit that.
+        seconds: of computing, so that it ends if whoever started it was killed.
     """
     if hasattr(os, "setsid"):
         os.setsid()
@@ -121,3 +123,4 @@ def alone(memory: int) -> None:
             loaded = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (loaded + memory, loaded + memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds)))

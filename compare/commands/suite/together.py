@@ -127,7 +127,7 @@ class Run:
         """Run until the end or the first job that ends the process: a row for each so far."""
         done: list[tuple[Job, Row]] = []
         stage = IMPORTING
-        given = (submission, jobs, self.seed, self.memory)
+        given = (submission, jobs, self.seed, self.timeout, self.memory)
         with Process(self.start, serve, given, self.stop) as process:
             try:
                 for message in process.messages(self.timeout):

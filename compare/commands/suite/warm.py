@@ -3,6 +3,7 @@
 Autograd is not run here: its threads would not survive a fork.
 """
 
+import gc
 import importlib
 import pkgutil
 
@@ -16,3 +17,4 @@ for _room in ROOMS:
         importlib.import_module(_found.name)
 for _name in LATE:
     importlib.import_module(_name)
+gc.freeze()  # a forked process need not look through all of this

@@ -42,7 +42,7 @@ def _both(one: Cause, other: Cause | None) -> Cause | None:
     if mine is None or theirs is None:
         return None
     if one.kind == other.kind and (mine[1] & theirs[1] or not mine[1] | theirs[1]):
-        return one
+        return one if mine[1] <= theirs[1] else other
     if other.kind in OF_SIZES and mine[1] & theirs[1]:
         return other
     if mine[0] == theirs[0]:

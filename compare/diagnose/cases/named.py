@@ -29,9 +29,10 @@ PLAIN = frozenset((
     "reshape", "empty slice", "shape", "missing sum", "extra sum", "wrong axis",
     "cross terms missing", "upstream unchanged", "upstream missing", "upstream twice",
     "derivative twice", "value for derivative", "derivative at the input",
-    "derivative at the output", "another tensor", "fused formula", "hidden float32", "tied maximum",
+    "derivative at the output", "another tensor", "fused formula", "hidden float32", "dtype",
+    "tied maximum",
 ))  # fmt: skip
-HALVES = ("float16", "bfloat16")
+FINE = ("float64", "float32")  # enough digits to tell that a change makes numbers right
 
 
 def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
@@ -39,25 +40,36 @@ def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str)
 
     Whatever a search raises, it must not hide the difference.
     """
-    if quantity in outcome.conventions or session.precision.name in HALVES:
-        return None  # eight bits fit too much
+    if _beyond_telling(session, outcome, quantity):
+        return None
+    fitted = of_numbers(session, run, outcome, quantity)
     with quiet():
-        fitted = _attempted(lambda: _of_numbers(session, run, outcome, quantity))
-        mended = _attempted(lambda: repaired(session, run, outcome, quantity))
-        path = mended or _attempted(lambda: missing_path(session, outcome, quantity))
-    if outcome.crashed:
-        return raised(outcome, mended)
-    fitted = _ordinary(fitted, run, outcome, quantity)
-    plain = fitted is not None and fitted.kind in PLAIN
-    return chosen(fitted, mended) if mended or plain or path is None else path
+        fine = session.precision.name in FINE
+        mended = _attempted(lambda: fine and repaired(session, run, outcome, quantity)) or None
+        if outcome.crashed:
+            return raised(outcome, mended)
+        if mended or (fitted is not None and fitted.kind in PLAIN):
+            return chosen(fitted, mended)
+        return _attempted(lambda: missing_path(session, outcome, quantity)) or fitted
 
 
-def _of_numbers(
+def of_numbers(
     session: Session, run: list[Outcome], outcome: Outcome, quantity: str
 ) -> Cause | None:
-    """Return the relation of the numbers, as far as other sizes confirm it."""
-    found = tied_maximum(session, outcome, quantity) or cause(session, outcome, quantity)
-    return confirmed(session, run, outcome, quantity, found)
+    """Return the relation of the numbers, as far as other sizes confirm it; None if none fits."""
+    if _beyond_telling(session, outcome, quantity):
+        return None
+    with quiet():
+        found = _attempted(
+            lambda: tied_maximum(session, outcome, quantity) or cause(session, outcome, quantity)
+        )
+        found = _attempted(lambda: confirmed(session, run, outcome, quantity, found))
+    return _ordinary(found, run, outcome, quantity)
+
+
+def _beyond_telling(session: Session, outcome: Outcome, quantity: str) -> bool:
+    """Return whether a difference is a convention, or in a dtype whose eight bits fit too much."""
+    return quantity in outcome.conventions or session.precision.name == "bfloat16"
 
 
 def chosen(fitted: Cause | None, mended: Repair | None) -> Cause | None:

@@ -58,6 +58,9 @@ def _constants(session: Session, outcome: Outcome) -> dict[str, float]:
         body = getattr(getattr(code, "__func__", code), "__code__", None)
         literals = (c for c in getattr(body, "co_consts", ()) if isinstance(c, float))
         found |= {f"the {c:g} in the code": c for c in literals if c not in PLAIN_NUMBERS}
+        free = zip(getattr(body, "co_freevars", ()), getattr(code, "__closure__", None) or (),
+                   strict=True)  # fmt: skip
+        found |= {n: c.cell_contents for n, c in free if type(c.cell_contents) in (int, float)}
     return {n: float(v) for n, v in found.items() if not isinstance(v, bool)}
 
 

@@ -111,6 +111,7 @@ GROUPS: dict[str, dict[str, Kind]] = {
         "condition": Kind("another condition", "`x < 0` for `x > 0`"),
         "function": Kind("another function, one more or one less", "`argmin` for `argmax`"),
         "reduction": Kind("a sum for a mean, or a mean for a sum", "`dout.mean(axis=0)`"),
+        "two causes": Kind("two changes together", "`-x @ dy` for `x.T @ dy`"),
         "extra statement": Kind("without a statement", "`dx[0] = 0`"),
     },
     "Settings and optimisers": {

@@ -57,21 +57,33 @@ class Edit(NamedTuple):
                 place.put(old)
 
     def told(self) -> str:
-        """Say what is changed: "`db = dout.sum(axis=0)` for `db = dout.mean(axis=0)`"."""
+        """Say what is changed: "with `db = dout.sum(axis=0)` for `db = dout.mean(axis=0)`"."""
+        old, new = self._texts()
+        if new == "pass":
+            return f"without `{old}`"
+        lines = {getattr(place.node, "lineno", 0) for place, _ in self.changes}
+        more = f", and alike on {len(lines)} lines" if len(lines) > 1 else ""
+        return f"with `{new}` for `{old}`{more}"
+
+    def _texts(self) -> tuple[str, str]:
+        """Return the statement before and after; of a long one what is changed in it."""
         old = _head(self.statement)
         holder = next((p for p, _ in self.changes if p.node is self.statement), None)
         with self.made():
             new = _head(self.statement if holder is None else holder.node)
-        if new == "pass":
-            return f"without `{old}`"
-        return f"with `{new}` for `{old}`"
+        if max(len(old), len(new)) <= LONGEST:
+            return old, new
+        place, put = self.changes[0]
+        return _head(place.node), _head(put)
 
 
 def _head(statement: ast.AST) -> str:
     """Return a statement, or the head of one that holds others, on one line."""
     text = ast.unparse(ast.fix_missing_locations(statement))
-    first = text.split("\n", 1)[0] if hasattr(statement, "body") else " ".join(text.split())
-    return first if len(first) <= LONGEST else first[: LONGEST - 1] + "…"
+    return text.split("\n", 1)[0] if hasattr(statement, "body") else " ".join(text.split())
+
+
+Found = Iterator[tuple[int, str, Any]]  # rank, kind, what is put there
 
 
 def places(node: ast.AST) -> Iterator[Place]:

@@ -51,11 +51,11 @@ def missing_path(session: Session, outcome: Outcome, quantity: str) -> Cause | N
     forward = Forward(session, outcome, name, codes[0])
     with quiet(), redirect_stdout(io.StringIO()):
         whole = forward.gradient(())
-        for path in forward.paths():
-            share = whole - forward.gradient(path.spots)
-            for times, what in TIMES.items():
-                if _fits(gap, times * share, size):
-                    return Cause("missing path", f"in manual, the path {path.text} {what}.", ADVICE)
+        shares = [(path, whole - forward.gradient(path.spots)) for path in forward.paths()]
+    for times, what in TIMES.items():  # missing is the simplest thing to be said of all of them
+        for path, share in shares:
+            if _fits(gap, times * share, size):
+                return Cause("missing path", f"in manual, the path {path.text} {what}.", ADVICE)
     return None
 
 
@@ -72,30 +72,42 @@ class Forward:
         self.until = time.process_time() + SECONDS
 
     def paths(self) -> Iterator[Path]:
-        """Yield single uses of variables, variables, and two variables together."""
+        """Yield variables, single uses of them, and two together, as long as there is time."""
+        for path in self._every():
+            if time.process_time() > self.until:
+                return
+            yield path
+
+    def _every(self) -> Iterator[Path]:
         lines = [s for s in ast.walk(self.code.tree) if isinstance(s, ast.Assign | ast.Return)]
         stored = [p for s in lines if isinstance(s, ast.Assign) for p in self._stored(s)]
         yield from stored
         for statement in lines:
             yield from self._uses(statement)
         for a, b in combinations(stored, 2):
-            yield Path(a.spots + b.spots, f"{a.text} and the one {b.text}")
+            yield Path(a.spots + b.spots, f"{a.text} and {b.text.removeprefix('through ')}")
 
     def _stored(self, s: ast.Assign) -> Iterator[Path]:
-        if isinstance(s.targets[0], ast.Name):
-            text = f"through `{s.targets[0].id}` (line {self.code.line(s)} of forward)"
+        if isinstance(s.targets[0], ast.Name | ast.Attribute):
+            text = f"through `{ast.unparse(s.targets[0])}` (line {self.code.line(s)} of forward)"
             yield Path(((Place(s, "value", None), s),), text)
 
     def _uses(self, s: ast.stmt) -> Iterator[Path]:
-        for spot in filter(_is_use, places(s)):
-            inside = ast.unparse(spot.parent)
-            text = f"through `{spot.node.id}` in `{inside}` (line {self.code.line(s)} of forward)"
+        spots = [p for p in places(s) if _is_use(p)]
+        by_name: dict[str, list[Place]] = {}
+        for spot in spots:
+            by_name.setdefault(ast.unparse(spot.node), []).append(spot)
+        for name, every in by_name.items():
+            if len(every) > 1:
+                text = f"through `{name}` in line {self.code.line(s)} of forward"
+                yield Path(tuple((spot, s) for spot in every), text)
+        for spot in spots:
+            name, inside = ast.unparse(spot.node), ast.unparse(spot.parent)
+            text = f"through `{name}` in `{inside}` (line {self.code.line(s)} of forward)"
             yield Path(((spot, s),), text)
 
     def gradient(self, spots: Sequence[tuple[Place, ast.stmt]]) -> np.ndarray:
         """Return d Σ dy y / dx by central differences, what is at these places held."""
-        if time.process_time() > self.until:
-            raise TimeoutError
         changes = tuple((place, _held(i, place.node)) for i, (place, _) in enumerate(spots))
         x = np.array(self.outcome.values[self.name], dtype=np.float64)
         found = np.empty_like(x)
@@ -104,7 +116,7 @@ class Forward:
             self._value(x)
             held.replay = True
             for at in np.ndindex(x.shape):
-                h = STEP * max(1.0, abs(x[at]))
+                h = STEP * max(1.0, abs(float(x[at])))
                 near = [self._moved(x, at, k * h, held) for k in (-2, -1, 1, 2)]
                 found[at] = (near[0] - 8 * near[1] + 8 * near[2] - near[3]) / (12 * h)
         return found
@@ -124,8 +136,11 @@ class Forward:
 
 def _is_use(place: Place) -> bool:
     node = place.node
+    named = isinstance(node, ast.Name) or (
+        isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    )
     return (
-        isinstance(node, ast.Name)
+        named
         and isinstance(node.ctx, ast.Load)
         and place.field != "func"
         and not isinstance(place.parent, ast.Attribute)

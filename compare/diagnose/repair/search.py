@@ -6,7 +6,8 @@ import copy
 import io
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import ExitStack, redirect_stdout, suppress
+from itertools import combinations
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +17,9 @@ from compare.diagnose.causes import Cause
 from compare.diagnose.causes.fit import SHARPER
 from compare.diagnose.repair.code import Code, functions_of, watching
 from compare.diagnose.repair.edit import Edit
+from compare.diagnose.repair.names import Names
 from compare.diagnose.repair.operators import edits
-from compare.pair.candidates import Result, ValueAndGradient, called
+from compare.pair.candidates import Candidate, Result, ValueAndGradient, called
 from compare.pair.inputs import as_float
 from compare.running.cases.outcome import Outcome, quiet
 
@@ -31,19 +33,26 @@ ADVICE = "Make that change if it is what you meant; else the derivation of that 
 
 
 class Repair(NamedTuple):
-    """A change after which a gradient is right."""
+    """One change, or two, after which a quantity is right."""
 
     code: Code
-    edit: Edit
+    edits: tuple[Edit, ...]
     quantity: str
 
     def cause(self) -> Cause:
-        return Cause(self.edit.kind, self.evidence(), ADVICE)
+        kind = self.edits[0].kind if len(self.edits) == 1 else "two causes"
+        return Cause(kind, self.evidence(), ADVICE)
 
     def evidence(self) -> str:
         """Say what is changed, where, and what it does."""
-        where = f"line {self.code.line(self.edit.statement)} of {called(self.code.function)}"
-        return f"{self.quantity} is right {self.edit.told()} ({where})."
+        changes = " and ".join(
+            f"{edit.told()} (line {self.code.line(edit.statement)})" for edit in self.edits
+        )
+        return f"{self.quantity} is right {changes} in {called(self.code.function)}."
+
+    @property
+    def rank(self) -> int:
+        return self.edits[0].rank
 
 
 def repaired(
@@ -53,41 +62,64 @@ def repaired(
     first, others = Trial(session, outcome, quantity), _others(run, outcome, quantity)
     deadline, partly = time.process_time() + SECONDS, None
     with quiet(), redirect_stdout(io.StringIO()):
-        for number, (code, edit) in enumerate(_edits(session, first, outcome, quantity)):
-            if number == MOST or time.process_time() > deadline:
+        for number, repair in enumerate(_repairs(session, first)):
+            late = number == MOST or time.process_time() > deadline
+            if late or (partly is not None and repair.rank > partly.rank):
                 break
-            if partly is not None and edit.rank > partly.edit.rank:
-                break
-            with edit.made():
-                found = first.judged(code)
-                if found and all(Trial(session, o, quantity).judged(code) for o in others):
-                    repair = Repair(code, edit, quantity)
+            with ExitStack() as made:
+                for edit in repair.edits:
+                    made.enter_context(edit.made())
+                found = first.judged(repair.code)
+                if found and all(Trial(session, o, quantity).judged(repair.code) for o in others):
                     if found == "all":
                         return repair
                     partly = partly or repair
     return partly
 
 
-def _edits(
-    session: Session, first: Trial, outcome: Outcome, quantity: str
-) -> Iterator[tuple[Code, Edit]]:
+def _repairs(session: Session, first: Trial) -> Iterator[Repair]:
+    """Yield single changes, then two of the most usual ones together."""
+    usual: list[Repair] = []
+    for code, edit in _edits(session, first):
+        repair = Repair(code, (edit,), first.quantity)
+        usual += [repair] if not edit.rank else []
+        yield repair
+    for one, other in combinations(usual, 2):
+        apart = one.edits[0].statement is not other.edits[0].statement
+        if apart and one.code is other.code:
+            yield one._replace(edits=one.edits + other.edits)
+
+
+def _edits(session: Session, first: Trial) -> Iterator[tuple[Code, Edit]]:
     """Yield changes of the function at fault, then of what it calls, then of forward."""
-    candidate = session.candidate
+    candidate, quantity = session.candidate, first.quantity
     owner = getattr(candidate, "layer", None)
     forward = quantity[:5] != "grad:"
     main = candidate.forward_code if forward else candidate.backward_code
     floats = candidate.differentiable
-    nobody_knows = forward or outcome.crashed
+    nobody_knows = forward or first.outcome.crashed
     wanted = None if nobody_knows else floats.index(quantity[5:])
     codes = functions_of(main, type(owner) if owner is not None else None)
     variables = _variables(first, codes)
+    numbers = _numbers(candidate)
     found = [(code, edit) for at, code in enumerate(codes) for edit in edits(
-        code.tree, variables.get(code.function.__code__, {}), None if at else wanted, len(floats)
+        code.tree, Names(code.tree, variables.get(code.function.__code__, {}), numbers),
+        None if at else wanted, len(floats),
     )]  # fmt: skip
     yield from sorted(found, key=lambda pair: pair[1].rank)
     if not forward and candidate.forward_code is not candidate.backward_code:
         for code in functions_of(candidate.forward_code)[:1]:
-            yield from ((code, edit) for edit in edits(code.tree, {}, None, 0))
+            yield from ((code, edit) for edit in edits(code.tree, Names(code.tree), None, 0))
+
+
+def _numbers(candidate: Candidate) -> list[str]:
+    """Return the numbers that forward computes with, as they may be written."""
+    function = getattr(candidate.forward_code, "__func__", candidate.forward_code)
+    code = getattr(function, "__code__", None)
+    cells = [c.cell_contents for c in getattr(function, "__closure__", None) or ()]
+    found = [*getattr(code, "co_consts", ()), *cells]
+    plain = (v for v in found if type(v) in (int, float) and v > 0 and v not in (1, 2))
+    return list(dict.fromkeys(f"{v!r}" for v in plain))
 
 
 def _variables(first: Trial, codes: list[Code]) -> dict[CodeType, dict[str, Any]]:
@@ -157,14 +189,18 @@ class Trial:
         except Exception:  # tensors with a graph, open files
             return None
 
+    def _dtype_is_right(self, mine: Any) -> bool:
+        asked = self.session.precision.name
+        return self.candidate.keeps_dtype or np.asarray(mine).dtype == asked
+
     def _right(self, quantity: str, mine: Any) -> bool:
         theirs = self.expected[quantity]
-        if mine is None or np.shape(mine) != np.shape(theirs):
+        if mine is None or np.shape(mine) != np.shape(theirs) or not self._dtype_is_right(mine):
             return False
-        error = np.abs(as_float(mine) - theirs)
         tolerance = self.outcome.tolerances.get(self.outcome.key(quantity), 0.0)
         if np.shape(tolerance) not in ((), np.shape(theirs)):
             tolerance = 0.0
+        error = np.where(np.isinf(tolerance), 0.0, np.abs(as_float(mine) - theirs))
         close = CLOSE if self.session.precision.name == "float64" else 1e-6
         room = tolerance + close * np.abs(theirs).max(initial=0.0)
         if not (error <= room).all():

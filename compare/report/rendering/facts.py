@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from compare.explaining import format as fmt
+from compare.judge.quantities import asked_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,13 +74,20 @@ class Sampled(NamedTuple):
 
 
 def sampled(report: Report) -> list[Sampled]:
-    """Return what was not compared at every step, in execution order; a check has no steps."""
+    """Return what was not compared at every step, in execution order; a check has no steps.
+
+    What no step asks is compared once by design.
+    """
     table = report.differences
     if report.mode == "check" or not len(table):
         return []
     code, names = tensor_codes(table)
     steps, of = np.bincount(code), table["step"].nunique()
-    return [Sampled(*name, int(n), of) for name, n in zip(names, steps, strict=True) if n < of]
+    return [
+        Sampled(*name, int(n), of)
+        for name, n in zip(names, steps, strict=True)
+        if n < of and not asked_once(*name)
+    ]
 
 
 def sampled_text(report: Report) -> str:
@@ -139,7 +147,8 @@ def evidence_facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _file(entry: dict[str, str]) -> str:
-    return Path(entry["file"]).name if entry["file"] else "no file"
+    name = Path(entry["file"]).name
+    return f"{name}/" if entry["file"].endswith("/") else name or "no file"
 
 
 def _short(digest: str) -> str:

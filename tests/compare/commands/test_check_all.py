@@ -226,7 +226,7 @@ def _in_numpy(reference: Any, function: Function) -> tuple[Any, Any]:
     floats = [n for n in names if n in function.wanted.shapes and n not in function.wanted.no_grad]
 
     def run(arguments: tuple) -> tuple[list, tuple]:
-        made = [torch.tensor(np.asarray(a)) if isinstance(a, np.ndarray) else a for a in arguments]
+        made = [torch.tensor(np.array(a)) if isinstance(a, np.ndarray) else a for a in arguments]
         leaves = [m.requires_grad_() for n, m in zip(names, made, strict=True) if n in floats]
         found = reference(*made)
         return leaves, found if isinstance(found, tuple) else (found,)
@@ -239,7 +239,7 @@ def _in_numpy(reference: Any, function: Function) -> tuple[Any, Any]:
     def backward(*given: Any) -> tuple:
         *upstreams, arguments = given
         leaves, outputs = run(arguments)
-        dys = [torch.tensor(np.asarray(dy, dtype=np.float64)) for dy in upstreams]
+        dys = [torch.tensor(np.array(dy, dtype=np.float64)) for dy in upstreams]
         return tuple(g.numpy() for g in torch.autograd.grad(outputs, leaves, dys))
 
     return forward, backward
@@ -342,7 +342,7 @@ def test_functions_in_two_files_are_put_together(folder: Path, suite: Path) -> N
 # ── the page ────────────────────────────────────────────────────────────────────────────────────
 def test_the_page_and_the_table_are_harmless(tmp_path: Path) -> None:
     rows = [Row("<b>x", "=1+1", "disagree", ("w",), "<script>", "why\nso", "a.py:3")]
-    place = page.save(rows, tmp_path / "r", "t", "f")
+    place, _ = page.save(rows, tmp_path / "r", "t", "f")
     (row,) = table(tmp_path / "r/submissions.csv")
 
     assert tuple(row) == COLUMNS

@@ -118,6 +118,7 @@ def test_code_that_raises_is_reported_and_does_not_stop_the_derivations(
     problems = [w for w in report.worked if w.problem]
 
     assert report.verdict == "disagree"
-    assert len(report.worked) == len(report.differences)
+    aside = report.differences["quantity"].str.startswith("other upstream")
+    assert len(report.worked) == len(report.differences) - aside.sum() > 0
     assert any("left no grad_output of '0'" in w.finding for w in problems)
     assert "h-derivations" in report_html(report, [])

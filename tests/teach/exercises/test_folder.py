@@ -145,7 +145,7 @@ def test_the_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "g.csv"
     path.write_text("old")
     with pytest.raises(ZeroDivisionError):
-        write_rows(path, COLUMNS, (1 / 0 for _ in range(1)))
+        write_rows(path, COLUMNS, ([str(1 / 0)] for _ in range(1)))
 
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["g.csv"]

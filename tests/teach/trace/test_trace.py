@@ -239,6 +239,15 @@ def test_every_gate_can_be_traced_and_drawn(name: str) -> None:
     ET.fromstring(found.svg())
 
 
+def test_relu_is_a_max_gate_and_a_notebook_shows_the_drawing() -> None:
+    found = trace("relu(x) - mean(y)", {"x": -2.0, "y": [1.0, 4.0]})
+
+    assert found.agrees
+    assert float(found.gradients["x"].manual) == 0
+    assert [type(n.layer).__name__ for n in found.expression.graph.nodes].count("MaxGate") == 1
+    assert found._repr_svg_() == found.svg()
+
+
 # ── the drawing ──────────────────────────────────────────────────────────────────────────────────
 def test_the_drawing_holds_every_value_and_gradient_in_both_themes() -> None:
     svg = trace(*EXAMPLES[2][:2]).svg()
