@@ -5,6 +5,7 @@ Pipes and devices are never opened: reading one may never end.
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 import tomllib
@@ -36,6 +37,17 @@ def refuse_large(path: Path, what: str, largest: int = LARGEST) -> None:
             f"{what} has {found.st_size:,} bytes; at most {largest:,} are read. A comparison needs "
             "few rows: save a part of them."
         )
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text, in the place of a regular file or of none.
+
+    Raises:
+        OSError: it cannot be written, or a pipe or a device is there, which might never take it.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    path.write_text(text, encoding="utf-8")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

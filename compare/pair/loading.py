@@ -252,7 +252,7 @@ def _saved(path: Path, what: str) -> Any:
     refuse_large(path, what)
     try:
         return np.array(np.load(path, mmap_mode="r"))  # a map is no longer than its file
-    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+    except Exception as error:  # whatever a broken file makes its reader raise
         raise UserError(f"{what} cannot be read: {one_line(error)}.") from error
 
 

@@ -159,7 +159,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
               "--out", "--domain", "--purity", "-q", "--json"),
     "explain": ("--step", "--batch", "--dtype", "--json", "--set"),
     "list": ("--json",),
-    "trace": ("--json", "--out", "--dtype"),
+    "trace": ("--json", "--svg", "--upstream", "--seed"),
     "exercise list": ("--json", "--exercises"),
     "exercise start": ("--dir", "--force", "--exercises"),
     "exercise grade": ("--hint", "--solution", "--exercise", "--csv", "--jobs", "--timeout",
@@ -169,7 +169,8 @@ FLAGS = ("--json", "--latex", "-q", "--force", "--hint", "--solution")
 GOOD = (
     "float32", "float64", "free", "lockstep", "0", "1", "2", "0.1", "1e-5,1e-8", "x=2,3", "w=3,2",
     "x=[[1,2,3]]", "optimizer.lr=0.1", "train.batch_size=1", "layers.0.bias=false", "cpu",
-    "0.weight.grad*=1.01", "all", "r", "x=positive", "note", "linear", "0.weight[0,0]",
+    "0.weight.grad*=1.01", "all", "r", "pipe", "x=pipe", "x=positive", "note", "linear",
+    "0.weight[0,0]",
 )  # fmt: skip
 FIRST: dict[str, tuple[str, ...]] = {
     "run": (*QUICK, "pair.py"),
@@ -184,6 +185,7 @@ FIRST: dict[str, tuple[str, ...]] = {
 def line(rng: Random, folder: Path) -> list[str]:
     """A command with options that fit or do not, and arguments that nobody means."""
     (folder / "pair.py").write_bytes(PAIR)
+    os.mkfifo(folder / "pipe")
     command = rng.choice(list(OPTIONS))
     words = command.split()
     if rng.random() < 0.9 and command in FIRST:

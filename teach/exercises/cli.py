@@ -62,6 +62,7 @@ def start(
 ) -> None:
     """Write a file with the forward pass, and `backward` to fill in."""
     from compare.errors import UserError
+    from compare.files import write as write_file
     from teach.exercises.definition import exercises as known
     from teach.exercises.definition import named
 
@@ -76,7 +77,7 @@ def start(
         raise UserError(f"--dir {directory} is no folder. Name a folder; it is made if needed.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(found.stub, encoding="utf-8")
+        write_file(path, found.stub)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     more = f" --exercises {quote(str(exercises))}" if exercises else ""

@@ -93,8 +93,9 @@ def trace(
 
 def _save(path: Path, text: str) -> None:
     from compare.errors import UserError
+    from compare.files import write as write_file
 
     try:
-        path.write_text(text, encoding="utf-8")
+        write_file(path, text)
     except OSError as error:
         raise UserError(f"The drawing cannot be written to {path}: {error.strerror}.") from None

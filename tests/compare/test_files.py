@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compare.errors import UserError
-from compare.files import LARGEST_TEXT, read_toml, refuse_large, toml
+from compare.files import LARGEST_TEXT, read_toml, refuse_large, toml, write
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,9 @@ def test_a_pipe_is_refused_and_never_opened(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="no regular file"):
         read_toml(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="no regular file"):
+        write(tmp_path / "pipe", "text")
 
 
 def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:

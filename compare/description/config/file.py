@@ -59,7 +59,7 @@ def find(source: str | Path) -> Path:
     if path.is_dir():
         raise UserError(f"{text} is a directory; give a preset's name or a .toml file's path.")
     if path.suffix == ".toml" or path.is_file():
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"There is no file {text}. {_files_near(path)}")
         return path
     raise UserError(

@@ -88,20 +88,21 @@ def _csv(path: Path, suffix: str, delimiter: str | None) -> pd.DataFrame:
             f"Data file {path}: its rows have more fields than its header has names. Name every "
             "column in the first line, or set delimiter."
         ) from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+    except Exception as error:  # whatever a broken file makes its reader raise
         raise UserError(f"Data file {path} cannot be read as CSV: {one_line(error)}.") from None
 
 
 def _parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         about = pq.read_metadata(path)
         _refuse_many(path, about.num_rows * about.num_columns)
         return pd.read_parquet(path, engine="pyarrow")
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a broken file makes its reader raise
         raise UserError(f"Data file {path} cannot be read as Parquet: {one_line(error)}.") from None
 
 
@@ -140,9 +141,6 @@ def _npz(path: Path, config: DataConfig) -> Table:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Read every array of an NPZ file; object arrays would need unpickling and are refused."""
-    import zipfile
-    import zlib
-
     key = ""
     arrays = {}
     try:
@@ -150,7 +148,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             _refuse_many(path, sum(map(partial(_numbers, archive.zip), archive.zip.infolist())))
             for key in archive.files:
                 arrays[key] = np.atleast_1d(archive[key])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a broken file makes its readers raise
         where = f", array '{key}'" if key else ""
         raise UserError(
             f"Data file {path}{where} cannot be read: {one_line(error)}. NPZ files hold plain "

@@ -377,6 +377,14 @@ class TestUnusable:
 
         assert "cannot be read" in complaint(file=str(path), target="y")
 
+    def test_whatever_a_broken_archive_makes_its_reader_raise_is_told(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.npz"
+        np.savez(path, x=np.zeros((4, 2)), y=np.arange(4))
+        data = bytearray(path.read_bytes())
+        data[data.index(b"PK\x01\x02") + 8] |= 0x20  # "patched data", which no zipfile can read
+        path.write_bytes(bytes(data))
+        assert "cannot be read" in complaint(file=str(path), target="y")
+
     def test_a_header_that_claims_more_than_fits_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "t.npz"
         header = io.BytesIO()
