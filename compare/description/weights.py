@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.description.reading import MOST, one_line, refuse_large
 from compare.errors import UserError, nearest
-from compare.files import MOST, one_line, refuse_large
 
 Weights = dict[str, np.ndarray]
 

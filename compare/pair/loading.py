@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from compare.description.reading import one_line, refuse_large
 from compare.errors import UserError, nearest
-from compare.files import one_line, refuse_large
 from compare.pair.candidates import called
 from compare.pair.objects import made
 from compare.pair.signatures import positional

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from compare.files import one_line
+from compare.description.reading import one_line
 
 
 class TorchRefusedError(Exception):

@@ -61,8 +61,8 @@ def start(
     exercises: Folder = None,
 ) -> None:
     """Write a file with the forward pass, and `backward` to fill in."""
+    from compare.description.reading import write as write_file
     from compare.errors import UserError
-    from compare.files import write as write_file
     from teach.exercises.definition import exercises as known
     from teach.exercises.definition import named
 

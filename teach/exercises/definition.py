@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from compare.description.reading import read_toml
 from compare.errors import UserError, nearest
-from compare.files import read_toml
 from compare.pair.declared import Declared, LabelRule, sentences
 from teach.exercises.rules import ALLOWED
 

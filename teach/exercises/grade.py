@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from compare.description.reading import refuse_large
 from compare.errors import UserError
-from compare.files import refuse_large
 from teach.exercises.definition import MARKER, Exercise, named
 from teach.exercises.rules import MOST, broken_rules
 from teach.exercises.tensor import Tensor

@@ -92,8 +92,8 @@ def trace(
 
 
 def _save(path: Path, text: str) -> None:
+    from compare.description.reading import write as write_file
     from compare.errors import UserError
-    from compare.files import write as write_file
 
     try:
         write_file(path, text)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator
 
+from compare.description.reading import read_toml
 from compare.errors import UserError, nearest
-from compare.files import read_toml
 from compare.pair.declared import Declared, LabelRule, sentences
 from compare.pair.loading import Named, named
 

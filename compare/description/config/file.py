@@ -13,8 +13,8 @@ from compare.description.config.messages import explain
 from compare.description.config.models import Config
 from compare.description.config.overrides import override
 from compare.description.presets import FOLDER, preset_path, presets
+from compare.description.reading import read_toml, toml
 from compare.errors import UserError, nearest
-from compare.files import read_toml, toml
 
 
 def load(source: str | Path | Config, overrides: Mapping[str, Any] | None = None) -> Config:

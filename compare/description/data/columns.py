@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compare.description.data.dataset import Table
+from compare.description.reading import MOST
 from compare.errors import UserError, nearest
-from compare.files import MOST
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ import numpy as np
 
 from compare.description.data.columns import frame_table, refuse_leakage
 from compare.description.data.dataset import Table
+from compare.description.reading import LARGEST, MOST, one_line, refuse_large
 from compare.errors import UserError, nearest
-from compare.files import LARGEST, MOST, one_line, refuse_large
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ import numpy as np
 
 from compare.description.data.dataset import Table, Task
 from compare.description.data.scaling import scale
+from compare.description.reading import MOST
 from compare.errors import UserError, nearest
-from compare.files import MOST
 
 if TYPE_CHECKING:
     from compare.description.config import DataConfig

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from compare.description.reading import LARGEST_TEXT, read_toml, refuse_large, toml, write
 from compare.errors import UserError
-from compare.files import LARGEST_TEXT, read_toml, refuse_large, toml, write
 
 
 @pytest.mark.parametrize(
