@@ -24,5 +24,6 @@ def wants_fractions(loss: str, of: int = 1) -> bool:
 
 def _spec(loss: str, position: int) -> Any:
     """Return what the first example says of an input; None of a loss that is not known."""
-    examples = registry.LOSSES[loss].examples if loss in registry.LOSSES else ()
+    known = isinstance(loss, str) and loss in registry.LOSSES  # else refused elsewhere
+    examples = registry.LOSSES[loss].examples if known else ()
     return examples[0].inputs[position] if examples else None

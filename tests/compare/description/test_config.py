@@ -557,3 +557,9 @@ class TestNearest:
 
     def test_nothing_close_lists_all(self) -> None:
         assert nearest("zzz", ["a", "b"]) == "Valid names: a, b."
+
+
+@pytest.mark.parametrize("kind", [[[]], {"type": "Linear"}, 1, True])
+def test_a_type_that_is_no_text_is_told(kind: Any) -> None:
+    with pytest.raises(UserError, match="'type': should be a valid string"):
+        load("three-rows", {"loss": {"type": kind}})
