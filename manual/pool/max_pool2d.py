@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,6 @@ class Place(NamedTuple):
 
     out: tuple  # index into (…, H', W')
     read: tuple  # index into (…, H, W), as many elements
-    whole: bool  # every window has it in the image
 
 
 class PoolCache(NamedTuple):
@@ -163,18 +163,18 @@ class MaxPool2d(Layer):
     def _largest(self, x: Array) -> Array:
         """Return the running maximum over the places of the window, rows first."""
         out = self._out(x.shape)
-        places = self._places(x.shape, out)
-        inside = len(places) == self.kernel_size[0] * self.kernel_size[1]
-        if not (inside and all(place.whole for place in places)):
-            return _largest_inside(x, places, out)
-        (s, t), (d, e), (rows, columns) = self.stride, self.dilation, self.kernel_size
-        y = x[:, :, : s * (out[0] - 1) + 1 : s]
-        for k in range(1, rows):
-            y = np.maximum(y, x[:, :, d * k : d * k + s * (out[0] - 1) + 1 : s])
-        x, y = y, y[..., : t * (out[1] - 1) + 1 : t]
-        for l in range(1, columns):  # noqa: E741
-            y = np.maximum(y, x[..., e * l : e * l + t * (out[1] - 1) + 1 : t])
-        return y.copy() if rows == columns == 1 else y
+        y = self._largest_along(0, x.swapaxes(2, 3), out[0]).swapaxes(2, 3)
+        return self._largest_along(1, y, out[1])
+
+    def _largest_along(self, axis: int, x: Array, out: int) -> Array:
+        """Return the running maximum along the last axis; -∞ is what is outside."""
+        met = [self._met(axis, k, x.shape[-1], out) for k in range(self.kernel_size[axis])]
+        if met[1:] and all(windows == slice(0, out) for windows, _ in met):
+            return reduce(np.maximum, (x[..., read] for _, read in met))
+        y = np.full_like(x, -np.inf, shape=(*x.shape[:-1], out))
+        for windows, read in met:
+            y[..., windows] = np.maximum(y[..., windows], x[..., read])
+        return y
 
     def _to_first(self, dy: Array, cache: PoolCache) -> Array | None:
         """Return dx, each window's to its first largest element; None if some window has none."""
@@ -227,7 +227,7 @@ class MaxPool2d(Layer):
         met_rows = [self._met(0, k, height, out[0]) for k in range(rows)]
         met_columns = [self._met(1, k, width, out[1]) for k in range(columns)]
         return [
-            Place((..., u, v), (..., i, j), (u.stop - u.start, v.stop - v.start) == out)
+            Place((..., u, v), (..., i, j))
             for u, i in met_rows
             for v, j in met_columns
             if u.stop > u.start and v.stop > v.start
@@ -288,14 +288,6 @@ class MaxPool2d(Layer):
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}",
         ]
         return ", ".join([*shown, "return_indices=True"] if self.return_indices else shown)
-
-
-def _largest_inside(x: Array, places: list[Place], out: Pair) -> Array:
-    """Return the windows' largest elements where some stick out: -∞ is what is outside."""
-    y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *out))
-    for place in places:
-        y[place.out] = np.maximum(y[place.out], x[place.read])
-    return y
 
 
 def _pair(value: int | Pair) -> Pair:
