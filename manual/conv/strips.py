@@ -16,7 +16,7 @@ import numpy as np
 
 from manual.layer import Array
 
-__all__ = ["correlate", "kernel_rows", "output_size", "row_slices", "strips"]
+__all__ = ["correlate", "folded", "kernel_rows", "output_size", "row_slices", "strips", "tall"]
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]  # zeros before and after: of the rows, of the columns
@@ -44,8 +44,8 @@ def strips(
     (s, t), ((top, bottom), (left, right)) = stride, margins
     if columns == s == t == 1 and not (top or bottom or left or right):
         return x.reshape(n, groups, c // groups, 1, height * width)  # nothing to lay out
-    strip = -(-(height + top + bottom) // s)
-    X = np.zeros_like(x, shape=(n, c, columns, s, strip, out_width))
+    rows_each = tall(height, s, (top, bottom))
+    X = np.zeros_like(x, shape=(n, c, columns, s, rows_each, out_width))
     for l in range(columns):  # noqa: E741
         first = l * dilation[1] - left  # the input column under output column 0
         a, e = max(0, -(first // t)), min(out_width, (width - 1 - first) // t + 1)
@@ -55,10 +55,35 @@ def strips(
                 rows = met[:, :, (r - top) % s :: s]
                 i = ((r - top) % s + top) // s
                 X[:, :, l, r, i : i + rows.shape[2], a:e] = rows
-    return X.reshape(n, groups, c // groups * columns, s, strip * out_width)
+    return X.reshape(n, groups, c // groups * columns, s, rows_each * out_width)
 
 
-def row_slices(rows: int, out: Pair, stride: int, dilation: int) -> Iterator[tuple]:
+def folded(
+    dX: Array,
+    shape: tuple[int, ...],
+    out_width: int,
+    stride: Pair,
+    margins: Margins,
+    dilation: Pair,
+) -> Array:
+    """Return dx (N, C, H, W): what lies in `strips(x, ...)` is added up where it was read."""
+    (_, c, height, width), (s, t), ((top, _), (left, right)) = shape, stride, margins
+    n, g, channels, _, area = dX.shape
+    dX = dX.reshape(n, c, g * channels // c, s, area // out_width, out_width).swapaxes(3, 4)
+    dx = np.zeros_like(dX, shape=(n, c, area // out_width, s, left + width + right))
+    for l in range(dX.shape[2]):  # noqa: E741
+        first = l * dilation[1]
+        dx[..., first : first + t * (out_width - 1) + 1 : t] += dX[:, :, l]
+    dx = dx.reshape(n, c, area // out_width * s, left + width + right)  # rows in their order
+    return dx[:, :, top : top + height, left : left + width]
+
+
+def tall(height: int, stride: int, margin: Pair) -> int:
+    """Return Hs, how many rows of each remainder the strips have."""
+    return -(-(height + sum(margin)) // stride)
+
+
+def row_slices(rows: int, out: tuple[int, ...], stride: int, dilation: int) -> Iterator[tuple]:
     """Yield, for each row of the kernel, the index of what it meets in the strips."""
     height, width = out
     for k in range(rows):
