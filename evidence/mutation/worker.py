@@ -15,7 +15,7 @@ from evidence.mutation.sources import Mutant, compiled, mutants
 from evidence.mutation.survey import Survey
 
 MEMORY = 4 * 2**30  # bytes of data per worker, where the system can limit them
-TIMEOUT = 20.0  # seconds for all checks of one mutant; they normally take a few hundredths
+TIMEOUT = 20.0  # seconds of computing for all checks of one mutant; it is normally a few hundredths
 STATE: dict[str, Survey] = {}
 
 
@@ -63,7 +63,7 @@ def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome
     try:
         with time_limit(timeout), loaded(mutant.module, compiled(mutant)):
             for unit in survey.of(mutant):
-                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous)
+                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous, unit.right)
                 done += 1
                 if kill is not None:
                     break
@@ -74,7 +74,7 @@ def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the main thread after so many seconds; elsewhere there is no limit."""
+    """Raise TimeoutError after so many seconds of computing; only the main thread has a limit."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(
         signal, "setitimer"
     ):
@@ -82,12 +82,12 @@ def time_limit(seconds: float) -> Iterator[None]:
         return
 
     def expire(*_: object) -> None:
-        raise TimeoutError(f"no answer within {seconds:g} seconds")
+        raise TimeoutError(f"no answer within {seconds:g} seconds of computing")
 
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, expire)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -33,7 +33,7 @@ def fold_back(dx: Array, margins: tuple[Margin, Margin], mode: str) -> Array:
 def _fold_columns(dx: Array, margin: Margin, mode: str) -> Array:
     """Add the columns of both margins to those that they are copies of."""
     before, after = margin
-    own = dx[..., before : dx.shape[-1] - after].copy()
+    own = dx[..., before : dx.shape[-1] - after]  # dx is ours: fresh from the product
     sources = np.pad(np.arange(own.shape[-1]), margin, NUMPY[mode])
     for j, source in enumerate(sources):
         if not before <= j < before + own.shape[-1]:

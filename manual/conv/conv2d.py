@@ -150,11 +150,10 @@ class Conv2d(Layer):
 
     def grad_input(self, dy: Array, weight: Array, shape: tuple[int, ...]) -> Array:
         """Return dx by whichever copies less: turned kernels over dy, or products folded back."""
-        rows, columns = self._reach
-        (top, bottom), (left, right) = self._implicit
-        turned = (rows - top, rows - bottom), (columns - left, columns - right)
+        (rows, columns), ((top, _), (left, _)) = self._reach, self._implicit
         few = self.in_channels >= self.out_channels or max(self.kernel_size) == 1
-        if few and self.stride == (1, 1) and np.min(turned) >= 0:
+        if few and self.stride == (1, 1) and rows >= top and columns >= left:
+            turned = (rows - top, rows), (columns - left, columns)
             return self._grad_by_turned_kernel(dy, weight, shape, turned)
         return self._grad_by_folding(dy, weight, shape)
 
@@ -178,10 +177,8 @@ class Conv2d(Layer):
         parts = []
         for block in self._blocks(shape):
             dY = self._by_group(dy[block])  # (n, G, O/G, H'W')
-            dX = np.zeros_like(
-                dY, shape=(len(dY), *transposed.shape[1:3], self.stride[0], area),
-                dtype=np.result_type(dY, weight),
-            )  # fmt: skip
+            size = (len(dY), *transposed.shape[1:3], self.stride[0], area)
+            dX = np.zeros(size, dtype=np.result_type(dY, weight))
             for w, at in zip(transposed, self._slices(dy.shape[2:]), strict=True):
                 dX[at] += w @ dY  # W_kᵀ dY: (n, G, C/G·KW, H'W')
             parts.append(folded(dX, shape, dy.shape[3], self.stride, self._implicit, self.dilation))

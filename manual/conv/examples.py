@@ -21,7 +21,7 @@ EXAMPLES = (
         ((1, 2, 6, 7),), exact=True,
     ),
     Example(
-        {"in_channels": 1, "out_channels": 2, "kernel_size": (3, 2), "dilation": (2, 1),
+        {"in_channels": 1, "out_channels": 2, "kernel_size": (3, 2), "dilation": (2, 3),
          "padding": "same"},
         ((2, 1, 4, 5),), exact=True,
     ),
@@ -45,6 +45,11 @@ EXAMPLES = (
         )
         for mode, stride in (("reflect", 1), ("replicate", 2), ("circular", (1, 2)))
     ),
+    Example(
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 2), "padding": (0, 2),
+         "padding_mode": "circular"},
+        ((1, 1, 1, 3),), exact=True,
+    ),
     *(
         Example(
             {"in_channels": 1, "out_channels": 1, "kernel_size": (2, 4), "padding": "same",
@@ -55,11 +60,30 @@ EXAMPLES = (
     ),
     Example(
         {"in_channels": 2, "out_channels": 1, "kernel_size": (2, 3), "padding": (1, 2),
-         "dilation": (2, 1)},
+         "dilation": (2, 3)},
         ((1, 2, 4, 3),), exact=True,
     ),
     Example(
-        {"in_channels": 2, "out_channels": 3, "kernel_size": 1}, ((2, 2, 2, 3),), exact=True
+        {"in_channels": 2, "out_channels": 3, "kernel_size": 1}, ((4, 2, 3, 5),), exact=True
+    ),
+    Example(
+        {"in_channels": 1, "out_channels": 2, "kernel_size": 1, "stride": (1, 2),
+         "padding": (1, 0)},
+        ((1, 1, 2, 5),), exact=True,
+    ),
+    Example(
+        {"in_channels": 2, "out_channels": 1, "kernel_size": 1, "stride": (2, 1),
+         "padding": (0, 1)},
+        ((1, 2, 5, 2),), exact=True,
+    ),
+    Example(
+        {"in_channels": 1, "out_channels": 3, "kernel_size": (4, 2), "padding": "same"},
+        ((1, 1, 3, 4),), exact=True,
+    ),
+    Example(
+        {"in_channels": 2, "out_channels": 1, "kernel_size": 2, "stride": (2, 1),
+         "padding": (1, 0)},
+        ((1, 2, 5, 3),), exact=True,
     ),
     Example(
         {"in_channels": 1, "out_channels": 2, "kernel_size": 2, "dilation": (1, 2),

@@ -97,6 +97,8 @@ class MaxPool2d(Layer):
             exact=True,
         ),
         Example({"kernel_size": 3, "padding": 1}, ((2, 1, 1, 2),), exact=True),  # rows outside
+        Example({"kernel_size": (1, 2), "stride": (2, 1)}, ((1, 2, 5, 3),), exact=True),
+        Example({"kernel_size": 1, "stride": (1, 2)}, ((1, 2, 3, 4),), exact=True),
     )  # fmt: skip
     winner: Array | None = None  # given winners; None lets the largest win
 

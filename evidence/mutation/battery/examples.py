@@ -63,12 +63,16 @@ class ExampleCheck(Check):
     def settings(self) -> list[str]:
         """The constructor's arguments that both sides keep as one number each."""
         new = build(self.type, tuple(self.example.arguments.items()))
-        twin = _twin(self.type, self.number, np.dtype(np.float64))
+        twin = _default_twin(self.type, self.number)
         names = registry.LAYERS[self.type].__signature__.parameters  # type: ignore[attr-defined]
         return [n for n in names if all(_is_number(getattr(x, n, None)) for x in (new, twin))]
 
-    def calls(self, seed: int) -> Iterator[Call]:
-        """Yield the example as it is, turned around, and with more samples if the layer can."""
+    @cache  # noqa: B019  # checks live as long as the program
+    def calls(self, seed: int) -> tuple[Call, ...]:
+        """Return the example as it is, turned around, and with more samples if the layer can."""
+        return tuple(self._calls(seed))
+
+    def _calls(self, seed: int) -> Iterator[Call]:
         specs = self.example.inputs
         for name in ("as it is", "another", "wider"):
             rng = self.rng(seed, name)
@@ -101,7 +105,7 @@ class ExampleCheck(Check):
         buffers = self.buffers(seed, layer.buffers)
         layer = layer.with_buffers({k: lifted(lift, b) for k, b in buffers.items()})
         layer.with_params({k: lift(p) for k, p in self.params(seed + 1, shapes).items()})
-        calls = list(self.calls(seed))
+        calls = self.calls(seed)
         runs = [layer.forward(*(lifted(lift, x) for x in call.inputs)) for call in calls]
         values = _as_built(new, new.params, new.buffers, self.settings)
         for call, (y, cache_) in zip(calls, runs, strict=True):
@@ -162,6 +166,7 @@ class ExactExampleCheck(ExampleCheck, ExactCheck):
     def name(self) -> str:
         return f"{super().name}, bit for bit"
 
+    @cache  # noqa: B019
     def upstream(self, seed: int, call: str, shape: Shape) -> np.ndarray:
         return make("ties", self.rng(seed, call, "upstream"), shape) + 0.5
 
@@ -232,6 +237,11 @@ def _twin(name: str, number: int, dtype: np.dtype) -> Any:
     example = registry.LAYERS[name].examples[number]
     twin = module_class(name)(**example.arguments)
     return twin.to(DTYPES[dtype.name]).train(example.training)
+
+
+@cache
+def _default_twin(name: str, number: int) -> Any:
+    return _twin(name, number, np.dtype(np.float64))
 
 
 def _quiet(twin: Any, *inputs: Any) -> Any:
