@@ -57,14 +57,20 @@ def examine_numbered(module: str, number: int) -> Outcome:
 
 
 def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome:
-    """Run the checks that concern a mutant until one catches it."""
+    """Run the checks that concern a mutant until one catches it.
+
+    What equals the right code's values bit by bit is not judged at first: most mutants are caught
+    without that. One that is not caught is asked everything again, with tolerances of its own.
+    """
     started, done = time.perf_counter(), 0
+    units = survey.of(mutant)
+    rounds = [(unit, unit.right) for unit in units] + [(unit, "") for unit in units if unit.right]
     kill: Kill | None = None
     try:
         with time_limit(timeout), loaded(mutant.module, compiled(mutant)):
-            for unit in survey.of(mutant):
-                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous, unit.right)
+            for unit, right in rounds:
                 done += 1
+                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous, right)
                 if kill is not None:
                     break
     except Exception as error:

@@ -16,7 +16,7 @@ EXAMPLES = (
         ((2, 3, 4, 4),), exact=True,
     ),
     Example(
-        {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "stride": (2, 3),
+        {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "stride": (3, 2),
          "padding": 1},
         ((1, 2, 6, 7),), exact=True,
     ),
@@ -68,12 +68,12 @@ EXAMPLES = (
     ),
     Example(
         {"in_channels": 1, "out_channels": 2, "kernel_size": 1, "stride": (1, 2),
-         "padding": (1, 0)},
+         "padding": (1, 2)},
         ((1, 1, 2, 5),), exact=True,
     ),
     Example(
         {"in_channels": 2, "out_channels": 1, "kernel_size": 1, "stride": (2, 1),
-         "padding": (0, 1)},
+         "padding": (2, 1)},
         ((1, 2, 5, 2),), exact=True,
     ),
     Example(
@@ -97,6 +97,19 @@ EXAMPLES = (
     ),
     Example(
         {"in_channels": 1, "out_channels": 1, "kernel_size": 2, "padding": (2, 0)},
+        ((1, 1, 2, 3),), exact=True,
+    ),
+    Example(  # kernel columns that meet nothing but zeros
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 7), "stride": (1, 2),
+         "padding": (0, 2)},
+        ((1, 1, 1, 4),), exact=True,
+    ),
+    Example(
+        {"in_channels": 1, "out_channels": 1, "kernel_size": 1, "padding": (0, 1)},
+        ((1, 1, 2, 3),), exact=True,
+    ),
+    Example(
+        {"in_channels": 1, "out_channels": 2, "kernel_size": 1, "padding": (1, 0)},
         ((1, 1, 2, 3),), exact=True,
     ),
 )  # fmt: skip

@@ -20,6 +20,7 @@ __all__ = ["correlate", "folded", "kernel_rows", "output_size", "row_slices", "s
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]  # zeros before and after: of the rows, of the columns
+AS_IT_IS = (1, (1, 1), ((0, 0), (0, 0)))  # columns, stride and margins with which X is x
 
 
 def output_size(size: int, kernel: int, stride: int, margin: Pair, dilation: int) -> int:
@@ -41,9 +42,9 @@ def strips(
     x̄ is x with its margins of zeros; (s, t) the stride, e the columns' dilation, Hs = ⌈H̄/s⌉.
     """
     n, c, height, width = x.shape
-    (s, t), ((top, bottom), (left, right)) = stride, margins
-    if columns == s == t == 1 and not (top or bottom or left or right):
-        return x.reshape(n, groups, c // groups, 1, height * width)  # nothing to lay out
+    (s, t), ((top, bottom), (left, _)) = stride, margins
+    if (columns, stride, margins) == AS_IT_IS:
+        return x.reshape(n, groups, c // groups, 1, height * width)
     rows_each = tall(height, s, (top, bottom))
     X = np.zeros_like(x, shape=(n, c, columns, s, rows_each, out_width))
     for l in range(columns):  # noqa: E741
@@ -67,14 +68,14 @@ def folded(
     dilation: Pair,
 ) -> Array:
     """Return dx (N, C, H, W): what lies in `strips(x, ...)` is added up where it was read."""
-    (_, c, height, width), (s, t), ((top, _), (left, right)) = shape, stride, margins
-    n, g, channels, _, area = dX.shape
-    dX = dX.reshape(n, c, g * channels // c, s, area // out_width, out_width).swapaxes(3, 4)
-    dx = np.zeros_like(dX, shape=(n, c, area // out_width, s, left + width + right))
+    (n, g, channels, s, area), (_, c, height, width), t = dX.shape, shape, stride[1]
+    ((top, _), (left, right)), strip = margins, area // out_width
+    dX = dX.reshape(n, c, g * channels // c, s, strip, out_width).swapaxes(3, 4)
+    dx = np.zeros((n, c, strip, s, left + width + right), dtype=dX.dtype)
     for l in range(dX.shape[2]):  # noqa: E741
         first = l * dilation[1]
         dx[..., first : first + t * (out_width - 1) + 1 : t] += dX[:, :, l]
-    dx = dx.reshape(n, c, area // out_width * s, left + width + right)  # rows in their order
+    dx = dx.reshape(n, c, strip * s, left + width + right)  # rows in their order
     return dx[:, :, top : top + height, left : left + width]
 
 

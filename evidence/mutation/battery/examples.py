@@ -106,12 +106,14 @@ class ExampleCheck(Check):
         layer = layer.with_buffers({k: lifted(lift, b) for k, b in buffers.items()})
         layer.with_params({k: lift(p) for k, p in self.params(seed + 1, shapes).items()})
         calls = self.calls(seed)
-        runs = [layer.forward(*(lifted(lift, x) for x in call.inputs)) for call in calls]
+        inputs = [[lifted(lift, x) for x in call.inputs] for call in calls]
+        runs = [layer.forward(*given) for given in inputs]
         values = _as_built(new, new.params, new.buffers, self.settings)
-        for call, (y, cache_) in zip(calls, runs, strict=True):
+        for call, given, (y, cache_) in zip(calls, inputs, runs, strict=True):
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): port for i, port in enumerate(ports)}
             values[Key(call.name, "outputs")] = np.array(len(layer.outputs), float)
+            values[Key(call.name, "outputs in an input's memory")] = _shared(ports, given)
             after = layer.next_buffers(cache_)
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
             dy = lift(self.upstream(seed, call.name, ports[0].shape))
@@ -144,6 +146,9 @@ class ExampleCheck(Check):
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): array_of(p) for i, p in enumerate(ports)}
             values[Key(call.name, "outputs")] = np.array(len(ports), float)
+            storages = [x.untyped_storage().data_ptr() for x in leaves]
+            shared = sum(p.untyped_storage().data_ptr() in storages for p in ports)
+            values[Key(call.name, "outputs in an input's memory")] = np.array(shared, float)
             after = {k: array_of(b).copy() for k, b in twin.named_buffers()}
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
             dy = tensor(self.upstream(seed, call.name, tuple(ports[0].shape)), dtype)
@@ -208,6 +213,12 @@ def _as_built(new: Any, params: Any, buffers: Any, settings: list[str]) -> Value
     border = getattr(new, "before", getattr(new, "_reversed_padding_repeated_twice", [])[2::-2])
     values[Key("new", "before")] = np.array(border, float)  # rows above, columns on the left
     return values | {Key("new", name): np.array(getattr(new, name), float) for name in settings}
+
+
+def _shared(ports: Any, inputs: list[Any]) -> Any:
+    """Count outputs that lie in the memory of an input: writing into one would change both."""
+    pairs = [(a, b) for a in ports for b in inputs if isinstance(a, np.ndarray)]
+    return np.float64(sum(np.shares_memory(a, b) for a, b in pairs))
 
 
 def _is_number(value: Any) -> bool:

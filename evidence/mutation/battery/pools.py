@@ -14,7 +14,7 @@ from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.layers import build
 from manual import registry
 
-CALLS = ("first", "second")
+CALLS = ("first", "second", "level")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WinnersCheck(ExactCheck):
     def x(self, seed: int, call: str) -> np.ndarray:
         rng = self.rng(seed, call)
         shape: Shape = registry.LAYERS["MaxPool2d"].examples[self.number].inputs[0]
-        x = make("ties", rng, shape)
+        x = make("ties", rng, shape) if call != "level" else np.ones(shape)
         return np.where(rng.random(shape) * 100 < self.nan, np.nan, x)
 
     def dy(self, seed: int, shape: Shape) -> np.ndarray:
