@@ -113,9 +113,29 @@ def _graph_draws() -> Any:
     return [*found, passes(X, noise=Ladder(np.random.PCG64(0))).output, passes(X).output]
 
 
+def _graph_cut() -> Any:
+    """Two outputs are two; where no gradient arrives, no layer has one, whatever its outputs."""
+    lstm = build("LSTM", (("input_size", 4), ("hidden_size", 2)))
+    nodes = [("l", lstm, ("input", None, None)), ("t", build("Tanh", ()), ("input",))]
+    net = _manual().Graph(nodes, outputs={"y": "l", "z": "t"})
+    tape = net.run(X.reshape(2, 1, 4))
+    found = net.gradients(tape, (None, np.ones((2, 1, 4))), wrt=("input",))
+    return len(tape.output), sorted(found.params)
+
+
+def _graph_owner() -> Any:
+    """A shared parameter is its owner's, also if who borrows it comes first."""
+    square = build("Linear", (("in_features", 2), ("out_features", 2), ("bias", False)))
+    one, two = (square.with_params({"weight": np.full((2, 2), i)}) for i in (1.0, 2.0))
+    nodes = [("a", one, ("input",)), ("b", two, ("a",))]
+    net = _manual().Graph(nodes, tied={"a.weight": "b.weight"})
+    return net.params, [n.layer.params["weight"] for n in net.nodes]
+
+
 def _graph_decisions() -> Any:
-    relu, tanh = build("ReLU", ()), build("Tanh", ())
-    net = _manual().Graph([("a", relu, ("input",)), ("b", tanh, ("a",)), ("c", relu, ("b",))])
+    relu, flat = build("ReLU", ()), build("Flatten", (("start_dim", 0),))
+    net = _manual().Graph([("a", relu, ("input",)), ("b", flat, ("a",)), ("c", relu, ("b",))])
+    tanh = build("Tanh", ())
     plain = _manual().Graph([("b", tanh, ("input",))])
     return net.decisions(net.forward(X)[1]), plain.decisions(plain.forward(X)[1])
 
@@ -296,6 +316,10 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
         ],
     ),
     "what a graph shares": (_graph_shared, (TIED, [0.0, 0.0, 0.0, 3.0], 1, TIED)),
+    "where no gradient arrives": (_graph_cut, (2, [])),
+    "whose a shared parameter is": (
+        _graph_owner, ({"b.weight": np.full((2, 2), 2.0)}, [np.full((2, 2), 2.0)] * 2),
+    ),
     "a graph's buffers": (
         _graph_buffers,
         (
