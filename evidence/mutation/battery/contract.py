@@ -167,6 +167,16 @@ def _random() -> Any:
     return [(net.stochastic, tape.noise) for net, tape in nets]
 
 
+def _one_mask() -> Any:
+    """Two layers drop once; the mask may come alone."""
+    layer = build("LSTM", (("input_size", 2), ("hidden_size", 2), ("num_layers", 2),
+                           ("dropout", 0.5)))  # fmt: skip
+    layer = layer.with_params({k: p + 0.5 for k, p in layer.params.items()})
+    x, mask = X.reshape(2, 2, 2), LADDER.reshape(2, 2, 2) >= 0.5
+    (alone, *_), (in_tuple, *_) = (layer.forward(x, noise=n)[0] for n in (mask, (mask,)))
+    return alone - in_tuple, bool(np.any(alone != layer.forward(x)[0][0]))
+
+
 def _blind() -> Any:
     """A query that sees nothing has no weights: nan, as in torch, where they are asked for."""
     hidden = np.array([[False, True], [True, True]])
@@ -343,6 +353,7 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
             (True, {"a": HALF.reshape(2, 2, 2)}),
         ],
     ),
+    "a mask that comes alone": (_one_mask, (np.zeros((2, 2, 2)), True)),
     "a query that sees nothing": (
         _blind,
         (

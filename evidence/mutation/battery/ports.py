@@ -31,6 +31,8 @@ MORE = {
     "LSTM": (
         Example({"input_size": 2, "hidden_size": 2, "num_layers": 2, "dropout": 1.0},
                 ((3, 2, 2), None, None)),
+        Example({"input_size": 2, "hidden_size": 2, "num_layers": 4, "dropout": 0.4},
+                ((1, 3, 2), None, None)),  # one step, three masks
     ),
     "MultiheadAttention": (
         Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
