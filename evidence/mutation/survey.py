@@ -47,10 +47,14 @@ class Unit(NamedTuple):
 
 @dataclass
 class Survey:
-    """Every unit, float64 first, and the seed of their data."""
+    """Every unit, float64 first, the seed of their data, and which mutants are no mistakes.
+
+    Those are named by module and number.
+    """
 
     units: list[Unit]
     seed: int
+    reviewed: frozenset[tuple[str, int]] = frozenset()
     known: dict[tuple[str, str], list[Unit]] = field(default_factory=dict)
 
     def of(self, mutant: Mutant) -> list[Unit]:

@@ -60,11 +60,14 @@ def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome
     """Run the checks that concern a mutant until one catches it.
 
     What equals the right code's values bit by bit is not judged at first: most mutants are caught
-    without that. One that is not caught is asked everything again, with tolerances of its own.
+    without that. One that is not caught is asked everything again, with tolerances of its own,
+    unless a review has found it equivalent.
     """
     started, done = time.perf_counter(), 0
     units = survey.of(mutant)
-    rounds = [(unit, unit.right) for unit in units] + [(unit, "") for unit in units if unit.right]
+    rounds = [(unit, unit.right) for unit in units]
+    if (mutant.module, mutant.number) not in survey.reviewed:
+        rounds += [(unit, "") for unit in units if unit.right]
     kill: Kill | None = None
     try:
         with time_limit(timeout), loaded(mutant.module, compiled(mutant)):
