@@ -8,7 +8,7 @@ __all__ = ["EXAMPLES"]
 
 EXAMPLES = (
     Example(
-        {"in_channels": 2, "out_channels": 3, "kernel_size": 3}, ((2, 2, 5, 4),), exact=True
+        {"in_channels": 2, "out_channels": 3, "kernel_size": 3}, ((3, 2, 5, 4),), exact=True
     ),
     Example(
         {"in_channels": 3, "out_channels": 2, "kernel_size": (2, 3), "padding": (1, 2),
@@ -28,7 +28,7 @@ EXAMPLES = (
     Example(
         {"in_channels": 4, "out_channels": 6, "kernel_size": 2, "groups": 2,
          "padding": "valid"},
-        ((4, 3, 3),), exact=True,
+        ((4, 3, 2),), exact=True,
     ),
     Example(
         {"in_channels": 3, "out_channels": 6, "kernel_size": 3, "padding": 1, "groups": 3},
@@ -111,5 +111,9 @@ EXAMPLES = (
     Example(
         {"in_channels": 1, "out_channels": 2, "kernel_size": 1, "padding": (1, 0)},
         ((1, 1, 2, 3),), exact=True,
+    ),
+    Example(
+        {"in_channels": 2, "out_channels": 4, "kernel_size": 1, "groups": 2}, ((1, 2, 2, 3),),
+        exact=True,
     ),
 )  # fmt: skip

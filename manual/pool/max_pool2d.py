@@ -98,6 +98,7 @@ class MaxPool2d(Layer):
         ),
         Example({"kernel_size": 3, "padding": 1}, ((2, 1, 1, 2),), exact=True),  # rows outside
         Example({"kernel_size": (1, 3), "stride": (2, 1)}, ((1, 2, 5, 3),), exact=True),
+        Example({"kernel_size": 3, "stride": 1, "padding": 1}, ((1, 1, 3, 4),), exact=True),
         Example(  # rows and columns of the window outside, for some windows and for all
             {"kernel_size": 4, "stride": (2, 1), "padding": 2, "dilation": 2}, ((1, 1, 4, 5),),
             exact=True,
