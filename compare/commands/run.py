@@ -16,6 +16,7 @@ from compare.report.report import NodeInfo, Report
 if TYPE_CHECKING:
     from compare.description.config import Config
     from compare.explaining.worked import Worked
+    from compare.running.alone import Moment
     from compare.running.experiment import Experiment
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -102,6 +103,7 @@ class Runner:
         from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
+        from compare.running.alone import Moment
         from compare.running.lockstep import Lockstep
 
         lockstep = Lockstep(self.experiment)
@@ -122,9 +124,20 @@ class Runner:
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
                 self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+            if number == 0:
+                self._ask_asides(Moment.of(self.experiment, lockstep.start, step))  # type: ignore[arg-type]
             lockstep.resynchronise()
             self.done = number + 1
             self.progress("comparing", self.done, steps)
+
+    def _ask_asides(self, moment: Moment) -> None:
+        """Compare what no training step asks, once."""
+        from compare.diagnose.divergence import aside_divergence
+        from compare.running.asides import asides
+
+        rows = asides(moment)
+        self.table.add(moment.number, rows)
+        self.divergence = self.divergence or aside_divergence(moment, rows)
 
     def _count_ulps(self, step: Any, ulps: Callable) -> None:
         pairs = [

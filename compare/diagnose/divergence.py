@@ -13,10 +13,11 @@ import numpy as np
 
 from compare.diagnose.causes import Cause
 from compare.diagnose.examiner import Examiner, Suspect
-from compare.judge.judge import AGREE, MISSING, NON_FINITE, promoted
-from compare.judge.quantities import Key
+from compare.judge.judge import AGREE, MISSING, NON_FINITE, Rows, promoted
+from compare.judge.quantities import OTHER_UPSTREAM, Key
 from compare.pair.sources import derivation_of, source_of, torch_text, unplanted
 from compare.running.alone import Moment
+from compare.running.asides import UPSTREAM
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Step
 from compare.running.moment import Start
@@ -95,6 +96,42 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         derivation=derivation_of(suspect.formula),
         torch_source=torch_text(experiment, suspect.layer),
         cause=_cause(moment, step, key, suspect),
+    )
+
+
+def aside_divergence(moment: Moment, rows: Rows) -> Divergence | None:
+    """Return the first disagreement among what training steps never ask; None if there is none."""
+    if not rows.bad.size:
+        return None
+    i = int(rows.bad[0])
+    key, side = rows.keys[i], moment.experiment.manual
+    kind, _, what = key.quantity.partition(":")
+    formula = moment.nodes[key.layer].layer if key.layer in moment.nodes else side.loss
+    method = "forward" if what.startswith("output") else "backward"
+    text = f"In training it agrees; in evaluation, given torch's own inputs, its {what} does not."
+    if kind == OTHER_UPSTREAM:
+        text = (
+            f"Given {UPSTREAM} as its upstream gradient instead of 1, its {what} is another than "
+            "torch's: backward must multiply by the upstream gradient, once."
+        )
+    if key.layer == "schedule":
+        formula, method = moment.experiment.schedule, "factor"
+        text = "The learning rates are others than those of torch's scheduler."
+    return Divergence(
+        step=moment.number,
+        layer=key.layer,
+        quantity=key.quantity,
+        max_abs_diff=float(rows.measures.max_abs[i]),
+        own_or_inherited="own",
+        layer_type=type(unplanted(formula)).__name__,
+        worst_index=index_text(rows.measures.worst[i], rows.shapes[i]),
+        manual=float(rows.measures.manual[i]),
+        torch=float(rows.measures.torch[i]),
+        row=(moment.number, *key),
+        last_agreed=None,
+        explanation=text,
+        manual_source=source_of(formula, method),
+        derivation=derivation_of(formula) if isinstance(formula, Layer) else "",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Setting(NamedTuple):
     """
 
     roundoff: float = 2.0**-53
-    flush_squared: float = 0.0
+    flush_squared: Any = 0.0
     squares: type = np.float64
     wide: bool = False
     sketch: int | None = None
@@ -36,7 +36,8 @@ setting = _current.get
 def gauging(dtype: np.dtype, *, wide: bool = False) -> Iterator[None]:
     """Gauge for programs that run in `dtype`; silences overflow.
 
-    In float64 the square of tiny/u is itself far below the smallest number, so it is zero.
+    In float64 the square of tiny/u is itself far below the smallest number, so it is zero unless
+    squares are kept in extended precision.
 
     Args:
         dtype: float32 or float64.
@@ -55,7 +56,7 @@ def sketching(dtype: np.dtype, number: int) -> Iterator[None]:
 def _within(dtype: np.dtype, squares: type, sketch: int | None) -> Iterator[None]:
     info = np.finfo(dtype)
     roundoff = float(info.eps) / 2
-    flush_squared = (float(info.tiny) / roundoff) ** 2
+    flush_squared = (squares(info.tiny) / roundoff) ** 2
     before = _current.set(
         Setting(roundoff, flush_squared, squares, squares is np.longdouble, sketch)
     )

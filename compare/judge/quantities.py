@@ -24,6 +24,7 @@ class Key(NamedTuple):
 
 LOSS = Key("loss", "loss")
 GRAD_INPUT = Key("input", "grad_input")
+EVALUATION, OTHER_UPSTREAM = "evaluation", "other upstream"  # what training steps never ask
 
 
 def split(dotted: str) -> tuple[str, str]:

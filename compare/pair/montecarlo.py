@@ -37,6 +37,7 @@ def errors(
     *,
     how: str = "numpy",
     floor: float = FLOOR,
+    samples: int = SAMPLES,
 ) -> Errors:
     """Return E of every element of what a forward and backward pass returns.
 
@@ -50,13 +51,14 @@ def errors(
         how: `numpy` for hand-written code, `torch` for a reference, `inputs` to move the inputs
             alone: for code that refuses noisy arrays.
         floor: roundings of an element that its error is at least.
+        samples: noisy runs.
 
     Raises:
         Exception: whatever the code raises on noisy numbers.
     """
     base = _arrays(run(fresh(values), [np.array(dy) for dy in upstreams]))
     found = {quantity: np.zeros(v.shape) for quantity, v in base.items()}
-    for sample in range(1, SAMPLES + 1):
+    for sample in range(1, samples + 1):
         with sampling(sample, dtype):
             moved = {n: _moved(v, how) if n in floats else v for n, v in fresh(values).items()}
             dys = [_moved(np.asarray(dy, dtype=np.float64), how) for dy in upstreams]
@@ -64,7 +66,7 @@ def errors(
                 result = _arrays(run(moved, dys))
         for quantity, before in found.items():
             off = _deviation(result[quantity], base[quantity]) / size_of(dtype)
-            found[quantity] = np.hypot(before, off / np.sqrt(SAMPLES))  # squares would underflow
+            found[quantity] = np.hypot(before, off / np.sqrt(samples))  # squares would underflow
     return {q: np.maximum(error, floor * _size(base[q])) for q, error in found.items()}
 
 

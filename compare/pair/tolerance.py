@@ -97,17 +97,18 @@ def candidate_errors(
 
 
 def perturbed(
-    candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray], dtype: str, why: str
-) -> Judged:
+    candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray], dtype: str, why: str,
+    samples: int = SAMPLES,
+) -> Judged:  # fmt: skip
     """Return the rounding error by Monte-Carlo arithmetic."""
     arguments = candidate.run, candidate.differentiable, values, upstreams, dtype
     codes = candidate.forward_code, candidate.backward_code
     try:
         with preserved(*codes):
-            return Judged(errors(*arguments), RANDOM.format(why=why))
+            return Judged(errors(*arguments, samples=samples), RANDOM.format(why=why))
     except Exception:  # code that looks at the class of its arrays
         with preserved(*codes):
-            found = errors(*arguments, how="inputs")
+            found = errors(*arguments, how="inputs", samples=samples)
         return Judged(found, RANDOM.format(why=why) + MOVED)
 
 

@@ -80,7 +80,7 @@ class TorchCandidate(Candidate):
         return by_name(list(returned), self.differentiable, self.names, self.name)
 
     def _tensor(self, name: str, value: Any) -> Any:
-        """Return a leaf in the candidate's dtype, strided as the array is."""
+        """Return a leaf in the candidate's dtype, with gaps or columns first as the array is."""
         import torch
 
         if not isinstance(value, np.ndarray):
@@ -90,7 +90,7 @@ class TorchCandidate(Candidate):
             tensor = tensor.to(device=self.device, dtype=self.dtype)
         else:
             tensor = (tensor if tensor.dtype == torch.bool else tensor.long()).to(self.device)
-        if not value.flags.c_contiguous:
+        if not value.flags.forc:
             tensor = torch.stack([tensor, tensor], dim=-1)[..., 0]
         return tensor.detach().requires_grad_(name in self.differentiable)
 

@@ -185,13 +185,19 @@ class Call(NamedTuple):
             layer = layer.with_buffers({k: _lifted(lift, b) for k, b in self.buffers.items()})
         return layer
 
-    def beside(self, dtype: np.dtype, k: float) -> dict[str, tuple[np.ndarray, np.ndarray, Any]]:
+    def beside(
+        self, dtype: np.dtype, k: float, theirs: Found | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray, Any]]:
         """Run both sides: manual, torch and tolerance by role, where both have one.
+
+        Args:
+            dtype: whose roundings the tolerance allows, `k` times.
+            theirs: what torch found, if it has run already.
 
         Raises:
             Exception: whatever a mistake raises.
         """
-        return beside(self.by_hand, self.by_torch(), dtype, k)
+        return beside(self.by_hand, self.by_torch() if theirs is None else theirs, dtype, k)
 
 
 def beside(run: Callable[[Lift], Found], theirs: Found, dtype: np.dtype, k: float) -> dict:

@@ -105,7 +105,7 @@ class Lockstep:
         if own is None and rows.disagree and not deep:
             tolerances = self._gauged(start, failing=failing)
             rows = self._rows(keys, manual, torch, tolerances, start)
-        wide = own is None and rows.disagree and out_of_range(rows)
+        wide = own is None and rows.disagree and out_of_range(rows, manual)
         if wide:
             tolerances = self._gauged(start, failing=failing, wide=True)
             rows = self._rows(keys, manual, torch, tolerances, start)
@@ -256,12 +256,15 @@ def least_share(rows: Rows) -> float:
     return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
 
 
-def out_of_range(rows: Rows) -> bool:
-    """Return whether a disagreement may be due to squared errors leaving float64's range."""
-    bad = rows.verdicts == DISAGREE
+def out_of_range(rows: Rows, manual: Values) -> bool:
+    """Return whether squared errors may have left float64's range on the way to a disagreement."""
+    bad, found = rows.verdicts == DISAGREE, rows.measures
     with np.errstate(all="ignore"):
-        tolerance = rows.measures.max_abs[bad] / rows.measures.budget[bad]
-    return bool((~np.isfinite(tolerance) | (tolerance < 1e10 * SMALLEST)).any())
+        tolerance = (np.abs(found.manual - found.torch) / found.budget)[bad]
+    if (~np.isfinite(tolerance) | (tolerance < 1e10 * SMALLEST)).any():
+        return True
+    sizes = (np.abs(v[v != 0]) for v in map(np.asarray, manual.values()) if v.dtype.kind == "f")
+    return any(((v < 1e10 * SMALLEST) | (v > 1 / SMALLEST)).any() for v in sizes)
 
 
 def without_excuses(

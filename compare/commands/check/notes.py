@@ -29,6 +29,13 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
         for o in run
         for q, n in o.blind.items()
     ]
+    notes += [
+        f"{session.candidate.name} loses digits that the reference keeps: its rounding error in "
+        f"{q} is about {times:.0e} times the reference's, and a mistake smaller than that would "
+        "pass. Look for large numbers that cancel."
+        for o in run
+        for q, times in o.unstable.items()
+    ]
     skipped = [f"'{o.case.name}' ({o.skipped})" for o in session.outcomes if o.skipped]
     if skipped:
         notes.append(f"Cases that could not be run: {'; '.join(skipped)}.")

@@ -58,9 +58,12 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     blind = {q: n for o in run if o.case.own for q, n in o.blind.items()}
     if blind:
         told = ", ".join(f"{n} element{'s' if n != 1 else ''} of {q}" for q, n in blind.items())
+        remedy = "give numbers at which the function is better conditioned"
+        if any(o.unstable.keys() & blind.keys() for o in run):
+            remedy = "the reference keeps the digits that this code loses, see the notes"
         return "incomplete", (
             f"Rounding alone could move {told} by more than 1 %, so nothing is known of them: "
-            "give numbers at which the function is better conditioned."
+            f"{remedy}."
         )
     side = f"{session.reference.name}, differentiated by torch"
     if isinstance(session.reference, OwnForward):

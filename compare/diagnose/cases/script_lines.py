@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from compare.commands.check.session import Session
 
 
+LAID_OUT = {
+    "non-contiguous": "{v} = np.repeat({v}[..., ::-1], 2, axis=-1)[..., ::-2]  # not contiguous",
+    "Fortran order": "{v} = np.asfortranarray({v})",
+}
+
+
 def input_lines(session: Session, smallest: Outcome) -> str:
     """Assign the inputs and upstream gradients to their names."""
     lines = []
@@ -29,9 +35,8 @@ def input_lines(session: Session, smallest: Outcome) -> str:
             if isinstance(value, np.ndarray)
             else f"{_variable(name)} = {value!r}"
         )
-        if smallest.case.strided and is_float(value) and value.ndim:
-            v = _variable(name)
-            lines.append(f"{v} = np.repeat({v}, 2, axis=-1)[..., ::2]  # not contiguous")
+        if smallest.case.layout and is_float(value) and value.ndim:
+            lines.append(LAID_OUT[smallest.case.layout].format(v=_variable(name)))
     if session.candidate.takes_upstream:
         cast = _cast(session)
         lines += [f'dy{i} = data["dy{i}"]{cast}' for i in range(len(smallest.upstreams))]

@@ -38,8 +38,8 @@ class Shrinker:
         self.left = BUDGET
 
     def smallest(self) -> Outcome:
-        if self.best.case.strided:
-            self._try(self.best.case.values, self.best.upstreams, strided=False)
+        if self.best.case.layout:
+            self._try(self.best.case.values, self.best.upstreams, layout="")
         while self._shorter():
             pass
         self._simpler()
@@ -47,13 +47,13 @@ class Shrinker:
         return self.best
 
     def _try(
-        self, values: Inputs, upstreams: Sequence[np.ndarray] | None, strided: bool | None = None
+        self, values: Inputs, upstreams: Sequence[np.ndarray] | None, layout: str | None = None
     ) -> bool:
         """Judge a case; keep it if it fails as the first one did."""
         if self.left <= 0:
             return False
         self.left -= 1
-        case = Case("shrunk", values, self.best.case.strided if strided is None else strided)
+        case = Case("shrunk", values, self.best.case.layout if layout is None else layout)
         try:
             outcome = self.session.evaluator.judge(case, 0, upstreams)
         except Exception:

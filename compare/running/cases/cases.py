@@ -30,14 +30,14 @@ class Case:
     Attributes:
         name: what is special about it.
         values: the inputs, floats in float64.
-        strided: whether the arrays are handed over non-contiguous.
+        layout: how the arrays lie in memory, a key of LAYOUTS; contiguous rows by default.
         resized: whether shapes are other than the user's.
         untied: whether axes differ that the user gave one length.
     """
 
     name: str
     values: Inputs
-    strided: bool = False
+    layout: str = ""
     resized: bool = False
     untied: bool = False
 
@@ -97,7 +97,9 @@ class Cases:
         if self._free():
             yield Case(f"large (×{self.large:g})", self._scaled(self.large))
             yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
-        yield Case("non-contiguous", self.base, strided=True)
+        columns = any(np.ndim(value) > 1 for value in self.base.values())
+        for layout in LAYOUTS if columns else ("non-contiguous",):
+            yield Case(layout, self.base, layout=layout)
         yield from self._others()
 
     def _each(self, change: Callable, stream: int, names: Collection[str] | None = None) -> Inputs:
@@ -212,11 +214,21 @@ def one_zero(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return zeroed
 
 
-def strided(array: Any) -> Any:
-    """Return an equal array that is not contiguous: every second element of a longer one."""
-    if not isinstance(array, np.ndarray) or array.ndim == 0:
-        return array
-    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-    view = wide[..., ::2]
+def strided(array: np.ndarray) -> np.ndarray:
+    """Return an equal array with gaps and a negative stride: a longer one, read backwards."""
+    view = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)[..., ::-2]
     view[...] = array
     return view
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "non-contiguous": strided,
+    "Fortran order": np.asfortranarray,
+}
+
+
+def laid_out(array: Any, layout: str) -> Any:
+    """Return an equal array that lies in memory as a key of LAYOUTS says; scalars as they are."""
+    if not layout or not isinstance(array, np.ndarray) or array.ndim == 0:
+        return array
+    return LAYOUTS[layout](array)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,8 @@ def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtyp
     started = candidate.start(given)
     after_forward = copy.deepcopy(given)
     kept = snapshot(started.cache)
-    first = snapshot(_found(candidate, dys, started)) or {}
+    found = _found(candidate, dys, started)
+    first = snapshot(found) or {}
     forward, backward = called(candidate.forward_code), called(candidate.backward_code)
     promises = [
         _unchanged(name, given[name], original[name], forward if not same(
@@ -68,11 +70,17 @@ def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtyp
         for i, (now, then) in enumerate(zip(dys, upstreams, strict=True))
     ]
     untouched = kept is None or same(started.cache, kept)
-    repeated = _again(candidate, values, upstreams, dtype, started, first)
+    shared = _shared(found, dys, backward)
+    second = _again(candidate, values, upstreams, dtype, started)
+    if isinstance(second, Promise):
+        repeated = [second]
+    else:
+        repeated = [_repeated(name, second.get(name), f, backward) for name, f in first.items()]
+        shared += _reused(found, second, backward)
     if started.cache is not None and kept is not None:
         harmless = all(p.kept or p.style for p in repeated)
         promises.append(_cache(untouched and same(started.cache, kept), backward, harmless))
-    return Contract(promises + repeated, _notes(given, original, forward))
+    return Contract(promises + repeated, _notes(given, original, forward) + shared)
 
 
 def _found(candidate: Candidate, dys: list, started: Any) -> dict[str, Found]:
@@ -80,27 +88,20 @@ def _found(candidate: Candidate, dys: list, started: Any) -> dict[str, Found]:
 
 
 def _again(
-    candidate: Candidate,
-    values: Inputs,
-    upstreams: Sequence[Any],
-    dtype: Any,
-    started: Any,
-    first: Mapping[str, Found],
-) -> list[Promise]:
+    candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtype: Any, started: Any
+) -> dict[str, Found] | Promise:
     """Run backward a second time, after another forward pass where the cache is not on itself."""
-    backward = called(candidate.backward_code)
     if not candidate.stores_cache:
         other = fresh(values, dtype)
         candidate.start(
             {n: v * 0.5 if n in candidate.differentiable else v for n, v in other.items()}
         )
     try:
-        second = _found(candidate, [np.array(dy) for dy in upstreams], started)
+        return _found(candidate, [np.array(dy) for dy in upstreams], started)
     except Exception as error:
+        backward, one = called(candidate.backward_code), np.array(1.0)
         text = f"{backward} can be called only once after a forward pass: then {one_line(error)}."
-        one = np.array(1.0)
-        return [Promise("repeated", False, one, 0 * one, text, style=True)]
-    return [_repeated(name, second.get(name), found, backward) for name, found in first.items()]
+        return Promise("repeated", False, one, 0 * one, text, style=True)
 
 
 def _unchanged(name: str, now: Any, then: Any, who: str) -> Promise:
@@ -142,6 +143,31 @@ def _repeated(name: str, second: Found | None, first: Found, who: str) -> Promis
 
 def _twice(now: np.ndarray, then: np.ndarray) -> bool:
     return now.shape == then.shape and bool(np.allclose(now, 2 * then, rtol=1e-5, atol=0))
+
+
+def _shared(found: Mapping[str, Found], dys: list[np.ndarray], backward: str) -> list[str]:
+    """Remark on gradients that lie in the upstream gradient's memory, or in each other's."""
+    arrays = {n: f.value for n, f in found.items() if isinstance(f.value, np.ndarray)}
+    lent = [n for n, array in arrays.items() if any(np.shares_memory(array, dy) for dy in dys)]
+    told = [f"{backward} returns the memory of the upstream gradient as that of {', '.join(lent)}"]
+    told = told if lent else []
+    told += [
+        f"{backward} returns one memory as the gradients of {a} and {b}"
+        for a, b in combinations(arrays, 2)
+        if not {a, b} <= set(lent) and np.shares_memory(arrays[a], arrays[b])
+    ]
+    return [f"{text}: who changes one in place changes the other." for text in told]
+
+
+def _reused(first: Mapping[str, Found], second: Mapping[str, Found], backward: str) -> list[str]:
+    """Remark on gradients that the second call has written where the first one's were."""
+    return [
+        f"{backward} reuses its memory: the gradient of {name} that one call returns is "
+        "overwritten by the next."
+        for name, gradient in first.items()
+        if isinstance(gradient.value, np.ndarray) and gradient.where.startswith("grads")
+        and np.shares_memory(gradient.value, second[name].value)
+    ]  # fmt: skip
 
 
 def _notes(given: Inputs, original: Inputs, forward: str) -> list[str]:

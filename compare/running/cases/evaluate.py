@@ -14,7 +14,7 @@ from compare.pair.candidates import Candidate, Result, Started, called, describe
 from compare.pair.inputs import Inputs, as_float, fresh, representable, rounded
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import Judged, Precision
-from compare.running.cases.cases import Case, strided
+from compare.running.cases.cases import Case, laid_out
 from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
 from compare.running.cases.raised import located, one_line
@@ -83,13 +83,13 @@ class Evaluator:
     def run_values(self, outcome: Outcome) -> Inputs:
         """Return copies of the inputs as the candidate gets them."""
         made = fresh(outcome.values, self.dtype)
-        return {n: strided(v) for n, v in made.items()} if outcome.case.strided else made
+        return {n: laid_out(v, outcome.case.layout) for n, v in made.items()}
 
     def cast_upstreams(self, outcome: Outcome, outputs: Sequence[Any]) -> list[np.ndarray]:
         """Return the upstream gradients in the outputs' dtypes."""
         pairs = zip(outcome.upstreams, outputs, strict=True)
         dys = [dy.astype(_float_dtype(y)) for dy, y in pairs]
-        return [strided(dy) for dy in dys] if outcome.case.strided else dys
+        return [laid_out(dy, outcome.case.layout) for dy in dys]
 
     def _start(
         self, outcome: Outcome, number: int, upstreams: Sequence[np.ndarray] | None
@@ -151,7 +151,7 @@ class Evaluator:
             who = called(self.candidate.forward_code)
             raise unusable(who, outcome.values, error) from error
         name = self.candidate.name
-        if self._sizes_may_be_to_blame(outcome) or _pole(error, outputs):
+        if self._may_refuse(outcome, error) or _pole(error, outputs):
             return _skipped(outcome, name, error)
         outcome.crashed, outcome.failing = located(error), name
         outcome.expected = (
@@ -166,7 +166,7 @@ class Evaluator:
         refused = outcome.case.own and not self.backward_may_fail
         if refused or isinstance(error, UserError):
             raise unusable(who, outcome.values, error) from error
-        if self._sizes_may_be_to_blame(outcome) or _pole(error, self._everything(outcome)):
+        if self._may_refuse(outcome, error) or _pole(error, self._everything(outcome)):
             return _skipped(outcome, who, error)
         outcome.crashed, outcome.failing = located(error), who
         remark = f"{who} fails here: {outcome.crashed}"
@@ -183,10 +183,15 @@ class Evaluator:
         except Exception:
             return ()
 
-    def _sizes_may_be_to_blame(self, outcome: Outcome) -> bool:
-        """An object has its own; axes that the user gave equal lengths may have to be equal."""
+    def _may_refuse(self, outcome: Outcome, error: Exception) -> bool:
+        """Return whether the code need not work on inputs that were made up.
+
+        An object has its own sizes; axes that the user gave equal lengths may have to be equal; a
+        matrix may be singular.
+        """
         case = outcome.case
-        return case.untied or (case.resized and self.candidate.sized)
+        singular = isinstance(error, np.linalg.LinAlgError) and not case.own
+        return singular or case.untied or (case.resized and self.candidate.sized)
 
     def _owed(self, outcome: Outcome, shapes: dict[str, tuple], remark: str) -> Outcome:
         """Call these quantities and every gradient missing."""

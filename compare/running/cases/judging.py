@@ -11,9 +11,11 @@ from compare.judge.judge import AGREE, DISAGREE, VACUOUS, Rows, judge
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import as_float
+from compare.pair.montecarlo import SAMPLES
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import (
     GAUGED,
+    LOOSE,
     WIDE,
     Errors,
     Precision,
@@ -24,6 +26,10 @@ from compare.pair.tolerance import (
 from compare.running.cases.kinks import Disagreement, excused
 from compare.running.cases.outcome import Outcome
 from compare.running.cases.tied import Claim, equal_to_another, fits_smooth_directions
+
+FAR = 1e4  # tolerances of one noisy run that no rounding reaches
+UNSTABLE = 1e3  # times the reference's rounding error
+FEW = 8.0  # how much less than the rest one noisy run may show
 
 
 class Judge:
@@ -53,6 +59,8 @@ class Judge:
         if outcome.rows.disagree:
             self._excuse(outcome)
         self._find_blind(outcome)
+        if outcome.case.own and self.own is None:
+            self._find_unstable(outcome)
         self._remark(outcome)
         return outcome
 
@@ -77,26 +85,61 @@ class Judge:
         return tolerances
 
     def _widen(self, outcome: Outcome) -> bool:
-        """Add what costs more to find, now that it matters: both sides' Monte-Carlo error."""
+        """Add what costs more to find, now that it matters: both sides' Monte-Carlo error.
+
+        One noisy run shows most derivations to be wrong beyond anything that rounding does.
+        """
+        if not any(self._differs(outcome, q).any() for q in outcome.bad):
+            return False
+        wide = self._wide(outcome, 1)
+        if any(self._is_beyond(outcome, q, FAR * wide[q]) for q in outcome.bad if q in wide):
+            wide = {q: FEW * t for q, t in wide.items()}
+        else:
+            wide = self._wide(outcome, SAMPLES)
+        for quantity, tolerance in wide.items():
+            key = outcome.key(quantity)
+            before = outcome.tolerances.get(key, 0.0)
+            if np.shape(before) == np.shape(tolerance):
+                outcome.tolerances = {**outcome.tolerances, key: np.fmax(before, tolerance)}
+        return True
+
+    def _wide(self, outcome: Outcome, samples: int) -> dict[str, Any]:
+        """Return tolerances from so many noisy runs of either side, by quantity."""
         assert outcome.judged is not None
         found, given = dict(outcome.judged.errors), (outcome.values, outcome.upstreams)
         dtype = self.precision.name
         if outcome.judged.how == GAUGED:
-            found = combined(found, perturbed(self.candidate, *given, dtype, "").errors)
+            noisy = perturbed(self.candidate, *given, dtype, "", samples)
+            found = combined(found, noisy.errors)
         if self.own is None and any(q[:5] == "grad:" for q in outcome.expected):
-            found = combined(found, self._references(*given, dtype))
-        for key, wide in self._allowed(outcome, found).items():
-            before = outcome.tolerances.get(key, 0.0)
-            if np.shape(before) == np.shape(wide):
-                outcome.tolerances = {**outcome.tolerances, key: np.fmax(before, wide)}
-        return True
+            found = combined(found, self._references(*given, dtype, samples))
+        return {key.quantity: t for key, t in self._allowed(outcome, found).items()}
 
-    def _references(self, values: Any, upstreams: Any, dtype: str) -> Errors:
+    def _is_beyond(self, outcome: Outcome, quantity: str, allowed: Any) -> bool:
+        """Return whether half of what differs does so by more than is allowed, at no kink."""
+        pair, differs = outcome.pair(quantity), self._differs(outcome, quantity)
+        tolerance = outcome.tolerances.get(outcome.key(quantity), 0.0)
+        if pair is None or quantity[:5] != "grad:" or np.shape(allowed) != pair[1].shape:
+            return False
+        far = differs & (np.abs(as_float(pair[0]) - pair[1]) > allowed)
+        if 2 * np.count_nonzero(far) <= np.count_nonzero(differs):
+            return False
+        return self._kink(outcome, quantity, pair, np.fmax(tolerance, allowed)) is None
+
+    def _differs(self, outcome: Outcome, quantity: str) -> np.ndarray:
+        """Return which elements are further apart than is allowed; none without a counterpart."""
+        pair = outcome.pair(quantity)
+        if pair is None:
+            return np.zeros(0, dtype=bool)
+        allowed = outcome.tolerances.get(outcome.key(quantity), 0.0)
+        return ~(np.abs(as_float(pair[0]) - pair[1]) <= allowed)
+
+    def _references(self, values: Any, upstreams: Any, dtype: str, samples: int) -> Errors:
         given = self.reference.run, self.candidate.differentiable, values, upstreams, dtype
         try:
-            return errors(*given, how="torch", floor=0.0)
+            return errors(*given, how="torch", floor=0.0, samples=samples)
         except Exception:  # an operation that a dispatch mode cannot take
-            return errors(*given, how="inputs", floor=0.0)
+            return errors(*given, how="inputs", floor=0.0, samples=samples)
 
     def _find_blind(self, outcome: Outcome) -> None:
         """Call vacuous what rounding alone could have moved by more than 1 %.
@@ -118,6 +161,26 @@ class Judge:
             if blind.any():
                 outcome.blind[key.quantity] = int(np.count_nonzero(blind))
                 outcome.rows.verdicts[i] = VACUOUS
+
+    def _find_unstable(self, outcome: Outcome) -> None:
+        """Find gradients whose digits the candidate loses and the reference does not."""
+        assert outcome.judged is not None
+        found, unit = outcome.judged.errors, self.precision.k * self.precision.unit
+        few = LOOSE if self.precision.name == "float64" else WIDE
+        loose: dict[str, np.ndarray] = {}
+        for quantity, theirs in outcome.expected.items():
+            error, size = found.get(quantity, np.zeros(0)), np.abs(theirs)
+            if quantity[:5] == "grad:" and error.shape == size.shape:
+                at = (unit * error > few * size) & (size > 0) & np.isfinite(error)
+                loose |= {quantity: at} if at.any() else {}
+        if not loose:
+            return
+        needed = self._references(outcome.values, outcome.upstreams, self.precision.name, SAMPLES)
+        for quantity, at in loose.items():
+            least = 4 * np.abs(outcome.expected[quantity][at])  # roundings of the number itself
+            times = np.median(found[quantity][at] / np.maximum(needed[quantity][at], least))
+            if times > UNSTABLE:
+                outcome.unstable[quantity] = float(times)
 
     def _project(self, outcome: Outcome) -> None:
         """Project gradients where the reference has only its derivatives along some directions."""
@@ -197,11 +260,7 @@ class Judge:
             if pair is None or quantity[:5] != "grad:" or self._dtype_is_wrong(outcome, quantity):
                 return
             tolerance = tolerances.get(key, 0.0)
-            differs = Disagreement(quantity[5:], as_float(pair[0]), pair[1], tolerance)
-            mask = excused(
-                differs, self.reference, outcome.values, outcome.upstreams,
-                self.candidate.differentiable, rng,
-            )  # fmt: skip
+            mask = self._kink(outcome, quantity, pair, tolerance)
             if mask is None:
                 return
             tolerances[key] = np.where(mask, np.inf, tolerance)
@@ -216,6 +275,14 @@ class Judge:
             outcome.unjudged[quantity] = outcome.unjudged.get(quantity, False) | mask
         outcome.conventions = {quantity: int(mask.sum()) for quantity, mask in masks.items()}
         outcome.rows = self._rows(outcome)
+
+    def _kink(self, outcome: Outcome, quantity: str, pair: tuple, tolerance: Any) -> Any:
+        """Return where a gradient differs by convention at a kink; None if it differs elsewhere."""
+        differs = Disagreement(quantity[5:], as_float(pair[0]), pair[1], tolerance)
+        return excused(
+            differs, self.reference, outcome.values, outcome.upstreams,
+            self.candidate.differentiable, np.random.default_rng([self.seed, 8]),
+        )  # fmt: skip
 
     def _claims(self, outcome: Outcome, masks: Mapping[str, np.ndarray]) -> dict[str, Claim]:
         """Return the gradients that tied inputs share among them.

@@ -33,6 +33,8 @@ class Outcome:
         conventions: per quantity: elements excused because the function has no derivative there.
         unjudged: per quantity: which elements were left out or excused.
         blind: per quantity: how many elements rounding could have moved by more than 1 %.
+        unstable: per quantity: how many times the reference's rounding error the candidate's is,
+            where that is far more and leaves few digits.
         remarks: per quantity: what is wrong, where numbers do not say it.
         left_out: elements at which the reference is not finite.
         crashed: why the candidate failed; `failing` is the function that did.
@@ -50,6 +52,7 @@ class Outcome:
     conventions: dict[str, int] = field(default_factory=dict)
     unjudged: dict[str, Any] = field(default_factory=dict)
     blind: dict[str, int] = field(default_factory=dict)
+    unstable: dict[str, float] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
     crashed: str = ""

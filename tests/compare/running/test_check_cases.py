@@ -109,7 +109,7 @@ def test_a_size_that_passes_only_by_broadcasting_is_not_tried() -> None:
 
     assert set(cases) == {
         "random", "ties", "zeros", "one zero per row", "large (×1000)", "tiny (×1e-06)",
-        "non-contiguous",
+        "non-contiguous", "Fortran order",
     }  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def test_strided_arrays_hold_the_same_numbers_and_are_not_contiguous(shape) -> N
     view = strided(x)
 
     np.testing.assert_array_equal(view, x)
-    assert not view.flags.c_contiguous or shape[-1] == 1
+    assert shape[-1] == 1 or (not view.flags.c_contiguous and view.strides[-1] < 0)
 
 
 # ── each case catches what the others miss ───────────────────────────────────────────────────────
@@ -235,7 +235,25 @@ def test_assuming_contiguous_memory_is_found() -> None:
 
     report = compare.check(affine_forward, backward, affine, AFFINE, shrink=False)
 
-    assert failing(report) == {"non-contiguous"}
+    assert failing(report) == {"non-contiguous", "Fortran order"}
+
+
+@pytest.mark.parametrize(
+    ("of_rows", "found"),
+    [
+        (lambda x: x.ravel(order="K").reshape(x.shape), "Fortran order"),
+        (lambda x: np.frombuffer(x.tobytes(order="A")).reshape(x.shape), "Fortran order"),
+        (lambda x: x[::-1] if x.strides[-1] < 0 else x, "non-contiguous"),
+    ],
+    ids=["ravel", "bytes", "sign of a stride"],
+)
+def test_assuming_how_arrays_lie_in_memory_is_found(of_rows, found) -> None:
+    report = compare.check(
+        lambda x: (x * x, x), lambda dout, x: 2 * of_rows(x) * dout, lambda x: x * x,
+        {"x": (3, 4)}, shrink=False,
+    )  # fmt: skip
+
+    assert failing(report) == {found}
 
 
 def test_an_epsilon_in_the_wrong_place_is_found_at_tiny_magnitudes() -> None:

@@ -174,3 +174,43 @@ def test_writing_into_a_dictionary_that_is_passed_through_is_a_note() -> None:
 )
 def test_nests_are_compared_bit_for_bit(a, b, equal: bool) -> None:
     assert same(a, b) is equal
+
+
+def noted(forward, backward, reference, inputs) -> str:
+    report = compare.check(forward, backward, reference, inputs, shrink=False, cases=["random"])
+    assert report.verdict == "agree"
+    return " ".join(report.notes)
+
+
+def test_gradients_that_share_memory_with_the_upstream_or_each_other_are_noted() -> None:
+    def both(dout, cache):
+        grad = 1.0 * dout
+        return grad, grad
+
+    def add(x, y):
+        return x + y
+
+    inputs = {"x": (3, 4), "y": (3, 4)}
+    given = noted(lambda x, y: (x + y, None), lambda d, c: (d, 1.0 * d), add, inputs)
+    one = noted(lambda x, y: (x + y, None), both, add, inputs)
+    own = noted(lambda x, y: (x + y, None), lambda d, c: (1.0 * d, 1.0 * d), add, inputs)
+
+    assert "the memory of the upstream gradient as that of x:" in given
+    assert "one memory as the gradients of x and y" in one
+    assert "memory" not in own
+
+
+def test_a_gradient_in_a_reused_buffer_is_noted() -> None:
+    buffer = np.empty((3, 4))
+
+    def into_buffer(dout, x):
+        return np.multiply(2 * x, dout, out=buffer)
+
+    def square(x):
+        return x * x
+
+    reusing = noted(lambda x: (x * x, x), into_buffer, square, {"x": (3, 4)})
+    fresh = noted(lambda x: (x * x, x), lambda dout, x: 2 * x * dout, square, {"x": (3, 4)})
+
+    assert "is overwritten by the next" in reusing
+    assert "overwritten" not in fresh

@@ -191,3 +191,30 @@ def test_a_reference_that_torch_cannot_differentiate_is_no_gradient_of_zero() ->
     assert "has no grad_fn" in report.reason
     assert run(torch.tanh).agrees
     assert run(lambda x: torch.tanh(x) * 2).verdict == "disagree"
+
+
+def test_code_that_loses_digits_which_the_reference_keeps_is_told_so() -> None:
+    def check(lost):
+        return compare.check(
+            lambda x: (np.sin(x), x), lambda dout, x: (dout * np.cos(x) + lost) - lost, torch.sin,
+            {"x": (8, 4)}, shrink=False, cases=["random"],
+        )  # fmt: skip
+
+    unstable, stable = check(1e10), check(0.0)
+
+    assert unstable.verdict == "incomplete"
+    assert "loses digits that the reference keeps" in " ".join(unstable.notes)
+    assert stable.verdict == "agree"
+    assert not stable.notes
+
+
+def test_a_matrix_of_ours_that_is_singular_is_no_finding_and_the_users_own_is() -> None:
+    def check(a, cases=None):
+        return compare.check(
+            lambda a: (np.linalg.slogdet(a)[1], a), lambda dout, a: dout * np.linalg.inv(a).T,
+            lambda a: torch.linalg.slogdet(a)[1], {"a": a},
+            dtype="float32", shrink=False, cases=cases,
+        )  # fmt: skip
+
+    assert check((4, 4)).verdict == "agree"
+    assert check(np.ones((4, 4))).verdict != "agree"

@@ -1,0 +1,88 @@
+"""What training steps never ask: compared once, on what torch recorded in the first step.
+
+The loss and the penalties for another upstream gradient than 1; layers that act differently in
+evaluation; the learning rates of a schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from compare.gauge import K
+from compare.judge.judge import Rows, fixed, judge
+from compare.judge.quantities import EVALUATION, OTHER_UPSTREAM, Key, Values
+from compare.running.alone import Call, Moment
+from compare.running.experiment import Experiment
+
+UPSTREAM = 0.375  # no other constant of any loss, and exact in every dtype
+
+
+def asides(moment: Moment) -> Rows:
+    """Run and judge them all; what the hand-written side raises makes its rows missing."""
+    manual: Values = {}
+    torch: Values = {}
+    tolerances: dict[Key, Any] = {}
+    k = float(moment.experiment.config.compare.k)
+    for name, prefix, call in (*_scaled(moment), *_evaluated(moment)):
+        theirs = _by_torch(call, evaluating=prefix == EVALUATION)
+        if prefix == OTHER_UPSTREAM:
+            theirs.pop("output")  # a step has compared it
+        torch |= {Key(name, f"{prefix}:{role}"): value for role, value in theirs.items()}
+        try:
+            found = call.beside(moment.experiment.dtype, k, theirs)
+        except Exception:  # a mistake may raise whatever it likes: its rows are missing
+            continue
+        for role, (mine, _, tolerance) in found.items():
+            key = Key(name, f"{prefix}:{role}")
+            manual[key], tolerances[key] = mine, tolerance
+    _rates(moment.experiment, manual, torch, tolerances)
+    own = moment.experiment.config.compare.tolerance
+    return judge(list(torch), manual, torch, tolerances if own is None else fixed(torch, *own))
+
+
+def _scaled(moment: Moment) -> Iterator[tuple[str, str, Call]]:
+    """Yield the loss, and every penalty on one of its parameters, with another upstream."""
+    penalties = {call.name: call for call in moment.penalties()}
+    for call in (moment.loss(), *penalties.values()):
+        upstream = np.asarray(UPSTREAM, call.upstream.dtype)
+        yield call.name, OTHER_UPSTREAM, call._replace(upstream=upstream)
+
+
+def _evaluated(moment: Moment) -> Iterator[tuple[str, str, Call]]:
+    """Yield every layer that a training step runs otherwise than an evaluation."""
+    experiment = moment.experiment
+    for name, node in moment.nodes.items():
+        layer = node.layer
+        if name in experiment.torch_layers or not layer.training:
+            continue
+        if layer.stochastic or layer.buffers:
+            yield name, EVALUATION, moment.call(name)._replace(layer=layer.train(False), noise=None)
+
+
+def _by_torch(call: Call, *, evaluating: bool) -> dict[str, Any]:
+    """Run torch's module, in evaluation if asked."""
+    before = call.module.training
+    call.module.train(before and not evaluating)
+    try:
+        found = call.by_torch()
+    finally:
+        call.module.train(before)
+    return {role: value for role, value in found.items() if role[:6] != "buffer"}
+
+
+def _rates(experiment: Experiment, manual: Values, torch: Values, tolerances: dict) -> None:
+    """Compare the schedule's rates; torch computes each from the one before: n roundings."""
+    from torch_ref.schedules import SCHEDULERS, rates
+
+    described = experiment.config.optimizer.schedule
+    if described is None or described.type not in SCHEDULERS:
+        return
+    lr = float(experiment.manual.optimizer.lr)
+    theirs = rates(described.type, described.args, lr, experiment.steps)
+    key, n = Key("schedule", "lr"), len(theirs)
+    torch[key] = np.array(theirs)
+    manual[key] = np.array([experiment.lr(step) for step in range(n)], dtype=float)
+    tolerances[key] = np.full(n, K * np.finfo(float).eps / 2 * lr * n)
