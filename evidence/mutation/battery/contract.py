@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
+from unittest import mock
 
 import numpy as np
 
@@ -186,6 +187,44 @@ def _blind() -> Any:
     return found, np.isnan(layer.forward(x, x, x, None, hidden * 1.0)[0][0])
 
 
+def _no_noise() -> Any:
+    """No draws are no noise."""
+    x = X.reshape(2, 1, 4)
+    layer = build("MultiheadAttention", (("embed_dim", 4), ("num_heads", 2), ("dropout", 0.5)))
+    layer = layer.with_params({k: p + 0.5 for k, p in layer.params.items()})
+    return layer.forward(x, x, x, noise=())[0][0] - layer.forward(x, x, x)[0][0]
+
+
+def _no_images() -> Any:
+    """A batch may be empty."""
+    x = np.zeros((0, 2, 4, 3))
+    sizes = (("in_channels", 2), ("out_channels", 3), ("kernel_size", 2))
+    layers = build("Conv2d", sizes), build("MaxPool2d", (("kernel_size", 2),))
+    runs = [(layer, *layer.forward(x)) for layer in layers]
+    backs = [layer.backward(y, cache_) for layer, y, cache_ in runs]
+    return [(np.shape(y), np.shape(dx)) for (_, y, _), ((dx,), _) in zip(runs, backs, strict=True)]
+
+
+def _blocks() -> Any:
+    """Each sample lies in one block."""
+    blocks = import_module("manual.blocks")
+    found = []
+    with mock.patch.object(blocks, "BLOCK", 64):
+        for count, each in ((1, 0), (5, 64), (100, 4), (7, 1000), (65, 1)):
+            samples = np.arange(count)
+            found.append(np.concatenate([samples[at] for at in blocks.blocks(count, each)]))
+    return found
+
+
+def _endless() -> Any:
+    """A score of +inf is no number to weigh: nan, as in torch; only -inf hides."""
+    mask = np.array([[np.inf, 0.0], [-np.inf, 0.0]])
+    x = X.reshape(2, 1, 4)
+    with np.errstate(all="ignore"):
+        layer = build("MultiheadAttention", (("embed_dim", 4), ("num_heads", 2)))
+        return [np.isnan(y) for y in layer.forward(x, x, x, None, mask)[0]]
+
+
 def _ones() -> Any:
     """Without an upstream gradient the compiled passes begin with ones of the output's kind."""
     square = [("a", build("Multiply", ()), ("input", "input"))]
@@ -361,6 +400,14 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
             np.zeros((2, 1, 4)),
         ),
     ),
+    "a mask with +inf": (
+        _endless, [np.array([[[True] * 4], [[False] * 4]]), np.array([[[True] * 2, [False] * 2]])],
+    ),
+    "a tuple of no masks": (_no_noise, np.zeros((2, 1, 4))),
+    "no images": (
+        _no_images, [((0, 3, 3, 2), (0, 2, 4, 3)), ((0, 2, 2, 1), (0, 2, 4, 3))],
+    ),
+    "blocks of a batch": (_blocks, [np.arange(n) for n in (1, 5, 100, 7, 65)]),
     "ones upstream": (_ones, [(2 * X, "float64"), (4 * X, "float64")]),
     "where errors were raised": (_places, _where_failed()),
     "a graph's decisions": (

@@ -45,6 +45,7 @@ MORE = {
         Example({**HEADS, "need_weights": False},
                 ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, np.where(BLIND, -np.inf, 0.5))),
         Example(HEADS, (*((3, 2, 4),) * 3, np.where(PADDING, -np.inf, 0.5), HIDES)),
+        Example({**HEADS, "dropout": 0.4, "add_bias_kv": True}, (*((2, 1, 4),) * 3, None, None)),
         Example({**HEADS, "need_weights": False, "is_causal": True},
                 (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
     ),
