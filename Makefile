@@ -10,7 +10,7 @@ help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: $(VENV)/installed ## Install if need be, train both networks on the digits, leave a report
-	$(BIN)/handgrad run digits
+	$(BIN)/handgrad run digits --force
 
 test: $(VENV)/installed ## Install if need be, run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -6,7 +6,7 @@ One process, one thread, rounds interleaved: the machine's speed drifts, the rat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -61,6 +61,67 @@ SQUARED = {"type": "SquaredErrorLoss", "factor": 0.5, "reduction": "sum"}
 SUM_SQUARED = {"type": "SquaredErrorLoss", "factor": 1.0, "reduction": "sum"}
 CROSS_ENTROPY = {"type": "CrossEntropyLoss"}
 MNIST = (784, 128, 64, 10)
+
+
+def images(
+    name: str, batch: int, shape: tuple[int, int, int], layers: list[dict[str, Any]]
+) -> Network:
+    """Return a convolutional classifier of ten classes on images of this shape."""
+    unfolded = {"type": "Unflatten", "dim": 1, "unflattened_size": list(shape)}
+    width = shape[0] * shape[1] * shape[2]
+    return Network(f"{name}, batch {batch}", batch, width, 10, (unfolded, *layers), CROSS_ENTROPY)
+
+
+def convolved(inputs: int, outputs: int, kernel_size: int, padding: int) -> list[dict[str, Any]]:
+    """Return a convolution and a ReLU."""
+    sizes = {"in_channels": inputs, "out_channels": outputs, "kernel_size": kernel_size}
+    return [{"type": "Conv2d", **sizes, "padding": padding}, {"type": "ReLU"}]
+
+
+def lenet() -> list[dict[str, Any]]:
+    """LeNet-5 with rectifiers, on images of 28×28."""
+    pool = {"type": "MaxPool2d", "kernel_size": 2}
+    layers = [*convolved(1, 6, 5, 2), pool, *convolved(6, 16, 5, 0), pool, {"type": "Flatten"}]
+    relu = {"type": "ReLU"}
+    return [*layers, linear(400, 120), relu, linear(120, 84), relu, linear(84, 10)]
+
+
+def six_convolutions() -> list[dict[str, Any]]:
+    """Six convolutions with batch norm in three stages, on images of 32×32."""
+    layers: list[dict[str, Any]] = []
+    for inputs, outputs in ((3, 16), (16, 32), (32, 64)):
+        for first in (inputs, outputs):
+            convolution, relu = convolved(first, outputs, 3, 1)
+            layers += [convolution, {"type": "BatchNorm2d", "num_features": outputs}, relu]
+        layers.append({"type": "MaxPool2d", "kernel_size": 2})
+    return [*layers, {"type": "Flatten"}, linear(1024, 10)]
+
+
+def recurrent() -> Network:
+    """Return an LSTM of 64 units over 20 steps; its last hidden state is classified."""
+    layers = (
+        {"name": "steps", "type": "Unflatten", "dim": 1, "unflattened_size": [20, 32]},
+        {"name": "lstm", "type": "LSTM", "input_size": 32, "hidden_size": 64, "batch_first": True},
+        {"name": "last", "type": "Select", "dim": 0, "index": -1, "inputs": ["lstm:h_n"]},
+        {"name": "head", **linear(64, 10)},
+    )
+    return Network("LSTM 20×32, 64 units, batch 32", 32, 640, 10, layers, CROSS_ENTROPY)
+
+
+def attending() -> Network:
+    """Return layer norm, self-attention of four heads and a residual, 64 tokens of 128 numbers."""
+    attention = {"type": "MultiheadAttention", "embed_dim": 128, "num_heads": 4}
+    layers: tuple[dict[str, Any], ...] = (
+        {"name": "tokens", "type": "Unflatten", "dim": 1, "unflattened_size": [64, 128]},
+        {"name": "norm", "type": "LayerNorm", "normalized_shape": 128},
+        {"name": "attention", **attention, "batch_first": True, "inputs": ["norm"] * 3},
+        {"name": "residual", "type": "Add", "inputs": ["tokens", "attention"]},
+        {"name": "flat", "type": "Flatten"},
+        {"name": "head", **linear(64 * 128, 10)},
+    )
+    return Network("attention 64×128, 4 heads, batch 8", 8, 64 * 128, 10, layers, CROSS_ENTROPY)
+
+
 NETWORKS = (
     connected((3, 4, 4, 2), 1, "Sigmoid", SQUARED, last=True),
     connected((1000, 100, 10), 64, "Sigmoid", SUM_SQUARED, bias=False),
@@ -68,6 +129,10 @@ NETWORKS = (
     connected(MNIST, 128, "ReLU", CROSS_ENTROPY),
     connected(MNIST, 512, "ReLU", CROSS_ENTROPY),
     connected((1024, 1024, 1024, 10), 256, "ReLU", CROSS_ENTROPY),
+    images("LeNet-5", 32, (1, 28, 28), lenet()),
+    images("six convolutions with batch norm", 16, (3, 32, 32), six_convolutions()),
+    recurrent(),
+    attending(),
 )
 
 
@@ -92,12 +157,21 @@ def describe(network: Network, dtype: str) -> Config:
 
 
 def torch_eager(experiment: Experiment, x: np.ndarray, target: np.ndarray) -> Callable[[], Any]:
-    """Return one plain training step in torch: nn.Sequential, loss, backward, optim.SGD."""
+    """Return one plain training step in torch: the model, its loss, backward, optim.SGD.
+
+    A chain is an nn.Sequential; of anything else the modules are called one by one.
+    """
     import torch
 
     side = experiment.torch
-    model = torch.nn.Sequential(*side.network.modules_by_node.values())
-    optimizer = torch.optim.SGD(model.parameters(), lr=experiment.lr(0))
+    nodes = experiment.manual.graph.nodes
+    chained = all(
+        node.inputs == (before,)
+        for node, before in zip(nodes, ["input", *(n.name for n in nodes)], strict=False)
+    )
+    sequence = torch.nn.Sequential(*side.network.modules_by_node.values())
+    model = sequence if chained else _called(nodes, side.network.modules_by_node)
+    optimizer = torch.optim.SGD(sequence.parameters(), lr=experiment.lr(0))
     inputs, targets = side.tensor(x), side.tensor(target)
 
     def step() -> None:
@@ -106,6 +180,40 @@ def torch_eager(experiment: Experiment, x: np.ndarray, target: np.ndarray) -> Ca
         optimizer.step()
 
     return step
+
+
+def _called(nodes: Sequence[Any], modules: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Return a function that calls each node's module on what it takes, ports by their place."""
+    ports = {
+        f"{node.name}:{port}": (node.name, place)
+        for node in nodes
+        for place, port in enumerate(node.layer.outputs)
+    }
+    calls = []
+    for node in nodes:
+        single = len(node.layer.outputs) == 1
+        calls.append((node.name, modules[node.name], [v for v in node.inputs if v], single))
+
+    def value(values: dict[str, Any], name: str) -> Any:
+        if name not in ports:
+            return values[name]
+        source, place = ports[name]
+        return _flat(values[source + "()"])[place]
+
+    def model(x: Any) -> Any:
+        values = {"input": x}
+        for name, module, inputs, single in calls:
+            y = module(*(value(values, source) for source in inputs))
+            values[name + "()"] = y
+            values[name] = y if single else _flat(y)[0]
+        return values[nodes[-1].name]
+
+    return model
+
+
+def _flat(nest: Any) -> list[Any]:
+    """Return the tensors of a tuple of tuples in order."""
+    return [t for part in nest for t in _flat(part)] if isinstance(nest, tuple) else [nest]
 
 
 def manual(experiment: Experiment, x: np.ndarray, target: np.ndarray) -> Callable[[], Any]:

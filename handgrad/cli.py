@@ -14,12 +14,13 @@ from typer.core import TyperCommand
 
 from compare.commands import run_cli
 from compare.commands.certify_cli import certify
-from compare.commands.check_cli import check
+from compare.commands.check_cli import Recorded, check
 from compare.commands.explain_cli import EXAMPLES, explain
 from compare.commands.list_cli import list_names
 from compare.commands.status import INTERRUPTED, UNUSABLE
 from compare.errors import UserError
 from handgrad import __version__
+from handgrad.pipe import unbroken
 from handgrad.shadows import ShadowedError
 from teach.exercises.cli import exercise
 from teach.trace import cli as trace_cli
@@ -81,12 +82,15 @@ def _nothing() -> None: ...
 BENCH = "Time the hand-written step, or count what the verdict is worth with --false-alarms."
 MUTATE = "Plant small mistakes in the hand-written source, one at a time: does the harness notice?"
 
+FAULTS = "Run nonsense, and kill runs at random moments: no traceback, no hang, no report lost."
+
 app.command(epilog=run_cli.EXAMPLE)(run_cli.run)
 app.command("list")(list_names)
 app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
-app.command()(check)
+app.command(cls=Recorded)(check)
 app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
+app.command("faults", cls=InCheckout, help=FAULTS)(_nothing)
 app.command(epilog=EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")
 app.command(cls=trace_cli.TraceCommand, epilog=trace_cli.EXAMPLE)(trace_cli.trace)
@@ -95,9 +99,21 @@ app.command(cls=trace_cli.TraceCommand, epilog=trace_cli.EXAMPLE)(trace_cli.trac
 def main() -> None:
     """Run the command line; a user's mistake ends with one paragraph and status 2."""
     try:
-        app()
+        with unbroken(sys.stdout):
+            app()
     except (UserError, ShadowedError) as error:
         print(f"handgrad: {error}", file=sys.stderr)
+        sys.exit(UNUSABLE)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a name that no file can have, a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"handgrad: {where}{error.strerror or error}.", file=sys.stderr)
+        sys.exit(UNUSABLE)
+    except MemoryError as error:
+        told = f" ({error})" if str(error) else ""
+        print(f"handgrad: out of memory{told}. Ask for less: smaller layers, batches or data, "
+              "fewer steps.", file=sys.stderr)  # fmt: skip
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         print("handgrad: interrupted before anything was compared.", file=sys.stderr)

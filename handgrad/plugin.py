@@ -22,7 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--handgrad-report",
         metavar="DIR",
         default=None,
-        help="Save the report of every assert_gradients_agree below this directory.",
+        help="Save the report of every assert_gradients_agree below this directory, in the place "
+        "of the last session's.",
     )
 
 
@@ -50,11 +51,17 @@ class GradientAssertion:
 
     def _asserted(self, check: Callable[..., Report], arguments: tuple, options: dict) -> Report:
         __tracebackhide__ = True
-        report = check(*arguments, **options)
+        from compare.errors import UserError
+        from compare.report.rendering.terminal import failure_text
+
+        try:
+            report = check(*arguments, **options)
+        except UserError as error:
+            pytest.fail(f"assert_gradients_agree: {error}", pytrace=False)
         saved = self._saved(report)
         if not report.agrees:
-            text = f"{report}\n\nReport: {saved / 'report.html'}" if saved else str(report)
-            raise AssertionError(text)
+            where = f"\n\nReport: {saved / 'report.html'}" if saved else ""
+            raise AssertionError(failure_text(report) + where)
         return report
 
     def _saved(self, report: Report) -> Path | None:
@@ -65,7 +72,7 @@ class GradientAssertion:
         self._count += 1
         number = f"-{self._count}" if self._count > 1 else ""
         name = directory_name(self._test.replace("::", "--").replace("/", "-"))
-        return report.save(Path(self._directory) / f"{name}{number}")
+        return report.save(Path(self._directory) / f"{name}{number}", force=True)
 
 
 @pytest.fixture

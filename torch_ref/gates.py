@@ -105,6 +105,26 @@ class TanhGate(nn.Module):
         return torch.tanh(x)
 
 
+class AbsGate(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.abs(x)
+
+
+class SinGate(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(x)
+
+
+class CosGate(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cos(x)
+
+
+class MeanGate(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mean(x)
+
+
 class SumGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.sum(x)

@@ -17,7 +17,7 @@ def _cosine(optimizer: Any, lr: float, total_steps: int, min_factor: float = 0.0
     return lr_scheduler.CosineAnnealingLR(optimizer, total_steps, min_factor * lr)
 
 
-SCHEDULERS = {"Step": _step, "Cosine": _cosine}
+SCHEDULERS: Mapping[str, Any] = {"Step": _step, "Cosine": _cosine}
 
 
 def rates(name: str, args: Mapping[str, Any], lr: float, steps: int) -> list[float]:
@@ -29,7 +29,7 @@ def rates(name: str, args: Mapping[str, Any], lr: float, steps: int) -> list[flo
         KeyError: torch has no scheduler under this name.
     """
     optimizer: Any = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
-    scheduler = SCHEDULERS[name](optimizer, lr, **args)
+    scheduler: Any = SCHEDULERS[name](optimizer, lr, **args)
     found = []
     for _ in range(min(steps, args.get("total_steps", steps))):
         found.append(float(optimizer.param_groups[0]["lr"]))

@@ -65,6 +65,7 @@ class TorchSide:
         self.loss_module = module_class(loss[0])(**self._tensors(loss[1])).to(self.device)
         self.penalties = [(module_class(t)(c), names) for t, c, names in penalties]
         self.optimizer_spec, self.clip = optimizer, clip
+        self.overflowed = False
         self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1])
 
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -171,10 +172,18 @@ class TorchSide:
         return {k: b.to(dtype) if b.is_floating_point() else b for k, b in found.items()}
 
     def update(self, lr: float) -> None:
-        """Clip the gradients if asked, then take one optimiser step at this learning rate."""
+        """Clip the gradients if asked, then take one optimiser step at this learning rate.
+
+        `overflowed` tells whether the gradients' norm is infinite though they are finite: torch
+        squares them in their own dtype, and then clips them to zero.
+        """
         norm, value = self.clip
+        self.overflowed = False
         if norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), norm)
+            grads = [p.grad for p in self.parameters.values() if p.grad is not None]
+            finite = all(bool(g.isfinite().all()) for g in grads)
+            found = torch.nn.utils.clip_grad_norm_(self.parameters.values(), norm)
+            self.overflowed = finite and not bool(found.isfinite())
         if value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), value)
         for group in self.optimizer.param_groups:

@@ -10,7 +10,7 @@ from compare.commands.completion import preset_names
 from compare.commands.status import AGREE, DISAGREE
 
 EXAMPLES = (
-    "Examples: handgrad explain digits --node 2 --quantity grad:weight --index 3,5 · "
+    "Examples: handgrad explain digits --node 2 --quantity grad:weight --index 3,36 · "
     'handgrad explain digits --plant "2.weight.grad*=1.01"'
 )
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 Advance = Callable[[str, int, int], None]  # what, done, of how many
 
 
 @contextmanager
-def bars(*, show: bool) -> Iterator[Advance]:
+def bars(*, show: bool, after: float = 0.0) -> Iterator[Advance]:
     """Yield a function that moves the bar of what is counted; none is drawn before its first call.
 
-    So an error message that comes before stands alone.
+    So an error message that comes before stands alone; and what is done in `after` seconds needs
+    no bar.
     """
     shown: list[Any] = []
+    begun: list[float] = []  # when each call came
     tasks: dict[str, Any] = {}
 
     def advance(what: str, done: int, total: int) -> None:
-        if not show:
+        begun.append(monotonic())
+        if not show or begun[-1] - begun[0] < after:
             return
         if not shown:
             shown.append(_started())

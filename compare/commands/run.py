@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.diagnose.divergence import Divergence
+from compare.errors import UserError
 from compare.gauge import K
 from compare.judge.verdict import refuse_unknown_zeros
 from compare.report.report import NodeInfo, Report
+from compare.running.refusal import TorchRefusedError
 
 if TYPE_CHECKING:
     from compare.description.config import Config
@@ -81,6 +83,7 @@ class Runner:
         self.done = 0
         self.failed = False  # the hand-written side raised
         self.interrupted = False
+        self.refusal = ""  # why torch could not go on
 
     def run(self) -> Report:
         from compare.report.environment import environment
@@ -96,7 +99,23 @@ class Runner:
                 self.done = planned if free else self.done
         except KeyboardInterrupt:
             self.interrupted = True
+        except TorchRefusedError as refused:
+            self._refused(refused)
         return self._report(planned, environment(train.device, train.threads, train.seed))
+
+    def _refused(self, refused: Exception) -> None:
+        """Keep what was compared; a free run's drift is lost.
+
+        Raises:
+            UserError: nothing was.
+        """
+        self.refusal = str(refused)
+        if not self.done:
+            raise UserError(
+                f"Torch cannot do the first step: {refused}. Nothing was compared. Are weights, "
+                f"learning rate and data in the range of {self.config.train.dtype}, and the "
+                "targets what the loss takes?"
+            ) from refused
 
     def _lockstep(self, steps: int) -> None:
         from compare.diagnose.divergence import first_divergence
@@ -165,7 +184,7 @@ class Runner:
         torch_with_torch = self._torch_with_torch(frame)
         found, reason = verdict(
             self.table, frame, self.config, self.done, planned,
-            interrupted=self.interrupted, torch_with_torch=torch_with_torch,
+            interrupted=self.interrupted, refusal=self.refusal, torch_with_torch=torch_with_torch,
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
@@ -198,7 +217,15 @@ class Runner:
             torch_layers=self.experiment.torch_layers,
             torch_with_torch=torch_with_torch,
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        from compare.report.provenance import provenance
+
+        data = {"features": self.experiment.features, "targets": self.experiment.targets}
+        weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
+        return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 
     def _torch_with_torch(self, frame: Any) -> int:
         from compare.pair.hybrid import torch_on_both_sides

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compare.commands.completion import preset_names
+from compare.commands.leave import Place, leave, refuse_unwritable
 from compare.commands.status import AGREE, DISAGREE, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -66,13 +66,18 @@ def run(
             "hand-written.",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
+    ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
+    ] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Also write the tables as LaTeX.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
 ) -> None:
     """Train both networks side by side, compare everything, and leave a report."""
     from compare.description.config import load, parse_set
-    from compare.report.rendering import check_writable
 
     overrides: dict[str, Any] = dict(map(parse_set, settings or []))
     given = {
@@ -85,19 +90,10 @@ def run(
     }  # fmt: skip
     overrides |= {key: value for key, value in given.items() if value is not None}
     config = load(name_or_toml, overrides)
-    directory = out or Path("reports") / config.name
-    check_writable(directory)
+    place = Place(out, Path("reports") / config.name, force, not no_report)
+    refuse_unwritable(place.out if place.wanted else None, force=force)
     report = _run_with_progress(config, plant, show=not (quiet or as_json))
-    if report.interrupted and directory.exists():  # only a completed run replaces a report
-        directory = directory.with_name(f"{directory.name}-interrupted")
-    path = report.save(directory, latex=latex)
-    if as_json:
-        from compare.report.rendering.verdict import verdict_dict
-
-        print(json.dumps(verdict_dict(report), indent=2))
-    elif not quiet:
-        print(report)
-        print(f"\nReport: {path / 'report.html'}")
+    leave(report, place, quiet=quiet, as_json=as_json, latex=latex)
     raise typer.Exit(_status(report))
 
 

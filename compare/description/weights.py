@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.description.reading import MOST, one_line, refuse_large
 from compare.errors import UserError, nearest
 
 Weights = dict[str, np.ndarray]
@@ -27,6 +28,7 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
     """
     if not path.is_file():
         raise UserError(f"No weights file at {path}. Give the path of a .safetensors or .pt file.")
+    refuse_large(path, f"The weights file {path}")
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
     check(found, shapes, where=str(path))
     return {name: representable(found[name]) for name in shapes}
@@ -84,6 +86,25 @@ def _read_state_dict(path: Path) -> Weights:
         ) from None
     if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise UserError(f"{path} does not hold a state_dict (a dictionary of tensors).")
-    dense = {name: tensor.detach().to_dense() for name, tensor in found.items()}
-    return {name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-            for name, tensor in dense.items()}  # fmt: skip
+    return {str(name): _plain(tensor, f"{path}: '{name}'") for name, tensor in found.items()}
+
+
+def _plain(tensor: Any, where: str) -> np.ndarray:
+    """Return a tensor as an array, half precision widened; quantised and other forms are refused.
+
+    A tensor may claim far more elements than its file has bytes.
+    """
+    import torch
+
+    kind = str(tensor.dtype).removeprefix("torch.")
+    try:
+        if tensor.numel() > MOST:
+            raise UserError(f"{where} has {tensor.numel():,} elements; at most {MOST:,} are read.")
+        dense = tensor.detach().to_dense().resolve_neg().resolve_conj()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise UserError(
+            f"{where} is a tensor of {kind} on {tensor.device} that has no plain form "
+            f"({one_line(error)}). Save plain float tensors: call .dequantize(), .float() or "
+            ".cpu() first."
+        ) from None

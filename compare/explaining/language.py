@@ -12,7 +12,7 @@ as LaTeX, as Unicode and with the numbers put in; so what is shown is what was w
     prod, largest, mean    likewise
     cases(c, a, b)   a where c holds, else b
     (x > 0)          1 where it holds, else 0
-    pi exp log sqrt tanh sigma Phi phi abs sign max min fold
+    pi exp log sqrt sin cos tanh sigma Phi phi abs sign max min fold
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from collections.abc import Iterator
 from functools import cache
 
 REDUCTIONS = ("sum", "prod", "largest", "mean")
-FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigma", "Phi", "phi", "abs", "sign", "max", "min")
+FUNCTIONS = (
+    "exp", "log", "sqrt", "sin", "cos", "tanh", "sigma", "Phi", "phi", "abs", "sign", "max", "min",
+)  # fmt: skip
 INDEX_FUNCTIONS = ("size", "reflect", "clamp", "wrap")
 SPECIAL = ("cases", "fold", *INDEX_FUNCTIONS)
 ALLOWED = (

@@ -27,7 +27,8 @@ COMPARE = {
 }  # fmt: skip
 LATEX_FUNCTIONS = {
     "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sigma": r"\sigma", "Phi": r"\Phi",
-    "phi": r"\varphi", "sign": r"\operatorname{sign}", "max": r"\max", "min": r"\min",
+    "sin": r"\sin", "cos": r"\cos", "phi": r"\varphi", "sign": r"\operatorname{sign}",
+    "max": r"\max", "min": r"\min",
     "fold": r"\operatorname{fold}", **{n: rf"\operatorname{{{n}}}" for n in INDEX_FUNCTIONS},
 }  # fmt: skip
 PLAIN_FUNCTIONS = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}

@@ -25,6 +25,12 @@ class Key(NamedTuple):
 LOSS = Key("loss", "loss")
 GRAD_INPUT = Key("input", "grad_input")
 EVALUATION, OTHER_UPSTREAM = "evaluation", "other upstream"  # what training steps never ask
+SCHEDULE = Key("schedule", "lr")
+
+
+def asked_once(layer: str, quantity: str) -> bool:
+    """Return whether this is no part of a training step: it is compared once, aside from them."""
+    return (layer, quantity) == SCHEDULE or quantity.startswith((EVALUATION, OTHER_UPSTREAM))
 
 
 def split(dotted: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from compare.errors import UserError, nearest
 from compare.judge.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
 from compare.judge.ledger import Table
 from compare.judge.measure import Measures
-from compare.judge.quantities import EVALUATION, OTHER_UPSTREAM, Key
+from compare.judge.quantities import Key, asked_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def verdict(
     table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *,
-    interrupted: bool, torch_with_torch: int = 0,
+    interrupted: bool, refusal: str = "", torch_with_torch: int = 0,
 ) -> tuple[str, str]:  # fmt: skip
     """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
 
@@ -31,6 +31,7 @@ def verdict(
         config: for what is allowed to be zero by name, and whether the run was free.
         done, planned: steps.
         interrupted: whether Ctrl-C ended the run, perhaps after its last step.
+        refusal: what torch raised in a step, which ended the run.
         torch_with_torch: rows that compare torch with torch, and are no evidence of anything.
     """
     counts = table.counts()
@@ -48,6 +49,11 @@ def verdict(
         return "incomplete", "Nothing was compared."
     if interrupted:
         return "incomplete", f"Stopped after {done:,} of {planned:,} steps; all agree so far."
+    if refusal:
+        return "incomplete", (
+            f"Torch cannot go on after {done:,} of {planned:,} steps ({refusal}); all agree so "
+            "far. NaN or infinity has reached it: a smaller learning rate may keep it finite."
+        )
     if config.train.mode == "free":
         return "incomplete", (
             "A free run is a diagnostic: its first step agrees, later steps are not judged."
@@ -74,11 +80,16 @@ def verdict(
 
 
 def _undefined(table: Table) -> int:
-    """Return how many tensors are not finite on torch's side: they say nothing of a formula."""
-    return sum(
-        int(np.count_nonzero((codes == NON_FINITE) & ~np.isfinite(Measures(*measures).scale)))
-        for codes, measures in zip(table.verdicts, table.measures, strict=True)
-    )
+    """Return how many tensors are not finite on torch's side: they say nothing of a formula.
+
+    What a step computes after torch's first infinity follows from it: a sigmoid makes 0 of it.
+    """
+    total = 0
+    for codes, measures in zip(table.verdicts, table.measures, strict=True):
+        bad = np.flatnonzero(codes == NON_FINITE)
+        theirs = ~np.isfinite(Measures(*measures).scale[bad])
+        total += bad.size if theirs[:1].any() else int(np.count_nonzero(theirs))
+    return total
 
 
 def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -> str:
@@ -111,12 +122,11 @@ def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[s
 
     What is asked once, aside from training, may be vacuous in that one step.
     """
-    aside = frame["quantity"].str.startswith((EVALUATION, OTHER_UPSTREAM))
-    frame = frame[~aside]
     vacuous = frame["verdict"].eq("vacuous")
     always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
     return [
         (layer, quantity)
         for layer, quantity in always.index[always]
-        if not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
+        if not asked_once(layer, quantity)
+        and not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, FunctionPair, ValueAndGradient, described
-from compare.pair.objects import LayerObject, is_layer, made
+from compare.pair.objects import LayerObject, is_layer, made, methods
 from compare.pair.signatures import FORMS
 
 
@@ -26,6 +26,8 @@ def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[st
         forward = made(forward)
     if is_layer(forward):
         return LayerObject(forward, names, floats)
+    if pair := methods(forward):
+        return FunctionPair(*pair, names, floats)
     if callable(forward):
         return ValueAndGradient(forward, names, floats)
     raise UserError(f"{described(forward)} cannot be checked. {FORMS}")

@@ -102,6 +102,7 @@ class FunctionPair(Candidate):
         self.name = called(forward)
         self.wanted = positional(backward)
         self.forward_code, self.backward_code = forward, backward
+        self.elementwise = False
 
     def start(self, values: Inputs) -> Started:
         returned = self.forward_code(*values.values())
@@ -111,7 +112,29 @@ class FunctionPair(Candidate):
 
     def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
         planned, values = started.state
-        return self.backward_code(*planned.arguments(tuple(upstreams), values))
+        returned = self.backward_code(*planned.arguments(tuple(upstreams), values))
+        self.elementwise = planned.elementwise
+        return self._multiplied(returned, upstreams[0]) if planned.elementwise else returned
+
+    def _multiplied(self, derivative: Any, upstream: Any) -> Any:
+        """Return the gradient that a function's derivative, element by element, stands for."""
+        if isinstance(derivative, tuple | list):
+            return type(derivative)(self._multiplied(d, upstream) for d in derivative)
+        if derivative is None or np.shape(derivative) != np.shape(upstream):
+            raise UserError(
+                f"{called(self.backward_code)} takes no upstream gradient, so it must return a "
+                f"derivative for each element, of shape {np.shape(upstream)}; it returned "
+                f"{described(derivative)}."
+            )
+        return upstream * derivative
+
+    def notes(self) -> list[str]:
+        if not self.elementwise:
+            return []
+        return [
+            f"{called(self.backward_code)} takes no upstream gradient: what it returns was "
+            "multiplied by one, element by element."
+        ]
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         who = called(self.backward_code)
@@ -150,7 +173,7 @@ def called(thing: Any) -> str:
     if name is None:
         inner = getattr(thing, "func", None)  # functools.partial
         name = called(inner) if inner is not None else type(thing).__name__
-    return str(name).split("<locals>.")[-1]
+    return str(name).split("<locals>.")[-1].removeprefix("_VariableFunctionsClass.")  # torch's
 
 
 def described(value: Any) -> str:

@@ -125,6 +125,8 @@ def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> 
     given: Inputs = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, value in inputs.items():
+        if not isinstance(name, str) or not name.isprintable():  # a lone surrogate is not, either
+            raise UserError(f"An input's name must be text that can be printed; received {name!r}.")
         if isinstance(value, Labels):
             shapes[name] = _checked(name, (*value.shape, value.below))
         elif is_shape(value):
@@ -201,6 +203,12 @@ def _plain(name: str, value: Any) -> Any:
         value = np.asarray(value)
     if not isinstance(value, np.ndarray):
         return value
+    if isinstance(value, np.matrix | np.ma.MaskedArray):
+        raise UserError(
+            f"Input '{name}' is a {type(value).__name__}, whose rules of arithmetic are its own: a "
+            "check takes plain arrays. Give np.asarray(x), and write products as x @ y."
+        )
+    value = np.asarray(value)  # a memory map is a file on disk
     if value.dtype == object or np.issubdtype(value.dtype, np.complexfloating):
         raise UserError(
             f"Input '{name}' is an array of {value.dtype}; a check takes real floats, integers and "

@@ -2,79 +2,205 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 import traceback
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from compare.description.reading import one_line, refuse_large
 from compare.errors import UserError, nearest
 from compare.pair.candidates import called
+from compare.pair.objects import made
 from compare.pair.signatures import positional
+
+LATER: list[str] = []  # folders in which imports inside functions are looked for
+
+
+class Named(NamedTuple):
+    """A name of the command line: `Layer`, `module.Layer`, or a call, `Layer(3, bias=False)`."""
+
+    name: str
+    call: tuple[tuple, dict[str, Any]] | None = None
+
+
+def named(text: str) -> list[Named]:
+    """Return the names in `forward, backward` or `Layer(3, 5)`.
+
+    Raises:
+        UserError: it is no list of names.
+
+    >>> named("Linear(3, bias=False), f")
+    [Named(name='Linear', call=((3,), {'bias': False})), Named(name='f', call=None)]
+    """
+    try:
+        items = ast.parse(f"({text.strip()},)", mode="eval").body
+        return [_named(item) for item in items.elts]  # type: ignore[attr-defined]
+    except (SyntaxError, ValueError, AttributeError):
+        raise UserError(
+            f"'{text}' is no name of a function or class. Write FORWARD,BACKWARD or NAME; of a "
+            "class with arguments NAME(3, bias=False), with plain numbers and texts."
+        ) from None
+
+
+def _named(item: ast.expr) -> Named:
+    if not isinstance(item, ast.Call):
+        if not all(isinstance(n, ast.Name | ast.Attribute | ast.Load) for n in ast.walk(item)):
+            raise ValueError
+        return Named(ast.unparse(item))
+    arguments = tuple(ast.literal_eval(value) for value in item.args)
+    keywords = {str(k.arg): ast.literal_eval(k.value) for k in item.keywords}
+    return Named(_named(item.func).name, (arguments, keywords))
 
 
 def load_names(target: str) -> list[Any]:
-    """Return the objects of `FILE.py:name` or `FILE.py:name,name`.
+    """Return the objects of `FILE.py:name`, `FILE.py:name,name` or `package.module:name`.
 
     Raises:
-        UserError: the file is not there, fails when it is imported, or has no such name.
+        UserError: the file or module is not there, fails when it is imported, or has no such name.
     """
-    path, colon, names = target.rpartition(":")
-    if not colon or not path or not names.strip():
+    found = re.fullmatch(r"(.+?\.py|[^\W\d][\w.]*):(.*\S.*)", target, re.DOTALL)
+    if found is None:
         raise UserError(
             f"'{target}' must be FILE.py:NAME (or FILE.py:FORWARD,BACKWARD), with the names of "
-            "functions in that file."
+            "functions in that file, or PACKAGE.MODULE:NAME."
         )
-    module = load_file(Path(path))
-    return [_member(module, name.strip(), path) for name in names.split(",")]
+    where, names = found.groups()
+    wanted = named(names)
+    module = load_file(Path(where)) if where.endswith(".py") else load_module(where)
+    return [member(module, one, where) for one in wanted]
+
+
+def load_module(name: str) -> Any:
+    """Import a module by its dotted name; the working folder is looked in as well."""
+    with _importing(Path.cwd()):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and f"{name}.".startswith(f"{error.name}."):
+                raise UserError(
+                    f"There is no module {error.name}, neither installed nor in {Path.cwd()}. Of "
+                    "a file give the path, ending in .py."
+                ) from error
+            raise UserError(f"{name} fails when it is imported: {error}.") from error
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{name} fails when it is imported: {_failure(error)}") from error
 
 
 def load_file(path: Path) -> Any:
-    """Import a file; what is beside it can be imported from it."""
+    """Import a file; what is beside it, and relative to it in its package, can be imported too."""
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
-    name = f"handgrad_checked_{path.resolve().with_suffix('').as_posix().replace('/', '_')}"
-    if name in sys.modules:
-        return sys.modules[name]
+    root, package = _package(path.resolve())
+    name = f"{package}.{path.stem.replace('.', '_')}"
+    with _importing(path.resolve().parent, root):
+        try:
+            importlib.import_module(package)
+            return sys.modules[name] if name in sys.modules else _executed(name, path)
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{path} fails when it is imported: {_failure(error, path)}") from error
+
+
+def _executed(name: str, path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException:
         del sys.modules[name]
-        raise UserError(f"{path} fails when it is imported: {_failure(error, path)}") from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
+        raise
     return module
 
 
-def _failure(error: BaseException, path: Path) -> str:
+def _package(path: Path) -> tuple[Path, str]:
+    """Return the folder that holds the file's outermost package, and its package's name.
+
+    That folder becomes a package of ours, so that no name of the user's meets one that is loaded.
+    A folder belongs to a package if it has an `__init__.py`, or if the file's own relative imports
+    say so.
+    """
+    root, inside = path.parent, _relative_level(path) - 1
+    parts: list[str] = []
+    while ((root / "__init__.py").is_file() or inside > 0) and root != root.parent:
+        parts.insert(0, root.name)
+        root, inside = root.parent, inside - 1
+    top = f"handgrad_checked_{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
+    if top not in sys.modules:
+        ours = sys.modules[top] = types.ModuleType(top)
+        ours.__path__ = [str(root)]
+    return root, ".".join((top, *parts))
+
+
+def _relative_level(path: Path) -> int:
+    """Return how many dots the file's relative imports have at most."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return 0
+    return max((n.level for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)), default=0)
+
+
+@contextmanager
+def _importing(*folders: Path) -> Iterator[None]:
+    """Look in these folders first; afterwards last, the latest of them before the others.
+
+    Imports inside functions come later.
+    """
+    first = list(dict.fromkeys(map(str, folders)))
+    sys.path[:0] = first
+    try:
+        yield
+    finally:
+        del sys.path[: len(first)]
+        known = [folder for folder in sys.path if folder not in LATER]
+        LATER[:] = dict.fromkeys([*first, *LATER])
+        sys.path[:] = [*known, *(folder for folder in LATER if folder not in known)]
+
+
+def _failure(error: BaseException, path: Path | None = None) -> str:
     """Return the error with the user's line."""
     if isinstance(error, SyntaxError):
         line = (error.text or "").strip()
-        return f"line {error.lineno}: {type(error).__name__}: {error.msg}: {line}"
+        where = f"{error.filename}, " if path and not _same(error.filename, path) else ""
+        return f"{where}line {error.lineno}: {type(error).__name__}: {error.msg}: {line}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if Path(f.filename).resolve() == path.resolve()]
+    own = [f for f in frames if path is None or _same(f.filename, path)]
     where = f"line {own[-1].lineno} ({own[-1].line}): " if own else ""
     if isinstance(error, SystemExit):
         return f"{where}it stops the program; guard that with if __name__ == '__main__'"
     return f"{where}{type(error).__name__}: {error}"
 
 
-def _member(module: Any, name: str, path: str) -> Any:
+def _same(file: str | None, path: Path) -> bool:
+    return file is not None and Path(file).resolve() == path.resolve()
+
+
+def member(module: Any, wanted: Named, where: str) -> Any:
+    """Return what a module has under a name; of a call, the object that the class makes.
+
+    Raises:
+        UserError: there is no such name, or the class does not take the arguments.
+    """
     found = module
-    for part in name.split("."):
+    for part in wanted.name.split("."):
         if not hasattr(found, part):
             public = [n for n in vars(found) if not n.startswith("_")]
-            raise UserError(f"{path} has no '{name}'. {nearest(part, public)}")
+            raise UserError(f"{where} has no '{wanted.name}'. {nearest(part, public)}")
         found = getattr(found, part)
-    return found
+    if wanted.call is None:
+        return found
+    arguments, keywords = wanted.call
+    return made(found, *arguments, **keywords)
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
@@ -93,28 +219,41 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
 
 def value_of(text: str) -> tuple[str, Any]:
     """Return name and value of `y=[0, 2, 1]`, `mode="train"` or `x=values.npy`."""
-    import numpy as np
-
     name, equals, given = text.partition("=")
     if not equals or not name.strip():
         raise UserError(
             f"--value takes NAME=VALUE, a JSON value or a .npy file; received '{text}'."
         )
+    return name.strip(), parsed(given)
+
+
+def parsed(given: str) -> Any:
+    """Return the value of a JSON text or a .npy file; a text that is no JSON is itself."""
+    import numpy as np
+
     if given.endswith(".npy"):
-        try:
-            return name.strip(), np.load(given)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--value {text}: {given} cannot be read: {error}.") from error
+        return _saved(Path(given), f"--value {given}")
     try:
         value = json.loads(given)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         value = given
     if isinstance(value, list):
         try:
             value = np.array(value)
         except ValueError as error:
-            raise UserError(f"--value {text}: the rows are of different lengths.") from error
-    return name.strip(), value
+            raise UserError(f"{given[:80]}: the rows are of different lengths.") from error
+    return value
+
+
+def _saved(path: Path, what: str) -> Any:
+    """Return the array of a .npy file; its header may claim more than the file holds."""
+    import numpy as np
+
+    refuse_large(path, what)
+    try:
+        return np.array(np.load(path, mmap_mode="r"))  # a map is no longer than its file
+    except Exception as error:  # whatever a broken file makes its reader raise
+        raise UserError(f"{what} cannot be read: {one_line(error)}.") from error
 
 
 def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def sampling(sample: int, dtype: str) -> Iterator[None]:
         Noise.sample, Noise.size, Noise.tiny = before
 
 
+@cache
 def number(name: str) -> int:
     """Return an operation's number in the hash."""
     return sum(ord(c) * 31**i for i, c in enumerate(name[:8]))

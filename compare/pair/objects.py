@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,14 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called
 from compare.pair.inputs import Inputs, is_float
+from compare.pair.parameters import (
+    STORES,
+    gradient,
+    in_dictionaries,
+    in_lists,
+    left_out,
+    parameter,
+)
 from compare.pair.returned import NOTHING, Found, attribute, by_name, under
 from compare.pair.signatures import (
     Plan,
@@ -21,38 +29,77 @@ from compare.pair.signatures import (
     upstreams_first,
 )
 
-STORES = ("grads", "gradients", "grad")  # attributes that hold gradients by name
-
 
 def is_layer(thing: Any) -> bool:
     methods = (getattr(thing, name, None) for name in ("forward", "backward"))
     return not isinstance(thing, type) and all(callable(m) for m in methods)
 
 
-def made(layer_class: type) -> Any:
-    """Return an instance; a class that needs arguments must be made by the user."""
+VALUES = ("forward", "loss", "fn", "function", "activation", "activate", "compute", "calculate",
+          "value", "f", "__call__")  # fmt: skip
+SLOPES = ("derivative", "deriv", "gradient", "grad", "prime", "backward", "df")
+
+
+def methods(thing: Any) -> tuple[Any, Any] | None:
+    """Return a function and its derivative if an object has both: forward and derivative, ….
+
+    >>> class Square:
+    ...     def loss(self, p, y): ...
+    ...     def grad(self, p, y): ...
+    >>> [m.__name__ for m in methods(Square())]
+    ['loss', 'grad']
+    """
+    if isinstance(thing, type) or hasattr(thing, "__code__"):
+        return None
+    found = [
+        next((m for n in names if callable(m := getattr(thing, n, None))), None)
+        for names in (VALUES, SLOPES)
+    ]
+    return (found[0], found[1]) if all(found) else None
+
+
+def made(layer_class: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Return an instance.
+
+    Raises:
+        UserError: the class does not take these arguments, or fails on them.
+    """
+    name = called(layer_class)
+    given = [*map(repr, arguments), *(f"{k}={v!r}" for k, v in keywords.items())]
     try:
-        return layer_class()
-    except TypeError as error:
+        return layer_class(*arguments, **keywords)
+    except Exception as error:
+        told = f"with {name}({', '.join(given)})" if given else "without arguments"
         raise UserError(
-            f"{layer_class.__name__} cannot be made without arguments ({error}). Pass an object: "
-            f"{layer_class.__name__}(…). On the command line, name one that the file makes."
+            f"{name} cannot be made {told}: {type(error).__name__}: {error}. Pass an object, "
+            f"{name}(…); on the command line {name}(3, bias=False) after the colon, or "
+            "--init NAME=VALUE."
         ) from error
 
 
 def parameter_shapes(layer: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the parameters in `layer.params` that the inputs do not name."""
-    params = getattr(layer, "params", None)
-    if not is_layer(layer) or not isinstance(params, Mapping):
+    """Return the shapes of the parameters in dictionaries that the inputs do not name."""
+    if not is_layer(layer):
         return {}
-    return {k: np.shape(p) for k, p in params.items() if k not in names and np.size(p)}
+    found = in_dictionaries(layer)
+    return {k: np.shape(p.value) for k, p in found.items() if k not in names}
+
+
+def listed_shapes(layer: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters in lists, as in `layer.params = [W, b]`."""
+    if not is_layer(layer):
+        return {}
+    return {k: np.shape(p.value) for k, p in in_lists(layer).items() if k not in names}
 
 
 class LayerObject(Candidate):
     """An object with `forward` and `backward`; inputs that name its parameters are set on it.
 
     Every run works on a copy. Parameter gradients are taken from what backward returns, else from
-    the attributes where people keep them: `dW`, `grad_W`, `W_grad`, `grads["W"]`, ….
+    the attributes where people keep them: `dW`, `grad_W`, `W_grad`, `grads["W"]`, `grads[0]`, ….
+
+    Attributes:
+        uncovered: why parameters that the object has are not checked, in sentences.
     """
 
     sized = True
@@ -67,8 +114,9 @@ class LayerObject(Candidate):
             self.wanted = []
         self.stores_cache = self.wanted is not None and len(self.wanted) < 2
         taken = positional(layer.forward) or ()
-        self.parameters = [n for n in names if n not in taken and _has(layer, n)]
+        self.parameters = [n for n in names if n not in taken and parameter(layer, n)]
         self.arguments = [n for n in names if n not in self.parameters]
+        self.uncovered: list[str] = []
 
     def start(self, values: Inputs) -> Started:
         layer = self._with_parameters({name: values[name] for name in self.parameters})
@@ -110,8 +158,26 @@ class LayerObject(Candidate):
         for name in (n for n in self.differentiable if n in own):
             found[name] = under(rest, name, named) if named else NOTHING
             if found[name].value is None:
-                found[name] = attribute(layer, name, STORES)
+                found[name] = gradient(layer, name)
         return {name: found[name] for name in self.differentiable}
+
+    def without_gradients(self, values: Inputs, names: Collection[str]) -> list[str]:
+        """Run once; return which of these parameters get no gradient that can be found."""
+        started = self.start(values)
+        upstreams = [np.ones(np.shape(y)) for y in started.outputs]
+        found = self.finish(upstreams, started)
+        return [name for name in names if found[name] is None]
+
+    def notes(self) -> list[str]:
+        kept = left_out(self.layer, self.parameters)
+        if not kept:
+            return self.uncovered
+        value, them = ("values", "them") if len(kept) > 1 else ("value", "it")
+        return [
+            *self.uncovered,
+            f"The object's {', '.join(kept)} kept the {value} that it has, and no gradient of "
+            f"{them} was checked: give an input of that name.",
+        ]
 
     def own_sizes(self) -> set[int]:
         """Return the whole numbers among its attributes, and the lengths of its arrays' axes."""
@@ -119,6 +185,7 @@ class LayerObject(Candidate):
         own = dict(getattr(self.layer, "__dict__", {}).items())
         held = [v for k, v in own.items() if k not in self.parameters and v is not params]
         held += [v for group in held if isinstance(group, tuple | list) for v in group]
+        held += [v for group in held if isinstance(group, dict) for v in group.values()]
         numbers = {int(v) for v in held if isinstance(v, int | np.integer) and v is not True}
         lengths = {n for v in held if isinstance(v, np.ndarray) for n in v.shape}
         return {n for n in numbers | lengths if n > 1}
@@ -152,19 +219,11 @@ class LayerObject(Candidate):
         if callable(getattr(self.layer, "with_params", None)) and isinstance(params, Mapping):
             return self.layer.with_params({**params, **parameters})
         layer = copy.deepcopy(self.layer)
+        known = {name: parameter(layer, name) for name in parameters}
         for name, value in parameters.items():
-            if isinstance(params, dict) and name in params:
-                layer.params[name] = value
-            else:
-                setattr(layer, name, value)
+            for place in known[name].places:  # type: ignore[union-attr]
+                place.put(layer, value)
         return layer
-
-
-def _has(layer: Any, name: str) -> bool:
-    params = getattr(layer, "params", None)
-    return (isinstance(params, Mapping) and name in params) or (
-        hasattr(layer, name) and not callable(getattr(layer, name))
-    )
 
 
 def _upstream(upstreams: tuple, wanted: list[str] | None) -> tuple:

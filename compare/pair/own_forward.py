@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from time import thread_time
 from typing import Any
 
 import numpy as np
 
+from compare.pair.budget import Budget
 from compare.pair.candidates import Candidate, Result
 from compare.pair.inputs import Inputs, fresh
 from compare.pair.montecarlo import errors
@@ -23,21 +25,30 @@ class OwnForward:
 
     name = "central differences of forward"
 
-    def __init__(self, candidate: Candidate) -> None:
-        self.candidate = candidate
+    def __init__(self, candidate: Candidate, budget: Budget | None = None) -> None:
+        self.candidate, self.budget = candidate, budget
+        self.along = 0  # directions of the latest run; 0: every element by itself
+        self.cost = 0.0  # seconds of the latest forward pass
         self.found: dict[str, Slopes] = {}  # of the latest run
         self.rounding: list[np.ndarray] | None = None
 
     def forward(self, values: Inputs) -> tuple[np.ndarray, ...]:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            before = thread_time()
             outputs = self.candidate.start(fresh(values)).outputs
+            self.cost = thread_time() - before
         return tuple(np.asarray(y, dtype=np.float64) for y in outputs)
 
     def run(self, values: Inputs, upstreams: Sequence[np.ndarray] | None) -> Result:
         """Return the gradients; of a large input only its projections on random directions."""
         if upstreams is None:
             return Result(self.forward(values), {})
+        sizes = [values[n].size for n in self.candidate.differentiable]
+        self.along = DIRECTIONS if sum(sizes) > MOST else 0
+        if self.budget is not None:
+            few = self.budget.along(sum(sizes), len(sizes), self.cost, DIRECTIONS)
+            self.along = few or self.along
         self.rounding = self._rounding(values)
         self.found = {
             name: self._slopes(values, name, upstreams) for name in self.candidate.differentiable
@@ -60,19 +71,19 @@ class OwnForward:
             return Result(self.candidate.start(moved).outputs, {})
 
         try:
+            how = "inputs" if self.budget is not None and self.budget.directions else "numpy"
             with preserved(self.candidate.forward_code):
-                found = errors(run, self.candidate.differentiable, values, (), "float64")
+                found = errors(run, self.candidate.differentiable, values, (), "float64", how=how)
         except Exception:  # a stranger's code on strange numbers
             return None
         return [np.where(np.isfinite(e), e, 0.0) for e in found.values()]
 
     def directions(self, values: Inputs, name: str) -> np.ndarray | None:
         """Return the directions along which a large input is judged; None for a small one."""
-        total = sum(values[n].size for n in self.candidate.differentiable)
-        if total <= MOST:
+        if not self.along:
             return None
         rng = np.random.default_rng([len(name), values[name].size])
-        return rng.standard_normal((DIRECTIONS, *values[name].shape))
+        return rng.standard_normal((self.along, *values[name].shape))
 
     def error(self, name: str) -> Any:
         """Return how far off the numeric derivative may be, in absolute terms."""

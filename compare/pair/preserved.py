@@ -6,15 +6,19 @@ gauged run, and the next ordinary one would trip over them.
 
 from __future__ import annotations
 
+import builtins
+import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 LARGE = 10**6  # numbers in an array, or items in a container, that is left alone
 DEEP = 6  # functions that call functions, containers in containers
+ABSENT = object()  # stands for the value of a name that is not there yet
 
 Restore = Callable[[], Any]
 
@@ -32,7 +36,7 @@ def preserved(*functions: Any) -> Iterator[None]:
     restorers: list[Restore] = []
     seen: set[int] = set()
     for value, bind in _bindings(functions):
-        if isinstance(value, int | float | str | None) or _is_data(value):
+        if value is ABSENT or isinstance(value, int | float | str | None) or _is_data(value):
             restorers += [bind, *_inside(value, seen, 0)]
     try:
         yield
@@ -56,25 +60,59 @@ def _bindings(functions: Any) -> Iterator[Binding]:
 
 
 CODE = (types.FunctionType, types.MethodType, classmethod, staticmethod, type)
+INSTALLED = tuple(str(Path(folder).resolve()) for folder in (sys.base_prefix, sys.prefix))
 
 
 def _names(thing: Any) -> Iterator[Binding]:
-    """Yield what a class holds, or the globals and the closure that a function's code names."""
+    """Yield what a class holds, or what a function's code names: globals, closure, defaults."""
     if isinstance(thing, type):
-        if thing.__module__.partition(".")[0] in ("builtins", "numpy", "torch"):
-            return
-        for name, value in list(vars(thing).items()):
-            if not name.startswith("__"):
-                yield Binding(value, lambda n=name, v=value: setattr(thing, n, v))  # type: ignore[misc]
+        if thing.__module__.partition(".")[0] not in ("builtins", "numpy", "torch"):
+            yield from _attributes(thing)
     elif isinstance(thing, types.FunctionType):
-        space = thing.__globals__
-        for name in _used(thing.__code__) & space.keys():
-            value = space[name]
-            yield Binding(value, lambda n=name, v=value: space.__setitem__(n, v))  # type: ignore[misc]
+        yield from _globals(thing)
+        yield from (Binding(v, lambda: None) for v in _defaults(thing))
+        yield from _attributes(thing)
         for cell in thing.__closure__ or ():
             with suppress(ValueError):  # empty
                 value = cell.cell_contents
                 yield Binding(value, lambda c=cell, v=value: setattr(c, "cell_contents", v))  # type: ignore[misc]
+
+
+def _globals(function: types.FunctionType) -> Iterator[Binding]:
+    """Yield the globals that code names, those of its own modules too; also those not yet there."""
+    space, used = function.__globals__, _used(function.__code__)
+    for name in used - vars(builtins).keys():
+        value = space.get(name, ABSENT)
+        if value is ABSENT:
+            yield Binding(value, lambda n=name: space.pop(n, None))  # type: ignore[misc]
+        else:
+            yield Binding(value, lambda n=name, v=value: space.__setitem__(n, v))  # type: ignore[misc]
+        if isinstance(value, types.ModuleType) and _own(value):
+            yield from _attributes(value, used)
+
+
+def _attributes(thing: Any, names: Collection[str] | None = None) -> Iterator[Binding]:
+    """Yield what a class, a module or a function holds under its own names; new ones go again."""
+    held = {n: v for n, v in vars(thing).items() if not n.startswith("__")}
+    for name, value in held.items():
+        if names is None or name in names:
+            yield Binding(value, lambda n=name, v=value: setattr(thing, n, v))  # type: ignore[misc]
+
+    def forget() -> None:
+        for name in [n for n in vars(thing) if n not in held and not n.startswith("__")]:
+            delattr(thing, name)
+
+    yield Binding(ABSENT, forget)
+
+
+def _defaults(function: types.FunctionType) -> list[Any]:
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+
+def _own(module: types.ModuleType) -> bool:
+    """Return whether a module is the user's: a file that is not installed."""
+    file = getattr(module, "__file__", None) or ""
+    return bool(file) and "site-packages" not in file and not file.startswith(INSTALLED)
 
 
 def _used(code: types.CodeType) -> set[str]:

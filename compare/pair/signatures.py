@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ FORMS = (
     "loss, cache = forward(…) with backward(cache); loss, dx = loss_and_gradient(…) by itself; an "
     "object with forward and backward methods."
 )
+OUTPUTS = {"out", "output", "y", "a", "activation", "activations", "fx"}  # of a derivative
+DERIVATIVE = re.compile(r"deriv|prime|grad|dash|_d$|^d_|^df?$", re.IGNORECASE)  # its name
 KEPT = {"cache", "ctx", "context", "memory", "saved", "state", "tape"}
 
 
@@ -33,6 +36,7 @@ class Plan(NamedTuple):
     arguments: Callable[[tuple, dict], tuple]  # (upstream gradients, inputs) -> arguments
     unpack: str  # forward's result: "y0, cache"
     call: str
+    elementwise: bool = False  # backward returns derivatives, to be multiplied by the upstream
 
 
 def positional(function: Callable) -> list[str] | None:
@@ -87,6 +91,8 @@ def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward
             f"returned {_shown(returned)}. {FORMS}"
         )
     if not found.takes_upstream and any(np.ndim(y) for y in found.outputs):
+        if DERIVATIVE.search(backward.rpartition(".")[2]) and len(found.outputs) == 1:
+            return found._replace(takes_upstream=True, elementwise=True)
         raise UserError(
             f"{backward}({', '.join(wanted or [])}) takes no upstream gradient, but forward's "
             f"output is no scalar: its shape is {np.shape(found.outputs[0])}. Give backward the "
@@ -131,6 +137,8 @@ def _without_cache(output: Any, wanted: list[str], names: Sequence[str]) -> Plan
     """Forward returned the output alone; backward gets the inputs, or the output, again."""
     others = wanted[1:]
     again: Sequence[str]
+    if np.ndim(output) and len(wanted) == 1 and wanted[0] in OUTPUTS and wanted[0] not in names:
+        return Plan((output,), output, False, lambda *_: (output,), "y0", "y0")
     if wanted and set(wanted) <= set(names):
         upstream, again = False, wanted
     elif others and set(others) <= set(names):

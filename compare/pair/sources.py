@@ -30,6 +30,12 @@ def source_of(formula: Any, method: str) -> str:
     return lines.rstrip()
 
 
+def docstring_of(function: Any) -> str:
+    """Return what its author wrote: neither what it inherits nor what stands in torch."""
+    own = (getattr(function, "__module__", None) or "").partition(".")[0] != "torch"
+    return inspect.cleandoc(getattr(function, "__doc__", None) or "") if own else ""
+
+
 def derivation_of(formula: Any) -> str:
     """Return the derivation: the docstring of `backward` (or `update`), else of the class."""
     owner = type(unplanted(formula))

@@ -77,6 +77,18 @@ REFUSED = "your code cannot run on error-gauge arrays ({why})"
 MOVED = "; your code refuses perturbed arrays, so only its inputs are"
 
 
+HURRIED = "E by moving the inputs alone, for want of time"
+
+
+def hurried(
+    dtype: str, candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray]
+) -> Judged:
+    """Return what moving the inputs by a rounding changes: no more than the whole error is."""
+    arguments = candidate.run, candidate.differentiable, values, upstreams, dtype
+    with preserved(candidate.forward_code, candidate.backward_code):
+        return Judged(errors(*arguments, how="inputs"), HURRIED)
+
+
 def candidate_errors(
     dtype: str, candidate: Candidate, values: Inputs, upstreams: Sequence[np.ndarray]
 ) -> Judged:

@@ -38,7 +38,7 @@ def _no_kills() -> pd.DataFrame:
     return empty()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Everything that one run found.
 
@@ -67,6 +67,9 @@ class Report:
         notes: what a reader should know besides, one sentence each.
         attachments: further files that are saved with the report, by name.
         interrupted: whether Ctrl-C ended the run.
+        theirs: what the other side is called: `torch`; `numeric` where a check has no reference.
+        provenance: `date, command, code, reference, data` and, once saved, `commit`: by what, of
+            what and when this was found.
         torch_layers: layers that torch computed on both sides; `torch_with_torch` counts the rows
             of `differences` that are no evidence for a hand-written layer because of them.
         planted_ran: whether the planted mistake's layer was not one of these.
@@ -101,6 +104,8 @@ class Report:
     torch_layers: tuple[str, ...] = ()
     torch_with_torch: int = 0
     planted_ran: bool = True
+    theirs: str = "torch"
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def agrees(self) -> bool:
@@ -114,19 +119,30 @@ class Report:
 
     def assert_agrees(self) -> None:
         """Raise an AssertionError that prints the verdict and the worst rows unless all agrees."""
+        __tracebackhide__ = True
         if not self.agrees:
-            raise AssertionError(str(self))
+            from compare.report.rendering.terminal import failure_text
 
-    def save(self, directory: str | Path, *, latex: bool = False) -> Path:
-        """Write the report as a directory: whole or not at all; return its path."""
-        from compare.report.rendering import save
+            raise AssertionError(failure_text(self))
 
-        return save(self, Path(directory), latex=latex)
+    def save(self, directory: str | Path, *, latex: bool = False, force: bool = False) -> Path:
+        """Write the report as a directory, whole or not at all; return its path.
+
+        A report that is there stays, and the new one gets a number (`mine-2`), unless `force`.
+        """
+        from compare.report.rendering import beside, save
+
+        path = Path(directory) if force else beside(Path(directory))
+        return save(self, path, latex=latex)
 
     def __str__(self) -> str:
-        from compare.report.rendering.text import terminal_text
+        from compare.report.rendering.terminal import terminal_text
 
         return terminal_text(self)
+
+    def __repr__(self) -> str:
+        count = f"{self.steps:,} {'cases' if self.mode == 'check' else 'steps'}"
+        return f"<Report {self.name}: {self.verdict}, {len(self.differences):,} tensors, {count}>"
 
     def _repr_html_(self) -> str:
         from compare.report.rendering.html import notebook_html

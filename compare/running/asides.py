@@ -13,7 +13,7 @@ import numpy as np
 
 from compare.gauge import K
 from compare.judge.judge import Rows, fixed, judge
-from compare.judge.quantities import EVALUATION, OTHER_UPSTREAM, Key, Values
+from compare.judge.quantities import EVALUATION, OTHER_UPSTREAM, SCHEDULE, Key, Values
 from compare.running.alone import Call, Moment
 from compare.running.experiment import Experiment
 
@@ -82,7 +82,7 @@ def _rates(experiment: Experiment, manual: Values, torch: Values, tolerances: di
         return
     lr = float(experiment.manual.optimizer.lr)
     theirs = rates(described.type, described.args, lr, experiment.steps)
-    key, n = Key("schedule", "lr"), len(theirs)
+    key, n = SCHEDULE, len(theirs)
     torch[key] = np.array(theirs)
     manual[key] = np.array([experiment.lr(step) for step in range(n)], dtype=float)
     tolerances[key] = np.full(n, K * np.finfo(float).eps / 2 * lr * n)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.running.experiment import Experiment
+from compare.running.refusal import torchs_own
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +32,12 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
         for number, batch in zip(range(steps), experiment.batches(), strict=False):
             x, target = experiment.rows(batch)
             lr = experiment.lr(number)
-            loss = torch.forward_backward(torch.tensor(x), torch.tensor(target))
+            with torchs_own():
+                loss = torch.forward_backward(torch.tensor(x), torch.tensor(target))
             done = side.forward_backward(params, x, target, noise=torch.noise())
             params, states = side.update(params, done.gradients.params, states, lr)
-            torch.update(lr)
+            with torchs_own():
+                torch.update(lr)
             rows.append((number, float(done.loss), loss, _distance(params, torch.params())))
             on_step(number + 1)
     return pd.DataFrame(rows, columns=COLUMNS)

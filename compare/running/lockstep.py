@@ -25,6 +25,7 @@ from compare.judge.quantities import LOSS, Key, Values, collected, expected, rea
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
 from compare.running.moment import Attempt, Start, attempt, gauge_values
+from compare.running.refusal import torchs_own
 
 
 class Step(NamedTuple):
@@ -66,13 +67,19 @@ class Lockstep:
         """Run, compare and judge one step; `resynchronise` before the next.
 
         The step's torch values are views that torch's next step overwrites.
+
+        Raises:
+            TorchRefusedError: torch cannot do it.
         """
         torch = self.experiment.torch
         thorough = self._is_thorough(number)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
         input_grad = thorough and self.compare.input_gradient and real(x)
-        loss = torch.forward_backward(torch.tensor(x), torch.tensor(target), input_grad=input_grad)
+        with torchs_own():
+            loss = torch.forward_backward(
+                torch.tensor(x), torch.tensor(target), input_grad=input_grad
+            )
         noise, winners = torch.noise(), torch.winners()
         start = Start(
             self.params, self.states, x, target, lr, noise, winners, input_grad, self.buffers
@@ -203,9 +210,12 @@ class Lockstep:
         outputs, grad_outputs, grads = torch.outputs(), torch.grad_outputs(), torch.grads()
         if torch.clip != (None, None):
             grads = {name: grad.copy() for name, grad in grads.items()}
-        torch.update(lr)
+        with torchs_own():
+            torch.update(lr)
         value = np.asarray(loss, self.dtype)
         params, state, buffers = torch.params(), torch.state(), torch.buffers()
+        if torch.overflowed:  # its update says nothing
+            params, state = (_undefined(part) for part in (params, state))
         return collected(outputs, value, grad_outputs, grads, params, state, buffers)
 
     def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
@@ -263,7 +273,8 @@ def out_of_range(rows: Rows, manual: Values) -> bool:
         tolerance = (np.abs(found.manual - found.torch) / found.budget)[bad]
     if (~np.isfinite(tolerance) | (tolerance < 1e10 * SMALLEST)).any():
         return True
-    sizes = (np.abs(v[v != 0]) for v in map(np.asarray, manual.values()) if v.dtype.kind == "f")
+    doubles = (v for v in map(np.asarray, manual.values()) if v.dtype == np.float64)
+    sizes = (np.abs(v[v != 0]) for v in doubles)
     return any(((v < 1e10 * SMALLEST) | (v > 1 / SMALLEST)).any() for v in sizes)
 
 
@@ -291,6 +302,13 @@ def _typical(tolerance: Any) -> float:
     """Return the root mean square over elements."""
     flat = np.ravel(tolerance)
     return float(np.sqrt(np.dot(flat, flat) / flat.size))
+
+
+def _undefined(values: Any) -> Any:
+    """Return the same nest of arrays, all NaN."""
+    if isinstance(values, dict):
+        return {name: _undefined(value) for name, value in values.items()}
+    return np.full_like(values, np.nan) if values.dtype.kind == "f" else values
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

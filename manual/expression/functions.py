@@ -35,6 +35,26 @@ def tanh(x: Operand) -> Operand:
     return _gate(gates.TanhGate(), x)
 
 
+def sin(x: Operand) -> Operand:
+    """Return sin x, x in radians."""
+    return _gate(gates.SinGate(), x)
+
+
+def cos(x: Operand) -> Operand:
+    """Return cos x, x in radians."""
+    return _gate(gates.CosGate(), x)
+
+
+def absolute(x: Operand) -> Operand:
+    """Return |x|; `abs` in text."""
+    return _gate(gates.AbsGate(), x)
+
+
+def relu(x: Operand) -> Operand:
+    """Return max(x, 0), as a max gate with a constant."""
+    return maximum(x, 0.0)
+
+
 def sqrt(x: Operand) -> Operand:
     """Return √x, the power ½."""
     return _gate(gates.PowerGate(0.5), x)
@@ -48,6 +68,11 @@ def reciprocal(x: Operand) -> Operand:
 def summed(x: Operand) -> Operand:
     """Return the sum of all elements; `sum` in text."""
     return _gate(gates.SumGate(), x)
+
+
+def mean(x: Operand) -> Operand:
+    """Return the mean of all elements."""
+    return _gate(gates.MeanGate(), x)
 
 
 def norm2(x: Operand) -> Operand:
@@ -68,6 +93,7 @@ def _gate(layer: Layer, *operands: Operand) -> Operand:
 
 
 FUNCTIONS: dict[str, Callable[..., Operand]] = {
-    "exp": exp, "log": log, "max": maximum, "norm2": norm2, "reciprocal": reciprocal,
-    "sigmoid": sigmoid, "sqrt": sqrt, "sum": summed, "tanh": tanh,
+    "abs": absolute, "cos": cos, "exp": exp, "log": log, "max": maximum, "mean": mean,
+    "norm2": norm2, "reciprocal": reciprocal, "relu": relu, "sigmoid": sigmoid, "sin": sin,
+    "sqrt": sqrt, "sum": summed, "tanh": tanh,
 }  # fmt: skip

@@ -5,30 +5,37 @@ from __future__ import annotations
 from manual.gates.arithmetic import AddGate, DivideGate, MaxGate, MultiplyGate, SubtractGate
 from manual.gates.constants import AddConstantGate, ConstantGate, MultiplyConstantGate, PowerGate
 from manual.gates.functions import (
+    AbsGate,
+    CosGate,
     ExpGate,
     LogGate,
     NegateGate,
     ReciprocalGate,
     SigmoidGate,
+    SinGate,
     TanhGate,
 )
-from manual.gates.products import MatMulGate, SquaredNormGate, SumGate
+from manual.gates.products import MatMulGate, MeanGate, SquaredNormGate, SumGate
 
 __all__ = [
+    "AbsGate",
     "AddConstantGate",
     "AddGate",
     "ConstantGate",
+    "CosGate",
     "DivideGate",
     "ExpGate",
     "LogGate",
     "MatMulGate",
     "MaxGate",
+    "MeanGate",
     "MultiplyConstantGate",
     "MultiplyGate",
     "NegateGate",
     "PowerGate",
     "ReciprocalGate",
     "SigmoidGate",
+    "SinGate",
     "SquaredNormGate",
     "SubtractGate",
     "SumGate",

@@ -1,4 +1,4 @@
-"""Gates of one input, element by element: negate, reciprocal, exp, log, sigmoid, tanh."""
+"""Gates of one input, element by element: negate, reciprocal, abs, exp, log, sin, cos, σ, tanh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from manual.examples import Draw, Example
 from manual.layer import Array, Arrays, Layer
 from manual.linear import NoCache
 
-__all__ = ["ExpGate", "LogGate", "NegateGate", "ReciprocalGate", "SigmoidGate", "TanhGate"]
+__all__ = [
+    "AbsGate",
+    "CosGate",
+    "ExpGate",
+    "LogGate",
+    "NegateGate",
+    "ReciprocalGate",
+    "SigmoidGate",
+    "SinGate",
+    "TanhGate",
+]
 
 POSITIVE = Draw((3, 4), "uniform", 0.25, 3)
 
@@ -141,3 +151,60 @@ class TanhGate(Layer):
         """
         y = cache.y
         return (grad_output * (1 - y * y),), {}
+
+
+class AbsGate(Layer):
+    """y = |x|."""
+
+    equations = {"output": "y[i] = abs(x[i])", "grad_input": "dx[i] = dy[i] * sign(x[i])"}
+    examples = (Example(kinks=ZERO, exact=True),)
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return np.abs(x), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = |x|, all shapes equal.
+
+        ∂y/∂x = sign x, and 0 at the kink x = 0   ->   dx = dy · sign x
+        Torch: torch.abs, with the same 0 at the kink.
+        Source: |x| = max(x, -x).
+        """
+        return (grad_output * np.sign(cache.x),), {}
+
+
+class SinGate(Layer):
+    """y = sin x."""
+
+    equations = {"output": "y[i] = sin(x[i])", "grad_input": "dx[i] = dy[i] * cos(x[i])"}
+    examples = (Example(),)
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return np.sin(x), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = sin x, all shapes equal.
+
+        ∂y/∂x = cos x   ->   dx = dy · cos x
+        Torch: torch.sin.
+        Source: sin(x + h) = sin x cos h + cos x sin h, and sin h / h -> 1.
+        """
+        return (grad_output * np.cos(cache.x),), {}
+
+
+class CosGate(Layer):
+    """y = cos x."""
+
+    equations = {"output": "y[i] = cos(x[i])", "grad_input": "dx[i] = -dy[i] * sin(x[i])"}
+    examples = (Example(),)
+
+    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
+        return np.cos(x), InputCache(x)
+
+    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = cos x, all shapes equal.
+
+        ∂y/∂x = -sin x   ->   dx = -dy · sin x
+        Torch: torch.cos.
+        Source: cos x = sin(x + π/2).
+        """
+        return (-grad_output * np.sin(cache.x),), {}

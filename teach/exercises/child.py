@@ -1,8 +1,9 @@
 """The process in which a submission runs: it computes arrays when asked, and never judges.
 
-Started as a script, `python child.py`, with the grader at the other end of stdin and stdout. It
-knows neither the reference nor the verdict, so that a submission cannot reach them. Needs NumPy
-and the standard library only; nothing of `compare` is imported here.
+Started as a script, `python child.py limited.py`, with the grader at the other end of stdin and
+stdout, in a folder that is empty. It knows neither the reference nor the verdict, and where the
+system can see to it (`compare.pair.limited`) it cannot open their files. Needs NumPy and the
+standard library only; of `compare` nothing but that one file is loaded here.
 
 A message is eight bytes of length and JSON. Requests: `load` (source, limits), `forward`
 (inputs), `backward` (call, upstream gradients). Replies say what was returned, or what was raised.
@@ -17,7 +18,9 @@ import io
 import json
 import os
 import sys
+import sysconfig
 import types
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -117,21 +120,31 @@ class Printed(io.TextIOBase):
         return True
 
 
-def limit(memory: int, seconds: int) -> None:
-    """Limit memory, processor time and the size of files, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_CPU: seconds, resource.RLIMIT_FSIZE: 0,
-              resource.RLIMIT_CORE: 0}  # fmt: skip
-    for which, most in limits.items():
-        try:
-            hard = resource.getrlimit(which)[1]
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(which, (most, most))
-        except (ValueError, OSError):  # macOS refuses some
-            continue
+def limited() -> Any:
+    """Load the limits by their path, which is the only argument: `compare` is not imported."""
+    found = spec_from_file_location("limited", sys.argv[1])
+    assert found is not None
+    assert found.loader is not None
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def places(names: list[str]) -> list[str]:
+    """Return the folders and files of the standard library, of NumPy and of these modules.
+
+    Not the folder of installed packages, where exercises with their solutions may stand.
+    """
+    library = sysconfig.get_path("stdlib")
+    found = [os.path.join(library, n) for n in os.listdir(library) if not n.endswith("-packages")]
+    for name in ("numpy", *names):
+        module = sys.modules[name.partition(".")[0]]
+        found += list(getattr(module, "__path__", ()))
+        if file := getattr(module, "__file__", None):
+            found.append(file)
+    libraries = os.path.dirname(np.__path__[0])  # wheels bring their own beside them
+    found += [os.path.join(libraries, n) for n in os.listdir(libraries) if n.endswith(".libs")]
+    return [os.path.realpath(path) for path in found if not path.endswith("__init__.py")]
 
 
 class Guard:
@@ -145,6 +158,7 @@ class Guard:
     def __init__(self) -> None:
         self.broken, self.shut = "", False
         self.allowed: set[str] = set()
+        self.places: tuple[str, ...] = ()  # what may be read: code of libraries
 
     def __call__(self, event: str, arguments: tuple) -> None:
         if not self.shut:
@@ -161,7 +175,8 @@ class Guard:
             return "" if known else f"import {arguments[0]}"
         if event == "open":
             path, mode = str(arguments[0]), str(arguments[1] or "r")
-            code = path.endswith((".py", ".pyc", ".so", ".pyd")) and "exercises" not in path
+            place = os.path.realpath(path) if os.path.isabs(path) else ""
+            code = path.endswith((".py", ".pyc", ".so", ".pyd")) and place.startswith(self.places)
             reads = not set(mode) & set("wax+") and code
             return "" if reads else f"open({path!r})"
         if event in self.HARMLESS or not event.startswith(self.FORBIDDEN):
@@ -172,8 +187,9 @@ class Guard:
 class Server:
     """Answers requests about one submission."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, limit: Any) -> None:
         self.guard, self.functions, self.file = guard, ("", ""), ""
+        self.limit = limit
         self.module = sys.modules[NAME] = types.ModuleType(NAME)  # dataclasses look it up
         self.space = vars(self.module)
         self.forward: Any = None
@@ -203,7 +219,9 @@ class Server:
         for name in request["allowed"]:  # before the guard: loading opens files
             importlib.import_module(name)
         self.guard.allowed.update(name.partition(".")[0] for name in request["allowed"])
-        limit(request["memory"], request["seconds"])
+        found = places(request["allowed"])
+        self.guard.places = tuple(path if path.endswith(".py") else path + os.sep for path in found)
+        self.limit(memory=request["memory"], seconds=request["seconds"], readable=found)
         self.guard.shut = True
         exec(code, self.space)
         missing = [n for n in self.functions if not callable(self.space.get(n))]
@@ -300,9 +318,10 @@ def main() -> None:
     for descriptor in (0, 1, 2):  # what is printed behind Python's back goes nowhere
         os.dup2(nowhere, descriptor)
     preload()
+    limit = limited().limit
     guard = Guard()
     sys.addaudithook(guard)
-    server = Server(guard)
+    server = Server(guard, limit)
     send(replies, {"ready": True})
     while True:
         try:

@@ -61,6 +61,7 @@ def start(
     exercises: Folder = None,
 ) -> None:
     """Write a file with the forward pass, and `backward` to fill in."""
+    from compare.description.reading import write as write_file
     from compare.errors import UserError
     from teach.exercises.definition import exercises as known
     from teach.exercises.definition import named
@@ -76,7 +77,7 @@ def start(
         raise UserError(f"--dir {directory} is no folder. Name a folder; it is made if needed.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(found.stub, encoding="utf-8")
+        write_file(path, found.stub)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     more = f" --exercises {quote(str(exercises))}" if exercises else ""
@@ -178,10 +179,11 @@ def _grade_folder(
     path: Path, exercises: Path | None, csv: Path | None, jobs: int | None, seed: int | None,
     how: dict, *, as_json: bool,
 ) -> int:  # fmt: skip
+    from compare.report.rendering.spreadsheet import check_writable, write_rows
     from teach.exercises.folder import grade_folder, random_seed
     from teach.exercises.grade import RIGHT
     from teach.exercises.show import summary
-    from teach.exercises.table import check_writable, write_csv
+    from teach.exercises.table import COLUMNS, cells
 
     if csv is not None:
         check_writable(csv)
@@ -191,7 +193,7 @@ def _grade_folder(
             path, exercises, seed=seed, jobs=jobs, progress=partial(advance, "grading"), **how
         )
     if csv is not None:
-        write_csv(csv, grades)
+        write_rows(csv, COLUMNS, map(cells, grades))
     if as_json:
         print(json.dumps([g.as_dict() for g in grades], indent=2, ensure_ascii=False))
     else:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from compare.description.reading import read_toml
 from compare.errors import UserError, nearest
+from compare.pair.declared import Declared, LabelRule, sentences
 from teach.exercises.rules import ALLOWED
 
 BUILT_IN = Path(__file__).parent / "built_in"
@@ -35,18 +35,9 @@ class WrongVersion(BaseModel):
     hint: str = ""
 
 
-class LabelRule(BaseModel):
-    """Class labels to draw: of this shape, below the length of an axis."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    shape: tuple[int, ...] = Field(min_length=1)
-    below: int = Field(ge=2)
-
-
-class Definition(BaseModel):
+class Definition(Declared):
     """The keys of exercise.toml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     title: str = Field(min_length=1)
     level: str = Field(min_length=1)
     place: int = 0
@@ -54,12 +45,6 @@ class Definition(BaseModel):
     forward: str
     backward: str
     reference: str = "reference"
-    shapes: dict[str, tuple[int, ...]] = Field(min_length=1)
-    values: dict[str, Any] = {}
-    labels: dict[str, LabelRule] = {}
-    order: tuple[str, ...] = ()
-    no_grad: tuple[str, ...] = ()
-    structural_zeros: tuple[str, ...] = ()
     allowed_imports: tuple[str, ...] = ALLOWED
     index_form: dict[str, str]
     wrong: tuple[WrongVersion, ...] = ()
@@ -73,18 +58,6 @@ class Definition(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Definition:
-        inputs = (*self.shapes, *self.values, *self.labels)
-        for name in inputs:
-            if inputs.count(name) > 1:
-                raise ValueError(f"'{name}' is in two of [shapes], [values] and [labels]")
-        if self.order and sorted(self.order) != sorted(inputs):
-            raise ValueError(f"order must name every input once: {', '.join(inputs)}")
-        for key, names in (("no_grad", self.no_grad), ("structural_zeros", self.structural_zeros)):
-            for name in names:
-                if name not in inputs:
-                    raise ValueError(
-                        f"{key} names '{name}'. {nearest(name, inputs, what='Inputs')}"
-                    )
         wanted = set(self.shapes) - set(self.no_grad)
         if set(self.index_form) != wanted:
             raise ValueError(
@@ -123,15 +96,7 @@ class Exercise:
     @property
     def inputs(self) -> dict[str, Any]:
         """Inputs by name, in the order of forward's arguments, as `compare.check` takes them."""
-        import numpy as np
-
-        from compare.pair.inputs import Labels
-
-        about = self.about
-        found: dict[str, Any] = {n: tuple(s) for n, s in about.shapes.items()}
-        found |= {n: Labels(rule.shape, rule.below) for n, rule in about.labels.items()}
-        found |= {n: np.array(v) if isinstance(v, list) else v for n, v in about.values.items()}
-        return {name: found[name] for name in about.order or found}
+        return self.about.inputs
 
 
 def read(folder: Path) -> Exercise:
@@ -148,29 +113,11 @@ def read(folder: Path) -> Exercise:
             )
     path = folder / "exercise.toml"
     try:
-        about = Definition.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid TOML: {error}.") from error
+        about = Definition.model_validate(read_toml(path))
     except ValidationError as error:
-        raise UserError(f"{path}: {' '.join(_sentences(error))}") from error
+        inner: dict[str, type[BaseModel]] = {"wrong": WrongVersion, "labels": LabelRule}
+        raise UserError(f"{path}: {' '.join(sentences(error, Definition, inner))}") from error
     return Exercise(folder.name, folder, about)
-
-
-def _sentences(error: ValidationError) -> Iterator[str]:
-    for item in error.errors(include_url=False)[:5]:
-        key = ".".join(map(str, item["loc"]))
-        if item["type"] == "extra_forbidden":
-            inner: dict[str, type[BaseModel]] = {"wrong": WrongVersion, "labels": LabelRule}
-            known = inner.get(key.partition(".")[0], Definition) if "." in key else Definition
-            hint = nearest(item["loc"][-1], known.model_fields, what="Keys")
-            yield f"key '{key}': there is no such key. {hint}"
-        elif item["type"] == "missing":
-            yield f"key '{key}' is missing."
-        elif item["type"] == "value_error":
-            yield f"{f'key {key!r}: ' if key else ''}{item['ctx']['error']}."
-        else:
-            said = item["msg"].removeprefix("Input ")
-            yield f"key '{key}' {said}, received {str(item['input'])[:80]!r}."
 
 
 def exercises(folder: Path | None = None) -> dict[str, Exercise]:

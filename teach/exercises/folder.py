@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from compare.commands.suite.processes import context
+from compare.commands.suite.submissions import python_files
 from compare.errors import UserError
 from teach.exercises.definition import Exercise, exercises
 from teach.exercises.grade import UNUSABLE, Grade, grade
@@ -32,13 +32,10 @@ def submissions(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
-        found += [Path(root) / f for f in files if f.endswith(".py") and not f.startswith(".")]
+    found = python_files(folder)
     if not found:
         raise UserError(f"{folder} holds no Python files: there is nothing to grade.")
-    return sorted(found, key=lambda p: p.relative_to(folder).parts)
+    return found
 
 
 def grade_folder(
@@ -61,6 +58,7 @@ def grade_folder(
         how: `name`, `timeout` and `memory`, as for `grade`.
     """
     paths = submissions(folder)
+    how["root"] = folder.resolve()
     jobs = min(jobs or os.cpu_count() or 1, len(paths))
     found: dict[Path, Grade] = {}
     graded = _in_turn if jobs == 1 else _in_parallel
@@ -78,7 +76,11 @@ def _known(own: Path | None) -> dict[str, Exercise]:
 
 def _one(path: Path, own: Path | None, how: dict[str, Any]) -> Grade:
     """Grade one file; a mistake of the grader's own is that file's row, and stops nothing."""
+    root, how = how["root"], {key: value for key, value in how.items() if key != "root"}
     try:
+        if not path.resolve().is_relative_to(root):
+            text = f"{path} is a link that leads out of the folder: it is not opened."
+            return Grade(str(path), how.get("name") or "", UNUSABLE, message=text, seed=how["seed"])
         return grade(path, _known(own), **how)
     except Exception as error:
         text = f"The grader failed on it: {type(error).__name__}: {error}"
@@ -97,7 +99,8 @@ def _in_parallel(
 ) -> Iterator[tuple[Path, Grade]]:
     """Yield as they come; graders run in processes of their own, each with torch loaded once."""
     left = list(paths)
-    pool = ProcessPoolExecutor(jobs, _context(), initializer=_alone)
+    start = context("teach.exercises.judging", "torch")
+    pool = ProcessPoolExecutor(jobs, start, initializer=_alone)
     try:
         futures = {pool.submit(_one, path, own, how): path for path in paths}
         for future in as_completed(futures):
@@ -107,15 +110,6 @@ def _in_parallel(
         yield from _in_turn(left, own, 1, how)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _context() -> Any:
-    """Return how graders start: where it is safe, from a process that has loaded torch once."""
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["teach.exercises.judging", "torch"])
-    return context
 
 
 def _alone() -> None:

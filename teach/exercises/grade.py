@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from compare.description.reading import refuse_large
 from compare.errors import UserError
 from teach.exercises.definition import MARKER, Exercise, named
 from teach.exercises.rules import MOST, broken_rules
@@ -86,10 +87,9 @@ def source_of(path: Path) -> str:
     Raises:
         UserError: it cannot be read, is too long, or no text.
     """
+    refuse_large(path, str(path), MOST)
     try:
         data = path.read_bytes()
-        if len(data) > MOST:
-            raise UserError(f"{path} has {len(data):,} bytes; a submission has at most {MOST:,}.")
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         return data.decode(encoding).replace("\r\n", "\n")
     except OSError as error:

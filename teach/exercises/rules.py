@@ -21,6 +21,8 @@ NUMPY = {  # what of NumPy reads, writes, compiles or loads
     "testing", "ctypes", "fromregex", "open_memmap", "setbufsize",
 }  # fmt: skip
 
+EVALUATE = {"get_type_hints", "ForwardRef", "evaluate_forward_ref"}  # they run text
+
 FRAMES = {"_getframe", "modules", "f_back", "f_globals", "f_locals", "f_builtins", "gi_frame",
           "tb_frame", "cr_frame", "ag_frame"}  # fmt: skip
 
@@ -59,12 +61,14 @@ def _refused(node: ast.AST, allowed: Collection[str], imported: set[str]) -> Ite
     elif isinstance(node, ast.ImportFrom):
         module = "." * node.level + (node.module or "")
         names = [a.name for a in node.names]
-        hidden = module.partition(".")[0] == "numpy" and NUMPY & set(names)
+        of_numpy = module.partition(".")[0] == "numpy" and bool(NUMPY & set(names))
+        private = module != "__future__" and any(n.startswith("_") for n in names)
+        hidden = of_numpy or private or bool(EVALUATE & set(names))
         if "*" in names and module.partition(".")[0] == "numpy":
             yield f"from {module} import * (name what you import, or import numpy as np)"
         elif hidden or not _may(module, allowed):
             yield f"from {module} import {', '.join(names)}"
-    elif isinstance(node, ast.Name) and node.id in NAMES:
+    elif isinstance(node, ast.Name) and (node.id in NAMES or _special(node.id)):
         yield node.id
     elif isinstance(node, ast.Attribute):
         yield from _attribute(node, imported)
@@ -76,20 +80,21 @@ def _refused(node: ast.AST, allowed: Collection[str], imported: set[str]) -> Ite
 
 def _attribute(node: ast.Attribute, imported: set[str]) -> Iterator[str]:
     name = node.attr
-    dunder = name.startswith("__") and name.endswith("__") and name not in DUNDERS
-    if dunder or name in NUMPY | FRAMES | MODULES:
-        yield f".{name}"
-    elif re.fullmatch(r"complex\d*|c(long)?double|csingle|clongdouble|complexfloating", name):
-        yield "complex numbers (derive the gradient; do not measure it)"
     root: ast.AST = node
     while isinstance(root, ast.Attribute):
         root = root.value
-    if (
-        isinstance(node.ctx, ast.Store | ast.Del)
-        and isinstance(root, ast.Name)
-        and root.id in imported
-    ):
+    of_module = isinstance(root, ast.Name) and root.id in imported
+    private = of_module and name.startswith("_") and not name.startswith("__")
+    if _special(name) or private or name in NUMPY | FRAMES | MODULES | EVALUATE:
+        yield f".{name}"
+    elif re.fullmatch(r"complex\d*|c(long)?double|csingle|clongdouble|complexfloating", name):
+        yield "complex numbers (derive the gradient; do not measure it)"
+    if isinstance(node.ctx, ast.Store | ast.Del) and of_module:
         yield f"a change of {ast.unparse(node)}, which belongs to a module"
+
+
+def _special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__") and name not in DUNDERS
 
 
 def _may(module: str, allowed: Collection[str]) -> bool:

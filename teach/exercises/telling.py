@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.diagnose.cases.first import named
+from compare.diagnose.cases.named import of_numbers
 from teach.exercises.definition import Exercise
 from teach.exercises.mistakes import known_mistake
 
@@ -74,7 +74,7 @@ class Told:
 
     def _named(self, bad: list[Outcome], quantity: str) -> Cause | None:
         ordinary = [o for o in bad if not o.case.resized]  # an axis of length 1 fits too much
-        causes = (named(self.session, self.run, o, quantity) for o in ordinary or bad)
+        causes = (of_numbers(self.session, self.run, o, quantity) for o in ordinary or bad)
         return next((cause for cause in causes if cause), None)
 
     def _though_right(self, bad: list[Outcome]) -> str:

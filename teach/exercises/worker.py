@@ -7,11 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from compare.pair import limited
 from teach.exercises.child import receive, send
 
 CHILD = Path(__file__).with_name("child.py")
@@ -21,6 +24,17 @@ MATMUL = re.compile(
 )
 SUMMED = r"matmul: the summed axes must be equally long; here they are \2 and \1"
 LARGEST = 64 * 2**20  # bytes of a reply
+
+
+INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG",
+             "SYSTEMROOT", "TEMP", "TMP")  # fmt: skip
+ONE = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def environment() -> dict[str, str]:
+    """Return what a submission's process gets: what Python needs to start, no tokens of anybody."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return kept | dict.fromkeys(ONE, "1") | {"PYTHONWARNINGS": "ignore", "PYTHONUTF8": "1"}
 
 
 class RaisedError(Exception):
@@ -51,18 +65,21 @@ class Worker:
         self.broken = self.printed = ""
         self.lines: list[str] = []  # of the submission
         self._timed_out = False
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONSTARTUP",)}
-        one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        self.folder = tempfile.mkdtemp(prefix="handgrad-")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-B", str(CHILD)],
+            [sys.executable, "-P", "-B", str(CHILD), limited.__file__],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment | one | {"PYTHONWARNINGS": "ignore"},
-            start_new_session=os.name == "posix",
+            env=environment(), cwd=self.folder, start_new_session=os.name == "posix",
         )  # fmt: skip
+        self._leave_no_folder()  # it stays there, in a folder that is no more
         self._limit = STARTUP
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._watchdog, daemon=True)
         self._watch.start()
+
+    def _leave_no_folder(self) -> None:
+        with suppress(OSError):  # Windows, while the process is in it; or removed already
+            os.rmdir(self.folder)
 
     def start(self) -> None:
         """Wait until the process is ready; from now on its time counts."""
@@ -140,6 +157,7 @@ class Worker:
         self._kill()
         self._watch.join()
         self.process.wait()
+        self._leave_no_folder()
         for pipe in (self.process.stdin, self.process.stdout):
             try:
                 pipe.close()  # type: ignore[union-attr]

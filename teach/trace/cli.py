@@ -92,9 +92,10 @@ def trace(
 
 
 def _save(path: Path, text: str) -> None:
+    from compare.description.reading import write as write_file
     from compare.errors import UserError
 
     try:
-        path.write_text(text, encoding="utf-8")
+        write_file(path, text)
     except OSError as error:
         raise UserError(f"The drawing cannot be written to {path}: {error.strerror}.") from None

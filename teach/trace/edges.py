@@ -11,7 +11,7 @@ from manual import gates
 from manual.expression import Expression
 from manual.graph import Array, Arrays, Node
 
-REDUCING = (gates.SumGate, gates.SquaredNormGate)
+REDUCING = (gates.SumGate, gates.MeanGate, gates.SquaredNormGate)
 PATTERNS: dict[type, str] = {
     gates.AddGate: "distributes",
     gates.SubtractGate: "distributes",

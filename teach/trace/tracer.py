@@ -131,6 +131,9 @@ class Trace:
 
         return to_svg(self)
 
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
     def __str__(self) -> str:
         from teach.trace.show import text
 

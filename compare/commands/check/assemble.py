@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from compare.judge.quantities import Key
 from compare.pair.candidates import called
 from compare.pair.inputs import as_float, is_float
 from compare.pair.own_forward import OwnForward
+from compare.pair.sources import docstring_of
 from compare.pair.tolerance import tolerance_text
 from compare.report.report import NodeInfo, Report
 from compare.running.cases.contract import Promise
@@ -27,8 +30,10 @@ from compare.running.cases.outcome import Outcome, quiet
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
+    from compare.diagnose.causes import Cause
 
 CONTRACT = "contract"
+NUMERIC = "numeric"  # what the derivative of forward itself is called
 
 
 def assemble(session: Session) -> Report:
@@ -50,7 +55,7 @@ def assemble(session: Session) -> Report:
     with quiet():  # both sides may be infinite
         counts = _ulps(run)
     bins = np.flatnonzero(counts)
-    return Report(
+    report = Report(
         name=session.candidate.name,
         verdict=verdict,
         reason=reason,
@@ -65,7 +70,7 @@ def assemble(session: Session) -> Report:
         ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": counts[bins]}),
         first_divergence=first,
         tolerance=_tolerance(session, run),
-        overridden=False,
+        overridden=session.rtol is not None,
         planted=None,
         config={"check": _described(session)},
         environment=environment(session.device, torch.get_num_threads(), session.seed),
@@ -75,6 +80,44 @@ def assemble(session: Session) -> Report:
         kills=_kills(run),
         notes=tuple(notes_of(session, run)),
         attachments=_attachments(session, run) if verdict == "disagree" else {},
+        provenance=_provenance(session),
+    )
+    return without_torch(report) if isinstance(session.reference, OwnForward) else report
+
+
+def _provenance(session: Session) -> dict[str, Any]:
+    from compare.report.provenance import provenance
+
+    candidate = session.candidate
+    return provenance(
+        code=[candidate.forward_code, candidate.backward_code],
+        reference=[getattr(session.reference, "function", None)],
+        data=session.cases.base,
+    )
+
+
+def without_torch(report: Report) -> Report:
+    """Return the report of a check without a reference: what it says of torch is not so."""
+
+    def told(text: str) -> str:
+        text = re.sub(r",? without torch\b", "", text)
+        text = re.sub(r"\b[Tt]orch('s|’s)", r"the numeric derivative\1", text)
+        return re.sub(r"\btorch\b(?!\.)", NUMERIC, text)
+
+    def named(cause: Cause | None) -> Cause | None:
+        if cause is None:
+            return None
+        return replace(cause, evidence=told(cause.evidence), advice=told(cause.advice))
+
+    first = report.first_divergence
+    if first is not None:
+        first = replace(first, explanation=told(first.explanation), cause=named(first.cause))
+    return replace(
+        report,
+        theirs=NUMERIC,
+        cause=named(report.cause),
+        first_divergence=first,
+        notes=tuple(map(told, report.notes)),
     )
 
 
@@ -134,11 +177,9 @@ def _ulps(run: list[Outcome]) -> np.ndarray:
 
 def _tolerance(session: Session, run: list[Outcome]) -> str:
     judged = next((o.judged for o in run if o.judged is not None), None)
-    return tolerance_text(
-        judged,
-        session.precision,
-        ("numeric" if isinstance(session.reference, OwnForward) else "torch"),
-    )
+    side = "numeric" if isinstance(session.reference, OwnForward) else "torch"
+    text = tolerance_text(judged, session.precision, side)
+    return text if session.rtol is None else f"rtol = {session.rtol:g} of {side} on top of {text}"
 
 
 def _described(session: Session) -> dict[str, Any]:
@@ -149,6 +190,8 @@ def _described(session: Session) -> dict[str, Any]:
         "dtype": session.precision.name,
         "device": session.device,
         "seed": session.seed,
+        **({} if session.rtol is None else {"rtol": session.rtol}),
+        **({} if session.evaluator.upstream is None else {"upstream": "given"}),
         "inputs": {
             name: list(np.shape(value)) if name in shapes else _value(value)
             for name, value in session.cases.base.items()
@@ -174,7 +217,7 @@ def _node(session: Session) -> NodeInfo:
         session.specification.names,
         ", ".join(_signature(code) for code in codes),
         repr(module) if module is not None else _signature(theirs) if theirs else reference.name,
-        inspect.getdoc(candidate.backward_code) or "",
+        docstring_of(candidate.backward_code),
     )
 
 

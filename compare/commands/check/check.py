@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import UserError, nearest
+from compare.pair.budget import SECONDS, Budget
 
 if TYPE_CHECKING:
+    from compare.pair.inputs import Specification
     from compare.report.report import Report
 
+Progress = Callable[[str, int, int], None]  # what, done, of how many
 DTYPES = ("float64", "float32")
 TORCH_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -30,6 +33,10 @@ def check(
     purity: str = "note",
     resize: bool | None = None,
     domain: Mapping[str, str] | None = None,
+    upstream: Any = None,
+    rtol: float | None = None,
+    budget: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a hand-derived gradient, and say what is wrong with it.
 
@@ -53,6 +60,13 @@ def check(
         resize: whether other sizes are tried; by default all but those that an object was made
             for (whole numbers and arrays among its attributes).
         domain: what drawn inputs must be: probability, positive, simplex or spd.
+        upstream: the gradient of the output on your own inputs, a tuple for several outputs; the
+            other cases draw theirs. By default all are random.
+        rtol: how far an element may be off besides rounding, as a part of the reference's; above 0
+            and below 1. The report says so first.
+        budget: seconds of computing; beyond them large and slow inputs are judged along random
+            directions and cases are left out, which a note says.
+        progress: called as `progress("checking", done, total)` after each case.
 
     Returns:
         A `Report` whose mode is `check`; one step per case.
@@ -73,24 +87,30 @@ def check(
     from compare.commands.check.session import Session
     from compare.pair.adapt import adapt
     from compare.pair.inputs import specify
-    from compare.pair.objects import parameter_shapes
+    from compare.pair.objects import LayerObject, made, parameter_shapes
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
     _known(dtype, DTYPES, "check_torch runs torch callables in the others")
     _refuse_torch(forward)
     specification = specify(inputs, no_grad)
+    if backward is None and isinstance(forward, type):
+        forward = made(forward)
     layer = forward if backward is None else None
     specification = specification.with_shapes(parameter_shapes(layer, specification.names))
+    specification, uncovered = _with_lists(specification, layer, reference)
     specification = specification.within(domain)
-    _known(purity, ("note", "fail"), "what breaches of style are", "purity")
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
+    if isinstance(candidate, LayerObject):
+        candidate.uncovered = uncovered
+    spent = Budget(budget)
     return Session(
-        candidate, specification, _reference(reference, candidate, names), PRECISIONS[dtype],
-        partial(candidate_errors, dtype), seed,
+        candidate, specification, _reference(reference, candidate, names, spent), PRECISIONS[dtype],
+        spent.errors(dtype, candidate_errors), seed,
         structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
-        resize=resize, backward_may_fail=True,
+        resize=resize, upstream=upstream, rtol=rtol, backward_may_fail=True,
+        budget=spent, progress=progress,
     ).report()  # fmt: skip
 
 
@@ -106,6 +126,13 @@ def check_torch(
     structural_zeros: Collection[str] = (),
     cases: Collection[str] | None = None,
     shrink: bool = True,
+    purity: str = "note",
+    resize: bool | None = None,
+    domain: Mapping[str, str] | None = None,
+    upstream: Any = None,
+    rtol: float | None = None,
+    budget: float = SECONDS,
+    progress: Progress | None = None,
 ) -> Report:
     """Check a torch callable with its own backward, such as `MyFunction.apply`.
 
@@ -119,7 +146,8 @@ def check_torch(
         dtype: float64, float32, float16 or bfloat16. Halves hide small mistakes: check the
             derivation in float64 as well.
         device: where both run: cpu, cuda, ….
-        seed, no_grad, structural_zeros, cases, shrink: as for `check`.
+        seed, no_grad, structural_zeros, cases, shrink, purity, resize, domain, upstream, rtol,
+        budget, progress: as for `check`.
 
     Raises:
         UserError: the arguments cannot be used.
@@ -135,25 +163,71 @@ def check_torch(
             f"check_torch in {dtype} needs a reference (--reference FILE.py:NAME): without one the "
             "derivative of the forward pass is taken numerically, which needs float64."
         )
-    specification = specify(inputs, no_grad)
+    specification = specify(inputs, no_grad).within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     ours = TorchCandidate(candidate, names, floats, dtype, device)
-    theirs = _reference(reference, ours, names, device)
+    spent = Budget(budget)
+    theirs = _reference(reference, ours, names, spent, device)
     return Session(
         ours, specification, theirs, PRECISIONS[dtype],
         partial(torch_errors, theirs), seed,
-        structural_zeros=structural_zeros, only=cases, shrink=shrink, device=device,
-        backward_may_fail=True,
+        structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
+        resize=resize, upstream=upstream, rtol=rtol, device=device, backward_may_fail=True,
+        budget=spent, progress=progress,
     ).report()  # fmt: skip
 
 
-def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") -> Any:
+def _with_lists(
+    specification: Specification, layer: Any, reference: Any
+) -> tuple[Specification, list[str]]:
+    """Add the parameters that an object has in lists, as far as both sides have a use for them.
+
+    Returns:
+        The specification, and what is not covered, in sentences.
+    """
+    import numpy as np
+
+    from compare.pair.objects import LayerObject, listed_shapes
+    from compare.pair.signatures import positional
+
+    found = listed_shapes(layer, specification.names)
+    if not found:
+        return specification, []
+    wider, listed = specification.with_shapes(found), ", ".join(found)
+    taken = None if reference is None else positional(getattr(reference, "forward", reference))
+    if taken is not None and len(taken) != len(wider.names):
+        return specification, [
+            f"The reference takes {len(taken)} argument{'s' if len(taken) != 1 else ''}: the "
+            f"object's {listed} kept their values, and no gradient of them was checked. Let it "
+            "take them as well."
+        ]
+    values = wider.draw(np.random.default_rng(0))
+    try:
+        lost = LayerObject(layer, wider.names, wider.differentiable).without_gradients(
+            values, found
+        )
+    except Exception:
+        return wider, []  # told by the first case
+    kept = {name: shape for name, shape in found.items() if name not in lost}
+    notes = [
+        f"No gradient of the object's {', '.join(lost)} was found, neither returned nor in grads, "
+        "gradients, dW or the like: it was not checked."
+    ]
+    return specification.with_shapes(kept), notes if lost else []
+
+
+def _reference(
+    reference: Any, candidate: Any, names: Any, budget: Budget, device: str = "cpu"
+) -> Any:
+    from compare.pair.objects import made
     from compare.pair.own_forward import OwnForward
     from compare.pair.reference import TorchReference
 
     if reference is None:
-        return OwnForward(candidate)
+        return OwnForward(candidate, budget)
+    if isinstance(reference, type):  # torch.nn:GELU
+        reference = made(reference)
     if not callable(reference):
         raise UserError(
             "reference must be a torch function or nn.Module; received a "
@@ -162,9 +236,9 @@ def _reference(reference: Any, candidate: Any, names: Any, device: str = "cpu") 
     return TorchReference(reference, names, candidate.differentiable, device)
 
 
-def _known(dtype: str, known: Collection[str], hint: str, what: str = "dtype") -> None:
+def _known(dtype: str, known: Collection[str], hint: str) -> None:
     if dtype not in known:
-        raise UserError(f"{what} '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
+        raise UserError(f"dtype '{dtype}' is not known. {nearest(dtype, known)} ({hint}.)")
 
 
 def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:

@@ -29,6 +29,7 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
         for o in run
         for q, n in o.blind.items()
     ]
+    notes += _for_want_of_time(session)
     notes += [
         f"{session.candidate.name} loses digits that the reference keeps: its rounding error in "
         f"{q} is about {times:.0e} times the reference's, and a mistake smaller than that would "
@@ -57,6 +58,25 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
                 heard = testimonies(session.candidate, run[0].values, session.seed)
             notes += told(heard)
     return notes + session.contract.notes + session.candidate.notes()
+
+
+def _for_want_of_time(session: Session) -> list[str]:
+    """Say what was judged more cheaply, or not at all, because the code is slow."""
+    more = "a larger --budget (or budget=) gives it more time"
+    notes, found = [], session.hurried
+    if found:
+        few = sorted({n for n in found.values() if n})
+        how = "rounding errors were found by moving the inputs alone"
+        if few:
+            many = f"{few[0]} to {few[-1]}" if len(few) > 1 else f"{few[0]}"
+            how = f"gradients were compared along {many} random directions, not element by element"
+        notes.append(
+            f"This code is slow: in {len(found)} of {len(session.outcomes)} cases {how}; {more}."
+        )
+    if session.left_out:
+        names = ", ".join(f"'{name}'" for name in session.left_out)
+        notes.append(f"Cases that there was no time for: {names}; {more}.")
+    return notes
 
 
 def _convention(case: str, quantity: str, count: int, own: bool) -> str:

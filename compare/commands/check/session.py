@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.errors import UserError
+from compare.pair.budget import Budget
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import Inputs, Specification, as_float, fresh
 from compare.pair.own_forward import OwnForward
@@ -38,18 +39,35 @@ class Session:
         shrink: bool = True,
         purity: str = "note",
         resize: bool | None = None,
+        upstream: Any = None,
+        rtol: float | None = None,
         device: str = "cpu",
         backward_may_fail: bool = False,
+        budget: Budget | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.candidate, self.specification, self.reference = candidate, specification, reference
         self.precision, self.seed, self.only, self.device = precision, seed, only, device
+        self.budget, self.progress = budget or Budget(), progress or (lambda *_: None)
+        self.hurried: dict[str, int] = {}  # cases judged more cheaply: along how many directions
+        self.left_out: list[str] = []  # cases that there was no time for
         self.structural_zeros, self.shrink, self.purity = structural_zeros, shrink, purity
+        if purity not in ("note", "fail"):
+            raise UserError(f"purity '{purity}' is not known: breaches of style are note or fail.")
+        if rtol is not None and not 0 < rtol < 1:
+            raise UserError(
+                f"rtol {rtol:g} must lie between 0 and 1: it is a part of each element, and with 1 "
+                "zeros would pass for any gradient."
+            )
+        self.rtol = rtol
         self.evaluator = Evaluator(
-            candidate, reference, precision, errors, seed, backward_may_fail=backward_may_fail
-        )
+            candidate, reference, precision, errors, seed, upstream=upstream, rtol=rtol or 0.0,
+            backward_may_fail=backward_may_fail,
+        )  # fmt: skip
         large = min(1e3, _root(1 / precision.tiny))
         tiny = max(1e-6, 1 / _root(1 / precision.tiny))
         fixed = candidate.own_sizes() if resize is None else set()
+        self.fixed = fixed  # lengths that the candidate was made for
         self.cases = Cases(
             specification, self._accepts, seed, (large, tiny), fixed, resize=resize is not False
         )
@@ -63,8 +81,16 @@ class Session:
         from compare.commands.check.assemble import assemble
 
         self.unfit = self._unfit()
-        for number, case in enumerate([] if self.unfit else self._chosen()):
+        cases = [] if self.unfit else self._chosen()
+        for number, case in enumerate(cases):
+            if number and self.budget.gone:
+                self.left_out = [c.name for c in cases[number:]]
+                break
+            self.budget.begin_case()
             self.outcomes.append(self.evaluator.judge(case, number))
+            if self.budget.directions or self.budget.hurried:
+                self.hurried[case.name] = self.budget.directions
+            self.progress("checking", number + 1, len(cases))
             if self.outcomes[-1].crashed and case.own:
                 break  # there is nothing to learn from the other cases
             if case.own:
@@ -75,7 +101,13 @@ class Session:
         cases = list(self.cases.all())
         if self.only is None:
             return cases
-        chosen = [case for case in cases if any(case.name.startswith(p) for p in self.only)]
+        wanted = tuple(p for p in self.only if p[:1] != "-") or ("",)
+        without = tuple(p[1:] for p in self.only if p[:1] == "-")
+        chosen = [
+            case
+            for case in cases
+            if case.name.startswith(wanted) and not case.name.startswith(without)
+        ]
         if not chosen:
             names = ", ".join(case.name for case in cases)
             raise UserError(f"No case begins with {' or '.join(self.only)}. Cases: {names}.")

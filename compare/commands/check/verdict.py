@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.judge.judge import AGREE, MISSING
+from compare.explaining.format import plural
+from compare.judge.judge import AGREE, MISSING, VACUOUS
 from compare.pair.own_forward import OwnForward
 from compare.running.cases.contract import Promise
 from compare.running.cases.outcome import Outcome, inputs_text
@@ -45,7 +46,12 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
                 "disagree",
                 f"Every gradient is right, but a promise is broken ({places}): {told}",
             )
-        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree: {places}."
+        if not broken and all(set(o.bad) == o.promoted for o in failed):
+            return "disagree", (
+                f"Every number is right, but in another dtype than its input's: {places}."
+            )
+        told = f"{bad:,} of {total:,} compared tensors do not agree{_within(session)}: {places}."
+        return "disagree", told
     if not total:
         return "incomplete", "Nothing was compared."
     vacuous = _never_checked(session, run)
@@ -68,8 +74,29 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     side = f"{session.reference.name}, differentiated by torch"
     if isinstance(session.reference, OwnForward):
         side = "the derivative of its own forward"
-    cases = f"{len(run)} case{'s' if len(run) != 1 else ''}"
-    return "agree", f"All {total:,} tensors of {cases} agree with {side}."
+    cases = plural(len(run), "case")
+    return "agree", _agreeing(total, _empty(run), cases, side + _within(session))
+
+
+def _within(session: Session) -> str:
+    """Say what tolerance the user has chosen, if any."""
+    return "" if session.rtol is None else f" within rtol = {session.rtol:g}"
+
+
+def _agreeing(total: int, empty: int, cases: str, side: str) -> str:
+    """Say how many tensors agree; one that zeros would have passed for is none of them."""
+    if not empty:
+        return f"All {total:,} tensors of {cases} agree with {side}."
+    left = "one is" if empty == 1 else f"{empty:,} are"
+    return (
+        f"{total - empty:,} of {total:,} tensors of {cases} agree with {side}; the other {left} "
+        "vacuous: zeros or rounding would have passed there."
+    )
+
+
+def _empty(run: list[Outcome]) -> int:
+    """Return how many tensors are vacuous."""
+    return sum(int(np.count_nonzero(o.rows.verdicts == VACUOUS)) for o in run if o.rows is not None)
 
 
 def _undefined(outcome: Outcome, quantity: str) -> bool:

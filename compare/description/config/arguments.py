@@ -14,8 +14,23 @@ from compare.errors import nearest
 
 def check_type(kind: str, name: str, classes: Mapping[str, Any], key: str = "type") -> None:
     """Raise a ValueError unless `name` is one of `classes`."""
-    if name not in classes:
-        raise ValueError(f"key '{key}': unknown {kind} '{name}'. {nearest(name, classes)}")
+    if name in classes:
+        return
+    if _is_torchs(kind, name):
+        known = ", ".join(classes)
+        raise ValueError(
+            f"key '{key}': {name}: no hand-written {kind} yet. Check one of your own with "
+            f"`handgrad check FILE.py:FORWARD,BACKWARD` (docs/check.md), or use: {known}."
+        )
+    raise ValueError(f"key '{key}': unknown {kind} '{name}'. {nearest(name, classes)}")
+
+
+def _is_torchs(kind: str, name: str) -> bool:
+    """Return whether torch has such a class: then no other name was meant."""
+    import torch
+
+    home = torch.optim if kind == "optimizer" else torch.nn
+    return isinstance(getattr(home, name, None), type)
 
 
 def construct(name: str, cls: Any, args: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from compare.description.config.messages import explain
 from compare.description.config.models import Config
 from compare.description.config.overrides import override
 from compare.description.presets import FOLDER, preset_path, presets
+from compare.description.reading import read_toml, toml
 from compare.errors import UserError, nearest
 
 
@@ -58,7 +59,7 @@ def find(source: str | Path) -> Path:
     if path.is_dir():
         raise UserError(f"{text} is a directory; give a preset's name or a .toml file's path.")
     if path.suffix == ".toml" or path.is_file():
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"There is no file {text}. {_files_near(path)}")
         return path
     raise UserError(
@@ -69,12 +70,7 @@ def find(source: str | Path) -> Path:
 
 def read(path: Path) -> dict[str, Any]:
     """Return a TOML file's tables; paths in it start from the file's own folder."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from None
+    tables = read_toml(path)
     tables.setdefault("name", _safe(path.stem))
     for section in ("data", "init"):
         table = tables.get(section)
@@ -94,7 +90,7 @@ def parse_set(text: str) -> tuple[str, Any]:
     if not equals or not key or not value:
         raise UserError(f"Cannot read the setting '{text}'. Write section.key=value.")
     try:
-        parsed = tomllib.loads(f"value = {value}")
+        parsed = toml(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return key, value
     return key, parsed["value"] if len(parsed) == 1 else value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compare.description.data.dataset import Table
+from compare.description.reading import MOST
 from compare.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def _block(column: pd.Series, name: str, path: Path, one_hot: bool) -> tuple[np.
         return _numbers(column, name, path)[:, None], [name]
     values = _labels(column, name, path)
     categories, index = np.unique(values, return_inverse=True)
+    if len(categories) * (len(values) + len(categories)) > MOST:
+        raise UserError(
+            f"Data file {path}: column '{name}' has {len(categories):,} different values in "
+            f"{len(values):,} rows, too many for one_hot."
+        )
     return np.eye(len(categories))[index], [f"{name}={category}" for category in categories]
 
 

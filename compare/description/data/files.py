@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from compare.description.data.columns import frame_table, refuse_leakage
 from compare.description.data.dataset import Table
+from compare.description.reading import LARGEST, MOST, one_line, refuse_large
 from compare.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 
     from compare.description.config import DataConfig
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
+TEXTS = (".csv", ".tsv")
+SUFFIXES = (*TEXTS, ".parquet", ".npz")
+LONGEST_LINE = 2**18  # bytes of a table's header
+LARGEST_TABLE = LARGEST // 4  # bytes of text: two may be a number of eight
 
 
 def read(config: DataConfig) -> Table:
@@ -31,6 +37,7 @@ def read(config: DataConfig) -> Table:
         )
     if not path.is_file():
         raise UserError(_missing(path))
+    refuse_large(path, f"Data file {path}", LARGEST_TABLE if suffix in TEXTS else LARGEST)
     if path.stat().st_size == 0:
         raise UserError(f"Data file {path} is empty. It needs a header and at least two rows.")
     if suffix == ".npz":
@@ -57,6 +64,12 @@ def _csv(path: Path, suffix: str, delimiter: str | None) -> pd.DataFrame:
 
     import pandas as pd
 
+    with path.open("rb") as file:
+        if len(file.readline(LONGEST_LINE + 1)) > LONGEST_LINE:
+            raise UserError(
+                f"Data file {path}: its first line has more than {LONGEST_LINE:,} bytes. It must "
+                "hold the columns' names."
+            )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # fields would be dropped
@@ -75,20 +88,22 @@ def _csv(path: Path, suffix: str, delimiter: str | None) -> pd.DataFrame:
             f"Data file {path}: its rows have more fields than its header has names. Name every "
             "column in the first line, or set delimiter."
         ) from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"Data file {path} cannot be read as CSV: {_one_line(error)}.") from None
+    except Exception as error:  # whatever a broken file makes its reader raise
+        raise UserError(f"Data file {path} cannot be read as CSV: {one_line(error)}.") from None
 
 
 def _parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
-    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
+        about = pq.read_metadata(path)
+        _refuse_many(path, about.num_rows * about.num_columns)
         return pd.read_parquet(path, engine="pyarrow")
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(
-            f"Data file {path} cannot be read as Parquet: {_one_line(error)}."
-        ) from None
+    except UserError:
+        raise
+    except Exception as error:  # whatever a broken file makes its reader raise
+        raise UserError(f"Data file {path} cannot be read as Parquet: {one_line(error)}.") from None
 
 
 def _npz(path: Path, config: DataConfig) -> Table:
@@ -126,22 +141,48 @@ def _npz(path: Path, config: DataConfig) -> Table:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Read every array of an NPZ file; object arrays would need unpickling and are refused."""
-    import zipfile
-    import zlib
-
     key = ""
     arrays = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _refuse_many(path, sum(map(partial(_numbers, archive.zip), archive.zip.infolist())))
             for key in archive.files:
                 arrays[key] = np.atleast_1d(archive[key])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a broken file makes its readers raise
         where = f", array '{key}'" if key else ""
         raise UserError(
-            f"Data file {path}{where} cannot be read: {_one_line(error)}. NPZ files hold plain "
+            f"Data file {path}{where} cannot be read: {one_line(error)}. NPZ files hold plain "
             "numeric or string arrays (np.savez); object arrays are pickles and never loaded."
         ) from None
     return arrays
+
+
+def _numbers(archive: Any, member: Any) -> int:
+    """Return how many numbers a member's header claims, or has room for: a few bytes may be many.
+
+    Raises:
+        ValueError: its header is none of an array.
+    """
+    claimed = -(-member.file_size // 8)
+    with archive.open(member) as file:
+        if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+            version = tuple(file.read(2))
+            reader = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                reader = np.lib.format.read_array_header_2_0
+            shape, _, dtype = reader(file)
+            claimed = max(claimed, math.prod(shape) * max(1, dtype.itemsize // 8))
+    return claimed
+
+
+def _refuse_many(path: Path, numbers: int) -> None:
+    if numbers > MOST:
+        raise UserError(
+            f"Data file {path} holds {numbers:,} numbers; at most {MOST:,} are read. A comparison "
+            "needs few rows: save a part of them."
+        )
 
 
 def _feature_keys(arrays: dict[str, np.ndarray], target: tuple[str, ...]) -> tuple[str, ...]:
@@ -155,7 +196,3 @@ def _columns(array: np.ndarray) -> np.ndarray:
 
 def _names(features: np.ndarray) -> tuple[str, ...]:
     return tuple(f"x{i}" for i in range(int(np.prod(features.shape[1:]))))
-
-
-def _one_line(error: Any) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

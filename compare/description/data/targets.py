@@ -8,6 +8,7 @@ import numpy as np
 
 from compare.description.data.dataset import Table, Task
 from compare.description.data.scaling import scale
+from compare.description.reading import MOST
 from compare.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def encode(table: Table, config: DataConfig) -> Targets:
         return Targets(index, table.target_names, classes, "classification")
     if config.target_one_hot:
         index, classes = class_indices(table, config.classes)
+        if len(classes) * (len(index) + len(classes)) > MOST:
+            raise UserError(f"{table.name}: {len(classes):,} classes are too many for one_hot.")
         names = tuple(f"{table.target_names[0]}={label}" for label in classes)
         return Targets(np.eye(len(classes))[index], names, classes, "classification")
     if table.classes is not None or config.classes or _is_text(table.labels):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
+import keyword
+import re
 import sys
 import textwrap
 import types
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
+
+SCRIPT_S = {"Path", "expected", "grads", "layer", "manual", "np", "saved", "sys", "tensors",
+            "torch", "wrong"}  # fmt: skip
+RESERVED = {*SCRIPT_S, *dir(builtins), "backward", "cache", "candidate", "file", "forward",
+            "function", "reference", "tolerance"}  # fmt: skip
 
 
 class CannotBundleError(Exception):
@@ -20,11 +29,27 @@ class CannotBundleError(Exception):
 class Bundle:
     """Collects imports, constants, functions and classes in the order in which they are needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Collection[str] = ()) -> None:
+        self.taken = {*RESERVED, *taken}  # names that no input may have in the script
         self.imports: dict[str, None] = {}
         self.parts: dict[str, str] = {}
         self.arrays: dict[str, np.ndarray] = {}  # to be saved beside the script
         self._bound: dict[str, int] = {}  # what each name stands for
+
+    def variable(self, name: str) -> str:
+        """Return what an input is called in the script and in its file: its name, if that can be.
+
+        Two inputs never share one.
+        """
+        free = name.isidentifier() and not keyword.iskeyword(name) and name not in self.taken
+        if free and not re.fullmatch(r"(dy|y|t)\d*", name):
+            return name
+        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+        return f"input_{plain}_{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
+
+    def names(self) -> set[str]:
+        """Return the names that the script's parts and imports bind."""
+        return set(self.parts) | {line.split()[-1].partition(".")[0] for line in self.imports}
 
     def text(self) -> str:
         return "\n\n\n".join(part for part in self.parts.values() if part)
@@ -82,10 +107,13 @@ class Bundle:
         """Return Python for a value: a literal, or an array from the file."""
         if isinstance(value, np.ndarray) and value.dtype != object:
             self.arrays[name] = value
-            return f"data[{name!r}]"
+            return f"saved[{name!r}]"
         if isinstance(value, dict):
             items = (f"{k!r}: {self.expression(f'{name}.{k}', v)}" for k, v in value.items())
             return "{" + ", ".join(items) + "}"
+        if isinstance(value, list):
+            parts = (self.expression(f"{name}.{i}", v) for i, v in enumerate(value))
+            return f"[{', '.join(parts)}]"
         try:
             if ast.literal_eval(repr(value)) == value:
                 return repr(value)
@@ -109,7 +137,7 @@ class Bundle:
     def _needs(self, function: types.FunctionType) -> None:
         """Add the globals and the closed-over variables that a function uses."""
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        used = {name: cell.cell_contents for name, cell in cells}
+        used = {name: cell.cell_contents for name, cell in cells if name != "__class__"}  # super()
         names = dict.fromkeys(_names(function.__code__))
         used |= {n: function.__globals__[n] for n in names if n in function.__globals__}
         for name, value in used.items():
@@ -117,7 +145,7 @@ class Bundle:
                 self.value(name, value)
 
     def _add(self, name: str, text: str, thing: Any) -> None:
-        if self._bound.setdefault(name, id(thing)) != id(thing):
+        if name in SCRIPT_S or self._bound.setdefault(name, id(thing)) != id(thing):
             raise CannotBundleError(f"two things are called {name}")
         self.parts.setdefault(name, text)
 

@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.diagnose.cases.named_cause import cause
-from compare.diagnose.causes import Cause
-from compare.diagnose.causes.kinds import GROUPS
+from compare.diagnose.cases.named import named, only_sizes
 from compare.diagnose.divergence import Divergence, Place, index_text
 from compare.judge.judge import AGREE
 from compare.pair.candidates import called
 from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
+from compare.pair.sources import docstring_of
 from compare.running.cases.outcome import Outcome, quiet
-
-SPECIAL = (
-    "ties",
-    "ties between inputs",
-    "zeros",
-    "one zero per row",
-)  # the first case's shapes, with numbers alike
-SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"]))
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
@@ -42,22 +33,6 @@ def first_divergence(session: Session, run: list[Outcome]) -> Divergence | None:
             if rows.verdicts[i] == AGREE:
                 last = (number, *key)
     return _broken(session, len(run), last)
-
-
-def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
-    """Name the cause; where ordinary numbers agree, no formula that is wrong everywhere."""
-    found = cause(session, outcome, quantity)
-    special = outcome.case.name in SPECIAL or only_sizes(run, quantity)
-    if found is None or not special or outcome is run[0]:
-        return found
-    ordinary = quantity not in run[0].bad
-    return None if ordinary and found.kind not in SOMEWHERE else found
-
-
-def only_sizes(run: list[Outcome], quantity: str) -> bool:
-    """Return whether a quantity is wrong only where axes have other lengths than the user's."""
-    failing = [o for o in run if quantity in o.bad]
-    return bool(failing) and all(o.case.resized and not o.case.untied for o in failing)
 
 
 def _divergence(
@@ -83,7 +58,7 @@ def _divergence(
         last_agreed=last,
         explanation=_explained(session, run, outcome, i),
         manual_source=source(code),
-        derivation=inspect.getdoc(code) or "",
+        derivation=docstring_of(code),
         torch_source=source(getattr(session.reference, "function", None)),
         cause=named(session, run, outcome, key.quantity),
     )
@@ -104,7 +79,7 @@ def _broken(session: Session, number: int, last: Place | None) -> Divergence | N
             manual=float(now[at]), torch=float(then[at]),
             row=(number, "contract", promise.quantity), last_agreed=last,
             explanation=promise.text, manual_source=source(code),
-            derivation=inspect.getdoc(code) or "",
+            derivation=docstring_of(code),
         )  # fmt: skip
     return None
 
@@ -142,6 +117,8 @@ def _witness(session: Session, outcome: Outcome, i: int) -> Slope | None:
     at = rows.measures.worst[i]
     own = OwnForward(session.candidate)
     if not known or not np.isfinite(at) or isinstance(session.reference, OwnForward):
+        return None
+    if rows.keys[i].quantity in outcome.promoted:  # nobody doubts the number
         return None
     if session.precision.name not in ("float64", "float32"):
         return None

@@ -13,35 +13,55 @@ from compare.pair.own_forward import OwnForward
 from compare.pair.reference import TorchReference
 from compare.pair.tolerance import U64
 from compare.pair.torch_candidate import TorchCandidate
-from compare.running.cases.outcome import Outcome, quiet
+from compare.running.cases.outcome import Outcome
+
+PLAIN_NUMBERS = (0.0, 1.0, 2.0, 0.5, -1.0)
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
 
 
 def cause(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
-    """Return what explains the difference, or None; a failing search must not hide it."""
+    """Return the relation of the numbers that explains the difference, or None."""
     mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
-    if mine is None or theirs is None or quantity in outcome.conventions:
+    if mine is None or theirs is None:
         return None
-    if session.precision.name == "bfloat16":
-        return None  # eight bits fit too much
     tolerance = outcome.tolerances.get(outcome.key(quantity), 0.0)
     if np.shape(tolerance) not in ((), theirs.shape):
         tolerance = 0.0
     if session.precision.name == "float32" and mine.dtype == np.float64:
-        return None  # another dtype than asked for: no digits are lost
-    try:
-        with quiet():
-            if (other := _swapped(outcome, quantity)) is not None:
-                return other
-            context = _context(session, outcome, quantity, tolerance)
-            found = find_cause(as_float(mine), theirs, tolerance, context)
-            if found is not None and found.kind != "hidden float32":
-                return found
-            return _smooth(session, outcome, quantity) or found
-    except Exception:  # a stranger's code on other numbers
-        return None
+        return _of_dtype(mine, theirs)
+    if (other := _swapped(outcome, quantity)) is not None:
+        return other
+    context = _context(session, outcome, quantity, tolerance)
+    found = find_cause(as_float(mine), theirs, tolerance, context)
+    if found is not None and found.kind != "hidden float32":
+        return found
+    return _smooth(session, outcome, quantity) or found
+
+
+def _of_dtype(mine: np.ndarray, theirs: np.ndarray) -> Cause | None:
+    """Return the cause of right numbers in another dtype than asked for: no digits are lost."""
+    right = mine.shape == theirs.shape and np.allclose(mine, theirs, rtol=1e-3, atol=1e-6)
+    told = "manual has dtype float64, its input float32; the numbers are right."
+    advice = "Look for np.zeros, np.array or a Python list without a dtype on the way."
+    return Cause("dtype", told, advice) if right else None
+
+
+def _constants(session: Session, outcome: Outcome) -> dict[str, float]:
+    """Return numbers of the user's that a factor may be: inputs, attributes, literals."""
+    candidate = session.candidate
+    found = {n: v for n, v in outcome.values.items() if isinstance(v, int | float)}
+    held = vars(getattr(candidate, "layer", None) or object) if hasattr(candidate, "layer") else {}
+    found |= {n: v for n, v in held.items() if isinstance(v, float)}
+    for code in (candidate.forward_code, candidate.backward_code):
+        body = getattr(getattr(code, "__func__", code), "__code__", None)
+        literals = (c for c in getattr(body, "co_consts", ()) if isinstance(c, float))
+        found |= {f"the {c:g} in the code": c for c in literals if c not in PLAIN_NUMBERS}
+        free = zip(getattr(body, "co_freevars", ()), getattr(code, "__closure__", None) or (),
+                   strict=True)  # fmt: skip
+        found |= {n: c.cell_contents for n, c in free if type(c.cell_contents) in (int, float)}
+    return {n: float(v) for n, v in found.items() if not isinstance(v, bool)}
 
 
 def _swapped(outcome: Outcome, quantity: str) -> Cause | None:
@@ -54,6 +74,7 @@ def _swapped(outcome: Outcome, quantity: str) -> Cause | None:
         if (
             alike
             and np.allclose(mine, other, rtol=1e-9, atol=0)
+            and not (other.shape == theirs.shape and np.allclose(mine, -theirs, rtol=1e-9, atol=0))
             and not (other.shape == theirs.shape and np.allclose(other, theirs, rtol=1e-6, atol=0))
         ):
             what = f"manual is exactly the gradient of {name[5:]}, not of {quantity[5:]}."
@@ -94,7 +115,9 @@ def _smooth(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
 
 def _context(session: Session, outcome: Outcome, quantity: str, tolerance: Any) -> Context:
     reference, dy = session.reference, outcome.upstreams[0]
-    more: dict[str, Any] = {"dtype": session.precision.name}
+    more: dict[str, Any] = {
+        "dtype": session.precision.name, "constants": _constants(session, outcome),
+    }  # fmt: skip
     if session.precision.name == "float32" and not isinstance(session.candidate, TorchCandidate):
         more["double"] = lambda: _double(session, outcome, quantity, tolerance)
     if quantity[:5] != "grad:":

@@ -11,6 +11,7 @@ from compare.pair.candidates import ValueAndGradient
 from compare.pair.inputs import is_float
 from compare.pair.objects import LayerObject
 from compare.pair.own_forward import OwnForward
+from compare.pair.parameters import parameter
 from compare.pair.signatures import listed
 from compare.pair.torch_candidate import TorchCandidate
 from compare.running.cases.outcome import Outcome
@@ -25,26 +26,23 @@ LAID_OUT = {
 }
 
 
-def input_lines(session: Session, smallest: Outcome) -> str:
+def input_lines(session: Session, smallest: Outcome, bundle: Bundle) -> str:
     """Assign the inputs and upstream gradients to their names."""
     lines = []
     for name, value in smallest.values.items():
         cast = _cast(session) if is_float(value) else ""
+        v = bundle.variable(name)
         lines.append(
-            f"{_variable(name)} = data[{name!r}]{cast}  # {value.shape}"
+            f'{v} = saved["{v}"]{cast}  # {value.shape}'
             if isinstance(value, np.ndarray)
-            else f"{_variable(name)} = {value!r}"
+            else f"{v} = {value!r}"
         )
         if smallest.case.layout and is_float(value) and value.ndim:
-            lines.append(LAID_OUT[smallest.case.layout].format(v=_variable(name)))
+            lines.append(LAID_OUT[smallest.case.layout].format(v=v))
     if session.candidate.takes_upstream:
         cast = _cast(session)
-        lines += [f'dy{i} = data["dy{i}"]{cast}' for i in range(len(smallest.upstreams))]
+        lines += [f'dy{i} = saved["dy{i}"]{cast}' for i in range(len(smallest.upstreams))]
     return "\n".join(lines)
-
-
-def _variable(name: str) -> str:
-    return name if name.isidentifier() else "".join(c if c.isalnum() else "_" for c in name)
 
 
 def dtype_of(session: Session) -> str:
@@ -60,7 +58,7 @@ def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
     candidate = session.candidate
     if isinstance(candidate, TorchCandidate):
         return _torch_lines(session, smallest, quantity, bundle)
-    arguments = ", ".join(_variable(n) for n in candidate.names)
+    arguments = ", ".join(map(bundle.variable, candidate.names))
     started = candidate.start(session.evaluator.run_values(smallest))
     if isinstance(candidate, ValueAndGradient):
         function = bundle.function(candidate.forward_code, "function")
@@ -74,7 +72,7 @@ def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
         backward = bundle.function(candidate.backward_code, "backward")
         lines = [
             f"{planned.unpack} = {forward}({arguments})",
-            f"grads = {backward}({planned.call})",
+            f"grads = {'dy0 * ' * planned.elementwise}{backward}({planned.call})",
         ]
     if not smallest.crashed:  # else the last line raises
         lines.append(f"manual = np.asarray({_where(session, smallest, quantity, started)})")
@@ -95,12 +93,10 @@ def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[
     kind = bundle.class_(type(candidate.layer))
     attributes = bundle.expression("self", dict(vars(candidate.layer)))
     lines = [f"layer = object.__new__({kind})", f"vars(layer).update({attributes})"]
-    params = getattr(candidate.layer, "params", None)
     for name in candidate.parameters:
-        inside = isinstance(params, dict) and name in params
-        target = f"layer.params[{name!r}]" if inside else f"layer.{name}"
-        lines.append(f"{target} = {_variable(name)}")
-    arguments = ", ".join(_variable(n) for n in candidate.arguments)
+        if known := parameter(candidate.layer, name):
+            lines += [f"{place.text} = {bundle.variable(name)}" for place in known.places]
+    arguments = ", ".join(map(bundle.variable, candidate.arguments))
     unpack = f"{planned.unpack} = " if planned.unpack else ""
     return [
         *lines,
@@ -117,13 +113,13 @@ def _torch_lines(session: Session, smallest: Outcome, quantity: str, bundle: Bun
     else:
         called = bundle.function(candidate.function, "candidate")
     dtype = str(candidate.dtype)
-    return _autograd(session, smallest, quantity, called, dtype, "manual", candidate.device)
+    return _autograd(session, smallest, quantity, called, bundle, dtype, "manual", candidate.device)
 
 
 def reference_lines(session: Session, smallest: Outcome, quantity: str, bundle: Bundle) -> str:
     """Differentiate the reference by torch if it can be written down; else show what it gave."""
     reference = session.reference
-    stored = 'expected = data["expected"]'
+    stored = 'expected = saved["expected"]'
     if quantity not in smallest.expected:
         return "expected = np.zeros(0)  # the two sides cannot be compared"
     if isinstance(reference, OwnForward):
@@ -135,7 +131,7 @@ def reference_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
     except CannotBundleError as reason:
         return f"{stored}  # by torch; {reason}, which cannot be written down here"
     return _autograd(
-        session, smallest, quantity, called, "torch.float64", "expected", "cpu",
+        session, smallest, quantity, called, bundle, "torch.float64", "expected", "cpu",
         reference.arguments,
     )  # fmt: skip
 
@@ -145,6 +141,7 @@ def _autograd(
     smallest: Outcome,
     quantity: str,
     called: str,
+    bundle: Bundle,
     dtype: str,
     result: str,
     device: str,
@@ -155,10 +152,10 @@ def _autograd(
     floats = session.candidate.differentiable
     made = []
     for name in names:
-        value, v = smallest.values[name], _variable(name)
+        value, v = smallest.values[name], bundle.variable(name)
         if is_float(value):
             made.append(
-                f"torch.tensor(data[{name!r}], dtype={dtype}, device={device!r}, "
+                f'torch.tensor(saved["{v}"], dtype={dtype}, device={device!r}, '
                 f"requires_grad={name in floats})"
             )
         else:
@@ -171,7 +168,7 @@ def _autograd(
         at = quantity.partition(":")[2] or 0
         return "\n".join([*lines, f"{result} = t{at}.detach().double().cpu().numpy()"])
     dys = ", ".join(
-        f'torch.tensor(data["dy{i}"]).to(t{i}).reshape(t{i}.shape)'
+        f'torch.tensor(saved["dy{i}"]).to(t{i}).reshape(t{i}.shape)'
         for i in range(len(smallest.upstreams))
     )
     outputs, upstreams = (f"({ys})", f"({dys})") if several else (ys, dys)

@@ -36,6 +36,7 @@ class Shrinker:
         self.session, self.best = session, failed
         self.quantity = failed.bad[0]
         self.left = BUDGET
+        session.evaluator.judging.wrong = set()  # each case by itself: none may end at a kink
 
     def smallest(self) -> Outcome:
         if self.best.case.layout:
@@ -83,7 +84,8 @@ class Shrinker:
         by_length: dict[int, list[Axis]] = {}
         for name, array in arrays.items():
             for axis, length in enumerate(array.shape):
-                if length > 1 and (name, axis) not in taken:
+                own = length in self.session.fixed
+                if length > 1 and not own and (name, axis) not in taken:
                     by_length.setdefault(length, []).append((name, axis))
         return [*known, *by_length.values()]
 

@@ -11,7 +11,7 @@ import numpy as np
 from compare.diagnose.causes import split
 from compare.diagnose.causes.cause import BATCH, CLASSES, Context
 from compare.diagnose.causes.formulas import alternatives
-from compare.diagnose.causes.piece import Piece
+from compare.diagnose.causes.piece import Piece, attempt
 
 
 def gradient_context(
@@ -57,7 +57,7 @@ def gradient_context(
         batch_axis=0 if samples else None,
         upstream=upstream,
         slope=piece.slope(),
-        terms=split.terms(piece),
+        terms=attempt(lambda: split.terms(piece)) or {},
         places={names[wrt]: x} | _output(piece),
         others=_arguments(piece),
         samples=None if samples or not upstream.ndim else lambda: piece.parts(0),

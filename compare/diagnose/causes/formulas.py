@@ -93,11 +93,16 @@ def _products(piece: Piece, y: np.ndarray) -> Iterator[Alternative]:
 def _reductions(piece: Piece) -> Iterator[Alternative]:
     """Yield the upstream gradient summed over any one axis that leaves the gradient's shape."""
     dy, shape = piece.upstream, piece.x.shape
-    for axis in range(dy.ndim) if dy.ndim > len(shape) else ():
-        total = dy.sum(axis=axis)
-        if total.shape == shape:
-            what = f"the upstream gradient summed over axis {axis}"
+    totals = {a: dy.sum(axis=a) for a in range(dy.ndim if dy.ndim > len(shape) else 0)}
+    totals = {a: total for a, total in totals.items() if total.shape == shape}
+    right = piece.vjp()
+    summed = any(np.allclose(total, right) for total in totals.values())
+    for axis, total in totals.items():
+        what = f"the upstream gradient summed over axis {axis}"
+        if summed:
             yield Alternative("wrong axis", what, split.AXIS, total)
+        else:
+            yield Alternative("upstream unchanged", what, CHAIN, total)
 
 
 def _matrix(a: Any) -> bool:

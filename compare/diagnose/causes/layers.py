@@ -14,7 +14,7 @@ from compare.diagnose.causes.alone import Alone
 from compare.diagnose.causes.arguments import variants
 from compare.diagnose.causes.cause import Alternative, Context
 from compare.diagnose.causes.context import gradient_context
-from compare.diagnose.causes.piece import Piece
+from compare.diagnose.causes.piece import Piece, attempt
 from compare.diagnose.causes.settings import numbers
 
 ARGUMENT = "Compare the constructor's arguments and defaults with torch's."
@@ -148,11 +148,3 @@ def _fits(a: np.ndarray, y: np.ndarray) -> bool:
         return np.broadcast_shapes(a.shape, y.shape) == y.shape
     except ValueError:
         return False
-
-
-def attempt(make: Callable[[], Any]) -> Any:
-    """Return what torch gives, or None where it refuses the changed arguments."""
-    try:
-        return make()
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        return None

@@ -9,9 +9,9 @@ import numpy as np
 
 from compare.diagnose.causes.alone import MOST, Alone
 from compare.diagnose.causes.cause import Context
-from compare.diagnose.causes.layers import attempt
 from compare.diagnose.causes.losses import numbers_of, of_yes_or_no
 from compare.diagnose.causes.one_by_one import rows_with
+from compare.diagnose.causes.piece import attempt
 from compare.diagnose.causes.settings import numbers
 
 Named = dict[str, np.ndarray]

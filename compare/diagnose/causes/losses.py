@@ -12,8 +12,8 @@ from compare.diagnose.causes.alone import Alone
 from compare.diagnose.causes.arguments import variants
 from compare.diagnose.causes.cause import Alternative, Context
 from compare.diagnose.causes.formulas import FUSED
-from compare.diagnose.causes.layers import ARGUMENT, attempt
-from compare.diagnose.causes.piece import Piece
+from compare.diagnose.causes.layers import ARGUMENT
+from compare.diagnose.causes.piece import Piece, attempt
 from compare.diagnose.causes.settings import numbers
 
 ONE = np.ones(())

@@ -127,3 +127,11 @@ def _tensor(a: Any) -> Any:
 
 def _array(t: Any) -> np.ndarray:
     return t.detach().numpy(force=True)
+
+
+def attempt(make: Callable[[], Any]) -> Any:
+    """Return what torch gives, or None where it refuses the changed arguments."""
+    try:
+        return make()
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        return None

@@ -13,6 +13,7 @@ from compare.diagnose.causes.fit import Case
 
 COVERED = 0.5  # at least this part of a region's telling elements must be off
 CHANCE = 1e-3  # how likely scattered mistakes may be to fall into a region
+OF_ZEROS = 0.05  # the same of the elements that are exactly 0: known before anything differed
 CHANCE_OF_SLICES = 1e-2  # of all slices of an axis together
 
 
@@ -69,7 +70,7 @@ def _thresholds(case: Case) -> Iterator[Cause]:
         if x.shape != case.off.shape or not np.isfinite(x).all():
             continue
         tie = x == 0
-        if _is(case, tie):
+        if _is(case, tie, OF_ZEROS, case.off.size):
             yield _cause("ties", f"where {name} is exactly 0", tie, case, _KINK)
             continue
         yield from _beyond(case, name, x)
@@ -153,12 +154,13 @@ def _slices(case: Case) -> Iterator[Cause]:
         yield _cause("samples" if sample else "units", where, mask, case, _SLICE)
 
 
-def _is(case: Case, mask: np.ndarray, chance: float = CHANCE) -> bool:
+def _is(case: Case, mask: np.ndarray, chance: float = CHANCE, among: int = 0) -> bool:
     """Return whether what is off lies in this region, fills it, and hardly by chance."""
     if mask.shape != case.off.shape or not mask.any() or (case.off & ~mask).any():
         return False
     telling = case.telling | case.off
     n, r, k = (int(np.count_nonzero(a)) for a in (telling, telling & mask, case.off))
+    n = max(n, among)
     return k >= COVERED * r and r < n and comb(r, k) <= chance * comb(n, k)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from compare.diagnose.causes.cause import Alternative
-from compare.diagnose.causes.piece import Piece
+from compare.diagnose.causes.piece import Piece, attempt
 from compare.diagnose.causes.split import POINT
 
 ADVICE = "Check what is cached under which name, and which of them each factor needs."
@@ -24,19 +25,23 @@ def gradients(piece: Piece, y: np.ndarray) -> Iterator[Alternative]:
     """Yield torch's gradient with a replaced argument or upstream gradient."""
     for kind, what, other in _replaced(piece, y):
         advice = {"derivative at the output": POINT, "mirrored": MIRRORED}.get(kind, ADVICE)
-        yield Alternative(kind, what, advice, other.vjp())
+        if (value := attempt(other.vjp)) is not None:
+            yield Alternative(kind, what, advice, value)
     known = dict(zip(piece.names, piece.inputs, strict=True)) | {"y": y}
     for name, tensor in known.items():
         if _like(tensor, piece.upstream):
             what = f"torch with {name} for the upstream gradient"
-            yield Alternative("wrong input", what, ADVICE, piece.vjp(tensor))
+            if (value := attempt(partial(piece.vjp, tensor))) is not None:
+                yield Alternative("wrong input", what, ADVICE, value)
 
 
 def outputs(piece: Piece) -> Iterator[Alternative]:
     """Yield torch's output with a replaced argument, and mirrored."""
     y = piece.output()
     for kind, what, other in _replaced(piece, y):
-        value = other.output()
+        value = attempt(other.output)
+        if value is None:
+            continue
         if kind == "mirrored" and len(piece.inputs) == 1:
             yield Alternative(kind, f"−1 × {what}", MIRRORED, -value)
         yield Alternative(kind, what, MIRRORED if kind == "mirrored" else ADVICE, value)

@@ -56,6 +56,9 @@ def scalar_upstream(case: Case) -> Iterator[Cause]:
     elif abs(c / dy - 1) <= near:
         text = f"{c:.6g} = dy, the upstream gradient,"
         yield Cause("upstream twice", _everywhere(text), advice)
+    elif names := [n for n in names_of(c * dy, near, case.context) if n.rank < 2]:
+        text = f"{c:.6g} = {told(c * dy, names)} / dy, with the upstream gradient dy = {dy:.6g},"
+        yield Cause("upstream missing", _everywhere(text), advice, (names[0].kind,))
 
 
 def any_factor(case: Case) -> Iterator[Cause]:
@@ -206,7 +209,8 @@ def clipped(case: Case) -> Iterator[Cause]:
     """The reference, but no element larger than a bound."""
     bound = float(np.abs(case.candidate).max(initial=0.0))
     beyond = np.abs(case.reference) > bound
-    if not bound or np.count_nonzero(beyond & case.off) < 2:
+    inside = case.telling & (np.abs(case.candidate) < 0.999 * bound)
+    if not bound or min(np.count_nonzero(beyond & case.off), np.count_nonzero(inside)) < 2:
         return
     if case.explains(np.clip(case.reference, -bound, bound)):
         text = f"manual is torch clipped at ±{bound:.6g} ({np.count_nonzero(beyond)} elements)."

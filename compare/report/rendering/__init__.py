@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from compare.report.rendering.directory import check_writable, save
+from compare.report.rendering.directory import beside, check_writable, save
 
-__all__ = ["check_writable", "save"]
+__all__ = ["beside", "check_writable", "save"]

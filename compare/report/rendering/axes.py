@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = 300  # most points along a line, most columns of the heat map
+LARGEST = 1e200  # a log axis is drawn no further: its ticks must not overflow
 
 
 def thin(x: np.ndarray, y: np.ndarray, how: np.ufunc | None) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +38,7 @@ def new_figure(width: float = 420, height: float = 250) -> tuple[Figure, Axes]:
 
 def draw_line(axes: Axes, x: Any, y: Any, **style: Any) -> None:
     """Draw a line; a point that stands alone becomes a dot, so that one step is seen."""
-    y = np.where(np.isfinite(y), y, np.nan)
+    y = np.where(np.isfinite(y), np.clip(y, -LARGEST, LARGEST), np.nan)
     there = np.r_[False, ~np.isnan(y), False]
     alone = there[1:-1] & ~there[:-2] & ~there[2:]
     axes.plot(x, y, **style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compare.explaining.equations import mathml
@@ -9,6 +10,9 @@ from compare.explaining.equations import mathml
 if TYPE_CHECKING:
     from compare.explaining.worked import Formula, Worked
     from compare.report.report import Report
+
+
+NAMED = {"loss": "Loss", "input": "Network input"}
 
 
 class Derivation(NamedTuple):
@@ -31,6 +35,46 @@ class Derivation(NamedTuple):
         if not w.agrees or w.holds is False:
             return "bad"
         return "good" if w.holds and w.settled else "muted"
+
+
+class OfLayer(NamedTuple):
+    """The derivations of one layer."""
+
+    name: str
+    found: list[Derivation]
+
+
+class Group(NamedTuple):
+    """The derivations of all layers of one class."""
+
+    type: str
+    layers: list[OfLayer]
+
+    @property
+    def tensors(self) -> int:
+        return sum(len(layer.found) for layer in self.layers)
+
+    @property
+    def bad(self) -> int:
+        return sum(d.tone == "bad" for layer in self.layers for d in layer.found)
+
+
+def grouped(report: Report, found: list[Derivation]) -> list[Group]:
+    """Return the derivations by class, then by layer, each in the order of the network."""
+    types = {node.name: node.type for node in report.nodes}
+    groups: dict[str, dict[str, list[Derivation]]] = {t: {} for t in types.values()}
+    order = {name: i for i, name in enumerate(types)}
+    for d in sorted(found, key=lambda d: order.get(_node(d, types), len(order))):
+        name = d.worked.layer
+        kind = types.get(_node(d, types), NAMED.get(name, name))
+        groups.setdefault(kind, {}).setdefault(name, []).append(d)
+    return [Group(t, [OfLayer(*item) for item in of.items()]) for t, of in groups.items() if of]
+
+
+def _node(d: Derivation, known: dict[str, str]) -> str:
+    """Return the node of a derivation; one of several outputs or calls is its module's."""
+    name = d.worked.layer
+    return name if name in known else re.split("[:@]", name)[0]
 
 
 def derivations(report: Report) -> list[Derivation]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compare.errors import UserError
+from compare.report.rendering.replacing import put_right, replacing
 
 if TYPE_CHECKING:
     from compare.report.report import Report
@@ -38,18 +35,32 @@ IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file managers leave 
 def check_writable(directory: str | Path) -> None:
     """Refuse a directory that `save` could not write or must not replace; leave no trace.
 
+    What runs that were killed have left beside it is cleaned up, and given back.
+
     Raises:
         UserError: it is a file, holds something that is not a report's, or cannot be created.
     """
     path = _resolved(directory)
+    put_right(path.parent, FILES | IGNORED)
     _check_replaceable(path)
     parent = path.parent
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=".handgrad-", dir=parent))
+        tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def beside(directory: Path) -> Path:
+    """Return the directory, or the first of `directory-2`, `directory-3`, … that holds no report.
+
+    What is no report is refused by `save`.
+    """
+    path, number = directory, 2
+    while (path / MARKER).exists():
+        path, number = directory.with_name(f"{directory.name}-{number}"), number + 1
+    return path
 
 
 def save(report: Report, directory: str | Path, *, latex: bool = False) -> Path:
@@ -67,9 +78,10 @@ def save(report: Report, directory: str | Path, *, latex: bool = False) -> Path:
         UserError: as for `check_writable`.
     """
     path = _resolved(directory)
+    put_right(path.parent, FILES | IGNORED)
     _check_replaceable(path)
     try:
-        with _replacing(path) as fresh:
+        with replacing(path) as fresh:
             _write(report, fresh, latex=latex)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -113,27 +125,6 @@ def _unwritable(path: Path, error: OSError) -> UserError:
         f"The report directory {path} cannot be written ({reason}). "
         "Choose another directory, or make room and permissions for it."
     )
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a fresh directory beside `path`; rename it into place if the body succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tag = secrets.token_hex(4)
-    fresh, old = (path.with_name(f".{path.name[:80]}.{tag}.{end}") for end in ("new", "old"))
-    fresh.mkdir()
-    try:
-        yield fresh
-        if path.exists():
-            path.rename(old)
-        fresh.rename(path)
-    except BaseException:  # Ctrl-C too: what was there stays
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(report: Report, directory: Path, *, latex: bool) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compare.explaining import format as fmt
+from compare.judge.quantities import asked_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,10 +18,6 @@ if TYPE_CHECKING:
 FAILED = ("missing", "non-finite", "disagree")  # gravest first
 VERDICTS = (*FAILED, "vacuous", "agree")
 KINDS = ("output", "loss", "grad_output", "grad_input", "grad", "param", "state")
-BUDGET = (
-    "Budget used is the largest |manual − torch| / tolerance over a tensor's elements: up to "
-    "100 % rounding explains the difference, above it the two sides disagree."
-)
 
 
 class Headline(NamedTuple):
@@ -38,14 +36,85 @@ class Notice(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What a report's steps and layers are called: those of a check are cases with names."""
+    """What a report's layers and its other side are called: a check's layers are named cases."""
 
-    step: str
     layer: str
+    theirs: str
+    checked: bool
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The columns that say where a row was compared."""
+        return (self.layer,) if self.checked else ("step", self.layer)
+
+    def at(self, step: Any, layer: Any) -> tuple[Any, ...]:
+        """Return what stands in these columns."""
+        return (layer,) if self.checked else (step, layer)
 
 
 def words(report: Report) -> Words:
-    return Words("no.", "case") if report.mode == "check" else Words("step", "layer")
+    checked = report.mode == "check"
+    return Words("case" if checked else "layer", fmt.name(report.theirs), checked)
+
+
+def budget_sentence(report: Report) -> str:
+    return (
+        f"Budget used is the largest |manual − {words(report).theirs}| / tolerance over a tensor's "
+        "elements: up to 100 % rounding explains the difference, above it the two sides disagree."
+    )
+
+
+class Sampled(NamedTuple):
+    """A tensor that was compared at some of the steps only."""
+
+    layer: str
+    quantity: str
+    steps: int
+    of: int
+
+
+def sampled(report: Report) -> list[Sampled]:
+    """Return what was not compared at every step, in execution order; a check has no steps.
+
+    What no step asks is compared once by design.
+    """
+    table = report.differences
+    if report.mode == "check" or not len(table):
+        return []
+    code, names = tensor_codes(table)
+    steps, of = np.bincount(code), table["step"].nunique()
+    return [
+        Sampled(*name, int(n), of)
+        for name, n in zip(names, steps, strict=True)
+        if n < of and not asked_once(*name)
+    ]
+
+
+def sampled_text(report: Report) -> str:
+    """Return the same in a phrase, by kind; "" if everything was compared at every step.
+
+    A tensor stands by itself where others of its kind were compared at every step.
+    """
+    found = sampled(report)
+    seldom = {(tensor.layer, tensor.quantity) for tensor in found}
+    names = tensor_codes(report.differences)[1] if found else []
+    often = {kind(quantity) for layer, quantity in names if (layer, quantity) not in seldom}
+    kinds: dict[int, dict[str, None]] = {}
+    for layer, quantity, steps, _ in found:
+        name = kind(quantity) if kind(quantity) not in often else f"{layer}.{quantity}"
+        kinds.setdefault(steps, {})[fmt.name(name)] = None
+    told = [f"{', '.join(names)} at {steps:,}" for steps, names in sorted(kinds.items())[::-1]]
+    return f"{'; '.join(told)} of {found[0].of:,} steps only" if found else ""
+
+
+def evidence(report: Report) -> dict[str, Any]:
+    """Return by what, of what and when the report was found, with the commit of the code."""
+    from compare.report.provenance import commit_of
+
+    found = report.provenance
+    if found and "commit" not in found:
+        found["commit"] = commit_of(found)
+    return found
 
 
 def place(report: Report, step: Any, layer: Any, quantity: Any) -> str:
@@ -59,6 +128,31 @@ def extent(report: Report) -> str:
     if report.mode == "check":
         return fmt.plural(report.steps, "case")
     return fmt.plural(report.differences["step"].nunique(), "step")
+
+
+def evidence_facts(report: Report) -> list[tuple[str, str]]:
+    """Return the same as names and values for people; hashes are cut to twelve digits."""
+    found = evidence(report)
+    if not found:
+        return []
+    commit = found["commit"]
+    changed = ", with changes that are not committed" if commit and commit["dirty"] else ""
+    told = f"{commit['commit'][:12]}{changed}" if commit else "not in a git repository"
+    facts = [("date", found["date"]), ("command", found["command"]), ("commit", told)]
+    for what in ("code", "reference"):
+        facts += [(what, f"{e['name']} ({_file(e)}, {_short(e['sha256'])})") for e in found[what]]
+    data = [f"{name} {hashed[:12]}" for name, hashed in list(found["data"].items())[:8]]
+    more = [f"and {len(found['data']) - 8} more"] if len(found["data"]) > 8 else []
+    return [(k, fmt.name(v)) for k, v in [*facts, ("data, SHA-256", ", ".join(data + more))] if v]
+
+
+def _file(entry: dict[str, str]) -> str:
+    name = Path(entry["file"]).name
+    return f"{name}/" if entry["file"].endswith("/") else name or "no file"
+
+
+def _short(digest: str) -> str:
+    return f"SHA-256 {digest[:12]}"
 
 
 def kind(quantity: str) -> str:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.report.rendering.axes import clip, draw_line, new_figure, set_legend, set_ticks, thin
+from compare.report.rendering.axes import (
+    LARGEST,
+    clip,
+    draw_line,
+    new_figure,
+    set_legend,
+    set_ticks,
+    thin,
+)
 from compare.report.rendering.facts import KINDS, codes, judged_steps, kind
 from compare.report.rendering.svg import SENTINEL
 
@@ -40,7 +48,7 @@ def budget_lines(report: Report) -> Figure:
         draw_line(axes, x, y, color=KIND_COLOURS[name], linewidth=1.1, label=name)
     lowest = min(0.05, max(FLOOR, smallest / 3))
     axes.axhline(1.0, color=SENTINEL["bad"], linewidth=1.2, linestyle=(0, (5, 3)))
-    axes.set(yscale="log", xlabel="step", ylim=(lowest, largest * 4))
+    axes.set(yscale="log", xlabel="step", ylim=(lowest, min(largest, LARGEST) * 4))
     axes.text(1, 1.12, "limit", color=SENTINEL["bad"], fontsize=9, ha="right", va="bottom",
               transform=axes.get_yaxis_transform())  # fmt: skip
     set_ticks(axes, budget=True)

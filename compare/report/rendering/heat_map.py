@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compare.report.rendering.axes import POINTS, clip, new_figure
-from compare.report.rendering.facts import judged_steps, tensor_codes
+from compare.report.rendering.facts import TensorRow, judged_steps, severity, tensor_codes
 from compare.report.rendering.svg import SENTINEL
 
 if TYPE_CHECKING:
@@ -19,30 +20,103 @@ if TYPE_CHECKING:
     from compare.report.report import Report
 
 HEAT_ROWS = 72
+RIGHT = 0.012  # of the width is free at the right
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # upper ends; h0 is 0, h8 is above 1
 LEVEL_NAMES = ("0", "0.1 %", "0.3 %", "1 %", "3 %", "10 %", "30 %", "100 %", "above")
 
 
+WIDTH, HEIGHT, TOP = 720.0, 11.0, 34.0  # points: of the map, of a row, above the rows
+
+
+class Map(NamedTuple):
+    """What the map shows: budgets, the tensors of its rows, and the names of its columns.
+
+    In a check the columns are cases with names, else (bins of) steps with numbers.
+    """
+
+    grid: np.ndarray
+    names: list[tuple[str, str]]
+    columns: list[str]
+    checked: bool
+
+    @property
+    def labels(self) -> list[str]:
+        """The rows, named."""
+        return [" · ".join(filter(None, (clip(a, 22), clip(b, 30)))) for a, b in self.names]
+
+    @property
+    def margin(self) -> float:
+        return min(230.0, 12 + 5.4 * max(map(len, self.labels)))
+
+    @property
+    def bottom(self) -> float:
+        return 20 + 3.7 * min(24, max(map(len, self.columns))) if self.checked else 32.0
+
+    @property
+    def wide(self) -> int:
+        """How many columns there is room for."""
+        return max(self.grid.shape[1], 12)
+
+
+def map_of(report: Report) -> Map:
+    checked = report.mode == "check"
+    table = report.differences
+    grid, names, steps = heat_grid(_by_case(table) if checked else table)
+    cases = dict(zip(table["step"], table["layer"], strict=True)) if checked else {}
+    return Map(grid, names, [str(cases.get(step, step)) for step in steps], checked)
+
+
+def hover(report: Report, tensors: Sequence[TensorRow]) -> dict[str, Any]:
+    """Return what the page needs to tell of the cell under the pointer, and where it leads.
+
+    Budgets to two digits, null where not judged, −1 where infinite; `rows` are the numbers of the
+    table's rows, in a check one for each cell.
+    """
+    if np.isnan(severity(report.differences)).all():
+        return {}
+    shown = map_of(report)
+    at = {(row.layer, row.quantity): i for i, row in enumerate(tensors)}
+    if shown.checked:
+        rows: list[Any] = [[at.get((c, q)) for c in shown.columns] for _, q in shown.names]
+    else:
+        rows = [at.get(name) for name in shown.names]
+    right = WIDTH * (1 - RIGHT)
+    return {
+        "box": [shown.margin, TOP, right, TOP + HEIGHT * len(shown.names)],
+        "wide": shown.wide,
+        "labels": shown.labels,
+        "columns": shown.columns,
+        "what": "case" if shown.checked else "step",
+        "cells": [[_rounded(x) for x in row] for row in shown.grid],
+        "rows": rows,
+    }
+
+
+def _rounded(x: float) -> float | None:
+    if np.isnan(x):
+        return None
+    return -1 if np.isinf(x) else float(f"{x:.2g}")
+
+
 def heat_map(report: Report) -> Figure:
     """Budget used: tensors in execution order downwards, steps to the right."""
-    checked = report.mode == "check"
-    grid, names, steps = heat_grid(_by_case(report.differences) if checked else report.differences)
-    labels = [
-        " · ".join(filter(None, (clip(layer, 22), clip(quantity, 30)))) for layer, quantity in names
-    ]
-    height = 11.0  # points per row
-    margin = min(230.0, 12 + 5.4 * max(map(len, labels)))
-    figure, axes = new_figure(720, height * len(names) + 70)
-    top, bottom = 34 / (height * len(names) + 70), 32 / (height * len(names) + 70)
-    axes.set_position((margin / 720, bottom, 1 - margin / 720 - 0.012, 1 - top - bottom))
+    shown = map_of(report)
+    margin, many = shown.margin, len(shown.names)
+    total = HEIGHT * many + TOP + shown.bottom + 4
+    figure, axes = new_figure(WIDTH, total)
+    top, bottom = TOP / total, (shown.bottom + 4) / total
+    axes.set_position((margin / WIDTH, bottom, 1 - margin / WIDTH - RIGHT, 1 - top - bottom))
     for level in range(9):
-        _heat_level(axes, grid, level, height)
-    axes.set(
-        xlim=(0, max(grid.shape[1], 12)), ylim=(len(names), 0), xlabel="case" if checked else "step"
-    )
-    axes.set_yticks(np.arange(len(names)) + 0.5, labels, fontsize=8.5)
-    at = _round_places(len(steps))
-    axes.set_xticks(at + 0.5, [str(steps[i]) for i in at])
+        _heat_level(axes, shown.grid, level, HEIGHT)
+    axes.set(xlim=(0, shown.wide), ylim=(many, 0), xlabel="" if shown.checked else "step")
+    axes.set_yticks(np.arange(many) + 0.5, shown.labels, fontsize=8.5)
+    if shown.checked:
+        turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+        at, labels = np.arange(len(shown.columns)), [clip(c, 24) for c in shown.columns]
+        axes.set_xticks(at + 0.5, labels, fontsize=8.5, **turned)
+    else:
+        at = _round_places(len(shown.columns))
+        axes.set_xticks(at + 0.5, [shown.columns[i] for i in at])
     axes.grid(False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 import textwrap
 from collections.abc import Sequence
@@ -16,24 +17,34 @@ import numpy as np
 from compare.explaining import format as fmt
 from compare.explaining.evaluate import DIGITS
 from compare.report.rendering import text
-from compare.report.rendering.derivations import Derivation, anchors, derivations, equations
+from compare.report.rendering.derivations import (
+    Derivation,
+    anchors,
+    derivations,
+    equations,
+    grouped,
+)
 from compare.report.rendering.facts import (
-    BUDGET,
     FAILED,
     KINDS,
     VERDICTS,
     TensorRow,
+    budget_sentence,
+    evidence_facts,
     extent,
     gap,
     headline,
     notices,
     per_tensor,
+    sampled_text,
     severity,
     totals,
     words,
     worst_rows,
 )
+from compare.report.rendering.heat_map import hover
 from compare.report.rendering.kills import HEADINGS, kills_of
+from compare.report.rendering.network_map import network_map
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 from compare.report.rendering.plots import Plot, make_plots
 from compare.report.rendering.svg import for_page
@@ -78,6 +89,10 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             script_digest=digest,
             tensors=tensors,
             layers=list({row.layer: None for row in tensors}),
+            stops=network_map(report, tensors),
+            hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
+            facts=evidence_facts(report),
+            sampled=sampled_text(report),
             kinds=_kinds_of(tensors),
             found=_found(report),
             drawn=[(plot, Markup(for_page(plot.svg, plot.title))) for plot in plots if plot.svg],
@@ -85,6 +100,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             kinks=_kinks(report),
             docstrings=_docstrings(report),
             derivations=worked,
+            groups=grouped(report, worked),
             anchors=anchors(worked),
             worked_digits=DIGITS,
             config=config_toml(report),
@@ -144,13 +160,14 @@ def _common(report: Report, rows: int = 10) -> dict[str, Any]:
         "totals": totals(report),
         "first": first,
         "whose": text.whose(first) if first else "",
+        "shown_cause": text.shown_cause(report),
         "last_agreed": text.last_agreed(report, first) if first else "",
         "words": words(report),
         "extent": extent(report),
         "checked": report.mode == "check",
         "first_budget": _budget_at(report) if first else math.nan,
         "worst": worst_rows(report, rows),
-        "budget_sentence": BUDGET,
+        "budget_sentence": budget_sentence(report),
         "FAILED": FAILED,
         "VERDICTS": VERDICTS,
     }

@@ -136,7 +136,7 @@ def _plot(recipe: Recipe, report: Report) -> Plot:
     title, caption = recipe.title, recipe.caption
     if report.mode == "check":
         title = title.replace("at every step", "in every case")
-        caption = caption.replace("each column a step", "each column a case, by its number")
+        caption = caption.replace("each column a step", "each column a case")
     caption += _shortened(recipe.name, report)
     return Plot(recipe.name, title, caption, to_svg(recipe.draw(report), recipe.name))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compare.explaining import format as fmt
 from compare.report.rendering.facts import per_tensor, worst_rows
+from compare.report.rendering.spreadsheet import harmless
 
 if TYPE_CHECKING:
     from compare.report.report import Report
@@ -27,8 +28,14 @@ _LATEX = {
 
 
 def write_csv(report: Report, path: Path) -> None:
-    """Write every row; a float is the shortest text that reads back as the same float."""
-    report.differences.to_csv(
+    """Write every row; a float is the shortest text that reads back as the same float.
+
+    A name that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    frame = report.differences.copy(deep=False)
+    for column in ("layer", "quantity"):
+        frame[column] = [harmless(str(name)) for name in frame[column]]
+    frame.to_csv(
         path,
         index=False,
         na_rep="nan",

@@ -1,22 +1,24 @@
-"""A report as plain text for a terminal, and as Markdown for a pull request."""
+"""A report as Markdown for a pull request, and what all its texts say in the same words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from compare.explaining import format as fmt
 from compare.report.rendering.facts import (
-    BUDGET,
     VERDICTS,
     Totals,
+    budget_sentence,
+    evidence_facts,
     extent,
     gap,
     headline,
     notices,
     per_tensor,
     place,
+    sampled_text,
     totals,
     words,
     worst_rows,
@@ -27,32 +29,11 @@ if TYPE_CHECKING:
     from compare.diagnose.divergence import Divergence
     from compare.report.report import Report
 
-WORST = ("quantity", "index", "manual", "torch", "|diff|", "budget used")
 
-
-def terminal_text(report: Report) -> str:
-    """Return the verdict, the counts, the first divergence and the worst rows: ≤ 30 lines."""
-    head, total = headline(report), totals(report)
-    title = f"{head.word}: {fmt.name(report.name)}"
-    lines = [f"{title} ({head.qualifier})" if head.qualifier else title, fmt.name(report.reason)]
-    lines += [f"{notice.title}. {notice.text}" for notice in notices(report)]
-    lines += ["", f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
-    if not report.overridden:
-        lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
-    if corrupted := kills_line(report):
-        lines.append(corrupted)
-    if report.first_divergence is not None:
-        lines += ["", *_divergence_lines(report, report.first_divergence)]
-    rows = [_worst_cells(row) for row in worst_rows(report, 5)]
-    if rows:
-        lines += [
-            "",
-            f"Worst tensors{_at_worst(report)} (above 100 % of the budget the sides disagree):",
-        ]
-        lines += _columns([(*words(report), *WORST), *rows])
-    if report.notes:
-        lines += ["", "Notes:", *(f"  {fmt.name(note)}" for note in report.notes)]
-    return "\n".join(lines)
+def worst_head(report: Report) -> tuple[str, ...]:
+    """Return the columns of the table of worst rows."""
+    said = words(report)
+    return (*said.place, "quantity", "index", "manual", said.theirs, "|diff|", "budget used")
 
 
 def scope(report: Report, total: Totals) -> str:
@@ -61,7 +42,9 @@ def scope(report: Report, total: Totals) -> str:
         f"{fmt.plural(total.tensors, 'tensor')} ({fmt.plural(total.elements, 'element')}) "
         f"compared over {extent(report)}"
     )
-    return f"{text}; {fmt.plural(total.left_out, 'element')} left out" if total.left_out else text
+    parts = [text, sampled_text(report)]
+    parts += [f"{fmt.plural(total.left_out, 'element')} left out"] if total.left_out else []
+    return "; ".join(filter(None, parts))
 
 
 def verdict_counts(total: Totals) -> str:
@@ -69,6 +52,18 @@ def verdict_counts(total: Totals) -> str:
     return ", ".join(
         parts + ([f"not judged {fmt.count(total.unjudged)}"] if total.unjudged else [])
     )
+
+
+def shown_cause(report: Report) -> str:
+    """Return where the first mistake is and what it looks like, in one line; "" if unknown."""
+    first, cause = report.first_divergence, report.cause
+    if first is None:
+        return ""
+    said = words(report)
+    where = f"{fmt.name(first.quantity)} in {said.layer} {fmt.name(first.layer)}"
+    told = "" if said.checked else first.explanation  # of a check the reason tells it
+    told = f"{cause.kind}: {cause.evidence}" if cause is not None else told
+    return f"{where}: {fmt.name(told)}" if told else ""
 
 
 def whose(first: Divergence) -> str:
@@ -83,40 +78,17 @@ def last_agreed(report: Report, first: Divergence) -> str:
     return place(report, *first.last_agreed) if first.last_agreed else "nothing before it"
 
 
-def _over_all(report: Report) -> str:
+def over_all(report: Report) -> str:
     return "" if report.mode == "check" else ", over all steps"
 
 
-def _at_worst(report: Report) -> str:
+def at_worst(report: Report) -> str:
     return "" if report.mode == "check" else ", each at its worst step"
 
 
-def _divergence_lines(report: Report, first: Divergence) -> list[str]:
-    where = place(report, first.step, first.layer, first.quantity)
-    difference = fmt.short(gap(first.manual, first.torch, first.max_abs_diff))
-    own = "" if report.mode == "check" else f"{fmt.name(first.own_or_inherited)}: "
-    told = fmt.name(first.explanation or whose(first))
-    return [
-        f"First divergence: {where} ({fmt.name(first.layer_type)})",
-        *(
-            [
-                f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
-                f"torch {fmt.exact(first.torch)}, |diff| {difference}"
-            ]
-            if first.worst_index  # nothing was compared where a tensor is missing
-            else []
-        ),
-        f"  {own}{told}",
-        *([f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []),
-        *([f"  {fmt.name(first.witnesses.text)}"] if first.witnesses is not None else []),
-        f"  last agreed: {last_agreed(report, first)}",
-    ]
-
-
-def _worst_cells(row: dict[str, Any]) -> tuple[str, ...]:
+def worst_cells(report: Report, row: dict[str, Any]) -> tuple[str, ...]:
     return (
-        str(row["step"]),
-        _clip(fmt.name(row["layer"]), 24),
+        *words(report).at(str(row["step"]), _clip(fmt.name(row["layer"]), 24)),
         _clip(fmt.name(row["quantity"]), 30),
         fmt.name(row["worst_index"]),
         f"{row['manual']:.6g}",
@@ -135,14 +107,6 @@ def _clip(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
 SYMBOLS = {"agree": "✅", "disagree": "❌", "incomplete": "⚠️", "none": "ℹ️"}
 
 
@@ -159,19 +123,25 @@ def summary_markdown(report: Report) -> str:
     parts.append(f"{scope(report, total)}. {_escape(verdict_counts(total))}.")
     if report.first_divergence is not None:
         parts.append(_divergence_markdown(report, report.first_divergence))
-    worst = [[_code(cell) for cell in _worst_cells(row)] for row in worst_rows(report, 5)]
+    worst = [[_code(cell) for cell in worst_cells(report, row)] for row in worst_rows(report, 5)]
     if worst:
         parts += [
-            f"### Worst tensors{_at_worst(report)}",
-            _table((*words(report), *WORST), worst, right=7),
+            f"### Worst tensors{at_worst(report)}",
+            _table(worst_head(report), worst, right=len(worst_head(report)) - 1),
         ]
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
-    parts += [f"<details><summary>Every tensor{_over_all(report)}</summary>", _tensors(report)]
-    parts += ["</details>", f"{BUDGET} Tolerance: {_escape(report.tolerance)}."]
+    parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
+    parts += ["</details>", _escape(f"{budget_sentence(report)} Tolerance: {report.tolerance}.")]
     parts += [_escape(line) for line in [kills_line(report)] if line]
+    parts += [_escape(line) for line in evidence_lines(report)]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
     return "\n\n".join([*parts, versions]).rstrip() + "\n"
+
+
+def evidence_lines(report: Report) -> list[str]:
+    """Return by what, of what and when the report was found."""
+    return [f"{name}: {value}" for name, value in evidence_facts(report)]
 
 
 def _divergence_markdown(report: Report, first: Divergence) -> str:
@@ -183,7 +153,7 @@ def _divergence_markdown(report: Report, first: Divergence) -> str:
         ("quantity", _code(first.quantity)),
         ("worst element", _code(first.worst_index)),
         ("manual", _code(fmt.exact(first.manual))),
-        ("torch", _code(fmt.exact(first.torch))),
+        (words(report).theirs, _code(fmt.exact(first.torch))),
         ("difference", _code(fmt.short(gap(first.manual, first.torch, first.max_abs_diff)))),
         *([] if report.mode == "check" else [("whose mistake", own)]),
         ("what it looks like", _escape(first.explanation or "–")),
@@ -195,21 +165,20 @@ def _divergence_markdown(report: Report, first: Divergence) -> str:
 
 
 def _tensors(report: Report, most: int = 60) -> str:
-    rows = per_tensor(report.differences)
+    rows, said = per_tensor(report.differences), words(report)
     cells = [
         (
             _code(row.layer),
             _code(row.quantity),
             fmt.budget(row.budget_used),
-            str(row.step),
+            *([] if said.checked else [str(row.step)]),
             fmt.short(row.max_abs_diff),
             _escape(", ".join(f"{n:,} {verdict}" for verdict, n in row.verdicts.items())),
         )
         for row in rows[:most]
     ]
-    step, layer = words(report)
-    at = step if report.mode == "check" else f"at {step}"
-    columns = (layer, "quantity", "budget used", at, "max abs diff", "verdicts")
+    at = [] if said.checked else ["at step"]
+    columns = (said.layer, "quantity", "budget used", *at, "max abs diff", "verdicts")
     more = f"\n\n{len(rows) - most:,} more are in differences.csv." if len(rows) > most else ""
     return _table(columns, cells, right=2) + more
 

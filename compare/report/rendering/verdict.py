@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.report.rendering.facts import totals, worst_rows
+from compare.report.rendering.facts import evidence, sampled, totals, worst_rows
 from compare.report.rendering.kills import kills_dict
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "tolerance_overridden": report.overridden,
         "config": report.config,
         "environment": report.environment,
+        "theirs": report.theirs,
+        "compared_at_some_steps": [s._asdict() for s in sampled(report)],
+        "provenance": evidence(report),
     }
     return plain(values)
 

@@ -79,7 +79,7 @@
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     const details = target && target.closest("details");
     if (!details) return;
-    details.open = true;
+    for (let d = details; d; d = d.parentElement.closest("details")) d.open = true;
     target.focus({ preventScroll: true });
     details.scrollIntoView();
   };
@@ -93,11 +93,41 @@
     });
   }
 
-  // Print everything: open what is folded, then fold it again.
-  let folded = [];
-  addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
-    folded.forEach((details) => { details.open = true; });
-  });
-  addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
+  // The heat map: what a cell says, under the pointer; a click leads to its row.
+  const plot = document.querySelector(".budget_map svg");
+  if (plot) {
+    const map = JSON.parse(plot.closest("figure").dataset.hover);
+    const tip = document.body.appendChild(document.createElement("div"));
+    tip.className = "tip";
+    tip.hidden = true;
+    const [x0, y0, x1, y1] = map.box;
+    const cell = (event) => {
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
+      const column = Math.floor((at.x - x0) / (x1 - x0) * map.wide);
+      const row = Math.floor((at.y - y0) / (y1 - y0) * map.cells.length);
+      const inside = row >= 0 && row < map.cells.length && column >= 0 && column < map.columns.length;
+      return inside ? [row, column] : null;
+    };
+    const told = (x) => x === null ? "not judged" : x < 0 ? "∞, beyond the limit"
+      : x > 1 ? `${x.toLocaleString("en")} × the limit` : `${Number((100 * x).toPrecision(2))} % of the budget`;
+    const target = (row, column) => Array.isArray(map.rows[row]) ? map.rows[row][column] : map.rows[row];
+    plot.addEventListener("mousemove", (event) => {
+      const at = cell(event);
+      tip.hidden = !at;
+      plot.classList.toggle("lead-on", Boolean(at));
+      if (!at) return;
+      const head = document.createElement("b");
+      head.textContent = map.labels[at[0]];
+      tip.replaceChildren(head, `${map.what} ${map.columns[at[1]]}: ${told(map.cells[at[0]][at[1]])}`);
+      tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
+      tip.style.top = `${event.clientY + 18}px`;
+    });
+    plot.addEventListener("mouseleave", () => { tip.hidden = true; });
+    plot.addEventListener("click", (event) => {
+      const at = cell(event);
+      const row = at && target(...at);
+      if (row === null || row === undefined) return;
+      if (form) { form.reset(); setTimeout(() => { location.hash = `#t-${row}`; }, 20); }
+    });
+  }
 })();

@@ -30,6 +30,8 @@ class Evaluator:
         precision: the dtype that the candidate runs in.
         errors: finds the candidate's rounding error.
         seed: where upstream gradients and perturbations come from.
+        upstream: the user's own upstream gradient, for the user's own inputs; a tuple of several.
+        rtol: how far an element may be off besides rounding, as a part of the reference's.
         backward_may_fail: whether a backward that raises on the user's own inputs is a finding;
             else they are unusable.
     """
@@ -42,13 +44,15 @@ class Evaluator:
         errors: FindErrors,
         seed: int,
         *,
+        upstream: Any = None,
+        rtol: float = 0.0,
         backward_may_fail: bool = False,
     ) -> None:
         self.candidate, self.reference = candidate, reference
-        self.precision, self.seed = precision, seed
+        self.precision, self.seed, self.upstream = precision, seed, upstream
         self.backward_may_fail = backward_may_fail
         self.dtype = np.dtype(precision.name if precision.of_numpy else "float64")
-        self.judging = Judge(candidate, reference, precision, errors, seed)
+        self.judging = Judge(candidate, reference, precision, errors, seed, rtol)
 
     def judge(
         self, case: Case, number: int, upstreams: Sequence[np.ndarray] | None = None
@@ -96,11 +100,30 @@ class Evaluator:
     ) -> Started:
         """Run forward; draw the upstream gradients."""
         started = self.candidate.start(self.run_values(outcome))
+        if upstreams is None and self.upstream is not None and outcome.case.own:
+            upstreams = self._given(started.outputs)
         if upstreams is None:
             rng = np.random.default_rng([self.seed, 100 + number])
             upstreams = [self._upstream(rng, np.shape(y)) for y in started.outputs]
         outcome.upstreams = tuple(upstreams)
         return started
+
+    def _given(self, outputs: Sequence[Any]) -> list[np.ndarray]:
+        """Return the user's own upstream gradients, as the candidate's dtype can hold them.
+
+        Raises:
+            UserError: they do not fit the outputs.
+        """
+        upstream = self.upstream if isinstance(self.upstream, tuple) else (self.upstream,)
+        if not self.candidate.takes_upstream:
+            raise UserError("An upstream gradient was given, but backward takes none.")
+        given = [as_float(dy.detach().cpu() if hasattr(dy, "detach") else dy) for dy in upstream]
+        if [dy.shape for dy in given] != [np.shape(y) for y in outputs]:
+            raise UserError(
+                f"The upstream gradient has the shape {shapes_text(given)}, the output "
+                f"{shapes_text(outputs)}: give one for each output, in its shape."
+            )
+        return [rounded(dy, self.precision.name) for dy in given]
 
     def _upstream(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return a random upstream gradient, never ones; 1 for a loss that takes none."""

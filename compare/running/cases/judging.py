@@ -11,11 +11,13 @@ from compare.judge.judge import AGREE, DISAGREE, VACUOUS, Rows, judge
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import as_float
-from compare.pair.montecarlo import SAMPLES
+from compare.pair.montecarlo import FLOOR, SAMPLES
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import (
     GAUGED,
+    HURRIED,
     LOOSE,
+    RANDOM,
     WIDE,
     Errors,
     Precision,
@@ -42,32 +44,76 @@ class Judge:
         precision: Precision,
         errors: Callable,
         seed: int,
+        rtol: float = 0.0,
     ) -> None:
         self.candidate, self.reference = candidate, reference
-        self.precision, self.errors, self.seed = precision, errors, seed
+        self.precision, self.errors, self.seed, self.rtol = precision, errors, seed, rtol
         self.own = reference if isinstance(reference, OwnForward) else None
         self.whole: dict[str, np.ndarray] = {}  # of the latest case: gradients not projected
+        self.wrong: set[str] = set()  # what is plainly wrong on the user's own inputs
+        self.costly = False  # the user's own case has been judged, by Monte-Carlo arithmetic
 
     def judged(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with its rows."""
-        outcome.tolerances = self._tolerances(outcome)
+        """Return the outcome with its rows.
+
+        E by Monte-Carlo arithmetic costs most of a check, and is at least FLOOR roundings of an
+        element: where the sides differ by less, it cannot change the verdict and is not found.
+        """
+        least = self.costly and not outcome.case.own
+        outcome.tolerances = self._least(outcome) if least else self._tolerances(outcome)
         self._project(outcome)
         self._leave_out(outcome)
         outcome.rows = self._rows(outcome)
-        if outcome.rows.disagree and self._widen(outcome):
-            outcome.rows = self._rows(outcome)
-        if outcome.rows.disagree:
-            self._excuse(outcome)
+        if outcome.rows.disagree and not self._settled(outcome):
+            self._reconsider(outcome, least=least)
         self._find_blind(outcome)
         if outcome.case.own and self.own is None:
             self._find_unstable(outcome)
         self._remark(outcome)
         return outcome
 
+    def _reconsider(self, outcome: Outcome, *, least: bool) -> None:
+        """Allow, one by one, what costs more to find: E, the reference's E, conventions."""
+        if least:
+            self._raise(outcome, self._tolerances(outcome))
+            outcome.rows = self._rows(outcome)
+        if outcome.rows.disagree and self._widen(outcome):  # type: ignore[union-attr]
+            outcome.rows = self._rows(outcome)
+        if outcome.rows.disagree:  # type: ignore[union-attr]
+            self._excuse(outcome)
+        if outcome.case.own:
+            self.wrong = self._plainly_wrong(outcome)
+
+    def _settled(self, outcome: Outcome) -> bool:
+        """Return whether all that disagrees is plainly wrong, here and on the user's own inputs.
+
+        Then the verdict stands already.
+        """
+        bad = set(outcome.bad)
+        return bad <= self.wrong and bad <= self._plainly_wrong(outcome)
+
+    def _plainly_wrong(self, outcome: Outcome) -> set[str]:
+        """Return what disagrees by more than a hundredth of the tensor's largest number."""
+        found = set()
+        for quantity in outcome.bad:
+            pair = outcome.pair(quantity)
+            if pair is not None and np.isfinite(pair[0]).all() and np.isfinite(pair[1]).all():
+                off = np.max(np.abs(as_float(pair[0]) - pair[1]), initial=0.0)
+                if off > WIDE * np.max(np.abs(pair[1]), initial=0.0):
+                    found.add(quantity)
+        return found
+
     def _tolerances(self, outcome: Outcome) -> dict[Key, Any]:
         """Return what rounding in the candidate allows; numeric derivatives add their own error."""
         outcome.judged = self.errors(self.candidate, outcome.values, outcome.upstreams)
+        if outcome.case.own:
+            self.costly = outcome.judged.how.startswith(RANDOM.partition("{")[0])
         return self._allowed(outcome, outcome.judged.errors)
+
+    def _least(self, outcome: Outcome) -> dict[Key, Any]:
+        """Return what Monte-Carlo arithmetic would allow at least."""
+        given = {q: np.abs(np.nan_to_num(as_float(v))) for q, v in outcome.manual.items()}
+        return self._allowed(outcome, {q: FLOOR * size for q, size in given.items()})
 
     def _allowed(self, outcome: Outcome, found: Errors) -> dict[Key, Any]:
         tolerances = {}
@@ -79,6 +125,9 @@ class Judge:
             if directions is not None:
                 error = np.sqrt(_dot(np.square(directions), np.square(error)))
             tolerance = self.precision.tolerance(error)
+            theirs = np.abs(as_float(outcome.expected[quantity]))
+            if self.rtol and theirs.shape == np.shape(tolerance):
+                tolerance = tolerance + self.rtol * np.where(np.isfinite(theirs), theirs, 0.0)
             tolerances[outcome.key(quantity)] = tolerance + (
                 self.own.error(name) if self.own else 0
             )
@@ -96,19 +145,21 @@ class Judge:
             wide = {q: FEW * t for q, t in wide.items()}
         else:
             wide = self._wide(outcome, SAMPLES)
-        for quantity, tolerance in wide.items():
-            key = outcome.key(quantity)
-            before = outcome.tolerances.get(key, 0.0)
-            if np.shape(before) == np.shape(tolerance):
-                outcome.tolerances = {**outcome.tolerances, key: np.fmax(before, tolerance)}
+        self._raise(outcome, {outcome.key(q): tolerance for q, tolerance in wide.items()})
         return True
+
+    def _raise(self, outcome: Outcome, tolerances: Mapping[Key, Any]) -> None:
+        for key, wide in tolerances.items():
+            before = outcome.tolerances.get(key, 0.0)
+            if np.shape(before) == np.shape(wide):
+                outcome.tolerances = {**outcome.tolerances, key: np.fmax(before, wide)}
 
     def _wide(self, outcome: Outcome, samples: int) -> dict[str, Any]:
         """Return tolerances from so many noisy runs of either side, by quantity."""
         assert outcome.judged is not None
         found, given = dict(outcome.judged.errors), (outcome.values, outcome.upstreams)
         dtype = self.precision.name
-        if outcome.judged.how == GAUGED:
+        if outcome.judged.how in (GAUGED, HURRIED):
             noisy = perturbed(self.candidate, *given, dtype, "", samples)
             found = combined(found, noisy.errors)
         if self.own is None and any(q[:5] == "grad:" for q in outcome.expected):
@@ -154,7 +205,8 @@ class Judge:
                 continue
             size, allowed = np.abs(as_float(pair[1])), outcome.tolerances.get(key, 0.0)
             few = max(1e-6, 64 * self.precision.k * self.precision.unit)
-            wide = ~(allowed <= np.maximum(WIDE * size, few * np.max(size, initial=0.0)))
+            large, most = (WIDE + self.rtol) * size, np.max(size, initial=0.0)
+            wide = ~(allowed <= np.maximum(large, few * most))
             alike = max(1e-6, 4 * self.precision.k * self.precision.unit) * size
             unlike = ~(np.abs(as_float(pair[0]) - pair[1]) <= alike)
             blind = wide & unlike & (size > 0) & ~outcome.unjudged.get(key.quantity, False)
@@ -246,8 +298,11 @@ class Judge:
             if np.shape(tolerance) in ((), np.shape(outcome.expected[key.quantity]))
         }
         rows = judge(keys, keyed(outcome.manual), keyed(outcome.expected), fitting)
+        outcome.promoted = set()
         for i, key in enumerate(rows.keys):
             if self._dtype_is_wrong(outcome, key.quantity):
+                if rows.verdicts[i] in (AGREE, VACUOUS):
+                    outcome.promoted.add(key.quantity)
                 rows.verdicts[i] = DISAGREE
         return rows
 

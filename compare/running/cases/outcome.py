@@ -36,6 +36,7 @@ class Outcome:
         unstable: per quantity: how many times the reference's rounding error the candidate's is,
             where that is far more and leaves few digits.
         remarks: per quantity: what is wrong, where numbers do not say it.
+        promoted: quantities whose numbers are right in another dtype than they must have.
         left_out: elements at which the reference is not finite.
         crashed: why the candidate failed; `failing` is the function that did.
         skipped: why the case could not be run.
@@ -54,6 +55,7 @@ class Outcome:
     blind: dict[str, int] = field(default_factory=dict)
     unstable: dict[str, float] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    promoted: set[str] = field(default_factory=set)
     left_out: int = 0
     crashed: str = ""
     failing: str = ""

@@ -91,7 +91,8 @@ def _pairs() -> Iterator[Check]:
 
 
 def _single() -> Iterator[Check]:
-    for name in ("NegateGate", "ExpGate", "TanhGate", "SigmoidGate", "SumGate", "SquaredNormGate"):
+    names = ("NegateGate", "ExpGate", "TanhGate", "SigmoidGate", "SumGate", "SquaredNormGate")
+    for name in (*names, "AbsGate", "SinGate", "CosGate", "MeanGate"):
         for kind in ("random", "small"):
             yield GateCheck(name, (), SINGLE, (kind,))
     for name in ("TanhGate", "SigmoidGate", "SumGate"):

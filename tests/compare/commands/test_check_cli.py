@@ -98,12 +98,22 @@ def test_what_the_code_prints_does_not_spoil_the_json(call, capsys) -> None:
     assert "hello" in err
 
 
-def test_a_saved_report_can_be_replaced(call) -> None:
+def test_a_saved_report_is_replaced_if_that_is_asked_for(call) -> None:
     first = call(*affine("wrong"), "--out", "r", "-q")
-    second = call(*affine("right"), "--out", "r", "-q")
+    second = call(*affine("right"), "--out", "r", "-q", "--force")
 
     assert (first, second) == ((1, ""), (0, ""))
     assert not Path("r/replay.py").exists()
+
+
+def test_a_saved_report_stays_and_the_next_one_gets_a_number(call) -> None:
+    call(*affine("wrong"), "--out", "r", "-q")
+    status, out = call(*affine("right"), "--out", "r")
+
+    assert status == 0
+    assert Path("r/replay.py").exists()
+    assert "Report: r-2/report.html (r stays; --force replaces it)" in out
+    assert json.loads(Path("r-2/verdict.json").read_text())["verdict"] == "agree"
 
 
 def test_inputs_may_come_in_any_order(call) -> None:
@@ -265,7 +275,7 @@ def test_a_backward_that_raises_is_a_finding_about_it(call, name: str, reference
     body, error, shapes = BACKWARDS[name]
     beside = ["--reference", f"{COURSEWORK}/affine/reference.py:affine"] if reference else []
     status, out = call(*file_with(body), *beside, "--out", "r")
-    reason = out.splitlines()[1]
+    reason = next(line for line in out.splitlines() if "fails on the inputs" in line)
 
     assert status == 1, out
     assert out.startswith("DISAGREE: affine_forward")
@@ -400,3 +410,93 @@ def test_a_vacuous_gradient_names_the_option(call) -> None:
     assert status == 1
     assert "--structural-zero NAME" in out
     assert call(*options, "--structural-zero", "c")[0] == 0
+
+
+# ── packages, modules, classes with arguments ───────────────────────────────────────────────────
+PACKAGE = {
+    "mine/__init__.py": "",
+    "mine/tools.py": "import numpy as np\n\ndef sigmoid(x):\n    return 1 / (1 + np.exp(-x))\n",
+    "mine/deep/layers.py": """from ..tools import sigmoid
+from .numbers import ONE
+
+def silu_forward(x):
+    return x * sigmoid(x), x
+
+def silu_backward(dout, x):
+    from mine.tools import sigmoid as late
+    return dout * late(x) * (ONE + x * (ONE - late(x)))
+
+class Dense:
+    def __init__(self, i, o=5, scale=1.0):
+        import numpy as np
+        self.W, self.scale = np.ones((i, o)), scale
+
+    def forward(self, x):
+        self.x = x
+        return self.scale * (x @ self.W)
+
+    def backward(self, dout):
+        self.dW = self.scale * self.x.T @ dout
+        return self.scale * dout @ self.W.T
+""",
+    "mine/deep/numbers.py": "ONE = 1\n",
+}
+SILU = "silu_forward,silu_backward"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A package with relative imports, in part without `__init__.py`; left no trace of."""
+    for name, text in PACKAGE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in [n for n in sys.modules if n == "mine" or n.startswith("mine.")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("where", ["mine/deep/layers.py", "mine.deep.layers"])
+@pytest.mark.parametrize("reference", ["torch.nn.functional:silu", "torch.nn:SiLU"])
+def test_packages_and_modules_by_dotted_names(call, package, where: str, reference: str) -> None:
+    status, out = call(f"{where}:{SILU}", "--reference", reference, "--shape", "x=4,3")
+
+    assert status == 0
+    assert "differentiated by torch" in out
+
+
+@pytest.mark.parametrize(
+    "given", [["Dense(3, scale=2.0)"], ["Dense", "--init", "i=3", "--init", "scale=2.0"]]
+)
+def test_a_class_is_made_with_arguments(call, package, given: list[str]) -> None:
+    name, *init = given
+    status, _ = call(
+        f"mine/deep/layers.py:{name}", *init, "--shape", "x=4,3", "--shape", "W=3,5",
+        "--upstream", json.dumps([[1, 2, 3, 4, 5]] * 4),
+    )  # fmt: skip
+    config = json.loads(Path("reports/Dense/verdict.json").read_text())["config"]["check"]
+
+    assert status == 0
+    assert config["upstream"] == "given"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("mine.deep.layer:f", "There is no module mine.deep.layer, neither installed nor in"),
+        ("mine.deep.layers:Dens", "mine.deep.layers has no 'Dens'. Did you mean 'Dense'"),
+        ("mine/deep/layers.py:Dense", "Dense cannot be made without arguments"),
+        ("mine/deep/layers.py:Dense(i=x)", "with plain numbers and texts"),
+        ("mine/deep/layers.py:Dense(4, o=2, z=1)", r"cannot be made with Dense\(4, o=2, z=1\)"),
+    ],
+)
+def test_names_that_lead_nowhere_are_told(call, package, target: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        call(target, "--shape", "x=4,3")
+
+
+def test_a_tolerance_stands_in_the_headline(call) -> None:
+    _, out = call(*affine("right"), "--tolerance", "1e-3")
+
+    assert out.startswith("AGREE: affine_forward (within a tolerance chosen by the user)\n")
+    assert "within rtol = 0.001." in out.splitlines()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import compare
 from compare.judge.ledger import COLUMNS
 from compare.report.rendering.html import report_html
 from compare.report.rendering.text import summary_markdown
+from compare.report.rendering.verdict import verdict_dict
 from tests.compare.pair.gradient_pairs import AFFINE, affine, affine_backward, affine_forward
 
 
@@ -36,6 +38,56 @@ def test_the_table_has_the_same_columns_and_a_row_per_case_and_tensor(wrong) -> 
     assert int(wrong.ledger["elements"].sum()) == int(wrong.ledger["expected_elements"].sum())
 
 
+def test_without_torch_nothing_is_called_torch(monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["handgrad"])
+    report = compare.check(affine_forward, wrong_backward, None, AFFINE, shrink=False)
+    page = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", report_html(report), flags=re.S)
+    page = page.partition('id="h-with"')[0]  # its version is among those of what ran
+    verdict = verdict_dict(report)
+
+    assert report.verdict == "disagree"
+    assert verdict["theirs"] == "numeric"
+    told = [
+        page,
+        str(report),
+        summary_markdown(report).partition("date: ")[0],
+        str(verdict["cause"]),
+    ]
+    told += [verdict["reason"], *verdict["notes"]]
+    assert not [text for text in told if "torch" in text.casefold()]
+    assert ", numeric " in str(report)
+    assert "`return (dx, dw, db)` for `return (dx, dw, db / 4)`" in str(report)
+
+
+def test_a_docstring_of_torchs_is_nobodys_derivation() -> None:
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * ctx.saved_tensors[0]
+
+    report = compare.check_torch(Square.apply, lambda x: x * x, {"x": (3,)}, shrink=False)
+
+    assert report.first_divergence is not None
+    assert (report.first_divergence.derivation, report.nodes[0].derivation) == ("", "")
+
+
+def test_vacuous_tensors_are_not_counted_as_agreeing() -> None:
+    report = compare.check(lambda x: (0 * x, x), lambda dy, x: 0 * dy, None, {"x": (3,)},
+                           structural_zeros=["x"])  # fmt: skip
+    empty = int((report.differences["verdict"] == "vacuous").sum())
+
+    assert report.verdict == "agree"
+    assert empty > 0
+    total = len(report.differences)
+    assert report.reason.startswith(f"{total - empty} of {total} tensors of ")
+    assert f"the other {empty} are vacuous" in report.reason
+
+
 def test_the_page_speaks_of_cases(wrong) -> None:
     page = report_html(wrong)
 
@@ -46,14 +98,14 @@ def test_the_page_speaks_of_cases(wrong) -> None:
     assert "affine_forward(x, w, b), wrong_backward(dout, cache)" in page
     assert "db_o = Σ_n dy_no." in page
     assert wrong.cause.evidence in page
-    assert "<code>replay.py</code>" in page
+    assert '<a href="replay.py">' in page
 
 
 def test_text_markdown_and_notebook_name_the_case_and_the_cause(wrong) -> None:
     for text in (str(wrong), summary_markdown(wrong).replace("`", ""), wrong._repr_html_()):
         assert "random" in text
         assert "grad:b" in text
-        assert "the batch size" in text
+        assert "wrong factor" in text
         assert "steps" not in text
 
 

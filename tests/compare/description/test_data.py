@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -374,6 +376,39 @@ class TestUnusable:
             archive.writestr("x.npy", b"\x93NUMPY\x01\x00")
 
         assert "cannot be read" in complaint(file=str(path), target="y")
+
+    def test_whatever_a_broken_archive_makes_its_reader_raise_is_told(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.npz"
+        np.savez(path, x=np.zeros((4, 2)), y=np.arange(4))
+        data = bytearray(path.read_bytes())
+        data[data.index(b"PK\x01\x02") + 8] |= 0x20  # "patched data", which no zipfile can read
+        path.write_bytes(bytes(data))
+        assert "cannot be read" in complaint(file=str(path), target="y")
+
+    def test_a_header_that_claims_more_than_fits_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "t.npz"
+        header = io.BytesIO()
+        about = {"descr": "<f8", "fortran_order": False, "shape": (10**15, 3)}
+        np.lib.format.write_array_header_1_0(header, about)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", header.getvalue() + bytes(100))
+        assert "3,000,000,000,000,0" in complaint(file=str(path), target="x")
+
+    def test_a_few_bytes_that_unpack_to_many_are_refused(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setattr("compare.description.data.files.MOST", 10**5)
+        np.savez_compressed(tmp_path / "t.npz", x=np.zeros((10**5, 2)), y=np.zeros(10**5))
+        assert (tmp_path / "t.npz").stat().st_size < 10**4
+        assert "at most 100,000 are read" in complaint(file=str(tmp_path / "t.npz"), target="y")
+
+    def test_as_many_categories_as_rows_are_no_one_hot(self, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setattr("compare.description.data.columns.MOST", 1000)
+        rows = "".join(f"{i},c{i}\n" for i in range(60))
+        file = written(tmp_path, f"y,x\n{rows}")
+        assert "60 different values" in complaint(file=file, target="y", one_hot=["x"])
+
+    def test_a_pipe_is_never_opened(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.csv")
+        assert "pipe.csv" in complaint(file=str(tmp_path / "pipe.csv"), target="y")
 
     def test_object_arrays_are_never_unpickled(self, tmp_path: Path) -> None:
         path = tmp_path / "t.npz"

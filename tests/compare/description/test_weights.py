@@ -101,6 +101,26 @@ def test_rubbish_and_missing_files_are_refused(tmp_path: Path, name: str) -> Non
         read(tmp_path / name, SHAPES)
 
 
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (torch.ones(2, 3).to(torch.float8_e4m3fn), "float8_e4m3fn"),
+        (torch.ones(2, 3, device="meta"), "on meta"),
+        (torch.ones(2, 3, dtype=torch.complex64).conj(), "complex64"),
+        (torch.ones(1).expand(10**6, 10**6), "1,000,000,000,000 elements"),
+        (None, "qint8"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_without_a_plain_form_are_refused(tmp_path: Path, tensor, said: str) -> None:
+    if tensor is None:
+        tensor = torch.quantize_per_tensor(torch.ones(2, 3), 0.1, 0, torch.qint8)
+    torch.save({"0.weight": tensor, "0.bias": torch.ones(2)}, tmp_path / "w.pt")
+
+    with pytest.raises(UserError, match=f"w.pt: '0.weight'.*{said}"):
+        read(tmp_path / "w.pt", SHAPES)
+
+
 def test_a_state_dict_that_is_a_list_is_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(2)], tmp_path / "w.pt")
 

@@ -232,6 +232,45 @@ def test_every_form_is_replayed_without_this_project(tmp_path: Path) -> None:
     assert "not contiguous" in reports["strides"].attachments["replay.py"].decode()
 
 
+def data(x, y):
+    return x * y, (x, y)
+
+
+def times(a, b):
+    return a * b
+
+
+def product(x, y):
+    return times(x, y), (x, y)
+
+
+def doubled(dout, cache):
+    x, y = cache
+    return dout * y, 2 * dout * x
+
+
+NAMES = {
+    "functions": ("product", "times"), "keywords": ("lambda", "class"),
+    "files": ("file", "tolerance"),
+    "alike": ("a b", "a_b"), "quotes": ('q"x', "e\'\\"), "modules": ("np", "torch"),
+    "results": ("dy0", "expected"), "formulas": ("=HYPERLINK(", '"""'), "plain": ("x", "w"),
+}  # fmt: skip
+
+
+def test_names_of_inputs_and_functions_never_break_a_replay(tmp_path: Path) -> None:
+    reports = {
+        f"{forward.__name__} {kind}": compare.check(
+            forward, doubled, lambda x, y: x * y, {x: (4, 3), y: (4, 3)}, cases=["random"]
+        )
+        for forward in (data, product)
+        for kind, (x, y) in NAMES.items()
+    }
+    for name, (status, out) in replayed(reports, tmp_path).items():
+        wrong = NAMES[name.split()[1]][1]
+
+        assert (status, out.splitlines()[-1]) == (1, f"grad:{wrong} is wrong."), (name, out)
+
+
 def test_nothing_is_left_when_shrinking_is_not_asked_for(tmp_path: Path) -> None:
     report = compare.check(affine_forward, mean_backward, affine, AFFINE, shrink=False)
 
@@ -261,7 +300,7 @@ def uses_globals(x):
 def test_globals_helpers_and_arrays_come_along() -> None:
     bundle = Bundle()
     name = bundle.function(uses_globals, "f")
-    space: dict = {"data": bundle.arrays}
+    space: dict = {"saved": bundle.arrays}
     exec("\n".join(bundle.imports) + "\n" + bundle.text(), space)
 
     assert space[name]([1.0, 2.0]) == uses_globals([1.0, 2.0])

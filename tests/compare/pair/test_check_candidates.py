@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -378,3 +380,192 @@ def test_a_recurrent_step() -> None:
 def test_what_cannot_be_checked_is_refused_with_a_reason(call, message: str) -> None:
     with pytest.raises(UserError, match=message):
         call()
+
+
+# ── parameters in lists, derivatives, losses ────────────────────────────────────────────────────
+class Listed:
+    """Parameters and gradients in lists that share the attributes' arrays."""
+
+    def __init__(self) -> None:
+        self.W, self.b = np.ones((3, 5)), np.zeros(5)
+        self.params = [self.W, self.b]
+        self.grads = [np.zeros((3, 5)), np.zeros(5)]
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.params[1]
+
+    def backward(self, dout):
+        self.grads[0][...] = self.x.T @ dout
+        self.grads[1][...] = self.summed(dout)
+        return dout @ self.params[0].T
+
+    def summed(self, dout):
+        return dout.sum(axis=0)
+
+
+class Averaged(Listed):
+    def summed(self, dout):
+        return dout.mean(axis=0)
+
+
+class Weights:
+    """Two layers whose weights stand in a list `W`, their gradients in a list `dW`."""
+
+    keeps = True
+
+    def __init__(self) -> None:
+        self.W = [np.ones((3, 4)), np.ones((4, 2))]
+
+    def forward(self, x):
+        self.x, self.h = x, np.tanh(x @ self.W[0])
+        return self.h @ self.W[1]
+
+    def backward(self, dout):
+        dh = dout @ self.W[1].T * (1 - self.h**2)
+        self.dW = [self.x.T @ dh, self.h.T @ dout] if self.keeps else None
+        return dh @ self.W[0].T
+
+
+class Forgetful(Weights):
+    keeps = False
+
+
+class Single:
+    def __init__(self) -> None:
+        self.W = np.ones((3, 5))
+
+    def forward(self, x):
+        return x @ self.W
+
+    def backward(self, dout):
+        return dout @ self.W.T
+
+
+def layers(x, first, second):
+    return torch.tanh(x @ first) @ second
+
+
+def test_parameters_in_lists_are_checked() -> None:
+    assert compare.check(Listed(), reference=affine, inputs=X).agrees
+    assert compare.check(Weights(), reference=layers, inputs=X).agrees
+    report = compare.check(Averaged(), reference=affine, inputs=X)
+
+    assert report.verdict == "disagree"
+    assert report.first_divergence.quantity == "grad:b"
+    assert "layer.W = W" in report.attachments["replay.py"].decode()
+
+
+@pytest.mark.parametrize(
+    ("layer", "reference", "told"),
+    [
+        (Forgetful(), None, r"No gradient of the object's W\[0\], W\[1\] was found"),
+        (Listed(), lambda x: x @ torch.ones(3, 5).to(x), "The reference takes 1 argument: .* W, b"),
+        (Single(), None, "The object's W kept the value"),
+    ],
+)
+def test_parameters_that_are_not_checked_are_told(layer, reference, told: str) -> None:
+    report = compare.check(layer, reference=reference, inputs=X)
+
+    assert report.agrees
+    assert any(re.match(told, note) for note in report.notes)
+
+
+class Sigmoid:
+    def forward(self, x):
+        return 1 / (1 + np.exp(-x))
+
+    def derivative(self, x):
+        return self.forward(x) * (1 - self.forward(x))
+
+
+class Square:
+    def loss(self, p, y):
+        return np.mean((p - y) ** 2)
+
+    def grad(self, p, y):
+        return 2 * (p - y) / p.size
+
+
+def tanh_prime(y):
+    return 1 - y**2
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_derivative(x):
+    return softmax(x) * (1 - softmax(x))
+
+
+def test_a_function_and_its_derivative_are_a_pair() -> None:
+    report = compare.check(Sigmoid, reference=torch.sigmoid, inputs=X)
+
+    assert report.agrees
+    assert "Sigmoid.derivative takes no upstream gradient" in " ".join(report.notes)
+    assert compare.check(np.tanh, tanh_prime, torch.tanh, X).agrees  # of the output
+
+
+def test_a_derivative_that_is_no_gradient_is_found() -> None:
+    wrong = compare.check(
+        softmax, softmax_derivative, lambda x: torch.softmax(x, 1), X, shrink=False
+    )
+
+    assert wrong.verdict == "disagree"
+
+
+def test_a_loss_and_its_gradient_are_a_pair() -> None:
+    both = {"p": (4, 3), "y": (4, 3)}
+    mean = torch.nn.functional.mse_loss
+    wrong = type("Wrong", (Square,), {"grad": lambda _, p, y: 2 * (p - y)})
+
+    assert compare.check(Square(), reference=mean, inputs=both, no_grad=["y"]).agrees
+    assert not compare.check(
+        wrong(), reference=mean, inputs=both, no_grad=["y"], shrink=False
+    ).agrees
+
+
+# ── an upstream gradient, a tolerance ───────────────────────────────────────────────────────────
+def test_an_upstream_gradient_of_the_users_is_used_on_the_users_inputs() -> None:
+    seen = []
+
+    def backward(dout, cache):
+        seen.append(dout.copy())
+        return affine_backward(dout, cache)
+
+    given = np.full((4, 5), 0.5)
+    report = compare.check(affine_forward, backward, affine, AFFINE, upstream=given)
+
+    assert report.agrees
+    assert (seen[0] == given).all()
+    assert any((dout != 0.5).all() for dout in seen)
+    for wrong in (np.ones((4, 3)), (given, given)):
+        with pytest.raises(UserError, match="The upstream gradient has the shape"):
+            compare.check(affine_forward, affine_backward, affine, AFFINE, upstream=wrong)
+
+
+def test_a_tolerance_of_the_users_is_said_first() -> None:
+    def backward(dout, cache):
+        return tuple(1.0005 * grad for grad in affine_backward(dout, cache))
+
+    how = {"shrink": False}
+    assert not compare.check(affine_forward, backward, affine, AFFINE, **how).agrees
+    assert not compare.check(affine_forward, backward, affine, AFFINE, rtol=1e-4, **how).agrees
+    report = compare.check(affine_forward, backward, affine, AFFINE, rtol=1e-3)
+    first, second, *_ = str(report).splitlines()
+
+    assert first == "AGREE: affine_forward (within a tolerance chosen by the user)"
+    assert second.endswith("within rtol = 0.001.")
+    with pytest.raises(UserError, match="must lie between 0 and 1"):
+        compare.check(affine_forward, affine_backward, affine, AFFINE, rtol=1)
+
+
+def test_cases_can_be_left_out() -> None:
+    report = compare.check(
+        affine_forward, affine_backward, affine, AFFINE, cases=["-large", "-tiny"]
+    )
+
+    assert report.config["check"]["cases"][0] == "random"
+    assert not [c for c in report.config["check"]["cases"] if c.startswith(("large", "tiny"))]

@@ -70,3 +70,42 @@ def test_a_large_input_is_judged_along_random_directions() -> None:
     assert right.agrees, str(right)
     assert right.differences.query("quantity == 'grad:x'")["shape"].item() == "6"
     assert bad.verdict == "disagree"
+
+
+def test_slow_code_is_judged_along_random_directions_and_a_note_says_so() -> None:
+    def forward(x, w):
+        y = np.zeros(len(x))
+        for i in range(len(x)):
+            for j in range(200):  # slow
+                y[i] += x[i] * w[j]
+        return y, (x, w)
+
+    def backward(dy, cache):
+        x, w = cache
+        return dy * w.sum(), np.full(len(w), dy @ x)
+
+    def wrong(dy, cache):
+        return backward(dy, cache)[0], np.full(200, dy @ cache[0]) * 1.0001
+
+    inputs = {"x": (8,), "w": (200,)}
+    right, caught = (
+        compare.check(forward, b, None, inputs, budget=0.5, shrink=False, cases=["random", "ties"])
+        for b in (backward, wrong)
+    )
+
+    assert right.agrees, str(right)
+    assert "This code is slow: in " in right.notes[0]
+    assert "random directions, not element by element" in right.notes[0]
+    assert not caught.agrees
+    assert "grad:w" in caught.reason
+
+
+def test_beyond_its_budget_a_check_leaves_cases_out_and_names_them() -> None:
+    report = compare.check(
+        lambda x: (np.tanh(x), x), lambda dy, x: dy / np.cosh(x) ** 2, None, {"x": (3,)}, budget=0.0
+    )
+
+    assert report.agrees
+    assert report.steps == 1
+    left = next(note for note in report.notes if note.startswith("Cases that there was no time"))
+    assert "'ties'" in left

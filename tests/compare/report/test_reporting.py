@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 
@@ -167,7 +169,7 @@ def test_check_writable_refuses_a_parent_without_permission(
     def denied(*_: object, **__: object) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(directory.tempfile, "mkdtemp", denied)
+    monkeypatch.setattr(directory.tempfile, "TemporaryFile", denied)
     with pytest.raises(UserError, match="Permission denied"):
         check_writable(tmp_path / "r")
 
@@ -193,6 +195,15 @@ def test_the_csv_gives_every_float_back_exactly(tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.array(told, dtype=float), values)
         else:
             assert told == values.astype(str).tolist()
+
+
+def test_the_csv_holds_no_formula(tmp_path: Path) -> None:
+    report = tiny()
+    frame = report.differences.copy()
+    frame["layer"] = "=HYPERLINK(1)"
+    path = save(replace(report, differences=frame), tmp_path / "r")
+
+    assert set(pd.read_csv(path / "differences.csv")["layer"]) == {"'=HYPERLINK(1)"}
 
 
 def test_weights_and_configuration_can_be_read_back(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import replace
 from functools import cache
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from compare.explaining.format import budget, split_common
+from compare.report.rendering.directory import FILES
 from compare.report.rendering.facts import FAILED, headline, per_tensor, worst_rows
+from compare.report.rendering.heat_map import hover
 from compare.report.rendering.html import bar_width, notebook_html, report_html
 from compare.report.rendering.palette import DARK, LIGHT
 from tests.compare.report.report_factory import (
@@ -90,7 +93,8 @@ def test_the_nesting_check_sees_a_tag_that_is_never_closed() -> None:
 def test_nothing_is_loaded_from_outside(page: Page) -> None:
     assert {attrs.get("src") for tag, attrs in page.tags if tag in ("script", "img")} <= {None}
     assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object", "base")]
-    assert all(href.startswith("#") for href in page.attributes("href"))
+    beside = {f"{name}/" if name == "plots" else name for name in FILES}
+    assert {href for href in page.attributes("href") if href[0] != "#"} <= beside
     assert all(href.startswith("#") for href in page.attributes("xlink:href"))
 
 
@@ -215,7 +219,7 @@ def test_every_tensor_has_one_row_with_its_worst_numbers() -> None:
         worst = group.iloc[int(group["budget_used"].argmax())]
         assert (row.budget_used, row.step) == (worst["budget_used"], worst["step"])
         assert row.verdicts == group["verdict"].value_counts().to_dict()
-    assert html_of("disagreeing").count("<tr data-layer=") == len(rows)
+    assert html_of("disagreeing").count(" data-layer=") == len(rows)
 
 
 def test_a_failure_without_a_number_is_the_worst_of_its_tensor() -> None:
@@ -245,6 +249,51 @@ def test_rows_carry_what_the_filter_needs() -> None:
     assert {row["data-verdict"] for row in rows} == {"agree", "disagree"}
     form = next(attrs for tag, attrs in found.tags if tag == "form")
     assert "hidden" in form  # shown by the script; without it every row is there
+
+
+def test_the_map_shows_every_node_with_its_gravest_verdict() -> None:
+    found = Page(html_of("disagreeing"))
+    stops = [a for tag, a in found.tags if tag == "a" and str(a.get("title")).startswith("3 ")]
+
+    assert html_of("disagreeing").count("<li>") == len(agreeing().nodes) + 1  # and the loss
+    assert [stop["class"] for stop in stops] == ["bad first"]
+    assert "disagree, largest budget used" in str(stops[0]["title"])
+    assert str(stops[0]["href"])[1:] in found.attributes("id")
+    assert '<ol class="map"' not in report_html(replace(agreeing(), mode="check"))
+
+
+def test_the_map_names_what_feeds_a_node_where_that_is_not_the_one_before() -> None:
+    nodes = list(agreeing().nodes)
+    nodes[4] = replace(nodes[4], inputs=("1", "3"))
+    page = report_html(replace(agreeing(), nodes=tuple(nodes)), [])
+
+    assert '<span class="feeds">1 + 3 →</span>' in page
+    assert page.count('class="feeds"') == 1
+
+
+def test_a_cell_of_the_heat_map_tells_its_value_and_leads_to_its_row() -> None:
+    report = KINDS["troubled"]()
+    rows = per_tensor(report.differences)
+    attribute = next(a for _, a in Page(report_html(report)).tags if "data-hover" in a)
+    found = json.loads(str(attribute["data-hover"]))
+    label, at = found["labels"][0], found["rows"][0]
+
+    assert label == f"{rows[at].layer} · {rows[at].quantity}"
+    assert max(x for x in found["cells"][0] if x) == float(f"{rows[at].budget_used:.2g}")
+    assert len(found["cells"]) == len(found["rows"]) == len(found["labels"])
+    assert {len(row) for row in found["cells"]} == {len(found["columns"])}
+    assert any(-1 in row for row in found["cells"])  # a failure without a number
+
+
+def test_cells_of_a_check_are_named_by_their_cases() -> None:
+    report = replace(agreeing(steps=2), mode="check")
+    table = report.differences
+    table["layer"] = ["random" if step == 0 else "zeros" for step in table["step"]]
+    table = table.drop_duplicates(["layer", "quantity"])
+    found = hover(replace(report, differences=table), per_tensor(table))
+
+    assert (found["what"], found["columns"]) == ("case", ["random", "zeros"])
+    assert found["rows"][0] == [0, table["quantity"].nunique()]
 
 
 def test_elements_left_out_are_told() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from compare.report.rendering.text import summary_markdown, terminal_text
+from compare.report.rendering.html import report_html
+from compare.report.rendering.terminal import show, terminal_text
+from compare.report.rendering.text import summary_markdown
+from compare.report.rendering.verdict import verdict_dict
 from compare.report.report import Report
 from tests.compare.report.report_factory import HOSTILE, KINDS, agreeing, disagreeing, hostile, tiny
 
@@ -21,7 +25,8 @@ def test_a_terminal_shows_the_verdict_first_in_at_most_30_lines(kind: str) -> No
     word = "NO VERDICT" if kind == "free" else report.verdict.upper()
     assert lines[0].startswith(f"{word}: ")
     assert len(lines) <= 30
-    assert lines[1] == report.reason
+    assert report.reason in lines[1:3]
+    assert lines[1] == report.reason or lines[1].startswith("grad:weight in layer ")
 
 
 def test_a_disagreement_is_told_with_place_values_and_owner() -> None:
@@ -71,10 +76,79 @@ def test_counts_are_told() -> None:
     assert "not judged 5,740" in terminal_text(KINDS["free"]())
 
 
+def test_the_counts_come_last() -> None:
+    blocks = terminal_text(disagreeing()).split("\n\n")
+
+    assert [block.split()[0] for block in blocks] == ["DISAGREE:", "First", "Worst", "5,740"]
+    assert blocks[-1].splitlines()[1].startswith("agree 5,320, vacuous 0, disagree 420")
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("kind", ["disagreeing", "troubled", "tiny"])
+def test_a_table_fits_the_width_and_no_number_is_split(kind: str, width: int) -> None:
+    report = KINDS[kind]()
+    narrow, wide = (terminal_text(report, w).splitlines() for w in (width, 1000))
+    numbers = set(re.findall(r"-?\d[\d.e+-]*", " ".join(wide)))
+
+    assert max(map(len, narrow)) <= width
+    assert set(re.findall(r"-?\d[\d.e+-]*", " ".join(narrow))) <= numbers
+    head = next(line for line in narrow if "quantity" in line)
+    assert ("manual" in head, "|diff|" in head, "budget used" in head) == (width > 80, True, True)
+
+
+def test_colour_marks_the_verdict_and_the_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def printed(**environment: str) -> str:
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr("sys.stdout", terminal)
+        for name in ("NO_COLOR", "TERM"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"TERM": "xterm", "COLUMNS": "200", **environment}.items():
+            monkeypatch.setenv(name, value)
+        show(disagreeing())
+        return terminal.getvalue()
+
+    coloured = printed()
+
+    assert re.search(r"\x1b\[1;31mDISAGREE: digits", coloured)
+    assert re.search(r"\x1b\[31m +0 .*disagree", coloured)
+    assert "\x1b[1;31m" not in printed(NO_COLOR="1")
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).strip() == terminal_text(disagreeing(), 200)
+
+
+def test_what_is_compared_at_some_steps_only_is_said() -> None:
+    table = agreeing().differences
+    kept = (table["layer"] != "3") | (table["quantity"] != "grad:bias") | (table["step"] % 10 == 0)
+    report = replace(agreeing(), differences=table[kept])
+
+    assert (
+        "compared over 140 steps; 3.grad:bias at 14 of 140 steps only; lockstep\n"
+        in terminal_text(report)
+    )
+    assert "3.grad:bias at 14 of 140 steps only" in summary_markdown(report)
+    assert "but 3.grad:bias at 14 of 140 steps only" in report_html(report)
+    assert verdict_dict(report)["compared_at_some_steps"] == [
+        {"layer": "3", "quantity": "grad:bias", "steps": 14, "of": 140}
+    ]
+    assert "only" not in terminal_text(agreeing())
+
+
+def test_an_assertion_names_tensor_and_cause_in_its_first_line() -> None:
+    with pytest.raises(AssertionError) as raised:
+        disagreeing().assert_agrees()
+
+    first = str(raised.value).splitlines()[0]
+    assert first.startswith("DISAGREE: digits: grad:weight in layer 3: manual is torch × 1.01")
+
+
+def test_a_report_has_a_short_repr() -> None:
+    assert repr(agreeing()) == "<Report digits: agree, 5,740 tensors, 140 steps>"
+
+
 def test_one_is_singular() -> None:
     report = replace(tiny(), differences=tiny().differences.iloc[:1])
 
-    assert terminal_text(report).splitlines()[3].startswith("1 tensor (70 elements)")
+    assert "\n1 tensor (70 elements)" in terminal_text(report)
 
 
 def test_the_worst_rows_come_worst_first() -> None:
@@ -86,7 +160,7 @@ def test_the_worst_rows_come_worst_first() -> None:
 
 
 def test_each_tensor_is_among_the_worst_once() -> None:
-    worst = terminal_text(disagreeing()).split("Worst tensors")[1].splitlines()[2:]
+    worst = terminal_text(disagreeing()).split("Worst tensors")[1].splitlines()[2:7]
 
     assert [line.split()[2] for line in worst[:3]] == [
         *("grad:weight", "param:weight", "state:weight:momentum_buffer")

@@ -214,3 +214,20 @@ def test_a_gradient_in_a_reused_buffer_is_noted() -> None:
 
     assert "is overwritten by the next" in reusing
     assert "overwritten" not in fresh
+
+
+def test_right_numbers_in_another_dtype_are_told_as_that_and_wrong_ones_are_not() -> None:
+    def wide(factor):
+        def backward(dout, cache):
+            dx, dw, db = affine_backward(dout, cache)
+            return dx, factor * dw.astype(np.float64), db
+
+        return backward
+
+    right = check(backward=wide(1.0), dtype="float32", cases=["random"])
+    wrong = check(backward=wide(1.5), dtype="float32", cases=["random"])
+
+    assert right.verdict == wrong.verdict == "disagree"
+    assert right.reason.startswith("Every number is right, but in another dtype")
+    assert "side with" not in right.first_divergence.explanation
+    assert "do not agree" in wrong.reason

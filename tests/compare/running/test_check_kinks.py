@@ -356,3 +356,19 @@ def test_of_inputs_that_the_user_gave_nothing_is_left_out() -> None:
 
     assert report.verdict == "incomplete"
     assert "not finite on these inputs" in report.reason
+
+
+def strict(p):
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError("not a probability")
+    return p * p
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(2.0, "agree"), (3.0, "disagree")])
+def test_a_reference_that_refuses_what_lies_beyond_its_domain_is_no_traceback(
+    factor: float, verdict: str
+) -> None:
+    given = {"p": np.array([1.0, 0.5, 0.0])}
+    report = checked(lambda p: (p * p, p), lambda dout, p: factor * p * dout, strict, given)
+
+    assert report.verdict == verdict

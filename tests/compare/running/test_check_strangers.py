@@ -359,7 +359,7 @@ def test_a_forgotten_epsilon_is_no_hidden_float32() -> None:
     )  # fmt: skip
 
     assert forgotten.verdict == "disagree"
-    assert forgotten.cause.kind in ("small constant", "factor per unit")
+    assert forgotten.cause.kind == "epsilon"
     assert cast.cause.kind == "hidden float32"
 
 

@@ -71,7 +71,7 @@ def test_a_stub_does_not_hold_its_solution() -> None:
         ('cause = "sign"', 'cuase = "sign"', "key 'wrong.1.cuase': there is no such key. Did you"),
         ("[shapes]", 'no_grad = ["y"]\n[shapes]', "no_grad names 'y'."),
         ("[shapes]", 'order = ["x", "w"]\n[shapes]', "order must name every input once: x, w, b"),
-        ("[shapes]", "[shapes", "is no valid TOML"),
+        ("[shapes]", "[shapes", "is not valid TOML"),
         ("[shapes]", "[labels]\ny = { shape = [4] }\n[shapes]", "key 'labels.y.below' is missing."),
         (
             "[shapes]",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from compare.errors import UserError
-from teach.exercises.definition import exercises
+from compare.report.rendering.spreadsheet import check_writable, harmless, write_rows
+from teach.exercises.definition import BUILT_IN, exercises
 from teach.exercises.folder import grade_folder, random_seed, submissions
 from teach.exercises.grade import Grade, Tensor
 from teach.exercises.show import summary
-from teach.exercises.table import COLUMNS, check_writable, harmless, write_csv
+from teach.exercises.table import COLUMNS, cells
 
 RIGHT = "return dout @ w.T, x.T @ dout, dout.sum(axis=0)"
 ESCAPE = "def hidden(v: \"__import__('os')._exit(0)\"): pass\ntyping.get_type_hints(hidden)\n"
@@ -24,7 +26,7 @@ EXPECTED = {
     "ben/linear.py": ("wrong", 2 / 3),
     "cheat.py": ("not allowed", 0.0),
     "endless.py": ("timeout", 0.0),
-    "escape.py": ("crashed", 0.0),
+    "escape.py": ("not allowed", 0.0),
     "exits.py": ("error", 0.0),
     "memory.py": ("error", 0.0),
     "notes.py": ("unusable", 0.0),
@@ -69,7 +71,7 @@ def test_every_submission_gets_its_own_grade_whatever_the_others_do(folder: Path
 
 
 def _check_table(path: Path, grades: list[Grade]) -> None:
-    write_csv(path, grades)
+    write_rows(path, COLUMNS, map(cells, grades))
     rows = {
         row["file"]: row for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     }
@@ -97,6 +99,22 @@ def test_several_at_a_time_give_the_same(written) -> None:
     ]  # fmt: skip
 
 
+def test_links_out_of_the_folder_pipes_and_devices_are_not_opened(written, tmp_path: Path) -> None:
+    folder = written("a.py").parent
+    (tmp_path / "secret.py").write_text((folder / "a.py").read_text())
+    (folder / "out.py").symlink_to(tmp_path / "secret.py")
+    (folder / "solution.py").symlink_to(BUILT_IN / "linear" / "solution.py")
+    (folder / "zero.py").symlink_to("/dev/zero")
+    (folder / "again.py").symlink_to("a.py")
+    os.mkfifo(folder / "pipe.py")
+    grades = {g.file: g for g in grade_folder(folder, seed=0, jobs=1)}
+
+    assert {n for n, g in grades.items() if g.status == "right"} == {"a.py", "again.py"}
+    assert {g.status for n, g in grades.items() if n not in ("a.py", "again.py")} == {"unusable"}
+    assert "leads out of the folder" in grades["solution.py"].message
+    assert "no regular file" in grades["pipe.py"].message
+
+
 def test_a_mistake_of_the_graders_own_is_one_row(written, monkeypatch) -> None:
     folder = written("a.py").parent
     monkeypatch.setattr("teach.exercises.folder.grade", lambda *_, **__: 1 / 0)
@@ -115,7 +133,7 @@ def test_a_folder_without_python_files_is_refused(tmp_path: Path) -> None:
 def test_formulas_are_made_harmless(cell: str, tmp_path: Path) -> None:
     tensor = Tensor("grad:x", False, cause=cell)
     grade = Grade(cell, cell, "wrong", (tensor,), message=f"{cell}\nsecond line", error=cell)
-    write_csv(tmp_path / "g.csv", [grade])
+    write_rows(tmp_path / "g.csv", COLUMNS, map(cells, [grade]))
     (row,) = list(csv.reader((tmp_path / "g.csv").read_text(encoding="utf-8").splitlines()))[1:]
 
     assert harmless(cell) == f"'{cell}"
@@ -123,19 +141,18 @@ def test_formulas_are_made_harmless(cell: str, tmp_path: Path) -> None:
     assert row[COLUMNS.index("message")] == f"'{cell} second line"
 
 
-def test_the_table_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
+def test_the_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "g.csv"
     path.write_text("old")
-    monkeypatch.setattr("teach.exercises.table.cells", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_csv(path, [Grade("a.py", "linear", "right")])
+        write_rows(path, COLUMNS, ([str(1 / 0)] for _ in range(1)))
 
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["g.csv"]
 
 
 def test_the_table_has_the_usual_permissions(tmp_path: Path) -> None:
-    write_csv(tmp_path / "g.csv", [Grade("a.py", "linear", "right")])
+    write_rows(tmp_path / "g.csv", COLUMNS, map(cells, [Grade("a.py", "linear", "right")]))
     (tmp_path / "plain").write_text("")
 
     modes = {stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("g.csv", "plain")}

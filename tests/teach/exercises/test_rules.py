@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Callable
+
 import pytest
 
+from compare.pair.limited import ARCHITECTURES, landlock
+from teach.exercises.definition import BUILT_IN
+from teach.exercises.grade import Grade
 from teach.exercises.rules import ALLOWED, broken_rules
+
+SOLUTION = BUILT_IN / "linear" / "solution.py"
 
 RIGHT = "return dout @ w.T, x.T @ dout, dout.sum(axis=0)"
 
@@ -44,6 +52,12 @@ RIGHT = "return dout @ w.T, x.T @ dout, dout.sum(axis=0)"
         ("import numpy as np\nnp.allclose = print", "a change of np.allclose"),
         ("import numpy as np\ndel np.linalg.norm", "a change of np.linalg.norm"),
         ("from numpy import linalg\nlinalg.norm = print", "a change of linalg.norm"),
+        ("import dataclasses\ndataclasses._create_fn('f', [], ['1'])", "._create_fn"),
+        ("from dataclasses import _create_fn", "_create_fn"),
+        ("import typing\ntyping.get_type_hints(f)", ".get_type_hints"),
+        ("from typing import ForwardRef", "ForwardRef"),
+        ("class A:\n    __annotations__['x=1'] = int", "__annotations__"),
+        ("import numpy as np\nnp._core", "._core"),
         ("h = 1e-30j", "complex numbers"),
         ("complex(1, 2)", "complex numbers"),
         ("import numpy as np\nnp.complex128(1)", "complex numbers"),
@@ -78,6 +92,13 @@ def test_a_teacher_may_allow_more() -> None:
     assert broken_rules("import scipy.optimize", (*ALLOWED, "scipy.special"))
 
 
+@pytest.fixture
+def unruled(attempt, monkeypatch) -> Callable[..., Grade]:
+    """Grade as if a submission had found a way past the rules on its syntax tree."""
+    monkeypatch.setattr("teach.exercises.grade.broken_rules", lambda *_: [])
+    return attempt
+
+
 @pytest.mark.parametrize(
     ("trick", "what"),
     [
@@ -87,34 +108,78 @@ def test_a_teacher_may_allow_more() -> None:
         ("__import__('os').kill(1, 0)", "os.kill"),
         ("__import__('subprocess').run(['true'])", "subprocess.Popen"),
         ("__import__('ctypes').CDLL(None)", "ctypes."),
-        ("open('planted', 'w')", "open('planted')"),
+        ("open('planted', 'w')", "planted"),
         ("open('/etc/hosts')", "open('/etc/hosts')"),
+        ("open('solution.py')", "solution.py"),
+        (f"open({str(SOLUTION)!r})", "solution.py"),
     ],
 )
-def test_what_hides_from_the_tree_is_refused_while_it_runs(attempt, trick: str, what: str) -> None:
-    """typing evaluates annotations that are strings."""
-    hide = f'def hidden(v: "{trick}"): pass'
-    body = f"{hide}\ntry:\n    typing.get_type_hints(hidden)\nexcept BaseException: pass\n{RIGHT}"
-    result = attempt(body, head="import typing")
+def test_what_hides_from_the_tree_is_refused_while_it_runs(unruled, trick: str, what: str) -> None:
+    result = unruled(f"try: {trick}\nexcept BaseException: pass\n{RIGHT}")
 
     assert (result.status, result.score) == ("not allowed", 0.0)
     assert what in result.message
 
 
-def test_a_process_that_ends_itself_has_crashed(attempt) -> None:
+def test_a_process_that_ends_itself_has_crashed(unruled) -> None:
     """With the right answer before its eyes: an early end is no verdict."""
-    hide = "def hidden(v: \"__import__('os')._exit(0)\"): pass"
-    result = attempt(f"{hide}\ntyping.get_type_hints(hidden)\n{RIGHT}", head="import typing")
+    result = unruled(f"__import__('os')._exit(0)\n{RIGHT}")
 
     assert (result.status, result.score) == ("crashed", 0.0)
     assert "ended by itself, with status 0" in result.message
 
 
-def test_the_child_has_neither_torch_nor_the_reference(attempt) -> None:
-    """What a submission could look for in its own process is not there."""
-    trick = "print(sorted(n for n in __import__('sys').modules if n[:5] in ('torch', 'compa')))"
-    hide = f'def hidden(v: "{trick}"): pass'
-    result = attempt(f"{hide}\ntyping.get_type_hints(hidden)\n{RIGHT}", head="import typing")
+def test_the_child_has_neither_torch_nor_the_reference(unruled) -> None:
+    """What a submission could look for in its own process is not there, nor anybody's tokens."""
+    look = (
+        "import sys, os\nprint(sorted(n for n in sys.modules if n[:5] in ('torch', 'compa')), "
+        "[n for n in os.environ if 'TOKEN' in n])"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADER_TOKEN", "secret")
+        result = unruled(f"{look}\n{RIGHT}")
 
     assert result.status == "right"
-    assert result.printed.startswith("[]")
+    assert result.printed.startswith("[] []")
+
+
+UNGUARDED = """
+import os, resource, socket, sys
+frame = sys._getframe()
+while frame:
+    for value in list(frame.f_locals.values()):
+        if type(value).__name__ == "Server":
+            value.guard.shut = False  # what Python can guard, Python can open
+    frame = frame.f_back
+def tried(name, act):
+    try: act()
+    except BaseException as error: print(name, type(error).__name__)
+    else: print(name, "done")
+"""
+
+
+@pytest.mark.skipif(not landlock() or platform.machine() not in ARCHITECTURES,
+                    reason="the system has no Landlock, or an unknown machine")  # fmt: skip
+def test_the_walls_stand_where_the_guard_has_fallen(unruled) -> None:
+    """A shell, a socket, the solution: refused by the system, not by Python."""
+    attempts = {
+        "solution": f"open({str(SOLUTION)!r})",
+        "passwords": "open('/etc/passwd')",
+        "folder": f"os.listdir({str(SOLUTION.parent)!r})",
+        "writing": f"open({str(SOLUTION.parent / 'planted')!r}, 'w')",
+        "shell": "os.execv('/bin/sh', ['sh', '-c', 'true'])",
+        "process": "os.fork()",
+        "network": "socket.socket()",
+        "grader": "os.kill(os.getppid(), 9)",
+    }
+    lines = [f"tried({name!r}, lambda: {act})" for name, act in attempts.items()]
+    result = unruled("\n".join([*UNGUARDED.splitlines(), *lines, RIGHT]))
+
+    assert result.printed.splitlines()[:8] == [f"{name} PermissionError" for name in attempts]
+    assert result.status == "right"  # what it has derived counts
+
+
+def test_an_honest_submission_may_load_what_numpy_and_python_load_late(attempt) -> None:
+    late = "np.fft.fft(x)\nnp.polynomial.Polynomial([1.0])\n'é'.encode('latin-1')\nprint(repr(x))"
+
+    assert attempt(f"{late}\n{RIGHT}", head="import numpy as np").status == "right"

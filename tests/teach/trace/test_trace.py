@@ -227,6 +227,7 @@ def test_every_gate_can_be_traced_and_drawn(name: str) -> None:
         "AddGate": "x + y", "SubtractGate": "x - y", "MultiplyGate": "x * y", "LogGate": "log(x)",
         "DivideGate": "x / y", "MaxGate": "max(x, y, 1)", "NegateGate": "-x", "ExpGate": "exp(x)",
         "ReciprocalGate": "1 / x", "SigmoidGate": "sigmoid(x)", "TanhGate": "tanh(x)",
+        "AbsGate": "abs(-x)", "SinGate": "sin(x)", "CosGate": "cos(x)", "MeanGate": "mean(x)",
         "SumGate": "sum(x)", "SquaredNormGate": "norm2(x)", "MatMulGate": "x @ y",
         "AddConstantGate": "x - 2", "MultiplyConstantGate": "x * -2", "PowerGate": "x ** 2.5",
     }  # fmt: skip
@@ -236,6 +237,15 @@ def test_every_gate_can_be_traced_and_drawn(name: str) -> None:
     assert name in {type(n.layer).__name__ for n in found.expression.graph.nodes}
     assert found.agrees, str(found)
     ET.fromstring(found.svg())
+
+
+def test_relu_is_a_max_gate_and_a_notebook_shows_the_drawing() -> None:
+    found = trace("relu(x) - mean(y)", {"x": -2.0, "y": [1.0, 4.0]})
+
+    assert found.agrees
+    assert float(found.gradients["x"].manual) == 0
+    assert [type(n.layer).__name__ for n in found.expression.graph.nodes].count("MaxGate") == 1
+    assert found._repr_svg_() == found.svg()
 
 
 # ── the drawing ──────────────────────────────────────────────────────────────────────────────────
