@@ -12,10 +12,8 @@ BLOCK = 1 << 18  # elements that one block may work on
 
 
 def blocks(count: int, each: int) -> list[slice]:
-    """Cut `count` samples of `each` elements into equal blocks; one block at least."""
+    """Cut `count` samples of `each` elements into blocks; one block at least."""
     step = max(1, BLOCK // max(each, 1))
-    pieces = max(1, -(-count // step))
-    step = max(1, -(-count // pieces))
     return [slice(i, i + step) for i in range(0, max(count, 1), step)]
 
 

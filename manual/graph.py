@@ -168,7 +168,7 @@ class Graph(Layer):
         """
         grads = self._upstream(grad_output)
         nodes, values, caches = self.nodes, tape.values, tape.caches
-        for index, ports, wanted, leaves in self._plan(wrt):
+        for index, ports, wanted, leaves in self._plan(tuple(wrt)):
             name, layer, sources = nodes[index]
             if ports:
                 if grads.keys().isdisjoint(ports):
@@ -247,7 +247,7 @@ class Graph(Layer):
         """Return the same network with other buffers."""
         nodes = list(self.nodes)
         for index, special in enumerate(self._special):
-            if special is not None and special.buffers:
+            if special is not None:
                 name, layer, sources = nodes[index]
                 own = layer.with_buffers({k: buffers[b] for k, b in special.buffers.items()})
                 nodes[index] = Node(name, own, sources)
@@ -318,13 +318,12 @@ class Graph(Layer):
         """Return the values that are there before the first node."""
         values: dict[str | None, Array] = dict.fromkeys((None, *self.inputs))
         if not isinstance(inputs, Mapping):
-            values[self.inputs[0]] = inputs
-        elif inputs.keys() <= values.keys():
-            values.update(inputs)
-        else:
+            inputs = {self.inputs[0]: inputs}
+        if not inputs.keys() <= values.keys():
             raise ValueError(
                 f"The graph's inputs are {', '.join(self.inputs)}; received {', '.join(inputs)}."
             )
+        values.update(inputs)
         for leaf in self._read:
             values[leaf] = self.params[leaf]
         return values
@@ -338,12 +337,11 @@ class Graph(Layer):
                 grads[name] = grads[name] + grad if name in grads else grad
         return grads
 
-    def _plan(self, wrt: Collection[str]) -> tuple[Step, ...]:
+    def _plan(self, wrt: tuple[str, ...]) -> tuple[Step, ...]:
         """Return, in backward order, each node between what is wanted and an output."""
-        key = tuple(wrt)
-        if key not in self._plans:
-            self._plans[key] = tuple(self._planned({*wrt, *self.params}))
-        return self._plans[key]
+        if wrt not in self._plans:
+            self._plans[wrt] = tuple(self._planned({*wrt, *self.params}))
+        return self._plans[wrt]
 
     def _planned(self, needed: set[str]) -> Iterable[Step]:
         for node in self.nodes:

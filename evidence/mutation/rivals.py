@@ -94,7 +94,7 @@ def examined(mutant: Mutant, known: Survey) -> np.ndarray:
 
 def caught(unit: Unit, seed: int) -> np.ndarray:
     """Return which rules reject what is loaded in one check."""
-    kill = verdict(unit.check, unit.dtype, seed, unit.vacuous)
+    kill = verdict(unit.check, unit.dtype, seed, unit.vacuous, unit.right)
     if kill is not None and kill.by == "timeout":  # it would not end here either
         return np.ones(len(NAMES), dtype=bool)
     theirs = torch_values(unit.check, unit.dtype, seed)

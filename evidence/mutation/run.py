@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from evidence.mutation import worker
 from evidence.mutation.battery import Check, Kill
-from evidence.mutation.equivalent import FILE, equivalents
+from evidence.mutation.equivalent import FILE, equivalents, reason
 from evidence.mutation.score import Score
 from evidence.mutation.sources import Mutant, known_operators, mutants, named
 from evidence.mutation.survey import Progress, Survey, survey
@@ -59,7 +59,8 @@ def mutate(
     """
     started = time.perf_counter()
     plan = planned(modules, only)[::every]
-    known = survey(dtypes, seed, checks, progress)
+    known, excused = survey(dtypes, seed, checks, progress), equivalents(marked)
+    known.reviewed = frozenset((m.module, m.number) for m in plan if reason(m, excused))
     jobs = min(jobs or os.cpu_count() or 1, len(plan) or 1)
     if jobs == 1 or checks is not None:
         outcomes: Iterator[Outcome] = (worker.examine(m, known) for m in plan)
@@ -71,7 +72,7 @@ def mutate(
         if progress is not None:
             progress("mutants", len(found), len(plan))
     ordered = tuple(found[m.module, m.number] for m in plan)
-    return Score(ordered, equivalents(marked), seed, time.perf_counter() - started)
+    return Score(ordered, excused, seed, time.perf_counter() - started)
 
 
 def _in_parallel(plan: Sequence[Mutant], known: Survey, jobs: int) -> Iterator[Outcome]:

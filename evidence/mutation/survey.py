@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class Unit(NamedTuple):
     dtype: np.dtype
     vacuous: frozenset[Key]
     touched: Touched
+    right: str = ""  # the right code's values, as `digest` tells them
 
     def concerns(self, mutant: Mutant) -> bool:
         """Whether the check runs what the mutant changes; constants concern the whole module."""
@@ -43,14 +45,24 @@ class Unit(NamedTuple):
         )
 
 
-class Survey(NamedTuple):
-    """Every unit, float64 first, and the seed of their data."""
+@dataclass
+class Survey:
+    """Every unit, float64 first, the seed of their data, and which mutants are no mistakes.
+
+    Those are named by module and number.
+    """
 
     units: list[Unit]
     seed: int
+    reviewed: frozenset[tuple[str, int]] = frozenset()
+    known: dict[tuple[str, str], list[Unit]] = field(default_factory=dict)
 
     def of(self, mutant: Mutant) -> list[Unit]:
-        return [unit for unit in self.units if unit.concerns(mutant)]
+        """Return the units that run what a mutant changes."""
+        place = mutant.module, mutant.function
+        if place not in self.known:
+            self.known[place] = [unit for unit in self.units if unit.concerns(mutant)]
+        return self.known[place]
 
 
 Progress = Callable[[str, int, int], None]
@@ -82,13 +94,13 @@ def survey(
 def _surveyed(check: Check, dtype: np.dtype, seed: int) -> Unit:
     torch_values(check, dtype, seed)
     with tracing() as touched:
-        kill, vacuous = judged(check, dtype, seed)
+        kill, vacuous, told = judged(check, dtype, seed)
     if kill is not None:
         raise UserError(
             f"The hand-written code does not pass '{check.name}' in {dtype.name} as it stands "
             f"({kill.by} {kill.place}), so no mutant can be judged by it. Repair manual/ first."
         )
-    return Unit(check, dtype, vacuous, frozenset(touched))
+    return Unit(check, dtype, vacuous, frozenset(touched), told)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from evidence.mutation.sources import Mutant, compiled, mutants
 from evidence.mutation.survey import Survey
 
 MEMORY = 4 * 2**30  # bytes of data per worker, where the system can limit them
-TIMEOUT = 20.0  # seconds for all checks of one mutant; they normally take a few hundredths
+TIMEOUT = 20.0  # seconds of computing for all checks of one mutant; it is normally a few hundredths
 STATE: dict[str, Survey] = {}
 
 
@@ -57,14 +57,23 @@ def examine_numbered(module: str, number: int) -> Outcome:
 
 
 def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome:
-    """Run the checks that concern a mutant until one catches it."""
+    """Run the checks that concern a mutant until one catches it.
+
+    What equals the right code's values bit by bit is not judged at first: most mutants are caught
+    without that. One that is not caught is asked everything again, with tolerances of its own,
+    unless a review has found it equivalent.
+    """
     started, done = time.perf_counter(), 0
+    units = survey.of(mutant)
+    rounds = [(unit, unit.right) for unit in units]
+    if (mutant.module, mutant.number) not in survey.reviewed:
+        rounds += [(unit, "") for unit in units if unit.right]
     kill: Kill | None = None
     try:
         with time_limit(timeout), loaded(mutant.module, compiled(mutant)):
-            for unit in survey.of(mutant):
-                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous)
+            for unit, right in rounds:
                 done += 1
+                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous, right)
                 if kill is not None:
                     break
     except Exception as error:
@@ -74,7 +83,7 @@ def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the main thread after so many seconds; elsewhere there is no limit."""
+    """Raise TimeoutError after so many seconds of computing; only the main thread has a limit."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(
         signal, "setitimer"
     ):
@@ -82,12 +91,12 @@ def time_limit(seconds: float) -> Iterator[None]:
         return
 
     def expire(*_: object) -> None:
-        raise TimeoutError(f"no answer within {seconds:g} seconds")
+        raise TimeoutError(f"no answer within {seconds:g} seconds of computing")
 
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, expire)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -47,9 +47,10 @@ EXAMPLES = (
     _example({"add_zero_attn": True}, *THREE, None, CAUSAL),
     _example(
         {"add_bias_kv": True, "add_zero_attn": True, "average_attn_weights": False},
-        *((2, 1, 4),) * 3,
-        (1, 2),
+        *((2, 3, 2),) * 3,
+        (3, 2),
         (2, 2),
+        sizes=(2, 1),
     ),
     _example({"dropout": 0.4}, *THREE, None, CAUSAL),
     _example({"dropout": 0.4, "average_attn_weights": False}, *((3, 4),) * 3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class Masks(NamedTuple):
             padding = dz.sum(axis=(1, 2))
             padding = padding if batched else padding[0]
         if _added(self.attention) and not self.causal:
-            one = self.attention is not None and self.attention.ndim == 2  # for all heads
-            attention = dz.sum(axis=(0, 1)) if one else dz.reshape(-1, *dz.shape[2:])
+            for_all = self.attention.ndim == 2  # samples and heads
+            attention = dz.sum(axis=(0, 1)) if for_all else dz.reshape(-1, *dz.shape[2:])
         return padding, attention
 
 
@@ -57,7 +57,7 @@ def merged(masks: Masks, queries: tuple[int, int, int], keys: int) -> Mask:
     return Mask(hidden, added)
 
 
-def _added(mask: Array | None) -> bool:
+def _added(mask: Array | None) -> TypeGuard[Array]:
     return mask is not None and mask.dtype != bool
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -10,8 +11,8 @@ from manual.bilinear import bilinear
 from manual.blocks import blocks, joined
 from manual.conv.borders import MODES, Margin, fold_back, pad, refuse_too_wide
 from manual.conv.equations import EQUATIONS, SYMBOLS
-from manual.conv.strips import correlate, kernel_rows, output_size, row_slices, strips
-from manual.examples import Example
+from manual.conv.examples import EXAMPLES
+from manual.conv.strips import correlate, folded, kernel_rows, output_size, row_slices, strips, tall
 from manual.layer import Array, Arrays, Layer
 
 __all__ = ["Conv2d"]
@@ -49,76 +50,7 @@ class Conv2d(Layer):
 
     equations = EQUATIONS
     symbols = SYMBOLS
-    examples = (
-        Example(
-            {"in_channels": 2, "out_channels": 3, "kernel_size": 3}, ((2, 2, 5, 4),), exact=True
-        ),
-        Example(
-            {"in_channels": 3, "out_channels": 2, "kernel_size": (2, 3), "padding": (1, 2),
-             "bias": False},
-            ((2, 3, 4, 4),), exact=True,
-        ),
-        Example(
-            {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "stride": (2, 3),
-             "padding": 1},
-            ((1, 2, 6, 7),), exact=True,
-        ),
-        Example(
-            {"in_channels": 1, "out_channels": 2, "kernel_size": (3, 2), "dilation": (2, 1),
-             "padding": "same"},
-            ((2, 1, 4, 5),), exact=True,
-        ),
-        Example(
-            {"in_channels": 4, "out_channels": 6, "kernel_size": 2, "groups": 2,
-             "padding": "valid"},
-            ((4, 3, 3),), exact=True,
-        ),
-        Example(
-            {"in_channels": 3, "out_channels": 6, "kernel_size": 3, "padding": 1, "groups": 3},
-            ((1, 3, 3, 4),), exact=True,
-        ),
-        Example(
-            {"in_channels": 3, "out_channels": 2, "kernel_size": 1}, ((2, 3, 2, 3),), exact=True
-        ),
-        *(
-            Example(
-                {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": (2, 1),
-                 "stride": stride, "padding_mode": mode},
-                ((2, 2, 3, 4),), exact=True,
-            )
-            for mode, stride in (("reflect", 1), ("replicate", 2), ("circular", (1, 2)))
-        ),
-        *(
-            Example(
-                {"in_channels": 1, "out_channels": 1, "kernel_size": (2, 4), "padding": "same",
-                 "padding_mode": mode, "bias": False},
-                ((1, 1, 4, 5),), exact=True,
-            )
-            for mode in ("zeros", "reflect", "replicate", "circular")
-        ),
-        Example(
-            {"in_channels": 2, "out_channels": 1, "kernel_size": (2, 3), "padding": (1, 2),
-             "dilation": (2, 1)},
-            ((1, 2, 4, 3),), exact=True,
-        ),
-        Example(
-            {"in_channels": 2, "out_channels": 3, "kernel_size": 1}, ((2, 2, 2, 3),), exact=True
-        ),
-        Example(
-            {"in_channels": 1, "out_channels": 2, "kernel_size": 2, "dilation": (1, 2),
-             "stride": (1, 2)},
-            ((1, 1, 3, 6),), exact=True,
-        ),
-        Example(
-            {"in_channels": 4, "out_channels": 2, "kernel_size": 2, "padding": (1, 0),
-             "groups": 2},
-            ((1, 4, 2, 3),), exact=True,
-        ),
-        Example(
-            {"in_channels": 1, "out_channels": 1, "kernel_size": 2, "padding": (2, 0)},
-            ((1, 1, 2, 3),), exact=True,
-        ),
-    )  # fmt: skip
+    examples = EXAMPLES
 
     def __init__(
         self,
@@ -191,14 +123,13 @@ class Conv2d(Layer):
     # ── the products ─────────────────────────────────────────────────────────────────────────────
     def correlated(self, x: Array, weight: Array) -> Array:
         """Return Σ_k W_k X_k, (N, O, H', W')."""
-        n, o = x.shape[0], self.out_channels
         out = self._out(x.shape)
         kernel = kernel_rows(weight, self.groups)  # (KH, G, O/G, C/G·KW)
-        slices = self._slices(out)
-        parts = []
-        for block in self._blocks(x.shape, out):
-            parts.append(correlate(self._strips(x[block], out), kernel, slices))
-        return joined(parts).reshape(n, o, *out)  # of (n, G, O/G, H'W')
+        parts = [
+            correlate(self._strips(x[block], out[1]), kernel, self._slices(out))
+            for block in self._blocks(x.shape)
+        ]
+        return joined(parts).reshape(len(x), self.out_channels, *out)  # of (n, G, O/G, H'W')
 
     def _grads(self, dy: Array, x: Array) -> Arrays:
         grads = {"weight": weight_gradients(dy, x, self)}
@@ -209,74 +140,49 @@ class Conv2d(Layer):
 
     def grad_weight(self, dy: Array, x: Array) -> Array:
         """Return dW_k = Σ_n dY X_kᵀ, (O, C/G, KH, KW)."""
-        out = dy.shape[2:]
-        slices = self._slices((out[0], out[1]))
-        rows: list[Array] = [None] * len(slices)
-        for block in self._blocks(x.shape, (out[0], out[1])):
-            X = self._strips(x[block], (out[0], out[1]))  # (n, G, C/G·KW, s, H̄W')
+        dW: Array | float = 0.0
+        for block in self._blocks(x.shape):
+            X = self._strips(x[block], dy.shape[3])  # (n, G, C/G·KW, s, H̄W')
             dyT = self._by_group(dy[block]).swapaxes(2, 3).copy()  # (n, G, H'W', O/G)
-            for k, at in enumerate(slices):
-                dw = (X[at] @ dyT).sum(axis=0)  # (G, C/G·KW, O/G)
-                rows[k] = dw if rows[k] is None else rows[k] + dw
-        return self._weight_of(np.stack(rows))
+            rows = [(X[at] @ dyT).sum(axis=0) for at in self._slices(dy.shape[2:])]
+            dW = dW + np.stack(rows)  # (KH, G, C/G·KW, O/G)
+        return self._weight_of(cast(Array, dW))
 
     def grad_input(self, dy: Array, weight: Array, shape: tuple[int, ...]) -> Array:
         """Return dx by whichever copies less: turned kernels over dy, or products folded back."""
-        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        margins = self._implicit
-        fits = all(max(margin) <= r for margin, r in zip(margins, reach, strict=True))
-        if self.stride == (1, 1) and self.in_channels >= self.out_channels and fits:
-            (top, bottom), (left, right) = margins
-            turned = (reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right)
+        (rows, columns), ((top, _), (left, _)) = self._reach, self._implicit
+        few = self.in_channels >= self.out_channels or max(self.kernel_size) == 1
+        if few and self.stride == (1, 1) and rows >= top and columns >= left:
+            turned = (rows - top, rows), (columns - left, columns)
             return self._grad_by_turned_kernel(dy, weight, shape, turned)
         return self._grad_by_folding(dy, weight, shape)
 
     def _grad_by_turned_kernel(
         self, dy: Array, weight: Array, shape: tuple[int, ...], margins: tuple[Margin, Margin]
     ) -> Array:
-        _, c, height, width = shape
-        (rows, columns), g, o = self.kernel_size, self.groups, self.out_channels
-        w = weight.reshape(g, o // g, c // g, rows, columns)[..., ::-1, ::-1]
-        turned = w.swapaxes(1, 2).reshape(c, o // g, rows, columns)  # O and C change places
-        kernel = kernel_rows(turned, g)  # (KH, G, C/G, O/G·KW)
-        slices = list(row_slices(rows, (height, width), 1, self.dilation[0]))
+        (rows, columns), g, c = self.kernel_size, self.groups, self.in_channels
+        w = weight.reshape(g, -1, c // g, rows, columns)[..., ::-1, ::-1]  # (G, O/G, C/G, KH, KW)
+        w = w.swapaxes(1, 2).reshape(c, -1, rows, columns)  # O and C change places
+        kernel = kernel_rows(w, g)  # (KH, G, C/G, O/G·KW)
+        slices = list(row_slices(rows, shape[2:], 1, self.dilation[0]))
         parts = []
-        for block in self._blocks(shape, (dy.shape[2], dy.shape[3])):
-            D = strips(dy[block], g, columns, width, (1, 1), margins, self.dilation)
-            parts.append(correlate(D, kernel, slices).reshape(D.shape[0], c, height, width))
-        return joined(parts)
+        for block in self._blocks(dy.shape):
+            D = strips(dy[block], g, columns, shape[3], (1, 1), margins, self.dilation)
+            parts.append(correlate(D, kernel, slices))
+        return joined(parts).reshape(*shape)
 
     def _grad_by_folding(self, dy: Array, weight: Array, shape: tuple[int, ...]) -> Array:
-        out = (dy.shape[2], dy.shape[3])
-        transposed = kernel_rows(weight, self.groups).swapaxes(2, 3).copy()
-        slices = self._slices(out)
+        transposed = kernel_rows(weight, self.groups).swapaxes(2, 3).copy()  # (KH, G, C/G·KW, O/G)
+        area = tall(shape[2], self.stride[0], self._implicit[0]) * dy.shape[3]
         parts = []
-        for block in self._blocks(shape, out):
+        for block in self._blocks(shape):
             dY = self._by_group(dy[block])  # (n, G, O/G, H'W')
-            dX = None
-            for k, at in enumerate(slices):
-                met = transposed[k] @ dY  # W_kᵀ dY: (n, G, C/G·KW, H'W')
-                if dX is None:
-                    dX = np.zeros_like(met, shape=self._strips_shape(met.shape[0], shape, out))
-                dX[at] += met
-            parts.append(self._folded(dX, shape, out))
+            size = (len(dY), *transposed.shape[1:3], self.stride[0], area)
+            dX = np.zeros(size, dtype=np.result_type(dY, weight))
+            for w, at in zip(transposed, self._slices(dy.shape[2:]), strict=True):
+                dX[at] += w @ dY  # W_kᵀ dY: (n, G, C/G·KW, H'W')
+            parts.append(folded(dX, shape, dy.shape[3], self.stride, self._implicit, self.dilation))
         return joined(parts)
-
-    def _folded(self, dX: Array, shape: tuple[int, ...], out: Pair) -> Array:
-        """Add the strips' elements up where `strips` read them."""
-        _, c, height, width = shape
-        (s, t), columns = self.stride, self.kernel_size[1]
-        (top, _), (left, right) = self._implicit
-        n, tall = dX.shape[0], dX.shape[-1] // out[1]
-        if columns == s == t == 1 and self._unpadded:
-            return dX.reshape(n, c, height, width)
-        dX = dX.reshape(n, c, columns, s, tall, out[1]).transpose(0, 1, 2, 4, 3, 5)
-        dx = np.zeros_like(dX, shape=(n, c, tall, s, left + width + right))
-        for l in range(columns):  # noqa: E741
-            first = l * self.dilation[1]
-            dx[..., first : first + t * (out[1] - 1) + 1 : t] += dX[:, :, l]
-        dx = dx.reshape(n, c, tall * s, left + width + right)
-        return dx[:, :, top : top + height, left : left + width]
 
     # ── shapes ───────────────────────────────────────────────────────────────────────────────────
     @property
@@ -290,29 +196,23 @@ class Conv2d(Layer):
         return ((0, 0), (0, 0)) if self._explicit else self.margins
 
     @property
-    def _unpadded(self) -> bool:
-        return self._implicit == ((0, 0), (0, 0))
+    def _reach(self) -> Pair:
+        """How many elements lie between a window's first and last one, by axis."""
+        (d, e), (rows, columns) = self.dilation, self.kernel_size
+        return d * (rows - 1), e * (columns - 1)
 
-    def _strips(self, x: Array, out: Pair) -> Array:
+    def _strips(self, x: Array, out_width: int) -> Array:
+        columns = self.kernel_size[1]
         return strips(
-            x, self.groups, self.kernel_size[1], out[1], self.stride, self._implicit, self.dilation
+            x, self.groups, columns, out_width, self.stride, self._implicit, self.dilation
         )
 
-    def _strips_shape(self, n: int, shape: tuple[int, ...], out: Pair) -> tuple[int, ...]:
-        s, (top, bottom), g = self.stride[0], self._implicit[0], self.groups
-        strip = -(-(shape[2] + top + bottom) // s)
-        return n, g, shape[1] // g * self.kernel_size[1], s, strip * out[1]
-
-    def _slices(self, out: Pair) -> list[tuple]:
+    def _slices(self, out: tuple[int, ...]) -> list[tuple]:
         return list(row_slices(self.kernel_size[0], out, self.stride[0], self.dilation[0]))
 
-    def _blocks(self, shape: tuple[int, ...], out: Pair) -> list[slice]:
-        n, c, height, _ = shape
-        (rows, columns), ((top, bottom), _) = self.kernel_size, self._implicit
-        if rows == columns == 1 and self.stride == (1, 1) and self._unpadded:
-            return [slice(0, n)]  # nothing is laid out
-        strips_of_x = c * columns * (height + top + bottom) * out[1]
-        return blocks(n, max(strips_of_x, self.out_channels * out[0] * out[1]))
+    def _blocks(self, shape: tuple[int, ...]) -> list[slice]:
+        """Cut a batch by how much is laid out of it: KW - 1 copies."""
+        return blocks(shape[0], (self.kernel_size[1] - 1) * prod(shape[1:]))
 
     def _by_group(self, dy: Array) -> Array:
         n, o, height, width = dy.shape
@@ -340,8 +240,7 @@ class Conv2d(Layer):
         if self.padding == "valid":
             return (0, 0), (0, 0)
         if self.padding == "same":
-            reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            rows, columns = ((r // 2, r - r // 2) for r in reach)  # the odd one after
+            rows, columns = ((r // 2, r - r // 2) for r in self._reach)  # the odd one after
             return rows, columns
         above, left = cast(Pair, self.padding)
         return (above, above), (left, left)

@@ -16,10 +16,11 @@ import numpy as np
 
 from manual.layer import Array
 
-__all__ = ["correlate", "kernel_rows", "output_size", "row_slices", "strips"]
+__all__ = ["correlate", "folded", "kernel_rows", "output_size", "row_slices", "strips", "tall"]
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]  # zeros before and after: of the rows, of the columns
+AS_IT_IS = (1, (1, 1), ((0, 0), (0, 0)))  # columns, stride and margins with which X is x
 
 
 def output_size(size: int, kernel: int, stride: int, margin: Pair, dilation: int) -> int:
@@ -41,11 +42,11 @@ def strips(
     x̄ is x with its margins of zeros; (s, t) the stride, e the columns' dilation, Hs = ⌈H̄/s⌉.
     """
     n, c, height, width = x.shape
-    (s, t), ((top, bottom), (left, right)) = stride, margins
-    if columns == s == t == 1 and not (top or bottom or left or right):
-        return x.reshape(n, groups, c // groups, 1, height * width)  # nothing to lay out
-    strip = -(-(height + top + bottom) // s)
-    X = np.zeros_like(x, shape=(n, c, columns, s, strip, out_width))
+    (s, t), ((top, bottom), (left, _)) = stride, margins
+    if (columns, stride, margins) == AS_IT_IS:
+        return x.reshape(n, groups, c // groups, 1, height * width)
+    rows_each = tall(height, s, (top, bottom))
+    X = np.zeros_like(x, shape=(n, c, columns, s, rows_each, out_width))
     for l in range(columns):  # noqa: E741
         first = l * dilation[1] - left  # the input column under output column 0
         a, e = max(0, -(first // t)), min(out_width, (width - 1 - first) // t + 1)
@@ -55,10 +56,35 @@ def strips(
                 rows = met[:, :, (r - top) % s :: s]
                 i = ((r - top) % s + top) // s
                 X[:, :, l, r, i : i + rows.shape[2], a:e] = rows
-    return X.reshape(n, groups, c // groups * columns, s, strip * out_width)
+    return X.reshape(n, groups, c // groups * columns, s, rows_each * out_width)
 
 
-def row_slices(rows: int, out: Pair, stride: int, dilation: int) -> Iterator[tuple]:
+def folded(
+    dX: Array,
+    shape: tuple[int, ...],
+    out_width: int,
+    stride: Pair,
+    margins: Margins,
+    dilation: Pair,
+) -> Array:
+    """Return dx (N, C, H, W): what lies in `strips(x, ...)` is added up where it was read."""
+    (n, g, channels, s, area), (_, c, height, width), t = dX.shape, shape, stride[1]
+    ((top, _), (left, right)), strip = margins, area // out_width
+    dX = dX.reshape(n, c, g * channels // c, s, strip, out_width).swapaxes(3, 4)
+    dx = np.zeros((n, c, strip, s, left + width + right), dtype=dX.dtype)
+    for l in range(dX.shape[2]):  # noqa: E741
+        first = l * dilation[1]
+        dx[..., first : first + t * (out_width - 1) + 1 : t] += dX[:, :, l]
+    dx = dx.reshape(n, c, strip * s, left + width + right)  # rows in their order
+    return dx[:, :, top : top + height, left : left + width]
+
+
+def tall(height: int, stride: int, margin: Pair) -> int:
+    """Return Hs, how many rows of each remainder the strips have."""
+    return -(-(height + sum(margin)) // stride)
+
+
+def row_slices(rows: int, out: tuple[int, ...], stride: int, dilation: int) -> Iterator[tuple]:
     """Yield, for each row of the kernel, the index of what it meets in the strips."""
     height, width = out
     for k in range(rows):

@@ -48,6 +48,9 @@ def _equations(axes: int) -> dict[str, str]:
     return {f"{role}{', ' if '/' in role else '/'}{axes} axes": e for role, e in equations.items()}
 
 
+FAR = 1000 + np.array([[0.25, -0.5, 0.75], [1.0, -0.25, -1.25]])
+
+
 class LayerNormCache(NamedTuple):
     centred: Array  # x - μ, (M, D)
     inverse: Array  # 1 / √(σ² + ε), (M,)
@@ -87,6 +90,7 @@ class LayerNorm(Layer):
         Example({"normalized_shape": 4}, ((3, 4),), training=False),
         Example({"normalized_shape": 1}, ((3, 1),)),  # nothing is left of x: y = β
         Example({"normalized_shape": 3}, (np.full((2, 3), 1.5),)),  # the variance is 0
+        Example({"normalized_shape": 3}, (FAR,)),  # Σ x² - D μ² would leave no digit in float32
     )
 
     def __init__(

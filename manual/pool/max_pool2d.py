@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,6 @@ class Place(NamedTuple):
 
     out: tuple  # index into (…, H', W')
     read: tuple  # index into (…, H, W), as many elements
-    whole: bool  # every window has it in the image
 
 
 class PoolCache(NamedTuple):
@@ -97,6 +97,17 @@ class MaxPool2d(Layer):
             exact=True,
         ),
         Example({"kernel_size": 3, "padding": 1}, ((2, 1, 1, 2),), exact=True),  # rows outside
+        Example({"kernel_size": (1, 3), "stride": (2, 1)}, ((1, 2, 5, 3),), exact=True),
+        Example({"kernel_size": 3, "stride": 1, "padding": 1}, ((1, 1, 3, 4),), exact=True),
+        Example(  # rows and columns of the window outside, for some windows and for all
+            {"kernel_size": 4, "stride": (2, 1), "padding": 2, "dilation": 2}, ((1, 1, 4, 5),),
+            exact=True,
+        ),
+        Example(  # a last window that would start in the padding
+            {"kernel_size": 2, "stride": (2, 3), "padding": 1, "ceil_mode": True},
+            ((1, 2, 5, 8),), exact=True,
+        ),
+        Example({"kernel_size": 1, "stride": (1, 2)}, ((1, 2, 3, 4),), exact=True),
     )  # fmt: skip
     winner: Array | None = None  # given winners; None lets the largest win
 
@@ -163,18 +174,18 @@ class MaxPool2d(Layer):
     def _largest(self, x: Array) -> Array:
         """Return the running maximum over the places of the window, rows first."""
         out = self._out(x.shape)
-        places = self._places(x.shape, out)
-        inside = len(places) == self.kernel_size[0] * self.kernel_size[1]
-        if not (inside and all(place.whole for place in places)):
-            return _largest_inside(x, places, out)
-        (s, t), (d, e), (rows, columns) = self.stride, self.dilation, self.kernel_size
-        y = x[:, :, : s * (out[0] - 1) + 1 : s]
-        for k in range(1, rows):
-            y = np.maximum(y, x[:, :, d * k : d * k + s * (out[0] - 1) + 1 : s])
-        x, y = y, y[..., : t * (out[1] - 1) + 1 : t]
-        for l in range(1, columns):  # noqa: E741
-            y = np.maximum(y, x[..., e * l : e * l + t * (out[1] - 1) + 1 : t])
-        return y.copy() if rows == columns == 1 else y
+        y = self._largest_along(0, x.swapaxes(2, 3), out[0]).swapaxes(2, 3)
+        return self._largest_along(1, y, out[1])
+
+    def _largest_along(self, axis: int, x: Array, out: int) -> Array:
+        """Return the running maximum along the last axis; -∞ is what is outside."""
+        met = self._met(axis, x.shape[-1], out)
+        if met[1:] and all(windows == slice(0, out) for windows, _ in met):
+            return reduce(np.maximum, (x[..., read] for _, read in met))
+        y = np.full_like(x, -np.inf, shape=(*x.shape[:-1], out))
+        for windows, read in met:
+            y[..., windows] = np.maximum(y[..., windows], x[..., read])
+        return y
 
     def _to_first(self, dy: Array, cache: PoolCache) -> Array | None:
         """Return dx, each window's to its first largest element; None if some window has none."""
@@ -195,7 +206,7 @@ class MaxPool2d(Layer):
 
     def _to_winners(self, dy: Array, cache: PoolCache) -> Array:
         """Return dx, each window's to the element with its winner's index."""
-        x, winner = cache.x, np.reshape(self.decisions(cache), cache.y.shape)
+        x, winner = cache.x, self.decisions(cache)
         dx = np.zeros_like(dy, shape=x.shape)
         index = np.arange(x.shape[2] * x.shape[3]).reshape(x.shape[2:])
         for place in self._places(x.shape, dy.shape[2:]):
@@ -223,21 +234,25 @@ class MaxPool2d(Layer):
 
     def _places(self, shape: tuple[int, ...], out: Pair) -> list[Place]:
         """Return every place (k, l) of the window that meets the image, row by row."""
-        (rows, columns), (height, width) = self.kernel_size, shape[2:]
-        met_rows = [self._met(0, k, height, out[0]) for k in range(rows)]
-        met_columns = [self._met(1, k, width, out[1]) for k in range(columns)]
-        return [
-            Place((..., u, v), (..., i, j), (u.stop - u.start, v.stop - v.start) == out)
-            for u, i in met_rows
-            for v, j in met_columns
-            if u.stop > u.start and v.stop > v.start
+        met = [
+            self._met(axis, size, n)
+            for axis, (size, n) in enumerate(zip(shape[2:], out, strict=True))
         ]
+        return [Place((..., u, v), (..., i, j)) for u, i in met[0] for v, j in met[1]]
 
-    def _met(self, axis: int, k: int, size: int, out: int) -> tuple[slice, slice]:
-        """Return the windows whose row (or column) k lies in the image, and where it lies."""
-        s, first = self.stride[axis], k * self.dilation[axis] - self.padding[axis]
-        a, e = max(0, -(first // s)), min(out, (size - 1 - first) // s + 1)
-        return slice(a, e), slice(s * a + first, s * (e - 1) + first + 1, s)
+    def _met(self, axis: int, size: int, out: int) -> list[tuple[slice, slice]]:
+        """Return, for each row (or column) of the window, where it meets the image.
+
+        First the windows that have it in the image, then what they meet there; without those that
+        lie outside for all.
+        """
+        s, found = self.stride[axis], []
+        for k in range(self.kernel_size[axis]):
+            first = k * self.dilation[axis] - self.padding[axis]
+            a, e = max(0, -(first // s)), min(out, (size - 1 - first) // s + 1)
+            if a < e:
+                found.append((slice(a, e), slice(s * a + first, s * (e - 1) + first + 1, s)))
+        return found
 
     def _out(self, shape: tuple[int, ...]) -> Pair:
         height, width = (self._windows(axis, size) for axis, size in enumerate(shape[2:]))
@@ -248,7 +263,7 @@ class MaxPool2d(Layer):
         s, p = self.stride[axis], self.padding[axis]
         room = size + 2 * p - self._span(axis)
         count = (-(-room // s) if self.ceil_mode else room // s) + 1
-        return count - 1 if self.ceil_mode and (count - 1) * s >= size + p else count
+        return count - 1 if (count - 1) * s >= size + p else count
 
     def _span(self, axis: int) -> int:
         return self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
@@ -260,12 +275,12 @@ class MaxPool2d(Layer):
                 "MaxPool2d: kernel_size, stride and dilation must be at least 1, received "
                 f"{self!r}."
             )
-        for axis, p in enumerate(self.padding):
-            if not 0 <= p <= self._span(axis) // 2:
+        for size, p in zip(self.kernel_size, self.padding, strict=True):
+            if not 0 <= p <= size // 2:
                 raise ValueError(
-                    "MaxPool2d: padding must be at least 0 and at most half the window, "
-                    f"{self._span(axis) // 2} here, received {self.padding}: a window must not "
-                    "lie in the padding alone. Pad the input itself to add more."
+                    "MaxPool2d: padding must be at least 0 and at most half the kernel, "
+                    f"{size // 2} here, received {self.padding}: a window must not lie in the "
+                    "padding alone. Pad the input itself to add more."
                 )
 
     def _refuse_bad_input(self, x: Array) -> None:
@@ -288,14 +303,6 @@ class MaxPool2d(Layer):
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}",
         ]
         return ", ".join([*shown, "return_indices=True"] if self.return_indices else shown)
-
-
-def _largest_inside(x: Array, places: list[Place], out: Pair) -> Array:
-    """Return the windows' largest elements where some stick out: -∞ is what is outside."""
-    y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *out))
-    for place in places:
-        y[place.out] = np.maximum(y[place.out], x[place.read])
-    return y
 
 
 def _pair(value: int | Pair) -> Pair:

@@ -118,7 +118,7 @@ def run(x: Array, h: Array, c: Array, weights: Weights) -> tuple[Array, Array, P
 
 
 def run_backward(
-    dy: Array, dh: Array, dc: Array, weights: Weights, past: Past, input_grad: bool = True
+    dy: Array, dh: Array, dc: Array, weights: Weights, past: Past, input_grad: bool
 ) -> Back:
     """Return the gradients of a pass, walking from the last step to the first.
 

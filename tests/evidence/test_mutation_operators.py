@@ -233,4 +233,4 @@ def test_every_entry_of_the_reviewed_list_fits_a_mutant_and_has_its_reason() -> 
     stale = [e[:4] for e in equivalent.idle(marked, everything)]
     assert stale == [], "manual/ has changed: run `handgrad mutate` and review equivalent.toml"
     assert all(e.reason.endswith(".") for e in marked)
-    assert len(marked) < len(everything) / 40
+    assert len(marked) < len(everything) / 35  # most of them are ways that are chosen for speed

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
+from unittest import mock
 
 import numpy as np
 
@@ -113,9 +114,29 @@ def _graph_draws() -> Any:
     return [*found, passes(X, noise=Ladder(np.random.PCG64(0))).output, passes(X).output]
 
 
+def _graph_cut() -> Any:
+    """Two outputs are two; where no gradient arrives, no layer has one, whatever its outputs."""
+    lstm = build("LSTM", (("input_size", 4), ("hidden_size", 2)))
+    nodes = [("l", lstm, ("input", None, None)), ("t", build("Tanh", ()), ("input",))]
+    net = _manual().Graph(nodes, outputs={"y": "l", "z": "t"})
+    tape = net.run(X.reshape(2, 1, 4))
+    found = net.gradients(tape, (None, np.ones((2, 1, 4))), wrt=("input",))
+    return len(tape.output), np.shape(tape.output[1]), sorted(found.params)
+
+
+def _graph_owner() -> Any:
+    """A shared parameter is its owner's, also if who borrows it comes first."""
+    square = build("Linear", (("in_features", 2), ("out_features", 2), ("bias", False)))
+    one, two = (square.with_params({"weight": np.full((2, 2), i)}) for i in (1.0, 2.0))
+    nodes = [("a", one, ("input",)), ("b", two, ("a",))]
+    net = _manual().Graph(nodes, tied={"a.weight": "b.weight"})
+    return net.params, [n.layer.params["weight"] for n in net.nodes]
+
+
 def _graph_decisions() -> Any:
-    relu, tanh = build("ReLU", ()), build("Tanh", ())
-    net = _manual().Graph([("a", relu, ("input",)), ("b", tanh, ("a",)), ("c", relu, ("b",))])
+    relu, flat = build("ReLU", ()), build("Flatten", (("start_dim", 0),))
+    net = _manual().Graph([("a", relu, ("input",)), ("b", flat, ("a",)), ("c", relu, ("b",))])
+    tanh = build("Tanh", ())
     plain = _manual().Graph([("b", tanh, ("input",))])
     return net.decisions(net.forward(X)[1]), plain.decisions(plain.forward(X)[1])
 
@@ -147,6 +168,16 @@ def _random() -> Any:
     return [(net.stochastic, tape.noise) for net, tape in nets]
 
 
+def _one_mask() -> Any:
+    """Two layers drop once; the mask may come alone."""
+    layer = build("LSTM", (("input_size", 2), ("hidden_size", 2), ("num_layers", 2),
+                           ("dropout", 0.5)))  # fmt: skip
+    layer = layer.with_params({k: p + 0.5 for k, p in layer.params.items()})
+    x, mask = X.reshape(2, 2, 2), LADDER.reshape(2, 2, 2) >= 0.5
+    (alone, *_), (in_tuple, *_) = (layer.forward(x, noise=n)[0] for n in (mask, (mask,)))
+    return alone - in_tuple, bool(np.any(alone != layer.forward(x)[0][0]))
+
+
 def _blind() -> Any:
     """A query that sees nothing has no weights: nan, as in torch, where they are asked for."""
     hidden = np.array([[False, True], [True, True]])
@@ -154,6 +185,44 @@ def _blind() -> Any:
     layer = build("MultiheadAttention", (("embed_dim", 4), ("num_heads", 2)))
     found = [np.isnan(y) for y in layer.forward(x, x, x, None, hidden)[0]]
     return found, np.isnan(layer.forward(x, x, x, None, hidden * 1.0)[0][0])
+
+
+def _no_noise() -> Any:
+    """No draws are no noise."""
+    x = X.reshape(2, 1, 4)
+    layer = build("MultiheadAttention", (("embed_dim", 4), ("num_heads", 2), ("dropout", 0.5)))
+    layer = layer.with_params({k: p + 0.5 for k, p in layer.params.items()})
+    return layer.forward(x, x, x, noise=())[0][0] - layer.forward(x, x, x)[0][0]
+
+
+def _no_images() -> Any:
+    """A batch may be empty."""
+    x = np.zeros((0, 2, 4, 3))
+    sizes = (("in_channels", 2), ("out_channels", 3), ("kernel_size", 2))
+    layers = build("Conv2d", sizes), build("MaxPool2d", (("kernel_size", 2),))
+    runs = [(layer, *layer.forward(x)) for layer in layers]
+    backs = [layer.backward(y, cache_) for layer, y, cache_ in runs]
+    return [(np.shape(y), np.shape(dx)) for (_, y, _), ((dx,), _) in zip(runs, backs, strict=True)]
+
+
+def _blocks() -> Any:
+    """Each sample lies in one block."""
+    blocks = import_module("manual.blocks")
+    found = []
+    with mock.patch.object(blocks, "BLOCK", 64):
+        for count, each in ((1, 0), (5, 64), (100, 4), (7, 1000), (65, 1)):
+            samples = np.arange(count)
+            found.append(np.concatenate([samples[at] for at in blocks.blocks(count, each)]))
+    return found
+
+
+def _endless() -> Any:
+    """A score of +inf is no number to weigh: nan, as in torch; only -inf hides."""
+    mask = np.array([[np.inf, 0.0], [-np.inf, 0.0]])
+    x = X.reshape(2, 1, 4)
+    with np.errstate(all="ignore"):
+        layer = build("MultiheadAttention", (("embed_dim", 4), ("num_heads", 2)))
+        return [np.isnan(y) for y in layer.forward(x, x, x, None, mask)[0]]
 
 
 def _ones() -> Any:
@@ -296,6 +365,10 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
         ],
     ),
     "what a graph shares": (_graph_shared, (TIED, [0.0, 0.0, 0.0, 3.0], 1, TIED)),
+    "where no gradient arrives": (_graph_cut, (2, (2, 1, 4), [])),
+    "whose a shared parameter is": (
+        _graph_owner, ({"b.weight": np.full((2, 2), 2.0)}, [np.full((2, 2), 2.0)] * 2),
+    ),
     "a graph's buffers": (
         _graph_buffers,
         (
@@ -319,6 +392,7 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
             (True, {"a": HALF.reshape(2, 2, 2)}),
         ],
     ),
+    "a mask that comes alone": (_one_mask, (np.zeros((2, 2, 2)), True)),
     "a query that sees nothing": (
         _blind,
         (
@@ -326,6 +400,14 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
             np.zeros((2, 1, 4)),
         ),
     ),
+    "a mask with +inf": (
+        _endless, [np.array([[[True] * 4], [[False] * 4]]), np.array([[[True] * 2, [False] * 2]])],
+    ),
+    "a tuple of no masks": (_no_noise, np.zeros((2, 1, 4))),
+    "no images": (
+        _no_images, [((0, 3, 3, 2), (0, 2, 4, 3)), ((0, 2, 2, 1), (0, 2, 4, 3))],
+    ),
+    "blocks of a batch": (_blocks, [np.arange(n) for n in (1, 5, 100, 7, 65)]),
     "ones upstream": (_ones, [(2 * X, "float64"), (4 * X, "float64")]),
     "where errors were raised": (_places, _where_failed()),
     "a graph's decisions": (

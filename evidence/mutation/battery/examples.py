@@ -63,12 +63,16 @@ class ExampleCheck(Check):
     def settings(self) -> list[str]:
         """The constructor's arguments that both sides keep as one number each."""
         new = build(self.type, tuple(self.example.arguments.items()))
-        twin = _twin(self.type, self.number, np.dtype(np.float64))
+        twin = _default_twin(self.type, self.number)
         names = registry.LAYERS[self.type].__signature__.parameters  # type: ignore[attr-defined]
         return [n for n in names if all(_is_number(getattr(x, n, None)) for x in (new, twin))]
 
-    def calls(self, seed: int) -> Iterator[Call]:
-        """Yield the example as it is, turned around, and with more samples if the layer can."""
+    @cache  # noqa: B019  # checks live as long as the program
+    def calls(self, seed: int) -> tuple[Call, ...]:
+        """Return the example as it is, turned around, and with more samples if the layer can."""
+        return tuple(self._calls(seed))
+
+    def _calls(self, seed: int) -> Iterator[Call]:
         specs = self.example.inputs
         for name in ("as it is", "another", "wider"):
             rng = self.rng(seed, name)
@@ -101,13 +105,15 @@ class ExampleCheck(Check):
         buffers = self.buffers(seed, layer.buffers)
         layer = layer.with_buffers({k: lifted(lift, b) for k, b in buffers.items()})
         layer.with_params({k: lift(p) for k, p in self.params(seed + 1, shapes).items()})
-        calls = list(self.calls(seed))
-        runs = [layer.forward(*(lifted(lift, x) for x in call.inputs)) for call in calls]
+        calls = self.calls(seed)
+        inputs = [[lifted(lift, x) for x in call.inputs] for call in calls]
+        runs = [layer.forward(*given) for given in inputs]
         values = _as_built(new, new.params, new.buffers, self.settings)
-        for call, (y, cache_) in zip(calls, runs, strict=True):
+        for call, given, (y, cache_) in zip(calls, inputs, runs, strict=True):
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): port for i, port in enumerate(ports)}
             values[Key(call.name, "outputs")] = np.array(len(layer.outputs), float)
+            values[Key(call.name, "outputs in an input's memory")] = _shared(ports, given)
             after = layer.next_buffers(cache_)
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
             dy = lift(self.upstream(seed, call.name, ports[0].shape))
@@ -140,6 +146,9 @@ class ExampleCheck(Check):
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): array_of(p) for i, p in enumerate(ports)}
             values[Key(call.name, "outputs")] = np.array(len(ports), float)
+            storages = [x.untyped_storage().data_ptr() for x in leaves]
+            shared = sum(p.untyped_storage().data_ptr() in storages for p in ports)
+            values[Key(call.name, "outputs in an input's memory")] = np.array(shared, float)
             after = {k: array_of(b).copy() for k, b in twin.named_buffers()}
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
             dy = tensor(self.upstream(seed, call.name, tuple(ports[0].shape)), dtype)
@@ -162,6 +171,7 @@ class ExactExampleCheck(ExampleCheck, ExactCheck):
     def name(self) -> str:
         return f"{super().name}, bit for bit"
 
+    @cache  # noqa: B019
     def upstream(self, seed: int, call: str, shape: Shape) -> np.ndarray:
         return make("ties", self.rng(seed, call, "upstream"), shape) + 0.5
 
@@ -205,6 +215,12 @@ def _as_built(new: Any, params: Any, buffers: Any, settings: list[str]) -> Value
     return values | {Key("new", name): np.array(getattr(new, name), float) for name in settings}
 
 
+def _shared(ports: Any, inputs: list[Any]) -> Any:
+    """Count outputs that lie in the memory of an input: writing into one would change both."""
+    pairs = [(a, b) for a in ports for b in inputs if isinstance(a, np.ndarray)]
+    return np.float64(sum(np.shares_memory(a, b) for a, b in pairs))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, bool | int | float)
 
@@ -232,6 +248,11 @@ def _twin(name: str, number: int, dtype: np.dtype) -> Any:
     example = registry.LAYERS[name].examples[number]
     twin = module_class(name)(**example.arguments)
     return twin.to(DTYPES[dtype.name]).train(example.training)
+
+
+@cache
+def _default_twin(name: str, number: int) -> Any:
+    return _twin(name, number, np.dtype(np.float64))
 
 
 def _quiet(twin: Any, *inputs: Any) -> Any:

@@ -57,6 +57,7 @@ _FORMULAS: list[tuple[str, Callable, Shapes]] = [
     ("(x + 1)**2 - (2*x)**3 + (x**2)**3 - (x * y)**2", lambda x, y:
         (x + 1) ** 2 - (2 * x) ** 3 + (x**2) ** 3 - (x * y) ** 2, XY),
     ("(x - 2) * (y + 3) * 4 - -(x * y)", lambda x, y: (x - 2) * (y + 3) * 4 + x * y, XY),
+    ("relu(x - y) + 2*relu(y - x)", lambda x, y: (x - y).relu() + 2 * (y - x).relu(), XY),
     ("(1 / x)**2 - -x * 2 * (y * 3)", lambda x, y: (1 / x) ** 2 + x * 6 * y, XY),
     ("max(x, 0.5, y) + max(-1, x) - max(-2, -x)", lambda x, y:
         _largest(x, 0.5, y) + _largest(-1, x) - _largest(-2, -x), XY),

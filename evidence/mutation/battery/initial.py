@@ -31,6 +31,12 @@ NARROW: Shapes = (("weight", (4, 1)), ("bias", (4,)))
 NOTHING: Shapes = (("weight", (0, 0)), ("bias", (0,)))
 EMPTY: Shapes = (("weight", (3, 0)), ("bias", (3,)))
 
+NAMES: Shapes = (  # scales, biases called after what they belong to, and what looks like either
+    ("n.weight", (3,)), ("n.bias", (3,)), ("l.weight_ih", (8, 3)), ("l.bias_ih", (8,)),
+    ("a.bias_k", (1, 2, 2, 2)), ("m.bias", (3, 4)), ("unbiased.weight", (2,)),
+)  # fmt: skip
+WITHOUT_FANS = ("uniform", "normal", "constant")
+
 
 class Shared(np.random.Generator):
     """A generator that turns the next standard numbers of one sequence into what is asked for."""
@@ -95,8 +101,11 @@ class InitialCheck(FixedCheck):
         with torch_draws_from(np.random.Generator(np.random.PCG64(seed))), torch.no_grad():
             for name, shape in self.shapes:
                 tensor = torch.zeros(shape, dtype=torch.float64)
-                if name.endswith("bias"):
-                    self._bias(tensor, self._fan_in(name.removesuffix("bias") + "weight"))
+                own = name.rpartition(".")[2]
+                if own == "bias" or ("bias" in own and len(shape) == 1):
+                    self._bias(tensor, self._fan_in(name, own))
+                elif len(shape) == 1 and self.scheme not in WITHOUT_FANS:
+                    torch.nn.init.uniform_(tensor, 0.5, 1.5)
                 elif tensor.numel():
                     for piece in tensor if name in _stacks(self.shapes) else [tensor]:
                         _scheme(self.scheme, dict(self.arguments))(piece)
@@ -104,8 +113,11 @@ class InitialCheck(FixedCheck):
                 values[Key(name, "is float32")] = np.float64(1)
         return values
 
-    def _fan_in(self, weight: str) -> int:
-        shape = dict(self.shapes)[weight]
+    def _fan_in(self, name: str, own: str) -> int:
+        weight = name.removesuffix(own) + own.replace("bias", "weight")
+        shape = dict(self.shapes).get(weight, ())
+        if len(shape) < 2:
+            return math.prod(dict(self.shapes)[name])
         return math.prod(shape[2:] if weight in _stacks(self.shapes) else shape[1:])
 
     def _bias(self, tensor: Any, fan_in: int) -> None:
@@ -230,6 +242,7 @@ def initial_checks() -> list[Check]:
         checks.append(InitialCheck(name, tuple(given.items()), "default", PIECES))
         checks.append(InitialCheck(name, tuple(given.items()), "default", KERNELS))
         checks.append(InitialCheck(name, tuple(given.items()), "default", NARROW))
+        checks.append(InitialCheck(name, tuple(given.items()), "default", NAMES))
         if not given:
             checks += [InitialCheck(name, bias=b, shapes=EMPTY) for b in ("zeros", "default")]
             checks += [

@@ -14,7 +14,7 @@ from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.layers import build
 from manual import registry
 
-CALLS = ("first", "second")
+CALLS = ("first", "second", "level", "diagonal")  # the last: larger along one diagonal
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,15 @@ class WinnersCheck(ExactCheck):
         rng = self.rng(seed, call)
         shape: Shape = registry.LAYERS["MaxPool2d"].examples[self.number].inputs[0]
         x = make("ties", rng, shape)
+        if call in CALLS[2:]:
+            down, across = np.indices(shape[-2:])
+            x = np.ones(shape) + (call == "diagonal") * (down + across == shape[-1] - 1)
         return np.where(rng.random(shape) * 100 < self.nan, np.nan, x)
 
-    def dy(self, seed: int, shape: Shape) -> np.ndarray:
-        return make("ties", self.rng(seed, "upstream"), shape) + 0.5
+    def dy(self, seed: int, shape: Shape, call: str) -> np.ndarray:
+        """Return the upstream gradient; on the diagonal one that equals what does not win."""
+        drawn = make("ties", self.rng(seed, "upstream"), shape) + 0.5
+        return np.ones(shape) if call == "diagonal" else drawn
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         layer = build("MaxPool2d", tuple(self.arguments.items()))
@@ -57,7 +62,7 @@ class WinnersCheck(ExactCheck):
         settled = [one.forward(x) for one, x in zip(given, xs, strict=True)]
         values: Values = {}
         for i, call in enumerate(CALLS):
-            dy = lift(self.dy(seed, runs[i][0].shape))
+            dy = lift(self.dy(seed, runs[i][0].shape, call))
             values[Key(call, "winners")] = np.asarray(winners[i], dtype=np.float64)
             values[Key(call, "output")] = _named_nan(runs[i][0])
             values[Key(call, "grad_input")] = layer.backward(dy, runs[i][1])[0][0]
@@ -79,7 +84,7 @@ class WinnersCheck(ExactCheck):
         runs = [pool(x) for x in xs]
         values: Values = {}
         for call, x, (y, own), (_, other) in zip(CALLS, xs, runs, reversed(runs), strict=True):
-            dy = tensor(self.dy(seed, tuple(y.shape)), dtype)
+            dy = tensor(self.dy(seed, tuple(y.shape), call), dtype)
             given = x.flatten(-2).gather(-1, other.flatten(-2)).reshape(y.shape)
             for name, out, index in (("", y, own), (", given", given, other)):
                 values[Key(call, f"winners{name}")] = array_of(index).astype(np.float64)

@@ -26,10 +26,13 @@ HEADS = {"embed_dim": 4, "num_heads": 2}
 BLIND = np.array([[False, True, False], [True, True, True]])  # the second query sees nothing
 PADDING = np.array([[False, False, True], [False, True, False]])
 CAUSAL = np.triu(np.ones((3, 3), bool), 1)
+HIDES = np.array([[0.5, -np.inf, 0.0], [-1.0, 0.25, -np.inf], [0.0, 0.0, 2.0]])
 MORE = {
     "LSTM": (
         Example({"input_size": 2, "hidden_size": 2, "num_layers": 2, "dropout": 1.0},
                 ((3, 2, 2), None, None)),
+        Example({"input_size": 2, "hidden_size": 2, "num_layers": 4, "dropout": 0.4},
+                ((1, 3, 2), None, None)),  # one step, three masks
     ),
     "MultiheadAttention": (
         Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
@@ -41,6 +44,10 @@ MORE = {
         Example({**HEADS, "batch_first": True}, ((2, 4), (3, 4), (3, 4), None, None)),
         Example({**HEADS, "need_weights": False},
                 ((2, 3, 4), (3, 3, 4), (3, 3, 4), None, np.where(BLIND, -np.inf, 0.5))),
+        Example(HEADS, (*((3, 2, 4),) * 3, np.where(PADDING, -np.inf, 0.5), HIDES)),
+        Example({**HEADS, "dropout": 0.4, "add_bias_kv": True}, (*((2, 1, 4),) * 3, None, None)),
+        Example({**HEADS, "need_weights": False, "is_causal": True},
+                (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
     ),
 }  # fmt: skip
 TYPES = ("LSTM", "MultiheadAttention")

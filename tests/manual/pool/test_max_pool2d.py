@@ -265,7 +265,7 @@ def test_the_equations_can_be_printed() -> None:
     [
         ((0,), r"kernel_size, stride and dilation must be at least 1, received .*\(0, 0\)"),
         ((2, 0), r"must be at least 1, received .*stride=\(0, 0\)"),
-        ((2, 2, 2), r"at most half the window, 1 here, received \(2, 2\)"),
+        ((2, 2, 2), r"at most half the kernel, 1 here, received \(2, 2\)"),
         ((3, 2, (0, -1)), r"padding must be at least 0 .*received \(0, -1\)"),
     ],
 )
