@@ -78,7 +78,7 @@ def test_the_fixture_fails_with_the_table_and_the_cause_and_saves_reports(
     assert "1 failed, 2 passed" in out
     assert "AssertionError: DISAGREE: forward" in out
     assert "First divergence: case random, grad:w (wrong)" in out
-    assert "cause: batch size" in out
+    assert "`return (dout @ w.T, x.T @ dout)`" in out  # the change that mends it
     assert "Report: " in out
     assert "plugin.py" not in out.replace(NAME, "")  # the test's own line is shown, not ours
     saved = {p.name for p in (tmp_path / "found").iterdir()}
