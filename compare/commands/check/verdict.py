@@ -65,6 +65,11 @@ def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
     if blind:
         told = ", ".join(f"{n} element{'s' if n != 1 else ''} of {q}" for q, n in blind.items())
         remedy = "give numbers at which the function is better conditioned"
+        if session.precision.name != "float64":
+            remedy = (
+                f"the code is as accurate as {session.precision.name} allows there; check the "
+                "derivation in float64"
+            )
         if any(o.unstable.keys() & blind.keys() for o in run):
             remedy = "the reference keeps the digits that this code loses, see the notes"
         return "incomplete", (

@@ -218,3 +218,17 @@ def test_a_matrix_of_ours_that_is_singular_is_no_finding_and_the_users_own_is() 
 
     assert check((4, 4)).verdict == "agree"
     assert check(np.ones((4, 4))).verdict != "agree"
+
+
+def test_what_float32_cannot_tell_is_left_to_float64() -> None:
+    def check(dtype):
+        x = 100 + np.random.default_rng(0).standard_normal((8, 3))
+        return compare.check(
+            lambda x: ((x * x).mean(0) - x.mean(0) ** 2, x),
+            lambda dout, x: dout * 2 * (x - x.mean(0)) / len(x),
+            lambda x: x.var(0, unbiased=False), {"x": x}, dtype=dtype, shrink=False,
+        )  # fmt: skip
+
+    assert check("float64").agrees
+    assert check("float32").verdict == "incomplete"
+    assert "check the derivation in float64" in check("float32").reason
