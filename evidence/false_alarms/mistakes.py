@@ -104,18 +104,23 @@ def sample_dropped(g: np.ndarray, place: Place) -> Wrong:
     """A Linear's gradient as the sum over all samples but the first."""
     if not isinstance(place.node.layer, Linear) or place.batch == 1:
         return None
-    dy = place.grad(place.key.layer)[0]
+    dy = _rows(place.grad(place.key.layer)[0])
     if place.key.quantity == "grad:weight":
-        return g - np.outer(dy, place.output(place.node.inputs[0])[0])
-    return g - dy if place.key.quantity == "grad:bias" else None
+        return g - dy.T @ _rows(place.output(place.node.inputs[0])[0])
+    return g - dy.sum(axis=0) if place.key.quantity == "grad:bias" else None
+
+
+def _rows(sample: np.ndarray) -> np.ndarray:
+    """Return what a Linear takes of one sample: its last axis in rows."""
+    return sample.reshape(-1, sample.shape[-1])
 
 
 def bias_not_summed(g: np.ndarray, place: Place) -> Wrong:
     """The first sample's row times the batch size, in place of the sum over samples."""
     if not isinstance(place.node.layer, Linear) or place.key.quantity != "grad:bias":
         return None
-    dy = place.grad(place.key.layer)
-    return g - dy.sum(axis=0) + dy[0] * place.batch if place.batch > 1 else None
+    dy = _rows(place.grad(place.key.layer))
+    return g - dy.sum(axis=0) + dy[0] * len(dy) if place.batch > 1 else None
 
 
 def _activation_after(place: Place) -> Node | None:
