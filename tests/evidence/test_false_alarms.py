@@ -11,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from compare.judge.judge import AGREE, DISAGREE
 from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine
 from evidence.false_alarms.draw import draw
 from evidence.false_alarms.mistakes import MISTAKES
@@ -250,3 +251,11 @@ def test_the_command_prints_a_table() -> None:
     assert done.exit_code == 0
     assert "networks falsely rejected" in done.stdout
     assert "one sample dropped" in done.stdout
+
+
+@pytest.mark.parametrize("number", [741, 1271], ids=["samples of rows", "saturated in float32"])
+def test_what_once_stopped_the_count_is_counted(number: int) -> None:
+    found = examine(0, number)
+
+    assert found.verdicts[AGREE] > 0
+    assert found.verdicts[DISAGREE] == 0
