@@ -187,10 +187,10 @@ class Lockstep:
         found, kept = strayed(self.gauges, plain, tolerances), (self.tolerances, self.screen)
         if not found:
             return
-        if not strayed(self.gauges, plain, _of_first_order(tolerances, plain)):
+        if not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain)):
             return
         for _, tolerances in self._with_kinks(start, plain, failing=False, wide=False):
-            found = strayed(self.gauges, plain, _of_first_order(tolerances, plain))
+            found = strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
             if not found:
                 break
         else:
@@ -302,12 +302,17 @@ def without_excuses(
     return after._replace(verdicts=verdicts, measures=type(after.measures)(*measures)), kept
 
 
-def _of_first_order(tolerances: Mapping[Key, Any], plain: Values) -> dict[Key, Any]:
+def _of_first_order(tolerances: Mapping[Key, Any], gauges: Values, plain: Values) -> dict[Key, Any]:
     """Return infinite tolerances where they are more than a hundredth of the number itself."""
+    sizes = {
+        key: np.minimum(np.abs(plain[key]), np.abs(getattr(gauges[key], "v", gauges[key])))
+        for key in tolerances
+        if key in plain and key in gauges and np.shape(gauges[key]) == np.shape(plain[key])
+    }
     return {
-        key: np.where(tolerance > 0.01 * np.abs(plain[key]), np.inf, tolerance)
-        for key, tolerance in tolerances.items()
-        if key in plain and np.shape(tolerance) in ((), np.shape(plain[key]))
+        key: np.where(tolerances[key] > 0.01 * size, np.inf, tolerances[key])
+        for key, size in sizes.items()
+        if np.shape(tolerances[key]) in ((), size.shape)
     }
 
 

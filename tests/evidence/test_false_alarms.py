@@ -253,7 +253,7 @@ def test_the_command_prints_a_table() -> None:
     assert "one sample dropped" in done.stdout
 
 
-@pytest.mark.parametrize("number", [741, 1271], ids=["samples of rows", "saturated in float32"])
+@pytest.mark.parametrize("number", [741, 1271, 1607], ids=["samples of rows", "saturated", "flat"])
 def test_what_once_stopped_the_count_is_counted(number: int) -> None:
     found = examine(0, number)
 
