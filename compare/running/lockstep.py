@@ -16,6 +16,7 @@ from compare.gauge import (
     FAR,
     SMALLEST,
     GaugeMistakeError,
+    parts,
     sketches,
     strayed,
     widened,
@@ -305,7 +306,7 @@ def without_excuses(
 def _of_first_order(tolerances: Mapping[Key, Any], gauges: Values, plain: Values) -> dict[Key, Any]:
     """Return infinite tolerances where they are more than a hundredth of the number itself."""
     sizes = {
-        key: np.minimum(np.abs(plain[key]), np.abs(getattr(gauges[key], "v", gauges[key])))
+        key: np.minimum(np.abs(plain[key]), np.abs(parts(gauges[key])[0]))
         for key in tolerances
         if key in plain and key in gauges and np.shape(gauges[key]) == np.shape(plain[key])
     }
