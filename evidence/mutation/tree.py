@@ -7,26 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from compare.diagnose.repair.edit import Place
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-class Place(NamedTuple):
-    """Where a node sits: `parent.field`, or `parent.field[at]`."""
-
-    parent: ast.AST
-    field: str
-    at: int | None
-
-    @property
-    def node(self) -> Any:
-        value = getattr(self.parent, self.field)
-        return value if self.at is None else value[self.at]
-
-    def put(self, node: Any) -> None:
-        if self.at is None:
-            setattr(self.parent, self.field, node)
-        else:
-            getattr(self.parent, self.field)[self.at] = node
 
 
 class Edit(NamedTuple):
