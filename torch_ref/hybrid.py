@@ -73,6 +73,7 @@ class HandWritten(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
+        asked = {name: named.pop(name) for name in _by_name_alone(self.layer) & named.keys()}
         tensors = _given(self.layer, inputs, named)
         own = dict(self.named_parameters(remove_duplicate=False))
         params = {key: own[key] for key in getattr(self.layer, "params", {})}
@@ -80,7 +81,7 @@ class HandWritten(nn.Module):
         layer = self._bound()
         new: dict[str, Any] = {}
         stochastic = getattr(layer, "stochastic", False)
-        options = {"noise": self._noise(layer, tensors)} if stochastic else {}
+        options = asked | ({"noise": self._noise(layer, tensors)} if stochastic else {})
         function = _named(f"{type(self.layer).__name__}ByHand")
         found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
         for key, array in new.items():
@@ -232,6 +233,14 @@ def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor |
     while flat and flat[-1] is None:
         flat.pop()
     return flat
+
+
+def _by_name_alone(layer: Any) -> set[str]:
+    """Return the arguments of forward that are no tensors: those taken by name only."""
+    if hasattr(layer, "nodes"):
+        return set()
+    parameters = inspect.signature(layer.forward).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "noise"}
 
 
 def _inputs(layer: Any) -> list[str]:

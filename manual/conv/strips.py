@@ -10,86 +10,115 @@ Symbols: N images, G groups, C and O channels in and out, (KH, KW) kernel, (OH, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
+from manual.blocks import blocks
 from manual.layer import Array
 
-__all__ = ["correlate", "folded", "kernel_rows", "output_size", "row_slices", "strips", "tall"]
+__all__ = [
+    "Windows", "correlate", "folded", "kernel_rows", "met", "output_size", "row_slices",
+    "strips",
+]  # fmt: skip
 
-Pair = tuple[int, int]
-Margins = tuple[Pair, Pair]  # zeros before and after: of the rows, of the columns
-AS_IT_IS = (1, (1, 1), ((0, 0), (0, 0)))  # columns, stride and margins with which X is x
+Shape = tuple[int, ...]
 
 
-def output_size(size: int, kernel: int, stride: int, margin: Pair, dilation: int) -> int:
+class Windows(NamedTuple):
+    """Where windows lie: element k of an axis, at output place u, meets input place s u + d k - p.
+
+    One number per axis: depth, rows, columns; what has fewer axes has a depth, or rows, of 1.
+    """
+
+    kernel: Shape
+    stride: Shape  # s
+    dilation: Shape  # d
+    before: Shape  # p: how far the first window starts before the first element
+    groups: int
+
+    @property
+    def reach(self) -> Shape:
+        """How far a window's last element lies from its first."""
+        return tuple(d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True))
+
+    def strip_rows(self, height: int) -> int:
+        """Return Hs, how many rows of each remainder the strips have for `height` output rows."""
+        return self.dilation[1] * (self.kernel[1] - 1) // self.stride[1] + height
+
+    def blocks(self, shape: Shape) -> list[slice]:
+        """Cut a batch by how much is laid out of it: KW - 1 copies."""
+        return blocks(shape[0], (self.kernel[2] - 1) * prod(shape[1:]))
+
+
+@lru_cache(maxsize=1024)
+def met(at: Windows, axis: int, size: int, out: int) -> tuple[tuple[int, slice, slice], ...]:
+    """Return (k, windows, places): where element k meets something, and what: as many of each.
+
+    `size` elements along the axis, `out` windows. What lies outside is met by nobody.
+    """
+    found, s = [], at.stride[axis]
+    for k in range(at.kernel[axis]):
+        first = k * at.dilation[axis] - at.before[axis]  # the place that window 0 meets
+        a, e = max(0, -(first // s)), min(out, (size - 1 - first) // s + 1)
+        if a < e:
+            found.append((k, slice(a, e), slice(s * a + first, s * (e - 1) + first + 1, s)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def row_slices(at: Windows, out: Shape) -> tuple[tuple, ...]:
+    """Return, for each row of the kernel, the index of what it meets in the strips."""
+    height, width = out
+    starts = (divmod(k * at.dilation[1], at.stride[1]) for k in range(at.kernel[1]))
+    every = slice(None)
+    return tuple(
+        (every, every, every, r, slice(i * width, (i + height) * width)) for i, r in starts
+    )
+
+
+def output_size(size: int, kernel: int, stride: int, margin: tuple[int, int], dilation: int) -> int:
     """Return how many windows fit: of d (k - 1) + 1 elements, s apart; 0 or less if none does."""
     return (size + sum(margin) - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def strips(
-    x: Array,
-    groups: int,
-    columns: int,
-    out_width: int,
-    stride: Pair,
-    margins: Margins,
-    dilation: Pair,
-) -> Array:
-    """Return X (N, G, C/G·KW, s, Hs·OW): X[n,g,(c,l),r,(i,v)] = x̄[n, c, s i + r, t v + e l].
+def strips(x: Array, at: Windows, out: Shape) -> Array:
+    """Return X (N, G, C/G·KW, s, Hs·OW): X[n,g,(c,l),r,(i,v)] = x[n, c, s i + r - p, q(v,l)].
 
-    x̄ is x with its margins of zeros; (s, t) the stride, e the columns' dilation, Hs = ⌈H̄/s⌉.
+    Args:
+        x: images (N, C, H, W); zeros lie around them.
+        at: where the windows lie; s is the stride of rows, q(v,l) what column l meets at v.
+        out: (OH, OW), how many windows there are.
     """
     n, c, height, width = x.shape
-    (s, t), ((top, bottom), (left, _)) = stride, margins
-    if (columns, stride, margins) == AS_IT_IS:
-        return x.reshape(n, groups, c // groups, 1, height * width)
-    rows_each = tall(height, s, (top, bottom))
-    X = np.zeros_like(x, shape=(n, c, columns, s, rows_each, out_width))
-    for l in range(columns):  # noqa: E741
-        first = l * dilation[1] - left  # the input column under output column 0
-        a, e = max(0, -(first // t)), min(out_width, (width - 1 - first) // t + 1)
-        if a < e:
-            met = x[..., t * a + first : t * (e - 1) + first + 1 : t]
-            for r in range(s):
-                rows = met[:, :, (r - top) % s :: s]
-                i = ((r - top) % s + top) // s
-                X[:, :, l, r, i : i + rows.shape[2], a:e] = rows
-    return X.reshape(n, groups, c // groups * columns, s, rows_each * out_width)
+    columns, s, top, g = at.kernel[2], at.stride[1], at.before[1], at.groups
+    alone = (columns, at.stride[1:], at.before[1:]) == (1, (1, 1), (0, 0))
+    rows_each = at.strip_rows(out[0])
+    if alone and (rows_each, out[1]) == (height, width):
+        return x.reshape(n, g, c // g, 1, height * width)
+    X = np.zeros_like(x, shape=(n, c, columns, s, rows_each, out[1]))
+    for l, windows, places in met(at, 2, width, out[1]):  # noqa: E741
+        for r in range(s):
+            start = (r - top) % s  # the first row of this remainder
+            i = (start + top) // s  # and where it stands in the strip
+            rows = x[:, :, start::s, places][:, :, : max(0, rows_each - i)]
+            X[:, :, l, r, i : i + rows.shape[2], windows] = rows
+    return X.reshape(n, g, c // g * columns, s, rows_each * out[1])
 
 
-def folded(
-    dX: Array,
-    shape: tuple[int, ...],
-    out_width: int,
-    stride: Pair,
-    margins: Margins,
-    dilation: Pair,
-) -> Array:
+def folded(dX: Array, at: Windows, shape: Shape, out_width: int) -> Array:
     """Return dx (N, C, H, W): what lies in `strips(x, ...)` is added up where it was read."""
-    (n, g, channels, s, area), (_, c, height, width), t = dX.shape, shape, stride[1]
-    ((top, _), (left, right)), strip = margins, area // out_width
+    (n, g, channels, s, area), (_, c, height, width) = dX.shape, shape
+    top, strip = at.before[1], area // out_width
     dX = dX.reshape(n, c, g * channels // c, s, strip, out_width).swapaxes(3, 4)
-    dx = np.zeros((n, c, strip, s, left + width + right), dtype=dX.dtype)
-    for l in range(dX.shape[2]):  # noqa: E741
-        first = l * dilation[1]
-        dx[..., first : first + t * (out_width - 1) + 1 : t] += dX[:, :, l]
-    dx = dx.reshape(n, c, strip * s, left + width + right)  # rows in their order
-    return dx[:, :, top : top + height, left : left + width]
-
-
-def tall(height: int, stride: int, margin: Pair) -> int:
-    """Return Hs, how many rows of each remainder the strips have."""
-    return -(-(height + sum(margin)) // stride)
-
-
-def row_slices(rows: int, out: tuple[int, ...], stride: int, dilation: int) -> Iterator[tuple]:
-    """Yield, for each row of the kernel, the index of what it meets in the strips."""
-    height, width = out
-    for k in range(rows):
-        i, r = divmod(k * dilation, stride)
-        yield (slice(None), slice(None), slice(None), r, slice(i * width, (i + height) * width))
+    tall = max(strip * s, top + height)
+    dx = np.zeros_like(dX, shape=(n, c, tall, width))
+    rows = dx[:, :, : strip * s].reshape(n, c, strip, s, width)
+    for l, windows, places in met(at, 2, width, out_width):  # noqa: E741
+        rows[..., places] += dX[:, :, l, ..., windows]
+    return dx[:, :, top : top + height]
 
 
 def kernel_rows(weight: Array, groups: int) -> Array:
@@ -99,7 +128,7 @@ def kernel_rows(weight: Array, groups: int) -> Array:
     return w.reshape(rows, groups, o // groups, c * columns)
 
 
-def correlate(X: Array, kernel: Array, slices: list[tuple]) -> Array:
+def correlate(X: Array, kernel: Array, slices: tuple[tuple, ...]) -> Array:
     """Return Σ_k W_k X_k, one product per row of the kernel: (N, G, O/G, OH·OW)."""
     y = kernel[0] @ X[slices[0]]
     for k in range(1, len(slices)):

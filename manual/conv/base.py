@@ -1,0 +1,136 @@
+"""What convolutions and their transposes have in common: arguments, shapes, refusals."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, ClassVar, NamedTuple
+
+from manual.conv.strips import Windows
+from manual.layer import Array, Arrays, Layer
+from manual.padding.borders import MODES
+
+__all__ = ["AXES", "ConvCache", "ConvolvingLayer", "Shape", "lifted", "tuple_of"]
+
+Shape = tuple[int, ...]
+Size = Any  # a number for every axis, or a tuple with one per axis
+AXES = ("depth", "height", "width")  # a layer of fewer axes has the last ones
+
+
+class ConvCache(NamedTuple):
+    x: Array  # (N, C, *places), with its border unless that is zeros
+    unbatched: bool
+
+
+class ConvolvingLayer(Layer):
+    """Arguments and parameters of a convolution, or of a transposed one, over `axes` axes."""
+
+    axes: ClassVar[int]
+    in_channels: int
+    out_channels: int
+    kernel_size: Shape
+    stride: Shape
+    padding: Any  # a tuple, or the name of one
+    dilation: Shape
+    groups: int
+    padding_mode: str
+    at: Windows  # where the kernel lies on what it reads, or writes
+    params: Arrays
+
+    def tuples(self, **sizes: Size) -> None:
+        """Keep arguments as tuples of one number per axis, as torch does."""
+        for name, size in sizes.items():
+            setattr(self, name, tuple_of(type(self).__name__, name, size, self.axes))
+
+    def windows(self, before: Shape) -> Windows:
+        """Return where the kernel lies, `before` being the zeros before the first element."""
+        kernel, stride, dilation, zeros = (
+            (fill,) * (3 - self.axes) + own
+            for fill, own in (
+                (1, self.kernel_size), (1, self.stride), (1, self.dilation), (0, before),
+            )
+        )  # fmt: skip
+        return Windows(kernel, stride, dilation, zeros, self.groups)
+
+    def add_bias(self, y: Array) -> None:
+        """Add b to every channel of y (N, O, *places), which is ours."""
+        if "bias" in self.params:
+            y += self.params["bias"].reshape(-1, *(1,) * self.axes)
+
+    def with_bias(self, grad_weight: Array, dy: Array) -> Arrays:
+        """Return dW, and db = Σ dy over samples and places."""
+        grads = {"weight": grad_weight.reshape(*self.params["weight"].shape)}
+        if "bias" in self.params:
+            n, o, *places = dy.shape
+            grads["bias"] = dy.reshape(n, o, prod(places)).sum(axis=2).sum(axis=0)  # (O,)
+        return grads
+
+    def batched(self, x: Array, unbatched: bool) -> Array:
+        """Return a single sample as a batch of one."""
+        return x.reshape(1, *x.shape) if unbatched else x
+
+    # ── refusals ─────────────────────────────────────────────────────────────────────────────────
+    def refuse_bad_arguments(self) -> None:
+        name, (c, o, g) = type(self).__name__, (self.in_channels, self.out_channels, self.groups)
+        if min(c, o, g, *self.kernel_size, *self.stride, *self.dilation) < 1:
+            raise ValueError(
+                f"{name}: in_channels, out_channels, kernel_size, stride, dilation and groups must "
+                f"be at least 1, received in_channels={c}, out_channels={o}, "
+                f"kernel_size={self.kernel_size}, stride={self.stride}, "
+                f"dilation={self.dilation}, groups={g}."
+            )
+        if c % g or o % g:
+            raise ValueError(
+                f"{name}: groups = {g} must divide in_channels = {c} and out_channels = {o}."
+            )
+        if not isinstance(self.padding, str) and min(self.padding) < 0:
+            raise ValueError(f"{name}: padding must be at least 0, received {self.padding}.")
+
+    def refuse_bad_channels(self, x: Array) -> None:
+        """Raise ValueError unless x is (N, C, *places) or (C, *places)."""
+        at = -self.axes - 1
+        if x.ndim not in (self.axes + 1, self.axes + 2) or x.shape[at] != self.in_channels:
+            places = ", ".join(("D", "H", "W")[-self.axes :] if self.axes > 1 else ("L",))
+            raise ValueError(
+                f"{type(self).__name__}: the input must be (N, {self.in_channels}, {places}) or "
+                f"({self.in_channels}, {places}), received shape {tuple(x.shape)}. Set in_channels "
+                "to the input's, or move its channels before its places."
+            )
+
+    def variants(self, cache: Any) -> tuple[str, ...]:
+        """Return whether channels are kept apart; the padding mode is found by its name."""
+        return ("grouped",) if self.groups > 1 else ()
+
+    def extra_repr(self) -> str:
+        shown = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
+            f"stride={self.stride}",
+        ]
+        usual = {"padding": 0, "dilation": 1, "output_padding": 0}
+        for name, number in usual.items():
+            value = getattr(self, name, number)
+            if value not in (number, (number,) * self.axes):
+                shown.append(f"{name}={value}")
+        if self.groups != 1:
+            shown.append(f"groups={self.groups}")
+        if self.params.keys() == {"weight"}:
+            shown.append("bias=False")
+        if self.padding_mode != MODES[0]:
+            shown.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(shown)
+
+
+def lifted(x: Array, axes: int) -> Array:
+    """Return x with three axes of places: (N, C, *places) -> (N, C, D, H, W)."""
+    return x.reshape(*x.shape[:2], *(1,) * (3 - axes), *x.shape[2:])
+
+
+def tuple_of(owner: str, name: str, size: Size, axes: int) -> Shape:
+    """Return a size as one number per axis.
+
+    Raises:
+        ValueError: it has another length.
+    """
+    found = tuple(size) if isinstance(size, tuple | list) else (size,) * axes
+    if len(found) != axes:
+        raise ValueError(f"{owner}: {name} must be a number or {axes} of them, received {size}.")
+    return found
