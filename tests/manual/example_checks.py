@@ -49,17 +49,19 @@ def lifted(layer: Layer, convert: Callable) -> Layer:
 
 # ── torch ────────────────────────────────────────────────────────────────────────────────────────
 def torch_conv(layer: Any) -> Callable:
-    """Return stock nn.Conv2d with the same arguments, as a function of x and its parameters."""
+    """Return torch.nn's module of the same arguments, as a function of x and its parameters."""
+    import inspect
+
     import torch
 
-    module = torch.nn.Conv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
-        layer.dilation, layer.groups, "bias" in layer.params, layer.padding_mode,
-    )  # fmt: skip
-    names = [name for name, _ in module.named_parameters()]
-    assert names == list(layer.params)
+    names = inspect.signature(type(layer)).parameters
+    arguments = {name: getattr(layer, name) for name in names if name != "bias"}
+    arguments["bias"] = "bias" in layer.params
+    module = getattr(torch.nn, type(layer).__name__)(**arguments)
+    keys = [name for name, _ in module.named_parameters()]
+    assert keys == list(layer.params)
     return lambda x, *params: torch.func.functional_call(
-        module, dict(zip(names, params, strict=True)), (x,)
+        module, dict(zip(keys, params, strict=True)), (x,)
     )
 
 
