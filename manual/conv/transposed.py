@@ -9,7 +9,7 @@ import numpy as np
 
 from manual.conv.base import ConvolvingLayer, Shape, lifted
 from manual.conv.correlation import correlated, input_gradients, weight_gradients
-from manual.conv.equations import transposed
+from manual.conv.equations import SYMBOLS, transposed
 from manual.conv.examples import TRANSPOSED1D, TRANSPOSED2D, TRANSPOSED3D
 from manual.layer import Array, Arrays
 
@@ -44,9 +44,7 @@ class TransposedConvolution(ConvolvingLayer):
             too large; an input of other channels, or one whose output is empty.
     """
 
-    symbols = {
-        "W": "weight", "b": "bias", "s": "stride", "d": "dilation", "p": "padding", "G": "groups",
-    }  # fmt: skip
+    symbols = SYMBOLS
 
     def __init__(
         self,
@@ -69,7 +67,8 @@ class TransposedConvolution(ConvolvingLayer):
         )  # fmt: skip
         self._refuse_bad_mode()
         self.refuse_bad_arguments()
-        self.at = self.windows(self.padding)
+        self.before = self.padding
+        self.at = self.windows(self.before)
         self.params = {"weight": np.zeros((in_channels, out_channels // groups, *self.kernel_size))}
         if bias:
             self.params["bias"] = np.zeros(out_channels)

@@ -1,0 +1,1 @@
+"""Padding: an input continued beyond its border."""

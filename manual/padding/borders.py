@@ -38,8 +38,10 @@ def fold_back(dy: Array, margins: Margins, mode: str) -> Array:
 def core(margin: Margin, width: int) -> tuple[slice, slice]:
     """Return where a padded axis of `width` has its own elements, and which elements those are."""
     before, after = margin
-    own = slice(max(0, before), width - max(0, after))
-    return own, slice(max(0, -before), width - before - after - max(0, -after))
+    start = min(width, max(0, before))
+    stop = max(start, min(width, width - after))
+    first = start - before if start < stop else 0
+    return slice(start, stop), slice(first, first + stop - start)
 
 
 def _axes(x: Array, margins: Margins) -> Iterator[tuple[int, Margin]]:
@@ -82,6 +84,6 @@ def refuse_too_wide(owner: str, sizes: tuple[int, ...], margins: Margins, mode: 
         most = {"reflect": size - 1, "circular": size - cut}.get(mode)
         if most is not None and max(margin) > most:
             raise ValueError(
-                f"{owner}: mode '{mode}' can add at most {most} to a {axis} of {size}, the padding "
-                f"is {max(margin)}. Use a smaller padding, or 'replicate'."
+                f"{owner}: mode '{mode}' can add at most {max(0, most)} to a {axis} of {size}, the "
+                f"padding is {max(margin)}. Use a smaller padding, or 'replicate'."
             )

@@ -210,8 +210,8 @@ def _as_built(new: Any, params: Any, buffers: Any, settings: list[str]) -> Value
     """Return what a layer has before anything is set: sizes of parameters, buffers, settings."""
     values = {Key("new", f"size:{k}"): np.array(p.shape, float) for k, p in params.items()}
     values |= {Key("new", f"buffer:{k}"): np.array(b, float) for k, b in buffers.items()}
-    border = getattr(new, "before", getattr(new, "_reversed_padding_repeated_twice", [])[2::-2])
-    values[Key("new", "before")] = np.array(border, float)  # rows above, columns on the left
+    border = getattr(new, "before", getattr(new, "_reversed_padding_repeated_twice", [])[-2::-2])
+    values[Key("new", "before")] = np.array(border, float)  # of every axis, in order
     return values | {Key("new", name): np.array(getattr(new, name), float) for name in settings}
 
 

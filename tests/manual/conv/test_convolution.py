@@ -11,9 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import manual.conv as conv
-from compare.explaining.evaluate import definition
-from compare.explaining.language import parse
-from compare.explaining.render import Latex, Plain
 from manual import blocks as blocks_module
 from manual.conv import correlation
 from manual.examples import Example
@@ -166,17 +163,6 @@ def test_the_certificate_rejects_the_seventeenth_digit() -> None:
     pytest.importorskip("flint", reason="balls need python-flint")
     with pytest.raises(AssertionError, match="WRONG"):
         check_certificate(conv.Conv2d, conv.Conv2d.examples[0], lambda g: g * (1 + 2.0**-52))
-
-
-@pytest.mark.parametrize("cls", CLASSES.values())
-def test_every_variant_of_an_equation_is_of_the_language_and_can_be_printed(cls: Any) -> None:
-    for text in cls.equations.values():
-        equation, *rest = text.splitlines()
-        left, _, right = equation.partition(" = ")
-        for side in (left, right):
-            assert Plain({}).text(parse(side))
-            assert Latex({}).text(parse(side))
-        assert all(definition(line.removeprefix("where ")) for line in rest)
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────
