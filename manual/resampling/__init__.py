@@ -1,0 +1,1 @@
+"""Resampling: more or fewer places, or channels made into places."""
