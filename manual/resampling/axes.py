@@ -7,7 +7,8 @@ Place u of the new axis lies at r(u) on the old one, in torch's arithmetic and p
 
     nearest            the element at ⌊u t⌋
     nearest-exact      the element at ⌊(u + 1/2) t⌋
-    linear             (1 - w) of the element at ⌊r⌋, w of the next one, w = r - ⌊r⌋
+    linear             (1 - w) of the element at ⌊r⌋, w of the next one, w = r - ⌊r⌋; with n = m
+                       whatever the scale r(u) = u
     cubic              four elements from ⌊r⌋ - 1 on, by Keys's kernel with a = -3/4
     area               the mean of the elements from ⌊u n / m⌋ to ⌈(u + 1) n / m⌉
 """
@@ -27,7 +28,9 @@ __all__ = ["matrix", "resampled"]
 KEYS = -0.75  # torch's a
 
 
-def matrix(way: str, n: int, m: int, scale: float | None, aligned: bool, kind: Any) -> np.ndarray:
+def matrix(
+    way: str, n: int, m: int, scale: float | None, aligned: bool, kind: Any, small: bool = False
+) -> np.ndarray:
     """Return A (m, n), in the floating type `kind`.
 
     Args:
@@ -36,14 +39,19 @@ def matrix(way: str, n: int, m: int, scale: float | None, aligned: bool, kind: A
         scale: the factor that was asked for; None: it is m / n.
         aligned: whether the first and last places keep where they are.
         kind: float32 or float64; torch counts places in the input's type.
+        small: whether it is of a small image, in which torch looks for the nearest in another way.
     """
     if way == "area":
         return _means(n, m, kind)
-    if way in ("nearest", "nearest-exact"):
-        return _picked(_nearest(n, m, scale, way), n, kind)
+    if way == "nearest":
+        at = _nearest_if_small(n, m, scale) if small else _nearest(n, m, scale, kind)
+        return _picked(at, n, kind)
     r = _places(n, m, scale, aligned, kind)
+    if way == "nearest-exact":
+        at = _exact_if_small(n, m, scale) if small else np.maximum(r, 0) + np.float64(0.5)
+        return _picked(_floored(at, n), n, kind)
     if way == "linear":
-        r = np.maximum(r, 0)
+        r = np.arange(m).astype(kind) if n == m else np.maximum(r, 0)
     first = np.minimum(np.floor(r), n - 1)
     w = np.clip(r - first, 0, 1)
     near = _keys(w) if way == "cubic" else [1 - w, w]
@@ -55,23 +63,37 @@ def matrix(way: str, n: int, m: int, scale: float | None, aligned: bool, kind: A
 
 
 def _places(n: int, m: int, scale: float | None, aligned: bool, kind: Any) -> np.ndarray:
-    """Return r(u)."""
-    u = np.arange(m).astype(kind)
+    """Return r(u), each rounded once, as a fused multiply-add does."""
+    u = np.arange(m, dtype=np.float64)
     if aligned:
-        return u * (kind.type(n - 1) / kind.type(m - 1) if m > 1 else kind.type(0))
-    return _step(n, m, scale, kind) * (u + kind.type(0.5)) - kind.type(0.5)
+        return (u * (kind.type(n - 1) / kind.type(m - 1) if m > 1 else 0)).astype(kind)
+    return (_step(n, m, scale, kind) * (u + 0.5) - 0.5).astype(kind)
 
 
-def _step(n: int, m: int, scale: float | None, kind: Any) -> Any:
-    """Return t, how far apart the new places lie on the old axis."""
-    return kind.type(n) / kind.type(m) if scale is None else kind.type(1 / scale)
+def _step(n: int, m: int, scale: float | None, kind: Any) -> np.float64:
+    """Return t, how far apart the new places lie on the old axis, rounded to `kind`."""
+    return np.float64(kind.type(n) / kind.type(m) if scale is None else kind.type(1 / scale))
 
 
-def _nearest(n: int, m: int, scale: float | None, way: str) -> np.ndarray:
-    """Return the nearest places; torch counts them in float32, whatever the input is."""
-    u = np.arange(m).astype(np.float32) + np.float32(0.5 if way == "nearest-exact" else 0)
-    at = np.floor(u * _step(n, m, scale, np.dtype(np.float32)))
-    return np.minimum(at.astype(int), n - 1)
+def _nearest(n: int, m: int, scale: float | None, kind: Any) -> np.ndarray:
+    return _floored((np.arange(m) * _step(n, m, scale, kind)).astype(kind), n)
+
+
+def _nearest_if_small(n: int, m: int, scale: float | None) -> np.ndarray:
+    """Return ⌊u t⌋ in float32; as many places, or twice as many, are not counted by the scale."""
+    if m in (n, 2 * n):
+        return np.arange(m) * n // m
+    return _nearest(n, m, scale, np.dtype(np.float32))
+
+
+def _exact_if_small(n: int, m: int, scale: float | None) -> np.ndarray:
+    """Return (u + 1/2) t in float32."""
+    return (_step(n, m, scale, np.dtype(np.float32)) * (np.arange(m) + 0.5)).astype(np.float32)
+
+
+def _floored(at: np.ndarray, n: int) -> np.ndarray:
+    """Return ⌊at⌋, at most n - 1; torch rounds to float32 first, whatever the input is."""
+    return np.minimum(np.floor(at.astype(np.float32)).astype(int), n - 1)
 
 
 def _keys(w: np.ndarray) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ MODES = {  # what is done to each axis, and to how many
     "area": ("area", EVERY), "linear": ("linear", (1,)), "bilinear": ("linear", (2,)),
     "trilinear": ("linear", (3,)), "bicubic": ("cubic", (2,)),
 }  # fmt: skip
+SMALL = 128  # rows and columns of an image in which torch looks for the nearest in float32
 ALIGNING = ("linear", "bilinear", "trilinear", "bicubic")
 
 
@@ -93,10 +94,11 @@ class Upsample(Layer):
         self._refuse_bad_input(x, axes)
         sizes, scales = self._asked(x.shape[2:], axes)
         way, aligned = MODES[self.mode][0], bool(self.align_corners)
+        small = axes == 2 and sum(sizes) <= SMALL
         kind = np.dtype(np.float32 if x.dtype == np.float32 else np.float64)
         cache = UpsampleCache(
             tuple(
-                matrix(way, n, m, scale, aligned, kind)
+                matrix(way, n, m, scale, aligned, kind, small)
                 for n, m, scale in zip(x.shape[2:], sizes, scales, strict=True)
             )
         )
@@ -168,7 +170,7 @@ class Upsample(Layer):
                 f"many as {wanted} has numbers, received shape {tuple(x.shape)}."
             )
         sizes = self._asked(x.shape[2:], axes)[0]
-        if min(*x.shape[1:], *sizes) < 1:
+        if min(*x.shape[1:], *sizes) < (self.mode != "area"):
             raise ValueError(
                 f"{name}: input and output must have places, received shape {tuple(x.shape)} for "
                 f"an output of {sizes}."
