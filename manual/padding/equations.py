@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 __all__ = ["constant", "copied"]
 
-Places = tuple[tuple[str, str, str], ...]
-AXES: Places = (("k", "t", "D"), ("i", "u", "H"), ("j", "v", "B"))  # input, output, length
+
+class Axis(NamedTuple):
+    """An axis's letters: input place, output place, length, and what stands at an output place."""
+
+    i: str
+    u: str
+    n: str
+    r: str
+
+
+AXES = (Axis("k", "t", "D", "s"), Axis("i", "u", "H", "r"), Axis("j", "v", "B", "q"))
 CONTINUED = {
-    "reflect": "reflect({u} - p[{a}], {n})",
-    "replicate": "clamp({u} - p[{a}], {n})",
-    "circular": "f[{a}] + wrap({u} - p[{a}] - f[{a}], {n} - m[{a}])",
+    "reflect": "reflect({u} - p[{at}], {n})",
+    "replicate": "clamp({u} - p[{at}], {n})",
+    "circular": "f[{at}] + wrap({u} - p[{at}] - f[{at}], {n} - m[{at}])",
 }
 
 
 def copied(axes: int, mode: str) -> dict[str, str]:
     """Return the equations of a padding with copies."""
     own = AXES[-axes:]
-    outs, ins = (",".join(a[at] for a in own) for at in (1, 0))
-    met = [CONTINUED[mode].format(u=u, a=a, n=n) for a, (_, u, n) in enumerate(own)]
-    where = [f"where r{a}[{u}] = {met[a]}" for a, (_, u, _) in enumerate(own)]
-    where += [f"where {n} = size(x, {a - axes})" for a, (_, _, n) in enumerate(own)]
-    reads = ",".join(f"r{a}[{u}]" for a, (_, u, _) in enumerate(own))
-    dx = f"dy[n,c,{outs}]"
-    for a, (i, u, _) in reversed(list(enumerate(own))):
-        dx = f"sum({u}, r{a}[{u}] == {i}, {dx})"
+    where = [
+        f"where {a.r}[{a.u}] = {CONTINUED[mode].format(u=a.u, at=at, n=a.n)}"
+        for at, a in enumerate(own)
+    ]
+    where += _lengths("x", own)
+    dx = f"dy[n,c,{_list(own, '{a.u}')}]"
+    for a in reversed(own):
+        dx = f"sum({a.u}, {a.r}[{a.u}] == {a.i}, {dx})"
+    y = f"y[n,c,{_list(own, '{a.u}')}] = x[n,c,{_list(own, '{a.r}[{a.u}]')}]"
     return {
-        "output": "\n".join([f"y[n,c,{outs}] = x[n,c,{reads}]", *where]),
-        "grad_input": "\n".join([f"dx[n,c,{ins}] = {dx}", *where]),
+        "output": "\n".join([y, *where]),
+        "grad_input": "\n".join([f"dx[n,c,{_list(own, '{a.i}')}] = {dx}", *where]),
     }
 
 
 def constant(axes: int, value: str) -> dict[str, str]:
     """Return the equations of a padding with one number."""
     own = AXES[-axes:]
-    outs, ins = (",".join(a[at] for a in own) for at in (1, 0))
-    reads = ",".join(f"{u} - p[{a}]" for a, (_, u, _) in enumerate(own))
-    inside = " and ".join(f"0 <= {u} - p[{a}] < {n}" for a, (_, u, n) in enumerate(own))
-    where = [f"where {n} = size(x, {a - axes})" for a, (_, _, n) in enumerate(own)]
-    shown = " and ".join(f"0 <= {i} + p[{a}] < {n}" for a, (i, _, n) in enumerate(own))
-    of = ",".join(f"{i} + p[{a}]" for a, (i, _, _) in enumerate(own))
-    sizes = [f"where {n} = size(dy, {a - axes})" for a, (_, _, n) in enumerate(own)]
+    inside = _list(own, "0 <= {a.u} - p[{at}] < {a.n}", " and ")
+    shown = _list(own, "0 <= {a.i} + p[{at}] < {a.n}", " and ")
+    x, dy = _list(own, "{a.u} - p[{at}]"), _list(own, "{a.i} + p[{at}]")
+    y = f"y[n,{_list(own, '{a.u}')}] = cases({inside}, x[n,{x}], {value})"
+    dx = f"dx[n,{_list(own, '{a.i}')}] = cases({shown}, dy[n,{dy}], 0)"
     return {
-        "output": "\n".join([f"y[n,{outs}] = cases({inside}, x[n,{reads}], {value})", *where]),
-        "grad_input": "\n".join([f"dx[n,{ins}] = cases({shown}, dy[n,{of}], 0)", *sizes]),
+        "output": "\n".join([y, *_lengths("x", own)]),
+        "grad_input": "\n".join([dx, *_lengths("dy", own)]),
     }
+
+
+def _list(axes: tuple[Axis, ...], text: str, between: str = ",") -> str:
+    return between.join(text.format(a=a, at=at) for at, a in enumerate(axes))
+
+
+def _lengths(name: str, axes: tuple[Axis, ...]) -> list[str]:
+    count = len(axes)
+    return [f"where {a.n} = size({name}, {at - count})" for at, a in enumerate(axes)]

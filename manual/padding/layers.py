@@ -36,6 +36,7 @@ class Padding(Layer):
     """
 
     axes: ClassVar[int]
+    may_be_empty: ClassVar[bool] = False  # whether nothing at all may be left
     symbols = {"p": "lead", "f": "first", "m": "kept"}
 
     def __init__(self, padding: Any) -> None:
@@ -89,7 +90,8 @@ class Padding(Layer):
     def _leaves(self, places: tuple[int, ...]) -> bool:
         """Whether something is left of every axis, if only nothing of what there is to copy."""
         sizes = [n + sum(margin) for n, margin in zip(places, self.margins, strict=True)]
-        return min(places) > 0 and min(sizes) >= 0 and max(sizes) > 0
+        least = 0 if self.may_be_empty else 1
+        return min(places) > 0 and min(sizes) >= 0 and max(sizes) >= least
 
     def _wanted(self) -> str:
         places = ", ".join(("D", "H", "W")[-self.axes :])
@@ -106,6 +108,8 @@ class ConstantPadding(Padding):
         padding: as of every padding.
         value: what stands beyond the border.
     """
+
+    symbols = Padding.symbols | {"z": "value"}
 
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)
@@ -191,6 +195,7 @@ class CircularPadding(CopyPadding):
     """The last axes continued from their other ends."""
 
     mode = "circular"
+    may_be_empty = True
 
     def __init__(self, padding: Any) -> None:
         super().__init__(padding)
@@ -248,7 +253,7 @@ class ConstantPad1d(ConstantPadding):
     """
 
     axes = 1
-    equations = constant(1, "value")
+    equations = constant(1, "z")
     examples = examples(1, value=-1.5)
 
 
@@ -259,7 +264,7 @@ class ConstantPad2d(ConstantPadding):
     """
 
     axes = 2
-    equations = constant(2, "value")
+    equations = constant(2, "z")
     examples = examples(2, value=-1.5)
 
 
@@ -270,7 +275,7 @@ class ConstantPad3d(ConstantPadding):
     """
 
     axes = 3
-    equations = constant(3, "value")
+    equations = constant(3, "z")
     examples = examples(3, value=-1.5)
 
 

@@ -109,9 +109,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Softplus": {"beta": 2.0, "threshold": 0.1},
 }
 PLACED = ["BatchNorm2d", "Conv2d", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
+PLACES = {  # layers of channels and places: how many axes one sample has
+    "Fold": 2, **dict.fromkeys(("Unfold", "PixelShuffle", "PixelUnshuffle", "MaxPool2d"), 3),
+    **{name: cls.axes + 1 for name, cls in registry.LAYERS.items() if hasattr(cls, "axes")},
+}  # fmt: skip
+RESHAPED = [*sorted(PLACES), "ChannelShuffle", "Upsample", "UpsamplingNearest2d",
+            "UpsamplingBilinear2d"]  # fmt: skip
 SHAPED = {
-    *PORTS, *PLACED, "Embedding", "Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply",
-    "Concatenate",
+    *PORTS, *PLACED, *RESHAPED, "Embedding", "Linear", "Maxout", "Flatten", "Identity", "Add",
+    "Multiply", "Concatenate",
 }  # fmt: skip
 LINEAR = {"type": "Linear", "in_features": 5, "out_features": 4}
 LAST = {"type": "Linear", "in_features": 4, "out_features": 3}
@@ -134,7 +140,7 @@ def placed(name: str, example: Example) -> list[dict[str, Any]]:
     """Put a layer where its inputs have the shape of an example's samples."""
     (given,) = example.draw(np.random.default_rng(0))
     assert given is not None
-    single = name in ("Conv2d", "MaxPool2d") and given.ndim == 3
+    single = given.ndim == PLACES.get(name)
     shape = given.shape if single else given.shape[1:]
     layer = OWNERS[name](**example.arguments)
     y = layer.forward(np.zeros((6, *shape)))[0]
@@ -155,6 +161,7 @@ def may_be_placed(example: Example) -> bool:
 
 
 IN_PLACE = [placed(n, e) for n in PLACED for e in OWNERS[n].examples if may_be_placed(e)]
+IN_PLACE += [placed(n, OWNERS[n].examples[0]) for n in RESHAPED if n not in PLACED]
 TEXT = {"dataset": "characters", "context": 3}
 MORE: list[dict[str, Any]] = [{}, {"padding_idx": 0}, {"scale_grad_by_freq": True}]
 TABLES: list[dict[str, Any]] = [
