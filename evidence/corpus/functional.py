@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -111,7 +110,9 @@ def as_module(module: str, info: Any, sample: Any) -> Call | None:
         first = named.pop("input")
         return info.op(first, **({**rest, **named}))
 
-    return Call(options, state, tuple({"input": x, **given}[k] for k in inputs), reference, training)
+    return Call(
+        options, state, tuple({"input": x, **given}[k] for k in inputs), reference, training
+    )
 
 
 def _bound(name: str, op: Callable, sample: Any) -> dict[str, Any] | None:

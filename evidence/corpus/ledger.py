@@ -32,7 +32,9 @@ def entries() -> tuple[Entry, ...]:
 def excepted(row: Any) -> str | None:
     """Return why a row may be what it is; None if nothing is written of it."""
     for entry in entries():
-        same = (entry.module, entry.corpus, entry.status) == (row.module, row.corpus, row.status)
+        wanted = (entry.module, entry.corpus, entry.status)
+        have = (row.module, row.corpus, row.status)
+        same = all(w in ("*", h) for w, h in zip(wanted, have, strict=True))
         if same and any(fnmatchcase(row.sample, p) for p in entry.sample.split("|")):
             return entry.reason
     return None

@@ -159,7 +159,7 @@ def _legacy_tests() -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     tables = (common_nn.module_tests, common_nn.get_new_module_tests(), common_nn.criterion_tests)
     for test in (test for table in tables for test in table):
-        name = test.get("module_name", "")
+        name = str(test.get("module_name", ""))
         if isinstance(getattr(nn, name, None), type) and "reference_fn_only" not in test:
             found.setdefault(name, []).append(test)
     return found
@@ -172,7 +172,9 @@ def _of_legacy(module: str, dtype: torch.dtype) -> Iterator[Sample]:
         inputs = [_tensor(_value(test, "input"), dtype)]
         if any(key.startswith("target") for key in test):
             inputs.append(_tensor(_value(test, "target"), dtype, leaf=False))
-        flat = tuple(x for given in inputs for x in (given if isinstance(given, tuple) else [given]))
+        flat = tuple(
+            x for given in inputs for x in (given if isinstance(given, tuple) else [given])
+        )
         name = f"{i} {test.get('desc', '')}".strip()
         yield Sample(
             "common_nn", module, name, tuple(arguments), {}, twin, _state(twin), flat, {}, True
