@@ -1,4 +1,4 @@
-"""Torch's samples find what is wrong in a class, and the written exceptions are those that occur."""
+"""Torch's samples find what is wrong in a class; the written exceptions are those that occur."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from handgrad.cli import app
 
 pytest.importorskip("expecttest", reason="torch's tables need it")
 
-from evidence.corpus.count import Row, rows  # noqa: E402
-from evidence.corpus.table import counts, score, told  # noqa: E402
-from manual import registry  # noqa: E402
+from evidence.corpus.count import Row, rows
+from evidence.corpus.table import counts, score, told
+from manual import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
