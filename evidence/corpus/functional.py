@@ -4,64 +4,44 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MODULES", "Call", "as_module"]
+__all__ = ["Call", "as_module", "modules_of"]
 
 AXES = ("1d", "2d", "3d")
-
-
-def _by_axes(functional_name: str, module: str) -> dict[str, tuple[str, ...]]:
-    return {f"{functional_name}{n}": (f"{module}{n}",) for n in AXES}
-
-
-MODULES: dict[str, tuple[str, ...]] = {
-    **{
-        name: (module,)
-        for name, module in {
-            "alpha_dropout": "AlphaDropout", "bilinear": "Bilinear",
-            "binary_cross_entropy": "BCELoss",
-            "binary_cross_entropy_with_logits": "BCEWithLogitsLoss", "celu": "CELU",
-            "channel_shuffle": "ChannelShuffle", "cosine_embedding_loss": "CosineEmbeddingLoss",
-            "cosine_similarity": "CosineSimilarity", "cross_entropy": "CrossEntropyLoss",
-            "dropout": "Dropout", "dropout2d": "Dropout2d", "dropout3d": "Dropout3d",
-            "elu": "ELU", "feature_alpha_dropout": "FeatureAlphaDropout",
-            "fractional_max_pool2d": "FractionalMaxPool2d",
-            "fractional_max_pool3d": "FractionalMaxPool3d", "gaussian_nll_loss": "GaussianNLLLoss",
-            "gelu": "GELU", "glu": "GLU", "group_norm": "GroupNorm", "hardshrink": "Hardshrink",
-            "hardsigmoid": "Hardsigmoid", "hardswish": "Hardswish", "hardtanh": "Hardtanh",
-            "hinge_embedding_loss": "HingeEmbeddingLoss", "huber_loss": "HuberLoss",
-            "kl_div": "KLDivLoss", "l1_loss": "L1Loss", "layer_norm": "LayerNorm",
-            "leaky_relu": "LeakyReLU", "linear": "Linear", "local_response_norm":
-            "LocalResponseNorm", "logsigmoid": "LogSigmoid", "margin_ranking_loss":
-            "MarginRankingLoss", "mish": "Mish", "mse_loss": "MSELoss",
-            "multi_margin_loss": "MultiMarginLoss", "multilabel_margin_loss":
-            "MultiLabelMarginLoss", "multilabel_soft_margin_loss": "MultiLabelSoftMarginLoss",
-            "nll_loss": "NLLLoss", "pairwise_distance": "PairwiseDistance", "pixel_shuffle":
-            "PixelShuffle", "pixel_unshuffle": "PixelUnshuffle", "poisson_nll_loss":
-            "PoissonNLLLoss", "prelu": "PReLU", "relu": "ReLU", "relu6": "ReLU6", "rms_norm":
-            "RMSNorm", "rrelu": "RReLU", "selu": "SELU", "silu": "SiLU", "smooth_l1_loss":
-            "SmoothL1Loss", "soft_margin_loss": "SoftMarginLoss", "softmin": "Softmin",
-            "softplus": "Softplus", "softshrink": "Softshrink", "softsign": "Softsign",
-            "tanhshrink": "Tanhshrink", "threshold": "Threshold", "triplet_margin_loss":
-            "TripletMarginLoss", "unfold": "Unfold", "upsample_bilinear":
-            "UpsamplingBilinear2d", "upsample_nearest": "UpsamplingNearest2d", "interpolate":
-            "Upsample",
-        }.items()
-    },
-    **_by_axes("avg_pool", "AvgPool"), **_by_axes("max_pool", "MaxPool"),
-    **_by_axes("adaptive_avg_pool", "AdaptiveAvgPool"),
-    **_by_axes("adaptive_max_pool", "AdaptiveMaxPool"),
-    **_by_axes("conv", "Conv"), **_by_axes("conv_transpose", "ConvTranspose"),
-    **_by_axes("max_unpool", "MaxUnpool"),
+OTHERWISE = {  # functionals whose name is not their module's
+    "binary_cross_entropy": ("BCELoss",), "binary_cross_entropy_with_logits":
+    ("BCEWithLogitsLoss",), "interpolate": ("Upsample",), "upsample_bilinear":
+    ("UpsamplingBilinear2d",), "upsample_nearest": ("UpsamplingNearest2d",),
     "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
     "instance_norm": tuple(f"InstanceNorm{n}" for n in AXES),
     "pad": tuple(f"{mode}Pad{n}" for mode in
                  ("Constant", "Reflection", "Replication", "Circular") for n in AXES),
 }  # fmt: skip
+UNTOLD = {  # with a signature of their own: the table comes first, or the draw is not told
+    "embedding", "embedding_bag", "ctc_loss", "linear_cross_entropy",
+    "triplet_margin_with_distance_loss",
+}  # fmt: skip
+
+
+@cache
+def modules_of(functional_name: str) -> tuple[str, ...]:
+    """Return the classes of torch.nn that compute what a functional does.
+
+    >>> modules_of("leaky_relu"), modules_of("huber_loss"), modules_of("kl_div")
+    (('LeakyReLU',), ('HuberLoss',), ('KLDivLoss',))
+    """
+    if functional_name in OTHERWISE or functional_name in UNTOLD:
+        return OTHERWISE.get(functional_name, ())
+    plain = functional_name.replace("_", "")
+    classes = {name.lower(): name for name in vars(nn) if name[0].isupper()}
+    return tuple(classes[name] for name in (plain, f"{plain}loss") if name in classes)[:1]
+
+
 PADDING = {"constant": "Constant", "reflect": "Reflection", "replicate": "Replication",
            "circular": "Circular"}  # fmt: skip
 CONVOLUTION = ("weight", "bias", "stride", "padding", "dilation", "groups")

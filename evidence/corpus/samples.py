@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from evidence.corpus.functional import as_module
+from evidence.corpus.functional import as_module, modules_of
 
 __all__ = ["CORPORA", "Refusal", "Sample", "refusals", "samples"]
 
@@ -128,13 +128,11 @@ def _functionals() -> dict[str, list[Any]]:
     """Return op_db's functionals by the module that computes the same."""
     from torch.testing._internal.common_methods_invocations import op_db
 
-    from evidence.corpus.functional import MODULES
-
     found: dict[str, list[Any]] = {}
     for info in op_db:
         name = info.name.removeprefix("nn.functional.")
-        if info.name.startswith("nn.functional.") and name in MODULES:
-            for module in MODULES[name]:
+        if info.name.startswith("nn.functional."):
+            for module in modules_of(name):
                 found.setdefault(module, []).append(info)
     return found
 
