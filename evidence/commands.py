@@ -43,14 +43,19 @@ def bench(
             min=1, help="Processes (with --false-alarms); one per CPU if not given. Same counts."
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Instead time every class by itself beside torch's.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
     """Time the hand-written step, or count what the verdict is worth with --false-alarms."""
     if false_alarms:
         raise typer.Exit(_false_alarms(networks, seed, jobs, as_json=as_json))
-    from evidence.bench import bench as measure
+    from evidence.bench import bench as of_networks
     from evidence.bench import table
+    from evidence.bench_layers import bench_layers
 
+    measure = bench_layers if layers else of_networks
     rows = measure(rounds=rounds, only=only, show=not as_json)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
 

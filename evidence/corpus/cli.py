@@ -18,12 +18,16 @@ def corpus(
         typer.Argument(metavar="[NAME]…", help="Classes of torch.nn.", show_default="all"),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per CPU.")] = -1,
+    write: Annotated[
+        bool, typer.Option("--record", help="Write the counts down that documents quote (all).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
     """Run every sample that torch tests its modules with on the hand-written class, and judge it.
 
     Exit status: 0 all agree or are excepted in writing, 1 one does not, 2 unusable arguments.
     """
+    from evidence.corpus.record import record
     from evidence.corpus.table import as_dict, table, told
 
     known = _known()
@@ -31,6 +35,10 @@ def corpus(
         raise UserError(f"corpus: {nearest(unknown[0], known, what='Modules')}")
     wanted = names or known
     rows = _counted(wanted, jobs, show=not as_json)
+    if write:
+        if names:
+            raise UserError("--record: give no names; what is quoted is of all modules.")
+        record(rows, wanted)
     print(json.dumps(as_dict(rows, wanted), indent=2) if as_json else table(rows, wanted))
     if any(row.status != "excepted" for row in told(rows)):
         raise typer.Exit(DISAGREE)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "entries", "excepted"]
+__all__ = ["Entry", "entries", "excepted", "matches"]
 
 FILE = Path(__file__).with_name("ledger.toml")
 
@@ -31,10 +31,11 @@ def entries() -> tuple[Entry, ...]:
 
 def excepted(row: Any) -> str | None:
     """Return why a row may be what it is; None if nothing is written of it."""
-    for entry in entries():
-        wanted = (entry.module, entry.corpus, entry.status)
-        have = (row.module, row.corpus, row.status)
-        same = all(w in ("*", h) for w, h in zip(wanted, have, strict=True))
-        if same and any(fnmatchcase(row.sample, p) for p in entry.sample.split("|")):
-            return entry.reason
-    return None
+    return next((e.reason for e in entries() if e.status == row.status and matches(e, row)), None)
+
+
+def matches(entry: Entry, row: Any) -> bool:
+    """Return whether an entry speaks of a row, whatever its status."""
+    if entry.module != row.module or entry.corpus not in ("*", row.corpus):
+        return False
+    return any(fnmatchcase(row.sample, pattern) for pattern in entry.sample.split("|"))
