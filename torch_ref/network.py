@@ -68,9 +68,9 @@ class Network(nn.Module):
         name = CALL.sub("", node.name)  # calls of one module share it
         if name in self._placed:
             return self._placed[name]
-        module = self._placed[name] = module_class(node.type)(
-            **{k: v for k, v in node.args.items() if k not in self._options[node.name]}
-        )
+        own = {k: v for k, v in node.args.items() if k not in self._options[node.name]}
+        pairs = {k: tuple(v) for k, v in own.items() if isinstance(v, list)}  # TOML has no tuples
+        module = self._placed[name] = module_class(node.type)(**own | pairs)
         parent = self.model
         *path, last = name.split(".")
         for part in path:

@@ -36,7 +36,12 @@ class Unit(NamedTuple):
     right: str = ""  # the right code's values, as `digest` tells them
 
     def concerns(self, mutant: Mutant) -> bool:
-        """Whether the check runs what the mutant changes; constants concern the whole module."""
+        """Whether the check runs what the mutant changes; constants concern the whole module.
+
+        A class's own constants concern the checks of that class, which may run only its bases.
+        """
+        if mutant.function and mutant.function == getattr(self.check, "type", None):
+            return True
         inside = f"{mutant.function}." if mutant.function else ""
         return any(
             module == mutant.module

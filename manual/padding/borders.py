@@ -7,8 +7,6 @@ negative margin cuts elements off, whose gradient is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from manual.layer import Array
@@ -23,14 +21,14 @@ AXES = ("depth", "height", "width")
 
 def pad(x: Array, margins: Margins, mode: str) -> Array:
     """Return x with its last axes continued beyond the border."""
-    for axis, margin in _axes(x, margins):
+    for axis, margin in enumerate(margins, -len(margins)):
         x = np.take(x, _sources(x.shape[axis], margin, mode), axis=axis)
     return x
 
 
 def fold_back(dy: Array, margins: Margins, mode: str) -> Array:
     """Return the gradient of x from that of `pad(x, margins, mode)`."""
-    for axis, margin in _axes(dy, margins):
+    for axis, margin in enumerate(margins, -len(margins)):
         dy = _fold_last(dy.swapaxes(axis, -1), margin, mode).swapaxes(axis, -1)
     return dy
 
@@ -40,15 +38,7 @@ def core(margin: Margin, width: int) -> tuple[slice, slice]:
     before, after = margin
     start = min(width, max(0, before))
     stop = max(start, min(width, width - after))
-    first = start - before if start < stop else 0
-    return slice(start, stop), slice(first, first + stop - start)
-
-
-def _axes(x: Array, margins: Margins) -> Iterator[tuple[int, Margin]]:
-    """Yield the axes that have margins."""
-    for axis, margin in enumerate(margins, x.ndim - len(margins)):
-        if margin != (0, 0):
-            yield axis, margin
+    return slice(start, stop), slice(start - before, stop - before)
 
 
 def _sources(size: int, margin: Margin, mode: str) -> np.ndarray:
@@ -58,7 +48,7 @@ def _sources(size: int, margin: Margin, mode: str) -> np.ndarray:
     if mode == "replicate":
         return np.clip(at, 0, size - 1)
     if mode == "reflect":
-        return size - 1 - np.abs(size - 1 - np.abs(at))
+        return np.minimum(np.abs(at), 2 * (size - 1) - np.abs(at))
     first = max(0, -before)  # torch cuts off first, and repeats what is left
     return first + (at - first) % (size - first - max(0, -after))
 

@@ -17,10 +17,13 @@ class Axis(NamedTuple):
 
 
 AXES = (Axis("k", "t", "D", "s"), Axis("i", "u", "H", "r"), Axis("j", "v", "B", "q"))
-CONTINUED = {
-    "reflect": "reflect({u} - p[{at}], {n})",
-    "replicate": "clamp({u} - p[{at}], {n})",
-    "circular": "f[{at}] + wrap({u} - p[{at}] - f[{at}], {n} - m[{at}])",
+CONTINUED = {  # p[a] is added before, p[b] after; circular repeats what those leave
+    "reflect": "reflect({u} - p[{a}], {n})",
+    "replicate": "clamp({u} - p[{a}], {n})",
+    "circular": (
+        "clamp(-p[{a}], {n}) + wrap({u} - p[{a}] - clamp(-p[{a}], {n}), "
+        "{n} - clamp(-p[{a}], {n}) - clamp(-p[{b}], {n}))"
+    ),
 }
 
 
@@ -28,7 +31,8 @@ def copied(axes: int, mode: str) -> dict[str, str]:
     """Return the equations of a padding with copies."""
     own = AXES[-axes:]
     where = [
-        f"where {a.r}[{a.u}] = {CONTINUED[mode].format(u=a.u, at=at, n=a.n)}"
+        f"where {a.r}[{a.u}] = "
+        + CONTINUED[mode].format(u=a.u, n=a.n, a=2 * (axes - 1 - at), b=2 * (axes - at) - 1)
         for at, a in enumerate(own)
     ]
     where += _lengths("x", own)
@@ -45,9 +49,9 @@ def copied(axes: int, mode: str) -> dict[str, str]:
 def constant(axes: int, value: str) -> dict[str, str]:
     """Return the equations of a padding with one number."""
     own = AXES[-axes:]
-    inside = _list(own, "0 <= {a.u} - p[{at}] < {a.n}", " and ")
-    shown = _list(own, "0 <= {a.i} + p[{at}] < {a.n}", " and ")
-    x, dy = _list(own, "{a.u} - p[{at}]"), _list(own, "{a.i} + p[{at}]")
+    inside = _list(own, "0 <= {a.u} - p[{p}] < {a.n}", " and ")
+    shown = _list(own, "0 <= {a.i} + p[{p}] < {a.n}", " and ")
+    x, dy = _list(own, "{a.u} - p[{p}]"), _list(own, "{a.i} + p[{p}]")
     y = f"y[n,{_list(own, '{a.u}')}] = cases({inside}, x[n,{x}], {value})"
     dx = f"dx[n,{_list(own, '{a.i}')}] = cases({shown}, dy[n,{dy}], 0)"
     return {
@@ -57,7 +61,7 @@ def constant(axes: int, value: str) -> dict[str, str]:
 
 
 def _list(axes: tuple[Axis, ...], text: str, between: str = ",") -> str:
-    return between.join(text.format(a=a, at=at) for at, a in enumerate(axes))
+    return between.join(text.format(a=a, p=2 * (len(axes) - 1 - at)) for at, a in enumerate(axes))
 
 
 def _lengths(name: str, axes: tuple[Axis, ...]) -> list[str]:

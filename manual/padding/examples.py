@@ -19,4 +19,5 @@ def examples(axes: int, **more: Any) -> tuple[Example, ...]:
     shape = SHAPES[axes]
     given = [(margins, shape) for margins in MARGINS[axes]]
     given += [(1, shape[1:])] if axes < 3 else []
+    given += more.pop("further", [])
     return tuple(Example({"padding": p, **more}, (s,), exact=True) for p, s in given)

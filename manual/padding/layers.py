@@ -36,14 +36,13 @@ class Padding(Layer):
     """
 
     axes: ClassVar[int]
-    may_be_empty: ClassVar[bool] = False  # whether nothing at all may be left
-    symbols = {"p": "lead", "f": "first", "m": "kept"}
+    mode: ClassVar[str]
+    symbols = {"p": "padding"}
 
     def __init__(self, padding: Any) -> None:
         self.padding = _padding(type(self).__name__, padding, self.axes)
         pairs = zip(self.padding[::2], self.padding[1::2], strict=True)
         self.margins: tuple[Margin, ...] = tuple(pairs)[::-1]  # of the first axis first
-        self.lead = tuple(before for before, _ in self.margins)
 
     def forward(self, x: Array) -> tuple[Array, PadCache]:  # type: ignore[override]
         """Return y, whose last axes are longer by both margins."""
@@ -83,6 +82,7 @@ class Padding(Layer):
                 f"{type(self).__name__}: the input must be {self._wanted()} with something left "
                 f"after padding {self.padding}, received shape {tuple(x.shape)}."
             )
+        refuse_too_wide(type(self).__name__, places, self.margins, self.mode)
 
     def _fits(self, ndim: int) -> bool:
         return ndim in (self.axes + 1, self.axes + 2)
@@ -90,8 +90,7 @@ class Padding(Layer):
     def _leaves(self, places: tuple[int, ...]) -> bool:
         """Whether something is left of every axis, if only nothing of what there is to copy."""
         sizes = [n + sum(margin) for n, margin in zip(places, self.margins, strict=True)]
-        least = 0 if self.may_be_empty else 1
-        return min(places) > 0 and min(sizes) >= 0 and max(sizes) >= least
+        return min(places) > 0 and min(sizes) >= 0 and max(sizes) > 0
 
     def _wanted(self) -> str:
         places = ", ".join(("D", "H", "W")[-self.axes :])
@@ -109,6 +108,7 @@ class ConstantPadding(Padding):
         value: what stands beyond the border.
     """
 
+    mode = "zeros"
     symbols = Padding.symbols | {"z": "value"}
 
     def __init__(self, padding: Any, value: float) -> None:
@@ -165,18 +165,11 @@ class ZeroPadding(ConstantPadding):
 class CopyPadding(Padding):
     """The last axes continued with copies of their own elements."""
 
-    mode: ClassVar[str]
-
     def _continued(self, x: Array) -> Array:
         return pad(x, self.margins, self.mode)
 
     def _folded(self, dy: Array) -> Array:
         return fold_back(dy, self.margins, self.mode)
-
-    def _refuse_bad_input(self, x: Array) -> None:
-        super()._refuse_bad_input(x)
-        places = x.shape[-self.axes :]
-        refuse_too_wide(type(self).__name__, places, self.margins, self.mode)
 
 
 class ReflectionPadding(CopyPadding):
@@ -195,12 +188,10 @@ class CircularPadding(CopyPadding):
     """The last axes continued from their other ends."""
 
     mode = "circular"
-    may_be_empty = True
 
-    def __init__(self, padding: Any) -> None:
-        super().__init__(padding)
-        self.first = tuple(max(0, -before) for before, _ in self.margins)  # the first one kept
-        self.kept = tuple(f + max(0, -m[1]) for f, m in zip(self.first, self.margins, strict=True))
+    def _leaves(self, places: tuple[int, ...]) -> bool:
+        sizes = [n + sum(margin) for n, margin in zip(places, self.margins, strict=True)]
+        return min(places) > 0 and min(sizes) >= 0
 
 
 def _padding(owner: str, padding: Any, axes: int) -> tuple[int, ...]:
@@ -320,7 +311,7 @@ class ReplicationPad1d(ReplicationPadding):
 
     axes = 1
     equations = copied(1, "replicate")
-    examples = examples(1)
+    examples = examples(1, further=[((-3, 3), (1, 2)), ((3, -2), (1, 1))])  # beyond all there is
 
 
 class ReplicationPad2d(ReplicationPadding):

@@ -62,7 +62,7 @@ class Upsample(Layer):
         Example({"scale_factor": 2}, ((2, 1, 2, 3),)),
         Example({"size": (5, 2), "mode": "nearest-exact"}, ((1, 2, 3, 4),)),
         Example({"size": 3, "mode": "area"}, ((2, 2, 5),)),
-        Example({"scale_factor": 1.7, "mode": "linear"}, ((2, 2, 4),)),
+        Example({"scale_factor": (1.7,), "mode": "linear"}, ((2, 2, 4),)),
         Example({"size": 5, "mode": "linear", "align_corners": True}, ((2, 1, 3),)),
         Example({"size": (5, 2), "mode": "bilinear"}, ((1, 2, 3, 4),)),
         Example(
@@ -189,7 +189,8 @@ class UpsamplingNearest2d(Upsample):
     """
 
     examples: ClassVar[tuple[Example, ...]] = (
-        Example({"scale_factor": 1.5}, ((1, 2, 2, 3),)), Example({"size": (2, 5)}, ((2, 1, 3, 2),)),
+        Example({"scale_factor": (1.5, 1.5)}, ((1, 2, 2, 3),)),
+        Example({"size": (2, 5)}, ((2, 1, 3, 2),)),
     )  # fmt: skip
     equations: ClassVar = {role: Upsample.equations[role] for role in ("output", "grad_input")}
 
@@ -205,7 +206,8 @@ class UpsamplingBilinear2d(Upsample):
     """
 
     examples: ClassVar[tuple[Example, ...]] = (
-        Example({"scale_factor": 1.5}, ((1, 2, 2, 3),)), Example({"size": (4, 1)}, ((2, 1, 3, 2),)),
+        Example({"scale_factor": (1.5, 1.5)}, ((1, 2, 2, 3),)),
+        Example({"size": (4, 1)}, ((2, 1, 3, 2),)),
     )  # fmt: skip
     equations: ClassVar = {role: Upsample.equations[role] for role in ("output", "grad_input")}
 

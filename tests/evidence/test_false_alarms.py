@@ -22,6 +22,10 @@ from manual import registry
 from manual.layer import Example
 
 FEW = 12
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths"),
+]
 
 
 def tight(manual: np.ndarray, torch: np.ndarray, tolerance: Any) -> Any:
