@@ -29,7 +29,7 @@ KEYS = -0.75  # torch's a
 
 
 def matrix(
-    way: str, n: int, m: int, scale: float | None, aligned: bool, kind: Any, small: bool = False
+    way: str, n: int, m: int, scale: float | None, aligned: bool, kind: Any, small: bool
 ) -> np.ndarray:
     """Return A (m, n), in the floating type `kind`.
 
@@ -48,12 +48,12 @@ def matrix(
         return _picked(at, n, kind)
     r = _places(n, m, scale, aligned, kind)
     if way == "nearest-exact":
-        at = _exact_if_small(n, m, scale) if small else np.maximum(r, 0) + np.float64(0.5)
+        at = _exact_if_small(n, m, scale) if small else r + np.float64(0.5)
         return _picked(_floored(at, n), n, kind)
-    if way == "linear":
-        r = np.arange(m).astype(kind) if n == m else np.maximum(r, 0)
-    first = np.minimum(np.floor(r), n - 1)
-    w = np.clip(r - first, 0, 1)
+    if way == "linear" and n == m:
+        r = np.arange(m).astype(kind)
+    first = np.floor(r)
+    w = r - first
     near = _keys(w) if way == "cubic" else [1 - w, w]
     start = first.astype(int) - (way == "cubic")
     return sum(
@@ -66,13 +66,13 @@ def _places(n: int, m: int, scale: float | None, aligned: bool, kind: Any) -> np
     """Return r(u), each rounded once, as a fused multiply-add does."""
     u = np.arange(m, dtype=np.float64)
     if aligned:
-        return (u * (kind.type(n - 1) / kind.type(m - 1) if m > 1 else 0)).astype(kind)
+        return (u * (kind.type(n - 1) / kind.type(max(m - 1, 1)))).astype(kind)
     return (_step(n, m, scale, kind) * (u + 0.5) - 0.5).astype(kind)
 
 
-def _step(n: int, m: int, scale: float | None, kind: Any) -> np.float64:
+def _step(n: int, m: int, scale: float | None, kind: Any) -> Any:
     """Return t, how far apart the new places lie on the old axis, rounded to `kind`."""
-    return np.float64(kind.type(n) / kind.type(m) if scale is None else kind.type(1 / scale))
+    return kind.type(n) / kind.type(m) if scale is None else kind.type(1 / scale)
 
 
 def _nearest(n: int, m: int, scale: float | None, kind: Any) -> np.ndarray:

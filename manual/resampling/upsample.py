@@ -59,8 +59,11 @@ class Upsample(Layer):
         "A": "cache.matrices.0", "B": "cache.matrices.1", "D": "cache.matrices.2",
     }  # fmt: skip
     examples: ClassVar[tuple[Example, ...]] = (
-        Example({"scale_factor": 2}, ((2, 1, 2, 3),)),
+        Example({"scale_factor": (1.2, 2.3)}, ((2, 1, 3, 3),)),  # as many places, and twice as many
+        Example({"size": 5}, ((1, 2, 3),)),
         Example({"size": (5, 2), "mode": "nearest-exact"}, ((1, 2, 3, 4),)),
+        Example({"size": 5, "mode": "nearest-exact"}, ((1, 1, 3),)),
+        Example({"scale_factor": (1.2,), "mode": "linear"}, ((1, 2, 3),)),  # as many places
         Example({"size": 3, "mode": "area"}, ((2, 2, 5),)),
         Example({"scale_factor": (1.7,), "mode": "linear"}, ((2, 2, 4),)),
         Example({"size": 5, "mode": "linear", "align_corners": True}, ((2, 1, 3),)),
@@ -70,7 +73,7 @@ class Upsample(Layer):
             ((1, 1, 3, 2),),
         ),
         Example({"scale_factor": (1.6, 0.7), "mode": "bicubic"}, ((1, 1, 3, 5),)),
-        Example({"size": (1, 4), "mode": "bicubic", "align_corners": True}, ((2, 1, 2, 3),)),
+        Example({"size": (1, 2), "mode": "bicubic", "align_corners": True}, ((2, 1, 2, 3),)),
         Example({"size": (2, 3, 1), "mode": "trilinear"}, ((1, 1, 3, 2, 2),)),
         Example({"scale_factor": (1.5, 2.0, 1.0)}, ((1, 1, 2, 1, 2),)),
     )
