@@ -46,8 +46,8 @@ def page() -> str:
     if summary := found.get("summary"):
         parts.append(
             f"{summary['hand-written']} of the {summary['modules']} classes of torch.nn that have "
-            f"samples; the share of samples that agree, averaged over all of them: {summary['macro']:.3f}, "
-            f"over the hand-written ones: {summary['macro of the hand-written']:.3f}.\n"
+            "samples; the share of samples that agree, averaged over all of them: "
+            f"{summary['macro']:.3f}, over the hand-written ones: {summary['macro of the hand-written']:.3f}.\n"
         )
     return "\n".join(parts)
 
