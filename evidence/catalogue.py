@@ -44,10 +44,11 @@ def page() -> str:
         parts += [_row(cls, found) for cls in classes]
         parts.append("")
     if summary := found.get("summary"):
+        every, written = summary["macro"], summary["macro of the hand-written"]
         parts.append(
             f"{summary['hand-written']} of the {summary['modules']} classes of torch.nn that have "
-            f"samples; the share of samples that agree, averaged over all of them: {summary['macro']:.3f}, "
-            f"over the hand-written ones: {summary['macro of the hand-written']:.3f}.\n"
+            "samples; the share of samples that agree, averaged over all of them: "
+            f"{every:.3f}, over the hand-written ones: {written:.3f}.\n"
         )
     return "\n".join(parts)
 
