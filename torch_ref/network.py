@@ -7,7 +7,7 @@ derivative.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from inspect import signature
@@ -88,8 +88,8 @@ class Network(nn.Module):
         self.noise = {}
         for node in self.nodes:
             module = self.modules_by_node[node.name]
-            arguments, named = _arguments(node.inputs, values)
-            arguments = nested(module, arguments)
+            places, named = _arguments(node.inputs, values)
+            arguments = nested(module, places)
             named |= self._options[node.name]
             if module.training and (self._random is None or node.name in self._random):
                 self._generator_states[node.name] = _generator_state(x)
@@ -151,16 +151,16 @@ class Network(nn.Module):
 
 def nested(module: nn.Module, arguments: Sequence[Any]) -> tuple[Any, ...]:
     """Return the arguments as forward takes them: too many are a tuple, as in `lstm(x, (h, c))`."""
-    most = _places(type(module))
+    most = _places(type(module).forward)
     if most is None or len(arguments) <= most:
         return tuple(arguments)
     return (*arguments[: most - 1], tuple(arguments[most - 1 :]))
 
 
 @cache
-def _places(cls: type[nn.Module]) -> int | None:
+def _places(forward: Callable) -> int | None:
     """Return how many arguments a module's forward takes; None if any number."""
-    _, *parameters = signature(cls.forward).parameters.values()
+    _, *parameters = signature(forward).parameters.values()
     return None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(parameters)
 
 
