@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -117,7 +118,10 @@ class Flatten(Layer):
     """Merge the axes start_dim … end_dim into one; a renaming of indices.
 
     Every y element is one x element, so dx is dy folded back into x's shape.
-    Torch: nn.Flatten, same defaults (the batch axis stays).
+    Torch: nn.Flatten, same defaults (the batch axis stays); of a scalar it makes a row of one.
+
+    Raises:
+        ValueError: the input has no such axis, or start_dim lies behind end_dim.
     """
 
     equations = {"output": "y[j] = x[fold(j)]", "grad_input": "dx[i] = dy[fold(i)]"}
@@ -134,8 +138,21 @@ class Flatten(Layer):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Array) -> tuple[Array, FlattenCache]:  # type: ignore[override]
-        start, end = self.start_dim % x.ndim, self.end_dim % x.ndim
-        return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :]), FlattenCache(tuple(x.shape))
+        shape = tuple(x.shape)
+        axes = max(len(shape), 1)  # a scalar counts as a row of one
+        for name, dim in (("start_dim", self.start_dim), ("end_dim", self.end_dim)):
+            if not -axes <= dim < axes:
+                raise ValueError(
+                    f"Flatten: {name} = {dim} is no axis of an input of shape {shape}."
+                )
+        start, end = self.start_dim % axes, self.end_dim % axes
+        if start > end:
+            raise ValueError(
+                f"Flatten: start_dim = {self.start_dim} lies behind end_dim = {self.end_dim} in an "
+                f"input of shape {shape}."
+            )
+        merged = math.prod(shape[start : end + 1])
+        return x.reshape(*shape[:start], merged, *shape[end + 1 :]), FlattenCache(shape)
 
     def backward(self, grad_output: Array, cache: FlattenCache) -> tuple[tuple[Array], Arrays]:
         return (grad_output.reshape(*cache.shape),), {}

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from torch_ref.draws import Recorder
+
 __all__ = ["HandWritten", "as_torch"]
 
 
@@ -109,12 +111,18 @@ class HandWritten(nn.Module):
         return home, key
 
     def _noise(self, layer: Any, inputs: list[Tensor | None]) -> Any:
-        """Draw as torch would; where a layer drops with probability p, the mask of nn.Dropout."""
+        """Draw as torch would, where it drops with probability p or draws slopes from lower on."""
+        x = inputs[0]
         if not self.training:
             return None
-        if (p := getattr(layer, "p", None)) is not None and inputs[0] is not None:
+        if (p := getattr(layer, "p", None)) is not None and x is not None:
+            shape = layer.mask_shape(x.shape) if hasattr(layer, "mask_shape") else x.shape
             with torch.no_grad():
-                return array_of(nn.functional.dropout(torch.ones_like(inputs[0]), p) != 0)
+                return array_of(nn.functional.dropout(x.new_ones(shape), p) != 0)
+        if (lower := getattr(layer, "lower", None)) is not None and x is not None:
+            with torch.no_grad(), Recorder() as recorder:
+                nn.functional.rrelu(x, lower, layer.upper, training=True)
+            return array_of(recorder.draws[0])
         seed = int(torch.randint(2**63 - 1, ()))
         arrays = [None if x is None else array_of(x) for x in inputs]
         return layer.draw(*arrays, rng=np.random.default_rng(seed))
@@ -222,6 +230,8 @@ def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor |
     if not named:
         return flat
     names = _inputs(layer)
+    if "input" not in names and len(names) == 1:
+        named = {names[0] if k == "input" else k: v for k, v in named.items()}  # torch's own name
     for name in named:
         if name not in names or names.index(name) < len(flat):
             raise TypeError(
