@@ -58,8 +58,8 @@ class Replay(TorchDispatchMode):
         if name.startswith("bernoulli"):
             found.copy_(self.draws.pop(0).reshape(found.shape))
         elif name == "rrelu_with_noise" and args[4]:
-            args[1].copy_(self.draws.pop(0))
-            found.copy_(torch.where(args[0] > 0, args[0], args[0] * args[1]))
+            args[1].copy_(torch.where(args[0] > 0, 1, self.draws.pop(0)))
+            found.copy_(args[0] * args[1])
         return found
 
 

@@ -78,3 +78,14 @@ class Hardsigmoid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.relu6(x + 3) / 6
+
+
+class CELU(nn.Module):
+    """torch.nn's CELU, whose float64 gradient rounds alpha to float32: here without."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.aten.elu(x, self.alpha, 1.0, 1 / self.alpha)

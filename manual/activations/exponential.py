@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from manual.activations.pointwise import WIDE, ZERO, InputCache, blend
+from manual.activations.pointwise import WIDE, ZERO, InputCache, blend, left
 from manual.examples import Example
 from manual.in_place import InPlace
 from manual.layer import Array, Arrays
@@ -36,7 +36,7 @@ class ELU(InPlace):
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         """Return max(x, 0) + α (e^min(x, 0) - 1), of which one term is zero."""
-        y = self.alpha * np.expm1(np.minimum(x, 0))
+        y = self.alpha * np.expm1(left(x))
         y += np.maximum(x, 0)
         return y, InputCache(x)
 
@@ -48,9 +48,9 @@ class ELU(InPlace):
         Source: Clevert, Unterthiner, Hochreiter, Fast and Accurate Deep Network Learning by
             Exponential Linear Units (2016), equation 15.
         """
-        left = grad_output * np.exp(np.minimum(cache.x, 0))
-        left *= self.alpha
-        return (blend(cache.x > 0, grad_output, left),), {}
+        dx = grad_output * np.exp(left(cache.x))
+        dx *= self.alpha
+        return (blend(cache.x > 0, grad_output, dx),), {}
 
     def decisions(self, cache: InputCache) -> Array:
         return cache.x > 0
@@ -84,7 +84,7 @@ class CELU(InPlace):
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         """Return max(x, 0) + α (e^(min(x, 0) / α) - 1), of which one term is zero."""
-        y = self.alpha * np.expm1(np.minimum(x, 0) / self.alpha)
+        y = self.alpha * np.expm1(left(x) / self.alpha)
         y += np.maximum(x, 0)
         return y, InputCache(x)
 
@@ -93,10 +93,11 @@ class CELU(InPlace):
 
         y' = 1 where x > 0, else α e^(x/α) / α = e^(x/α)   ->   dx = dy e^(min(x, 0) / α)
         No kink: both pieces have the slope 1 at 0.
-        Torch: nn.CELU.
+        Torch: nn.CELU; in float64 its gradient rounds α to float32, 1e-7 wrong for α = 0.3, and
+            torch_ref has the same in another torch operation instead.
         Source: Barron, Continuously Differentiable Exponential Linear Units (2017).
         """
-        return (grad_output * np.exp(np.minimum(cache.x, 0) / self.alpha),), {}
+        return (grad_output * np.exp(left(cache.x) / self.alpha),), {}
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
@@ -106,16 +107,17 @@ class SELU(InPlace):
     """ELU scaled so that activations keep mean 0 and variance 1: scale · ELU(x; alpha)."""
 
     equations = {
-        "output": "y[i] = scale * cases(x[i] > 0, x[i], alpha * (exp(x[i]) - 1))",
-        "grad_input": "dx[i] = dy[i] * scale * cases(x[i] > 0, 1, alpha * exp(x[i]))",
+        "output": "y[i] = s * cases(x[i] > 0, x[i], alpha * (exp(x[i]) - 1))",
+        "grad_input": "dx[i] = dy[i] * s * cases(x[i] > 0, 1, alpha * exp(x[i]))",
     }
+    symbols = {"s": "scale"}
     examples = (Example({}, WIDE, kinks=ZERO),)
     alpha = 1.6732632423543772848170429916717  # the fixed point of mean 0 and variance 1
     scale = 1.0507009873554804934193349852946
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
         """Return λ (max(x, 0) + α (e^min(x, 0) - 1)), of which one term is zero."""
-        y = self.alpha * np.expm1(np.minimum(x, 0))
+        y = self.alpha * np.expm1(left(x))
         y += np.maximum(x, 0)
         y *= self.scale
         return y, InputCache(x)
@@ -127,7 +129,7 @@ class SELU(InPlace):
         Torch: nn.SELU, the same two constants; the kink x = 0 takes λ α = 1.758.
         Source: Klambauer et al., Self-Normalizing Neural Networks (2017), which derives them.
         """
-        slope = self.alpha * np.exp(np.minimum(cache.x, 0))
+        slope = self.alpha * np.exp(left(cache.x))
         dx = blend(cache.x > 0, grad_output, grad_output * slope)
         dx *= self.scale
         return (dx,), {}

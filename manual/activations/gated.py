@@ -168,9 +168,9 @@ class GLU(Layer):
     """
 
     equations = {
-        "output": "y[n,j] = x[n,j] * sigma(x[n,j + H])\nwhere H = size(dy, -1)",
+        "output": "y[n,j] = x[n,j] * sigma(x[n,j + H])\nwhere H = size(x, -1) // 2",
         "grad_input": "dx[n,j] = cases(0 <= j < H, dy[n,j] * sigma(x[n,j + H]), "
-        "dy[n,j - H] * x[n,j - H] * sigma(x[n,j]) * sigma(-x[n,j]))\nwhere H = size(dy, -1)",
+        "dy[n,j - H] * x[n,j - H] * sigma(x[n,j]) * sigma(-x[n,j]))\nwhere H = size(x, -1) // 2",
     }
     symbols = {"j": "dim"}  # the axis that this index runs along
     examples = (

@@ -73,14 +73,14 @@ class PReLU(Layer):
 
     dim = 1  # where the channels are
     equations = {
-        "output": "y[n,c] = cases(x[n,c] > 0, x[n,c], w[c] * x[n,c])",
-        "output/num_parameters = 1": "y[i] = cases(x[i] > 0, x[i], w[0] * x[i])",
-        "grad_input": "dx[n,c] = cases(x[n,c] > 0, dy[n,c], w[c] * dy[n,c])",
-        "grad_input/num_parameters = 1": "dx[i] = cases(x[i] > 0, dy[i], w[0] * dy[i])",
-        "grad:weight": "dw[c] = sum(n, dy[n,c] * min(x[n,c], 0))",
-        "grad:weight/num_parameters = 1": "dw[k] = sum(i, dy[i] * min(x[i], 0))",
+        "output": "y[n,c] = cases(x[n,c] > 0, x[n,c], W[c] * x[n,c])",
+        "output/num_parameters = 1": "y[i] = cases(x[i] > 0, x[i], W[0] * x[i])",
+        "grad_input": "dx[n,c] = cases(x[n,c] > 0, dy[n,c], W[c] * dy[n,c])",
+        "grad_input/num_parameters = 1": "dx[i] = cases(x[i] > 0, dy[i], W[0] * dy[i])",
+        "grad:weight": "dW[c] = sum(n, dy[n,c] * min(x[n,c], 0))",
+        "grad:weight/num_parameters = 1": "dW[k] = sum(i, dy[i] * min(x[i], 0))",
     }
-    symbols = {"w": "weight", "c": "dim"}
+    symbols = {"W": "weight", "c": "dim"}
     examples = (
         Example({}, WIDE, kinks=ZERO, exact=True),
         Example({"num_parameters": 4}, WIDE, kinks=ZERO, exact=True),
@@ -117,7 +117,7 @@ class PReLU(Layer):
         """Return dw = Σ dy · min(x, 0), over all axes or all but the channels'."""
         terms = grad_output * np.minimum(cache.x, 0)
         axes = [a for a in range(terms.ndim) if a != self.dim or self.num_parameters == 1]
-        return {"weight": np.sum(terms, axis=tuple(axes)).reshape(self.num_parameters)}
+        return {"weight": terms.sum(axis=tuple(axes), keepdims=True).reshape(-1)}
 
     def decisions(self, cache: InputCache) -> Array:
         return cache.x > 0
@@ -155,11 +155,11 @@ class RReLU(InPlace):
 
     equations = {
         "output": "y[i] = cases(x[i] > 0, x[i], r[i] * x[i])",
-        "output/evaluation": "y[i] = cases(x[i] > 0, x[i], (lower + upper) / 2 * x[i])",
+        "output/evaluation": "y[i] = cases(x[i] > 0, x[i], (a + b) / 2 * x[i])",
         "grad_input": "dx[i] = cases(x[i] > 0, dy[i], r[i] * dy[i])",
-        "grad_input/evaluation": "dx[i] = cases(x[i] > 0, dy[i], (lower + upper) / 2 * dy[i])",
+        "grad_input/evaluation": "dx[i] = cases(x[i] > 0, dy[i], (a + b) / 2 * dy[i])",
     }
-    symbols = {"r": "cache.slopes"}
+    symbols = {"r": "cache.slopes", "a": "lower", "b": "upper"}
     examples = (
         Example({}, WIDE, kinks=ZERO),
         Example({"lower": -0.5, "upper": 1.5}, WIDE, kinks=ZERO),
@@ -205,8 +205,7 @@ class RReLU(InPlace):
         r"""Chain rule through y = x where x > 0, else r x; shapes equal, r a constant.
 
         y' = 1 where x > 0, else r   ->   dx = dy where x > 0, else r dy, the r of the forward pass
-        Torch: nn.RReLU; the kink x = 0 takes the slope r. Where upper - lower is above 0 and below
-            1e-6, torch's backward takes (lower + upper) / 2 though its forward took r.
+        Torch: nn.RReLU; the kink x = 0 takes the slope r.
         Source: Xu et al., Empirical Evaluation of Rectified Activations (2015), section 2.4.
         """
         return (blend(cache.x > 0, grad_output, cache.slopes * grad_output),), {}

@@ -95,6 +95,7 @@ class LogSigmoid(Layer):
 
 
 class SoftsignCache(NamedTuple):
+    y: Array
     bottom: Array
 
 
@@ -109,15 +110,18 @@ class Softsign(Layer):
 
     def forward(self, x: Array) -> tuple[Array, SoftsignCache]:  # type: ignore[override]
         bottom = 1 + np.maximum(x, -x)  # np.abs would lose a complex number's direction
-        return x / bottom, SoftsignCache(bottom)
+        y = x / bottom
+        return y, SoftsignCache(y, bottom)
 
     def backward(self, grad_output: Array, cache: SoftsignCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = x / d with d = 1 + |x|, all shapes equal.
 
-        y' = 1 / d - x sign(x) / d² = (1 + |x| - |x|) / d² = 1 / d²   ->   dx = dy / d²
+        y' = 1 / d - x sign(x) / d² = 1 / d - |y| / d = 1 / d²   ->   dx = dy / d - dy |y| / d
         At 0 both sides have the slope 1: no kink.
-        Torch: nn.Softsign.
+        Torch: nn.Softsign. Like torch, and for the same digits, this subtracts numbers that are
+            nearly equal where |x| is large, where dy / d² would be more exact.
         Source: Glorot, Bengio, Understanding the Difficulty of Training Deep Feedforward Neural
             Networks (2010).
         """
-        return (grad_output / (cache.bottom * cache.bottom),), {}
+        y, bottom = cache
+        return (grad_output / bottom - grad_output * (np.maximum(y, -y) / bottom),), {}
