@@ -130,7 +130,7 @@ class SELU(InPlace):
         Source: Klambauer et al., Self-Normalizing Neural Networks (2017), which derives them.
         """
         slope = self.alpha * np.exp(left(cache.x))
-        dx = blend(cache.x > 0, grad_output, grad_output * slope)
+        dx = blend(self.decisions(cache), grad_output, grad_output * slope)
         dx *= self.scale
         return (dx,), {}
 

@@ -208,7 +208,7 @@ class RReLU(InPlace):
         Torch: nn.RReLU; the kink x = 0 takes the slope r.
         Source: Xu et al., Empirical Evaluation of Rectified Activations (2015), section 2.4.
         """
-        return (blend(cache.x > 0, grad_output, cache.slopes * grad_output),), {}
+        return (blend(self.decisions(cache), grad_output, cache.slopes * grad_output),), {}
 
     def decisions(self, cache: SlopesCache) -> Array:
         return cache.x > 0
