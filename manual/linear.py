@@ -1,4 +1,4 @@
-"""Layers that move or mix features: Linear, Bilinear, Identity, Flatten."""
+"""Layers that move or mix features: Linear, Bilinear, Bias, Identity, Flatten."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["Bilinear", "Flatten", "Identity", "Linear"]
+__all__ = ["Bias", "Bilinear", "Flatten", "Identity", "Linear"]
 
 
 class LinearCache(NamedTuple):
@@ -210,6 +210,65 @@ class Bilinear(Layer):
 
 class NoCache(NamedTuple):
     """Nothing is needed for backward."""
+
+
+class Bias(Layer):
+    """A learned number added to each channel: y = x + b.
+
+    Args:
+        num_features: C, how many channels.
+        dim: the axis of the channels.
+
+    Parameters: `bias` b (C,). Zero until it is set.
+
+    Raises:
+        ValueError: the input has no such axis, or it is not `num_features` long.
+    """
+
+    equations = {
+        "output": "y[n,c] = x[n,c] + b[c]",
+        "grad_input": "dx[n,c] = dy[n,c]",
+        "grad:bias": "db[c] = sum(n, dy[n,c])",
+    }
+    symbols = {"b": "bias", "c": "dim"}
+    examples = (
+        Example({"num_features": 4}, ((3, 4),), exact=True),
+        Example({"num_features": 3}, ((2, 3, 2),), exact=True),
+        Example({"num_features": 2, "dim": -1}, ((3, 1, 2),), exact=True),
+    )
+
+    def __init__(self, num_features: int, dim: int = 1) -> None:
+        self.num_features, self.dim = num_features, dim
+        self.params = {"bias": np.zeros(num_features)}
+
+    def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        axes = x.ndim
+        if not -axes <= self.dim < axes or x.shape[self.dim] != self.num_features:
+            raise ValueError(
+                f"Bias: axis {self.dim} of the input must be num_features = {self.num_features} "
+                f"long, received shape {tuple(x.shape)}."
+            )
+        behind = axes - 1 - self.dim % axes
+        return x + self.params["bias"].reshape(-1, *[1] * behind), NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y_nc = x_nc + b_c, where n stands for all axes but the channels'.
+
+        ∂y_nc/∂x_nc = 1   ->   dx = dy
+        ∂y_nc/∂b_c = 1    ->   db_c = Σ_n dy_nc   (b_c is used by all elements of its channel)
+        Torch has no module for it: x + b, broadcast.
+        Source: Caffe's layer Bias; Nielsen, Neural Networks and Deep Learning, ch. 2, BP3.
+        """
+        return (grad_output,), self.grad_params(grad_output, cache)
+
+    def grad_params(self, grad_output: Array, cache: NoCache) -> Arrays:
+        """Return db, the sum over all axes but the channels'."""
+        channel = self.dim % grad_output.ndim
+        axes = tuple(axis for axis in range(grad_output.ndim) if axis != channel)
+        return {"bias": grad_output.sum(axis=axes)}
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, dim={self.dim}"
 
 
 class Identity(Layer):

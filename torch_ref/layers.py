@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -89,3 +91,36 @@ class CELU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.aten.elu(x, self.alpha, 1.0, 1 / self.alpha)
+
+
+class Bias(nn.Module):
+    """A learned number added to each channel, along `dim`."""
+
+    def __init__(self, num_features: int, dim: int = 1) -> None:
+        super().__init__()
+        self.bias, self.dim = nn.Parameter(torch.zeros(num_features)), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.movedim(self.dim, -1) + self.bias).movedim(-1, self.dim)
+
+
+class Crop(nn.Module):
+    """The part of x, from `offset` on, that has the size of another tensor from `axis` on."""
+
+    def __init__(self, axis: int = 2, offset: int | Sequence[int] = 0) -> None:
+        super().__init__()
+        self.axis, self.offset = axis, offset
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        axes = range(self.axis % x.ndim, x.ndim)
+        first = [self.offset] * len(axes) if isinstance(self.offset, int) else self.offset
+        for dim, start in zip(axes, first, strict=True):
+            x = x.narrow(dim, int(start), like.shape[dim])
+        return x
+
+
+class BatchReindex(nn.Module):
+    """Samples of a batch picked by their numbers."""
+
+    def forward(self, x: Tensor, index: Tensor) -> Tensor:
+        return x.index_select(0, index)
