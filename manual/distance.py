@@ -198,7 +198,7 @@ class PairwiseDistance(Layer):
             return size.min(axis=axis, keepdims=True)
         if self.p == 2:
             return np.sqrt((size * size).sum(axis=axis, keepdims=True))
-        return power(power(size, self.p).sum(axis=axis, keepdims=True), 1 / self.p)
+        return root(power(size, self.p).sum(axis=axis, keepdims=True), self.p)
 
     def backward(self, grad_output: Array, cache: DistanceCache) -> tuple[Pair, Arrays]:
         r"""Chain rule through y = D = (Σ_i |d_i|^p)^(1/p) with d = x₁ - x₂ + ε, row by row.
@@ -228,3 +228,9 @@ class PairwiseDistance(Layer):
 def power(x: Array, exponent: float) -> Array:
     """Return x to a constant power; 0 and 1 need no logarithm."""
     return np.ones_like(x) if exponent == 0 else x if exponent == 1 else x**exponent
+
+
+def root(x: Array, degree: float) -> Array:
+    """Return x^(1 / degree), 1 / degree not rounded; 0 stays 0."""
+    zero = x == 0
+    return np.exp(np.log(x + zero) / degree) * ~zero

@@ -124,3 +124,20 @@ class BatchReindex(nn.Module):
 
     def forward(self, x: Tensor, index: Tensor) -> Tensor:
         return x.index_select(0, index)
+
+
+class LocalContrastNorm(nn.Module):
+    """Each pixel less the mean of the square around it, by the square's spread if above c."""
+
+    def __init__(self, size: int = 5, c: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.c = size, c
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = x - self._mean(x)
+        square = self._mean(v * v)
+        return v / torch.where(square > self.c**2, square, self.c**2).sqrt()
+
+    def _mean(self, x: Tensor) -> Tensor:
+        images = x.reshape(-1, 1, *x.shape[-2:])
+        return nn.functional.avg_pool2d(images, self.size, 1, self.size // 2).reshape(x.shape)
