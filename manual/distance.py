@@ -232,5 +232,7 @@ def power(x: Array, exponent: float) -> Array:
 
 def root(x: Array, degree: float) -> Array:
     """Return x^(1 / degree), 1 / degree not rounded; 0 stays 0."""
+    if degree == 1:
+        return x
     zero = x == 0
     return np.exp(np.log(x + zero) / degree) * ~zero
