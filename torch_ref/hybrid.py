@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from torch_ref.draws import Recorder
 
-__all__ = ["HandWritten", "as_torch"]
+__all__ = ["HandWritten", "array_of", "as_torch", "in_order", "tensor_of"]
 
 
 class HandWrittenLayer(Protocol):
@@ -75,14 +75,14 @@ class HandWritten(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
-        tensors = _given(self.layer, inputs, named)
+        tensors = in_order(self.layer, inputs, named)
         own = dict(self.named_parameters(remove_duplicate=False))
         params = {key: own[key] for key in getattr(self.layer, "params", {})}
         _check(self.layer, [x for x in tensors if x is not None], params)
         layer = self._bound()
         new: dict[str, Any] = {}
         stochastic = getattr(layer, "stochastic", False)
-        options = {"noise": self._noise(layer, tensors)} if stochastic else {}
+        options = {"noise": self.draw(layer, tensors)} if stochastic else {}
         function = _named(f"{type(self.layer).__name__}ByHand")
         found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
         for key, array in new.items():
@@ -110,7 +110,7 @@ class HandWritten(nn.Module):
             home = home.get_submodule(part)
         return home, key
 
-    def _noise(self, layer: Any, inputs: list[Tensor | None]) -> Any:
+    def draw(self, layer: Any, inputs: list[Tensor | None]) -> Any:
         """Draw as torch would, where it drops with probability p or draws slopes from lower on."""
         x = inputs[0]
         if not self.training:
@@ -222,7 +222,7 @@ def tensor_of(array: Any) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor | None]:
+def in_order(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor | None]:
     """Return the inputs in forward's order, tuples unpacked, None for those that are left out."""
     flat: list[Any] = []
     for x in inputs:
@@ -230,8 +230,8 @@ def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor |
     if not named:
         return flat
     names = _inputs(layer)
-    if "input" not in names and len(names) == 1:
-        named = {names[0] if k == "input" else k: v for k, v in named.items()}  # torch's own name
+    if "input" in named and "input" not in names:  # what torch calls the first one
+        named = {names[0]: named["input"], **{k: x for k, x in named.items() if k != "input"}}
     for name in named:
         if name not in names or names.index(name) < len(flat):
             raise TypeError(
