@@ -199,6 +199,8 @@ class LogSoftmax(AlongAxis):
     def forward(self, x: Array) -> tuple[Array, SoftmaxCache]:  # type: ignore[override]
         """Return z - log Σ e^z with z = x - m, m the largest element: no exponent is above 0."""
         axis = self.axis(x)
+        if not x.size:
+            return x, SoftmaxCache(x, axis)
         z = below_largest(x, axis)
         y = z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
         return y, SoftmaxCache(y, axis)

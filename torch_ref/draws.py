@@ -33,7 +33,7 @@ class Recorder(TorchDispatchMode):
             self.draws.append(found[1].clone() != 0)
         elif name.startswith("bernoulli"):
             self.draws.append(found.clone() != 0)
-        elif name == "rrelu_with_noise" and args[4]:  # in training
+        elif name == "rrelu_with_noise" and args[4:5] == (True,):  # in training
             self.draws.append(args[1].clone())
         return found
 
@@ -57,7 +57,7 @@ class Replay(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name.startswith("bernoulli"):
             found.copy_(self.draws.pop(0).reshape(found.shape))
-        elif name == "rrelu_with_noise" and args[4]:
+        elif name == "rrelu_with_noise" and args[4:5] == (True,):
             args[1].copy_(torch.where(args[0] > 0, 1, self.draws.pop(0)))
             found.copy_(args[0] * args[1])
         return found
