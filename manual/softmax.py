@@ -97,7 +97,7 @@ class Softmax(AlongAxis):
             "matrix: ∂L/∂x = y ⊙ (δ − Σ δ ⊙ y)"
         ),
     }
-    examples = (*EXAMPLES, *(Example({}, (shape,)) for shape in ((4,), (2, 3), (3, 1, 2))))
+    examples = (*EXAMPLES, *(Example({}, (shape,)) for shape in ((4,), (2, 3), (3, 2, 2))))
 
     def forward(self, x: Array) -> tuple[Array, SoftmaxCache]:  # type: ignore[override]
         axis = self.axis(x)
@@ -132,7 +132,7 @@ class Softmin(AlongAxis):
             "where y[n,j] = exp(-x[n,j]) / sum(k, exp(-x[n,k]))"
         ),
     }
-    examples = (FIRST, Example({"dim": 0}, ((3, 1, 2),)), Example({}, ((2, 3),)))
+    examples = (FIRST, Example({"dim": 0}, ((3, 2, 2),)), Example({}, ((2, 3),)))
 
     def forward(self, x: Array) -> tuple[Array, SoftmaxCache]:  # type: ignore[override]
         axis = self.axis(x)
