@@ -166,7 +166,7 @@ class Softmax2d(Layer):
                 f"Softmax2d: the input must have shape (N, C, H, W) or (C, H, W), received "
                 f"{tuple(x.shape)}. Softmax(dim) takes any shape."
             )
-        axis = x.ndim - 3
+        axis = -3
         y = softmax(x, axis)
         return y, SoftmaxCache(y, axis)
 

@@ -139,4 +139,4 @@ class Hardswish(InPlace):
 
     def decisions(self, cache: InputCache) -> Array:
         """Return 0, 1 or 2: left, between the kinks, right."""
-        return (cache.x > -3) * 1 + (cache.x >= 3)
+        return 1 * (cache.x > -3) + (cache.x >= 3)

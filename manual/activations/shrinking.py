@@ -93,12 +93,10 @@ class Softshrink(Layer):
         Torch: nn.Softshrink: 0 at both kinks |x| = λ.
         Source: Donoho, De-noising by Soft-Thresholding (1995).
         """
-        piece = self.decisions(cache)
-        return (grad_output * (piece != 1),), {}
+        return (grad_output * self.decisions(cache),), {}
 
     def decisions(self, cache: InputCache) -> Array:
-        """Return 0, 1 or 2: left, at zero, right."""
-        return (cache.x >= -self.lambd) * 1 + (cache.x > self.lambd)
+        return (cache.x > self.lambd) | (cache.x < -self.lambd)
 
     def extra_repr(self) -> str:
         return str(self.lambd)

@@ -83,9 +83,9 @@ class LocalContrastNorm(Layer):
         Source: Jarrett et al., What is the Best Multi-Stage Architecture for Object Recognition?
             (2009), section 2.1, with even weights in a square, channel by channel.
         """
-        v, large, d = cache
+        v, d = cache.v, cache.d
         dy = grad_output / d
-        ds = dy * v / (d * d) * large  # less its sign, and already divided by s = d
+        ds = dy * v / (d * d) * self.decisions(cache)  # less its sign, and already divided by s = d
         dv = dy - v * self._mean(ds)
         return (dv - self._mean(dv),), {}
 
