@@ -132,6 +132,22 @@ def gaussian_nll() -> str:
     return f"torch {grad.item():.3f}, differences {difference:.3f}"
 
 
+def cosine_similarity() -> str:
+    """CosineSimilarity differentiates norms that it has replaced
+
+    A norm below eps is replaced by eps out of autograd's sight: the value is that of a constant,
+    the gradient still that of a norm.
+    """
+    a, b = torch.tensor([0.3, 0.4], **DOUBLE), torch.tensor([3.0, 4.0], **DOUBLE)
+    at = lambda x: F.cosine_similarity(x, b, dim=0, eps=1.0)  # noqa: E731
+    leaf = a.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(at(leaf), leaf)
+    step = torch.tensor([1e-6, 0.0], **DOUBLE)
+    difference = ((at(a + step) - at(a - step)) / 2e-6).item()
+    demand(abs(difference - 0.6) < 1e-9, abs(grad[0].item() - 0.3) < 1e-12)
+    return f"torch {grad[0].item():.3f}, differences {difference:.3f}"
+
+
 # ── lost digits ──────────────────────────────────────────────────────────────────────────────────
 def hardsigmoid() -> str:
     """hardsigmoid's float64 gradient is good to eight digits
@@ -142,6 +158,34 @@ def hardsigmoid() -> str:
     off = abs(found - 1 / 6) * 6
     demand(1e-9 < off < 1e-7)
     return f"torch {found!r}, 1/6 = {1 / 6!r}: {off:.1e} relative"
+
+
+def celu() -> str:
+    """celu's float64 gradient rounds alpha to float32
+
+    Only where float32 does not hold alpha, and the forward pass does not.
+    """
+    true = np.exp(-2 / 0.3)
+    off = abs(slope(lambda x: F.celu(x, 0.3), -2.0)[0] - true) / true
+    forward = abs(F.celu(torch.tensor(-2.0, **DOUBLE), 0.3).item() - 0.3 * np.expm1(-2 / 0.3))
+    demand(1e-8 < off < 1e-6, forward < 1e-15)
+    return f"slope of celu(x, alpha=0.3) at -2: {off:.1e} relative; its value: {forward:.0e}"
+
+
+def differences_of_equals() -> str:
+    """tanhshrink and softsign subtract what is nearly equal
+
+    They have no backward of their own: autograd adds up the gradients of x - tanh(x), near 0, and
+    of x / (1 + |x|), far from 0. Both are known without a difference: tanh² and 1 / (1 + |x|)².
+    """
+    small = slope(F.tanhshrink, 1e-8)[0] / 1e-16 - 1
+    x = torch.tensor(1e8, requires_grad=True)  # float32
+    (far,) = torch.autograd.grad(F.softsign(x), x)
+    demand(abs(small) > 0.05, far.item() == 0)
+    return (
+        f"tanhshrink at 1e-8, float64: {small:.0%} off\n"
+        f"softsign at 1e8, float32: {far.item()}, not 1e-16"
+    )
 
 
 def digamma() -> str:
@@ -235,8 +279,14 @@ def clamped_logarithms() -> str:
 
 FAMILIES: dict[str, tuple[Shown, ...]] = {
     "Conventions at kinks and ties": (slopes_at_kinks, ties),
-    "Not the derivative of the forward pass": (ctc, gaussian_nll),
-    "Lost digits": (hardsigmoid, digamma, differentiable_adam),
+    "Not the derivative of the forward pass": (ctc, gaussian_nll, cosine_similarity),
+    "Lost digits": (
+        hardsigmoid,
+        celu,
+        differences_of_equals,
+        digamma,
+        differentiable_adam,
+    ),
     "Easily missed": (masked_attention, embedding_max_norm, variances, clamped_logarithms),
 }
 HEAD = """\

@@ -1,4 +1,4 @@
-"""Layers that only rename or pick elements: Unflatten, Select."""
+"""Layers that only rename or pick elements: Unflatten, Select, Crop, BatchReindex."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["Select", "Unflatten"]
+__all__ = ["BatchReindex", "Crop", "Select", "Unflatten"]
 
 
 class ShapeCache(NamedTuple):
@@ -126,3 +126,131 @@ class Select(Layer):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, index={self.index}"
+
+
+class CropCache(NamedTuple):
+    shape: tuple[int, ...]  # of x
+    at: tuple[slice, ...]  # what is kept
+    first: tuple[int, ...]  # where that begins, axis by axis from `axis` on
+
+
+class Crop(Layer):
+    """The part of the first input that has the size of the second, such as of a skipped layer.
+
+    Args:
+        axis: this axis and all after it are cropped.
+        offset: where the part begins: one number for all those axes, or one for each.
+
+    Raises:
+        ValueError: the inputs differ in their number of axes, there is no such axis, the offsets
+            are too few, too many or negative, or the part does not fit.
+    """
+
+    equations = {
+        "output": "y[n,i,j] = x[n,i + o[0],j + o[1]]",
+        "grad_input": "dx[n,i,j] = sum(k, k + o[0] == i, sum(l, l + o[1] == j, dy[n,k,l]))",
+    }
+    symbols = {"o": "cache.first"}
+    examples = (
+        Example({}, ((2, 1, 3, 4), (1, 2, 2, 3)), fixed=("like",), exact=True),
+        Example({"offset": 1}, ((1, 2, 3, 4), (1, 2, 2, 2)), fixed=("like",), exact=True),
+        Example(
+            {"axis": -2, "offset": [0, 2]}, ((2, 3, 4), (2, 2, 2)), fixed=("like",), exact=True
+        ),
+    )
+
+    def __init__(self, axis: int = 2, offset: int | Sequence[int] = 0) -> None:
+        self.axis = axis
+        self.offset = offset if isinstance(offset, int) else tuple(offset)
+
+    def forward(self, x: Array, like: Array) -> tuple[Array, CropCache]:  # type: ignore[override]
+        """Return x[…, o : o + n], n the lengths of `like`, whose values do not count."""
+        shape, wanted = tuple(x.shape), tuple(like.shape)
+        if len(shape) != len(wanted) or not -len(shape) <= self.axis < len(shape):
+            raise ValueError(
+                f"Crop: both inputs must have the same number of axes, axis = {self.axis} among "
+                f"them, received shapes {shape} and {wanted}."
+            )
+        start = self.axis % len(shape)
+        count = len(shape) - start
+        first = (self.offset,) * count if isinstance(self.offset, int) else self.offset
+        fits = len(first) == count and all(
+            o >= 0 and o + n <= size
+            for o, n, size in zip(first, wanted[start:], shape[start:], strict=False)
+        )
+        if not fits:
+            raise ValueError(
+                f"Crop: the part {wanted[start:]} from {first} on must lie in the axes "
+                f"{shape[start:]} of the first input, with one offset for each."
+            )
+        kept = (slice(o, o + n) for o, n in zip(first, wanted[start:], strict=True))
+        at = (*[slice(None)] * start, *kept)
+        return x[at], CropCache(shape, at, first)
+
+    def backward(self, grad_output: Array, cache: CropCache) -> tuple[tuple[Array, None], Arrays]:
+        r"""Chain rule through y_ij = x_(i+o)(j+q).
+
+        ∂y_kl/∂x_ij = [i = k + o] [j = l + q]   ->   dx is dy in its place, 0 around it
+        The second input counts by its shape alone, and has no gradient.
+        Torch has no module for it: slicing.
+        Source: Long, Shelhamer, Darrell, Fully Convolutional Networks (2015): Caffe's layer Crop.
+        """
+        dx = np.zeros_like(grad_output, shape=cache.shape)
+        dx[cache.at] = grad_output
+        return (dx, None), {}
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}, offset={self.offset}"
+
+
+class IndexCache(NamedTuple):
+    index: Array
+    shape: tuple[int, ...]  # of x
+
+
+class BatchReindex(Layer):
+    """Samples of a batch picked by their numbers, in any order, some of them twice.
+
+    Raises:
+        ValueError: the numbers are not whole, not in one row, or no samples of the batch.
+    """
+
+    equations = {
+        "output": "y[m,d] = x[t[m],d]",
+        "grad_input": "dx[n,d] = sum(m, t[m] == n, dy[m,d])",
+    }
+    symbols = {"t": "index"}
+    examples = (
+        Example({}, ((4, 3), np.array([2, 0, 2, 3, 2])), exact=True),
+        Example({}, ((3, 2), np.array([1, 0])), exact=True),
+    )
+
+    def forward(self, x: Array, index: Array) -> tuple[Array, IndexCache]:  # type: ignore[override]
+        """Return x[index], shape (M, *) for x of shape (N, *) and M whole numbers below N."""
+        if index.dtype.kind not in "iu" or index.ndim != 1 or not x.ndim:
+            raise ValueError(
+                f"BatchReindex: takes a batch and one row of whole numbers, received shapes "
+                f"{tuple(x.shape)} and {tuple(index.shape)} of {index.dtype}."
+            )
+        if index.size and not (index.min() >= 0 and index.max() < len(x)):
+            raise ValueError(
+                f"BatchReindex: every number must be from 0 to {len(x) - 1}, received "
+                f"{index.min()} to {index.max()}."
+            )
+        return x[index], IndexCache(index, tuple(x.shape))
+
+    def backward(self, grad_output: Array, cache: IndexCache) -> tuple[tuple[Array, None], Arrays]:
+        r"""Chain rule through y_m = x_(t_m); whole numbers have no gradient.
+
+        Shapes: x (N, …), t (M,), y and dy (M, …).
+        y_md = Σ_n [t_m = n] x_nd   ->   dx_nd = Σ_{m: t_m = n} dy_md: what is picked twice adds up
+        The rows of dy are sorted by their sample, and each run of equals is summed.
+        Torch has no module for it: x[index], or index_select.
+        Source: Caffe's layer BatchReindex; the same as of an Embedding's rows.
+        """
+        dx = np.zeros_like(grad_output, shape=cache.shape)
+        order = np.argsort(cache.index, kind="stable")
+        rows, starts = np.unique(cache.index[order], return_index=True)
+        if rows.size:
+            dx[rows] = np.add.reduceat(grad_output[order], starts, axis=0)
+        return (dx, None), {}

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from torch_ref.draws import Recorder
+
 __all__ = ["HandWritten", "array_of", "as_torch", "in_order", "tensor_of"]
 
 
@@ -110,12 +112,18 @@ class HandWritten(nn.Module):
         return home, key
 
     def draw(self, layer: Any, inputs: list[Tensor | None]) -> Any:
-        """Draw as torch would; where a layer drops with probability p, the mask of nn.Dropout."""
+        """Draw as torch would, where it drops with probability p or draws slopes from lower on."""
+        x = inputs[0]
         if not self.training:
             return None
-        if (p := getattr(layer, "p", None)) is not None and inputs[0] is not None:
+        if (p := getattr(layer, "p", None)) is not None and x is not None:
+            shape = layer.mask_shape(x.shape) if hasattr(layer, "mask_shape") else x.shape
             with torch.no_grad():
-                return array_of(nn.functional.dropout(torch.ones_like(inputs[0]), p) != 0)
+                return array_of(nn.functional.dropout(x.new_ones(shape), p) != 0)
+        if (lower := getattr(layer, "lower", None)) is not None and x is not None:
+            with torch.no_grad(), Recorder() as recorder:
+                nn.functional.rrelu(x, lower, layer.upper, training=True)
+            return array_of(recorder.draws[0])
         seed = int(torch.randint(2**63 - 1, ()))
         arrays = [None if x is None else array_of(x) for x in inputs]
         return layer.draw(*arrays, rng=np.random.default_rng(seed))

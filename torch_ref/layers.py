@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -68,3 +70,74 @@ class Maxout(nn.Module):
         largest = pieces.max(dim=-2)
         self.winner = largest.indices
         return largest.values
+
+
+class Hardsigmoid(nn.Module):
+    """torch.nn's Hardsigmoid, whose float64 gradient holds float32's 1/6: here without."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu6(x + 3) / 6
+
+
+class CELU(nn.Module):
+    """torch.nn's CELU, whose float64 gradient rounds alpha to float32: here without."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.aten.elu(x, self.alpha, 1.0, 1 / self.alpha)
+
+
+class Bias(nn.Module):
+    """A learned number added to each channel, along `dim`."""
+
+    def __init__(self, num_features: int, dim: int = 1) -> None:
+        super().__init__()
+        self.bias, self.dim = nn.Parameter(torch.zeros(num_features)), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.movedim(self.dim, -1) + self.bias).movedim(-1, self.dim)
+
+
+class Crop(nn.Module):
+    """The part of x, from `offset` on, that has the size of another tensor from `axis` on."""
+
+    def __init__(self, axis: int = 2, offset: int | Sequence[int] = 0) -> None:
+        super().__init__()
+        self.axis, self.offset = axis, offset
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        axes = range(self.axis % x.ndim, x.ndim)
+        first = [self.offset] * len(axes) if isinstance(self.offset, int) else self.offset
+        for dim, start in zip(axes, first, strict=True):
+            x = x.narrow(dim, int(start), like.shape[dim])
+        return x
+
+
+class BatchReindex(nn.Module):
+    """Samples of a batch picked by their numbers."""
+
+    def forward(self, x: Tensor, index: Tensor) -> Tensor:
+        return x.index_select(0, index)
+
+
+class LocalContrastNorm(nn.Module):
+    """Each pixel less the mean of the square around it, by the square's spread if above c."""
+
+    def __init__(self, size: int = 5, c: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.c = size, c
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = x - self._mean(x)
+        square = self._mean(v * v)
+        return v / torch.where(square > self.c**2, square, self.c**2).sqrt()
+
+    def _mean(self, x: Tensor) -> Tensor:
+        images = x.reshape(-1, 1, *x.shape[-2:])
+        return nn.functional.avg_pool2d(images, self.size, 1, self.size // 2).reshape(x.shape)

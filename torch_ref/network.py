@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from torch_ref.classes import module_class
-from torch_ref.draws import Recorder
+from torch_ref.draws import Recorder, drawn_by_none
 
 INPUT = "input"
 CALL = re.compile(r"@[^.:]*")  # tells calls of one module apart: cell@0, cell@1
@@ -95,9 +95,7 @@ class Network(nn.Module):
                 self._generator_states[node.name] = _generator_state(x)
                 with Recorder() as recorder:
                     y = module(*arguments, **named)
-                draws = recorder.draws
-                if isinstance(module, nn.Dropout) and not draws:  # p of 0 or 1: nothing to draw
-                    draws = [torch.full_like(y, module.p != 1, dtype=torch.bool)]
+                draws = recorder.draws or drawn_by_none(module, y)
                 if draws:
                     drew.add(node.name)
                     self.noise[node.name] = draws[0] if len(draws) == 1 else tuple(draws)

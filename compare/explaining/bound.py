@@ -201,15 +201,19 @@ class Pass:
         """Move the axis that an index is bound to (`dim`) behind the others, where there is one."""
         own, left = self.inputs[0].ndim, head(equation.left)[1]
         for index, of in self.layer.symbols.items():
-            if of != "dim" or index not in {*left, *equation.used}:
+            if of not in ("dim", "cache.dim") or index not in {*left, *equation.used}:
                 continue
-            axis = self.layer.dim % own
+            axis = self._value(of)[0] % own
             bound.arrays = {
                 k: np.moveaxis(a, axis, -1) if np.ndim(a) == own else a
                 for k, a in bound.arrays.items()
             }
             if index in left:
-                bound.at = lambda at, axis=axis: (*at[:axis], *at[axis + 1 :], at[axis])  # type: ignore[misc]
+                bound.at = (
+                    lambda at, axis=axis: (  # type: ignore[misc]
+                        (*at[:axis], *at[axis + 1 :], at[axis]) if len(at) == own else at
+                    )
+                )
 
 
 def role_of(layer: Any, position: int, count: int) -> str:

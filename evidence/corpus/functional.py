@@ -99,15 +99,18 @@ def _bound(name: str, op: Callable, sample: Any) -> dict[str, Any] | None:
     """Return the arguments after the first by name."""
     stem = name.removesuffix("1d").removesuffix("2d").removesuffix("3d")
     names = BUILT_IN.get(name) or BUILT_IN.get(stem)
+    mode = {}
     if names is None:
         own = getattr(functional, name, op)
         try:
-            names = tuple(inspect.signature(own).parameters)[1:]
+            parameters = inspect.signature(own).parameters
         except ValueError:
             return None
+        names = tuple(parameters)[1:]
+        mode = {"training": parameters["training"].default} if "training" in names else {}
     if len(sample.args) > len(names):
         return None
-    return {**dict(zip(names, sample.args, strict=False)), **sample.kwargs}
+    return {**mode, **dict(zip(names, sample.args, strict=False)), **sample.kwargs}
 
 
 def _sorted(

@@ -106,5 +106,5 @@ def _network(
     if ending == "sigmoid":
         net.add({"type": "Sigmoid"})
     elif rng.random() < 0.3:
-        net.add(activation(rng))
+        net.add(activation(rng, net.width))
     return net.tables

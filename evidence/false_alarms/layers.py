@@ -22,9 +22,12 @@ def width(rng: np.random.Generator, most: int = WIDTH) -> int:
     return int(most ** rng.random() + 0.5)
 
 
-def activation(rng: np.random.Generator) -> dict[str, Any]:
+def activation(rng: np.random.Generator, width: int) -> dict[str, Any]:
     """Return an activation with the arguments of one of its examples, or nearly these."""
-    return _chosen(rng, list(registry.ACTIVATIONS), 2)[0]
+    while True:
+        table, after = _chosen(rng, list(registry.ACTIVATIONS), width)
+        if after == width:
+            return table
 
 
 def _chosen(rng: np.random.Generator, names: list[str], width: int) -> tuple[dict[str, Any], int]:
@@ -58,8 +61,19 @@ def placed(name: str, example: Example) -> tuple[tuple[int, ...], tuple[int, ...
     y = y[0] if isinstance(y, tuple) else y
     if any(f is None or f[0] != n for f, n in zip(found, (2, 7), strict=True)) or not y.any():
         return None
+    if len(given) > 1 and not _moves(case.layer, given[0], len(given)):
+        return None
     after = found[0][1:]  # type: ignore[index]
     return (shape[1:], after, len(given)) if after and after == found[1][1:] else None  # type: ignore[index]
+
+
+def _moves(layer: Layer, x: np.ndarray, count: int) -> bool:
+    """Return whether a layer whose inputs are all the same depends on them: a distance is 0."""
+    y, cache = layer.forward(*[x] * count)
+    if isinstance(y, tuple):
+        return True
+    grads = [g for g in layer.backward(np.ones_like(y), cache)[0] if g is not None]
+    return bool(np.any(sum(grads)))
 
 
 def _first(layer: Layer, inputs: list[np.ndarray]) -> tuple[int, ...] | None:
@@ -91,7 +105,11 @@ def _fitted(
         key: sizes.get(value, value) if type(value) is int and value > 1 else value
         for key, value in example.arguments.items()
     }
-    return {"type": name, **varied(rng, registry.LAYERS[name], arguments)}, wider
+    cls = registry.LAYERS[name]
+    found = _first(cls(**arguments), [np.ones((2, width))])
+    if found is None or len(found) != 2:
+        return None
+    return {"type": name, **varied(rng, cls, arguments)}, found[1]
 
 
 def _size(rng: np.random.Generator) -> int:
@@ -134,7 +152,7 @@ class Layers:
         self._activation()
 
     def _activation(self) -> None:
-        self.add(activation(self.rng))
+        self.add(activation(self.rng, self.width))
 
     def _residual(self) -> None:
         start, units = self.last, self.width

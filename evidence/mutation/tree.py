@@ -88,7 +88,7 @@ def without_descriptions(tree: ast.Module) -> ast.Module:
         for node in [n for n in owner.body if _describes(n)]:
             used.update(names(node))
             owner.body.remove(node)
-        owner.body[:] = owner.body or [ast.Pass()]
+        owner.body[:] = owner.body or [ast.copy_location(ast.Pass(), owner)]
     while True:
         spare = [n for n in tree.body if _defined(n) & used and not _read(tree, _defined(n), n)]
         if not spare:

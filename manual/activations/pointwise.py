@@ -31,6 +31,11 @@ def blend(condition: Array, a: Array, b: Array) -> Array:
     return y
 
 
+def left(x: Array) -> Array:
+    """Return min(x, 0), of the same kind of numbers as x."""
+    return x * (x <= 0)
+
+
 def exp_minus_abs(x: Array) -> tuple[Array, Array]:
     """Return the mask x >= 0 and e^-|x| <= 1, which cannot overflow."""
     return x >= 0, np.exp(np.minimum(-x, x))  # np.abs would lose a complex number's direction

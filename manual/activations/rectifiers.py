@@ -1,4 +1,4 @@
-"""ReLU and its relatives: identity on the right, something flatter on the left."""
+"""ReLU, and the smooth rectifier Softplus."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from manual.activations.pointwise import (
     ZERO,
     InputCache,
     OutputCache,
-    blend,
     exp_minus_abs,
     sigmoid,
 )
 from manual.examples import Example
+from manual.in_place import InPlace
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["ELU", "LeakyReLU", "ReLU", "Softplus"]
+__all__ = ["ReLU", "Softplus"]
 
 
-class ReLU(Layer):
+class ReLU(InPlace):
     """Rectifier: max(x, 0)."""
 
     equations = {"output": "y[i] = max(x[i], 0)", "grad_input": "dx[i] = dy[i] * (x[i] > 0)"}
@@ -40,92 +40,6 @@ class ReLU(Layer):
 
     def decisions(self, cache: OutputCache) -> Array:
         return cache.y > 0
-
-
-class LeakyReLU(Layer):
-    """Rectifier with a leak: x if x > 0, else negative_slope · x.
-
-    Args:
-        negative_slope: s, the slope on the left; any number, 0.01 by default.
-    """
-
-    equations = {
-        "output": "y[i] = cases(x[i] > 0, x[i], s * x[i])",
-        "grad_input": "dx[i] = cases(x[i] > 0, dy[i], s * dy[i])",
-    }
-    symbols = {"s": "negative_slope"}
-    examples = (
-        Example({}, WIDE, kinks=ZERO),
-        Example({"negative_slope": 0.25}, WIDE, kinks=ZERO, exact=True),
-        *(Example({"negative_slope": s}, WIDE, kinks=ZERO) for s in (0.3, 1.75, -0.5)),
-    )
-
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
-
-    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
-        pick = np.maximum if self.negative_slope <= 1 else np.minimum
-        return pick(x, self.negative_slope * x), InputCache(x)
-
-    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
-        r"""Chain rule through y = max(x, s x) for s <= 1, min(x, s x) for s > 1; shapes equal.
-
-        y' = 1 where x > 0, else s   ->   dx = dy where x > 0, else s dy
-        Torch: nn.LeakyReLU; the kink x = 0 takes the slope s.
-        Source: Maas, Hannun, Ng, Rectifier Nonlinearities Improve Acoustic Models (2013).
-        """
-        return (blend(cache.x > 0, grad_output, self.negative_slope * grad_output),), {}
-
-    def decisions(self, cache: InputCache) -> Array:
-        return cache.x > 0
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
-
-
-class ELU(Layer):
-    """Exponential linear unit: x if x > 0, else alpha · (eˣ - 1).
-
-    Args:
-        alpha: α, so that y tends to -α on the far left.
-    """
-
-    equations = {
-        "output": "y[i] = cases(x[i] > 0, x[i], alpha * (exp(x[i]) - 1))",
-        "grad_input": "dx[i] = cases(x[i] > 0, dy[i], dy[i] * alpha * exp(x[i]))",
-    }
-    examples = (
-        Example({}, WIDE, kinks=ZERO),
-        Example({"alpha": 1.5}, WIDE, kinks=ZERO),
-        Example({"alpha": 2.5}, WIDE, kinks=ZERO),
-    )
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
-
-    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
-        """Return max(x, 0) + α (e^min(x, 0) - 1), of which one term is zero."""
-        y = self.alpha * np.expm1(x * (x <= 0))
-        y += np.maximum(x, 0)
-        return y, InputCache(x)
-
-    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
-        r"""Chain rule through both pieces, all shapes equal.
-
-        y' = 1 where x > 0, else α eˣ   ->   dx = dy where x > 0, else dy α eˣ
-        Torch: nn.ELU; x = 0 takes α, which is a kink unless α = 1.
-        Source: Clevert, Unterthiner, Hochreiter, Fast and Accurate Deep Network Learning by
-            Exponential Linear Units (2016), equation 15.
-        """
-        left = grad_output * np.exp(cache.x * (cache.x <= 0))
-        left *= self.alpha
-        return (blend(cache.x > 0, grad_output, left),), {}
-
-    def decisions(self, cache: InputCache) -> Array:
-        return cache.x > 0
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
 
 
 class Softplus(Layer):

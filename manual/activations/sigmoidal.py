@@ -1,6 +1,8 @@
-"""Sigmoid, Tanh and LogSigmoid: the curves that level off, and the logarithm of one."""
+"""Sigmoid, Tanh, Softsign: curves that level off; and LogSigmoid, the logarithm of one."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from manual.activations.pointwise import (
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["LogSigmoid", "Sigmoid", "Tanh"]
+__all__ = ["LogSigmoid", "Sigmoid", "Softsign", "Tanh"]
 
 
 class Sigmoid(Layer):
@@ -90,3 +92,36 @@ class LogSigmoid(Layer):
         Source: the derivative of σ, above.
         """
         return (grad_output * sigmoid(-cache.x),), {}
+
+
+class SoftsignCache(NamedTuple):
+    y: Array
+    bottom: Array
+
+
+class Softsign(Layer):
+    """Sign that is reached slowly: x / (1 + |x|)."""
+
+    equations = {
+        "output": "y[i] = x[i] / (1 + abs(x[i]))",
+        "grad_input": "dx[i] = dy[i] / (1 + abs(x[i]))**2",
+    }
+    examples = (Example({}, WIDE, kinks=ZERO),)
+
+    def forward(self, x: Array) -> tuple[Array, SoftsignCache]:  # type: ignore[override]
+        bottom = 1 + np.maximum(x, -x)  # np.abs would lose a complex number's direction
+        y = x / bottom
+        return y, SoftsignCache(y, bottom)
+
+    def backward(self, grad_output: Array, cache: SoftsignCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = x / d with d = 1 + |x|, all shapes equal.
+
+        y' = 1 / d - x sign(x) / d² = 1 / d - |y| / d = 1 / d²   ->   dx = dy / d - dy |y| / d
+        At 0 both sides have the slope 1: no kink.
+        Torch: nn.Softsign. Like torch, and for the same digits, this subtracts numbers that are
+            nearly equal where |x| is large, where dy / d² would be more exact.
+        Source: Glorot, Bengio, Understanding the Difficulty of Training Deep Feedforward Neural
+            Networks (2010).
+        """
+        y, bottom = cache
+        return (grad_output / bottom - grad_output * (np.maximum(y, -y) / bottom),), {}

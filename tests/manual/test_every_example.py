@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -29,6 +30,7 @@ from manual.examples import Example
 from manual.layer import Layer
 from tests.helpers import F32, F64, assert_close
 from torch_ref.classes import module_class
+from torch_ref.draws import Replay
 
 RTOL = {F64: 1e-12, F32: 3e-5}
 Tensors = dict[str, Any]
@@ -44,16 +46,20 @@ EVERY = pytest.mark.parametrize(("cls", "example"), ALL, ids=IDS)
 
 
 def of_one_output(cls: type[Layer], example: Example) -> bool:
-    """Whether torch's twin is called as the layer is: one output, and noise that is its mask."""
+    """Whether torch's twin is called as the layer is: one output, and noise that is one array."""
     layer = cls(**example.arguments)
-    return len(layer.outputs) == 1 and (not layer.stochastic or hasattr(layer, "p"))
+    return len(layer.outputs) == 1 and not (layer.stochastic and layer.params)
 
 
 ALIKE = [(pair, name) for pair, name in zip(ALL, IDS, strict=True) if of_one_output(*pair)]
 BESIDE_TORCH = pytest.mark.parametrize(  # the others: tests/manual/recurrent, attention and pool
     ("cls", "example"), [pair for pair, _ in ALIKE], ids=[name for _, name in ALIKE]
 )
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Using padding='same' with even kernel",
+    "ignore:Implicit dimension choice",
+    "ignore:dropout2d. Received a 3D input",
+)
 
 
 def case_of(cls: type[Layer], example: Example, dtype: Any = F64) -> Made:
@@ -94,8 +100,8 @@ def by_torch(case: Made, cls: type[Layer], example: Example, dtype: Any) -> Tens
     ]
     state = {k: leaves[k] for k in case.layer.params}
     state |= {k: torch.tensor(b) for k, b in case.layer.buffers.items()}
-    call = lambda: functional_call(twin, state, tuple(inputs))  # noqa: E731
-    y = call() if case.noise is None else _with_mask(case, inputs)
+    with nullcontext() if case.noise is None else Replay([torch.tensor(case.noise)]):
+        y = functional_call(twin, state, tuple(inputs))
     dys = [torch.tensor(d) for d in outputs(upstream(case)) if d is not None]
     ys = [part for part in outputs(y) if part.requires_grad]
     grads = torch.autograd.grad(ys, list(leaves.values()), dys, allow_unused=True)
@@ -104,13 +110,6 @@ def by_torch(case: Made, cls: type[Layer], example: Example, dtype: Any) -> Tens
         f"gradient of {k}": np.zeros_like(values[k]) if g is None else g.numpy()
         for k, g in zip(leaves, grads, strict=True)
     }
-
-
-def _with_mask(case: Made, inputs: list[Any]) -> Any:
-    """Dropout as a product with the mask that was drawn."""
-    p = case.layer.p  # type: ignore[attr-defined]
-    scale = 0.0 if p == 1 else 1 / (1 - p)
-    return inputs[0] * torch.tensor(np.asarray(case.noise)) * scale
 
 
 def lost(case: Made) -> float:

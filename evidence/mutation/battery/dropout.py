@@ -1,7 +1,8 @@
-"""Dropout beside torch's, with torch's masks; and the share that it keeps when it draws its own."""
+"""Layers that draw beside torch's, with torch's draws; and what they make of draws of their own."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -11,39 +12,45 @@ import numpy as np
 
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift
-from evidence.mutation.battery.layers import build
+from evidence.mutation.battery.data import Shape
+from evidence.mutation.battery.layer_table import shapes_of
+from evidence.mutation.battery.layers import Arguments, build
+from manual import registry
 
 
 @dataclass(frozen=True)
-class DropoutCheck(Check):
-    """Dropout given the masks that torch's nn.Dropout drew, then none, which is evaluation.
+class NoiseCheck(Check):
+    """A random layer given what torch's drew, then nothing, which is evaluation.
 
     All three go forward before any goes backward. `in_graph` asks a graph that is given no noise.
     """
 
-    p: float | None
+    type: str
+    given: Arguments = ()
+    shape: Shape = (6, 7)
     in_graph: bool = False
 
     @property
     def name(self) -> str:
-        return f"Dropout({'' if self.p is None else self.p}){' in a graph' * self.in_graph}"
-
-    @property
-    def arguments(self) -> dict[str, float]:
-        return {} if self.p is None else {"p": self.p}
+        shown = ", ".join(f"{key}={value}" for key, value in self.given)
+        return f"{self.type}({shown}) on {self.shape}{' in a graph' * self.in_graph}"
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
-        layer = build("Dropout", tuple(self.arguments.items()))
-        x = lift(self.draw(seed, (6, 7), "x"))
+        layer = build(self.type, self.given)
+        x = lift(self.draw(seed, self.shape, "x"))
         if self.in_graph:
             net = import_module("manual").Graph([("drop", layer, ("input",))])
             return {Key("evaluation", "output"): net.run(x).output}
-        dy = lift(self.draw(seed, (6, 7), "dy"))
+        dy = lift(self.draw(seed, self.shape, "dy"))
         masks = _masked(self, dtype, seed)[1]
         runs = {name: layer.forward(x, **mask) for name, mask in masks.items()}
         values = {Key(name, "output"): y for name, (y, _) in runs.items()}
         back = {name: layer.backward(dy, cache_)[0][0] for name, (_, cache_) in runs.items()}
-        return values | {Key(name, "grad_input"): dx for name, dx in back.items()}
+        values |= {Key(name, "grad_input"): dx for name, dx in back.items()}
+        if DRAWN in _masked(self, dtype, seed)[0]:
+            drawn = layer.draw(np.ones(self.shape), rng=Ladder(np.random.PCG64(0)))
+            values[DRAWN] = np.asarray(drawn, float)
+        return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         values = _masked(self, dtype, seed)[0]
@@ -51,35 +58,42 @@ class DropoutCheck(Check):
         return {only: values[only]} if self.in_graph else values
 
 
+DRAWN = Key("own", "drawn")
 Masks = dict[str, dict[str, np.ndarray]]  # the noise if there is one
 
 
 @cache
-def _masked(check: DropoutCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
-    """Return torch's outputs and gradients, and the masks behind them, as float64."""
+def _masked(check: NoiseCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
+    """Return torch's outputs and gradients, and the noise behind them, as float64."""
     import torch
-    from torch import nn
 
     from evidence.mutation.battery.torch_side import run_module
+    from torch_ref.classes import module_class
+    from torch_ref.draws import Recorder, drawn_by_none
 
-    x, dy = check.draw(seed, (6, 7), "x"), check.draw(seed, (6, 7), "dy")
+    x, dy = check.draw(seed, check.shape, "x"), check.draw(seed, check.shape, "dy")
     values: Values = {}
     masks: Masks = {}
     for offset, name in enumerate(("first", "second", "evaluation")):
-        twin = (nn.Dropout() if check.p is None else nn.Dropout(check.p)).train(
-            name != "evaluation"
-        )
-
-        def run(array: np.ndarray, twin: Any = twin, offset: int = offset) -> Any:
+        twin = module_class(check.type)(**dict(check.given)).train(name != "evaluation")
+        with torch.random.fork_rng(), warnings.catch_warnings(), Recorder() as recorder:
+            warnings.simplefilter("ignore")  # of images of three axes
             torch.manual_seed(seed + offset)
-            return run_module(twin, {}, (array,), lambda _: dy, dtype)
-
-        with torch.random.fork_rng():
-            y, (dx,), _ = run(x)
-            mask = (run(np.ones_like(x))[0] != 0).astype(np.float64)
+            y, (dx,), _ = run_module(twin, {}, (x,), lambda _: dy, dtype)
         values |= {Key(name, "output"): y, Key(name, "grad_input"): dx}
-        masks[name] = {"noise": mask} if twin.training else {}
+        found = recorder.draws or drawn_by_none(twin, torch.ones(check.shape))
+        masks[name] = {"noise": found[0].double().numpy()} if twin.training else {}
+        if name == "first" and recorder.draws:
+            steps = Ladder(np.random.PCG64(0)).random(masks[name]["noise"].shape)
+            values[DRAWN] = _drawn(twin, steps)
     return values, masks
+
+
+def _drawn(twin: Any, steps: np.ndarray) -> np.ndarray:
+    """Return what evenly spread numbers make a layer draw."""
+    if hasattr(twin, "lower"):
+        return twin.lower + (twin.upper - twin.lower) * steps
+    return (steps >= twin.p).astype(float)
 
 
 class Ladder(np.random.Generator):
@@ -88,6 +102,9 @@ class Ladder(np.random.Generator):
     def random(self, shape: Any = None, *_: Any, **__: Any) -> Any:  # type: ignore[override]
         n = int(np.prod(shape))
         return (np.arange(n) / n).reshape(shape)
+
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:  # type: ignore[override]
+        return low + (high - low) * self.random(size)
 
 
 @dataclass(frozen=True)
@@ -123,7 +140,13 @@ def _share(y: np.ndarray) -> Values:
 
 @cache
 def dropout_checks() -> list[Check]:
-    """Return all probabilities of dropping, given masks and drawing them."""
-    given = [DropoutCheck(p) for p in (None, 0.0, 0.25, 1.0)]
+    """Return every layer that draws and has no parameters, as its examples say."""
+    given = [
+        NoiseCheck(name, tuple(example.arguments.items()), shape)
+        for name, cls in registry.LAYERS.items()
+        if cls.stochastic and not cls(**cls.examples[0].arguments).params
+        for example in cls.examples
+        for shape in shapes_of(example)
+    ]
     drawn = [DrawnNoiseCheck(p) for p in (0.0, 0.25, 0.75)]
-    return [*given, DropoutCheck(0.25, in_graph=True), *drawn]
+    return [*given, NoiseCheck("Dropout", (("p", 0.25),), in_graph=True), *drawn]

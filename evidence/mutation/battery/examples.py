@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 
 from compare.judge.quantities import Key, Values, real
+from compare.pair.example import argument_names
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
 from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.layers import build
@@ -141,7 +142,14 @@ class ExampleCheck(Check):
             start = self.buffers(seed, {k: array_of(b) for k, b in twin.named_buffers()})
             twin.load_state_dict({k: tensor(a, dtype) for k, a in (params | start).items()})
             leaves = [tensor(x, dtype) for x in call.inputs]
-            wanted = [x.requires_grad_() for x in leaves if x.is_floating_point()]
+            names = argument_names(
+                registry.LAYERS[self.type](**self.example.arguments), len(leaves)
+            )
+            wanted = [
+                x.requires_grad_()
+                for name, x in zip(names, leaves, strict=True)
+                if x.is_floating_point() and name not in self.example.fixed
+            ]
             y = _quiet(twin, *leaves)
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): array_of(p) for i, p in enumerate(ports)}

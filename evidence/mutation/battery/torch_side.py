@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ def run_module(
     """Return output, input gradients and parameter gradients under an upstream gradient."""
     leaves = [tensor(x, dtype).requires_grad_() for x in inputs]
     own = {key: tensor(p, dtype).requires_grad_() for key, p in params.items()}
-    y = functional_call(twin, own, tuple(leaves)) if own else twin(*leaves)  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Implicit dimension choice")
+        y = functional_call(twin, own, tuple(leaves)) if own else twin(*leaves)  # type: ignore[arg-type]
     dy = tensor(upstream(tuple(y.shape)), dtype)
     grads = torch.autograd.grad(y, [*leaves, *own.values()], dy)
     arrays = [array_of(g).copy() for g in grads]

@@ -105,10 +105,12 @@ def assert_worked(found: tuple[Worked, ...]) -> None:
 OPTIONS: dict[str, dict[str, Any]] = {
     "Softmax": {"dim": 1},
     "LogSoftmax": {"dim": -1},
+    "Softmin": {"dim": 1},
+    "Threshold": {"threshold": 0.1, "value": -1.0},
     "LeakyReLU": {"negative_slope": 0.2},
     "Softplus": {"beta": 2.0, "threshold": 0.1},
 }
-PLACED = ["BatchNorm2d", "Conv2d", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
+PLACED = ["BatchNorm2d", "Conv2d", "GLU", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
 PLACES = {  # layers of channels and places: how many axes one sample has
     "Fold": 2, **dict.fromkeys(("Unfold", "PixelShuffle", "PixelUnshuffle", "MaxPool2d"), 3),
     **{name: cls.axes + 1 for name, cls in registry.LAYERS.items() if hasattr(cls, "axes")},
@@ -116,8 +118,8 @@ PLACES = {  # layers of channels and places: how many axes one sample has
 RESHAPED = [*sorted(PLACES), "ChannelShuffle", "Upsample", "UpsamplingNearest2d",
             "UpsamplingBilinear2d"]  # fmt: skip
 SHAPED = {
-    *PORTS, *PLACED, *RESHAPED, "Embedding", "Linear", "Maxout", "Flatten", "Identity", "Add",
-    "Multiply", "Concatenate",
+    *PORTS, *PLACED, *RESHAPED, "Dropout1d", "Dropout2d", "Dropout3d", "Softmax2d", "Embedding",
+    "Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply", "Concatenate",
 }  # fmt: skip
 LINEAR = {"type": "Linear", "in_features": 5, "out_features": 4}
 LAST = {"type": "Linear", "in_features": 4, "out_features": 3}
