@@ -43,7 +43,7 @@ class Dropping(InPlace):
     symbols = {"m": "cache.keep"}
 
     stochastic = True
-    axes: tuple[int, ...] = ()  # how many the input may have; (): any number
+    ranks: tuple[int, ...] = ()  # how many the input may have; (): any number
     together: bool = False  # whether all of a channel is kept or dropped
     lone: bool = False  # whether the shorter input is one sample, without a batch axis
 
@@ -62,14 +62,14 @@ class Dropping(InPlace):
         self._check(shape)
         if not self.together:
             return tuple(shape)
-        if self.lone and len(shape) < self.axes[-1]:
+        if self.lone and len(shape) < self.ranks[-1]:
             shape = (1, *shape)
         return (*shape[:2], *[1] * (len(shape) - 2))
 
     def _check(self, shape: Shape) -> None:
-        fits = len(shape) in self.axes if self.axes else len(shape) > 1
+        fits = len(shape) in self.ranks if self.ranks else len(shape) > 1
         if self.together and not fits:
-            takes = " or ".join(map(str, self.axes)) or "2 or more"
+            takes = " or ".join(map(str, self.ranks)) or "2 or more"
             raise ValueError(
                 f"{type(self).__name__}: the input must have {takes} axes, of which the channels "
                 f"are one, received shape {tuple(shape)}."
@@ -156,7 +156,7 @@ class Dropout1d(Scaled):
     """Zero whole channels of sequences with probability p: (N, C, L) or (C, L)."""
 
     examples = tried((2, 3, 2), (4, 2))[1:]
-    axes, together, lone = (2, 3), True, True
+    ranks, together, lone = (2, 3), True, True
 
 
 class Dropout2d(Scaled):
@@ -166,14 +166,14 @@ class Dropout2d(Scaled):
     """
 
     examples = tried((2, 3, 1, 2), (3, 4, 2))[1:]
-    axes, together = (3, 4), True
+    ranks, together = (3, 4), True
 
 
 class Dropout3d(Scaled):
     """Zero whole channels of volumes with probability p: (N, C, D, H, W) or (C, D, H, W)."""
 
     examples = tried((2, 3, 1, 2, 1), (4, 2, 1, 2))[1:]
-    axes, together, lone = (4, 5), True, True
+    ranks, together, lone = (4, 5), True, True
 
 
 class Alpha(Dropping):

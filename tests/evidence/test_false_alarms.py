@@ -21,12 +21,10 @@ from evidence.false_alarms.table import rows, table
 from handgrad.cli import app
 from manual import registry
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Implicit dimension choice", "ignore:dropout2d. Received a 3D input"
-)
-
 FEW = 12
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:Implicit dimension choice"),
+    pytest.mark.filterwarnings("ignore:dropout2d. Received a 3D input"),
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
     pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths"),
 ]
