@@ -107,6 +107,11 @@ def constants(weights: Sequence[float] | None) -> Any:
     return None if weights is None else np.array(weights, dtype=np.float64)
 
 
+def ones(where: Array, like: Array) -> Array:
+    """Return 1 where a condition holds, else 0, in an array's dtype."""
+    return np.where(where, 1.0, 0.0).astype(like.dtype)
+
+
 def zero(target: Array) -> Array | None:
     """Return the gradient of a target that only decides between cases: 0, or None of labels."""
     return None if target.dtype.kind in "biu" else np.zeros_like(target)

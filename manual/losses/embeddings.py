@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from manual.examples import Example
 from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays
-from manual.losses.base import Loss, Shape, zero
+from manual.losses.base import Loss, Shape, ones, zero
 from manual.losses.equations import TRIED, reduced
 
 __all__ = ["CosineEmbeddingLoss", "TripletMarginLoss"]
@@ -114,10 +114,7 @@ class CosineEmbeddingLoss(Loss):
             (1993).
         """
         x1, x2, a, b, r, cos, y, size = cache
-        pull, push = (
-            np.where(y == 1, 1.0, 0.0),
-            np.where((y == -1) & (cos >= self.margin), 1.0, 0.0),
-        )
+        push, pull = ones((y == -1) & (cos >= self.margin), cos), ones(y == 1, cos)
         g = (self.reduced(grad_output, size) * (push - pull))[..., None]  # (N, 1)
         c, r = cos[..., None], r[..., None]
         dx1 = g * (x2 / r - c / a[..., None] * x1)
@@ -272,8 +269,8 @@ class TripletMarginLoss(Loss):
         """
         near, far, across, short, (of_a, of_b, of_c) = cache
         dl = self.reduced(grad_output, short.size)
-        g = (dl * np.where(short >= 0, 1.0, 0.0))[..., None]  # (…, 1)
-        share: Any = 1.0 if across is None else _share(far.d, across.d)[..., None]
+        g = (dl * ones(short >= 0, short))[..., None]  # (…, 1)
+        share = np.ones_like(g) if across is None else _share(far.d, across.d)[..., None]
         up, down = g * near.slope, g * share * far.slope
         da, db, dc = up - down, -up, down
         if across is not None:
@@ -305,7 +302,7 @@ def p_norm(v: Array, p: float) -> Distance:
         return Distance(np.abs(sign).sum(axis=-1), 0 * v)
     if p == math.inf:
         largest = size.max(axis=-1)
-        taken = np.where(size == largest[..., None], 1.0, 0.0)
+        taken = ones(size == largest[..., None], size)
         return Distance(largest, sign * (taken / taken.sum(axis=-1, keepdims=True)))
     d = _root(_power(size, p).sum(axis=-1), p)
     ratio = np.where(size == 0, 1, size) / np.where(d == 0, 1, d)[..., None]
@@ -322,4 +319,4 @@ def _root(x: Array, p: float) -> Array:
 
 def _share(far: Array, across: Array) -> Array:
     """Return what of the smaller of two distances is the first: 1, 0, or one half if equal."""
-    return np.where(far < across, 1.0, np.where(far == across, 0.5, 0.0))
+    return 0.5 * (ones(far < across, far) + ones(far <= across, far))

@@ -103,7 +103,7 @@ class PoissonNLLLoss(Loss):
         rate = np.exp(x) if self.log_input else x + self.eps
         loss = rate - y * x if self.log_input else x - y * np.log(rate)
         if self.full:
-            loss = loss + np.where(y > 1, _stirling(np.maximum(y, 1)), 0)
+            loss = loss + np.where(y <= 1, 0, _stirling(np.maximum(y, 1)))
         cache = PoissonCache(x, y, rate, shape, loss.size, target.dtype.kind in "biu")
         return self.averaged(loss), cache
 
@@ -128,7 +128,7 @@ class PoissonNLLLoss(Loss):
         of_target = -log_rate
         if self.full:
             safe = np.maximum(y, 1)
-            of_target = of_target + np.where(y > 1, np.log(safe) + 0.5 / safe, 0)
+            of_target = of_target + np.where(y <= 1, 0, np.log(safe) + 0.5 / safe)
         dl = self.reduced(grad_output, size)
         dx = stretched(dl, slope, shape, x.shape)
         return (dx, None if counts else stretched(dl, of_target, shape, y.shape)), {}
@@ -195,7 +195,7 @@ class GaussianNLLLoss(Loss):
             for full in ({}, {"full": True})
             for reduction in TRIED
         ),
-        Example({}, ((2, 3), (2, 3), Draw((2,), "uniform", 0.25, 3))),
+        Example({}, ((2, 3), (1, 3), Draw((2,), "uniform", 0.25, 3))),
         Example({"reduction": "none"}, ((2, 3), (2, 3), Draw((1, 3), "uniform", 0.25, 3))),
         Example({"reduction": "sum"}, ((3, 1), (4,), Draw((3,), "uniform", 0.25, 3))),
         Example(
@@ -363,8 +363,8 @@ class KLDivLoss(Loss):
             p = np.exp(t)
             slope, of_target = -p, p * (t - x + 1)
         else:
-            edge = np.where(t < 0, np.nan, -np.inf)
-            slope, of_target = -t, np.where(t > 0, log_t, edge) + 1 - x
+            log_t = np.where(t == 0, -np.inf, np.where(t > 0, log_t, np.nan))
+            slope, of_target = -t, log_t + 1 - x
         dx = stretched(dl, slope, shape, x.shape)
         return (dx, stretched(dl, of_target, shape, t.shape)), {}
 

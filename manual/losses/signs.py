@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.examples import Draw, Example
 from manual.layer import Array, Arrays
-from manual.losses.base import Loss, Shape, stretched, zero
+from manual.losses.base import Loss, Shape, ones, stretched, zero
 from manual.losses.binary import logistic, probability
 from manual.losses.equations import TRIED, reduced
 
@@ -140,7 +140,7 @@ class HingeEmbeddingLoss(Loss):
             (2006), whose squared margin this is without the square.
         """
         room, y, shape, size = cache
-        slope = np.where(y != -1, 1.0, 0.0) - np.where((y != 1) & (room >= 0), 1.0, 0.0)
+        slope = ones(y != -1, room) - ones((y != 1) & (room >= 0), room)
         dl = self.reduced(grad_output, size)
         return (stretched(dl, slope, shape, room.shape), zero(y)), {}
 

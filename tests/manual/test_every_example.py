@@ -27,6 +27,7 @@ from compare.pair.example import Made, distinct, is_real, made, shown
 from manual import registry
 from manual.examples import Example
 from manual.layer import Layer
+from manual.losses import Loss
 from tests.helpers import F32, F64, assert_close
 from torch_ref.classes import module_class
 
@@ -53,7 +54,10 @@ ALIKE = [(pair, name) for pair, name in zip(ALL, IDS, strict=True) if of_one_out
 BESIDE_TORCH = pytest.mark.parametrize(  # the others: tests/manual/recurrent, attention and pool
     ("cls", "example"), [pair for pair, _ in ALIKE], ids=[name for _, name in ALIKE]
 )
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
+    pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss by both"),
+]
 
 
 def case_of(cls: type[Layer], example: Example, dtype: Any = F64) -> Made:
@@ -307,6 +311,9 @@ def stretched(case: Made) -> bool:
     """Whether inputs broadcast, or rows hold further axes: indices then say something else."""
     if registry.GATES.get(type(case.layer).__name__) and "grad_x" in case.layer.equations:
         return len({np.shape(x) for x in case.inputs}) > 1
+    shapes = [np.shape(x) for x in case.inputs]
+    if isinstance(case.layer, Loss) and any(s != max(shapes, key=len)[: len(s)] for s in shapes):
+        return True
     by_rows = "input.shape" in " ".join(case.layer.symbols.values())
     classes = any(not is_real(x) for x in case.inputs)
     return (by_rows or classes) and np.ndim(case.inputs[0]) != 2
