@@ -54,6 +54,16 @@ class Loss(Layer):
         """Return the reduction of losses whose mean divides by how many they are."""
         return self.reduced(self.summed(losses), losses.size)
 
+    def of_rows(self, losses: Array) -> Array:
+        """Return the reduction of losses (…, 1): one in each row, which is a sample."""
+        apart = self.reduction == "none"
+        return self.averaged(np.reshape(losses, losses.shape[:-1]) if apart else losses)
+
+    def to_rows(self, grad_output: Any, count: int) -> Any:
+        """Return the gradient of what `of_rows` reduced: one number, or (…, 1)."""
+        grad = self.reduced(grad_output, count)
+        return np.reshape(grad, (*np.shape(grad), 1)) if self.reduction == "none" else grad
+
     def check_alike(self, input: Array, target: Array) -> None:
         """Raise unless target has input's shape, and a dtype that leaves input's as it is."""
         if input.shape != target.shape:
@@ -112,9 +122,9 @@ def ones(where: Array, like: Array) -> Array:
     return np.where(where, 1.0, 0.0).astype(like.dtype)
 
 
-def zero(target: Array) -> Array | None:
+def zero(target: Array, shape: Shape) -> Array | None:
     """Return the gradient of a target that only decides between cases: 0, or None of labels."""
-    return None if target.dtype.kind in "biu" else np.zeros_like(target)
+    return None if target.dtype.kind in "biu" else np.zeros_like(np.reshape(target, shape))
 
 
 def stretched(grad: Array, slope: Array, shape: Shape, own: Shape) -> Array:

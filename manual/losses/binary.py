@@ -277,11 +277,11 @@ class MultiLabelSoftMarginLoss(Loss):
         loss = (x - y * x) + softplus
         weight = _broadcast(self, "weight", self.weight, x)
         loss = loss if weight is None else weight * loss
-        rows = loss.sum(axis=-1) / shape[-1]
+        rows = loss.sum(axis=-1, keepdims=True) / shape[-1]
         cache = MultiLabelSoftMarginCache(
             x, y, e, weight, shape, rows.size, target.dtype.kind in "biu"
         )
-        return self.averaged(rows), cache
+        return self.of_rows(rows), cache
 
     def backward(
         self, grad_output: Array, cache: MultiLabelSoftMarginCache
@@ -295,8 +295,7 @@ class MultiLabelSoftMarginLoss(Loss):
         Source: as BCEWithLogitsLoss.
         """
         x, y, e, weight, shape, rows, whole = cache
-        dl = self.reduced(grad_output, rows) / shape[-1]
-        dl = dl[..., None] if self.reduction == "none" else dl
+        dl = self.to_rows(grad_output, rows) / shape[-1]
         slope, of_target = probability(x, e) - y, -x
         if weight is not None:
             slope, of_target = weight * slope, weight * of_target

@@ -24,11 +24,12 @@ EPSILON = 1e-12  # torch's: added to each squared length
 class CosineCache(NamedTuple):
     x1: Array
     x2: Array
-    a: Array  # |x1|² + ε
+    a: Array  # |x1|² + ε, (N, 1) as all that follow
     b: Array
     r: Array  # √(a b)
     cos: Array
     y: Array
+    of_y: Shape  # the target's own
     size: int  # how many losses
 
 
@@ -59,7 +60,7 @@ class CosineEmbeddingLoss(Loss):
         "\nwhere b[n] = sum(k, x2[n,k]**2) + epsilon",
     )
     epsilon = EPSILON
-    symbols = {"x1": "input1", "x2": "input2", "y": "target", "N": "cache.cos.size"}
+    symbols = {"x1": "input1", "x2": "input2", "y": "target", "N": "cache.size"}
     examples = (
         *(
             Example(
@@ -86,16 +87,15 @@ class CosineEmbeddingLoss(Loss):
                 f"one target, received {tuple(input1.shape)}, {tuple(input2.shape)} and "
                 f"{tuple(target.shape)}."
             )
-        self.check_broadcast(input1=input1, input2=input2, target=target[..., None])
-        self.numbers(input1, target)
-        x1, x2 = input1, input2
-        s = (x1 * x2).sum(axis=-1)  # (N,)
-        a, b = (x1 * x1).sum(axis=-1) + EPSILON, (x2 * x2).sum(axis=-1) + EPSILON
+        x1, x2, y = input1, input2, np.reshape(target, (*target.shape, 1))  # y (N, 1)
+        self.check_broadcast(input1=x1, input2=x2, target=y)
+        self.numbers(x1, y)
+        a, b = _dot(x1, x1) + EPSILON, _dot(x2, x2) + EPSILON  # (N, 1)
         r = np.sqrt(a * b)
-        cos = s / r
-        unlike = np.where(target == -1, np.maximum(cos - self.margin, 0), 0)
-        loss = np.where(target == 1, 1 - cos, 0) + unlike
-        return self.averaged(loss), CosineCache(x1, x2, a, b, r, cos, target, loss.size)
+        cos = _dot(x1, x2) / r
+        unlike = np.where(y == -1, np.maximum(cos - self.margin, 0), 0)
+        loss = np.where(y == 1, 1 - cos, 0) + unlike
+        return self.of_rows(loss), CosineCache(x1, x2, a, b, r, cos, y, target.shape, loss.size)
 
     def backward(
         self, grad_output: Array, cache: CosineCache
@@ -113,13 +113,12 @@ class CosineEmbeddingLoss(Loss):
         Source: Bromley et al., Signature Verification using a Siamese Time Delay Neural Network
             (1993).
         """
-        x1, x2, a, b, r, cos, y, size = cache
+        x1, x2, a, b, r, cos, y, of_y, size = cache
         push, pull = ones((y == -1) & (cos >= self.margin), cos), ones(y == 1, cos)
-        g = (self.reduced(grad_output, size) * (push - pull))[..., None]  # (N, 1)
-        c, r = cos[..., None], r[..., None]
-        dx1 = g * (x2 / r - c / a[..., None] * x1)
-        dx2 = g * (x1 / r - c / b[..., None] * x2)
-        return (summed_to(dx1, x1.shape), summed_to(dx2, x2.shape), zero(y)), {}
+        g = self.to_rows(grad_output, size) * (push - pull)  # (N, 1)
+        dx1 = g * (x2 / r - cos / a * x1)
+        dx2 = g * (x1 / r - cos / b * x2)
+        return (summed_to(dx1, x1.shape), summed_to(dx2, x2.shape), zero(y, of_y)), {}
 
     def decisions(self, cache: CosineCache) -> Array:
         """Return which cosines are above the margin."""
@@ -129,11 +128,15 @@ class CosineEmbeddingLoss(Loss):
         return f"margin={self.margin}, {super().extra_repr()}"
 
 
+def _dot(a: Array, b: Array) -> Array:
+    return (a * b).sum(axis=-1, keepdims=True)
+
+
 # ── triples ──────────────────────────────────────────────────────────────────────────────────────
 class Distance(NamedTuple):
     """The p-norms of differences, and their slopes by each difference."""
 
-    d: Array  # (…,)
+    d: Array  # (…, 1)
     slope: Array  # (…, D)
 
 
@@ -141,7 +144,7 @@ class TripletCache(NamedTuple):
     near: Distance  # from anchor to positive
     far: Distance  # from anchor to negative
     across: Distance | None  # from positive to negative, with swap
-    short: Array  # margin + near - the nearer of far and across
+    short: Array  # (…, 1): margin + near - the nearer of far and across
     shapes: tuple[Shape, Shape, Shape]
 
 
@@ -246,7 +249,7 @@ class TripletMarginLoss(Loss):
         least = far.d if across is None else np.minimum(far.d, across.d)
         short = self.margin + near.d - least
         cache = TripletCache(near, far, across, short, shapes)
-        return self.averaged(np.maximum(short, 0)), cache
+        return self.of_rows(np.maximum(short, 0)), cache
 
     def backward(
         self, grad_output: Array, cache: TripletCache
@@ -268,9 +271,8 @@ class TripletMarginLoss(Loss):
             convolutional neural networks (2016).
         """
         near, far, across, short, (of_a, of_b, of_c) = cache
-        dl = self.reduced(grad_output, short.size)
-        g = (dl * ones(short >= 0, short))[..., None]  # (…, 1)
-        share = np.ones_like(g) if across is None else _share(far.d, across.d)[..., None]
+        g = self.to_rows(grad_output, short.size) * ones(short >= 0, short)  # (…, 1)
+        share = np.ones_like(g) if across is None else _share(far.d, across.d)
         up, down = g * near.slope, g * share * far.slope
         da, db, dc = up - down, -up, down
         if across is not None:
@@ -296,16 +298,16 @@ class TripletMarginLoss(Loss):
 
 
 def p_norm(v: Array, p: float) -> Distance:
-    """Return (Σ |v|^p)^(1/p) along the last axis, and its slope by each element."""
+    """Return (Σ |v|^p)^(1/p) along the last axis, which is kept, and its slope by each element."""
     size, sign = np.abs(v), np.sign(v)
     if p == 0:
-        return Distance(np.abs(sign).sum(axis=-1), 0 * v)
+        return Distance(np.abs(sign).sum(axis=-1, keepdims=True), 0 * v)
     if p == math.inf:
-        largest = size.max(axis=-1)
-        taken = ones(size == largest[..., None], size)
+        largest = size.max(axis=-1, keepdims=True)
+        taken = ones(size == largest, size)
         return Distance(largest, sign * (taken / taken.sum(axis=-1, keepdims=True)))
-    d = _root(_power(size, p).sum(axis=-1), p)
-    ratio = np.where(size == 0, 1, size) / np.where(d == 0, 1, d)[..., None]
+    d = _root(_power(size, p).sum(axis=-1, keepdims=True), p)
+    ratio = np.where(size == 0, 1, size) / np.where(d == 0, 1, d)
     return Distance(d, sign * _power(ratio, p - 1))
 
 

@@ -103,7 +103,7 @@ class PoissonNLLLoss(Loss):
         rate = np.exp(x) if self.log_input else x + self.eps
         loss = rate - y * x if self.log_input else x - y * np.log(rate)
         if self.full:
-            loss = loss + np.where(y <= 1, 0, _stirling(np.maximum(y, 1)))
+            loss = loss + np.where(y <= 1, 0, _stirling(_above_one(y)))
         cache = PoissonCache(x, y, rate, shape, loss.size, target.dtype.kind in "biu")
         return self.averaged(loss), cache
 
@@ -127,7 +127,7 @@ class PoissonNLLLoss(Loss):
         slope = rate - y if self.log_input else 1 - y / rate
         of_target = -log_rate
         if self.full:
-            safe = np.maximum(y, 1)
+            safe = _above_one(y)
             of_target = of_target + np.where(y <= 1, 0, np.log(safe) + 0.5 / safe)
         dl = self.reduced(grad_output, size)
         dx = stretched(dl, slope, shape, x.shape)
@@ -141,6 +141,11 @@ class PoissonNLLLoss(Loss):
         return (
             f"log_input={self.log_input}, full={self.full}, eps={self.eps}, {super().extra_repr()}"
         )
+
+
+def _above_one(y: Array) -> Array:
+    """Return y where it is above 1, else 1, in y's own numbers."""
+    return np.where(y > 1, y, 1 + 0 * y)
 
 
 def _stirling(y: Array) -> Array:
@@ -214,7 +219,8 @@ class GaussianNLLLoss(Loss):
         if isinstance(var, int | float) and not hasattr(var, "shape"):  # as torch takes one
             var = np.full_like(input, var)
         self._check(input, var)
-        held = np.maximum(var.reshape(*var.shape, 1) if var.ndim < input.ndim else var, self.eps)
+        held = var.reshape(*var.shape, 1) if var.ndim < input.ndim else var
+        held = np.maximum(held, self.eps + 0 * held)
         shape = self.check_broadcast(input=input, target=target, var=held)
         d = input - self.numbers(input, target)
         loss = 0.5 * (np.log(held) + d * d / held)

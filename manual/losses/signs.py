@@ -142,7 +142,7 @@ class HingeEmbeddingLoss(Loss):
         room, y, shape, size = cache
         slope = ones(y != -1, room) - ones((y != 1) & (room >= 0), room)
         dl = self.reduced(grad_output, size)
-        return (stretched(dl, slope, shape, room.shape), zero(y)), {}
+        return (stretched(dl, slope, shape, room.shape), zero(y, y.shape)), {}
 
     def decisions(self, cache: HingeEmbeddingCache) -> Array:
         """Return which distances are within the margin."""
