@@ -296,7 +296,9 @@ class MultiLabelSoftMarginLoss(Loss):
         """
         x, y, e, weight, shape, rows, whole = cache
         dl = self.to_rows(grad_output, rows) / shape[-1]
-        slope, of_target = probability(x, e) - y, -x
+        log = np.log1p(e)  # log σ(-x) - log σ(x) is -x: added up as torch does, with its rounding
+        of_target = (log - np.minimum(x, 0)) - (log + np.maximum(x, 0))
+        slope = probability(x, e) - y
         if weight is not None:
             slope, of_target = weight * slope, weight * of_target
         dy = None if whole else stretched(dl, of_target, shape, y.shape)

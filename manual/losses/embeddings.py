@@ -16,8 +16,8 @@ from manual.losses.equations import TRIED, reduced
 
 __all__ = ["CosineEmbeddingLoss", "TripletMarginLoss"]
 
-RIGHT_ANGLE = {"the margin met exactly": {"input1": [1, 0, 0], "input2": [0, 1, 0]}}
-EPSILON = 1e-12  # torch's: added to each squared length
+RIGHT_ANGLE = {"the margin met exactly": {"input1": [1, 1, 1], "input2": [1, 1, -2]}}
+EPSILON = float(np.float32(1e-12))  # torch's, a float32 constant in float64 too
 
 
 # ── pairs ────────────────────────────────────────────────────────────────────────────────────────
@@ -109,7 +109,7 @@ class CosineEmbeddingLoss(Loss):
         g_n = ∂L/∂c_n = 1/N ([y_n = -1] [c_n ≥ m] - [y_n = 1])   ->   dx1 = g (x2/r - c/a x1)
         added up over what was stretched;   sum and none: without 1/N
         At c = m exactly torch's clamp_min has slope 1 (its relu: 0), and so has this.
-        Torch: nn.CosineEmbeddingLoss, ε = 1e-12.
+        Torch: nn.CosineEmbeddingLoss, ε = 1e-12 (as float32 holds it).
         Source: Bromley et al., Signature Verification using a Siamese Time Delay Neural Network
             (1993).
         """
@@ -213,9 +213,9 @@ class TripletMarginLoss(Loss):
         *(
             Example({"p": p, "eps": 0.125, **more}, ((3, 4), (3, 4), (3, 4)))
             for p, more in (
-                (1.0, {}), (3.0, {"swap": True}), (0.5, {"margin": 4.0}), (1.5, {}), (0.0, {}),
-                (0.0, {"swap": True}), (math.inf, {}), (math.inf, {"swap": True, "margin": 2.0}),
-                (-1.0, {}),
+                (1.0, {}), (4.0, {"swap": True}), (0.5, {"margin": 4.0}), (-1.0, {}),
+                (0.0, {}), (0.0, {"swap": True}), (math.inf, {}),
+                (math.inf, {"swap": True, "margin": 2.0}),
             )
         ),
         Example({}, ((2, 2, 3), (1, 2, 3), (2, 1, 3))),

@@ -16,6 +16,7 @@ __all__ = ["HingeEmbeddingLoss", "MarginRankingLoss", "SoftMarginLoss"]
 
 SIGNS = np.array([[1, -1, 1, 1], [-1, 1, -1, 1], [-1, -1, 1, -1]])
 SHAPE = SIGNS.shape
+MET = {"the margin met exactly": {"input1": SIGNS / 4, "input2": -SIGNS / 4}}  # a margin of 0.5
 
 
 # ── which class ──────────────────────────────────────────────────────────────────────────────────
@@ -189,13 +190,7 @@ class MarginRankingLoss(Loss):
             Example(
                 {**margin, **reduction},
                 (SHAPE, SHAPE, SIGNS if margin else Draw(SHAPE, high=1.5)),
-                kinks={
-                    "the margin met exactly": {
-                        "input1": np.where(SIGNS > 0, margin.get("margin", 0.0), 0.0),
-                        "input2": np.where(SIGNS < 0, margin.get("margin", 0.0), 0.0),
-                        "target": SIGNS,
-                    }
-                },
+                kinks=MET if margin else {},
             )
             for margin in ({}, {"margin": 0.5})
             for reduction in TRIED

@@ -71,12 +71,13 @@ class LossCheck(Check):
     def target(self, kind: str, rng: np.random.Generator, spec: Any, x: np.ndarray) -> np.ndarray:
         if isinstance(spec, np.ndarray) or _draw(spec).kind == "integers":
             return spec if isinstance(spec, np.ndarray) else spec(rng)
-        if _draw(spec).kind == "simplex":
+        if _draw(spec).kind != "normal" and not is_probability(spec):
             return exact(spec(rng))
-        if _draw(spec).kind == "uniform":
+        if is_probability(spec):
             y = _certain(rng, x.shape)
             return np.round(y * 64) / 64 if self.coarse else exact(y)  # 1 - y is exact as well
-        return make("ties" if kind in ("ties", "grid") else "random", rng, x.shape)
+        shape = x.shape if kind == "grid" else _draw(spec).shape
+        return make("ties" if kind in ("ties", "grid") else "random", rng, shape)
 
     def upstream(self, sample: Sample, shape: Shape) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
@@ -182,7 +183,14 @@ def _draw(spec: Any) -> Draw:
     return spec if isinstance(spec, Draw) else Draw(tuple(spec))
 
 
+def is_probability(spec: Any) -> bool:
+    """Whether an example draws an input from 0 to 1."""
+    return isinstance(spec, Draw) and spec.kind == "uniform" and 0 <= spec.low < spec.high <= 1
+
+
 def _score(kind: str, rng: np.random.Generator, spec: Draw) -> np.ndarray:
+    if spec.kind == "uniform" and not is_probability(spec):
+        return exact(spec(rng))
     if spec.kind == "uniform":
         return _probabilities(kind, rng, make("random", rng, spec.shape))
     return make(kind, rng, spec.shape)
