@@ -16,6 +16,7 @@ from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examin
 from evidence.false_alarms.draw import draw
 from evidence.false_alarms.mistakes import MISTAKES
 from evidence.false_alarms.rules import GAUGE, RULES, Rule, agrees
+from evidence.false_alarms.settings import drawable
 from evidence.false_alarms.table import rows, table
 from handgrad.cli import app
 from manual import registry
@@ -128,7 +129,7 @@ def test_the_draws_cover_every_class_and_the_announced_ranges() -> None:
     rows_per_step = {c.train.batch_size for c in configs}
 
     assert layers == set(registry.LAYERS) - _never_drawn()
-    assert {c.loss.type for c in configs} == set(registry.LOSSES)
+    assert {c.loss.type for c in configs} == set(drawable())
     assert {c.optimizer.type for c in configs} == set(registry.OPTIMIZERS)
     assert {p.type for c in configs for p in c.loss.penalties} == set(registry.PENALTIES)
     assert {c.init.scheme for c in configs} == set(registry.INITIALIZERS) - {"zeros"}

@@ -54,10 +54,7 @@ ALIKE = [(pair, name) for pair, name in zip(ALL, IDS, strict=True) if of_one_out
 BESIDE_TORCH = pytest.mark.parametrize(  # the others: tests/manual/recurrent, attention and pool
     ("cls", "example"), [pair for pair, _ in ALIKE], ids=[name for _, name in ALIKE]
 )
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
-    pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss by both"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 
 def case_of(cls: type[Layer], example: Example, dtype: Any = F64) -> Made:
