@@ -11,6 +11,7 @@ from manual.losses.binary import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMargi
 from manual.losses.classes import CrossEntropyLoss, NLLLoss
 from manual.losses.embeddings import CosineEmbeddingLoss, TripletMarginLoss
 from manual.losses.likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from manual.losses.linear import LinearCrossEntropyLoss
 from manual.losses.margins import MulticlassHingeLoss, MultiLabelMarginLoss, MultiMarginLoss
 from manual.losses.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, SquaredErrorLoss
 from manual.losses.signs import HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
@@ -25,6 +26,7 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "LinearCrossEntropyLoss",
     "Loss",
     "MSELoss",
     "MarginRankingLoss",

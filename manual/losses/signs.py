@@ -54,7 +54,7 @@ class SoftMarginLoss(Loss):
                 f"SoftMarginLoss: the target must broadcast to the input's shape "
                 f"{tuple(input.shape)}, received {tuple(target.shape)}."
             )
-        y = np.broadcast_to(self.numbers(input, target), shape)
+        y = self.numbers(input, target)
         z = y * input
         e, softplus = logistic(z)
         return self.averaged(softplus), SoftMarginCache(z, e, y)

@@ -69,7 +69,7 @@ def test_the_course_is_in_the_registry() -> None:
         "NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss", "SmoothL1Loss",
         "PoissonNLLLoss", "GaussianNLLLoss", "KLDivLoss", "MarginRankingLoss", "HingeEmbeddingLoss",
         "CosineEmbeddingLoss", "TripletMarginLoss", "MultiLabelMarginLoss", "SoftMarginLoss",
-        "MultiLabelSoftMarginLoss",
+        "MultiLabelSoftMarginLoss", "LinearCrossEntropyLoss",
     }  # fmt: skip
     assert registry.OPTIMIZERS.keys() == {"SGD", "Adagrad", "RMSprop", "Adam", "AdamW"}
     assert registry.PENALTIES.keys() == {"L1Penalty", "L2Penalty"}
