@@ -89,7 +89,6 @@ class CosineEmbeddingLoss(Loss):
             )
         x1, x2, y = input1, input2, np.reshape(target, (*target.shape, 1))  # y (N, 1)
         self.check_broadcast(input1=x1, input2=x2, target=y)
-        self.numbers(x1, y)
         a, b = _dot(x1, x1) + EPSILON, _dot(x2, x2) + EPSILON  # (N, 1)
         r = np.sqrt(a * b)
         cos = _dot(x1, x2) / r
@@ -121,8 +120,8 @@ class CosineEmbeddingLoss(Loss):
         return (summed_to(dx1, x1.shape), summed_to(dx2, x2.shape), zero(y, of_y)), {}
 
     def decisions(self, cache: CosineCache) -> Array:
-        """Return which cosines are above the margin."""
-        return cache.cos > self.margin
+        """Return which cosines reach the margin."""
+        return cache.cos >= self.margin
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}, {super().extra_repr()}"
@@ -285,7 +284,7 @@ class TripletMarginLoss(Loss):
 
     def decisions(self, cache: TripletCache) -> Array:
         """Return 1 where the margin is not kept, and 2 more where the distance was swapped."""
-        short = np.where(cache.short > 0, 1, 0)
+        short = np.where(cache.short >= 0, 1, 0)
         if cache.across is None:
             return short
         return short + np.where(cache.across.d < cache.far.d, 2, 0)

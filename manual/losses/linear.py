@@ -10,7 +10,7 @@ import numpy as np
 
 from manual.examples import Draw, Example
 from manual.layer import Array, Arrays
-from manual.losses.base import Loss
+from manual.losses.base import Loss, constants
 from manual.losses.classes import CrossEntropyLoss
 from manual.losses.equations import TRIED
 
@@ -85,8 +85,8 @@ class LinearCrossEntropyLoss(Loss):
     equations = dict(_equations())
     symbols = {
         "x": "input", "W": "linear.weight", "b": "linear.bias", "r": "target",
-        "t": "cache.inner.samples.target", "u": "cache.inner.samples.kept", "w": "inner.weight",
-        "smoothing": "inner.label_smoothing", "N": "input.shape.0", "C": "num_classes",
+        "t": "cache.inner.samples.target", "u": "cache.inner.samples.kept", "w": "weight",
+        "smoothing": "label_smoothing", "N": "input.shape.0", "C": "num_classes",
     }  # fmt: skip
     examples = (
         *(
@@ -130,17 +130,23 @@ class LinearCrossEntropyLoss(Loss):
         super().__init__(reduction)
         self.in_features, self.num_classes = in_features, num_classes
         self.out_features, self.ignore_index = tuple(out_features), ignore_index
-        ignored = -100 if ignore_index is None else ignore_index
-        self.inner = CrossEntropyLoss(weight, ignored, reduction, label_smoothing)
-        if weight is not None and self.inner.weight.shape != (num_classes,):
+        self.weight, self.label_smoothing = constants(weight), label_smoothing
+        if self.weight is not None and self.weight.shape != (num_classes,):
             raise ValueError(
                 f"LinearCrossEntropyLoss: weight must hold one number per class, shape "
-                f"({num_classes},), received shape {self.inner.weight.shape}."
+                f"({num_classes},), received shape {self.weight.shape}."
             )
+        self.inner()  # refuses what it does not take
         rows = math.prod(self.out_features, start=num_classes)
         self.params = {"linear.weight": np.zeros((rows, in_features))}
         if bias:
             self.params["linear.bias"] = np.zeros(rows)
+
+    def inner(self) -> CrossEntropyLoss:
+        """Return the loss of the scores."""
+        ignored = -100 if self.ignore_index is None else self.ignore_index
+        weight = None if self.weight is None else self.weight.tolist()
+        return CrossEntropyLoss(weight, ignored, self.reduction, self.label_smoothing)
 
     def forward(self, input: Array, target: Array) -> tuple[Array, LinearCrossEntropyCache]:  # type: ignore[override]
         self._check(input)
@@ -149,7 +155,7 @@ class LinearCrossEntropyLoss(Loss):
             z = z + self.params["linear.bias"]
         shape = (*input.shape[:-1], self.num_classes, *self.out_features)
         self._check_target(shape, target)
-        loss, inner = self.inner.forward(z.reshape(*shape), target)
+        loss, inner = self.inner().forward(z.reshape(*shape), target)
         return loss, LinearCrossEntropyCache(input, inner)
 
     def backward(
@@ -166,7 +172,7 @@ class LinearCrossEntropyLoss(Loss):
         """
         x, inner = cache
         weight = self.params["linear.weight"]
-        (dz, dt), _ = self.inner.backward(grad_output, inner)
+        (dz, dt), _ = self.inner().backward(grad_output, inner)
         dz = dz.reshape(*x.shape[:-1], len(weight))  # (N, C d1 …)
         rows = dz.reshape(-1, len(weight))
         grads = {"linear.weight": rows.T @ x.reshape(-1, self.in_features)}
@@ -199,5 +205,5 @@ class LinearCrossEntropyLoss(Loss):
         return (
             f"in_features={self.in_features}, num_classes={self.num_classes}, "
             f"out_features={self.out_features}, bias={'linear.bias' in self.params}, "
-            f"{self.inner.extra_repr()}"
+            f"{self.inner().extra_repr()}"
         )

@@ -121,7 +121,6 @@ class HingeEmbeddingLoss(Loss):
 
     def forward(self, input: Array, target: Array) -> tuple[Array, HingeEmbeddingCache]:  # type: ignore[override]
         shape = self.check_broadcast(input=input, target=target)
-        self.numbers(input, target)
         room = self.margin - input
         unlike = np.where(target != 1, np.maximum(room, 0), 0)
         loss = unlike + np.where(target != -1, input, 0)
@@ -147,7 +146,7 @@ class HingeEmbeddingLoss(Loss):
 
     def decisions(self, cache: HingeEmbeddingCache) -> Array:
         """Return which distances are within the margin."""
-        return cache.room > 0
+        return cache.room >= 0
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}, {super().extra_repr()}"
@@ -239,7 +238,7 @@ class MarginRankingLoss(Loss):
 
     def decisions(self, cache: RankingCache) -> Array:
         """Return which pairs fall short of the margin."""
-        return cache.short > 0
+        return cache.short >= 0
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}, {super().extra_repr()}"

@@ -50,7 +50,7 @@ def _of(
 ) -> Iterator[Check]:
     """Yield a check for each kind of numbers that an input may be made of."""
     made = [spec.kind if isinstance(spec, Draw) else "array" for spec in (x, *target)]
-    listed = any(isinstance(value, tuple) for _, value in arguments)  # one number per column
+    listed = any(_weights(value) for _, value in arguments)  # one number per column
     certain = is_probability(x)
     if made[0] == "uniform":
         yield LossCheck(name, arguments, numbers, ("random", "small") if certain else ("random",))
@@ -70,8 +70,12 @@ def _of(
         yield MaskedLossCheck(name, arguments, numbers[:1], ("random",))
 
 
+def _weights(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(w, float) for w in value)
+
+
 def _inexact(arguments: Arguments) -> Arguments:
     return tuple(
-        (key, tuple(w * INEXACT for w in value) if isinstance(value, tuple) else value)
+        (key, tuple(w * INEXACT for w in value) if _weights(value) else value)
         for key, value in arguments
     )

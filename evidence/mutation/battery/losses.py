@@ -83,8 +83,13 @@ class LossCheck(Check):
         rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
         return exact(rng.uniform(0.3, 0.9, shape))
 
+    def params(self, seed: int, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
+        return {key: self.draw(seed, shape, key) for key, shape in shapes.items()}
+
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         loss = build(self.type, self.arguments)
+        shapes = {key: p.shape for key, p in loss.params.items()}
+        loss = loss.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
         samples = list(self.samples(seed))
         if self.coarse:
             single = [tuple(frozen(t, np.dtype(np.float32)) for t in s.inputs[1:]) for s in samples]
@@ -105,6 +110,7 @@ class LossCheck(Check):
         from evidence.mutation.battery.torch_side import module, run_module, tensor
 
         loss = module(self.type, dict(self.arguments), dtype)
+        params = self.params(seed, {k: tuple(p.shape) for k, p in loss.named_parameters()})
         values: Values = {}
         for sample in self.samples(seed):
             real = [x for x in sample.inputs if x.dtype.kind == "f"]
@@ -112,7 +118,7 @@ class LossCheck(Check):
                 real = real[:1]
             rest = [tensor(t, dtype) for t in sample.inputs[len(real) :]]
             upstream = partial(self.upstream, sample)
-            y, grads, own = run_module(partial(_called, loss, rest), {}, real, upstream, dtype)
+            y, grads, own = run_module(loss, params, real, upstream, dtype, rest)
             for again in ("", " again"):
                 values |= keyed(sample.name + again, y, grads, own)
         return values
@@ -173,10 +179,6 @@ class EndsCheck(ExactLossCheck):
 def _ends(values: Values) -> Values:
     found = {k: np.asarray(v) for k, v in values.items() if k.quantity == "grad_input#1"}
     return {k: np.where(np.isinf(v), np.sign(v), 0) for k, v in found.items()}
-
-
-def _called(loss: Any, rest: list, *inputs: Any) -> Any:
-    return loss(*inputs, *rest)
 
 
 def _draw(spec: Any) -> Draw:
