@@ -41,13 +41,13 @@ def _equations() -> Iterator[tuple[str, str]]:
             ):
                 texts = {
                     "output": head,
-                    "grad_input": "dx[n,i] = sum(k, dz[n,k] * W[k,i])",
+                    "grad_input": "dx[n,i] = sum(k, e[n,k] * W[k,i])",
                     "grad_target": f"dr[n,c] = -(1 - smoothing) * w[c] * log(p[n,c]){factor}",
-                    "grad:linear.weight": "dW[k,i] = sum(n, dz[n,k] * x[n,i])",
-                    "grad:linear.bias": "db[k] = sum(n, dz[n,k])",
+                    "grad:linear.weight": "dW[k,i] = sum(n, e[n,k] * x[n,i])",
+                    "grad:linear.bias": "db[k] = sum(n, e[n,k])",
                 }
                 slope = "(p[n,k] * sum(c, 0 <= c < C, q[n,c]) - q[n,k])"
-                given_here = f"\nwhere dz[n,k] = {slope}{factor}{given}{'' if name else where}"
+                given_here = f"\nwhere e[n,k] = {slope}{factor}{given}{'' if name else where}"
                 if not soft:
                     del texts["grad_target"]
                 if none:
@@ -109,8 +109,8 @@ class LinearCrossEntropyLoss(Loss):
         ),
         Example({**GIVEN, "bias": True}, ((2,), np.array(1))),
         Example(
-            {**GIVEN, "out_features": (2,), "bias": True, "reduction": "none"},
-            ((4, 2), np.array([[0, 2], [1, 1], [2, 0], [0, 0]])),
+            {**GIVEN, "out_features": (3,), "bias": True, "reduction": "none"},
+            ((4, 2), np.array([[0, 2, 1], [1, 1, 0], [2, 0, 0], [0, 0, 2]])),
         ),
     )  # fmt: skip
 
