@@ -73,7 +73,7 @@ class CosineEmbeddingLoss(Loss):
         ),
         Example({}, ((3,), (3,), np.array(1))),
         Example({"margin": -1.0, "reduction": "none"}, ((4, 3), (1, 3), np.array([1, -1, -1, 1]))),
-        Example({"margin": -1.0}, ((4, 3), (4, 3), np.array([-1]))),
+        Example({"margin": -1.0}, ((1, 3), (4, 3), np.array([-1]))),
     )  # fmt: skip
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
@@ -217,7 +217,7 @@ class TripletMarginLoss(Loss):
                 (math.inf, {"swap": True, "margin": 2.0}),
             )
         ),
-        Example({}, ((2, 2, 3), (1, 2, 3), (2, 1, 3))),
+        Example({}, ((1, 2, 3), (2, 1, 3), (1, 1, 3))),
     )  # fmt: skip
 
     def __init__(

@@ -91,7 +91,7 @@ class LossDecisionCheck(ExactCheck):
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         arguments = registry.find(self.type).examples[self.example].arguments
-        layer = registry.find(self.type)(**arguments)
+        layer = build(self.type, tuple(arguments.items()))
         runs = [layer.forward(*(lifted(lift, x) for x in xs))[1] for xs in self.inputs(seed)]
         found = [np.asarray(layer.decisions(cache_), dtype=np.float64) for cache_ in runs]
         return {PLACE._replace(quantity=k): v for k, v in zip(self.kinds, found, strict=True)}
