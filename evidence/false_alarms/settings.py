@@ -52,6 +52,7 @@ def drawable() -> dict[str, list[Example]]:
     found = {
         name: [e for e in cls.examples if _is_plain(e) and e.arguments.get("reduction") != "none"]
         for name, cls in registry.LOSSES.items()
+        if not cls(**cls.examples[0].arguments).params
     }
     return {name: examples for name, examples in found.items() if examples}
 

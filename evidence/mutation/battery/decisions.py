@@ -84,7 +84,7 @@ class LossDecisionCheck(ExactCheck):
     def name(self) -> str:
         return f"decisions of {self.type}, example {self.example}"
 
-    def inputs(self, seed: int) -> list[np.ndarray]:
+    def inputs(self, seed: int) -> list[tuple[np.ndarray, ...]]:
         specs = registry.find(self.type).examples[self.example].inputs
         losses = LossCheck(self.type)
         return [losses.inputs(k, self.rng(seed, k), specs) for k in self.kinds]
