@@ -37,7 +37,7 @@ def loose(manual: np.ndarray, torch: np.ndarray, tolerance: Any) -> Any:
 
 @cache
 def counted() -> Count:
-    return count(FEW, seed=1, rules=(*RULES, Rule("tight", tight), Rule("loose", loose)))
+    return count(FEW, seed=3, rules=(*RULES, Rule("tight", tight), Rule("loose", loose)))
 
 
 def row(rule: str, dtype: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_another_seed_gives_other_networks() -> None:
 
 
 def test_a_network_does_not_depend_on_how_many_are_drawn() -> None:
-    one, same = examine(1, 5), counted().found[5]
+    one, same = examine(3, 5), counted().found[5]
 
     assert (one.number, one.budget, one.worst) == (same.number, same.budget, same.worst)
     assert one.caught == {name: caught[: len(RULES)] for name, caught in same.caught.items()}
