@@ -11,8 +11,6 @@ __all__ = ["Checked"]
 TORCH_ONLY = {
     "device": "NumPy's arrays are on the CPU",
     "dtype": "parameters take the dtype of the arrays given to with_params",
-    "size_average": "it is deprecated, reduction says the same",
-    "reduce": "it is deprecated, reduction says the same",
 }
 
 
