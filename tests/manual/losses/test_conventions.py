@@ -157,7 +157,7 @@ ONES = np.ones((2, 3))
 def test_other_reductions_and_torchs_deprecated_ones_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: reduction must be 'mean'.*received 'men'"):
         getattr(losses, name)(reduction="men")
-    with pytest.raises(TypeError, match=f"{name} has no argument 'size_average'. .*reduction"):
+    with pytest.raises(TypeError, match=f"{name} has no argument 'size_average'"):
         getattr(losses, name)(size_average=False)
 
 
