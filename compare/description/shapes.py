@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,16 @@ def _check_targets(config: Config, graph: Graph, data: Dataset, output: Any) -> 
 
 def _check_loss(config: Config, data: Dataset, output: Any) -> None:
     loss = build_loss(config)
+    if len(names := list(inspect.signature(loss.forward).parameters)) > 2:
+        raise UserError(
+            f"{config.name}: {config.loss.type} takes {', '.join(names)}, and a run has only the "
+            "network's output and its targets. Check it alone: handgrad.as_torch(loss)."
+        )
+    if loss.params:
+        raise UserError(
+            f"{config.name}: {config.loss.type} has parameters of its own, which a run does not "
+            "train. Give the network a layer that holds them, and take the loss of its output."
+        )
     try:
         _, cache = loss.forward(output, data.targets[:ROWS])
         loss.backward(1.0, cache)

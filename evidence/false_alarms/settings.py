@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,23 +38,42 @@ def loss(rng: np.random.Generator) -> tuple[Table, str]:
 
     Lists of weights stand for themselves until the number of outputs is known.
     """
-    name = str(rng.choice(list(registry.LOSSES)))
-    cls = registry.LOSSES[name]
-    usable = [e for e in cls.examples if _is_plain(e) and e.arguments.get("reduction") != "none"]
+    name = str(rng.choice(list(drawable())))
+    cls, usable = registry.LOSSES[name], drawable()[name]
     example = usable[int(rng.integers(len(usable)))]
     table = varied(rng, cls, example.arguments)
     table = {k: None if isinstance(v, list) else v for k, v in table.items()}
     return {"type": name, **table}, "sigmoid" if wants_fractions(name, of=0) else "any"
 
 
+@cache
+def drawable() -> dict[str, list[Example]]:
+    """Return the losses of an output and targets that a data set gives, with their examples."""
+    found = {
+        name: [e for e in cls.examples if _is_plain(e) and e.arguments.get("reduction") != "none"]
+        for name, cls in registry.LOSSES.items()
+        if not cls(**cls.examples[0].arguments).params
+    }
+    return {name: examples for name, examples in found.items() if examples}
+
+
 def _is_plain(example: Example) -> bool:
     """Whether a loss is tried on rows, with targets that a data set gives, none ignored."""
-    x, target = example.draw(np.random.default_rng(0))
+    x, *targets = example.draw(np.random.default_rng(0))
+    if len(targets) != 1 or not _is_output(example):
+        return False
+    target = targets[0]
     assert x is not None
     assert target is not None
     labels = target.dtype.kind == "i" and target.shape == x.shape[:1]
     numbers = target.dtype.kind == "f" and not _is_simplex(example)
     return x.ndim == 2 and (labels or numbers) and "ignore_index" not in example.arguments
+
+
+def _is_output(example: Example) -> bool:
+    """Whether any network gives such an input, or one that ends in a sigmoid."""
+    spec = example.inputs[0]
+    return getattr(spec, "kind", "normal") == "normal" or 0 <= spec.low < spec.high <= 1
 
 
 def _is_simplex(example: Example) -> bool:

@@ -7,21 +7,37 @@ where targets are real numbers.
 """
 
 from manual.losses.base import Loss
-from manual.losses.binary import BCELoss, BCEWithLogitsLoss
+from manual.losses.binary import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
 from manual.losses.classes import CrossEntropyLoss, NLLLoss
-from manual.losses.margins import MulticlassHingeLoss, MultiMarginLoss
-from manual.losses.regression import HuberLoss, L1Loss, MSELoss, SquaredErrorLoss
+from manual.losses.embeddings import CosineEmbeddingLoss, TripletMarginLoss
+from manual.losses.likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from manual.losses.linear import LinearCrossEntropyLoss
+from manual.losses.margins import MulticlassHingeLoss, MultiLabelMarginLoss, MultiMarginLoss
+from manual.losses.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, SquaredErrorLoss
+from manual.losses.signs import HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
+    "GaussianNLLLoss",
+    "HingeEmbeddingLoss",
     "HuberLoss",
+    "KLDivLoss",
     "L1Loss",
+    "LinearCrossEntropyLoss",
     "Loss",
     "MSELoss",
+    "MarginRankingLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "MulticlassHingeLoss",
     "NLLLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
     "SquaredErrorLoss",
+    "TripletMarginLoss",
 ]

@@ -9,10 +9,10 @@ import numpy as np
 
 from manual.examples import Draw, Example
 from manual.layer import Array, Arrays
-from manual.losses.base import Loss, constants
+from manual.losses.base import Loss, Shape, constants, stretched
 from manual.losses.equations import TRIED, reduced
 
-__all__ = ["BCELoss", "BCEWithLogitsLoss"]
+__all__ = ["BCELoss", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"]
 
 LOWEST_LOG = -100.0  # torch's: the logarithms of BCELoss stop here
 SMALLEST_SLOPE = float(np.float32(1e-12))  # torch's, a float32 constant in float64 too
@@ -173,8 +173,7 @@ class BCEWithLogitsLoss(Loss):
         """
         self.check_alike(input, target)
         x, y = input, target
-        e = np.exp(np.minimum(x, -x))
-        softplus = np.log1p(e) + np.maximum(-x, 0)  # -log σ(x)
+        e, softplus = logistic(x)
         q = _broadcast(self, "pos_weight", self.pos_weight, x)
         if q is None:  # noqa: SIM108
             loss = (x - y * x) + softplus
@@ -201,7 +200,7 @@ class BCEWithLogitsLoss(Loss):
         Source: Nielsen, Neural Networks and Deep Learning, ch. 3: the output error δ = a - y.
         """
         x, y, e, weight, q = cache
-        p = np.where(x > 0, 1, e) / (1 + e)  # σ(x) = 1/(1 + e^-x) = e^x/(1 + e^x)
+        p = probability(x, e)
         if q is None:
             dx, dy = p - y, -x
         else:
@@ -214,6 +213,110 @@ class BCEWithLogitsLoss(Loss):
 
     def extra_repr(self) -> str:
         return _shown(self, weight=self.weight, pos_weight=self.pos_weight)
+
+
+class MultiLabelSoftMarginCache(NamedTuple):
+    x: Array
+    y: Array  # in x's dtype
+    e: Array  # exp(-|x|)
+    weight: Array | None  # like x
+    shape: Shape  # of x and y together
+    rows: int
+    whole: bool  # the target is of an integer dtype, and has no gradient
+
+
+class MultiLabelSoftMarginLoss(Loss):
+    """Binary cross-entropy of each class's logit, averaged over the C classes of the last axis.
+
+    The target is stretched to the input's shape where it differs, as torch does.
+
+    Args:
+        weight: factor of each class's loss, broadcast to the input's shape; None means 1.
+        reduction: "mean" over the samples (whatever the weights), "sum", or "none".
+    """
+
+    equations = reduced(
+        "n",
+        "sum(c, w[n,c] * (-(y[n,c] * log(p[n,c])) - (1 - y[n,c]) * log(1 - p[n,c]))) / C",
+        {
+            "grad_input": "dx[n,c] = w[n,c] * (p[n,c] - y[n,c]) / C",
+            "grad_target": "dtarget[n,c] = -w[n,c] * x[n,c] / C",
+        },
+        "N",
+        where="\nwhere p[n,c] = sigma(x[n,c])",
+    )  # fmt: skip
+    symbols = {
+        "x": "input", "y": "cache.y", "w": "cache.weight", "N": "cache.rows",
+        "C": "cache.shape.1",
+    }  # fmt: skip
+    examples = (
+        *(
+            Example({**weight, **reduction}, (Draw((4, 3), high=1.5), YES_OR_NO))
+            for weight in ({}, {"weight": WEIGHT})
+            for reduction in TRIED
+        ),
+        Example({}, ((3,), np.array([0, 1, 1]))),
+        Example({"reduction": "none"}, ((2, 4, 3), Draw((3,), "uniform", 0, 1))),
+    )
+
+    def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.weight = constants(weight)
+
+    def forward(  # type: ignore[override]
+        self, input: Array, target: Array
+    ) -> tuple[Array, MultiLabelSoftMarginCache]:
+        shape = self.check_broadcast(input=input, target=target)
+        if not input.ndim or shape != input.shape:
+            raise ValueError(
+                "MultiLabelSoftMarginLoss: the input must be (…, C) logits and the target "
+                f"broadcast to its shape {tuple(input.shape)}, received {tuple(target.shape)}."
+            )
+        x, y = input, self.numbers(input, target)
+        e, softplus = logistic(x)
+        loss = (x - y * x) + softplus
+        weight = _broadcast(self, "weight", self.weight, x)
+        loss = loss if weight is None else weight * loss
+        rows = loss.sum(axis=-1, keepdims=True) / shape[-1]
+        cache = MultiLabelSoftMarginCache(
+            x, y, e, weight, shape, rows.size, target.dtype.kind in "biu"
+        )
+        return self.of_rows(rows), cache
+
+    def backward(
+        self, grad_output: Array, cache: MultiLabelSoftMarginCache
+    ) -> tuple[tuple[Array, Array | None], Arrays]:
+        r"""Chain rule through L = 1/N Σ_n 1/C Σ_c -w_c (y_nc log p_nc + (1 - y_nc) log(1 - p_nc)).
+
+        With p = σ(x). Shapes: x, y, w (N, C) or more, L and dL one number, (N,) without reduction.
+        The inner terms are those of BCEWithLogitsLoss, whose slopes are p - y and -x:
+        ->  dx = dL/(N C) w (p - y),   dy = -dL/(N C) w x;   sum and none: without 1/N
+        Torch: nn.MultiLabelSoftMarginLoss.
+        Source: as BCEWithLogitsLoss.
+        """
+        x, y, e, weight, shape, rows, whole = cache
+        dl = self.to_rows(grad_output, rows) / shape[-1]
+        log = np.log1p(e)  # log σ(-x) - log σ(x) is -x: added up as torch does, with its rounding
+        of_target = (log - np.minimum(x, 0)) - (log + np.maximum(x, 0))
+        slope = probability(x, e) - y
+        if weight is not None:
+            slope, of_target = weight * slope, weight * of_target
+        dy = None if whole else stretched(dl, of_target, shape, y.shape)
+        return (dl * slope, dy), {}
+
+    def extra_repr(self) -> str:
+        return _shown(self, weight=self.weight)
+
+
+def logistic(x: Array) -> tuple[Array, Array]:
+    """Return e^-|x| and -log σ(x) = log(1 + e^-x): no exponent is above 0."""
+    e = np.exp(np.minimum(x, -x))
+    return e, np.log1p(e) + np.maximum(-x, 0)
+
+
+def probability(x: Array, e: Array) -> Array:
+    """Return σ(x) = 1/(1 + e^-x) = e^x/(1 + e^x) from e = e^-|x|."""
+    return np.where(x > 0, 1, e) / (1 + e)
 
 
 def _clamped(log: Array, outside: Array) -> Array:

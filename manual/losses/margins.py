@@ -14,7 +14,7 @@ from manual.losses.equations import TRIED, reduced
 from manual.losses.labels import check_labels, check_weight, per_row, weighted
 from manual.losses.rows import row_sum
 
-__all__ = ["MultiMarginLoss", "MulticlassHingeLoss"]
+__all__ = ["MultiLabelMarginLoss", "MultiMarginLoss", "MulticlassHingeLoss"]
 
 
 SCORES = {"s": "input", "t": "target", "N": "input.shape.0"}
@@ -92,16 +92,17 @@ class MulticlassHingeLoss(Loss):
 
 
 class MultiMarginCache(NamedTuple):
-    target: Array
+    target: Array  # (N,)
     short: Array  # as in HingeCache
     weight: Any  # (N, 1) weight of each sample's label; None: all 1
+    shape: tuple[int, ...]  # of the input
 
 
 class MultiMarginLoss(Loss):
     """Multi-class hinge loss divided by C: the mean of 1/C Σ_j≠y w_y max(0, margin - x_y + x_j)^p.
 
     The course's SVM loss has no 1/C: with p = 1 and no weight it is C times this one, and is here
-    as MulticlassHingeLoss.
+    as MulticlassHingeLoss. The input is (N, C) with labels (N,), or (C,) with one label.
 
     Args:
         p: 1, or 2 for squared margins.
@@ -139,15 +140,17 @@ class MultiMarginLoss(Loss):
         self.p, self.margin, self.weight = p, margin, constants(weight)
 
     def forward(self, input: Array, target: Array) -> tuple[Array, MultiMarginCache]:  # type: ignore[override]
-        check_weight(self, self.weight, input)
-        check_labels(self, input, target)
-        weight = None if self.weight is None else self.weight[target].reshape(-1, 1)
-        short = shortfall(input, target, self.margin)
+        scores, labels = _rows(input, target)
+        check_labels(self, scores, labels)
+        check_weight(self, self.weight, scores)
+        weight = None if self.weight is None else self.weight[labels].reshape(-1, 1)
+        short = shortfall(scores, labels, self.margin)
         losses = weighted(short if self.p == 1 else short * short, weight)  # (N, C)
-        total = row_sum(losses)[:, 0] if self.reduction == "none" else losses.sum()
-        return self.reduced(total / input.shape[1], len(target)), MultiMarginCache(
-            target, short, weight
-        )
+        total = losses.sum()
+        if self.reduction == "none":
+            total = np.reshape(row_sum(losses), target.shape)
+        cache = MultiMarginCache(labels, short, weight, tuple(input.shape))
+        return self.reduced(total / scores.shape[1], len(labels)), cache
 
     def backward(
         self, grad_output: Array, cache: MultiMarginCache
@@ -167,7 +170,8 @@ class MultiMarginLoss(Loss):
         classes = cache.short.shape[1]
         slope = np.sign(cache.short) if self.p == 1 else 2 * cache.short
         dl = per_row(self, self.reduced(grad_output / classes, len(cache.target)))
-        return (with_true_class(weighted(slope, cache.weight) * dl, cache.target), None), {}
+        dx = with_true_class(weighted(slope, cache.weight) * dl, cache.target)
+        return (np.reshape(dx, cache.shape), None), {}
 
     def decisions(self, cache: MultiMarginCache) -> Array:
         """Return which scores come too close to the true class's."""
@@ -176,6 +180,121 @@ class MultiMarginLoss(Loss):
     def extra_repr(self) -> str:
         weight = "" if self.weight is None else f"weight={self.weight.tolist()}, "
         return f"p={self.p}, margin={self.margin}, {weight}reduction={self.reduction!r}"
+
+
+class MultiLabelCache(NamedTuple):
+    short: Array  # (N, J, C): by how much score c comes too close to that of the j-th label
+    own: Array  # (N, J, C): whether class c is the j-th label
+    shape: tuple[int, ...]  # of the input
+
+
+class MultiLabelMarginLoss(Loss):
+    """Hinge of several labels: 1/C Σ_j Σ_c max(0, 1 - x_y(j) + x_c), c no label of the sample.
+
+    Input and target are (N, C), or (C,) for one sample. A row of the target lists the sample's
+    labels, each as often as it counts; the first -1 ends the list.
+
+    Args:
+        reduction: "mean" over the N samples, "sum", or "none".
+
+    Raises:
+        ValueError: a target is neither -1 nor a class index, behind the end of the list either.
+    """
+
+    equations = reduced(
+        "n",
+        "sum(j, sum(c, u[n,j,c] * max(0, 1 - x[n,t[n,j]] + x[n,c]))) / C",
+        {
+            "grad_input": "dx[n,k] = (sum(j, a[n,j,k] - own[n,j,k] * sum(c, a[n,j,c]))) / C",
+        },
+        "N",
+        where="\nwhere a[n,j,c] = u[n,j,c] * (1 - x[n,t[n,j]] + x[n,c] > 0)"
+        "\nwhere u[n,j,c] = sum(k, own[n,j,k]) * (1 - largest(i, own[n,i,c]))",
+    )
+    symbols = {
+        "x": "input", "t": "target", "own": "cache.own", "N": "input.shape.0",
+        "C": "input.shape.1",
+    }  # fmt: skip
+    examples = (
+        *(
+            Example(
+                reduction,
+                (Draw((3, 4)), np.array([[2, 0, -1, 1], [3, -1, -1, -1], [1, 1, 0, 3]])),
+                kinks={"a margin met exactly": {"input": [0.5, -0.5, 0.5, -0.5]}},
+            )
+            for reduction in TRIED
+        ),
+        Example({"reduction": "none"}, ((3,), np.array([1, -1, 0]))),
+    )
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, MultiLabelCache]:  # type: ignore[override]
+        self._check(input, target)
+        classes = input.shape[-1] if input.ndim else 1
+        x, t = input.reshape(-1, classes), target.reshape(-1, classes)
+        listed = np.cumprod(t >= 0, axis=1, dtype=bool)  # (N, J)
+        own = listed[:, :, None] & (t[:, :, None] == np.arange(classes))  # (N, J, C)
+        true = x[np.arange(len(x))[:, None], np.where(listed, t, 0)]  # (N, J)
+        short = (1 - true)[:, :, None] + x[:, None, :]
+        rival = listed[:, :, None] & ~own.any(axis=1, keepdims=True)
+        short = np.where(rival, np.maximum(short, 0), 0)
+        losses = short.sum(axis=(1, 2)) / classes
+        if self.reduction == "none":
+            losses = np.reshape(losses, input.shape[:-1])
+        return self.averaged(losses), MultiLabelCache(short, own, input.shape)
+
+    def backward(
+        self, grad_output: Array, cache: MultiLabelCache
+    ) -> tuple[tuple[Array, None], Arrays]:
+        r"""Chain rule through L = 1/N Σ_n 1/C Σ_j Σ_c u_njc max(0, m_njc).
+
+        Shapes: x (N, C), labels t (N, J), m (N, J, C), L and dL one number, (N,) without reduction.
+        The margin is m_njc = 1 - x_n,t(n,j) + x_nc; u_njc = 1 where j is in the list and c no label
+        of the sample, else 0. With a_njc = u_njc 1{m_njc > 0}:
+            ∂L/∂x_nk = 1/(N C) Σ_j (a_njk - [t_nj = k] Σ_c a_njc)
+        every rival pushes itself down, and the label that it rivals up
+        At m = 0 exactly the slope is 0.
+        Torch: nn.MultiLabelMarginLoss.
+        Source: Crammer and Singer, A Family of Additive Online Algorithms for Category Ranking
+            (2003).
+        """
+        short, own, shape = cache
+        a = np.sign(short)
+        slope = (a - own * a.sum(axis=2, keepdims=True)).sum(axis=1)  # (N, C)
+        dl = per_row(self, self.reduced(grad_output / short.shape[-1], len(short)))
+        return (np.reshape(slope * dl, shape), None), {}
+
+    def decisions(self, cache: MultiLabelCache) -> Array:
+        """Return which scores come too close to which label's."""
+        return cache.short > 0
+
+    def _check(self, input: Array, target: Array) -> None:
+        self.check_not_empty(input)
+        if input.ndim > 2 or input.shape != target.shape:
+            raise ValueError(
+                "MultiLabelMarginLoss: input and target must both be (N, C), or (C,), received "
+                f"{tuple(input.shape)} and {tuple(target.shape)}. Fill the lists of labels up "
+                "with -1."
+            )
+        if target.dtype.kind not in "iu":
+            raise TypeError(
+                "MultiLabelMarginLoss: the target must hold class indices of an integer dtype, "
+                f"received {target.dtype}. Pass target.astype('int64')."
+            )
+        classes = input.shape[-1] if input.ndim else 1
+        outside = (target < -1) | (target >= classes)
+        if outside.any():
+            raise ValueError(
+                "MultiLabelMarginLoss: labels must be class indices from 0 to "
+                f"{classes - 1}, or -1 to end the list, received "
+                f"{target[outside][0]}. Number the classes from 0."
+            )
+
+
+def _rows(input: Array, target: Array) -> tuple[Array, Array]:
+    """Return one sample's scores (C,) and label as a batch of one; a batch as it is."""
+    if input.ndim < 2 and target.shape in ((), (1,)):
+        return input.reshape(1, -1), target.reshape(1)
+    return input, target
 
 
 def shortfall(scores: Array, target: Array, margin: float) -> Array:

@@ -12,7 +12,7 @@ from manual.layer import Array, Arrays
 from manual.losses.base import Loss
 from manual.losses.equations import TRIED, reduced
 
-__all__ = ["HuberLoss", "L1Loss", "MSELoss", "SquaredErrorLoss"]
+__all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss", "SquaredErrorLoss"]
 
 
 RESIDUAL = {"yhat": "input", "y": "target", "M": "input.size"}
@@ -59,7 +59,7 @@ class MSELoss(Loss):
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
         d = input - target
-        return self.reduced(self.summed(d * d), d.size), Residual(d)
+        return self.averaged(d * d), Residual(d)
 
     def backward(self, grad_output: Array, cache: Residual) -> tuple[Pair, Arrays]:
         r"""Chain rule through L = 1/M Σ_i d_i² with d = ŷ - y, over all M elements.
@@ -146,7 +146,7 @@ class L1Loss(Loss):
     def forward(self, input: Array, target: Array) -> tuple[Array, Residual]:  # type: ignore[override]
         self.check_alike(input, target)
         d = input - target
-        return self.reduced(self.summed(np.abs(d)), d.size), Residual(d)
+        return self.averaged(np.abs(d)), Residual(d)
 
     def backward(self, grad_output: Array, cache: Residual) -> tuple[Pair, Arrays]:
         r"""Chain rule through L = 1/M Σ_i |d_i| with d = ŷ - y, over all M elements.
@@ -167,10 +167,67 @@ class L1Loss(Loss):
 
 class HuberCache(NamedTuple):
     d: Array
-    clipped: Array  # the residual, held within ±δ
+    slope: Array  # of the loss
 
 
-class HuberLoss(Loss):
+class _Bent(Loss):
+    """A parabola of d = ŷ - y up to a border, and from there on its tangent."""
+
+    border: float
+
+    def bend(self, d: Array) -> tuple[Array, Array]:
+        """Return d held within ± the border, and the slope."""
+        raise NotImplementedError
+
+    def forward(self, input: Array, target: Array) -> tuple[Array, HuberCache]:  # type: ignore[override]
+        """Return the reduction of h′ (d - ½c), with c the residual d held within ± the border.
+
+        Inside, c = d gives ½ h′ d; outside, c = ± the border b gives |h′| (|d| - ½b).
+        """
+        self.check_alike(input, target)
+        d = input - target
+        c, slope = self.bend(d)
+        return self.averaged(slope * (d - 0.5 * c)), HuberCache(d, slope)
+
+    def backward(self, grad_output: Array, cache: HuberCache) -> tuple[Pair, Arrays]:
+        r"""Chain rule through L = 1/M Σ_i h(d_i) with d = ŷ - y, over all M elements.
+
+        Shapes: ŷ, y, d (any), L and dL one number, or like d without reduction.
+        HuberLoss, with c = clip(d, -δ, δ):
+            h(d) = ½d²           for |d| ≤ δ:  h′ = d
+            h(d) = δ (|d| - ½δ)  for |d| > δ:  h′ = δ sign(d)     both:  h′ = c
+        SmoothL1Loss, with c = clip(d, -β, β): the same divided by β
+            h(d) = ½d²/β         for |d| < β:  h′ = d/β
+            h(d) = |d| - ½β      for |d| ≥ β:  h′ = sign(d)       both:  h′ = c/β
+            β = 0:  h(d) = |d|,  h′ = sign(d), and 0 at d = 0
+        Both pieces have one value and slope where they meet.
+        ->  dŷ = dL 1/M h′(ŷ - y);   the target stands in d with a minus:  dy = -dŷ
+        sum and none: without 1/M
+        Torch: nn.HuberLoss, nn.SmoothL1Loss.
+        Source: Huber, Robust Estimation of a Location Parameter (1964); Girshick, Fast R-CNN
+            (2015), §2.3.
+        """
+        dx = self.reduced(grad_output, cache.slope.size) * cache.slope
+        return (dx, -dx), {}
+
+    def decisions(self, cache: HuberCache) -> Array:
+        """Return the piece of every residual: -1 below the parabola, 0 on it, 1 above."""
+        d = cache.d
+        return np.where(d > self.border, 1, np.where(d < -self.border, -1, 0))
+
+
+BENT = {"grad_input": "dyhat[i] = {}", "grad_target": "dtarget[i] = -{}"}
+HELD = "\nwhere c[i] = max(min(d[i], {0}), -{0})\nwhere d[i] = yhat[i] - y[i]"
+
+
+def _bent_examples(name: str, *borders: float) -> Iterator[Example]:
+    for border in borders:
+        settings = {} if border == 1 else {name: border}
+        kinks = {f"|ŷ - y| = {border}": {"input": border - 0.25, "target": -0.25}}
+        yield from _examples(settings, kinks)
+
+
+class HuberLoss(_Bent):
     """Huber's loss: ½d² for residuals up to δ, and from there on the straight line δ(|d| - ½δ).
 
     Args:
@@ -184,18 +241,12 @@ class HuberLoss(Loss):
     equations = reduced(
         "i",
         "c[i] * (d[i] - c[i] / 2)",
-        {"grad_input": "dyhat[i] = c[i]", "grad_target": "dtarget[i] = -c[i]"},
+        {role: slope.format("c[i]") for role, slope in BENT.items()},
         "M",
-        where="\nwhere c[i] = max(min(d[i], delta), -delta)\nwhere d[i] = yhat[i] - y[i]",
+        where=HELD.format("delta"),
     )
     symbols = RESIDUAL
-    examples = tuple(
-        example
-        for settings, delta in (({}, 1.0), ({"delta": 0.5}, 0.5), ({"delta": 2.5}, 2.5))
-        for example in _examples(
-            settings, {"|ŷ - y| = δ": {"input": delta - 0.25, "target": -0.25}}
-        )
-    )
+    examples = tuple(_bent_examples("delta", 1.0, 0.5, 2.5))
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -204,39 +255,65 @@ class HuberLoss(Loss):
                 f"HuberLoss: delta must be positive, received {delta}. It is the residual at which "
                 "the parabola turns into a line."
             )
-        self.delta = delta
+        self.delta = self.border = delta
 
-    def forward(self, input: Array, target: Array) -> tuple[Array, HuberCache]:  # type: ignore[override]
-        """Return the reduction of c (d - ½c), with c the residual d held within ±δ.
-
-        Inside, c = d gives ½d²; outside, c = ±δ gives δ(|d| - ½δ).
-        """
-        self.check_alike(input, target)
-        d = input - target
+    def bend(self, d: Array) -> tuple[Array, Array]:
         c = np.clip(d, -self.delta, self.delta)
-        return self.reduced(self.summed(c * (d - 0.5 * c)), d.size), HuberCache(d, c)
-
-    def backward(self, grad_output: Array, cache: HuberCache) -> tuple[Pair, Arrays]:
-        r"""Chain rule through L = 1/M Σ_i h(d_i) with d = ŷ - y, over all M elements.
-
-        Shapes: ŷ, y, d (any), L and dL one number, or like d without reduction.
-        h(d) = ½d²           for |d| ≤ δ:  h′ = d
-        h(d) = δ (|d| - ½δ)  for |d| > δ:  h′ = δ sign(d)
-        Both say d held within ±δ, and agree at |d| = δ:   dŷ = dL 1/M clip(ŷ - y, -δ, δ)
-        The target stands in d with a minus:  dy = -dŷ;   sum and none: without 1/M
-        Torch: nn.HuberLoss; nn.SmoothL1Loss is this divided by δ.
-        Source: Huber, Robust Estimation of a Location Parameter (1964).
-        """
-        dx = self.reduced(grad_output, cache.clipped.size) * cache.clipped
-        return (dx, -dx), {}
-
-    def decisions(self, cache: HuberCache) -> Array:
-        """Return the branch of every residual: -1 below -δ, 0 on the parabola, 1 above δ."""
-        d = cache.d
-        return np.where(d > self.delta, 1, np.where(d < -self.delta, -1, 0))
+        return c, c
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}, delta={self.delta}"
+
+
+class SmoothL1Loss(_Bent):
+    """The absolute error, rounded off below β: |d| - ½β, and ½d²/β for residuals up to β.
+
+    That is Huber's loss divided by δ; β = 0 is L1Loss.
+
+    Args:
+        reduction: "mean" over every element of the batch, "sum", or "none".
+        beta: β ≥ 0, where the line turns into a parabola.
+
+    Raises:
+        ValueError: beta is negative.
+    """
+
+    equations = {
+        **reduced(
+            "i",
+            "c[i] * (d[i] - c[i] / 2) / beta",
+            {role: slope.format("c[i] / beta") for role, slope in BENT.items()},
+            "M",
+            where=HELD.format("beta"),
+        ),
+        **reduced(
+            "i",
+            "abs(yhat[i] - y[i])",
+            {role: slope.format("sign(yhat[i] - y[i])") for role, slope in BENT.items()},
+            "M",
+            variant="beta = 0",
+        ),
+    }
+    symbols = RESIDUAL
+    examples = tuple(_bent_examples("beta", 1.0, 0.5, 0.0))
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if not beta >= 0:
+            raise ValueError(
+                f"SmoothL1Loss: beta must be 0 or more, received {beta}. It is the residual at "
+                "which the line turns into a parabola."
+            )
+        self.beta = self.border = beta
+
+    def bend(self, d: Array) -> tuple[Array, Array]:
+        if not self.beta:
+            return np.zeros_like(d), np.sign(d)
+        c = np.clip(d, -self.beta, self.beta)
+        return c, c / self.beta
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}, beta={self.beta}"
 
 
 def _samples(d: Array) -> int:

@@ -28,6 +28,7 @@ from compare.pair.example import Made, distinct, is_real, made, shown
 from manual import registry
 from manual.examples import Example
 from manual.layer import Layer
+from manual.losses import Loss
 from tests.helpers import F32, F64, assert_close
 from torch_ref.classes import module_class
 from torch_ref.draws import Replay
@@ -306,6 +307,9 @@ def stretched(case: Made) -> bool:
     """Whether inputs broadcast, or rows hold further axes: indices then say something else."""
     if registry.GATES.get(type(case.layer).__name__) and "grad_x" in case.layer.equations:
         return len({np.shape(x) for x in case.inputs}) > 1
+    shapes = [np.shape(x) for x in case.inputs]
+    if isinstance(case.layer, Loss) and any(s != max(shapes, key=len)[: len(s)] for s in shapes):
+        return True
     by_rows = "input.shape" in " ".join(case.layer.symbols.values())
     classes = any(not is_real(x) for x in case.inputs)
     return (by_rows or classes) and np.ndim(case.inputs[0]) != 2

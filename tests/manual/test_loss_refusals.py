@@ -9,14 +9,18 @@ import pytest
 import torch
 
 from manual import losses
-from manual.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, MultiMarginLoss
-from manual.registry import LOSSES
-from tests.manual.loss_checks import CLASSES, manual_run
+from manual.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    MultiMarginLoss,
+    SmoothL1Loss,
+)
+from tests.manual.loss_checks import ALIKE, CLASSES, NUMBERS, manual_run
 
-NUMBERS = sorted(set(LOSSES) - set(CLASSES))
 
-
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", ALIKE)
 def test_another_reduction_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: reduction must be 'mean', .* received 'men'"):
         getattr(losses, name)(reduction="men")
@@ -42,7 +46,7 @@ def test_a_target_that_would_promote_the_loss_is_refused(name: str) -> None:
     assert getattr(losses, name)().forward(x, np.ones(3, np.float16))[0].dtype == np.float32
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", ALIKE)
 def test_an_empty_batch_is_refused(name: str) -> None:
     x, y = np.zeros((0, 3)), np.zeros(0, int) if name in CLASSES else np.zeros((0, 3))
 
@@ -64,7 +68,7 @@ def test_labels_that_are_no_class_indices_are_refused(name: str) -> None:
     ]:
         with pytest.raises(error, match=f"{name}: .*{message}"):
             loss.forward(z, np.array(bad))
-    if name in ("MultiMarginLoss", "MulticlassHingeLoss"):
+    if name == "MulticlassHingeLoss":
         with pytest.raises(ValueError, match=r"input \(3,\)"):
             loss.forward(np.zeros(3), np.array(0))
 
@@ -126,6 +130,7 @@ def test_a_mean_of_no_weight_is_refused_and_a_sum_is_zero(name: str) -> None:
         (lambda: HuberLoss(delta=0.0), "HuberLoss: delta must be positive, received 0.0"),
         (lambda: HuberLoss(delta=float("nan")), "HuberLoss: delta must be positive"),
         (lambda: CrossEntropyLoss(label_smoothing=1.5), "label_smoothing .* received 1.5"),
+        (lambda: SmoothL1Loss(beta=-1.0), "SmoothL1Loss: beta must be 0 or more, received -1.0"),
         (lambda: MultiMarginLoss(p=3), "MultiMarginLoss: p must be 1 or 2, received 3"),
     ],
 )

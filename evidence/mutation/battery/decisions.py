@@ -17,6 +17,8 @@ from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
 from evidence.mutation.battery.data import make
 from evidence.mutation.battery.layers import Arguments, build, keyed
+from evidence.mutation.battery.losses import LossCheck
+from manual import registry
 
 Rule = Callable[[np.ndarray], np.ndarray]
 PLACE = Key("", "decisions")
@@ -68,6 +70,68 @@ class DecisionCheck(ExactCheck):
         targets = [tensor(t, dtype) for t in target]
         _, (slope,), _ = run_module(lambda x: twin(x, *targets), {}, (x,), np.ones, dtype)
         return {PLACE: np.asarray(RULES[self.rule](slope), dtype=np.float64)}
+
+
+@dataclass(frozen=True)
+class LossDecisionCheck(ExactCheck):
+    """The decisions of a loss on its example's inputs, as a formula of its own has them."""
+
+    type: str
+    example: int
+    kinds: tuple[str, ...] = ("ties", "random")
+
+    @property
+    def name(self) -> str:
+        return f"decisions of {self.type}, example {self.example}"
+
+    def inputs(self, seed: int) -> list[tuple[np.ndarray, ...]]:
+        specs = registry.find(self.type).examples[self.example].inputs
+        losses = LossCheck(self.type)
+        return [losses.inputs(k, self.rng(seed, k), specs) for k in self.kinds]
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        arguments = registry.find(self.type).examples[self.example].arguments
+        layer = build(self.type, tuple(arguments.items()))
+        runs = [layer.forward(*(lifted(lift, x) for x in xs))[1] for xs in self.inputs(seed)]
+        found = [np.asarray(layer.decisions(cache_), dtype=np.float64) for cache_ in runs]
+        return {PLACE._replace(quantity=k): v for k, v in zip(self.kinds, found, strict=True)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        pieces = PIECES[self.type, self.example]
+        found = [np.asarray(pieces(*xs), dtype=np.float64) for xs in self.inputs(seed)]
+        return {PLACE._replace(quantity=k): v for k, v in zip(self.kinds, found, strict=True)}
+
+
+def _triple(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    near, far, across = (np.linalg.norm(v + 1e-6, axis=-1) for v in (a - b, a - c, b - c))
+    pieces = (2.5 + near >= np.minimum(far, across)) + 2 * (across < far)
+    return pieces[..., None]
+
+
+def _lists(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    found = np.zeros((*x.shape, x.shape[1]))
+    for n, row in enumerate(t):
+        labels = row[: list(row).index(-1)] if -1 in row else row
+        for j, label in enumerate(labels):
+            rivals = ~np.isin(np.arange(len(row)), labels)
+            found[n, j] = rivals & (x[n] > x[n, label] - 1)
+    return found
+
+
+def _cosines(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return ((a * b).sum(axis=1) >= -0.75 * np.maximum(lengths, 1e-12))[:, None]
+
+
+PIECES: dict[tuple[str, int], Callable[..., Any]] = {
+    ("HingeEmbeddingLoss", 0): lambda x, y: x <= 1,
+    ("MarginRankingLoss", 3): lambda a, b, y: y * (a - b) <= 0.5,
+    ("PoissonNLLLoss", 3): lambda x, y: y > 1,
+    ("GaussianNLLLoss", 9): lambda x, y, v: v > 1.5,
+    ("CosineEmbeddingLoss", 3): _cosines,
+    ("TripletMarginLoss", 3): _triple,
+    ("MultiLabelMarginLoss", 0): _lists,
+}
 
 
 @dataclass(frozen=True)
@@ -127,6 +191,7 @@ RULES: dict[str, Rule] = {
     "rises": lambda slope: slope > 0,
     "slope 1": lambda slope: slope == 1,
     "sign": np.sign,
+    "at slope 1": np.trunc,
     "at the bound": lambda slope: np.sign(slope) * (np.abs(slope) >= 2),
     "winner": lambda slope: slope,
 }
@@ -147,6 +212,8 @@ def decision_checks() -> list[Check]:
         DecisionCheck("L1Penalty", "sign", (("coefficient", 0.5),)),
         DecisionCheck("L1Loss", "sign", SUM),
         DecisionCheck("HuberLoss", "at the bound", (*SUM, ("delta", 2.0))),
+        DecisionCheck("SmoothL1Loss", "at slope 1", (*SUM, ("beta", 2.0))),
+        *(LossDecisionCheck(name, example) for name, example in PIECES),
         DecisionCheck("MulticlassHingeLoss", "rises", SUM, "ties", 5),
         DecisionCheck("MultiMarginLoss", "rises", SUM, "ties", 5),
         DecisionCheck("MultiMarginLoss", "rises", (*SUM, ("margin", 2.0)), "ties", 5),

@@ -17,10 +17,13 @@ from evidence.mutation.battery.losses import (
     Float64LossCheck,
     LossCheck,
     MaskedLossCheck,
+    is_probability,
 )
 from manual import registry
 from manual.examples import Draw
 
+TIES = ("ties", "large")
+OVERFLOW = {"KLDivLoss", "PoissonNLLLoss", "SoftMarginLoss"}  # torch's exponentials, where large
 INEXACT = 1.1  # given weights times this are not exact in float32
 
 
@@ -47,27 +50,32 @@ def _of(
 ) -> Iterator[Check]:
     """Yield a check for each kind of numbers that an input may be made of."""
     made = [spec.kind if isinstance(spec, Draw) else "array" for spec in (x, *target)]
-    listed = any(isinstance(value, tuple) for _, value in arguments)  # one number per column
-    few = ("random", "small", "positive") if made[0] != "uniform" else ("random", "small")
-    yield LossCheck(name, arguments, numbers, few)
-    if made[0] != "uniform":
-        yield LossCheck(name, arguments, numbers, ("ties", "large"))
+    listed = any(_weights(value) for _, value in arguments)  # one number per column
+    certain = is_probability(x)
     if made[0] == "uniform":
+        yield LossCheck(name, arguments, numbers, ("random", "small") if certain else ("random",))
+    else:
+        yield LossCheck(name, arguments, numbers, ("random", "small", "positive"))
+        yield LossCheck(name, arguments, numbers, ("ties",) if name in OVERFLOW else TIES)
+    if certain:
         yield Float64LossCheck(name, arguments, numbers, ("large",))
         if not listed:
             yield EndsCheck(name, arguments, numbers[:1])
-    if made[1:] in (["normal"], ["uniform"], []) and not listed:
-        yield LossCheck(name, arguments, numbers[:1], ("grid",), of_input=made[0] == "uniform")
-    if made[1:] == ["uniform"]:
+    if name not in OVERFLOW and made[1:] in (["normal"], ["uniform"], []) and not listed:
+        yield LossCheck(name, arguments, numbers[:1], ("grid",), of_input=certain)
+    if len(target) == 1 and is_probability(target[0]):
         yield LossCheck(name, arguments, numbers, coarse=True, of_input=True)
-    if [spec.ndim for spec in target if isinstance(spec, np.ndarray)] == [1] and not dict(
-        arguments
-    ).keys() - {"reduction"}:
+    labels = len(target) == 1 and isinstance(target[0], np.ndarray) and target[0].ndim == 1
+    if labels and not dict(arguments).keys() - {"reduction"}:
         yield MaskedLossCheck(name, arguments, numbers[:1], ("random",))
+
+
+def _weights(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(w, float) for w in value)
 
 
 def _inexact(arguments: Arguments) -> Arguments:
     return tuple(
-        (key, tuple(w * INEXACT for w in value) if isinstance(value, tuple) else value)
+        (key, tuple(w * INEXACT for w in value) if _weights(value) else value)
         for key, value in arguments
     )

@@ -71,19 +71,25 @@ class LossCheck(Check):
     def target(self, kind: str, rng: np.random.Generator, spec: Any, x: np.ndarray) -> np.ndarray:
         if isinstance(spec, np.ndarray) or _draw(spec).kind == "integers":
             return spec if isinstance(spec, np.ndarray) else spec(rng)
-        if _draw(spec).kind == "simplex":
+        if _draw(spec).kind != "normal" and not is_probability(spec):
             return exact(spec(rng))
-        if _draw(spec).kind == "uniform":
+        if is_probability(spec):
             y = _certain(rng, x.shape)
             return np.round(y * 64) / 64 if self.coarse else exact(y)  # 1 - y is exact as well
-        return make("ties" if kind in ("ties", "grid") else "random", rng, x.shape)
+        shape = x.shape if kind == "grid" else _draw(spec).shape
+        return make("ties" if kind in ("ties", "grid") else "random", rng, shape)
 
     def upstream(self, sample: Sample, shape: Shape) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
         return exact(rng.uniform(0.3, 0.9, shape))
 
+    def params(self, seed: int, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
+        return {key: self.draw(seed, shape, key) for key, shape in shapes.items()}
+
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         loss = build(self.type, self.arguments)
+        shapes = {key: p.shape for key, p in loss.params.items()}
+        loss = loss.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
         samples = list(self.samples(seed))
         if self.coarse:
             single = [tuple(frozen(t, np.dtype(np.float32)) for t in s.inputs[1:]) for s in samples]
@@ -104,6 +110,7 @@ class LossCheck(Check):
         from evidence.mutation.battery.torch_side import module, run_module, tensor
 
         loss = module(self.type, dict(self.arguments), dtype)
+        params = self.params(seed, {k: tuple(p.shape) for k, p in loss.named_parameters()})
         values: Values = {}
         for sample in self.samples(seed):
             real = [x for x in sample.inputs if x.dtype.kind == "f"]
@@ -111,7 +118,7 @@ class LossCheck(Check):
                 real = real[:1]
             rest = [tensor(t, dtype) for t in sample.inputs[len(real) :]]
             upstream = partial(self.upstream, sample)
-            y, grads, own = run_module(partial(_called, loss, rest), {}, real, upstream, dtype)
+            y, grads, own = run_module(loss, params, real, upstream, dtype, rest)
             for again in ("", " again"):
                 values |= keyed(sample.name + again, y, grads, own)
         return values
@@ -174,15 +181,18 @@ def _ends(values: Values) -> Values:
     return {k: np.where(np.isinf(v), np.sign(v), 0) for k, v in found.items()}
 
 
-def _called(loss: Any, rest: list, *inputs: Any) -> Any:
-    return loss(*inputs, *rest)
-
-
 def _draw(spec: Any) -> Draw:
     return spec if isinstance(spec, Draw) else Draw(tuple(spec))
 
 
+def is_probability(spec: Any) -> bool:
+    """Whether an example draws an input from 0 to 1."""
+    return isinstance(spec, Draw) and spec.kind == "uniform" and 0 <= spec.low < spec.high <= 1
+
+
 def _score(kind: str, rng: np.random.Generator, spec: Draw) -> np.ndarray:
+    if spec.kind == "uniform" and not is_probability(spec):
+        return exact(spec(rng))
     if spec.kind == "uniform":
         return _probabilities(kind, rng, make("random", rng, spec.shape))
     return make(kind, rng, spec.shape)

@@ -21,10 +21,14 @@ Found = tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]
 def module(name: str, arguments: Mapping[str, Any], dtype: np.dtype) -> nn.Module:
     """Build torch's class of this name; lists of weights become tensors."""
     tensors = {
-        key: torch.tensor(value, dtype=DTYPES[dtype.name]) if isinstance(value, tuple) else value
+        key: torch.tensor(value, dtype=DTYPES[dtype.name]) if _weights(value) else value
         for key, value in arguments.items()
     }
     return module_class(name)(**tensors).to(DTYPES[dtype.name])
+
+
+def _weights(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(w, float) for w in value)
 
 
 def tensor(array: np.ndarray, dtype: np.dtype) -> Tensor:
@@ -38,15 +42,22 @@ def run_module(
     inputs: Sequence[np.ndarray],
     upstream: Callable[[tuple[int, ...]], np.ndarray],
     dtype: np.dtype,
+    rest: Sequence[Tensor] = (),
 ) -> Found:
-    """Return output, input gradients and parameter gradients under an upstream gradient."""
+    """Return output, input gradients and parameter gradients under an upstream gradient.
+
+    `rest` are further inputs, which have no gradient.
+    """
     leaves = [tensor(x, dtype).requires_grad_() for x in inputs]
     own = {key: tensor(p, dtype).requires_grad_() for key, p in params.items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Implicit dimension choice")
-        y = functional_call(twin, own, tuple(leaves)) if own else twin(*leaves)  # type: ignore[arg-type]
+        given = (*leaves, *rest)
+        y = functional_call(twin, own, given) if own else twin(*given)  # type: ignore[arg-type]
     dy = tensor(upstream(tuple(y.shape)), dtype)
-    grads = torch.autograd.grad(y, [*leaves, *own.values()], dy)
+    wanted = [*leaves, *own.values()]
+    y = y if y.requires_grad else y + 0 * leaves[0].sum()  # a constant, as a distance of norm 0 is
+    grads = torch.autograd.grad(y, wanted, dy, allow_unused=True, materialize_grads=True)
     arrays = [array_of(g).copy() for g in grads]
     return (
         array_of(y).copy(),

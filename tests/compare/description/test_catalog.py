@@ -66,7 +66,10 @@ def test_the_course_is_in_the_registry() -> None:
     }  # fmt: skip
     assert registry.LOSSES.keys() >= {
         "MSELoss", "SquaredErrorLoss", "L1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
-        "NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss",
+        "NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss", "SmoothL1Loss",
+        "PoissonNLLLoss", "GaussianNLLLoss", "KLDivLoss", "MarginRankingLoss", "HingeEmbeddingLoss",
+        "CosineEmbeddingLoss", "TripletMarginLoss", "MultiLabelMarginLoss", "SoftMarginLoss",
+        "MultiLabelSoftMarginLoss", "LinearCrossEntropyLoss",
     }  # fmt: skip
     assert registry.OPTIMIZERS.keys() == {"SGD", "Adagrad", "RMSprop", "Adam", "AdamW"}
     assert registry.PENALTIES.keys() == {"L1Penalty", "L2Penalty"}
