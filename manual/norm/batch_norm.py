@@ -94,7 +94,7 @@ class _BatchNorm(ChannelNorm):
         scale = self._scale(cache.inverse)  # γ / s
         dx = dy * scale[:, None]
         if cache.batch is not None:
-            share = scale / cache.batch.size
+            share = scale / max(cache.batch.size, 1)
             lost = cache.centred * (share * cache.inverse * dgamma)[:, None]
             lost += (share * dbeta)[:, None]
             dx -= lost
@@ -114,6 +114,8 @@ class _BatchNorm(ChannelNorm):
             return self.buffers
         mean, var, size = cache.batch
         seen = np.array(self.buffers["num_batches_tracked"] + 1)
+        if not size:  # a batch of nothing is counted, and moves nothing
+            return {**self.buffers, "num_batches_tracked": seen}
         m = 1 / int(seen) if self.momentum is None else self.momentum
         return {**self._moved(mean, var * (size / (size - 1)), m), "num_batches_tracked": seen}
 
@@ -140,18 +142,16 @@ class _BatchNorm(ChannelNorm):
                 f"{self.num_features}, received shape {shape}. Reshape the input, or set "
                 "num_features to its number of channels."
             )
-        if not self.uses_batch:
-            return
-        if shape[0] * prod(shape[2:]) < 2:
+        if self.uses_batch and shape[0] * prod(shape[2:]) == 1:
             raise ValueError(
                 f"{name}: a batch's variance needs more than one value per channel, received "
                 f"shape {shape}. Use a larger batch, or running statistics in evaluation: "
                 "layer.train(False)."
             )
-        if not self.eps > 0:
+        if not (self.eps > 0 or (self.eps == 0 and not self.uses_batch)):
             raise ValueError(
-                f"{name}: eps must be positive where the batch's variance may be 0, received "
-                f"{self.eps}. Torch's default is 1e-5."
+                f"{name}: eps must be positive where the batch's variance may be 0 (and is never "
+                f"negative), received {self.eps}. Torch's default is 1e-5."
             )
 
 
@@ -169,9 +169,9 @@ def _shaped(rows: Array, shape: tuple[int, ...]) -> Array:
 def _centred(rows: Array) -> tuple[Array, Batch]:
     """Return x - μ, and the statistics, of a batch (N, C, L)."""
     size = rows.shape[0] * rows.shape[2]
-    mean = totals(rows).sum(axis=0) / size
+    mean = totals(rows).sum(axis=0) / max(size, 1)
     centred = rows - mean[:, None]
-    var = dots(centred, centred).sum(axis=0) / size  # Σ x² / M - μ² would cancel
+    var = dots(centred, centred).sum(axis=0) / max(size, 1)  # Σ x² / M - μ² would cancel
     return centred, Batch(mean, var, size)
 
 
@@ -215,8 +215,8 @@ class BatchNorm2d(_BatchNorm):
     Buffers: `running_mean` and `running_var` (C,), `num_batches_tracked`; moved by `next_buffers`.
 
     Raises:
-        ValueError: x is not (N, num_features, H, W); or the batch's statistics are used, and eps is
-            not positive or a channel has fewer than two values (torch lets an empty batch pass).
+        ValueError: x is not (N, num_features, H, W); eps is negative; or the batch's statistics are
+            used, and eps is 0 or a channel has one value.
     """
 
     axes = (4,)

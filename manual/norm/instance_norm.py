@@ -92,10 +92,10 @@ class _InstanceNorm(ChannelNorm):
 
         The variances are unbiased, L / (L - 1) σ².
         """
-        if not (cache.own and self.buffers) or self.momentum is None:
-            return self.buffers
         rows = cache.rows
         batch, _, size = rows.centred.shape
+        if not (cache.own and self.buffers and size) or self.momentum is None:
+            return self.buffers
         unbiased = rows.var.sum(axis=0) * (size / (size - 1)) / batch
         return {
             **self.buffers,
@@ -123,6 +123,10 @@ class _InstanceNorm(ChannelNorm):
             raise ValueError(
                 f"{name}: num_features is {self.num_features}, received an input of {channels} "
                 f"channels, shape {shape}. Set num_features to its number of channels."
+            )
+        if not prod(shape[: len(shape) - axes + 2]):
+            raise ValueError(
+                f"{name}: the input must hold at least one instance, received shape {shape}."
             )
         if self.uses_batch and prod(shape[len(shape) - axes + 2 :]) == 1:
             raise ValueError(

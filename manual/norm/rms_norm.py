@@ -99,7 +99,7 @@ class RMSNorm(Layer):
             )
         rows = x.reshape(prod(shape[: len(shape) - len(own)]), self.size)  # (M, D)
         eps = _spacing(x) if self.eps is None else self.eps
-        inverse = 1 / np.sqrt(dots(rows, rows) / self.size + eps)  # (M,)
+        inverse = 1 / np.sqrt(dots(rows, rows) / max(self.size, 1) + eps)  # (M,)
         y = rows * inverse[:, None]
         if "weight" in self.params:
             y *= self.params["weight"].reshape(self.size)
@@ -123,7 +123,7 @@ class RMSNorm(Layer):
         rows, inverse = cache.rows, cache.inverse
         dy = grad_output.reshape(*rows.shape)  # (M, D)
         g = dy * self.params["weight"].reshape(self.size) if self.elementwise_affine else dy
-        share = dots(g, rows) * inverse * inverse / self.size  # (M,)
+        share = dots(g, rows) * inverse * inverse / max(self.size, 1)  # (M,)
         dx = g - rows * share[:, None]
         dx *= inverse[:, None]
         return (dx.reshape(*grad_output.shape),), self.grad_params(grad_output, cache)

@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
 def standardized(rows: Array, eps: float) -> Rows:
     """Return every row's x - μ, 1 / √(σ² + ε), μ and σ²."""
-    size = rows.shape[-1]
+    size = max(rows.shape[-1], 1)
     mean = totals(rows) / size
     centred = rows - mean[..., None]
     var = dots(centred, centred) / size  # Σ x² / L - μ² would cancel
@@ -35,7 +35,7 @@ def standardized(rows: Array, eps: float) -> Rows:
 
 def pulled(g: Array, rows: Rows) -> Array:
     """Return (g - mean(g) - x̂ mean(g x̂)) / s, where g is the gradient of x̂."""
-    size = g.shape[-1]
+    size = max(g.shape[-1], 1)
     inverse = rows.inverse
     along_x = dots(g, rows.centred) * inverse * inverse / size
     dx = g - rows.centred * along_x[..., None]
