@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["ADAPTIVE", "adaptive", "averages", "largest", "most", "powers", "won"]
+__all__ = [
+    "ADAPTIVE",
+    "adaptive",
+    "averages",
+    "fractional",
+    "largest",
+    "most",
+    "powers",
+    "unpooled",
+    "won",
+]
 
 # by axis, of which the last are used: an output's index, the window's, the input's, the place of
 # the window's element k of output u, and how long the axis is
@@ -128,3 +138,29 @@ def powers(axes: int) -> dict[str, str]:
             " = ", f" = sign(x[n,c,{own}]) * ", 1
         )
     return found
+
+
+def fractional(axes: int) -> dict[str, str]:
+    """Return fractional max pooling's equations; a window starts at a0[n,c,u], …."""
+    at = ",".join(f"a{a}[n,c,{OUT[a - axes]}] + {WITHIN[a - axes]}" for a in range(axes))
+    inside = [f"0 <= {WITHIN[a - axes]} < K[{a}]" for a in range(axes)]
+    text = _nested("largest", axes, WITHIN, inside, f"x[n,c,{at}]")
+    return {"output": f"y[n,c,{_out(axes)}] = {text}", "grad_input": won(axes)}
+
+
+def unpooled(axes: int) -> dict[str, str]:
+    """Return unpooling's equations; S holds the output's sizes."""
+    index, out = IN[-axes], _out(axes)
+    for a in range(1, axes):
+        index = f"({index}) * S[{a}] + {IN[a - axes]}"
+    conditions = [*[""] * (axes - 1), f"w[n,c,{out}] == {index}"]
+    row = f"w[n,c,{out}]"
+    at: list[str] = []
+    rest = row
+    for a in range(axes - 1, 0, -1):
+        at.insert(0, f"wrap({rest}, S[{a}])")
+        rest = f"{rest} // S[{a}]"
+    return {
+        "output": f"y[n,c,{_in(axes)}] = {_nested('sum', axes, OUT, conditions, f'x[n,c,{out}]')}",
+        "grad_input": f"dx[n,c,{out}] = dy[n,c,{','.join([rest, *at])}]",
+    }

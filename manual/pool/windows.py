@@ -45,7 +45,9 @@ class SlidingPool(Layer):
             ValueError: a size that no window can have.
         """
         self.kernel_size = self._sizes("kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else self._sizes("stride", stride)
+        self.stride = (
+            self._sizes("stride", stride) if stride not in (None, (), []) else self.kernel_size
+        )
         self.padding = self._sizes("padding", padding)
         self.dilation, self.ceil_mode = self._sizes("dilation", dilation), ceil_mode
         self._refuse_bad_sizes()
@@ -162,6 +164,8 @@ def sizes_of(owner: str, name: str, value: Any, axes: int) -> Sizes:
     """
     if not isinstance(value, Sequence):
         return (value,) * axes
+    if len(value) == 1:
+        return tuple(value) * axes
     if len(value) != axes:
         raise ValueError(
             f"{owner}: {name} must be one number, or {axes}: one for each axis that is pooled; "
