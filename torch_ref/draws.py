@@ -11,10 +11,10 @@ __all__ = ["Recorder"]
 
 
 class Recorder(TorchDispatchMode):
-    """Keeps the masks that operations under it draw, True where an element is kept.
+    """Keeps what operations under it draw: masks, True where an element is kept, and numbers.
 
     Both forms of dropout are seen: the fused one, which returns its mask, and the one that fills a
-    tensor by `bernoulli_`.
+    tensor by `bernoulli_`. `rand` (fractional pooling) gives numbers from 0 to 1.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,8 @@ class Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name == "native_dropout":
             self.draws.append(found[1].clone() != 0)
+        elif name == "rand":
+            self.draws.append(found.clone())
         elif name.startswith("bernoulli"):
             self.draws.append(found.clone() != 0)
         return found

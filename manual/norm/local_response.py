@@ -57,7 +57,7 @@ class _ResponseNorm(Layer):
         x, scale, damping, _ = cache
         dy = grad_output.reshape(*x.shape) * damping
         shared = banded(dy * x / scale, before, after)
-        dx = dy - x * shared * (2 * self.alpha * self.beta / self.size)
+        dx = dy - x * shared * (2 * (self.alpha / self.size)) * self.beta  # as forward rounds them
         return dx.reshape(*grad_output.shape)
 
     def _summed(self, squares: Array) -> Array:

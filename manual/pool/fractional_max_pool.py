@@ -22,6 +22,7 @@ class _FractionalMaxPool(PickingPool):
         "K": "kernel_size", "w": "decisions", **{f"a{i}": f"cache.starts.{i}" for i in range(3)},
     }  # fmt: skip
     order: ClassVar[Sizes]  # by axis, which of a sample's numbers is its own
+    spare = 0  # elements that an axis must have beyond those that the windows need
 
     def __init__(
         self,
@@ -104,10 +105,11 @@ class _FractionalMaxPool(PickingPool):
             out = tuple(int(n * r) for n, r in zip(sizes, self.output_ratio, strict=True))
         assert out is not None
         for n, o, k in zip(sizes, out, self.kernel_size, strict=True):
-            if o + k - 1 > n:
+            if o + k + self.spare > n + 1:
                 raise ValueError(
-                    f"{type(self).__name__}: {o} windows of {k} elements need at least {o + k - 1} "
-                    f"of them, the input has {n}. Use a smaller kernel, or fewer windows."
+                    f"{type(self).__name__}: {o} windows of {k} elements need at least "
+                    f"{o + k + self.spare - 1} of them, the input has {n}. Use a smaller kernel, or "
+                    "fewer windows."
                 )
         return out
 
@@ -209,6 +211,7 @@ class FractionalMaxPool3d(_FractionalMaxPool):
 
     axes = 3
     order = (0, 1, 2)
+    spare = 1  # torch asks for it
     equations = fractional(3)
     examples = (
         Example(

@@ -20,6 +20,7 @@ INF = float("inf")
 class LPPoolCache(NamedTuple):
     x: Array  # (N, C, H, W)
     power: Array  # z = K Σ x^p / f, (N, C, H', W')
+    y: Array  # z^(1/p)
     divisor: np.ndarray  # f, (H', W')
 
 
@@ -59,14 +60,15 @@ class _LPPool(AveragingPool):
             return self._largest(x)
         means, divisor = self.means(x**self.norm_type)
         power = means * self.volume
-        return power ** (1 / self.norm_type), LPPoolCache(x, power, divisor)
+        y = power ** (1 / self.norm_type)
+        return y, LPPoolCache(x, power, y, divisor)
 
     def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = z^(1/p), z = K Σ x^p / f over each window.
 
         Shapes: x and dx (N, C, H, W), z, y and dy (N, C, H', W'), f (H', W').
         Index form:  z_ncuv = K Σ_{(i, j) in V(u, v)} x_ncij^p / f_uv,   y = z^(1/p)
-            dz = dy z^(1/p - 1) / p
+            dz = dy z^(1/p - 1) / p = dy y / (p z)
             dx_ncij = p x_ncij^(p-1) K Σ_{(u, v): (i, j) in V(u, v)} dz_ncuv / f_uv
         Matrix form: AvgPool2d's S: z = K D⁻¹ S x^p, so dx = p x^(p-1) ∘ K Sᵀ D⁻¹ dz.
         p = ∞: y = max |x|, p = -∞: y = min |x|; dx = sign(x) times MaxPool2d's gradient of ± |x|.
@@ -80,9 +82,9 @@ class _LPPool(AveragingPool):
             return self._to_largest(grad_output, cache)
         p, z = self.norm_type, cache.power
         zero = z == 0
-        dz = grad_output * (z + zero) ** (1 / p - 1) * ~zero
+        dz = grad_output * cache.y / (z + zero) * (1 / p) * ~zero
         shared = self.shared(dz * self.volume, cache.divisor, cache.x.shape)
-        return (cache.x ** (p - 1) * shared,), {}
+        return (cache.x ** (p - 1) * p * shared,), {}
 
     def decisions(self, cache: Any) -> Array | None:
         """Return the winners' indices for an infinite p."""
