@@ -171,7 +171,7 @@ class InstanceNorm1d(_InstanceNorm):
             {"num_features": 2, "affine": True, "track_running_stats": True, "momentum": 0.7},
             ((3, 2, 2),),
         ),
-        Example({"num_features": 2, "track_running_stats": True, "momentum": None}, ((3, 2, 2),)),
+        Example({"num_features": 2, "track_running_stats": True, "momentum": None}, ((2, 2, 2),)),
         Example(
             {"num_features": 2, "affine": True, "track_running_stats": True}, ((2, 2, 1),),
             training=False,

@@ -56,9 +56,12 @@ class _ResponseNorm(Layer):
         """Return dy s^-β - 2 α β/n x Σ (dy x s^-β / s) over the channels before and after."""
         x, scale, damping, _ = cache
         dy = grad_output.reshape(*x.shape) * damping
-        shared = banded(dy * x / scale, before, after)
+        shared = self._band(dy * x / scale, before, after)
         dx = dy - x * shared * (2 * (self.alpha / self.size)) * self.beta  # as forward rounds them
         return dx.reshape(*grad_output.shape)
+
+    def _band(self, a: Array, before: int, after: int) -> Array:
+        return banded(a, before, after)
 
     def _summed(self, squares: Array) -> Array:
         raise NotImplementedError
@@ -78,6 +81,16 @@ def banded(a: Array, before: int, after: int) -> Array:
         low, high = max(0, -step), min(channels, channels - step)
         total[:, low:high] += a[:, low + step : high + step]
     return total
+
+
+def running(a: Array, before: int, after: int, first: int = 0) -> Array:
+    """Return the same as running sums, from which channels before `first` are not dropped again."""
+    total = [a[:, : after + 1].sum(axis=1)]
+    for c in range(1, a.shape[1]):
+        s, gone = total[-1], c - 1 - before
+        s = s + a[:, c + after] if c + after < a.shape[1] else s
+        total.append(s - a[:, gone] if gone >= first else s)
+    return np.stack(total, axis=1)
 
 
 class LocalResponseNorm(_ResponseNorm):
@@ -194,7 +207,8 @@ class CrossMapLRN2d(_ResponseNorm):
         them for an even n), and channel 0 besides for c >= P, which its running sum forgets to
         drop. Its gradient sums j from c - P to c - P + n - 1: for an odd n the right number of
         channels, one too far down. So it is the derivative for one channel alone (and, for an even
-        n, for at most n / 2). Torch's own test has α β = 5e-6, where none of it shows.
+        n, for at most n / 2). Torch's own test has α β = 5e-6, where none of it shows. Its sums run
+        along the channels, what leaves is subtracted, and its digits are lost with it: so here.
         Matrix form: B x² and A (dy x s^(-β-1)) with A and B as said, where Bᵀ should be A.
         Source: torch/nn/modules/_functions.py, a port of Torch7's SpatialCrossMapLRN, which counts
         channels from 1; Krizhevsky, Sutskever, Hinton (2012), section 3.3.
@@ -204,13 +218,14 @@ class CrossMapLRN2d(_ResponseNorm):
 
     def _summed(self, squares: Array) -> Array:
         half = (self.size + 1) // 2
-        total = banded(squares, half - 1, half - 1)
-        total[:, half:] += squares[:, :1]  # never dropped
-        return total
+        return running(squares, half - 1, half - 1, 1)  # channel 0 is never dropped
+
+    def _band(self, a: Array, before: int, after: int) -> Array:
+        return running(a, before, after)
 
     def _check(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != 4:
+        if len(shape) != 4 or not shape[1]:
             raise ValueError(
-                f"CrossMapLRN2d: the input must be (N, C, H, W), received shape {shape}. Add the "
-                "axes that are missing."
+                f"CrossMapLRN2d: the input must be (N, C, H, W), with channels, received shape "
+                f"{shape}."
             )

@@ -125,7 +125,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     axes = 1
     equations = adaptive(1)
     examples = (
-        Example({"output_size": 2}, ((2, 2, 5),), exact=True),
+        Example({"output_size": 2}, ((2, 2, 5),)),
         Example({"output_size": 4}, ((2, 3),), exact=True),
     )
 
@@ -143,10 +143,10 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     axes = 2
     equations = adaptive(2)
     examples = (
-        Example({"output_size": (2, 3)}, ((2, 2, 5, 4),), exact=True),
+        Example({"output_size": (2, 3)}, ((2, 2, 5, 4),)),
         Example({"output_size": (None, 2)}, ((2, 3, 4),), exact=True),
-        Example({"output_size": 1}, ((1, 2, 2, 3),), exact=True),
-        Example({"output_size": (4, None)}, ((1, 1, 3, 2),), exact=True),
+        Example({"output_size": 1}, ((1, 2, 2, 3),)),
+        Example({"output_size": (4, None)}, ((1, 1, 3, 2),)),
     )
 
 
@@ -163,6 +163,6 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     axes = 3
     equations = adaptive(3)
     examples = (
-        Example({"output_size": (2, 1, 3)}, ((1, 2, 3, 2, 4),), exact=True),
-        Example({"output_size": (None, 2, 2)}, ((2, 2, 3, 2),), exact=True),
+        Example({"output_size": (2, 1, 3)}, ((1, 2, 3, 2, 4),)),
+        Example({"output_size": (None, 2, 2)}, ((2, 2, 3, 2),)),
     )

@@ -73,7 +73,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     equations = most(1)
     examples = (
         Example({"output_size": 2}, ((2, 2, 5),), exact=True),
-        Example({"output_size": 4, "return_indices": True}, ((2, 3),), exact=True),
+        Example({"output_size": (4,), "return_indices": True}, ((2, 3),), exact=True),
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class _FractionalMaxPool(PickingPool):
         """Return one number from 0 to 1 for every image and axis, (N, C, 2): N = 1 without N."""
         lead = x.shape[: -self.axes] if x.ndim == self.axes + 2 else (1, x.shape[0])
         numbers = rng.integers(0, 1 << 24, (*lead, self.axes)) / (1 << 24)  # exact in float32
-        return numbers.astype(_kind(x))
+        return numbers.astype(x.dtype if x.dtype.kind == "f" else float)
 
     def forward(  # type: ignore[override]
         self, x: Array, *, noise: Array | None = None
@@ -108,13 +108,13 @@ class _FractionalMaxPool(PickingPool):
             if o + k + self.spare > n + 1:
                 raise ValueError(
                     f"{type(self).__name__}: {o} windows of {k} elements need at least "
-                    f"{o + k + self.spare - 1} of them, the input has {n}. Use a smaller kernel, or "
-                    "fewer windows."
+                    f"{o + k + self.spare - 1} of them, the input has {n}. Use a smaller "
+                    "kernel, or fewer windows."
                 )
         return out
 
-    def _samples(self, x: Array, given: Array | None) -> np.ndarray:
-        """Return the random numbers of this pass, (…, 2) with x's leading axes, in its dtype."""
+    def _samples(self, x: Array, given: Array | None) -> Array:
+        """Return the random numbers of this pass, (…, 2) with x's leading axes."""
         n, c = (1, *x.shape)[-self.axes - 2 : -self.axes]
         name, shape = type(self).__name__, () if given is None else tuple(np.shape(given))
         if given is None:
@@ -127,7 +127,7 @@ class _FractionalMaxPool(PickingPool):
                 f"{name}: the random numbers must have shape ({n}, {c}, {self.axes}), one for "
                 f"every image and axis; received {shape}."
             )
-        return np.asarray(given, dtype=_kind(x))[:n].reshape(*x.shape[: -self.axes], self.axes)
+        return given[:n].reshape(*x.shape[: -self.axes], self.axes)
 
     def _refuse_bad_sizes(self) -> None:
         ratio = self.output_ratio or ()
@@ -145,19 +145,15 @@ class _FractionalMaxPool(PickingPool):
         )
 
 
-def _kind(x: Array) -> Any:
-    """Return the dtype of random numbers for x, in which torch computes with them."""
-    return x.dtype if x.dtype.kind == "f" else np.dtype(float)
-
-
-def _starts(z: np.ndarray, size: int, out: int, kernel: int) -> np.ndarray:
-    """Return where the windows along an axis start, (…, out)."""
+def _starts(z: Array, size: int, out: int, kernel: int) -> np.ndarray:
+    """Return where the windows along an axis start, (…, out), computed in z's own precision."""
     last = np.full((*z.shape, min(out, 1)), size - kernel)
     if out < 2:
         return last
-    alpha = z.dtype.type(size - kernel) / z.dtype.type(out - 1)
-    steps = (np.arange(out - 1).astype(z.dtype) + z[..., None]) * alpha
-    return np.concatenate([steps.astype(int) - (z * alpha).astype(int)[..., None], last], axis=-1)
+    alpha = (size - kernel) / (out - 1)
+    steps = np.floor((np.arange(out - 1).astype(z.dtype) + z[..., None]) * alpha)
+    first = np.floor(z * alpha)[..., None]
+    return np.concatenate([(steps - first).astype(int), last], axis=-1)
 
 
 class FractionalMaxPool2d(_FractionalMaxPool):

@@ -165,8 +165,8 @@ class MaxPool1d(_MaxPool):
             {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}, ((1, 2, 8),), exact=True
         ),
         Example(
-            {"kernel_size": (3,), "stride": 2, "return_indices": True, "ceil_mode": True}, ((2, 6),),
-            exact=True,
+            {"kernel_size": (3,), "stride": 2, "return_indices": True, "ceil_mode": True},
+            ((2, 6),), exact=True,
         ),
     )  # fmt: skip
 

@@ -268,6 +268,7 @@ def _quiet(twin: Any, *inputs: Any) -> Any:
     """Call torch's module; that "same" costs it a copy for an even kernel is no concern here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using padding='same' with even kernel")
+        warnings.filterwarnings("ignore", "input's size at dim=. does not match num_features")
         return twin(*inputs)
 
 
