@@ -37,8 +37,8 @@ class GroupNorm(Layer):
     Parameters: `weight` γ (C,), ones, and `bias` β (C,), zeros, until they are set.
 
     Raises:
-        ValueError: G is below 1 or does not divide C; x is not (N, C, …), or every group is one
-            element of one sample.
+        ValueError: G is below 1 or does not divide C; x is not (N, C, …), has no elements in a
+            channel, or every group is one element of one sample.
     """
 
     equations = group_equations(2) | {
@@ -54,6 +54,10 @@ class GroupNorm(Layer):
         Example({"num_groups": 2, "num_channels": 6, "bias": False}, ((1, 6, 2, 1),)),
         Example({"num_groups": 2, "num_channels": 4, "affine": False}, ((2, 4, 2, 1),)),
         Example({"num_groups": 1, "num_channels": 2}, ((1, 2, 1, 2, 2),)),
+        Example(  # groups of one element, whose variance is 0
+            {"num_groups": 3, "num_channels": 3, "eps": 0.25, "affine": False},
+            (np.array([[1.0, -2.0, 3.0], [0.0, 5.0, -1.0]]),),
+        ),
     )
 
     def __init__(
@@ -84,7 +88,8 @@ class GroupNorm(Layer):
         shape = tuple(x.shape)
         self._check(shape)
         size = prod(shape[2:])
-        rows = standardized(x.reshape(shape[0], self.num_groups, self.group_size * size), self.eps)
+        groups = x.reshape(shape[0], self.num_groups, self.group_size * size)
+        rows, *_ = standardized(groups, self.eps)
         y = rows.normed.reshape(*shape[:2], size)
         if "weight" in self.params:
             y *= self.params["weight"][:, None]
@@ -136,6 +141,11 @@ class GroupNorm(Layer):
                 "GroupNorm: the input must be (N, C, …) with C = num_channels = "
                 f"{self.num_channels}, received shape {shape}. Reshape the input, or set "
                 "num_channels to its number of channels."
+            )
+        if not prod(shape[2:]):
+            raise ValueError(
+                f"GroupNorm: only the batch may be empty, received shape {shape}: nothing to "
+                "normalise."
             )
         if shape[0] * self.group_size * prod(shape[2:]) == 1:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 
 class InstanceNormCache(NamedTuple):
     rows: Rows  # (N, C, L); inverse (C,) where the running statistics were used
-    own: bool  # whether μ and σ² are the instances'
+    own: Sequence[Array] | None  # the instances' μ and σ², (N, C), if they were used
 
 
 class _InstanceNorm(ChannelNorm):
@@ -42,17 +43,18 @@ class _InstanceNorm(ChannelNorm):
         shape = tuple(x.shape)
         self._check(shape)
         values = self._batched(x)  # (N, C, L)
+        own = None
         if self.uses_batch:
-            rows = standardized(values, self.eps)
+            rows, *own = standardized(values, self.eps)
         else:
             mean, var = self.buffers["running_mean"], self.buffers["running_var"]
-            rows = Rows(values - mean[:, None], 1 / np.sqrt(var + self.eps), mean, var)
+            rows = Rows(values - mean[:, None], 1 / np.sqrt(var + self.eps))
         y = rows.normed
         if "weight" in self.params:
             y *= self.params["weight"][:, None]
         if "bias" in self.params:
             y += self.params["bias"][:, None]
-        return y.reshape(*shape), InstanceNormCache(rows, self.uses_batch)
+        return y.reshape(*shape), InstanceNormCache(rows, own)
 
     def backward(self, grad_output: Array, cache: InstanceNormCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = γ x̂ + β, x̂ = (x - μ) / s, s = √(σ² + ε).
@@ -73,7 +75,7 @@ class _InstanceNorm(ChannelNorm):
         rows = cache.rows
         dy = grad_output.reshape(*rows.centred.shape)
         g = dy * self.params["weight"][:, None] if self.affine else dy
-        dx = pulled(g, rows) if cache.own else g * rows.inverse[:, None]
+        dx = pulled(g, rows) if cache.own is not None else g * rows.inverse[:, None]
         return (dx.reshape(*grad_output.shape),), self.grad_params(grad_output, cache)
 
     def grad_params(self, grad_output: Array, cache: InstanceNormCache) -> Arrays:
@@ -92,19 +94,19 @@ class _InstanceNorm(ChannelNorm):
 
         The variances are unbiased, L / (L - 1) σ².
         """
-        rows = cache.rows
-        batch, _, size = rows.centred.shape
-        if not (cache.own and self.buffers and size) or self.momentum is None:
+        if cache.own is None or not self.buffers or self.momentum is None:
             return self.buffers
-        unbiased = rows.var.sum(axis=0) * (size / (size - 1)) / batch
+        mean, var = cache.own
+        batch, _, size = cache.rows.centred.shape
+        unbiased = var.sum(axis=0) * (size / (size - 1)) / batch
         return {
             **self.buffers,
-            **self._moved(rows.mean.sum(axis=0) / batch, unbiased, self.momentum),
+            **self._moved(mean.sum(axis=0) / batch, unbiased, self.momentum),
         }
 
     def variants(self, cache: InstanceNormCache) -> tuple[str, ...]:
         """Return whether the running statistics were used."""
-        return () if cache.own else ("running statistics",)
+        return ("running statistics",) if cache.own is None else ()
 
     def _batched(self, x: Array) -> Array:
         """Return x as (N, C, L)."""
@@ -118,17 +120,17 @@ class _InstanceNorm(ChannelNorm):
                 f"{name}: the input must be {SHAPES[axes]} or {_unbatched(axes)}, received shape "
                 f"{shape}. Add the axes that are missing."
             )
-        channels = shape[len(shape) - axes + 1]
-        if (self.affine or self.track_running_stats) and channels != self.num_features:
+        channels, kept = shape[len(shape) - axes + 1], self.affine or self.track_running_stats
+        if kept and channels != self.num_features:
             raise ValueError(
                 f"{name}: num_features is {self.num_features}, received an input of {channels} "
                 f"channels, shape {shape}. Set num_features to its number of channels."
             )
-        if not prod(shape[: len(shape) - axes + 2]):
+        if kept and not prod(shape[: len(shape) - axes + 2]):
             raise ValueError(
                 f"{name}: the input must hold at least one instance, received shape {shape}."
             )
-        if self.uses_batch and prod(shape[len(shape) - axes + 2 :]) == 1:
+        if self.uses_batch and prod(shape[len(shape) - axes + 2 :]) < 2:
             raise ValueError(
                 f"{name}: an instance's variance needs more than one value per channel, received "
                 f"shape {shape}. Use a larger input, or running statistics in evaluation: "

@@ -57,7 +57,7 @@ class RMSNorm(Layer):
     Parameters: `weight` γ of normalized_shape, ones until it is set.
 
     Raises:
-        ValueError: normalized_shape is empty; the input does not end in it.
+        ValueError: normalized_shape is empty or holds a 0; the input does not end in it.
     """
 
     equations = {**_equations(1), **_equations(2), **_equations(3)}
@@ -80,10 +80,10 @@ class RMSNorm(Layer):
         one = isinstance(normalized_shape, int | np.integer)
         sizes = [normalized_shape] if one else normalized_shape
         self.normalized_shape = tuple(map(int, sizes))  # type: ignore[arg-type]
-        if not self.normalized_shape:
+        if not self.normalized_shape or min(self.normalized_shape) < 1:
             raise ValueError(
-                "RMSNorm: normalized_shape must hold the sizes of one or more last axes, received "
-                f"{normalized_shape}."
+                "RMSNorm: normalized_shape must hold the sizes of one or more last axes, each at "
+                f"least 1, received {normalized_shape}."
             )
         self.size = prod(self.normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
@@ -99,7 +99,7 @@ class RMSNorm(Layer):
             )
         rows = x.reshape(prod(shape[: len(shape) - len(own)]), self.size)  # (M, D)
         eps = _spacing(x) if self.eps is None else self.eps
-        inverse = 1 / np.sqrt(dots(rows, rows) / max(self.size, 1) + eps)  # (M,)
+        inverse = 1 / np.sqrt(dots(rows, rows) / self.size + eps)  # (M,)
         y = rows * inverse[:, None]
         if "weight" in self.params:
             y *= self.params["weight"].reshape(self.size)
@@ -123,7 +123,7 @@ class RMSNorm(Layer):
         rows, inverse = cache.rows, cache.inverse
         dy = grad_output.reshape(*rows.shape)  # (M, D)
         g = dy * self.params["weight"].reshape(self.size) if self.elementwise_affine else dy
-        share = dots(g, rows) * inverse * inverse / max(self.size, 1)  # (M,)
+        share = dots(g, rows) * inverse * inverse / self.size  # (M,)
         dx = g - rows * share[:, None]
         dx *= inverse[:, None]
         return (dx.reshape(*grad_output.shape),), self.grad_params(grad_output, cache)

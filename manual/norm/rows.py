@@ -15,8 +15,6 @@ __all__ = ["Rows", "pulled", "standardized"]
 class Rows(NamedTuple):
     centred: Array  # x - μ, (N, R, L): R rows of L elements in each sample
     inverse: Array  # 1 / √(σ² + ε), (N, R)
-    mean: Array  # μ, (N, R)
-    var: Array  # σ², biased: divided by L
 
     @property
     def normed(self) -> Array:
@@ -24,18 +22,18 @@ class Rows(NamedTuple):
         return self.centred * self.inverse[..., None]
 
 
-def standardized(rows: Array, eps: float) -> Rows:
-    """Return every row's x - μ, 1 / √(σ² + ε), μ and σ²."""
-    size = max(rows.shape[-1], 1)
+def standardized(rows: Array, eps: float) -> tuple[Rows, Array, Array]:
+    """Return every row's x - μ and 1 / √(σ² + ε), and μ and the biased σ², (N, R)."""
+    size = rows.shape[-1]
     mean = totals(rows) / size
     centred = rows - mean[..., None]
     var = dots(centred, centred) / size  # Σ x² / L - μ² would cancel
-    return Rows(centred, 1 / np.sqrt(var + eps), mean, var)
+    return Rows(centred, 1 / np.sqrt(var + eps)), mean, var
 
 
 def pulled(g: Array, rows: Rows) -> Array:
     """Return (g - mean(g) - x̂ mean(g x̂)) / s, where g is the gradient of x̂."""
-    size = max(g.shape[-1], 1)
+    size = g.shape[-1]
     inverse = rows.inverse
     along_x = dots(g, rows.centred) * inverse * inverse / size
     dx = g - rows.centred * along_x[..., None]

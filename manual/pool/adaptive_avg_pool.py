@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from manual.examples import Example
-from manual.layer import Array, Arrays, Layer
+from manual.layer import Array, Arrays
 from manual.pool.avg_pool import divided
 from manual.pool.equations import ADAPTIVE, adaptive
-from manual.pool.windows import Sizes, refuse_shape
+from manual.pool.windows import Pool, Sizes
 
 __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d"]
 
@@ -31,9 +31,11 @@ def output_sizes(owner: str, value: Any, axes: int) -> tuple[int | None, ...]:
     """
     found = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
     whole = [n for n in found if n is not None]
-    if len(found) != axes or min(whole, default=0) < 0 or (axes == 1 and not whole):
+    if len(found) != axes or min(whole, default=1) < 1 or (axes == 1 and not whole):
         many = "a number" if axes == 1 else f"a number, or {axes} of which any may be None"
-        raise ValueError(f"{owner}: output_size must be {many}, none below 0; received {value}.")
+        raise ValueError(
+            f"{owner}: output_size must be {many}, none below 1 (torch has no gradient for 0); received {value}."
+        )
     return found
 
 
@@ -42,10 +44,9 @@ class AdaptiveCache(NamedTuple):
     out: Sizes  # (H', W')
 
 
-class _AdaptiveAvgPool(Layer):
+class _AdaptiveAvgPool(Pool):
     """Adaptive average pooling of as many axes as its class says."""
 
-    axes: ClassVar[int]
     symbols = ADAPTIVE
 
     def __init__(self, output_size: Any) -> None:
@@ -54,7 +55,7 @@ class _AdaptiveAvgPool(Layer):
     def forward(self, x: Array) -> tuple[Array, AdaptiveCache]:  # type: ignore[override]
         """Return y (N, C, H', W')."""
         shape = tuple(x.shape)
-        refuse_shape(type(self).__name__, shape, self.axes)
+        self._check_shape(x)
         sizes = shape[-self.axes :]
         out = tuple(n if o is None else o for o, n in zip(self.output_size, sizes, strict=True))
         y = x
@@ -119,7 +120,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
         output_size: L', the length of the output.
 
     Raises:
-        ValueError: output_size is negative; the input has other axes or no elements.
+        ValueError: output_size is below 1; the input has other axes or no elements.
     """
 
     axes = 1
@@ -137,7 +138,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
         output_size: (H', W') of the output, or one number for both; None is the input's size.
 
     Raises:
-        ValueError: a size is negative; the input has other axes or no elements.
+        ValueError: a size is below 1; the input has other axes or no elements.
     """
 
     axes = 2
@@ -157,7 +158,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
         output_size: (D', H', W') of the output, or one number for all; None is the input's size.
 
     Raises:
-        ValueError: a size is negative; the input has other axes or no elements.
+        ValueError: a size is below 1; the input has other axes or no elements.
     """
 
     axes = 3

@@ -26,7 +26,7 @@ class _AdaptiveMaxPool(PickingPool):
 
     def forward(self, x: Array) -> tuple[Any, PickCache]:  # type: ignore[override]
         """Return y (N, C, H', W'), or `(y, indices)`."""
-        self._refuse_bad_input(x)
+        self._check_shape(x)
         starts = tuple(
             np.array([low for low, _ in spans(n, n if o is None else o)], dtype=int)
             for o, n in zip(self.output_size, x.shape[-self.axes :], strict=True)
@@ -50,7 +50,7 @@ class _AdaptiveMaxPool(PickingPool):
     def _rows(self, axis: int, starts: Array, size: int) -> list[np.ndarray]:
         """Return every window's rows; a shorter one has its last again."""
         ends = np.array([high for _, high in spans(size, len(starts))], dtype=int)
-        longest = max(ends - starts, default=0)
+        longest = max(ends - starts)
         return [np.minimum(starts + k, ends - 1) for k in range(longest)]
 
     def extra_repr(self) -> str:
@@ -66,7 +66,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
         return_indices: whether forward returns `(output, indices)`.
 
     Raises:
-        ValueError: output_size is negative; the input has other axes or no elements.
+        ValueError: output_size is below 1; the input has other axes or no elements.
     """
 
     axes = 1
@@ -86,7 +86,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
             its channel's image row by row.
 
     Raises:
-        ValueError: a size is negative; the input has other axes or no elements.
+        ValueError: a size is below 1; the input has other axes or no elements.
     """
 
     axes = 2
@@ -109,7 +109,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
         return_indices: as for AdaptiveMaxPool2d.
 
     Raises:
-        ValueError: a size is negative; the input has other axes or no elements.
+        ValueError: a size is below 1; the input has other axes or no elements.
     """
 
     axes = 3

@@ -10,7 +10,7 @@ from manual.examples import Example
 from manual.layer import Array, Arrays
 from manual.pool.equations import fractional
 from manual.pool.picks import PickCache, PickingPool
-from manual.pool.windows import Sizes, sizes_of
+from manual.pool.windows import Sizes
 
 __all__ = ["FractionalMaxPool2d", "FractionalMaxPool3d"]
 
@@ -33,7 +33,7 @@ class _FractionalMaxPool(PickingPool):
         _random_samples: Any = None,
     ) -> None:
         name = type(self).__name__
-        self.kernel_size = sizes_of(name, "kernel_size", kernel_size, self.axes)
+        self.kernel_size = self._sizes("kernel_size", kernel_size)
         if (output_size is None) == (output_ratio is None):
             raise ValueError(
                 f"{name}: give one of output_size and output_ratio, received {output_size} and "
@@ -42,9 +42,9 @@ class _FractionalMaxPool(PickingPool):
         self.output_size: Sizes | None = None
         self.output_ratio: tuple[float, ...] | None = None
         if output_size is not None:
-            self.output_size = sizes_of(name, "output_size", output_size, self.axes)
+            self.output_size = self._sizes("output_size", output_size)
         else:
-            self.output_ratio = sizes_of(name, "output_ratio", output_ratio, self.axes)
+            self.output_ratio = self._sizes("output_ratio", output_ratio)
         self._refuse_bad_sizes()
         self._set_outputs(return_indices)
         self.stochastic = _random_samples is None
@@ -62,7 +62,7 @@ class _FractionalMaxPool(PickingPool):
         self, x: Array, *, noise: Array | None = None
     ) -> tuple[Any, PickCache]:
         """Return y (N, C, H', W'), or `(y, indices)`; noise (N, C, 2) says where windows start."""
-        self._refuse_bad_input(x)
+        self._check_shape(x)
         samples = self._samples(x, self.buffers.get("_random_samples", noise))
         sizes = x.shape[-self.axes :]
         starts = tuple(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from manual.examples import Example
-from manual.layer import Array, Arrays, Layer
+from manual.layer import Array, Arrays
 from manual.pool.equations import unpooled
 from manual.pool.picks import gathered
-from manual.pool.windows import Sizes, refuse_shape, sizes_of
+from manual.pool.windows import Pool, Sizes
 
 __all__ = ["MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d"]
 
@@ -22,19 +22,17 @@ class UnpoolCache(NamedTuple):
     out: Sizes  # (H, W)
 
 
-class _MaxUnpool(Layer):
+class _MaxUnpool(Pool):
     """Max unpooling of as many axes as its class says."""
 
-    axes: ClassVar[int]
     symbols = {"w": "cache.indices", "S": "cache.out"}
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
-        name = type(self).__name__
-        self.kernel_size = sizes_of(name, "kernel_size", kernel_size, self.axes)
+        self.kernel_size = self._sizes("kernel_size", kernel_size)
         self.stride = self.kernel_size
         if stride is not None:
-            self.stride = sizes_of(name, "stride", stride, self.axes)
-        self.padding = sizes_of(name, "padding", padding, self.axes)
+            self.stride = self._sizes("stride", stride)
+        self.padding = self._sizes("padding", padding)
 
     def forward(  # type: ignore[override]
         self, x: Array, indices: Array, output_size: Sequence[int] | None = None
@@ -47,9 +45,9 @@ class _MaxUnpool(Layer):
             output_size: (H, W), or the whole shape; None: the smallest input that pooling with
                 these windows reads in full.
         """
-        refuse_shape(type(self).__name__, tuple(x.shape), self.axes)
+        self._check_shape(x)
         out = self._out(tuple(x.shape), output_size)
-        self._refuse_bad_indices(x, indices, out)
+        self._check_indices(x, indices, out)
         lead, count = x.shape[: -self.axes], prod(x.shape[-self.axes :])
         y = np.zeros_like(x, shape=(*lead, prod(out)))
         flat = x.reshape(*lead, count), indices.reshape(*lead, count)
@@ -99,7 +97,7 @@ class _MaxUnpool(Layer):
             raise ValueError(f"{name}: the output would have the sizes {found}. Pad less.")
         return found
 
-    def _refuse_bad_indices(self, x: Array, indices: Array, out: Sizes) -> None:
+    def _check_indices(self, x: Array, indices: Array, out: Sizes) -> None:
         name, size = type(self).__name__, prod(out)
         if tuple(indices.shape) != tuple(x.shape):
             raise ValueError(
@@ -157,6 +155,7 @@ class MaxUnpool2d(_MaxUnpool):
     examples = (
         _example({"kernel_size": 2}, [[[[0, 3], [13, 10]], [[5, 6], [8, 15]]]]),
         _example({"kernel_size": (2, 3), "stride": (2, 1), "padding": (0, 1)}, [[[1, 3, 4, 7]]]),
+        _example({"kernel_size": (1, 2)}, [[[[1, 2]]], [[[0, 3]]]]),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from itertools import product
 from math import prod
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from manual.layer import Array, Arrays, Layer
-from manual.pool.windows import Sizes, refuse_shape
+from manual.layer import Array, Arrays
+from manual.pool.windows import Pool, Sizes
 
 __all__ = ["PickCache", "PickingPool", "gathered", "scattered"]
 
@@ -22,10 +22,9 @@ class PickCache(NamedTuple):
     starts: tuple[np.ndarray, ...]  # by axis, each window's first row: (H',), or (N, C, H')
 
 
-class PickingPool(Layer):
-    """A max pool whose class says where its windows are; `axes` are pooled, the last ones."""
+class PickingPool(Pool):
+    """A max pool whose class says where its windows are."""
 
-    axes: ClassVar[int]
     return_indices: bool
     winner: Array | None = None  # given winners; None lets the largest win
 
@@ -61,9 +60,6 @@ class PickingPool(Layer):
     def settled(self, winner: Array) -> Self:
         """Return this layer with its winners given: near a tie, rounding before it decides."""
         return self._twin(winner=winner)
-
-    def _refuse_bad_input(self, x: Array) -> None:
-        refuse_shape(type(self).__name__, tuple(x.shape), self.axes)
 
 
 def _index(rows: tuple[np.ndarray, ...], sizes: Sizes) -> np.ndarray:

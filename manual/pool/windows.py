@@ -12,7 +12,7 @@ import numpy as np
 
 from manual.layer import Array, Layer
 
-__all__ = ["Place", "Sizes", "SlidingPool", "refuse_shape", "sizes_of"]
+__all__ = ["Place", "Pool", "Sizes", "SlidingPool"]
 
 Sizes = tuple[int, ...]  # one number for each axis that is pooled
 SHAPES = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
@@ -26,10 +26,45 @@ class Place(NamedTuple):
     read: tuple  # index into (…, H, W), as many elements
 
 
-class SlidingPool(Layer):
-    """A layer that makes one number of each window; `axes` are pooled, the last ones."""
+class Pool(Layer):
+    """A layer of images of 1, 2 or 3 axes; `axes` says how many, which are the last ones."""
 
     axes: ClassVar[int]
+
+    def _sizes(self, name: str, value: Any) -> Any:
+        """Return one number for each axis, of one for all or of as many.
+
+        Raises:
+            ValueError: there is another number of them.
+        """
+        if not isinstance(value, Sequence):
+            return (value,) * self.axes
+        if len(value) not in (1, self.axes):
+            raise ValueError(
+                f"{type(self).__name__}: {name} must be one number, or {self.axes}: one for each "
+                f"axis that is pooled; received {value}."
+            )
+        return tuple(value) if len(value) == self.axes else tuple(value) * self.axes
+
+    def _check_shape(self, x: Array) -> None:
+        """Raise ValueError where an input is not made of images, or an image is empty."""
+        shape, many = tuple(x.shape), SHAPES[self.axes]
+        if len(shape) not in (self.axes + 1, self.axes + 2):
+            raise ValueError(
+                f"{type(self).__name__}: the input must be {many} or "
+                f"{many.replace('(N, ', '(')}, received shape {shape}. Add the axes that are "
+                "missing."
+            )
+        if not prod(shape[-self.axes - 1 :]):
+            raise ValueError(
+                f"{type(self).__name__}: only the batch may be empty, received shape {shape}: "
+                "nothing to pool."
+            )
+
+
+class SlidingPool(Pool):
+    """A layer that makes one number of each window."""
+
     kernel_size: Sizes
     stride: Sizes
     padding: Sizes
@@ -51,9 +86,6 @@ class SlidingPool(Layer):
         self.padding = self._sizes("padding", padding)
         self.dilation, self.ceil_mode = self._sizes("dilation", dilation), ceil_mode
         self._refuse_bad_sizes()
-
-    def _sizes(self, name: str, value: Any) -> Sizes:
-        return sizes_of(type(self).__name__, name, value, self.axes)
 
     def _pooled(self, x: Array, pick: np.ufunc, outside: float) -> Array:
         """Return pick over every window, axis by axis; what is not in x is `outside`."""
@@ -146,7 +178,7 @@ class SlidingPool(Layer):
 
     def _refuse_bad_input(self, x: Array) -> None:
         shape, name = tuple(x.shape), type(self).__name__
-        refuse_shape(name, shape, self.axes)
+        self._check_shape(x)
         for axis, size in enumerate(shape[-self.axes :]):
             if self._windows(axis, size) < 1:
                 raise ValueError(
@@ -154,35 +186,3 @@ class SlidingPool(Layer):
                     f"{NAMES[self.axes][axis]} has {size + 2 * self.padding[axis]} (input shape "
                     f"{shape}). Use a smaller kernel, or a larger input."
                 )
-
-
-def sizes_of(owner: str, name: str, value: Any, axes: int) -> Sizes:
-    """Return one number for each axis, of one for all or of as many.
-
-    Raises:
-        ValueError: there is another number of them.
-    """
-    if not isinstance(value, Sequence):
-        return (value,) * axes
-    if len(value) == 1:
-        return tuple(value) * axes
-    if len(value) != axes:
-        raise ValueError(
-            f"{owner}: {name} must be one number, or {axes}: one for each axis that is pooled; "
-            f"received {value}."
-        )
-    return tuple(value)
-
-
-def refuse_shape(owner: str, shape: tuple[int, ...], axes: int) -> None:
-    """Raise ValueError where a shape is not that of images, or an image is empty."""
-    if len(shape) not in (axes + 1, axes + 2):
-        many = SHAPES[axes]
-        raise ValueError(
-            f"{owner}: the input must be {many} or {many.replace('(N, ', '(')}, received shape "
-            f"{shape}. Add the axes that are missing."
-        )
-    if not prod(shape[-axes - 1 :]):
-        raise ValueError(
-            f"{owner}: only the batch may be empty, received shape {shape}: nothing to pool."
-        )
