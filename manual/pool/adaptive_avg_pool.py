@@ -34,7 +34,8 @@ def output_sizes(owner: str, value: Any, axes: int) -> tuple[int | None, ...]:
     if len(found) != axes or min(whole, default=1) < 1 or (axes == 1 and not whole):
         many = "a number" if axes == 1 else f"a number, or {axes} of which any may be None"
         raise ValueError(
-            f"{owner}: output_size must be {many}, none below 1 (torch has no gradient for 0); received {value}."
+            f"{owner}: output_size must be {many}, none below 1 (torch has no gradient for 0); "
+            f"received {value}."
         )
     return found
 
