@@ -110,7 +110,7 @@ class _InstanceNorm(ChannelNorm):
 
     def _batched(self, x: Array) -> Array:
         """Return x as (N, C, L)."""
-        *samples, c = x.shape[: x.ndim - self.axes[0] + 2]
+        *samples, c = x.shape[: 2 - self.axes[0]]
         return x.reshape(prod(samples), c, prod(x.shape[len(samples) + 1 :]))
 
     def _check(self, shape: tuple[int, ...]) -> None:

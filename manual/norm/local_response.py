@@ -16,10 +16,10 @@ __all__ = ["CrossMapLRN2d", "LocalResponseNorm"]
 
 
 SCALE = """
-where s[n,c,AT] = k + alpha / size_ * sum(j, 0 <= j - c + size_ // 2 < size_, x[n,j,AT]**2)"""
+where s[n,c,AT] = k + alpha / N * sum(j, 0 <= j - c + N // 2 < N, x[n,j,AT]**2)"""
 PULLED = (
-    "dy[n,c,AT] / s[n,c,AT]**beta - 2 * alpha * beta / size_ * x[n,c,AT] * "
-    "sum(j, 0 <= c - j + size_ // 2 < size_, dy[n,j,AT] * x[n,j,AT] / s[n,j,AT]**(beta + 1))"
+    "dy[n,c,AT] / s[n,c,AT]**beta - 2 * alpha * beta / N * x[n,c,AT] * "
+    "sum(j, 0 <= c - j + N // 2 < N, dy[n,j,AT] * x[n,j,AT] / s[n,j,AT]**(beta + 1))"
 )
 
 
@@ -33,7 +33,7 @@ class ResponseCache(NamedTuple):
 class _ResponseNorm(Layer):
     """y = x s^-β: its class says what s sums, and what the gradient does."""
 
-    symbols: ClassVar[Mapping[str, str]] = {"size_": "size"}
+    symbols: ClassVar[Mapping[str, str]] = {"N": "size"}
     least = 1  # size
 
     def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
@@ -174,13 +174,13 @@ class CrossMapLRN2d(_ResponseNorm):
     """
 
     equations = {
-        role: f"{text}\nwhere s[n,c,h,w] = k + alpha / size_ * (cases(c >= P, x[n,0,h,w]**2, 0) + "
-        "sum(j, 0 < j - c + P < 2 * P, x[n,j,h,w]**2))\nwhere P = (size_ + 1) // 2"
+        role: f"{text}\nwhere s[n,c,h,w] = k + alpha / N * (cases(c >= P, x[n,0,h,w]**2, 0) + "
+        "sum(j, 0 < j - c + P < 2 * P, x[n,j,h,w]**2))\nwhere P = (N + 1) // 2"
         for role, text in {
             "output": "y[n,c,h,w] = x[n,c,h,w] / s[n,c,h,w]**beta",
             "grad_input": (
-                "dx[n,c,h,w] = dy[n,c,h,w] / s[n,c,h,w]**beta - 2 * alpha * beta / size_ * "
-                "x[n,c,h,w] * sum(j, 0 <= j - c + P < size_, "
+                "dx[n,c,h,w] = dy[n,c,h,w] / s[n,c,h,w]**beta - 2 * alpha * beta / N * "
+                "x[n,c,h,w] * sum(j, 0 <= j - c + P < N, "
                 "dy[n,j,h,w] * x[n,j,h,w] / s[n,j,h,w]**(beta + 1))"
             ),
         }.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ADAPTIVE",
+    "START",
     "adaptive",
     "averages",
     "fractional",
@@ -17,6 +18,7 @@ __all__ = [
 # by axis, of which the last are used: an output's index, the window's, the input's, the place of
 # the window's element k of output u, and how long the axis is
 OUT, WITHIN, IN, PLACE, SIZE = "tuv", "mkl", "hij", "orq", ("D", "H", "B")
+START, END = "aeg", "bfz"  # by axis, from the first: where a window of no fixed place lies
 
 
 def _out(axes: int) -> str:
@@ -92,16 +94,17 @@ def _adaptive(axes: int) -> tuple[list[str], str]:
     inside, where = [], ""
     for a in range(axes):
         i, u, size = IN[a - axes], OUT[a - axes], SIZE[a - axes]
-        inside.append(f"a{a}[{u}] <= {i} < b{a}[{u}]")
-        where += f"\nwhere a{a}[{u}] = {u} * {size} // O[{a}]"
-        where += f"\nwhere b{a}[{u}] = (({u} + 1) * {size} + O[{a}] - 1) // O[{a}]"
+        inside.append(f"{START[a]}[{u}] <= {i} < {END[a]}[{u}]")
+        where += f"\nwhere {START[a]}[{u}] = {u} * {size} // O[{a}]"
+        where += f"\nwhere {END[a]}[{u}] = (({u} + 1) * {size} + O[{a}] - 1) // O[{a}]"
     return inside, where + _sizes(axes)
 
 
 def adaptive(axes: int) -> dict[str, str]:
     """Return adaptive average pooling's equations."""
     (inside, where), own, out = _adaptive(axes), _in(axes), _out(axes)
-    count = " * ".join(f"(b{a}[{OUT[a - axes]}] - a{a}[{OUT[a - axes]}])" for a in range(axes))
+    letters = zip(OUT[-axes:], START[:axes], END[:axes], strict=True)
+    count = " * ".join(f"({end}[{u}] - {start}[{u}])" for u, start, end in letters)
     back = _nested("sum", axes, OUT, inside, f"dy[n,c,{out}] / ({count})")
     return {
         "output": f"y[n,c,{out}] = {_nested('mean', axes, IN, inside, f'x[n,c,{own}]')}{where}",
@@ -141,8 +144,8 @@ def powers(axes: int) -> dict[str, str]:
 
 
 def fractional(axes: int) -> dict[str, str]:
-    """Return fractional max pooling's equations; a window starts at a0[n,c,u], …."""
-    at = ",".join(f"a{a}[n,c,{OUT[a - axes]}] + {WITHIN[a - axes]}" for a in range(axes))
+    """Return fractional max pooling's equations; a window starts at a[n,c,u], …."""
+    at = ",".join(f"{START[a]}[n,c,{OUT[a - axes]}] + {WITHIN[a - axes]}" for a in range(axes))
     inside = [f"0 <= {WITHIN[a - axes]} < K[{a}]" for a in range(axes)]
     text = _nested("largest", axes, WITHIN, inside, f"x[n,c,{at}]")
     return {"output": f"y[n,c,{_out(axes)}] = {text}", "grad_input": won(axes)}

@@ -8,7 +8,7 @@ import numpy as np
 
 from manual.examples import Example
 from manual.layer import Array, Arrays
-from manual.pool.equations import fractional
+from manual.pool.equations import START, fractional
 from manual.pool.picks import PickCache, PickingPool
 from manual.pool.windows import Sizes
 
@@ -19,7 +19,8 @@ class _FractionalMaxPool(PickingPool):
     """Fractional max pooling of as many axes as its class says."""
 
     symbols = {
-        "K": "kernel_size", "w": "decisions", **{f"a{i}": f"cache.starts.{i}" for i in range(3)},
+        "K": "kernel_size", "w": "decisions",
+        **{name: f"cache.starts.{i}" for i, name in enumerate(START)},
     }  # fmt: skip
     order: ClassVar[Sizes]  # by axis, which of a sample's numbers is its own
     spare = 0  # elements that an axis must have beyond those that the windows need
@@ -55,7 +56,7 @@ class _FractionalMaxPool(PickingPool):
     def draw(self, x: Array, *, rng: np.random.Generator) -> Array:  # type: ignore[override]
         """Return one number from 0 to 1 for every image and axis, (N, C, 2): N = 1 without N."""
         lead = x.shape[: -self.axes] if x.ndim == self.axes + 2 else (1, x.shape[0])
-        numbers = rng.integers(0, 1 << 24, (*lead, self.axes)) / (1 << 24)  # exact in float32
+        numbers = rng.random((*lead, self.axes), dtype=np.float32)  # which every dtype holds
         return numbers.astype(x.dtype if x.dtype.kind == "f" else float)
 
     def forward(  # type: ignore[override]

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from compare.judge.quantities import Key, Values
-from evidence.mutation.battery.base import Check, Lift
+from evidence.mutation.battery.base import Check, FixedCheck, Lift
 from evidence.mutation.battery.layers import Arguments, build
 
 INDICES = np.array([[[[7, 3], [14, 10]]], [[[0, 2], [13, 11]]]])
@@ -133,6 +133,47 @@ class PickCheck(Check):
         }
 
 
+@dataclass(frozen=True)
+class DescribedCheck(FixedCheck):
+    """What equations read besides: axes, windows, where noise comes from, what does not fit."""
+
+    @property
+    def name(self) -> str:
+        return "what is said of Norm and Pool passes"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        norm = build("GroupNorm", (("num_groups", 1), ("num_channels", 2)))
+        axes = [norm.variants(norm.forward(np.ones((2, 2, 3, 3)[:n]))[1]) for n in (2, 3, 4)]
+        pool = build("AdaptiveMaxPool2d", (("output_size", (3, 2)),))
+        cache_ = pool.forward(np.ones((1, 1, 5, 4)))[1]
+        unpool = build("MaxUnpool2d", (("kernel_size", (2, 3)), ("stride", 2)))
+        back = unpool.forward(np.ones(INDICES.shape), INDICES)[1]
+        given = (("kernel_size", 2), ("output_size", 2), ("_random_samples", [[[0.5, 0.5]]]))
+        fixed, free = (build("FractionalMaxPool2d", given[:n]) for n in (3, 2))
+        return {
+            Key("", "axes"): np.array([n == (f"{i} axes",) for i, n in enumerate(axes)], float),
+            Key("", "windows"): np.concatenate([cache_.out, *cache_.starts]).astype(float),
+            Key("", "unpooled"): np.array(back.out, float),
+            Key("", "drawn"): np.array([fixed.stochastic, free.stochastic], float),
+            Key("", "given"): np.array(fixed.buffers["_random_samples"].shape, float),
+            Key("", "fits"): np.array([_fits(2), _fits(3)], float),
+        }
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        found = {"axes": [1, 1, 0], "windows": [3, 2, 0, 1, 3, 0, 2], "unpooled": [4, 5]}
+        found |= {"drawn": [0, 1], "given": [1, 1, 2], "fits": [0, 1]}
+        return {Key("", k): np.array(v, float) for k, v in found.items()}
+
+
+def _fits(size: int) -> bool:
+    layer = build("FractionalMaxPool2d", (("kernel_size", 2), ("output_size", 2)))
+    try:
+        layer.forward(np.ones((1, 1, size, 3)), noise=np.zeros((1, 1, 2)))
+    except ValueError:
+        return False
+    return True
+
+
 @cache
 def edge_checks() -> list[Check]:
     """Return them all."""
@@ -141,4 +182,5 @@ def edge_checks() -> list[Check]:
         *(EmptyCheck(*case) for case in EMPTY),
         *(UnpoolCheck(size) for size in sizes),
         PickCheck(),
+        DescribedCheck(),
     ]

@@ -109,7 +109,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Softplus": {"beta": 2.0, "threshold": 0.1},
 }
 PLACED = ["BatchNorm2d", "Conv2d", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
+WINDOWS = ("manual.pool", "manual.norm")  # worked on their examples, in tests/manual
 SHAPED = {
+    *(name for name, cls in registry.LAYERS.items() if cls.__module__.startswith(WINDOWS)),
     *PORTS, *PLACED, "Embedding", "Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply",
     "Concatenate",
 }  # fmt: skip

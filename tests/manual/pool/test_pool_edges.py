@@ -163,7 +163,9 @@ REFUSED: list[tuple[str, Callable, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "call", "message"), REFUSED, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("name", "call", "message"), REFUSED, ids=[f"{n}: {m}" for n, _, m in REFUSED]
+)
 def test_what_cannot_be_pooled_is_refused_by_name(name: str, call: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: .*{message}"):
         call(LAYERS[name])
