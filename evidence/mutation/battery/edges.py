@@ -83,6 +83,7 @@ class UnpoolCheck(Check):
         x = tensor(self.draw(seed, INDICES.shape, "x"), dtype).requires_grad_()
         y = torch.nn.MaxUnpool2d((2, 3), 2)(x, torch.tensor(INDICES), self.size)
         y.backward(tensor(self.draw(seed, tuple(y.shape), "dy"), dtype))
+        assert x.grad is not None
         return {Key("", "output"): array_of(y), Key("", "grad_input"): array_of(x.grad)}
 
 
@@ -126,6 +127,7 @@ class PickCheck(Check):
         winner, others = pool(x)[1], pool(tensor(self.x(seed, "b"), dtype))[1]
         y = x.flatten(2).gather(2, others.flatten(2)).reshape(others.shape)
         y.backward(tensor(self.draw(seed, tuple(y.shape), "dy"), dtype))
+        assert x.grad is not None
         found = {"winners": winner, "with nan": others, "given": others}
         return {Key("", k): array_of(v).astype(float) for k, v in found.items()} | {
             Key("", "output"): array_of(y),
