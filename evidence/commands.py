@@ -1,4 +1,4 @@
-"""`handgrad bench`, `mutate` and `faults`: the commands that only a checkout has."""
+"""`handgrad bench`, `mutate`, `corpus` and `faults`: the commands that only a checkout has."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from compare.commands.status import AGREE, DISAGREE
+from evidence.corpus.cli import corpus
 from evidence.faults.cli import faults
 from evidence.mutation.cli import mutate
 
 app = typer.Typer(rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
 app.command()(mutate)
 app.command()(faults)
+app.command()(corpus)
 
 
 @app.command()
@@ -41,14 +43,19 @@ def bench(
             min=1, help="Processes (with --false-alarms); one per CPU if not given. Same counts."
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Instead time every class by itself beside torch's.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
     """Time the hand-written step, or count what the verdict is worth with --false-alarms."""
     if false_alarms:
         raise typer.Exit(_false_alarms(networks, seed, jobs, as_json=as_json))
-    from evidence.bench import bench as measure
+    from evidence.bench import bench as of_networks
     from evidence.bench import table
+    from evidence.bench_layers import bench_layers
 
+    measure = bench_layers if layers else of_networks
     rows = measure(rounds=rounds, only=only, show=not as_json)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from inspect import signature
 from typing import Any, Protocol
 
@@ -88,6 +89,7 @@ class Network(nn.Module):
         for node in self.nodes:
             module = self.modules_by_node[node.name]
             arguments, named = _arguments(node.inputs, values)
+            arguments = nested(module, arguments)
             named |= self._options[node.name]
             if module.training and (self._random is None or node.name in self._random):
                 self._generator_states[node.name] = _generator_state(x)
@@ -141,7 +143,25 @@ class Network(nn.Module):
         given = [x for x in inputs if x is not None]
         keywords = [] if node is None else [key for key, _, v in map(_parted, node.inputs) if v]
         named = {key: inputs[names.index(key)] for key in keywords}
-        return tuple(given[: len(given) - len(named)]), named | self._options.get(name, {})
+        places = given[: len(given) - len(named)]
+        module = self.modules_by_node.get(name)
+        arguments = tuple(places) if module is None else nested(module, places)
+        return arguments, named | self._options.get(name, {})
+
+
+def nested(module: nn.Module, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the arguments as forward takes them: too many are a tuple, as in `lstm(x, (h, c))`."""
+    most = _places(type(module))
+    if most is None or len(arguments) <= most:
+        return tuple(arguments)
+    return (*arguments[: most - 1], tuple(arguments[most - 1 :]))
+
+
+@cache
+def _places(cls: type[nn.Module]) -> int | None:
+    """Return how many arguments a module's forward takes; None if any number."""
+    _, *parameters = signature(cls.forward).parameters.values()
+    return None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(parameters)
 
 
 def call_options(node: NodeDescription) -> dict[str, Any]:

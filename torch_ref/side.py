@@ -68,11 +68,15 @@ class TorchSide:
         self.overflowed = False
         self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1])
 
-    def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Copy initial weights in, key for key, and forget the optimiser's state."""
+    def load(
+        self, weights: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """Copy initial weights (and buffers) in, key for key, and forget the optimiser's state."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(torch.tensor(weights[name], dtype=self.dtype))
+            for name, array in (buffers or {}).items():
+                self.network.model.get_buffer(name).copy_(torch.as_tensor(array))
         name, args = self.optimizer_spec
         self.optimizer = optimizers.build(name, self.parameters, args)
 
@@ -101,6 +105,21 @@ class TorchSide:
                 self.loss = self.loss + penalty(self.parameters[name])
         self.loss.backward()
         return self.loss.item()
+
+    def evaluated(self, x: Tensor, target: Tensor) -> tuple[np.ndarray, float]:
+        """Return the network's output and the loss in evaluation; nothing changes."""
+        before = self.network.training
+        self.network.train(False)
+        try:
+            with torch.no_grad():
+                output = self.network(x)
+                loss = self.loss_module(output, target)
+                for penalty, names in self.penalties:
+                    for name in names:
+                        loss = loss + penalty(self.parameters[name])
+        finally:
+            self.network.train(before)
+        return array_of(output).copy(), loss.item()
 
     def module_of(self, name: str) -> torch.nn.Module:
         """Return the module of a node, of the `loss`, or of a `penalty 0`."""

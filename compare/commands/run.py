@@ -179,6 +179,7 @@ class Runner:
 
         from compare.judge.verdict import verdict
         from compare.running.drift import COLUMNS
+        from compare.running.scores import COLUMNS as SCORED
 
         frame = self.table.frame()
         torch_with_torch = self._torch_with_torch(frame)
@@ -188,7 +189,7 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        drift = self.drift if self.drift is not None else pd.DataFrame(columns=COLUMNS)
+        drift, scores = self.drift or (pd.DataFrame(columns=c) for c in (COLUMNS, SCORED))
         return Report(
             name=self.config.name,
             verdict=found,
@@ -200,6 +201,7 @@ class Runner:
             ledger=self.table.ledger(),
             losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
             drift=drift,
+            scores=scores,
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,

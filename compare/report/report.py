@@ -32,6 +32,12 @@ class NodeInfo:
     certified: int | None = None
 
 
+def _no_scores() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame()
+
+
 def _no_kills() -> pd.DataFrame:
     from compare.judge.kills import empty
 
@@ -53,6 +59,8 @@ class Report:
         losses: `step, manual, torch` in lockstep.
         drift: `step, loss_manual, loss_torch, max_param_diff` of a run that is never
             re-synchronised; empty when it was not asked for.
+        scores: `step, rows, loss_manual, loss_torch, accuracy_manual, accuracy_torch` of that run,
+            in evaluation, on the rows trained on (`train`) and those `held out`.
         kinks: `step, layer, flips`: elements on which the sides took different pieces of a
             piecewise function, each within rounding of the border.
         ulps: `log2_ulps, elements`: histogram of |manual − torch| in units in the last place of
@@ -104,6 +112,7 @@ class Report:
     torch_layers: tuple[str, ...] = ()
     torch_with_torch: int = 0
     planted_ran: bool = True
+    scores: pd.DataFrame = field(default_factory=_no_scores, repr=False)
     theirs: str = "torch"
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 

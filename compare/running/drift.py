@@ -6,12 +6,14 @@ It shows how far two correct programs drift apart, and is a diagnostic, never a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compare.running.experiment import Experiment
 from compare.running.refusal import torchs_own
+from compare.running.scores import COLUMNS as SCORED
+from compare.running.scores import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,28 +21,39 @@ if TYPE_CHECKING:
 COLUMNS = ["step", "loss_manual", "loss_torch", "max_param_diff"]
 
 
-def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) -> pd.DataFrame:
-    """Train both sides on the same batches for `steps` steps; return losses and distance."""
+class Drift(NamedTuple):
+    """Losses and distance at every step, and how well both sides do at some."""
+
+    steps: pd.DataFrame
+    scores: pd.DataFrame
+
+
+def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) -> Drift:
+    """Train both sides on the same batches for `steps` steps."""
     import pandas as pd
 
-    side, torch = experiment.manual, experiment.torch
-    torch.load(experiment.weights)
+    side, torch, scores = experiment.manual, experiment.torch, Scores(experiment)
     params: Any = experiment.weights
     states: Any = {}
+    buffers = side.graph.buffers
+    torch.load(experiment.weights, buffers)
     rows = []
     with np.errstate(all="ignore"):
+        scores.add(0, params, buffers)
         for number, batch in zip(range(steps), experiment.batches(), strict=False):
             x, target = experiment.rows(batch)
             lr = experiment.lr(number)
             with torchs_own():
                 loss = torch.forward_backward(torch.tensor(x), torch.tensor(target))
-            done = side.forward_backward(params, x, target, noise=torch.noise())
+            done = side.forward_backward(params, x, target, buffers=buffers, noise=torch.noise())
+            buffers = done.tape.buffers
             params, states = side.update(params, done.gradients.params, states, lr)
             with torchs_own():
                 torch.update(lr)
             rows.append((number, float(done.loss), loss, _distance(params, torch.params())))
+            scores.add(number + 1, params, buffers)
             on_step(number + 1)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return Drift(pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED))
 
 
 def _distance(params: dict, theirs: dict) -> float:

@@ -38,6 +38,7 @@ class Experiment:
     features: np.ndarray
     targets: np.ndarray
     torch_layers: tuple[str, ...] = ()  # computed by torch on both sides
+    held_out: tuple[np.ndarray, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
 
     @property
     def steps(self) -> int:
@@ -61,7 +62,8 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     import torch
 
     data = load(config.data)
-    _check_batch(config, data)
+    train, held_out = batches.split(data.targets, config)
+    _check_batch(config, len(train))
     graph = build.build_graph(config)
     shapes.check_shapes(config, data)
     sizes = {name: tuple(p.shape) for name, p in graph.params.items()}
@@ -95,9 +97,10 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         dtype,
         build.build_schedule(config),
         planted,
-        _in(dtype, data.features),
-        _in(dtype, data.targets),
+        _in(dtype, data.features[train]),
+        _in(dtype, data.targets[train]),
         replaced,
+        (_in(dtype, data.features[held_out]), _in(dtype, data.targets[held_out])),
     )
 
 
@@ -149,12 +152,13 @@ def _penalties(config: Config, names: Any) -> list:
     return found
 
 
-def _check_batch(config: Config, data: Dataset) -> None:
+def _check_batch(config: Config, rows: int) -> None:
     size = config.train.batch_size
-    if isinstance(size, int) and size > len(data.features):
+    if isinstance(size, int) and size > rows:
+        name = config.data.dataset or config.data.file
         raise UserError(
-            f"[train] batch_size is {size}, but '{data.name}' has only {len(data.features)} rows. "
-            f"Use at most {len(data.features)}, or the whole data set as one batch."
+            f"[train] batch_size is {size}, but '{name}' has only {rows} rows to train on. "
+            f"Use at most {rows}, or the whole data set as one batch."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import date
 from importlib.metadata import version
 from importlib.resources import files
@@ -33,9 +34,9 @@ def record(score: Score, file: Path = FILE) -> None:
         raise UserError("--record: a mutant survived, so nothing was written. Catch it first.")
     counts = {k: score.as_dict()[k] for k in ("mutants", "killed", "equivalent", "seed")}
     about = {"date": date.today().isoformat(), "numpy": version("numpy"), "torch": version("torch")}
-    file.write_text(
-        json.dumps(counts | about | {"sources": fingerprint(*MEASURED)}, indent=2) + "\n"
-    )
+    classes = Counter(o.mutant.function.partition(".")[0] for o in score.killed)
+    told = {"sources": fingerprint(*MEASURED), "classes": dict(sorted(classes.items()))}
+    file.write_text(json.dumps(counts | about | told, indent=1) + "\n")
 
 
 def recorded(file: Path = FILE) -> dict[str, Any] | None:

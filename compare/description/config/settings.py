@@ -26,6 +26,7 @@ class DataConfig(Table):
     target_kind: Literal["classes", "values"] = "classes"
     classes: Names = ()
     limit: Annotated[int, Field(ge=2)] | None = None
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of rows that is never trained on
     args: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("target", "features", mode="before")

@@ -120,9 +120,21 @@ def _sklearn(loader: str, **options: Any) -> Callable[[], Table]:
     return read
 
 
+def _digit_pixels() -> Table:
+    digits = _sklearn("load_digits")()
+    pixels = digits.features / 16
+    return digits._replace(
+        features=pixels, labels=pixels, target_names=digits.feature_names, classes=None
+    )
+
+
 DATASETS: dict[str, Source] = {
     "digits": Source(
         "1,797 handwritten digits of 8x8 pixels (0 to 16), 10 classes", _sklearn("load_digits")
+    ),
+    "digit_pixels": Source(
+        "The same digits without their classes: 64 pixels from 0 to 1, as features and targets",
+        _digit_pixels,
     ),
     "iris": Source("150 flowers, 4 lengths and widths in cm, 3 species", _sklearn("load_iris")),
     "wine": Source("178 wines, 13 chemical measurements, 3 growers", _sklearn("load_wine")),

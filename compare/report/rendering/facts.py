@@ -117,6 +117,26 @@ def evidence(report: Report) -> dict[str, Any]:
     return found
 
 
+def accuracies(report: Report) -> dict[str, tuple[float, float]]:
+    """Return the shares of rows that each side had right at the end, by kind: (manual, torch)."""
+    if not len(report.scores):
+        return {}
+    ends = report.scores.groupby("rows", sort=False).last()
+    pairs = zip(ends.index, ends["accuracy_manual"], ends["accuracy_torch"], strict=True)
+    return {str(rows): (float(m), float(t)) for rows, m, t in pairs if m == m and t == t}
+
+
+def trained_line(report: Report) -> str:
+    """Return how well both sides did after training by themselves; "" if that was not asked."""
+    found = [
+        f"{100 * manual:.1f} % ({words(report).theirs} {100 * torch:.1f} %) of the rows "
+        f"{'held out' if rows == 'held out' else 'trained on'}"
+        for rows, (manual, torch) in accuracies(report).items()
+    ]
+    steps = fmt.plural(int(report.scores["step"].max()), "step") if found else ""
+    return f"Trained by themselves for {steps}, right: {', '.join(found)}" if found else ""
+
+
 def place(report: Report, step: Any, layer: Any, quantity: Any) -> str:
     if report.mode == "check":
         return f"case {fmt.name(layer)}, {fmt.name(quantity)}"

@@ -89,6 +89,23 @@ def drift(report: Report) -> Figure:
     return figure
 
 
+def accuracy(report: Report) -> Figure:
+    """Both sides' share of right rows: thin lines inside broad ones, for each kind of rows."""
+    figure, axes = new_figure()
+    colours = (("d0", "d5"), ("h4", "s1"))
+    kinds = report.scores.groupby("rows", sort=False)
+    for (rows, table), (broad, thin_) in zip(kinds, colours, strict=False):
+        for side, colour, width in (("torch", broad, 5.0), ("manual", thin_, 1.4)):
+            values = table[f"accuracy_{side}"].to_numpy(dtype=float)
+            label = f"{rows}, {side}"
+            draw_line(axes, table["step"].to_numpy(), values, color=SENTINEL[colour],
+                      linewidth=width, label=label)  # fmt: skip
+    axes.set(xlabel="step", ylabel="share of rows that is right")
+    set_ticks(axes)
+    set_legend(axes)
+    return figure
+
+
 def ulps(report: Report) -> Figure:
     """How many elements differ by how many units in the last place."""
     figure, axes = new_figure()

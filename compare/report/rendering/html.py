@@ -29,6 +29,7 @@ from compare.report.rendering.facts import (
     KINDS,
     VERDICTS,
     TensorRow,
+    accuracies,
     budget_sentence,
     evidence_facts,
     extent,
@@ -44,7 +45,8 @@ from compare.report.rendering.facts import (
 )
 from compare.report.rendering.heat_map import hover
 from compare.report.rendering.kills import HEADINGS, kills_of
-from compare.report.rendering.network_map import network_map
+from compare.report.rendering.network_graph import Drawn, network_svg
+from compare.report.rendering.network_map import Stop, network_map
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 from compare.report.rendering.plots import Plot, make_plots
 from compare.report.rendering.svg import for_page
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from compare.report.report import Report
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+DRAWN = 200  # nodes; a larger network is not drawn
 DECADES = 4  # a bar spans this many decades below the limit
 
 
@@ -89,7 +92,8 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             script_digest=digest,
             tensors=tensors,
             layers=list({row.layer: None for row in tensors}),
-            stops=network_map(report, tensors),
+            stops=(stops := network_map(report, tensors)),
+            graph=Markup(_graph(report, stops)),
             hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
             facts=evidence_facts(report),
             sampled=sampled_text(report),
@@ -158,6 +162,7 @@ def _common(report: Report, rows: int = 10) -> dict[str, Any]:
         "head": headline(report),
         "notices": notices(report),
         "totals": totals(report),
+        "accuracies": accuracies(report),
         "first": first,
         "whose": text.whose(first) if first else "",
         "shown_cause": text.shown_cause(report),
@@ -199,6 +204,21 @@ def _largest(report: Report) -> float:
     """Return the largest budget used, ∞ for a failure without a number, NaN if none was judged."""
     used = severity(report.differences)
     return float(np.fmax.reduce(used, initial=np.nan))
+
+
+def _graph(report: Report, stops: Sequence[Stop]) -> str:
+    """Return the network drawn, each node a click away from its class's derivation; "" of none."""
+    if not stops or len(report.nodes) > DRAWN:
+        return ""
+    tones = {stop.name: stop.tone for stop in stops}
+    entries = {name: i for i, entry in enumerate(_docstrings(report)) for name in entry.nodes}
+    return network_svg(
+        [
+            Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""),
+                  f"#of-{entries[n.name]}" if n.name in entries else "")
+            for n in report.nodes
+        ]
+    )  # fmt: skip
 
 
 def _found(report: Report) -> list[str]:

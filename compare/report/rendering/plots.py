@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.report.rendering import figures
 from compare.report.rendering.axes import POINTS
-from compare.report.rendering.facts import judged_steps, severity, tensor_codes
+from compare.report.rendering.facts import accuracies, judged_steps, severity, tensor_codes
 from compare.report.rendering.heat_map import HEAT_ROWS, heat_map
 from compare.report.rendering.svg import drawing, to_svg
 
@@ -61,6 +61,12 @@ def _no_drift(report: Report) -> str:
     return "" if parted.any() else "the two sides stayed bitwise equal."
 
 
+def _no_accuracy(report: Report) -> str:
+    if report.mode == "check":
+        return "a check does not train."
+    return "" if accuracies(report) else "the targets are no classes, or no free run was asked for."
+
+
 def _no_ulps(report: Report) -> str:
     return "" if len(report.ulps) and report.ulps["elements"].sum() else "no element was counted."
 
@@ -96,6 +102,14 @@ RECIPES = (
         "inside the broad one.",
         _no_losses,
         figures.losses,
+    ),
+    Recipe(
+        "accuracy",
+        "Accuracy while training",
+        "Each side trains by itself; the thin lines are the hand-written side and should lie "
+        "inside torch's. Rows held out were never trained on: a gap to the others is overfitting.",
+        _no_accuracy,
+        figures.accuracy,
     ),
     Recipe(
         "drift",

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compare.explaining import format as fmt
-from compare.report.rendering.facts import gap, headline, notices, place, totals, words, worst_rows
+from compare.report.rendering.facts import (
+    gap,
+    headline,
+    notices,
+    place,
+    totals,
+    trained_line,
+    words,
+    worst_rows,
+)
 from compare.report.rendering.kills import kills_line
 from compare.report.rendering.text import (
     at_worst,
@@ -134,7 +143,7 @@ def _counts(report: Report) -> list[str]:
     lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
-    return lines + list(filter(None, [kills_line(report)]))
+    return lines + list(filter(None, [kills_line(report), trained_line(report)]))
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -20,6 +20,7 @@ from compare.report.rendering.facts import (
     place,
     sampled_text,
     totals,
+    trained_line,
     words,
     worst_rows,
 )
@@ -133,7 +134,7 @@ def summary_markdown(report: Report) -> str:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
     parts += ["</details>", _escape(f"{budget_sentence(report)} Tolerance: {report.tolerance}.")]
-    parts += [_escape(line) for line in [kills_line(report)] if line]
+    parts += [_escape(line) for line in [kills_line(report), trained_line(report)] if line]
     parts += [_escape(line) for line in evidence_lines(report)]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
     return "\n\n".join([*parts, versions]).rstrip() + "\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.report.rendering.facts import evidence, sampled, totals, worst_rows
+from compare.report.rendering.facts import accuracies, evidence, sampled, totals, worst_rows
 from compare.report.rendering.kills import kills_dict
 
 if TYPE_CHECKING:
@@ -51,10 +51,15 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "config": report.config,
         "environment": report.environment,
         "theirs": report.theirs,
+        "accuracies": {k: _sides(pair) for k, pair in accuracies(report).items()},
         "compared_at_some_steps": [s._asdict() for s in sampled(report)],
         "provenance": evidence(report),
     }
     return plain(values)
+
+
+def _sides(pair: tuple[float, float]) -> dict[str, float]:
+    return dict(zip(("manual", "torch"), pair, strict=True))
 
 
 def verdict_json(report: Report) -> str:

@@ -1,0 +1,45 @@
+"""The last whole count, as documents quote it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from compare.errors import UserError
+from evidence.corpus.count import Row
+from evidence.corpus.ledger import entries, matches
+from evidence.corpus.table import as_dict, told
+
+__all__ = ["record", "recorded"]
+
+FILE = Path(str(files("evidence.corpus"))) / "score.json"
+
+
+def record(rows: Sequence[Row], names: Sequence[str], file: Path = FILE) -> None:
+    """Write the counts of a whole run down.
+
+    Raises:
+        UserError: a sample does not agree and is not excepted, or an exception does not occur.
+    """
+    if bad := [row for row in told(rows) if row.status != "excepted"]:
+        raise UserError(
+            f"--record: {bad[0].module} {bad[0].sample} does not agree, so nothing was written."
+        )
+    excepted = [row for row in rows if row.status == "excepted"]
+    if idle := [e for e in entries() if not any(matches(e, row) for row in excepted)]:
+        raise UserError(
+            f"--record: no sample is what the ledger says of {idle[0].module} {idle[0].sample}. "
+            "Take the entry out."
+        )
+    found = as_dict(rows, names)
+    kept = {"torch": version("torch"), "summary": found["summary"], "rows": found["rows"]}
+    file.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def recorded(file: Path = FILE) -> dict[str, Any]:
+    """Return what was last written down; nothing without any."""
+    return json.loads(file.read_text()) if file.exists() else {}

@@ -1,0 +1,271 @@
+"""Where torch's gradient is a convention, or not the derivative of its forward, or loses digits.
+
+Each function shows one of them: its docstring says what, its body is the code to run, and it
+returns what was found; a wrong claim raises. `python -m evidence.surprises` prints the page
+docs/torch-surprises.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+__all__ = ["FAMILIES", "page"]
+
+Shown = Callable[[], str]
+DOUBLE: Any = {"dtype": torch.float64}
+LENGTHS = torch.tensor([4]), torch.tensor([2])
+
+
+def demand(*claims: Any) -> None:
+    """Raise AssertionError unless every claim holds."""
+    if not all(claims):
+        raise AssertionError("torch does otherwise")
+
+
+def slope(function: Callable, *at: float) -> list[float]:
+    """Return torch's derivative of a function by each of its arguments."""
+    leaves = [torch.tensor(value, requires_grad=True, **DOUBLE) for value in at]
+    return [g.item() for g in torch.autograd.grad(function(*leaves), leaves)]
+
+
+# ── conventions at kinks ─────────────────────────────────────────────────────────────────────────
+def slopes_at_kinks() -> str:
+    """Slope at the kink
+
+    At a kink every slope between those on either side is a subgradient. Torch takes one of the two,
+    not always the left one; `clamp` and `hardtanh` are the same function and differ.
+    """
+    clamp = lambda x: x.clamp(-1, 1)  # noqa: E731
+    found = {
+        "relu at 0": slope(F.relu, 0.0)[0],
+        "abs at 0": slope(torch.abs, 0.0)[0],
+        "relu6 at 0 and 6": (slope(F.relu6, 0.0)[0], slope(F.relu6, 6.0)[0]),
+        "hardtanh at -1 and 1": (slope(F.hardtanh, -1.0)[0], slope(F.hardtanh, 1.0)[0]),
+        "clamp(-1, 1) at -1 and 1": (slope(clamp, -1.0)[0], slope(clamp, 1.0)[0]),
+        "elu(alpha=2) at 0": slope(lambda x: F.elu(x, 2.0), 0.0)[0],
+        "celu(alpha=2) at 0": slope(lambda x: F.celu(x, 2.0), 0.0)[0],
+        "selu at 0": round(slope(F.selu, 0.0)[0], 4),
+        "leaky_relu(0.1) at 0": slope(lambda x: F.leaky_relu(x, 0.1), 0.0)[0],
+        "hardsigmoid at -3 and 3": (slope(F.hardsigmoid, -3.0)[0], slope(F.hardsigmoid, 3.0)[0]),
+        "hardswish at -3 and 3": (slope(F.hardswish, -3.0)[0], slope(F.hardswish, 3.0)[0]),
+        "hardshrink at 0.5": slope(F.hardshrink, 0.5)[0],
+        "softshrink at 0.5": slope(F.softshrink, 0.5)[0],
+        "threshold(0, 7) at 0": slope(lambda x: F.threshold(x, 0.0, 7.0), 0.0)[0],
+        "l1_loss at 0": slope(F.l1_loss, 2.0, 2.0)[0],
+        "norm at 0": slope(torch.linalg.vector_norm, 0.0)[0],
+    }
+    demand(found["clamp(-1, 1) at -1 and 1"] == (1.0, 1.0))
+    demand(found["hardtanh at -1 and 1"] == (0.0, 0.0))
+    return "\n".join(f"{name}: {value}" for name, value in found.items())
+
+
+def ties() -> str:
+    """Who gets the gradient of a tie
+
+    `max(dim)` and max-pooling give all of it to the first of equal elements; `amax`, `max()`
+    without an axis, and `maximum` share it out.
+    """
+    x = torch.tensor([[1.0, 3.0, 3.0, 3.0]], requires_grad=True)
+    found = {
+        "max(dim)": x.max(dim=1).values,
+        "max_pool1d": F.max_pool1d(x[None], 4).ravel(),
+        "cummax": x.cummax(dim=1).values[0, -1:],
+        "sort": x.sort(dim=1).values[0, -1:],
+        "topk": x.topk(1, dim=1).values.ravel(),
+        "amax": x.amax(dim=1),
+        "max()": x.max()[None],
+    }
+    grads = {name: torch.autograd.grad(y, x)[0].ravel().tolist() for name, y in found.items()}
+    demand(grads["max(dim)"] == [0, 1, 0, 0])
+    grads["maximum(3, 3)"] = slope(torch.maximum, 3.0, 3.0)
+    demand(grads["maximum(3, 3)"] == [0.5, 0.5])
+    return "\n".join(f"{name}: {np.round(g, 3).tolist()}" for name, g in grads.items())
+
+
+# ── not the derivative of the forward ────────────────────────────────────────────────────────────
+def ctc() -> str:
+    """CTCLoss returns the gradient of another function
+
+    Its backward assumes that `log_probs` come out of `log_softmax`, and returns the gradient plus
+    exp(log_probs). Through a log_softmax the two are one; for other log-probabilities it is not the
+    derivative of the forward pass, as differences show.
+    """
+    torch.manual_seed(0)
+    log_probs = torch.randn(4, 1, 3, **DOUBLE).requires_grad_()
+    loss = lambda x: F.ctc_loss(x, torch.tensor([[1, 2]]), *LENGTHS, reduction="sum")  # noqa: E731
+    (grad,) = torch.autograd.grad(loss(log_probs), log_probs)
+    step = torch.zeros_like(log_probs)
+    step[1, 0, 2] = 1e-6
+    slope = ((loss(log_probs + step) - loss(log_probs - step)) / 2e-6).item()
+    excess = grad[1, 0, 2].item() - slope
+    demand(abs(excess - log_probs[1, 0, 2].exp().item()) < 1e-6)
+    return (
+        f"torch {grad[1, 0, 2]:.6f}, differences {slope:.6f}: {excess:.6f} too much\n"
+        f"exp(log_probs) there: {log_probs[1, 0, 2].exp():.6f}"
+    )
+
+
+def gaussian_nll() -> str:
+    """GaussianNLLLoss passes the gradient of a clamped variance
+
+    A variance below eps is replaced by eps, so the loss does not change with it, and its derivative
+    is 0; torch passes the gradient that it has at eps.
+    """
+
+    def loss(var):
+        return F.gaussian_nll_loss(torch.tensor(1.0), torch.tensor(0.0), var, eps=0.5)
+
+    low = torch.tensor(0.25, requires_grad=True)
+    (grad,) = torch.autograd.grad(loss(low), low)
+    difference = ((loss(low + 0.01) - loss(low - 0.01)) / 0.02).item()
+    demand(difference == 0, grad.item() != 0)
+    return f"torch {grad.item():.3f}, differences {difference:.3f}"
+
+
+# ── lost digits ──────────────────────────────────────────────────────────────────────────────────
+def hardsigmoid() -> str:
+    """hardsigmoid's float64 gradient is good to eight digits
+
+    Its slope is 1/6; the backward pass has the constant in float32.
+    """
+    found = slope(F.hardsigmoid, 0.5)[0]
+    off = abs(found - 1 / 6) * 6
+    demand(1e-9 < off < 1e-7)
+    return f"torch {found!r}, 1/6 = {1 / 6!r}: {off:.1e} relative"
+
+
+def digamma() -> str:
+    """digamma's float64 gradient is good to nine digits
+
+    It is trigamma, which torch computes by a short asymptotic series; fifty digits beside it.
+    """
+    worst = 0.0
+    for x in (0.3, 0.7, 1.5, 2.5, 4.0):
+        true = mpmath.polygamma(1, mpmath.mpf(x))
+        worst = max(worst, float(abs(slope(torch.digamma, x)[0] - true) / true))
+    demand(1e-12 < worst < 1e-8)
+    return f"largest relative error of five: {worst:.1e}"
+
+
+def differentiable_adam() -> str:
+    """Adam(differentiable=True) corrects its bias in float32
+
+    The count of steps is a float32 tensor, and 1 - beta**step follows it, also for float64
+    parameters.
+    """
+    ends = []
+    for differentiable in (False, True):
+        p = torch.tensor([1.0], requires_grad=True, **DOUBLE)
+        moved = p.clone() if differentiable else p
+        adam = torch.optim.Adam([moved], lr=0.1, differentiable=differentiable, foreach=False)
+        for _ in range(5):
+            moved.grad = torch.tensor([2.7], **DOUBLE)
+            adam.step()
+        ends.append(moved.item())
+    off = abs(ends[1] - ends[0])
+    demand(1e-8 < off < 1e-4)
+    return f"after five steps: {ends[0]:.9f} and {ends[1]:.9f}"
+
+
+# ── conventions that are easily missed ───────────────────────────────────────────────────────────
+def masked_attention() -> str:
+    """A row without a key is NaN, or zero
+
+    Where every key is masked, softmax divides 0 by 0. MultiheadAttention returns NaN there when it
+    also returns weights; scaled_dot_product_attention alone returns zeros.
+    """
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(2, 1, **DOUBLE)
+    x, mask = torch.randn(2, 1, 2, **DOUBLE), torch.tensor([[False, True], [True, True]])
+    with_weights = attention(x, x, x, attn_mask=mask)[0][1].isnan().all().item()
+    without = attention(x, x, x, attn_mask=mask, need_weights=False)[0][1].isnan().any().item()
+    demand((with_weights, without) == (True, False))
+    return f"NaN with need_weights: {with_weights}; without: {without}"
+
+
+def embedding_max_norm() -> str:
+    """Embedding(max_norm=…) rewrites its weight while it looks rows up
+
+    The rows that are looked up are scaled in place, before any gradient.
+    """
+    table = nn.Embedding(2, 2, max_norm=1.0)
+    with torch.no_grad():
+        table.weight[:] = torch.tensor([[3.0, 4.0], [3.0, 4.0]])
+    table(torch.tensor([0]))
+    norms = table.weight.detach().norm(dim=1)
+    demand(torch.allclose(norms, torch.tensor([1.0, 5.0])))
+    return f"norms of the rows after looking up row 0: {norms.tolist()}"
+
+
+def variances() -> str:
+    """BatchNorm divides by one variance and keeps another
+
+    It normalises with the biased variance of the batch (divided by n) and stores the unbiased one
+    (divided by n - 1).
+    """
+    norm = nn.BatchNorm1d(1, momentum=1.0, eps=1e-12).double()
+    x = torch.tensor([[0.0], [2.0]], **DOUBLE)
+    y, kept = norm(x), norm.get_buffer("running_var").item()
+    demand(abs(y.abs().max().item() - 1) < 1e-9, kept == 2)
+    normalised = y.detach().ravel().numpy().round(6)
+    return f"normalised by the variance 1: {normalised}; stored: {kept}"
+
+
+def clamped_logarithms() -> str:
+    """BCELoss never exceeds 100
+
+    Its logarithms are held at -100, and the gradient's denominator at 1e-12.
+    """
+    p = torch.tensor([0.0], requires_grad=True, **DOUBLE)
+    loss = F.binary_cross_entropy(p, torch.ones(1, **DOUBLE))
+    (grad,) = torch.autograd.grad(loss, p)
+    demand(loss.item() == 100)
+    return f"loss at p = 0, y = 1: {loss.item()}; gradient {grad.item():.0e}"
+
+
+FAMILIES: dict[str, tuple[Shown, ...]] = {
+    "Conventions at kinks and ties": (slopes_at_kinks, ties),
+    "Not the derivative of the forward pass": (ctc, gaussian_nll),
+    "Lost digits": (hardsigmoid, digamma, differentiable_adam),
+    "Easily missed": (masked_attention, embedding_max_norm, variances, clamped_logarithms),
+}
+HEAD = """\
+# Where torch surprises
+
+Every place that we know where torch's gradient is a convention, is not the derivative of its
+forward pass, or loses digits, and what is easily missed. Each is run: the code below is that of
+`evidence/surprises.py`, and `python -m evidence.surprises` prints this page (torch {version}).
+"""
+
+
+def page() -> str:
+    """Return the page, every claim run."""
+    parts = [HEAD.format(version=torch.__version__.partition("+")[0])]
+    for family, functions in FAMILIES.items():
+        parts.append(f"## {family}\n")
+        parts += [_entry(function) for function in functions]
+    return "\n".join(parts)
+
+
+def _entry(function: Shown) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = function()
+    title, _, told = inspect.cleandoc(function.__doc__ or "").partition("\n")
+    source = inspect.getsource(function)
+    body = textwrap.dedent(source.split('"""', 2)[2].lstrip("\n"))
+    return f"### {title}\n\n{told.strip()}\n\n```python\n{body}```\n\n```\n{found}\n```\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
