@@ -13,10 +13,11 @@ __all__ = ["Recorder", "Replay", "drawn_by_none"]
 
 
 class Recorder(TorchDispatchMode):
-    """Keeps what operations under it draw: masks, True where something is kept, and slopes.
+    """Keeps what operations under it draw: masks, True where something is kept, and numbers.
 
     Both forms of dropout are seen: the fused one, which returns its mask, and the one that fills a
-    tensor by `bernoulli_`; and RReLU, which writes the slopes that it drew.
+    tensor by `bernoulli_`; RReLU, which writes the slopes that it drew; and `rand` (fractional
+    pooling), which gives numbers from 0 to 1.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,8 @@ class Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name == "native_dropout":
             self.draws.append(found[1].clone() != 0)
+        elif name == "rand":
+            self.draws.append(found.clone())
         elif name.startswith("bernoulli"):
             self.draws.append(found.clone() != 0)
         elif name == "rrelu_with_noise" and args[4:5] == (True,):  # in training

@@ -66,7 +66,9 @@ class Survey:
         """Return the units that run what a mutant changes."""
         place = mutant.module, mutant.function
         if place not in self.known:
-            self.known[place] = [unit for unit in self.units if unit.concerns(mutant)]
+            found = [unit for unit in self.units if unit.concerns(mutant)]
+            whole = [u for u in self.units if any(m == mutant.module for m, _ in u.touched)]
+            self.known[place] = found or whole  # of a class without functions of its own: all
         return self.known[place]
 
 

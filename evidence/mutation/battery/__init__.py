@@ -13,7 +13,9 @@ def battery() -> list[Check]:
     from evidence.mutation.battery.contract import contract_checks
     from evidence.mutation.battery.decisions import decision_checks
     from evidence.mutation.battery.dropout import dropout_checks
+    from evidence.mutation.battery.edges import edge_checks
     from evidence.mutation.battery.expressions import expression_checks
+    from evidence.mutation.battery.fractional import fractional_checks
     from evidence.mutation.battery.gates import gate_checks
     from evidence.mutation.battery.graphs import graph_checks
     from evidence.mutation.battery.initial import initial_checks
@@ -32,6 +34,6 @@ def battery() -> list[Check]:
         layer_checks, loss_checks, optimizer_checks, clip_checks, dropout_checks, graph_checks,
         network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
         gate_checks, expression_checks, winner_checks, port_checks, wired_checks, training_checks,
-        contract_checks,
+        contract_checks, fractional_checks, edge_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]

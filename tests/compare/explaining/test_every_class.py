@@ -113,11 +113,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 PLACED = ["BatchNorm2d", "Conv2d", "GLU", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
 PLACES = {  # layers of channels and places: how many axes one sample has
     "Fold": 2, **dict.fromkeys(("Unfold", "PixelShuffle", "PixelUnshuffle", "MaxPool2d"), 3),
-    **{name: cls.axes + 1 for name, cls in registry.LAYERS.items() if hasattr(cls, "axes")},
+    **{
+        name: cls.axes + 1
+        for name, cls in registry.LAYERS.items()
+        if isinstance(getattr(cls, "axes", None), int) and "manual.conv" in cls.__module__
+    },
 }  # fmt: skip
 RESHAPED = [*sorted(PLACES), "ChannelShuffle", "Upsample", "UpsamplingNearest2d",
             "UpsamplingBilinear2d"]  # fmt: skip
+WINDOWS = ("manual.pool", "manual.norm")  # worked on their examples, in tests/manual
 SHAPED = {
+    *(name for name, cls in registry.LAYERS.items() if cls.__module__.startswith(WINDOWS)),
     *PORTS, *PLACED, *RESHAPED, "Dropout1d", "Dropout2d", "Dropout3d", "Softmax2d", "Embedding",
     "Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply", "Concatenate",
 }  # fmt: skip

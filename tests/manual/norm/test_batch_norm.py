@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manual.examples import Example
-from manual.norm import batch_norm2d
-from manual.norm.batch_norm2d import Batch, BatchNorm2d
+from manual.norm import batch_norm
+from manual.norm.batch_norm import Batch, BatchNorm2d
 from tests.helpers import (
     DTYPES,
     F32,
@@ -357,13 +357,13 @@ def test_own_forward_equations_gauge_and_balls_reject_a_wrong_backward(
 @pytest.fixture
 def unbiased(monkeypatch: pytest.MonkeyPatch) -> None:
     """Normalise with the variance that is stored."""
-    right = batch_norm2d._centred
+    right = batch_norm._centred
 
     def wrong(rows: Any) -> Any:
         centred, batch = right(rows)
         return centred, batch._replace(var=batch.var * (batch.size / (batch.size - 1)))
 
-    monkeypatch.setattr(batch_norm2d, "_centred", wrong)
+    monkeypatch.setattr(batch_norm, "_centred", wrong)
 
 
 def test_the_unbiased_variance_in_the_normalisation_is_rejected(unbiased: None) -> None:
