@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import Optimizer, State, nonnegative
 
 __all__ = ["SGD"]
 
@@ -26,6 +26,7 @@ class SGD(Optimizer):
         dampening: d, how much of the new gradient is held back from the direction.
         weight_decay: λ, adds λ θ to the gradient.
         nesterov: look one momentum step ahead.
+        maximize: climb the loss instead of descending.
 
     State: `momentum_buffer` b, with momentum only.
 
@@ -65,6 +66,7 @@ class SGD(Optimizer):
     dampening: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
+    maximize: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "momentum", "weight_decay")
@@ -93,7 +95,7 @@ class SGD(Optimizer):
         Source: Polyak 1964; Sutskever, Martens, Dahl, Hinton, On the importance of initialization
         and momentum in deep learning, 2013, section 2.
         """
-        g = decayed(param, grad, self.weight_decay)
+        g = self.direction(param, grad)
         if self.momentum == 0:
             return _descend(param, g, lr), {}
         b = self._buffer(g, state)
