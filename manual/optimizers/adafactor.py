@@ -97,8 +97,12 @@ class Adafactor(Optimizer):
             )
         object.__setattr__(self, "eps", pair)
 
-    def variants(self, state: State, param: Array | None = None) -> tuple[str, ...]:
-        return ("matrix" if "row_var" in state or np.ndim(param) > 1 else "vector",)
+    def variants(self, param: Array, state: State) -> tuple[str, ...]:
+        return ("matrix" if param.ndim > 1 else "vector",)
+
+    def named(self, param: Array, grad: Array, state: State) -> dict[str, tuple[Any, str]]:
+        own = machine_epsilon(param) if self.eps[0] is None else self.eps[0]
+        return {"eps1": (own, "eps[0]"), "sgn": (-1 if self.maximize else 1, "-1 to maximise")}
 
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         r"""Take a step of a size relative to θ's, along g / √V.

@@ -94,7 +94,8 @@ class Adam(Optimizer):
             g_t = ∂L/∂θ + λ θ_t-1           (minus ∂L/∂θ to maximise)
             θ_t = θ_t-1 + adaptive_step(g_t)
         Coupled: λ θ goes through both averages, so a weight whose gradients are large decays less
-        than λ says; decoupled: AdamW's rule. Torch: optim.Adam.   Source: Kingma, Ba, Adam, 2015, algorithm 1.
+        than λ says; decoupled: AdamW's rule. Torch: optim.Adam.
+        Source: Kingma, Ba, Adam, 2015, algorithm 1.
         """
         g = self.direction(param, grad)
         new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad, out)

@@ -31,9 +31,13 @@ class Optimizer(Checked, ABC):
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # settings to try
 
-    def variants(self, state: State) -> tuple[str, ...]:
-        """Return the variants of the equations that hold, where only the state can tell."""
+    def variants(self, param: Array, state: State) -> tuple[str, ...]:
+        """Return the variants of the equations that hold, where only these can tell."""
         return ()
+
+    def named(self, param: Array, grad: Array, state: State) -> dict[str, tuple[Any, str]]:
+        """Return what else equations read, and what it is: by name."""
+        return {}
 
     def initial(self, name: str) -> float:
         """Return what an entry of the state begins with."""
@@ -195,5 +199,5 @@ def check_betas(optimizer: Any) -> None:
 
 
 def single(x: Any) -> Any:
-    """Return a number as torch keeps it in a state of one float32; other number systems are exact."""
+    """Return a float as torch keeps a state of one number: in float32. Exact numbers stay so."""
     return float(np.float32(x)) if isinstance(x, float) else x

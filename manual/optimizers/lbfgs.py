@@ -62,8 +62,6 @@ class LBFGS(Optimizer):
                 "LBFGS: line_search_fn must be 'strong_wolfe' or None, received "
                 f"{self.line_search_fn!r}."
             )
-        if self.max_eval is None:
-            object.__setattr__(self, "max_eval", self.max_iter * 5 // 4)
 
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         r"""Take one iteration on one vector, without a line search.
@@ -155,9 +153,14 @@ class LBFGS(Optimizer):
             evaluated += asked
             state["func_evals"] += asked
             flat = np.abs(g).max() <= self.tolerance_grad
-            if evaluated >= self.max_eval or flat or self._stands(d * state["t"], loss - before):
+            if evaluated >= self._most or flat or self._stands(d * state["t"], loss - before):
                 break
         return x, state
+
+    @property
+    def _most(self) -> int:
+        """Evaluations in one step."""
+        return self.max_iter * 5 // 4 if self.max_eval is None else self.max_eval
 
     def _searched(
         self, x: Array, d: Array, start: Point, t: Any, evaluate: Callable, evaluated: int
@@ -166,7 +169,7 @@ class LBFGS(Optimizer):
             loss, g = evaluate(x + d * t)
             return Point(t, loss, g, g @ d)
 
-        most, length = self.max_eval - evaluated, np.abs(d).max()  # type: ignore[operator]
+        most, length = self._most - evaluated, np.abs(d).max()
         return strong_wolfe(at, start, t, length=length, most=most, tolerance=self.tolerance_change)
 
     def _stands(self, step: Array, change: float) -> bool:
@@ -191,8 +194,9 @@ def _evaluated(params: Mapping[str, Array], closure: Closure, x: Array) -> tuple
     """Return the loss at a flat vector of parameters, and its gradient, flat."""
     loss, grads = closure(_cut(params, x))
     found = (grads.get(name) for name in params)
-    each = [np.zeros_like(p) if g is None else g for p, g in zip(params.values(), found, strict=True)]
-    return float(loss), np.concatenate([g.reshape(-1) for g in each])
+    pairs = zip(params.values(), found, strict=True)
+    flat = np.concatenate([(np.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])
+    return float(loss) if isinstance(loss, np.ndarray | np.generic) else loss, flat
 
 
 def _cut(params: Mapping[str, Array], x: Array) -> Arrays:

@@ -47,7 +47,7 @@ def strong_wolfe(
     while not done and asked < most:
         if abs(ends[1].t - ends[0].t) * length < tolerance:
             break
-        trial, stuck = safeguarded(cubic(*ends), ends, stuck)
+        trial, stuck = safeguarded(cubic(ends[0], ends[1]), ends, stuck)
         now = at(trial)
         asked += 1
         if too_high(now, start) or now.loss >= ends[low].loss:

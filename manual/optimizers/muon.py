@@ -81,6 +81,12 @@ class Muon(Optimizer):
             )
         object.__setattr__(self, "ns_coefficients", found)
 
+    def named(self, param: Array, grad: Array, state: State) -> dict[str, tuple[Any, str]]:
+        b = averaged(grad, state.get("momentum_buffer", 0.0), self.momentum)
+        m = averaged(b, grad, 1 - self.momentum) if self.nesterov else b
+        o = orthogonalized(m, self.ns_coefficients, self.ns_steps, self.eps)
+        return {"o": (o, "the momentum, made orthogonal"), "scale": (self.scale(param.shape), "s")}
+
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         r"""Make all singular values of the step alike.
 

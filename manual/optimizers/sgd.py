@@ -105,7 +105,7 @@ class SGD(Optimizer):
         ahead += g
         return _descend(param, ahead, lr), {"momentum_buffer": b}
 
-    def variants(self, state: State) -> tuple[str, ...]:
+    def variants(self, param: Array, state: State) -> tuple[str, ...]:
         return () if "momentum_buffer" in state else ("first",)
 
     def _buffer(self, g: Array, state: State) -> Array:
