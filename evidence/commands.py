@@ -1,4 +1,4 @@
-"""`handgrad bench`, `mutate` and `faults`: the commands that only a checkout has."""
+"""`handgrad bench`, `mutate`, `corpus` and `faults`: the commands that only a checkout has."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from compare.commands.status import AGREE, DISAGREE
+from evidence.corpus.cli import corpus
 from evidence.faults.cli import faults
 from evidence.mutation.cli import mutate
 
 app = typer.Typer(rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
 app.command()(mutate)
 app.command()(faults)
+app.command()(corpus)
 
 
 @app.command()

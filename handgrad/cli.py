@@ -82,6 +82,7 @@ def _nothing() -> None: ...
 BENCH = "Time the hand-written step, or count what the verdict is worth with --false-alarms."
 MUTATE = "Plant small mistakes in the hand-written source, one at a time: does the harness notice?"
 
+CORPUS = "Run every sample that torch tests its own modules with on the hand-written classes."
 FAULTS = "Run nonsense, and kill runs at random moments: no traceback, no hang, no report lost."
 
 app.command(epilog=run_cli.EXAMPLE)(run_cli.run)
@@ -90,6 +91,7 @@ app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
 app.command(cls=Recorded)(check)
 app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
+app.command("corpus", cls=InCheckout, help=CORPUS)(_nothing)
 app.command("faults", cls=InCheckout, help=FAULTS)(_nothing)
 app.command(epilog=EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-__all__ = ["HandWritten", "as_torch"]
+__all__ = ["HandWritten", "array_of", "as_torch", "in_order", "tensor_of"]
 
 
 class HandWrittenLayer(Protocol):
@@ -73,14 +73,14 @@ class HandWritten(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
-        tensors = _given(self.layer, inputs, named)
+        tensors = in_order(self.layer, inputs, named)
         own = dict(self.named_parameters(remove_duplicate=False))
         params = {key: own[key] for key in getattr(self.layer, "params", {})}
         _check(self.layer, [x for x in tensors if x is not None], params)
         layer = self._bound()
         new: dict[str, Any] = {}
         stochastic = getattr(layer, "stochastic", False)
-        options = {"noise": self._noise(layer, tensors)} if stochastic else {}
+        options = {"noise": self.draw(layer, tensors)} if stochastic else {}
         function = _named(f"{type(self.layer).__name__}ByHand")
         found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
         for key, array in new.items():
@@ -108,7 +108,7 @@ class HandWritten(nn.Module):
             home = home.get_submodule(part)
         return home, key
 
-    def _noise(self, layer: Any, inputs: list[Tensor | None]) -> Any:
+    def draw(self, layer: Any, inputs: list[Tensor | None]) -> Any:
         """Draw as torch would; where a layer drops with probability p, the mask of nn.Dropout."""
         if not self.training:
             return None
@@ -214,7 +214,7 @@ def tensor_of(array: Any) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor | None]:
+def in_order(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor | None]:
     """Return the inputs in forward's order, tuples unpacked, None for those that are left out."""
     flat: list[Any] = []
     for x in inputs:
@@ -222,6 +222,8 @@ def _given(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor |
     if not named:
         return flat
     names = _inputs(layer)
+    if "input" in named and "input" not in names:  # what torch calls the first one
+        named = {names[0]: named["input"], **{k: x for k, x in named.items() if k != "input"}}
     for name in named:
         if name not in names or names.index(name) < len(flat):
             raise TypeError(

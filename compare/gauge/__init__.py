@@ -16,12 +16,12 @@ from compare.gauge.array import (
     least_tolerance,
     parts,
 )
-from compare.gauge.correlated import BEYOND_ONE_LAYER, FAR, sketches, widened
+from compare.gauge.correlated import FAR, sketches, widened
 from compare.gauge.state import Setting, gauging, setting, sketching
 from compare.gauge.trust import GaugeMistakeError, strayed
 
 __all__ = [
-    "BEYOND_ONE_LAYER", "EXACT", "FAR", "SMALLEST", "Gauge", "GaugeMistakeError", "K", "Setting",
+    "EXACT", "FAR", "SMALLEST", "Gauge", "GaugeMistakeError", "K", "Setting",
     "gauge", "gauging", "is_exact", "least_tolerance", "parts", "setting", "sketches", "sketching",
     "strayed", "widened",
 ]  # fmt: skip

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far beyond them
 FAR = 100.0  # by so much four errors do not underestimate their root mean square
-BEYOND_ONE_LAYER = 1e6  # errors of n terms add up to √n of what the gauge expects, layer by layer
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.gauge import (
-    BEYOND_ONE_LAYER,
     FAR,
     SMALLEST,
     GaugeMistakeError,
@@ -27,6 +26,8 @@ from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
 from compare.running.moment import Attempt, Start, attempt, gauge_values
 from compare.running.refusal import torchs_own
+
+FINITE = float(np.finfo(np.float64).max)  # a share that errors which add up may still explain
 
 
 class Step(NamedTuple):
@@ -122,7 +123,7 @@ class Lockstep:
             sides = _Sides(manual, again if flips else manual, torch, flips)
             for hopeless, tolerances in self._with_kinks(start, torch, failing, wide):
                 rows, flips = self._excused(keys, sides, tolerances, start)
-                if not rows.disagree or least_share(rows) > hopeless:
+                if not rows.disagree or not least_share(rows) <= hopeless:
                     break
             manual = sides.again
         if self.gauges and not (failing or rows.disagree):
@@ -155,7 +156,7 @@ class Lockstep:
 
         With each comes the share of it that no better estimate of the errors can explain.
         """
-        yield BEYOND_ONE_LAYER, self._gauged(start, torch, failing=failing, wide=wide)
+        yield FINITE, self._gauged(start, torch, failing=failing, wide=wide)
         side, referee = settled(self.experiment.manual, start), Referee(start, torch, {})
 
         def run(number: int) -> Values:

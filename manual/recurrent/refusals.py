@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from manual.layer import Array
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
 def check_arguments(layer: LSTM) -> None:
     """Refuse sizes below 1, a probability that is none, and a projection that is too large."""
     for name in ("input_size", "hidden_size", "num_layers"):
-        if getattr(layer, name) < 1:
-            raise ValueError(f"LSTM: {name} must be at least 1, received {getattr(layer, name)}.")
+        size = getattr(layer, name)
+        if not isinstance(size, Integral):
+            raise TypeError(f"LSTM: {name} must be a whole number, received {size!r}.")
+        if size < 1:
+            raise ValueError(f"LSTM: {name} must be at least 1, received {size}.")
+    for name in ("bias", "batch_first", "bidirectional"):
+        if not isinstance(getattr(layer, name), bool):
+            value = getattr(layer, name)
+            raise TypeError(f"LSTM: {name} must be True or False, received {value!r}.")
     if not 0 <= layer.dropout <= 1:
         raise ValueError(
             "LSTM: dropout is the probability of dropping an element and must lie between 0 and 1, "

@@ -253,7 +253,9 @@ def test_the_command_prints_a_table() -> None:
     assert "one sample dropped" in done.stdout
 
 
-@pytest.mark.parametrize("number", [741, 1271, 1607], ids=["samples of rows", "saturated", "flat"])
+@pytest.mark.parametrize(
+    "number", [741, 1271, 1607, 8056], ids=["samples of rows", "saturated", "flat", "exploding"]
+)
 def test_what_once_stopped_the_count_is_counted(number: int) -> None:
     found = examine(0, number)
 

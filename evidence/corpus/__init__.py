@@ -1,0 +1,1 @@
+"""Torch's own samples, each run on the hand-written class of the same name and judged."""

@@ -1,0 +1,78 @@
+"""`handgrad corpus`: torch's own samples against the hand-written classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from compare.commands.status import AGREE, DISAGREE
+from compare.errors import UserError, nearest
+
+
+def corpus(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]…", help="Classes of torch.nn.", show_default="all"),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per CPU.")] = -1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
+) -> None:
+    """Run every sample that torch tests its modules with on the hand-written class, and judge it.
+
+    Exit status: 0 all agree or are excepted in writing, 1 one does not, 2 unusable arguments.
+    """
+    from evidence.corpus.table import as_dict, table, told
+
+    known = _known()
+    if unknown := [name for name in names or () if name not in known]:
+        raise UserError(f"corpus: {nearest(unknown[0], known, what='Modules')}")
+    wanted = names or known
+    rows = _counted(wanted, jobs, show=not as_json)
+    print(json.dumps(as_dict(rows, wanted), indent=2) if as_json else table(rows, wanted))
+    if any(row.status != "excepted" for row in told(rows)):
+        raise typer.Exit(DISAGREE)
+    raise typer.Exit(AGREE)
+
+
+def _known() -> list[str]:
+    """Return the modules that torch has samples of.
+
+    Raises:
+        UserError: torch's tables cannot be imported.
+    """
+    try:
+        from evidence.corpus.samples import names
+
+        return names()
+    except ImportError as error:
+        raise UserError(
+            f"corpus: torch's own tables need another package ({error}). Install it: pip install "
+            "expecttest"
+        ) from None
+
+
+def _counted(names: Sequence[str], jobs: int, *, show: bool) -> list[Any]:
+    from joblib import Parallel, delayed
+
+    from compare.commands.progress import bars
+
+    work = (delayed(_rows)(name) for name in names)
+    found: list[Any] = []
+    with bars(show=show) as advance:
+        pool = Parallel(n_jobs=min(jobs, len(names)), return_as="generator")
+        for done, rows in enumerate(pool(work), start=1):
+            advance("modules", done, len(names))
+            found += rows
+    return found
+
+
+def _rows(name: str) -> list[Any]:
+    import torch
+
+    from evidence.corpus.count import rows
+
+    torch.set_num_threads(1)
+    return list(rows(name))
