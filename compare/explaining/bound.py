@@ -21,6 +21,7 @@ FUNCTIONS = {
     "fold": "the same element's index in the other shape",
     "Phi": "the normal distribution function",
     "phi": "its density, e^(−x²/2) / √(2π)",
+    "single": "rounded to float32, as torch keeps it",
 }
 WORDS = {
     "size": "the number of elements", "shape.0": "the number of samples",
@@ -300,8 +301,10 @@ class Update:
             first, *rest = path.split(".")
             words = first + "".join(f"[{part}]" for part in rest)
             return follow(getattr(self.optimizer, first), rest), words
-        before = self.state.get(path, self.optimizer.initial(path))
-        return np.broadcast_to(before, self.param.shape), f"{path} before the step"
+        before = self.state.get(path, self.optimizer.initial(path, self.lr))
+        if "[" in self.optimizer.equations[f"state:{path}"].partition(" = ")[0]:
+            before = np.broadcast_to(before, self.param.shape)
+        return before, f"{path} before the step"
 
     def _norm(self) -> float | None:
         if self.clip_norm is None:

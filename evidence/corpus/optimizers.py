@@ -195,13 +195,15 @@ def _array(grad: Tensor) -> Any:
 
 
 def _lifted(grad: Any) -> Any:
-    return grad._replace(values=gauge(grad.values)) if isinstance(grad, tuple) else gauge(grad)
+    sparse = isinstance(grad, SparseGradient)
+    return grad._replace(values=gauge(grad.values)) if sparse else gauge(grad)
 
 
 def _flat(params: Mapping[str, Array], states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return parameters and states under one key each."""
-    named = {f"{p}:{k}": v for p, state in states.items() for k, v in state.items()}
-    return {key: v.copy() if isinstance(v, np.ndarray) else v for key, v in (params | named).items()}
+    found: dict[str, Any] = dict(params)
+    found |= {f"{p}:{k}": v for p, state in states.items() for k, v in state.items()}
+    return {key: v.copy() if isinstance(v, np.ndarray) else v for key, v in found.items()}
 
 
 def _tolerances(gauged: Mapping[str, Any], dtype: torch.dtype) -> Arrays:
@@ -226,8 +228,8 @@ def _closures(
 
     def torchs() -> Tensor:
         theirs.zero_grad()
-        residual = sum(tensors[n] @ p.reshape(-1) for n, p in start.items()) - 1
-        loss = (residual**4).sum() / 4 + sum((p * p).sum() for p in start.values()) / 2
+        residual: Any = sum(tensors[n] @ p.reshape(-1) for n, p in start.items()) - 1
+        loss: Any = (residual**4).sum() / 4 + sum((p * p).sum() for p in start.values()) / 2
         loss.backward()
         return loss
 

@@ -71,6 +71,7 @@ class Adafactor(Optimizer):
          "maximize": True},
     )  # fmt: skip
 
+    implementations: ClassVar[tuple[str, ...]] = ("foreach",)
     lr: float = 1e-2
     beta2_decay: float = -0.8
     eps: tuple[float | None, float] = (None, 1e-3)

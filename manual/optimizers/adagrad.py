@@ -49,6 +49,7 @@ class Adagrad(Optimizer):
 
     elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = ("foreach", "differentiable", "fused")
     lr: float = 1e-2
     lr_decay: float = 0.0
     weight_decay: float = 0.0
@@ -59,7 +60,7 @@ class Adagrad(Optimizer):
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
-    def initial(self, name: str) -> float:
+    def initial(self, name: str, lr: float) -> float:
         return self.initial_accumulator_value
 
     def update(

@@ -13,6 +13,7 @@ from manual.optimizers.base import NEW, Optimizer, State, check_betas, nonnegati
 
 __all__ = ["Adam", "AdamW"]
 
+IMPLEMENTATIONS = ("foreach", "capturable", "differentiable", "fused")
 M = "m[i] = beta1 * m_old[i] + (1 - beta1) * g[i]"
 V = "v[i] = beta2 * v_old[i] + (1 - beta2) * g[i]**2"
 VMAX = "vmax[i] = max(vmax_old[i], v[i])"
@@ -74,6 +75,7 @@ class Adam(Optimizer):
 
     elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = IMPLEMENTATIONS
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -121,6 +123,7 @@ class AdamW(Optimizer):
 
     elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = IMPLEMENTATIONS
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8

@@ -37,8 +37,8 @@ class ASGD(Optimizer):
     equations: ClassVar[Mapping[str, str]] = {
         "param": STEP,
         "state:ax": f"a[i] = a_old[i] + (theta[i] - a_old[i]) * share\nwhere {STEP}",
-        "state:eta": "rate = eta / (1 + lambd * eta * t)**alpha",
-        "state:mu": "share = 1 / max(1, t - t0)",
+        "state:eta": "rate = single(eta / (1 + lambd * eta * t)**alpha)",
+        "state:mu": "share = single(1 / max(1, t - t0))",
         "state:step": "t = t_old + 1",
     }
     symbols: ClassVar[Mapping[str, str]] = {"rate": "eta", "share": "mu", "a_old": "ax"}
@@ -60,8 +60,8 @@ class ASGD(Optimizer):
         for name in ("lambd", "alpha", "t0"):
             number(self, name)
 
-    def initial(self, name: str) -> float:
-        return {"eta": single(self.lr), "mu": 1.0}.get(name, 0.0)
+    def initial(self, name: str, lr: float) -> float:
+        return {"eta": single(lr), "mu": 1.0}.get(name, 0.0)
 
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         r"""Step at the rate that the step before has left; then average.

@@ -39,13 +39,15 @@ class Optimizer(Checked, ABC):
         """Return what else equations read, and what it is: by name."""
         return {}
 
-    def initial(self, name: str) -> float:
-        """Return what an entry of the state begins with."""
+    def initial(self, name: str, lr: float) -> float:
+        """Return what an entry of the state begins with, at this learning rate."""
         return 0.0
 
     elementwise: ClassVar[bool] = False  # each element by itself: parameters may lie end to end
     blockwise: ClassVar[bool] = False  # also in many passes over memory: update takes `out`
     needs: ClassVar[str] = ""  # what a run of one dense gradient a step does not give it
+    implementations: ClassVar[tuple[str, ...]] = ("foreach", "capturable", "differentiable")
+    """Torch's arguments that choose how it computes this one rule."""
 
     weight_decay: float = 0.0
     maximize: bool = False

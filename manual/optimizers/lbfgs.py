@@ -45,6 +45,7 @@ class LBFGS(Optimizer):
     needs: ClassVar[str] = "the loss several times a step; call step with a closure, or take SGD"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"history_size": 2})
 
+    implementations: ClassVar[tuple[str, ...]] = ()
     lr: float = 1.0
     max_iter: int = 20
     max_eval: int | None = None

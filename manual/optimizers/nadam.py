@@ -17,7 +17,7 @@ __all__ = ["NAdam"]
 M = "m[i] = beta1 * m_old[i] + (1 - beta1) * g[i]"
 V = "v[i] = beta2 * v_old[i] + (1 - beta2) * g[i]**2"
 SHARE = "mu = beta1 * (1 - 0.96**(t * psi) / 2)"
-PRODUCT = f"p = p_old * mu\nwhere {SHARE}"
+PRODUCT = f"p = single(p_old * single(mu))\nwhere {SHARE}"
 CHANGE = (
     "eta * ((1 - mu) / (1 - p) * g[i] + nu / (1 - p * nu) * m[i]) / "
     f"(sqrt(v[i] / (1 - beta2**t)) + eps)\nwhere {M}\nwhere {V}\nwhere {PRODUCT}\n"
@@ -77,7 +77,7 @@ class NAdam(Optimizer):
         nonnegative(self, "lr", "eps", "weight_decay", "momentum_decay")
         check_betas(self)
 
-    def initial(self, name: str) -> float:
+    def initial(self, name: str, lr: float) -> float:
         return 1.0 if name == "mu_product" else 0.0
 
     def update(

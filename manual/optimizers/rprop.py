@@ -72,8 +72,8 @@ class Rprop(Optimizer):
                 "are (0.5, 1.2)."
             )
 
-    def initial(self, name: str) -> float:
-        return self.lr if name == "step_size" else 0.0
+    def initial(self, name: str, lr: float) -> float:
+        return lr if name == "step_size" else 0.0
 
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         r"""Go by the sign, as far as the sign has been right before.
@@ -93,10 +93,12 @@ class Rprop(Optimizer):
         """
         g = -grad if self.maximize else grad
         agreed = g * state.get("prev", 0.0)
-        s = np.zeros_like(param) + state.get("step_size", lr)
+        zeros = np.zeros_like(param)
+        s = zeros + state.get("step_size", lr)
         grown, less = s * self.etas[1], s * self.etas[0]
         s = np.where(agreed > 0, grown, np.where(agreed < 0, less, s))
-        s = np.maximum(np.minimum(s, self.step_sizes[1]), self.step_sizes[0])
+        bottom, top = self.step_sizes
+        s = np.maximum(np.minimum(s, zeros + top), zeros + bottom)
         p = np.where(agreed < 0, g * 0.0, g)
         sign = p / np.where(p == 0, 1.0, np.abs(p))  # not np.sign: an error in p may turn it
         new = param - sign * s

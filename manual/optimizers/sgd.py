@@ -61,6 +61,7 @@ class SGD(Optimizer):
     )
 
     elementwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = ("foreach", "differentiable", "fused")
     lr: float = 1e-3
     momentum: float = 0.0
     dampening: float = 0.0

@@ -64,6 +64,7 @@ class SparseAdam(Optimizer):
         {"betas": (0.5, 0.75), "eps": 0.125, "maximize": True},
     )
 
+    implementations: ClassVar[tuple[str, ...]] = ()
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
