@@ -55,10 +55,10 @@ def configurations() -> Iterator[Configuration]:
     from torch.testing._internal.common_optimizers import optim_db
 
     for info in optim_db:
+        cls: Any = info.optim_cls  # annotated as an instance
         for given in info.optim_inputs_func(device="cpu"):
-            yield Configuration(
-                info.optim_cls.__name__, given.desc, given.kwargs, tuple(info.supported_impls)
-            )
+            names = tuple(info.supported_impls)
+            yield Configuration(cls.__name__, given.desc, given.kwargs, names)
 
 
 def rows() -> Iterator[dict[str, str]]:
@@ -102,7 +102,7 @@ def _name(dtype: torch.dtype) -> str:
 def judged(one: Configuration, dtype: torch.dtype, implementation: str = "") -> str:
     """Return where the two sides part, in words; nothing if they agree."""
     optimizer = registry.OPTIMIZERS[one.module](**one.args)
-    run = _closures if one.module == "LBFGS" else _steps
+    run: Any = _closures if one.module == "LBFGS" else _steps
     for number, (ours, theirs, tolerances) in enumerate(run(one, optimizer, dtype, implementation)):
         if ours.keys() != theirs.keys():
             return f"step {number}: only one side has {', '.join(ours.keys() ^ theirs.keys())}"
