@@ -35,7 +35,8 @@ def optimizer_case(optimizer: Optimizer, rng: np.random.Generator, size: int = 3
     flat = optimizer.elementwise or isinstance(optimizer, LBFGS)
     shape = (size,) if flat else (size, 2)
     param = rng.standard_normal(shape)
-    drawn = [rng.standard_normal(shape) * 10.0 ** rng.uniform(-3, 1) for _ in range(STEPS)]
+    scales = 10.0 ** rng.uniform(-3, 1, STEPS) if optimizer.needs == "" else np.ones(STEPS)
+    drawn = [rng.standard_normal(shape) * scale for scale in scales]
     rates = rng.uniform(0.5, 1.5, STEPS) / 8
 
     def grads() -> list:

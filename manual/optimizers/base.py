@@ -45,6 +45,7 @@ class Optimizer(Checked, ABC):
 
     elementwise: ClassVar[bool] = False  # each element by itself: parameters may lie end to end
     blockwise: ClassVar[bool] = False  # also in many passes over memory: update takes `out`
+    matrices_only: ClassVar[bool] = False
     needs: ClassVar[str] = ""  # what a run of one dense gradient a step does not give it
     implementations: ClassVar[tuple[str, ...]] = ("foreach", "capturable", "differentiable")
     """Torch's arguments that choose how it computes this one rule."""

@@ -52,6 +52,7 @@ class Muon(Optimizer):
          "ns_coefficients": (3.5, -4.75, 2.0), "ns_steps": 2, "adjust_lr_fn": "match_rms_adamw"},
     )  # fmt: skip
 
+    matrices_only: ClassVar[bool] = True
     implementations: ClassVar[tuple[str, ...]] = ()
     lr: float = 1e-3
     weight_decay: float = 0.1

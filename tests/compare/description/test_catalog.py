@@ -68,7 +68,7 @@ def test_the_course_is_in_the_registry() -> None:
         "MSELoss", "SquaredErrorLoss", "L1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss",
         "NLLLoss", "CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss",
     }  # fmt: skip
-    assert registry.OPTIMIZERS.keys() == {"SGD", "Adagrad", "RMSprop", "Adam", "AdamW"}
+    assert {"SGD", "Adagrad", "RMSprop", "Adam", "AdamW"} <= registry.OPTIMIZERS.keys()
     assert registry.PENALTIES.keys() == {"L1Penalty", "L2Penalty"}
     assert registry.SCHEDULES.keys() == {"Constant", "Step", "Cosine"}
 
