@@ -1,0 +1,107 @@
+"""L-BFGS beside torch's: it asks for the loss again and again, by a closure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from compare.judge.quantities import Values
+from evidence.mutation.battery.base import Check, FixedCheck, Lift
+from evidence.mutation.battery.layers import Arguments, build
+from evidence.mutation.battery.optimizers import OptimizerCheck, keyed
+
+
+@dataclass(frozen=True)
+class ClosureCheck(FixedCheck, OptimizerCheck):
+    """L-BFGS on Σ (A θ - 1)⁴ / 4 + ½ ‖θ‖², over a few steps; one parameter gets no gradient.
+
+    Near the minimum, changes of the gradient are rounding: in float32 also the number of iterations
+    is a matter of chance, and first-order errors are infinite. So only float64, by a fixed
+    tolerance.
+    """
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"0.weight": (2, 3), "0.bias": (3,), "idle": (2,)}
+
+    def matrices(self, seed: int) -> dict[str, np.ndarray]:
+        sizes = {name: math.prod(shape) for name, shape in self.shapes.items() if name != "idle"}
+        return {name: self.draw(seed, (4, n), name, "matrix") for name, n in sizes.items()}
+
+    def rates(self) -> tuple[float | None, ...]:
+        return (None, None, None) if self.own_rate else (0.5, 0.25, 0.5)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        optimizer = build(self.type, self.arguments)
+        params: Any = {name: lift(p) for name, p in self.params(seed).items()}
+        a = {name: lift(m) for name, m in self.matrices(seed).items()}
+
+        def closure(params: Any) -> tuple[Any, Any]:
+            r = sum(m @ params[name].reshape(-1) for name, m in a.items()) - 1.0
+            squares = sum(np.sum(params[name] * params[name]) for name in a)
+            cubes = r * r * r
+            grads = {n: params[n] + (cubes @ m).reshape(params[n].shape) for n, m in a.items()}
+            return np.sum(cubes * r) / 4 + squares / 2, grads
+
+        states: Any = {}
+        values: Values = {}
+        for number, lr in enumerate(self.rates(), 1):
+            params, states = optimizer.step(params, closure, states, lr)
+            values |= keyed(number, params, {"first": _counts(states["0.weight"])})
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from torch.nn import Parameter
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref import optimizers
+        from torch_ref.side import array_of
+
+        params = {name: Parameter(tensor(p, dtype)) for name, p in self.params(seed).items()}
+        a = {name: tensor(m, dtype) for name, m in self.matrices(seed).items()}
+        optimizer: Any = optimizers.build(self.type, params, dict(self.arguments))
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            r: Any = sum(m @ params[name].reshape(-1) for name, m in a.items()) - 1
+            squares: Any = sum((params[name] ** 2).sum() for name in a)
+            loss = (r**4).sum() / 4 + squares / 2
+            loss.backward()
+            return loss
+
+        values: Values = {}
+        for number, lr in enumerate(self.rates(), 1):
+            if lr is not None:
+                optimizers.set_lr(optimizer, lr)
+            optimizer.step(closure)
+            arrays = {name: array_of(p).copy() for name, p in params.items()}
+            counts = _counts(optimizer.state[params["0.weight"]])
+            values |= keyed(number, arrays, {"first": counts})
+        return values
+
+
+def _counts(state: Any) -> dict[str, Any]:
+    """Return how often L-BFGS has iterated and evaluated, as floats."""
+    return {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
+
+
+CLOSURES: tuple[Arguments, ...] = (
+    (),
+    (("max_iter", 7), ("history_size", 3)),
+    (("max_eval", 5),),
+    (("tolerance_change", 1e-2),),
+    (("tolerance_grad", 1e-1),),
+    (("line_search_fn", "strong_wolfe"), ("lr", 1.0)),
+    (("line_search_fn", "strong_wolfe"), ("max_iter", 4), ("max_eval", 6)),
+)
+
+
+@cache
+def closure_checks() -> list[Check]:
+    """Return L-BFGS with its options."""
+    checks: list[Check] = [ClosureCheck("LBFGS", given) for given in CLOSURES]
+    return [*checks, ClosureCheck("LBFGS", own_rate=True)]
