@@ -71,11 +71,11 @@ def rows() -> Iterator[dict[str, str]]:
         yield {"module": one.module, "sample": one.sample, **worst}
 
 
-def implementations() -> Iterator[dict[str, str]]:
+def implementations(*dtypes: torch.dtype) -> Iterator[dict[str, str]]:
     """Yield rows for torch's other implementations (foreach, …) of every configuration."""
     for one in configurations():
         for name in one.implementations:
-            for dtype in DTYPES:
+            for dtype in dtypes or DTYPES:
                 row = _row(one, dtype, name)
                 sample = f"{one.sample}, {name}, {_name(dtype)}"
                 yield {"module": one.module, "sample": sample, **row}
@@ -186,7 +186,7 @@ def _rows_of(grad: Tensor, rng: np.random.Generator) -> Tensor:
     """Return some rows of a gradient as a sparse one, one of them twice; sometimes none."""
     places = np.flatnonzero(rng.random(len(grad)) < 0.6)
     twice = torch.tensor([*places, *places[:1]], dtype=torch.long)
-    return torch.sparse_coo_tensor(twice[None], grad[twice], grad.shape)
+    return torch.sparse_coo_tensor(twice[None], grad[twice], grad.shape, check_invariants=True)
 
 
 def _array(grad: Tensor) -> Any:

@@ -185,7 +185,8 @@ class SparseCheck(OptimizerCheck):
         def sparse(given: Any, dtype: np.dtype) -> Any:
             shape = next(s for s in self.shapes.values() if len(s) == given[1].ndim)
             values = tensor(given[1], dtype)
-            return torch.sparse_coo_tensor(torch.tensor(given[0])[None], values, shape)
+            places = torch.tensor(given[0])[None]
+            return torch.sparse_coo_tensor(places, values, shape, check_invariants=True)
 
         return self._torch_steps(dtype, seed, sparse)
 
