@@ -84,11 +84,58 @@ class ClosureCheck(FixedCheck, OptimizerCheck):
         return values
 
 
+@dataclass(frozen=True)
+class IterationCheck(ClosureCheck):
+    """L-BFGS's single iterations on one vector, given gradients of any function."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"vector": (5,)}
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, one iteration each"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        optimizer = build(self.type, self.arguments)
+        param = lift(self.params(seed)["vector"])
+        state: Any = {}
+        values: Values = {}
+        for number, (grads, _) in enumerate(self.steps(seed), 1):
+            param, state = optimizer.update(param, lift(grads["vector"]), state, 0.25)
+            values |= keyed(number, {"vector": param}, {"vector": {"d": state["d"]}})
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        p = torch.nn.Parameter(tensor(self.params(seed)["vector"], dtype))
+        optimizer = torch.optim.LBFGS([p], lr=0.25, **{**dict(self.arguments), "max_iter": 1})
+        values: Values = {}
+        for number, (grads, _) in enumerate(self.steps(seed), 1):
+            p.grad = tensor(grads["vector"], dtype)
+            optimizer.step(lambda: torch.zeros(()))
+            d = array_of(optimizer.state[p]["d"]).copy()
+            values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": {"d": d}})
+        return values
+
+
 def _counts(state: Any) -> dict[str, Any]:
     """Return how often L-BFGS has iterated and evaluated, as floats."""
     return {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
 
 
+WOLFE: Arguments = (("line_search_fn", "strong_wolfe"),)
+SEARCHES: tuple[tuple[Any, ...], ...] = (
+    (50.0, ("max_iter", 3)),
+    (1e-3, ("max_iter", 3)),
+    (300.0, ("max_iter", 2), ("max_eval", 5)),
+    (1e-4, ("max_iter", 2), ("max_eval", 3)),
+    (20.0, ("max_iter", 2), ("tolerance_change", 0.5)),
+)
 CLOSURES: tuple[Arguments, ...] = (
     (),
     (("max_iter", 7), ("history_size", 3)),
@@ -104,4 +151,6 @@ CLOSURES: tuple[Arguments, ...] = (
 def closure_checks() -> list[Check]:
     """Return L-BFGS with its options."""
     checks: list[Check] = [ClosureCheck("LBFGS", given) for given in CLOSURES]
-    return [*checks, ClosureCheck("LBFGS", own_rate=True)]
+    searches = [(*WOLFE, ("lr", lr), *more) for lr, *more in SEARCHES]
+    checks += [ClosureCheck("LBFGS", given, own_rate=True) for given in ((), *searches)]
+    return [*checks, IterationCheck("LBFGS"), IterationCheck("LBFGS", (("history_size", 2),))]

@@ -58,7 +58,7 @@ class OptimizerCheck(Check):
             if "quiet" in grads:
                 grads["quiet"] = np.zeros(SHAPES["quiet"])
             if number == RESTS:
-                del grads["scale"]
+                grads.pop("scale", None)
             yield grads, lr
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
