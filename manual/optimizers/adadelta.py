@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -54,7 +54,8 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     eps: float = 1e-6
     weight_decay: float = 0.0
-    maximize: bool = field(default=False, kw_only=True)
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "rho", "eps", "weight_decay")

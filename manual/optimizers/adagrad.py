@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -55,7 +55,8 @@ class Adagrad(Optimizer):
     weight_decay: float = 0.0
     initial_accumulator_value: float = 0.0
     eps: float = 1e-10
-    maximize: bool = field(default=False, kw_only=True)
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")

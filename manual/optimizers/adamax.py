@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -58,7 +58,8 @@ class Adamax(Optimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
-    maximize: bool = field(default=False, kw_only=True)
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "eps", "weight_decay")

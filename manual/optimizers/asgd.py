@@ -87,10 +87,10 @@ class ASGD(Optimizer):
         rate, share = state.get("eta", single(lr)), state.get("mu", 1.0)
         new = param * (1 - self.lambd * rate)
         new -= g * rate
-        average = new.copy()
-        if share != 1:
-            average = (new - state["ax"]) * share
-            average += state["ax"]
+        before = state.get("ax", 0.0)
+        average = new - before
+        average *= share
+        average += before
         rate = single(lr / (1 + self.lambd * lr * t) ** self.alpha)
         share = single(1 / max(1, t - self.t0))
         return new, {"step": t, "eta": rate, "mu": share, "ax": average}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -71,7 +71,8 @@ class NAdam(Optimizer):
     weight_decay: float = 0.0
     momentum_decay: float = 4e-3
     decoupled_weight_decay: bool = False
-    maximize: bool = field(default=False, kw_only=True)
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "eps", "weight_decay", "momentum_decay")
