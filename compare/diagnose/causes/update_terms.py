@@ -19,7 +19,7 @@ def is_decoupled(u: Any) -> bool:
 
 
 def decayed(u: Any) -> np.ndarray:
-    """Return the gradient, of minus the loss to maximise, with coupled decay, as the rule has it."""
+    """Return ± the gradient, with coupled weight decay, as the rule uses it."""
     grad = -u.grad if u.args.get("maximize") else u.grad
     return grad if is_decoupled(u) else grad + decay_of(u) * u.param
 
