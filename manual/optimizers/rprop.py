@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -56,7 +56,8 @@ class Rprop(Optimizer):
     lr: float = 1e-2
     etas: tuple[float, float] = (0.5, 1.2)
     step_sizes: tuple[float, float] = (1e-6, 50.0)
-    maximize: bool = field(default=False, kw_only=True)
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr")
@@ -99,7 +100,7 @@ class Rprop(Optimizer):
         s = np.where(agreed > 0, grown, np.where(agreed < 0, less, s))
         bottom, top = self.step_sizes
         s = np.maximum(np.minimum(s, zeros + top), zeros + bottom)
-        p = np.where(agreed < 0, g * 0.0, g)
+        p = np.where(agreed < 0, 0.0, g)
         sign = p / np.where(p == 0, 1.0, np.abs(p))  # not np.sign: an error in p may turn it
         new = param - sign * s
         return new, {"step": state.get("step", 0) + 1, "prev": p, "step_size": s}

@@ -29,16 +29,13 @@ class SparseGradient(NamedTuple):
     values: Array
     shape: tuple[int, ...]
 
-    def summed(self) -> SparseGradient:
-        """Return the same with every place once, in order, and what it was given in sum."""
+    def summed(self) -> tuple[np.ndarray, Array]:
+        """Return every place once, in order, and what it was given in sum."""
         places, inverse = np.unique(self.indices, axis=1, return_inverse=True)
-        inverse = np.reshape(inverse, -1)
+        inverse = np.reshape(inverse, -1)  # NumPy 2.0 keeps an axis
         order = np.argsort(inverse, kind="stable")
-        values = self.values[order]
-        if len(order):
-            starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
-            values = np.add.reduceat(values, starts, axis=0)
-        return SparseGradient(places, values, self.shape)
+        starts = np.searchsorted(inverse[order], np.arange(places.shape[1]))
+        return places, np.add.reduceat(self.values[order], starts, axis=0)
 
 
 @final
@@ -99,14 +96,13 @@ class SparseAdam(Optimizer):
                 "SparseGradient(indices, values, shape), or take Adam."
             )
         t = state.get("step", 0) + 1
-        places, values, _ = grad.summed()
+        places, values = grad.summed()
         at, g = tuple(places), -values if self.maximize else values
         new = param.copy()
         zeros = np.zeros_like(param)
         m, v = (state.get(name, zeros).copy() for name in ("exp_avg", "exp_avg_sq"))
-        if values.size:
-            m[at] = m[at] + (g - m[at]) * (1 - self.betas[0])
-            v[at] = v[at] + (g * g - v[at]) * (1 - self.betas[1])
-            size = lr * (1 - self.betas[1] ** t) ** 0.5 / (1 - self.betas[0] ** t)
-            new[at] = param[at] - m[at] / (np.sqrt(v[at]) + self.eps) * size
+        m[at] = m[at] + (g - m[at]) * (1 - self.betas[0])
+        v[at] = v[at] + (g * g - v[at]) * (1 - self.betas[1])
+        size = lr * (1 - self.betas[1] ** t) ** 0.5 / (1 - self.betas[0] ** t)
+        new[at] = param[at] - m[at] / (np.sqrt(v[at]) + self.eps) * size
         return new, {"step": t, "exp_avg": m, "exp_avg_sq": v}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from importlib import import_module
+from itertools import islice
+from typing import Any, ClassVar
 
 import numpy as np
 
-from compare.judge.quantities import Values
+from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift
 from evidence.mutation.battery.layers import Arguments, build
 from evidence.mutation.battery.optimizers import OptimizerCheck, keyed
@@ -123,6 +126,69 @@ class IterationCheck(ClosureCheck):
         return values
 
 
+@dataclass(frozen=True)
+class SearchCheck(FixedCheck):
+    """The line search alone, on wavy functions of one variable, beside torch's."""
+
+    trials: ClassVar[int] = 60
+
+    @property
+    def name(self) -> str:
+        return "strong Wolfe line search on waves"
+
+    def waves(self, seed: int) -> Iterator[tuple[Callable[[Any], tuple[Any, Any]], float, int]]:
+        """Yield functions that return φ(t) and φ′(t) < 0 at 0, a first length, and the trials."""
+        rng = self.rng(seed, "waves")
+        while True:
+            a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
+            bowl, t = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1.5)
+
+            def wave(t: Any, a: Any = a, b: Any = b, c: Any = c, bowl: float = bowl) -> Any:
+                value = float(np.sum(a * np.sin(b * t + c)) + bowl * t * t)
+                return value, float(np.sum(a * b * np.cos(b * t + c)) + 2 * bowl * t)
+
+            if wave(0.0)[1] < 0:
+                yield wave, t, int(rng.choice([3, 8, 25]))
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        search = import_module("manual.optimizers.line_search")
+        values: Values = {}
+        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+
+            def at(t: Any, wave: Any = wave) -> Any:
+                value, slope = wave(t)
+                return search.Point(t, value, np.array([slope]), slope)
+
+            tolerance = (1e-9, 0.3)[number % 2]
+            found, asked = search.strong_wolfe(
+                at, at(0.0), t, length=1.0, most=most, tolerance=tolerance
+            )
+            key = Key(f"wave {number}", "found")
+            values[key] = np.array([found.t, found.loss, found.slope, asked], dtype=np.float64)
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+        from torch.optim.lbfgs import _strong_wolfe
+
+        values: Values = {}
+        d = torch.ones(1, dtype=torch.float64)
+        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+
+            def at(x: Any, t: Any, d: Any, wave: Any = wave) -> Any:
+                value, slope = wave(float(t))
+                return value, torch.tensor([slope], dtype=torch.float64)
+
+            loss, grad = at(None, 0.0, d)
+            tolerance = (1e-9, 0.3)[number % 2]
+            found, g, length, asked = _strong_wolfe(
+                at, None, t, d, loss, grad, grad.dot(d), tolerance_change=tolerance, max_ls=most
+            )
+            told = [float(length), float(found), float(g[0]), asked]
+            values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
+        return values
+
+
 def _counts(state: Any) -> dict[str, Any]:
     """Return how often L-BFGS has iterated and evaluated, as floats."""
     return {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
@@ -153,4 +219,9 @@ def closure_checks() -> list[Check]:
     checks: list[Check] = [ClosureCheck("LBFGS", given) for given in CLOSURES]
     searches = [(*WOLFE, ("lr", lr), *more) for lr, *more in SEARCHES]
     checks += [ClosureCheck("LBFGS", given, own_rate=True) for given in ((), *searches)]
-    return [*checks, IterationCheck("LBFGS"), IterationCheck("LBFGS", (("history_size", 2),))]
+    return [
+        *checks,
+        SearchCheck(),
+        IterationCheck("LBFGS"),
+        IterationCheck("LBFGS", (("history_size", 2),)),
+    ]

@@ -280,7 +280,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "Rprop": (
         {},
-        {"lr": 0.25, "etas": (0.5, 1.25), "step_sizes": (0.125, 0.375), "maximize": True},
+        {"lr": 0.25, "etas": (0.5, 1.25), "step_sizes": (0.1, 0.3), "maximize": True},
     ),
     "Muon": (
         {},
@@ -314,6 +314,8 @@ def optimizer_checks() -> list[Check]:
         checks.append(BlockCheck(name, usual=True))
         checks.append(OptimizerCheck(name, own_rate=True))
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
+    for lr in (2e-6, 40.0):  # down to the smallest step size, up to the largest
+        checks.append(OptimizerCheck("Rprop", (("lr", lr),), own_rate=True))
     for sparse in SPARSE:
         checks.append(SparseCheck("SparseAdam", sparse))
         checks.append(SparseCheck("SparseAdam", sparse, own_rate=True))
