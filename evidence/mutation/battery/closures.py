@@ -126,11 +126,14 @@ class IterationCheck(ClosureCheck):
         return values
 
 
+LENGTHS = (1.0, 0.25, 8.0)  # of the direction: powers of two divide without rounding
+
+
 @dataclass(frozen=True)
 class SearchCheck(FixedCheck):
     """The line search alone, on wavy functions of one variable, beside torch's."""
 
-    trials: ClassVar[int] = 60
+    trials: ClassVar[int] = 500
 
     @property
     def name(self) -> str:
@@ -142,13 +145,15 @@ class SearchCheck(FixedCheck):
         while True:
             a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
             bowl, t = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1.5)
+            grid = float(rng.choice([2.0**-40, 0.25, 1.0]))  # a coarse one: values that are equal
 
-            def wave(t: Any, a: Any = a, b: Any = b, c: Any = c, bowl: float = bowl) -> Any:
-                value = float(np.sum(a * np.sin(b * t + c)) + bowl * t * t)
-                return value, float(np.sum(a * b * np.cos(b * t + c)) + 2 * bowl * t)
+            def wave(t: Any, a: Any = a, b: Any = b, c: Any = c, more: Any = (bowl, grid)) -> Any:
+                value = np.sum(a * np.sin(b * t + c)) + more[0] * t * t
+                slope = np.sum(a * b * np.cos(b * t + c)) + 2 * more[0] * t
+                return tuple(float(np.floor(x / more[1]) * more[1]) for x in (value, slope))
 
             if wave(0.0)[1] < 0:
-                yield wave, t, int(rng.choice([3, 8, 25]))
+                yield wave, t, int(rng.choice([2, 3, 8, 25]))
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         search = import_module("manual.optimizers.line_search")
@@ -159,9 +164,9 @@ class SearchCheck(FixedCheck):
                 value, slope = wave(t)
                 return search.Point(t, value, np.array([slope]), slope)
 
-            tolerance = (1e-9, 0.3)[number % 2]
+            length, tolerance = LENGTHS[number % 3], (1e-9, 0.3)[number % 2]
             found, asked = search.strong_wolfe(
-                at, at(0.0), t, length=1.0, most=most, tolerance=tolerance
+                at, at(0.0), t, length=length, most=most, tolerance=tolerance
             )
             key = Key(f"wave {number}", "found")
             values[key] = np.array([found.t, found.loss, found.slope, asked], dtype=np.float64)
@@ -172,19 +177,19 @@ class SearchCheck(FixedCheck):
         from torch.optim.lbfgs import _strong_wolfe
 
         values: Values = {}
-        d = torch.ones(1, dtype=torch.float64)
         for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+            d = torch.tensor([LENGTHS[number % 3]], dtype=torch.float64)
 
             def at(x: Any, t: Any, d: Any, wave: Any = wave) -> Any:
                 value, slope = wave(float(t))
-                return value, torch.tensor([slope], dtype=torch.float64)
+                return value, slope / d
 
             loss, grad = at(None, 0.0, d)
             tolerance = (1e-9, 0.3)[number % 2]
             found, g, length, asked = _strong_wolfe(
                 at, None, t, d, loss, grad, grad.dot(d), tolerance_change=tolerance, max_ls=most
             )
-            told = [float(length), float(found), float(g[0]), asked]
+            told = [float(length), float(found), float(g.dot(d)), asked]
             values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
         return values
 
