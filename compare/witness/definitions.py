@@ -131,7 +131,7 @@ def rmsprop(
 
 def adam(
     theta: Array, grads: Sequence[Array], rates: Sequence[Any], *, betas: Any, eps: Any,
-    weight_decay: Any, amsgrad: bool, maximize: bool, decoupled_weight_decay: bool,
+    weight_decay: Any, amsgrad: bool, maximize: bool, decoupled_weight_decay: bool = False,
 ) -> Arrays:  # fmt: skip
     r"""θ_t = θ_t-1 - η_t m̂ / (√v̂ + ε) with m̂ = m / (1 - β₁^t), v̂ = v / (1 - β₂^t).
 
@@ -157,7 +157,7 @@ def adam(
 
 def adamw(*args: Any, **settings: Any) -> Arrays:
     """Adam with decoupled decay."""
-    return adam(*args, decoupled_weight_decay=True, **settings)
+    return adam(*args, **{**settings, "decoupled_weight_decay": True})
 
 
 def adamax(

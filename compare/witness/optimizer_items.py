@@ -19,7 +19,6 @@ from manual.optimizers.base import Optimizer, State
 from manual.registry import OPTIMIZERS
 
 STEPS = 6  # from the sixth on, RAdam divides by its root mean square
-NOTE = f"equal to its definition for {STEPS} steps; a step has no derivative"
 
 
 def optimizers() -> Iterator[Item]:
@@ -35,9 +34,11 @@ def optimizer_case(optimizer: Optimizer, rng: np.random.Generator, size: int = 3
     flat = optimizer.elementwise or isinstance(optimizer, LBFGS)
     shape = (size,) if flat else (size, 2)
     param = rng.standard_normal(shape)
-    scales = 10.0 ** rng.uniform(-3, 1, STEPS) if optimizer.needs == "" else np.ones(STEPS)
+    few = {"LBFGS": 4, "Muon": 2}  # their steps multiply many numbers, and balls grow
+    steps = few.get(type(optimizer).__name__, STEPS)
+    scales = 10.0 ** rng.uniform(-3, 1, steps) if optimizer.needs == "" else np.ones(steps)
     drawn = [rng.standard_normal(shape) * scale for scale in scales]
-    rates = rng.uniform(0.5, 1.5, STEPS) / 8
+    rates = rng.uniform(0.5, 1.5, steps) / 8
 
     def grads() -> list:
         lifted = list(map(_balls, drawn))
@@ -50,7 +51,8 @@ def optimizer_case(optimizer: Optimizer, rng: np.random.Generator, size: int = 3
         write = definition_of(optimizer)
         return write(_balls(param), grads(), list(_balls(rates)), **settings(optimizer))
 
-    return DefinitionCase(formula, definition, NOTE)
+    note = f"equal to its definition for {steps} steps; a step has no derivative"
+    return DefinitionCase(formula, definition, note)
 
 
 def definition_of(optimizer: Optimizer) -> definitions.Definition:
