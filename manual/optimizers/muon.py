@@ -47,7 +47,7 @@ class Muon(Optimizer):
     }
     symbols: ClassVar[Mapping[str, str]] = {"mu": "momentum", "b_old": "momentum_buffer"}
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {},
+        {"ns_steps": 3},
         {"weight_decay": 0.25, "momentum": 0.75, "nesterov": False,
          "ns_coefficients": (3.5, -4.75, 2.0), "ns_steps": 2, "adjust_lr_fn": "match_rms_adamw"},
     )  # fmt: skip

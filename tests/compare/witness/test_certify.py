@@ -305,7 +305,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
     "Adam()": {"betas": (0.9, 0.99)},
     "Adam(amsgrad=True, weight_decay=0.125)": {"weight_decay": 0.0},
     "LBFGS()": {"history_size": 2},
-    "Muon()": {"nesterov": False},
+    "Muon(ns_steps=3)": {"nesterov": False},
     "SparseAdam()": {"maximize": True},
     "RAdam()": {"betas": (0.9, 0.99)},
     "NAdam()": {"momentum_decay": 0.5},
