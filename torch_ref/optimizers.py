@@ -12,7 +12,12 @@ from torch.nn import Parameter
 __all__ = ["OPTIMIZERS", "build", "clip_grad_norm", "clip_grad_value", "load_state", "set_lr",
            "state_of"]  # fmt: skip
 
-OPTIMIZERS = ("SGD", "Adagrad", "RMSprop", "Adam", "AdamW")
+OPTIMIZERS = (
+    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS", "Muon",
+    "NAdam", "RAdam", "RMSprop", "Rprop", "SparseAdam",
+)  # fmt: skip
+LOOPS = ("LBFGS", "Muon", "SparseAdam")  # have one implementation, and no argument to choose it
+SINGLE = ("step", "eta", "mu", "mu_product")  # numbers of a state that torch keeps in float32
 States = dict[str, dict[str, Tensor]]
 
 
@@ -29,13 +34,21 @@ def build(
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimiser '{name}'; known are {', '.join(OPTIMIZERS)}.")
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in args.items()}
-    return getattr(torch.optim, name)(list(params.values()), **{"foreach": False, **options})
+    plain = {} if name in LOOPS or options.get("fused") else {"foreach": False}
+    return getattr(torch.optim, name)(list(params.values()), **{**plain, **options})
 
 
 def state_of(optimizer: torch.optim.Optimizer, params: Mapping[str, Parameter]) -> States:
-    """Return torch's live state by dotted name and state name, {} for a parameter without any."""
+    """Return torch's live state by dotted name and state name, {} for a parameter without any.
+
+    Numbers that torch keeps as Python's (SparseAdam's `step`) are tensors here.
+    """
     return {
-        name: {key: value for key, value in optimizer.state.get(p, {}).items() if value is not None}
+        name: {
+            key: torch.as_tensor(value)
+            for key, value in optimizer.state.get(p, {}).items()
+            if value is not None
+        }
         for name, p in params.items()
     }
 
@@ -47,8 +60,8 @@ def load_state(
 ) -> None:
     """Copy a state in, as `state_of` lays it out (arrays, tensors or numbers); the rest goes.
 
-    `step` stays a float32 number on the CPU, as torch makes it; the rest takes the parameter's
-    dtype and device.
+    `step` and its like stay float32 numbers on the CPU, as torch makes them; the rest takes the
+    parameter's dtype and device.
     """
     optimizer.state.clear()
     for name, state in states.items():
@@ -56,7 +69,7 @@ def load_state(
         for key, value in state.items():
             like = (
                 {"dtype": torch.float32}
-                if key == "step"
+                if key in SINGLE
                 else {"dtype": p.dtype, "device": p.device}
             )
             source = value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value)

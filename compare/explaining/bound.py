@@ -21,6 +21,7 @@ FUNCTIONS = {
     "fold": "the same element's index in the other shape",
     "Phi": "the normal distribution function",
     "phi": "its density, e^(−x²/2) / √(2π)",
+    "single": "rounded to float32, as torch keeps it",
 }
 WORDS = {
     "size": "the number of elements", "shape.0": "the number of samples",
@@ -256,13 +257,12 @@ class Update:
 
     def holds(self, part: str) -> bool:
         """Return whether what a variant's name says is true of this update."""
-        return said(self.optimizer, part) or part in self.optimizer.variants(self.state)
+        return said(self.optimizer, part) or part in self.optimizer.variants(self.param, self.state)
 
     def with_gradient(self, equation: Equation) -> Equation:
         """Return an equation with the definition of g, the gradient that the update uses.
 
-        That is ∂L/∂θ, clipped if asked, with λ θ if the weights decay and the update itself, unlike
-        AdamW's, says nothing of it.
+        That is ∂L/∂θ, clipped if asked, its negative to maximise, with λ θ if the decay is coupled.
         """
         if "g" not in equation.used:
             return equation
@@ -271,14 +271,16 @@ class Update:
             text, where = f"{text} * f", ["f = min(1, c / (norm + 1e-6))"]
         if self.clip_value is not None:
             text = f"max(min({text}, cap), -cap)"
-        if self.optimizer.weight_decay and " lam" not in self.optimizer.equations["param"]:
+        if self.optimizer.maximize:
+            text = f"-{text}"
+        if self.optimizer.weight_decay and not self.optimizer.decoupled_weight_decay:
             text = f"{text} + lam * theta_old[i]"
         return equation._replace(where=(*equation.where, f"g[i] = {text}", *where))
 
     def bound(self, equation: Equation) -> Bound:
         """Return the names of an equation, those of the gradient as well."""
         bound, optimizer, step = Bound(), self.optimizer, self.state.get("step", 0)
-        given = {
+        given = optimizer.named(self.param, self.grads[self.name], self.state) | {
             "theta_old": (self.param, "the parameter before the step"),
             "grad": (self.grads[self.name], "its gradient"),
             "eta": (self.lr, "the learning rate of this step"),
@@ -303,8 +305,10 @@ class Update:
             first, *rest = path.split(".")
             words = first + "".join(f"[{part}]" for part in rest)
             return follow(getattr(self.optimizer, first), rest), words
-        before = self.state.get(path, self.optimizer.initial(path))
-        return np.broadcast_to(before, self.param.shape), f"{path} before the step"
+        before = self.state.get(path, self.optimizer.initial(path, self.lr))
+        if "[" in self.optimizer.equations[f"state:{path}"].partition(" = ")[0]:
+            before = np.broadcast_to(before, self.param.shape)
+        return before, f"{path} before the step"
 
     def _norm(self) -> float | None:
         if self.clip_norm is None:

@@ -301,6 +301,8 @@ def apply(name: str, args: list[Any]) -> Any:
             return m.exp(-x * x / 2) / m.sqrt(2 * m.pi)
         case "abs":
             return abs(x)
+        case "single":
+            return number(np.float32(float(x)))
     return getattr(m, name)(x)
 
 

@@ -13,6 +13,7 @@ as LaTeX, as Unicode and with the numbers put in; so what is shown is what was w
     cases(c, a, b)   a where c holds, else b
     (x > 0)          1 where it holds, else 0
     pi exp log sqrt sin cos tanh sigma Phi phi abs sign max min fold
+    single(x)        x rounded to float32
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from functools import cache
 REDUCTIONS = ("sum", "prod", "largest", "mean")
 FUNCTIONS = (
     "exp", "log", "sqrt", "sin", "cos", "tanh", "sigma", "Phi", "phi", "abs", "sign", "max", "min",
+    "single",
 )  # fmt: skip
 INDEX_FUNCTIONS = ("size", "reflect", "clamp", "wrap")
 SPECIAL = ("cases", "fold", *INDEX_FUNCTIONS)

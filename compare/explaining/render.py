@@ -28,7 +28,7 @@ COMPARE = {
 LATEX_FUNCTIONS = {
     "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sigma": r"\sigma", "Phi": r"\Phi",
     "sin": r"\sin", "cos": r"\cos", "phi": r"\varphi", "sign": r"\operatorname{sign}",
-    "max": r"\max", "min": r"\min",
+    "max": r"\max", "min": r"\min", "single": r"\operatorname{single}",
     "fold": r"\operatorname{fold}", **{n: rf"\operatorname{{{n}}}" for n in INDEX_FUNCTIONS},
 }  # fmt: skip
 PLAIN_FUNCTIONS = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}

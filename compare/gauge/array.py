@@ -65,6 +65,15 @@ class Gauge(NDArrayOperatorsMixin):
         """Answer a function that `manual.bilinear` marks."""
         return registry.OTHERS["bilinear"](function, terms, *args, **kwargs)
 
+    @property
+    def __epsilon__(self) -> float:
+        """Answer `manual.rounding.machine_epsilon`: of the programs that are gauged."""
+        return 2 * setting().roundoff
+
+    def __bfloat16__(self) -> Gauge:
+        """Answer `manual.rounding.bfloat16`."""
+        return registry.OTHERS["bfloat16"](self)
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             "np.asarray or np.array of an error-gauge array would lose its errors. Compute with "

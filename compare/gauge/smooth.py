@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from compare.gauge import registry
-from compare.gauge.array import EXACT, Gauge, Squares, is_exact, owning, parts
+from compare.gauge.array import EXACT, Gauge, K, Squares, is_exact, owning, parts
 from compare.gauge.correlated import erring, passed
 from compare.gauge.state import setting
+from manual.rounding import bfloat16
 
 ULPS = 4.0
 Slope = Callable[[Any, Any], Any]
@@ -127,6 +128,21 @@ def _of_two(ufunc: np.ufunc, a: Any, b: Any) -> Gauge:
     if setting().sketch is None:
         return within_4_ulps(v, scaled(by_a, ae) + scaled(by_b, be))
     return erring(v, passed(by_a, ae) + passed(by_b, be), ufunc.__name__, ULPS)
+
+
+def _bfloat16(a: Gauge) -> Gauge:
+    """Round to bfloat16, as both sides do: they part where a rounding falls to either side.
+
+    That is a whole unit of the last place and no more, so K, which allows for many roundings, is
+    taken out.
+    """
+    v, ulps = bfloat16(a.v), 2.0**-7 / (K * setting().roundoff)
+    if setting().sketch is None:
+        return _adding(ulps**2, v, a._e2)
+    return erring(v, a._e2, "bfloat16", ulps)
+
+
+registry.OTHERS["bfloat16"] = _bfloat16
 
 
 def scaled(factor: Any, e2: Squares) -> Squares:

@@ -127,11 +127,12 @@ def of_one_dtype(rows: Rows, manual: Values, torch: Values) -> Rows:
 
 
 def promoted(key: Key, manual: Values, torch: Values) -> bool:
-    """Return whether both sides hold floats of different dtypes; a count of steps has any."""
+    """Return whether both sides hold floats of different dtypes; a state of one number has any."""
     ours, theirs = manual.get(key), torch.get(key)
     if ours is None or theirs is None or ours.dtype == theirs.dtype:
         return False
-    return bool(ours.dtype.kind == theirs.dtype.kind == "f") and key.quantity[-5:] != ":step"
+    single = key.quantity[:6] == "state:" and theirs.ndim == 0  # torch keeps those in float32
+    return bool(ours.dtype.kind == theirs.dtype.kind == "f") and not single
 
 
 def gauged(values: Values, dtype: np.dtype, k: float) -> dict[Key, Any]:

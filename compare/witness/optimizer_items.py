@@ -14,11 +14,11 @@ from compare.pair.example import shown
 from compare.witness import definitions
 from compare.witness.cases import DefinitionCase, Item
 from manual.graph import Arrays
+from manual.optimizers import LBFGS, SparseAdam, SparseGradient
 from manual.optimizers.base import Optimizer, State
 from manual.registry import OPTIMIZERS
 
-STEPS = 4
-NOTE = f"equal to its definition for {STEPS} steps; a step has no derivative"
+STEPS = 6  # from the sixth on, RAdam divides by its root mean square
 
 
 def optimizers() -> Iterator[Item]:
@@ -31,18 +31,28 @@ def optimizers() -> Iterator[Item]:
 
 def optimizer_case(optimizer: Optimizer, rng: np.random.Generator, size: int = 3) -> DefinitionCase:
     """Take a few steps of both, at changing rates and gradient scales, with state running free."""
-    param = rng.standard_normal(size)
-    grads = rng.standard_normal((STEPS, size)) * 10.0 ** rng.uniform(-3, 1, (STEPS, 1))
-    rates = rng.uniform(0.5, 1.5, STEPS) / 8
+    flat = optimizer.elementwise or isinstance(optimizer, LBFGS)
+    shape = (size,) if flat else (size, 2)
+    param = rng.standard_normal(shape)
+    few = {"LBFGS": 4, "Muon": 2}  # their steps multiply many numbers, and balls grow
+    steps = few.get(type(optimizer).__name__, STEPS)
+    scales = 10.0 ** rng.uniform(-3, 1, steps) if optimizer.needs == "" else np.ones(steps)
+    drawn = [rng.standard_normal(shape) * scale for scale in scales]
+    rates = rng.uniform(0.5, 1.5, steps) / 8
+
+    def grads() -> list:
+        lifted = list(map(_balls, drawn))
+        return lifted if not isinstance(optimizer, SparseAdam) else _touching(lifted)
 
     def formula() -> Arrays:
-        return run(optimizer, _balls(param), list(_balls(grads)), list(_balls(rates)))
+        return run(optimizer, _balls(param), grads(), list(_balls(rates)))
 
     def definition() -> Arrays:
         write = definition_of(optimizer)
-        return write(_balls(param), list(_balls(grads)), list(_balls(rates)), **settings(optimizer))
+        return write(_balls(param), grads(), list(_balls(rates)), **settings(optimizer))
 
-    return DefinitionCase(formula, definition, NOTE)
+    note = f"equal to its definition for {steps} steps; a step has no derivative"
+    return DefinitionCase(formula, definition, note)
 
 
 def definition_of(optimizer: Optimizer) -> definitions.Definition:
@@ -57,7 +67,14 @@ def run(optimizer: Optimizer, param: Any, grads: list, rates: list) -> Arrays:
     state: State = {}
     for grad, rate in zip(grads, rates, strict=True):
         param, state = exact.update(param, grad, state, rate)
-    return {"param": param} | {name: value for name, value in state.items() if name != "step"}
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return {"param": param} | arrays
+
+
+def _touching(grads: list) -> list:
+    """Return gradients of two rows each, another one left out every time, as sparse ones."""
+    rows = [np.delete(np.arange(len(g)), k % len(g)) for k, g in enumerate(grads)]
+    return [SparseGradient(at[None], g[at], g.shape) for at, g in zip(rows, grads, strict=True)]
 
 
 def settings(optimizer: Optimizer) -> dict[str, Any]:
@@ -71,7 +88,7 @@ def _exact(value: Any) -> Any:
 
     if isinstance(value, tuple):
         return tuple(_exact(v) for v in value)
-    return value if isinstance(value, bool) else as_ball(value)
+    return as_ball(value) if isinstance(value, float) else value
 
 
 def _balls(array: np.ndarray) -> Any:

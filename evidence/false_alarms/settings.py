@@ -11,6 +11,7 @@ import numpy as np
 from compare.description.wanted import wants_fractions
 from manual import registry
 from manual.examples import Example
+from manual.optimizers import Optimizer
 
 Table = dict[str, Any]
 
@@ -83,7 +84,7 @@ def _is_simplex(example: Example) -> bool:
 def optimizer(rng: np.random.Generator) -> Table:
     """Return an optimiser with its options, sometimes a schedule and clipping."""
     decay = {"weight_decay": log_uniform(rng, -4, -1)} if rng.random() < 0.5 else {}
-    name = str(rng.choice(list(registry.OPTIMIZERS)))
+    name = str(rng.choice([n for n, cls in registry.OPTIMIZERS.items() if any_network(cls)]))
     cls = registry.OPTIMIZERS[name]
     settings = varied(rng, cls, cls.examples[int(rng.integers(len(cls.examples)))])
     table = {"type": name, **settings, "lr": log_uniform(rng, -5, -0.5)}
@@ -96,7 +97,12 @@ def optimizer(rng: np.random.Generator) -> Table:
     for key in ("clip_norm", "clip_value"):
         if rng.random() < 0.15:
             table[key] = log_uniform(rng, -3, 1)
-    return {**table, **decay}
+    return {**table, **decay} if "weight_decay" in vars(cls) else table
+
+
+def any_network(cls: type[Optimizer]) -> bool:
+    """Return whether a rule moves parameters of all shapes by one dense gradient a step."""
+    return not cls.needs and not cls.matrices_only
 
 
 def penalties(rng: np.random.Generator) -> list[Table]:

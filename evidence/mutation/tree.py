@@ -78,7 +78,7 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 DESCRIPTIONS = {"equations", "symbols", "examples"}  # of a class: what it says about itself
-DESCRIBING = {"variants", "initial"}  # methods that only those read
+DESCRIBING = {"variants", "initial", "named"}  # methods that only those read
 
 
 def without_descriptions(tree: ast.Module) -> ast.Module:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, nonnegative
 
 __all__ = ["Adagrad"]
 
@@ -25,6 +25,7 @@ class Adagrad(Optimizer):
         weight_decay: λ, adds λ θ to the gradient.
         initial_accumulator_value: s_0, where the sum starts.
         eps: ε, keeps the quotient finite.
+        maximize: climb the loss instead of descending.
 
     State: `step` t, `sum` s.
 
@@ -48,16 +49,19 @@ class Adagrad(Optimizer):
 
     elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = ("foreach", "differentiable", "fused")
     lr: float = 1e-2
     lr_decay: float = 0.0
     weight_decay: float = 0.0
     initial_accumulator_value: float = 0.0
     eps: float = 1e-10
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
 
-    def initial(self, name: str) -> float:
+    def initial(self, name: str, lr: float) -> float:
         return self.initial_accumulator_value
 
     def update(
@@ -78,7 +82,7 @@ class Adagrad(Optimizer):
         gradient has always been 0 gives 0/0 = nan, in torch too.
         Source: Duchi, Hazan, Singer, Adaptive Subgradient Methods, JMLR 12, 2011, figure 1.
         """
-        g = decayed(param, grad, self.weight_decay)
+        g = self.direction(param, grad)
         t = state.get("step", 0) + 1
         s = np.multiply(g, g, out=out.get("sum"))
         s += state.get("sum", self.initial_accumulator_value)

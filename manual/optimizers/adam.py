@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, check_betas, nonnegative
 
 __all__ = ["Adam", "AdamW"]
 
+IMPLEMENTATIONS = ("foreach", "capturable", "differentiable", "fused")
 M = "m[i] = beta1 * m_old[i] + (1 - beta1) * g[i]"
 V = "v[i] = beta2 * v_old[i] + (1 - beta2) * g[i]**2"
 VMAX = "vmax[i] = max(vmax_old[i], v[i])"
@@ -51,6 +52,8 @@ class Adam(Optimizer):
         eps: ε, keeps the quotient finite.
         weight_decay: λ, adds λ θ to the gradient (coupled; see AdamW).
         amsgrad: divide by the largest mean square so far.
+        maximize: climb the loss instead of descending.
+        decoupled_weight_decay: λ shrinks the parameter instead, as in AdamW.
 
     State: `step` t, `exp_avg` m, `exp_avg_sq` v; with amsgrad `max_exp_avg_sq`.
 
@@ -61,6 +64,10 @@ class Adam(Optimizer):
     equations: ClassVar[Mapping[str, str]] = {
         "param": f"theta[i] = theta_old[i] - {CHANGE}",
         "param/amsgrad": f"theta[i] = theta_old[i] - {LARGEST}",
+        "param/decoupled_weight_decay": f"theta[i] = (1 - eta * lam) * theta_old[i] - {CHANGE}",
+        "param/decoupled_weight_decay, amsgrad": (
+            f"theta[i] = (1 - eta * lam) * theta_old[i] - {LARGEST}"
+        ),
         **AVERAGES,
     }
     symbols: ClassVar[Mapping[str, str]] = SYMBOLS
@@ -68,28 +75,34 @@ class Adam(Optimizer):
 
     elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = IMPLEMENTATIONS
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
     amsgrad: bool = False
+    _: KW_ONLY
+    maximize: bool = False
+    decoupled_weight_decay: bool = False
 
     def __post_init__(self) -> None:
-        _check(self)
+        nonnegative(self, "lr", "eps", "weight_decay")
+        check_betas(self)
 
     def update(
         self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
     ) -> tuple[Array, State]:
         r"""Take `adaptive_step` on the gradient of the decayed loss.
 
-            g_t = ∂L/∂θ + λ θ_t-1
+            g_t = ∂L/∂θ + λ θ_t-1           (minus ∂L/∂θ to maximise)
             θ_t = θ_t-1 + adaptive_step(g_t)
         Coupled: λ θ goes through both averages, so a weight whose gradients are large decays less
-        than λ says. Torch: optim.Adam.   Source: Kingma, Ba, Adam, 2015, algorithm 1.
+        than λ says; decoupled: AdamW's rule. Torch: optim.Adam.
+        Source: Kingma, Ba, Adam, 2015, algorithm 1.
         """
-        g = decayed(param, grad, self.weight_decay)
+        g = self.direction(param, grad)
         new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad, out)
-        new += param
+        new += self.shrunk(param, lr)
         return new, new_state
 
 
@@ -111,14 +124,20 @@ class AdamW(Optimizer):
 
     elementwise: ClassVar[bool] = True
     blockwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = IMPLEMENTATIONS
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 1e-2
     amsgrad: bool = False
+    _: KW_ONLY
+    maximize: bool = False
+
+    decoupled_weight_decay = True
 
     def __post_init__(self) -> None:
-        _check(self)
+        nonnegative(self, "lr", "eps", "weight_decay")
+        check_betas(self)
 
     def update(
         self, param: Array, grad: Array, state: State, lr: float, out: State = NEW
@@ -131,8 +150,9 @@ class AdamW(Optimizer):
         Torch: optim.AdamW, which scales the decay by η as here (the paper by its schedule alone).
         Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
         """
-        new, new_state = adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad, out)
-        new += param * (1 - lr * self.weight_decay)
+        g = self.direction(param, grad)
+        new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad, out)
+        new += self.shrunk(param, lr)
         return new, new_state
 
 
@@ -190,14 +210,3 @@ def _moments(g: Array, state: State, betas: tuple[float, float], out: State) -> 
     v *= g
     v += betas[1] * state.get("exp_avg_sq", 0.0)
     return m, v
-
-
-def _check(optimizer: Adam | AdamW) -> None:
-    nonnegative(optimizer, "lr", "eps", "weight_decay")
-    betas = tuple(optimizer.betas)
-    if len(betas) != 2 or not all(isinstance(b, float) and 0 <= b < 1 for b in betas):
-        raise ValueError(
-            f"{type(optimizer).__name__}: betas must be two floats in [0, 1), received "
-            f"{optimizer.betas!r}. The usual values are (0.9, 0.999); write 0 as 0.0."
-        )
-    object.__setattr__(optimizer, "betas", tuple(map(float, betas)))

@@ -1,7 +1,8 @@
-"""What every optimiser shares: one step over all parameters, argument checks, coupled decay."""
+"""What every optimiser shares: one step over all parameters, weight decay, argument checks."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
@@ -12,7 +13,8 @@ import numpy as np
 from manual.arguments import Checked
 from manual.graph import Array, Arrays
 
-__all__ = ["Optimizer", "State", "States", "decayed", "nonnegative"]
+__all__ = ["Optimizer", "State", "States", "as_number", "check_betas", "nonnegative",
+           "number", "single"]  # fmt: skip
 
 State = dict[str, Any]  # torch's state names; {} before the first step
 NEW: State = {}  # offers no memory: results are fresh arrays
@@ -29,16 +31,44 @@ class Optimizer(Checked, ABC):
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ()  # settings to try
 
-    def variants(self, state: State) -> tuple[str, ...]:
-        """Return the variants of the equations that hold, where only the state can tell."""
+    def variants(self, param: Array, state: State) -> tuple[str, ...]:
+        """Return the variants of the equations that hold, where only these can tell."""
         return ()
 
-    def initial(self, name: str) -> float:
-        """Return what an entry of the state begins with."""
+    def named(self, param: Array, grad: Array, state: State) -> dict[str, tuple[Any, str]]:
+        """Return what else equations read, and what it is: by name."""
+        return {}
+
+    def initial(self, name: str, lr: float) -> float:
+        """Return what an entry of the state begins with, at this learning rate."""
         return 0.0
 
     elementwise: ClassVar[bool] = False  # each element by itself: parameters may lie end to end
     blockwise: ClassVar[bool] = False  # also in many passes over memory: update takes `out`
+    matrices_only: ClassVar[bool] = False
+    needs: ClassVar[str] = ""  # what a run of one dense gradient a step does not give it
+    implementations: ClassVar[tuple[str, ...]] = ("foreach", "capturable", "differentiable")
+    """Torch's arguments that choose how it computes this one rule."""
+
+    weight_decay: float = 0.0
+    maximize: bool = False
+    decoupled_weight_decay: bool = False
+
+    def direction(self, param: Array, grad: Array) -> Array:
+        """Return g, what the rule descends along: ± ∂L/∂θ + λ θ.
+
+        Minus to maximise; λ θ, the gradient of λ/2 ‖θ‖², unless the decay is decoupled.
+        """
+        g = -grad if self.maximize else grad
+        if self.weight_decay == 0 or self.decoupled_weight_decay:
+            return g
+        decayed = param * self.weight_decay
+        decayed += g
+        return decayed
+
+    def shrunk(self, param: Array, lr: float) -> Array:
+        """Return what the step starts from: θ, or (1 - η λ) θ where the decay is decoupled."""
+        return param * (1 - lr * self.weight_decay) if self.decoupled_weight_decay else param
 
     @abstractmethod
     def update(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
@@ -55,7 +85,7 @@ class Optimizer(Checked, ABC):
         states: Mapping[str, State],
         lr: float | None = None,
     ) -> tuple[Arrays, States]:
-        """Update every parameter once.
+        """Update every parameter once; one without a gradient stays as it is, as in torch.
 
         Args:
             params, grads: by dotted name; gradients of other names are ignored.
@@ -66,15 +96,24 @@ class Optimizer(Checked, ABC):
             `(new_params, new_states)`, with the keys of `params`.
 
         Raises:
-            ValueError: a parameter has no gradient, or one of another shape.
+            ValueError: a gradient has another shape than its parameter, or a parameter has none
+                while there is one under a name that no parameter has.
         """
         rate = self.lr if lr is None else float(lr)
-        new_params, new_states = {}, {}
-        for name, param in params.items():
-            grad = self._gradient(name, param, grads)
-            state = states.get(name, {})
-            new_params[name], new_states[name] = self.updated(param, grad, state, rate)
+        new_params, new_states = dict(params), {name: states.get(name, {}) for name in params}
+        for name in self.moved(params, grads):
+            found = self.updated(params[name], grads[name], new_states[name], rate)
+            new_params[name], new_states[name] = found
         return new_params, new_states
+
+    def moved(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[str]:
+        """Return the names of the parameters that have a gradient; raise as `step` does."""
+        names = [name for name in params if grads.get(name) is not None]
+        if len(names) < len(params) and grads.keys() - params.keys():
+            self._refuse_names(params, grads)
+        for name in names:
+            self._check_shape(name, params[name], grads[name])
+        return names
 
     def updated(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         """Return what `update` returns, in blocks where that is faster."""
@@ -83,21 +122,21 @@ class Optimizer(Checked, ABC):
             return in_blocks(self, param, grad, state, lr)
         return self.update(param, grad, state, lr)
 
-    def _gradient(self, name: str, param: Array, grads: Mapping[str, Array]) -> Array:
-        if name not in grads:
-            raise ValueError(
-                f"{type(self).__name__}: every parameter needs a gradient, and '{name}' has none; "
-                f"received gradients of {', '.join(grads) or 'nothing'}. Run backward over the "
-                "whole network, or leave the parameter out of the step."
-            )
-        grad = grads[name]
+    def _refuse_names(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        without = ", ".join(f"'{name}'" for name in params if grads.get(name) is None)
+        unknown = ", ".join(f"'{name}'" for name in grads if name not in params)
+        raise ValueError(
+            f"{type(self).__name__}: {without} would stay as it is, having no gradient, but there "
+            f"is a gradient of {unknown}, which is no parameter. Name it as its parameter."
+        )
+
+    def _check_shape(self, name: str, param: Array, grad: Array) -> None:
         if grad.shape != param.shape:
             raise ValueError(
                 f"{type(self).__name__}: the gradient of '{name}' must have the parameter's shape "
                 f"{tuple(param.shape)}, received {tuple(grad.shape)}. Sum it over the axes that "
                 "broadcasting added, or transpose it."
             )
-        return grad
 
 
 def in_blocks(
@@ -120,22 +159,48 @@ def in_blocks(
     return shaped.pop("param"), new_state | shaped
 
 
-def decayed(param: Array, grad: Array, weight_decay: float) -> Array:
-    """Return g + λ θ, the gradient of loss + λ/2 ‖θ‖²; the gradient itself when λ = 0."""
-    if weight_decay == 0:
-        return grad
-    g = param * weight_decay
-    g += grad
-    return g
-
-
 def nonnegative(optimizer: Optimizer, *names: str) -> None:
     """Check settings, and keep them as Python numbers: a np.float64 would widen float32 arrays."""
     for name in names:
-        value = getattr(optimizer, name)
-        if not isinstance(value, Real) or not float(value) >= 0:  # nan is not
+        value = number(optimizer, name)
+        if not value >= 0:  # nan is not
             raise ValueError(
                 f"{type(optimizer).__name__}: {name} must be a number of at least 0, "
                 f"received {value!r}."
             )
-        object.__setattr__(optimizer, name, float(value))
+
+
+def number(optimizer: Optimizer, name: str) -> float:
+    """Return a setting, kept as a Python float; an array or a tensor of one element is one."""
+    given = getattr(optimizer, name)
+    value = as_number(given)
+    if value is None:
+        raise ValueError(
+            f"{type(optimizer).__name__}: {name} must be a number, received {given!r}."
+        )
+    object.__setattr__(optimizer, name, value)
+    return value
+
+
+def as_number(value: Any) -> float | None:
+    """Return a number or an array's one element as a float; None for anything else."""
+    if not isinstance(value, Real) and math.prod(getattr(value, "shape", (0,))) == 1:
+        value = value.item()
+    return float(value) if isinstance(value, Real) else None
+
+
+def check_betas(optimizer: Any) -> None:
+    """Check `betas`, the shares of two running averages, and keep them as floats."""
+    betas = tuple(map(as_number, optimizer.betas))
+    whole = any(isinstance(b, int) for b in optimizer.betas)  # torch wants floats: so 1 is no slip
+    if len(betas) != 2 or whole or not all(b is not None and 0 <= b < 1 for b in betas):
+        raise ValueError(
+            f"{type(optimizer).__name__}: betas must be two floats in [0, 1), received "
+            f"{optimizer.betas!r}. The usual values are (0.9, 0.999); write 0 as 0.0."
+        )
+    object.__setattr__(optimizer, "betas", betas)
+
+
+def single(x: Any) -> Any:
+    """Return a float as torch keeps a state of one number: in float32. Exact numbers stay so."""
+    return float(np.float32(x)) if isinstance(x, float) else x

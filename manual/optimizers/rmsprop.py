@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import NEW, Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import NEW, Optimizer, State, nonnegative
 
 __all__ = ["RMSprop"]
 
@@ -32,6 +32,7 @@ class RMSprop(Optimizer):
         weight_decay: λ, adds λ θ to the gradient.
         momentum: μ, the share of the last direction that is kept.
         centered: divide by the running standard deviation instead.
+        maximize: climb the loss instead of descending.
 
     State: `step` t, `square_avg` v; `momentum_buffer` b with momentum, `grad_avg` m if centered.
 
@@ -70,6 +71,7 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     momentum: float = 0.0
     centered: bool = False
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "alpha", "eps", "weight_decay", "momentum")
@@ -96,7 +98,7 @@ class RMSprop(Optimizer):
         Source: Hinton, Neural Networks for Machine Learning, lecture 6e; centered: Graves,
         Generating Sequences with Recurrent Neural Networks, 2013, equations 38 to 45.
         """
-        g = decayed(param, grad, self.weight_decay)
+        g = self.direction(param, grad)
         root, new_state = self._root(g, state, out)
         if self.momentum > 0:
             b = np.divide(g, root, out=out.get("momentum_buffer"))

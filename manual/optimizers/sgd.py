@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, decayed, nonnegative
+from manual.optimizers.base import Optimizer, State, nonnegative
 
 __all__ = ["SGD"]
 
@@ -26,6 +26,7 @@ class SGD(Optimizer):
         dampening: d, how much of the new gradient is held back from the direction.
         weight_decay: λ, adds λ θ to the gradient.
         nesterov: look one momentum step ahead.
+        maximize: climb the loss instead of descending.
 
     State: `momentum_buffer` b, with momentum only.
 
@@ -60,11 +61,14 @@ class SGD(Optimizer):
     )
 
     elementwise: ClassVar[bool] = True
+    implementations: ClassVar[tuple[str, ...]] = ("foreach", "differentiable", "fused")
     lr: float = 1e-3
     momentum: float = 0.0
     dampening: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
+    _: KW_ONLY
+    maximize: bool = False
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "momentum", "weight_decay")
@@ -93,7 +97,7 @@ class SGD(Optimizer):
         Source: Polyak 1964; Sutskever, Martens, Dahl, Hinton, On the importance of initialization
         and momentum in deep learning, 2013, section 2.
         """
-        g = decayed(param, grad, self.weight_decay)
+        g = self.direction(param, grad)
         if self.momentum == 0:
             return _descend(param, g, lr), {}
         b = self._buffer(g, state)
@@ -103,7 +107,7 @@ class SGD(Optimizer):
         ahead += g
         return _descend(param, ahead, lr), {"momentum_buffer": b}
 
-    def variants(self, state: State) -> tuple[str, ...]:
+    def variants(self, param: Array, state: State) -> tuple[str, ...]:
         return () if "momentum_buffer" in state else ("first",)
 
     def _buffer(self, g: Array, state: State) -> Array:

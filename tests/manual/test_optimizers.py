@@ -18,12 +18,16 @@ from hypothesis import strategies as st
 
 from compare.gauge import gauge, gauging
 from manual import optimizers
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from manual.optimizers import SGD, Adam, Optimizer, RMSprop
+from manual.registry import OPTIMIZERS
 from manual.schedules import Cosine
 from torch_ref import optimizers as torch_optimizers
 
 STEPS = 20
-CLASSES = {"SGD": SGD, "Adagrad": Adagrad, "RMSprop": RMSprop, "Adam": Adam, "AdamW": AdamW}
+CLASSES: dict[str, Any] = {  # those that move parameters of all shapes by dense gradients
+    name: cls for name, cls in OPTIMIZERS.items() if not cls.needs and not cls.matrices_only
+}
+SINGLE = (":step", ":eta", ":mu", ":mu_product")  # numbers of the state, float32 in torch
 DTYPES = [np.float64, np.float32]
 
 
@@ -159,8 +163,46 @@ OPTIONS: dict[str, dict[str, st.SearchStrategy]] = {
         "momentum": maybe(0.125, 0.875),
         "centered": st.booleans(),
     },
-    "Adam": adam_options,
-    "AdamW": adam_options,
+    "Adam": adam_options | {"maximize": st.booleans(), "decoupled_weight_decay": st.booleans()},
+    "AdamW": adam_options | {"maximize": st.booleans()},
+    "Adadelta": {
+        "lr": number(1e-3, 1.0),
+        "rho": st.floats(0.0, 0.99),
+        "eps": st.sampled_from([1e-6, 1e-3]),
+        "weight_decay": maybe(1e-3, 0.5),
+        "maximize": st.booleans(),
+    },
+    "Adafactor": {
+        "lr": number(1e-3, 0.5),
+        "beta2_decay": number(-1.0, 0.0),
+        "eps": st.sampled_from([(None, 1e-3), (1e-4, 0.5)]),
+        "d": number(1.0, 2.0),
+        "weight_decay": maybe(1e-3, 0.5),
+        "maximize": st.booleans(),
+    },
+    "Adamax": {k: v for k, v in adam_options.items() if k != "amsgrad"},
+    "ASGD": {
+        "lr": number(1e-3, 0.125),
+        "lambd": maybe(1e-4, 0.5),
+        "alpha": number(0.25, 1.0),
+        "t0": st.sampled_from([0.0, 3.0, 1e6]),
+        "weight_decay": maybe(1e-3, 0.5),
+    },
+    "NAdam": {
+        **{k: v for k, v in adam_options.items() if k != "amsgrad"},
+        "momentum_decay": maybe(1e-3, 0.5),
+        "decoupled_weight_decay": st.booleans(),
+    },
+    "RAdam": {
+        **{k: v for k, v in adam_options.items() if k != "amsgrad"},
+        "decoupled_weight_decay": st.booleans(),
+    },
+    "Rprop": {
+        "lr": number(1e-3, 0.125),
+        "etas": st.tuples(st.floats(0.125, 0.875), st.floats(1.125, 2.0)),
+        "step_sizes": st.sampled_from([(1e-6, 50.0), (0.01, 0.1)]),
+        "maximize": st.booleans(),
+    },
 }
 
 
@@ -191,7 +233,7 @@ def test_agrees_with_torch_for_any_options_and_shape(name: str, dtype: Any, data
             assert (difference <= allowed).all(), key
 
     for step in ours:
-        assert {v.dtype for k, v in step.items() if not k.endswith(":step")} == {np.dtype(dtype)}
+        assert {v.dtype for k, v in step.items() if not k.endswith(SINGLE)} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -201,13 +243,14 @@ def test_defaults_and_argument_names_are_torchs(name: str) -> None:
 
     assert {k: p.default for k, p in ours.items()} == {k: theirs[k].default for k in ours}
     assert list(ours) == [k for k in theirs if k in ours]
+    assert set(theirs) - set(ours) == {"params", *CLASSES[name].implementations}
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_zero_gradient_from_the_start_leaves_the_parameter(name: str) -> None:
     params = {"w": np.array([1.0, -2.0, 0.5])}
     zero = [{"w": np.zeros(3)}] * STEPS
-    args = {"weight_decay": 0.0}
+    args: dict[str, Any] = {"ASGD": {"lambd": 0.0}, "AdamW": {"weight_decay": 0.0}}.get(name, {})
 
     ours = run_manual(CLASSES[name](**args), params, zero, rates(0.1))
 
@@ -428,9 +471,23 @@ FULL: dict[str, dict[str, Any]] = {
     "RMSprop": {"momentum": 0.5, "centered": True},
     "Adam": {"amsgrad": True},
     "AdamW": {"amsgrad": True},
+    "Adadelta": {"maximize": True},
+    "Adafactor": {"maximize": True},
+    "Adamax": {"maximize": True},
+    "ASGD": {"t0": 1.0, "lambd": 0.25},
+    "NAdam": {"momentum_decay": 0.5},
+    "RAdam": {"betas": (0.5, 0.95)},
+    "Rprop": {"step_sizes": (0.01, 0.25)},
 }
+
+
+def decay(name: str, value: Any) -> dict[str, Any]:
+    """Return a weight decay for those that take one."""
+    return {"weight_decay": value} if name != "Rprop" else {}
+
+
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {**args, "weight_decay": wd}) for name, args in FULL.items() for wd in (0.0, 0.1)),
+    *((name, {**args, **decay(name, wd)}) for name, args in FULL.items() for wd in (0.0, 0.1)),
     ("SGD", {}),
     ("SGD", {"momentum": 0.5}),
     ("RMSprop", {}),
@@ -502,7 +559,7 @@ def test_a_step_from_torchs_saved_state_agrees_with_torchs_next_step(name: str, 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_gauge_arrays_run_through_with_the_plain_values(name: str) -> None:
-    optimizer = CLASSES[name](**FULL[name], weight_decay=0.1)
+    optimizer = CLASSES[name](**FULL[name], **decay(name, 0.1))
     params, grads = problem((2, 3), np.float64, 2)
     plain = run_manual(optimizer, params, grads, rates(0.1))
 
@@ -536,13 +593,14 @@ def test_zero_gradients_get_a_narrow_tolerance_from_the_gauge(name: str, dtype: 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_numpy_numbers_as_settings_do_not_widen_float32(name: str) -> None:
-    optimizer = CLASSES[name](lr=np.float64(0.1), weight_decay=np.float64(0.1))
+    optimizer = CLASSES[name](lr=np.float64(0.1), **decay(name, np.float64(0.1)))
     w = {"w": np.ones(3, np.float32)}
 
     params, states = optimizer.step(w, w, {}, lr=np.float64(0.05))
 
     assert params["w"].dtype == np.float32
-    assert all(np.asarray(v).dtype == np.float32 for k, v in states["w"].items() if k != "step")
+    kept = {k: v for k, v in states["w"].items() if f":{k}" not in SINGLE}
+    assert all(np.asarray(v).dtype == np.float32 for v in kept.values())
 
 
 def test_step_takes_the_optimisers_own_rate_unless_told_otherwise() -> None:
@@ -556,10 +614,31 @@ def test_step_takes_the_optimisers_own_rate_unless_told_otherwise() -> None:
 # ------------------------------------------------------------------------------------------- errors
 
 
-def test_a_missing_gradient_is_an_error_that_names_the_parameter() -> None:
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_parameter_without_a_gradient_rests_as_in_torch(name: str) -> None:
+    params, grads = problem((2, 3), np.float64, 4)
+    optimizer = CLASSES[name]()
+    tensors = {k: torch.nn.Parameter(torch.tensor(p)) for k, p in params.items()}
+    theirs = torch_optimizers.build(name, tensors, {})
+    states: dict[str, dict] = {}
+    for number, grad in enumerate(grads[:3]):
+        if number != 1:
+            grad.pop("0.bias")
+        params, states = optimizer.step(params, grad, states)
+        for key, tensor in tensors.items():
+            tensor.grad = torch.tensor(grad[key]) if key in grad else None
+        theirs.step()
+        found = torch_optimizers.state_of(theirs, tensors)
+        if name == "Adagrad" and number == 0:  # torch fills the state when it is built
+            found["0.bias"] = {}
+
+        assert budget_used([flat(params, states)], [flat(tensors, found)]) < 1
+
+
+def test_a_gradient_under_a_wrong_name_is_no_parameter_that_rests() -> None:
     w = np.ones(2)
-    with pytest.raises(ValueError, match=r"'1\.bias' has none; received gradients of 1\.weight"):
-        Adam().step({"1.weight": w, "1.bias": w}, {"1.weight": w}, {})
+    with pytest.raises(ValueError, match=r"'1\.bias' would stay .* a gradient of '1\.bais'"):
+        Adam().step({"1.weight": w, "1.bias": w}, {"1.weight": w, "1.bais": w}, {})
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (1, 3), (2, 2, 3), (3,)])
@@ -572,7 +651,7 @@ def test_a_gradient_that_would_broadcast_is_an_error(shape: tuple[int, ...]) -> 
     ("name", "args", "named"),
     [
         *((name, {"lr": -0.1}, "lr") for name in CLASSES),
-        *((name, {"weight_decay": -0.1}, "weight_decay") for name in CLASSES),
+        *((name, {"weight_decay": -0.1}, "weight_decay") for name in CLASSES if name != "Rprop"),
         ("SGD", {"momentum": -0.5}, "momentum"),
         ("SGD", {"nesterov": True}, "nesterov"),
         ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening"),
@@ -587,15 +666,32 @@ def test_a_gradient_that_would_broadcast_is_an_error(shape: tuple[int, ...]) -> 
         ("Adam", {"betas": (0, 1)}, "betas"),
         ("AdamW", {"betas": (0.9, 1.0)}, "betas"),
         ("AdamW", {"eps": -1.0}, "eps"),
+        ("Adadelta", {"rho": 1.5}, "rho"),
+        ("Adadelta", {"rho": -0.5}, "rho"),
+        ("Adafactor", {"beta2_decay": 0.5}, "beta2_decay"),
+        ("Adafactor", {"d": 0.5}, "d must be"),
+        ("Adafactor", {"eps": (None, -1.0)}, "eps"),
+        ("Adafactor", {"eps": (-1.0, 1.0)}, "eps"),
+        ("NAdam", {"momentum_decay": -0.5}, "momentum_decay"),
+        ("Rprop", {"etas": (0.5, 0.75)}, "etas"),
+        ("Rprop", {"etas": (0.0, 1.5)}, "etas"),
+        ("SparseAdam", {"lr": 0.0}, "lr"),
+        ("SparseAdam", {"eps": 0.0}, "eps"),
+        ("SparseAdam", {"betas": (0.5, 1.0)}, "betas"),
+        ("Muon", {"momentum": -0.5}, "momentum"),
+        ("Muon", {"adjust_lr_fn": "largest"}, "adjust_lr_fn"),
+        ("LBFGS", {"lr": -1.0}, "lr"),
+        *((name, {"lr": np.ones(2)}, "lr must be a number") for name in ("Rprop", "LBFGS")),
     ],
 )
 def test_arguments_that_torch_refuses_are_refused_by_name(
     name: str, args: dict, named: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{name}: .*{named}"):
-        CLASSES[name](**args)
+        OPTIMIZERS[name](**args)
+    given = {key: torch.tensor(v) if isinstance(v, np.ndarray) else v for key, v in args.items()}
     with pytest.raises(ValueError):  # noqa: PT011
-        torch_optimizers.build(name, {"w": torch.nn.Parameter(torch.ones(1))}, args)
+        torch_optimizers.build(name, {"w": torch.nn.Parameter(torch.ones(1, 1))}, given)
 
 
 def test_an_optimiser_shows_its_settings_and_cannot_be_changed() -> None:
@@ -605,8 +701,18 @@ def test_an_optimiser_shows_its_settings_and_cannot_be_changed() -> None:
 
 
 def test_every_optimiser_of_the_package_is_tested_here() -> None:
-    assert set(optimizers.__all__) - {"Optimizer"} == set(CLASSES)
-    assert set(torch_optimizers.OPTIMIZERS) == set(CLASSES)
+    assert set(optimizers.__all__) - {"Optimizer", "SparseGradient"} == set(OPTIMIZERS)
+    assert set(torch_optimizers.OPTIMIZERS) == set(OPTIMIZERS)
+    assert set(OPTIMIZERS) - set(CLASSES) == {
+        "LBFGS",
+        "Muon",
+        "SparseAdam",
+    }  # in files of their own
+    assert set(OPTIMIZERS) == {
+        n
+        for n, cls in vars(torch.optim).items()
+        if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and n != "Optimizer"
+    }
 
 
 # ----------------------------------------------------------------------------- torch_ref.optimizers

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from compare.description.config.base import Described, Names, Positive
 from manual import registry
@@ -75,6 +75,21 @@ class OptimizerConfig(Described):
     @classmethod
     def registered(cls) -> tuple[str, Mapping[str, Any]]:
         return "optimizer", registry.OPTIMIZERS
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the rule's arguments; which implementation of it runs is said to torch alone."""
+        chosen = registry.OPTIMIZERS[self.type].implementations
+        return {key: value for key, value in self.args.items() if key not in chosen}
+
+    @model_validator(mode="after")
+    def _fits_a_run(self) -> Self:
+        cls = registry.OPTIMIZERS[self.type]
+        if cls.needs:
+            raise ValueError(f"key 'type': {self.type} needs {cls.needs}.")
+        for key in cls.implementations:
+            if not isinstance(value := self.args.get(key, False), bool):
+                raise ValueError(f"key '{key}' is true or false, received {value!r}.")
+        return self
 
 
 class InitConfig(Described):

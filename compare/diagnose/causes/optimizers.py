@@ -12,6 +12,7 @@ from compare.diagnose.causes.arguments import variants
 from compare.diagnose.causes.cause import Alternative
 from compare.diagnose.causes.settings import numbers
 from compare.diagnose.causes.update_rules import wrong_rules
+from compare.diagnose.causes.update_terms import decay_of
 
 NEVER = 10**9  # a step count at which every 1 − β^t is 1
 RULE = "Compare the update rule with torch's line by line: the docstring of `update` derives it."
@@ -68,7 +69,7 @@ class Update:
             if fields["state"]:
                 load_state(optimizer, {"p": p}, {"p": fields["state"]})
             optimizer.step()
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RuntimeError):
             return None  # torch refuses this combination
         if quantity == "param":
             return p.detach().numpy()
@@ -86,7 +87,7 @@ def alternatives(update: Update) -> Iterator[Alternative]:
 
 
 def _mistakes(u: Update) -> Iterator[tuple[str, str, str, Any]]:
-    decay = float(u.args.get("weight_decay", 1e-2 if u.type == "AdamW" else 0.0))
+    decay = decay_of(u)
     if decay:
         without = {**u.args, "weight_decay": 0.0}
         text = "torch's step without weight decay"

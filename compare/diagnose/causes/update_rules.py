@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from compare.diagnose.causes.update_terms import decayed
+from compare.diagnose.causes.update_terms import decay_of, decayed, is_decoupled
 
 Rule = tuple[str, str, Any]  # kind, in words, what it gives
 
 
 def wrong_rules(u: Any) -> Iterator[Rule]:
     """Yield what wrong formulas give for an `Update`."""
-    families = {"SGD": _sgd, "RMSprop": _rmsprop, "Adagrad": _adagrad}
-    rules = families.get(u.type, _adam)
-    if u.quantity == "step":
+    families = {"SGD": _sgd, "RMSprop": _rmsprop, "Adagrad": _adagrad, "Adam": _adam,
+                "AdamW": _adam}  # fmt: skip
+    rules = families.get(u.type)
+    if rules is None or u.quantity == "step":
         return
     with np.errstate(all="ignore"):
         yield from rules(u, decayed(u))
@@ -61,8 +62,8 @@ def _adam(u: Any, g: np.ndarray) -> Iterator[Rule]:
     t = float(np.asarray(u.state.get("step", 0))) + 1
     c1, c2 = 1 - b1**t, 1 - b2**t
     p, lr = u.param, u.lr
-    if u.type == "AdamW":
-        p = p * (1 - lr * float(u.args.get("weight_decay", 1e-2)))
+    if is_decoupled(u):
+        p = p * (1 - lr * decay_of(u))
     root, mean = np.sqrt(v / c2), m / c1
     bias, place = "bias correction", "epsilon"
     yield bias, "θ − lr m / (√v̂ + ε), with m not corrected", p - lr * m / (root + eps)

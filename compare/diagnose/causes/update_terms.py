@@ -6,11 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from manual.registry import OPTIMIZERS
+
+
+def decay_of(u: Any) -> float:
+    """Return λ, by the rule's own default where it is not given."""
+    return float(u.args.get("weight_decay", OPTIMIZERS[u.type].weight_decay))
+
+
+def is_decoupled(u: Any) -> bool:
+    return bool(u.args.get("decoupled_weight_decay", OPTIMIZERS[u.type].decoupled_weight_decay))
+
 
 def decayed(u: Any) -> np.ndarray:
-    """Return the gradient with coupled weight decay, as the rule uses it."""
-    decay = 0.0 if u.type == "AdamW" else float(u.args.get("weight_decay", 0.0))
-    return u.grad + decay * u.param
+    """Return ± the gradient, with coupled weight decay, as the rule uses it."""
+    grad = -u.grad if u.args.get("maximize") else u.grad
+    return grad if is_decoupled(u) else grad + decay_of(u) * u.param
 
 
 def terms(u: Any) -> dict[str, np.ndarray]:
@@ -22,7 +33,7 @@ def terms(u: Any) -> dict[str, np.ndarray]:
 def _average_terms(u: Any, g: np.ndarray) -> dict[str, np.ndarray]:
     old = u.state.get(u.quantity, 0 * g)
     betas = u.args.get("betas", (0.9, 0.999))
-    alpha = float(u.args.get("alpha", 0.99))
+    alpha = float(u.args.get("rho", 0.9) if u.type == "Adadelta" else u.args.get("alpha", 0.99))
     first, second = {"exp_avg": betas[0], "grad_avg": alpha}, {
         "exp_avg_sq": betas[1], "square_avg": alpha,
     }  # fmt: skip
@@ -42,10 +53,8 @@ def _step_terms(u: Any) -> dict[str, np.ndarray]:
     """Return the parameter before, the decay where it is a term of its own, and the steps."""
     p, lr, mu = u.param, u.lr, float(u.args.get("momentum", 0.0))
     parts = {"the parameter before": p}
-    if u.type == "AdamW":
-        parts["the decay −lr λ θ"] = -lr * float(u.args.get("weight_decay", 1e-2)) * p
-    elif u.type == "SGD" and not mu:
-        parts["the decay −lr λ θ"] = -lr * float(u.args.get("weight_decay", 0.0)) * p
+    if is_decoupled(u) or (u.type == "SGD" and not mu):
+        parts["the decay −lr λ θ"] = -lr * decay_of(u) * p
     if u.type == "SGD" and u.args.get("nesterov"):
         parts["the step −lr g"] = -lr * decayed(u)
     if u.type == "RMSprop" and mu and "momentum_buffer" in u.state:
@@ -71,11 +80,11 @@ def blocks(u: Any) -> dict[str, np.ndarray]:
 
 def _root(u: Any, new: dict[str, Any]) -> np.ndarray | None:
     eps = float(u.args.get("eps", 1e-10 if u.type == "Adagrad" else 1e-8))
-    if "Adam" in u.type and "exp_avg_sq" in new:
+    if u.type in ("Adam", "AdamW", "NAdam") and "exp_avg_sq" in new:
         t = float(np.asarray(new.get("step", 1.0)))
         v = new.get("max_exp_avg_sq", new["exp_avg_sq"])
         return np.sqrt(v / (1 - u.args.get("betas", (0.9, 0.999))[1] ** t)) + eps
     v = new.get("square_avg", new.get("sum"))
-    if v is None or u.args.get("centered"):
+    if v is None or u.args.get("centered") or u.type == "Adadelta":
         return None
     return np.sqrt(v) + eps

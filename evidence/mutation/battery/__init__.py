@@ -10,6 +10,7 @@ __all__ = ["Check", "Kill", "battery", "verdict"]
 def battery() -> list[Check]:
     """Return every check, in a fixed order."""
     from evidence.mutation.battery.clipping import clip_checks
+    from evidence.mutation.battery.closures import closure_checks
     from evidence.mutation.battery.contract import contract_checks
     from evidence.mutation.battery.decisions import decision_checks
     from evidence.mutation.battery.dropout import dropout_checks
@@ -31,8 +32,8 @@ def battery() -> list[Check]:
     from evidence.mutation.battery.wired import wired_checks
 
     tables = (
-        layer_checks, loss_checks, optimizer_checks, clip_checks, dropout_checks, graph_checks,
-        network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
+        layer_checks, loss_checks, optimizer_checks, closure_checks, clip_checks, dropout_checks,
+        graph_checks,         network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
         gate_checks, expression_checks, winner_checks, port_checks, wired_checks, training_checks,
         contract_checks, fractional_checks, edge_checks,
     )  # fmt: skip

@@ -20,7 +20,11 @@ from evidence.mutation.battery.base import Check, Lift, exact
 from evidence.mutation.battery.layers import Arguments, build
 
 STEPS = 20
-SHAPES = {"0.weight": (3, 4), "0.bias": (3,), "scale": (), "quiet": (2,)}  # the last: gradient 0
+SHAPES: dict[str, tuple[int, ...]] = {"0.weight": (3, 4), "0.bias": (3,), "scale": ()}
+SHAPES |= {"quiet": (2,)}  # gradient 0
+MATRICES: dict[str, tuple[int, ...]] = {"0.weight": (3, 4), "scale": (4, 2), "square": (3, 3)}
+OTHER_SHAPES = {"Muon": MATRICES, "Adafactor": SHAPES | {"block": (2, 3, 2)}}
+RESTS = 5  # the step at which `scale` has no gradient
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,26 @@ class OptimizerCheck(Check):
         shown = ", ".join(f"{key}={value}" for key, value in self.arguments)
         return f"{self.type}({shown}) over {STEPS} steps{' at its own rate' * self.own_rate}"
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters' shapes: only matrices for Muon, more than matrices for Adafactor."""
+        return OTHER_SHAPES.get(self.type, SHAPES)
+
     def params(self, seed: int) -> dict[str, np.ndarray]:
-        return {name: self.draw(seed, shape, name) for name, shape in SHAPES.items()}
+        return {name: self.draw(seed, shape, name) for name, shape in self.shapes.items()}
 
     def steps(self, seed: int) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
         """Yield gradients and learning rate of every step."""
         rng = self.rng(seed, "steps")
-        for _ in range(STEPS):
+        for number in range(STEPS):
             scale = 10.0 ** rng.uniform(-6, 2)
-            grads = {name: exact(rng.normal(size=s) * scale) for name, s in SHAPES.items()}
+            grads = {name: exact(rng.normal(size=s) * scale) for name, s in self.shapes.items()}
             lr = None if self.own_rate else float(rng.choice([0.5, 0.125, 0.03125]))
-            yield {**grads, "quiet": np.zeros(SHAPES["quiet"])}, lr
+            if "quiet" in grads:
+                grads["quiet"] = np.zeros(SHAPES["quiet"])
+            if number == RESTS:
+                grads.pop("scale", None)
+            yield grads, lr
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         optimizer = build(self.type, self.arguments)
@@ -56,12 +69,17 @@ class OptimizerCheck(Check):
         for number, (arrays, lr) in enumerate(self.steps(seed), 1):
             grads = {name: lift(g) for name, g in arrays.items()}
             params, states = optimizer.step(params, grads, states, lr)
-            values |= _keyed(number, params, states)
+            values |= keyed(number, params, states)
             for grad in grads.values():
                 _scribble(grad)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from evidence.mutation.battery.torch_side import tensor
+
+        return self._torch_steps(dtype, seed, tensor)
+
+    def _torch_steps(self, dtype: np.dtype, seed: int, lift: Any) -> Values:
         from torch.nn import Parameter
 
         from evidence.mutation.battery.torch_side import tensor
@@ -73,14 +91,14 @@ class OptimizerCheck(Check):
         values: Values = {}
         for number, (grads, lr) in enumerate(self.steps(seed), 1):
             for name, p in params.items():
-                p.grad = tensor(grads[name], dtype)
+                p.grad = lift(grads[name], dtype) if name in grads else None
             if lr is not None:
                 optimizers.set_lr(optimizer, lr)
             optimizer.step()
             arrays = {name: array_of(p).copy() for name, p in params.items()}
             state = optimizers.state_of(optimizer, params)
             copies = {n: {k: array_of(v).copy() for k, v in s.items()} for n, s in state.items()}
-            values |= _keyed(number, arrays, copies)
+            values |= keyed(number, arrays, copies)
         return values
 
 
@@ -129,13 +147,57 @@ class BlockCheck(OptimizerCheck):
             base.LARGE, base.BLOCK = before
 
 
-def _keyed(number: int, params: Any, states: Any) -> Values:
-    """Put a step's results under keys; the step count is a float32 in torch."""
+@dataclass(frozen=True)
+class SparseCheck(OptimizerCheck):
+    """Gradients of some rows, one of them twice; at one step of none."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"table": (5, 3), "list": (6,)}
+
+    def steps(self, seed: int) -> Iterator[tuple[dict[str, Any], float | None]]:
+        rng = self.rng(seed, "steps")
+        for number in range(8):
+            grads = {}
+            for name, (rows, *rest) in self.shapes.items():
+                places = np.flatnonzero(rng.random(rows) < 0.6) if number != 3 else np.arange(0)
+                places = np.array([*places, *places[:1]], dtype=np.int64)
+                scale = 10.0 ** rng.uniform(-6, 2)
+                grads[name] = places, exact(rng.normal(size=(len(places), *rest)) * scale)
+            yield grads, None if self.own_rate else float(rng.choice([0.5, 0.125, 0.03125]))
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        sparse = import_module("manual.optimizers.sparse_adam").SparseGradient
+
+        def lifted(given: Any) -> Any:
+            if not isinstance(given, tuple):
+                return lift(given)
+            shape = next(s for s in self.shapes.values() if len(s) == given[1].ndim)
+            return sparse(given[0][None], lift(given[1]), shape)
+
+        return super().values(lifted, dtype, seed)
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+
+        def sparse(given: Any, dtype: np.dtype) -> Any:
+            shape = next(s for s in self.shapes.values() if len(s) == given[1].ndim)
+            values = tensor(given[1], dtype)
+            places = torch.tensor(given[0])[None]
+            return torch.sparse_coo_tensor(places, values, shape, check_invariants=True)
+
+        return self._torch_steps(dtype, seed, sparse)
+
+
+def keyed(number: int, params: Any, states: Any) -> Values:
+    """Put a step's results under keys; numbers of the state are float32 in torch."""
     place = f"step {number}"
     values = {Key(place, f"param:{name}"): p for name, p in params.items()}
     for name, state in states.items():
         for key, value in state.items():
-            value = np.float32(value) if key == "step" else value
+            value = np.float32(value) if key in SINGLE else value
             values[Key(place, f"state:{name}:{key}")] = value
     return values
 
@@ -147,6 +209,7 @@ def _scribble(array: Any) -> None:
         array[...] = np.nan
 
 
+SINGLE = ("step", "eta", "mu", "mu_product")
 STEADY: Arguments = (("lr", 0.25), ("alpha", 0.5), ("eps", 1.0))
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "SGD": (
@@ -174,13 +237,70 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
         {},
         {"lr": 0.25, "betas": (0.75, 0.875), "weight_decay": 0.0625},
         {"lr": 0.25, "amsgrad": True, "eps": 1e-3},
+        {"lr": 0.25, "weight_decay": 0.0625, "decoupled_weight_decay": True, "maximize": True},
     ),
     "AdamW": (
         {},
         {"lr": 0.25, "betas": (0.75, 0.875), "weight_decay": 0.0625},
         {"lr": 0.25, "amsgrad": True, "eps": 1e-3, "weight_decay": 0.0},
+        {"lr": 0.25, "maximize": True},
+    ),
+    "Adadelta": (
+        {},
+        {"lr": 0.25, "rho": 0.75, "eps": 1e-3, "weight_decay": 0.0625},
+        {"rho": 1.0, "maximize": True},
+    ),
+    "Adafactor": (
+        {},
+        {"lr": 0.25, "beta2_decay": -0.5, "weight_decay": 0.0625, "d": 1.25, "maximize": True},
+        {"lr": 0.25, "eps": (0.25, 0.5), "beta2_decay": 0.0},
+        {"lr": 0.25, "eps": (1e-5, 0.0)},
+    ),
+    "Adamax": (
+        {},
+        {"lr": 0.25, "betas": (0.75, 0.875), "weight_decay": 0.0625, "maximize": True},
+        {"lr": 0.25, "betas": (0.75, 0.5), "eps": 1.0},
+    ),
+    "ASGD": (
+        {},
+        {"lr": 0.25, "lambd": 0.25, "alpha": 0.5, "t0": 3.0, "weight_decay": 0.0625},
+        {"lr": 0.25, "t0": 0.0, "maximize": True},
+    ),
+    "NAdam": (
+        {},
+        {"lr": 0.25, "betas": (0.75, 0.875), "weight_decay": 0.0625, "maximize": True},
+        {"lr": 0.25, "momentum_decay": 0.5, "eps": 1e-3},
+        {"lr": 0.25, "weight_decay": 0.0625, "decoupled_weight_decay": True},
+    ),
+    "RAdam": (
+        {},
+        {"lr": 0.25, "betas": (0.75, 0.5), "weight_decay": 0.0625, "maximize": True},
+        {"lr": 0.25, "betas": (0.75, 0.9375), "eps": 1e-3},
+        {"lr": 0.25, "weight_decay": 0.0625, "decoupled_weight_decay": True},
+    ),
+    "Rprop": (
+        {},
+        {"lr": 0.25, "etas": (0.5, 1.25), "step_sizes": (0.1, 0.3), "maximize": True},
+    ),
+    "Muon": (
+        {},
+        {"lr": 0.25, "momentum": 0.75, "nesterov": False, "ns_steps": 2},
+        {"lr": 0.25, "weight_decay": 0.0625, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 1},
+        {
+            "lr": 0.25,
+            "adjust_lr_fn": "original",
+            "ns_coefficients": (2.0, -1.5, 0.5),
+            "ns_steps": 1,
+        },
+        {"lr": 0.25, "eps": 0.5, "ns_steps": 0},
     ),
 }
+
+
+SPARSE: tuple[Arguments, ...] = (
+    (),
+    (("betas", (0.75, 0.875)), ("eps", 1e-3), ("maximize", True)),
+)
 
 
 @cache
@@ -194,5 +314,10 @@ def optimizer_checks() -> list[Check]:
         checks.append(BlockCheck(name, usual=True))
         checks.append(OptimizerCheck(name, own_rate=True))
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
+    for lr in (2e-6, 40.0):  # down to the smallest step size, up to the largest
+        checks.append(OptimizerCheck("Rprop", (("lr", lr),), own_rate=True))
+    for sparse in SPARSE:
+        checks.append(SparseCheck("SparseAdam", sparse))
+        checks.append(SparseCheck("SparseAdam", sparse, own_rate=True))
     checks += [SteadyCheck("RMSprop", (*STEADY, ("centered", True)))]
     return checks

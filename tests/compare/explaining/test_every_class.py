@@ -41,11 +41,14 @@ def test_every_class_has_a_formula_for_each_of_its_quantities(name: str) -> None
 
 @pytest.mark.parametrize("name", sorted(registry.OPTIMIZERS))
 def test_every_optimiser_has_a_formula_for_each_entry_of_its_state(name: str) -> None:
-    one = np.ones(1)
-    for settings in OWNERS[name].examples:
-        state = OWNERS[name](**settings).update(one, one, {}, 0.1)[1]
+    cls = OWNERS[name]
+    given = [np.ones((2, 2))] if cls.matrices_only else [np.ones(1), np.ones((2, 2))]
+    for settings in () if cls.needs else cls.examples:
+        for one in given:
+            state = cls(**settings).update(one, one, {}, 0.1)[1]
 
-        assert {"param", *(f"state:{key}" for key in state)} <= set(OWNERS[name].equations)
+            roles = {key.partition("/")[0] for key in cls.equations}
+            assert {"param", *(f"state:{key}" for key in state)} <= roles
 
 
 @pytest.mark.parametrize(("owner", "key"), ALL)
@@ -129,6 +132,7 @@ SHAPED = {
 }  # fmt: skip
 LINEAR = {"type": "Linear", "in_features": 5, "out_features": 4}
 LAST = {"type": "Linear", "in_features": 4, "out_features": 3}
+UNBIASED = [LINEAR | {"bias": False}, LAST | {"bias": False}]
 JOINED = [LINEAR | {"name": "a"}, LINEAR | {"name": "b", "inputs": ["input"]}]
 DATA = {"dataset": "random_classification", "n": 12, "d_in": 5, "classes": 3}
 ONE_HOT = DATA | {"target_one_hot": True}
@@ -243,6 +247,17 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"type": "Adam", "lr": 0.01},
     {"type": "AdamW", "lr": 0.01, "betas": [0.8, 0.99]},
     {"type": "AdamW", "lr": 0.01, "amsgrad": True},
+    {"type": "Adam", "lr": 0.01, "decoupled_weight_decay": True, "weight_decay": 0.1},
+    {"type": "Adam", "decoupled_weight_decay": True, "amsgrad": True, "maximize": True},
+    {"type": "Adadelta", "weight_decay": 0.1, "maximize": True},
+    {"type": "Adafactor", "weight_decay": 0.1, "maximize": True},
+    {"type": "Adamax"},
+    {"type": "ASGD", "t0": 1.0, "lambd": 0.25},
+    {"type": "NAdam"},
+    {"type": "NAdam", "weight_decay": 0.1, "decoupled_weight_decay": True},
+    {"type": "RAdam"},
+    {"type": "RAdam", "weight_decay": 0.1, "decoupled_weight_decay": True},
+    {"type": "Rprop"},
     {"type": "SGD", "lr": 0.1, "clip_norm": 0.05, "clip_value": 0.001, "weight_decay": 0.1},
     {"type": "SGD", "lr": 0.1, "clip_norm": 0.05, "weight_decay": 0.1},
     {"type": "Adam", "lr": 0.1, "clip_value": 0.001},
@@ -258,6 +273,7 @@ RUNS: list[tuple[int, dict[str, Any]]] = [
     *((1, {"loss": loss, "data": ONE_HOT}) for loss in NUMBER_LOSSES),
     *((1, changes) for changes in [*PROBABILITIES, *LOOKED_UP]),
     *((steps, {"optimizer": optimizer}) for optimizer in OPTIMIZERS for steps in (1, 2)),
+    *((steps, {"optimizer": {"type": "Muon"}, "layers": UNBIASED}) for steps in (1, 2)),
 ]
 
 
@@ -289,6 +305,7 @@ def test_these_runs_leave_no_formula_of_an_optimiser_untried(
     for optimizer in OPTIMIZERS:
         for steps in (1, 2):
             rows_of(steps, optimizer=optimizer)
+    rows_of(optimizer={"type": "Muon"}, layers=UNBIASED)
 
     optimizers = [(o, k) for o, k in ALL if o in registry.OPTIMIZERS]
     assert [(o, k) for o, k in optimizers if (OWNERS[o].equations[k], k) not in tried] == []

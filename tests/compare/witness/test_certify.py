@@ -275,12 +275,24 @@ def misdefined(item: Item, change: Callable[[dict], dict]) -> Certificate:
     return min(found, key=lambda c: c.digits)
 
 
-@pytest.mark.parametrize("item", OPTIMIZERS, ids=lambda item: item.name)
-def test_an_optimiser_with_an_eps_off_by_1e_30_is_not_certified(item: Item) -> None:
-    name = {"SGD": "weight_decay"}.get(item.group, "eps")
-    shift = arb(TINY)
+SHIFTED = {
+    "SGD": "weight_decay", "ASGD": "lambd", "Adafactor": "beta2_decay", "Muon": "momentum",
+    "RAdam": "weight_decay",
+}  # fmt: skip
 
-    found = misdefined(item, lambda s: s | {name: s[name] + shift})
+
+def shifted(value: Any) -> Any:
+    """Return a setting off by 1e-30, as each of a pair."""
+    return tuple(map(shifted, value)) if isinstance(value, tuple) else value + arb(TINY)
+
+
+@pytest.mark.parametrize(
+    "item", [i for i in OPTIMIZERS if i.group != "LBFGS"], ids=lambda item: item.name
+)
+def test_an_optimiser_with_a_setting_off_by_1e_30_is_not_certified(item: Item) -> None:
+    names = {"Rprop": ("etas", "step_sizes")}.get(item.group, (SHIFTED.get(item.group, "eps"),))
+
+    found = misdefined(item, lambda s: s | {name: shifted(s[name]) for name in names})
 
     assert 15 < found.digits < 45
     assert "WRONG: " in found.note
@@ -292,6 +304,11 @@ MISTAKES: dict[str, dict[str, Any]] = {
     "RMSprop(centered=True)": {"centered": False},
     "Adam()": {"betas": (0.9, 0.99)},
     "Adam(amsgrad=True, weight_decay=0.125)": {"weight_decay": 0.0},
+    "LBFGS()": {"history_size": 2},
+    "Muon(ns_steps=3)": {"nesterov": False},
+    "SparseAdam()": {"maximize": True},
+    "RAdam()": {"betas": (0.9, 0.99)},
+    "NAdam()": {"momentum_decay": 0.5},
 }
 
 

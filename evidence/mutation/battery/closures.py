@@ -1,0 +1,232 @@
+"""L-BFGS beside torch's: it asks for the loss again and again, by a closure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values
+from evidence.mutation.battery.base import Check, FixedCheck, Lift
+from evidence.mutation.battery.layers import Arguments, build
+from evidence.mutation.battery.optimizers import OptimizerCheck, keyed
+
+
+@dataclass(frozen=True)
+class ClosureCheck(FixedCheck, OptimizerCheck):
+    """L-BFGS on Σ (A θ - 1)⁴ / 4 + ½ ‖θ‖², over a few steps; one parameter gets no gradient.
+
+    Near the minimum, changes of the gradient are rounding: in float32 also the number of iterations
+    is a matter of chance, and first-order errors are infinite. So only float64, by a fixed
+    tolerance.
+    """
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"0.weight": (2, 3), "0.bias": (3,), "idle": (2,)}
+
+    def matrices(self, seed: int) -> dict[str, np.ndarray]:
+        sizes = {name: math.prod(shape) for name, shape in self.shapes.items() if name != "idle"}
+        return {name: self.draw(seed, (4, n), name, "matrix") for name, n in sizes.items()}
+
+    def rates(self) -> tuple[float | None, ...]:
+        return (None, None, None) if self.own_rate else (0.5, 0.25, 0.5)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        optimizer = build(self.type, self.arguments)
+        params: Any = {name: lift(p) for name, p in self.params(seed).items()}
+        a = {name: lift(m) for name, m in self.matrices(seed).items()}
+
+        def closure(params: Any) -> tuple[Any, Any]:
+            r = sum(m @ params[name].reshape(-1) for name, m in a.items()) - 1.0
+            squares = sum(np.sum(params[name] * params[name]) for name in a)
+            cubes = r * r * r
+            grads = {n: params[n] + (cubes @ m).reshape(params[n].shape) for n, m in a.items()}
+            return np.sum(cubes * r) / 4 + squares / 2, grads
+
+        states: Any = {}
+        values: Values = {}
+        for number, lr in enumerate(self.rates(), 1):
+            params, states = optimizer.step(params, closure, states, lr)
+            values |= keyed(number, params, {"first": _counts(states["0.weight"])})
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from torch.nn import Parameter
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref import optimizers
+        from torch_ref.side import array_of
+
+        params = {name: Parameter(tensor(p, dtype)) for name, p in self.params(seed).items()}
+        a = {name: tensor(m, dtype) for name, m in self.matrices(seed).items()}
+        optimizer: Any = optimizers.build(self.type, params, dict(self.arguments))
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            r: Any = sum(m @ params[name].reshape(-1) for name, m in a.items()) - 1
+            squares: Any = sum((params[name] ** 2).sum() for name in a)
+            loss = (r**4).sum() / 4 + squares / 2
+            loss.backward()
+            return loss
+
+        values: Values = {}
+        for number, lr in enumerate(self.rates(), 1):
+            if lr is not None:
+                optimizers.set_lr(optimizer, lr)
+            optimizer.step(closure)
+            arrays = {name: array_of(p).copy() for name, p in params.items()}
+            counts = _counts(optimizer.state[params["0.weight"]])
+            values |= keyed(number, arrays, {"first": counts})
+        return values
+
+
+@dataclass(frozen=True)
+class IterationCheck(ClosureCheck):
+    """L-BFGS's single iterations on one vector, given gradients of any function."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"vector": (5,)}
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, one iteration each"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        optimizer = build(self.type, self.arguments)
+        param = lift(self.params(seed)["vector"])
+        state: Any = {}
+        values: Values = {}
+        for number, (grads, _) in enumerate(self.steps(seed), 1):
+            param, state = optimizer.update(param, lift(grads["vector"]), state, 0.25)
+            values |= keyed(number, {"vector": param}, {"vector": {"d": state["d"]}})
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        p = torch.nn.Parameter(tensor(self.params(seed)["vector"], dtype))
+        optimizer = torch.optim.LBFGS([p], lr=0.25, **{**dict(self.arguments), "max_iter": 1})
+        values: Values = {}
+        for number, (grads, _) in enumerate(self.steps(seed), 1):
+            p.grad = tensor(grads["vector"], dtype)
+            optimizer.step(lambda: torch.zeros(()))
+            d = array_of(optimizer.state[p]["d"]).copy()
+            values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": {"d": d}})
+        return values
+
+
+LENGTHS = (1.0, 0.25, 8.0)  # of the direction: powers of two divide without rounding
+
+
+@dataclass(frozen=True)
+class SearchCheck(FixedCheck):
+    """The line search alone, on wavy functions of one variable, beside torch's."""
+
+    trials: ClassVar[int] = 500
+
+    @property
+    def name(self) -> str:
+        return "strong Wolfe line search on waves"
+
+    def waves(self, seed: int) -> Iterator[tuple[Callable[[Any], tuple[Any, Any]], float, int]]:
+        """Yield functions that return φ(t) and φ′(t) < 0 at 0, a first length, and the trials."""
+        rng = self.rng(seed, "waves")
+        while True:
+            a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
+            bowl, t = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1.5)
+            grid = float(rng.choice([2.0**-40, 0.25, 1.0]))  # a coarse one: values that are equal
+
+            def wave(t: Any, a: Any = a, b: Any = b, c: Any = c, more: Any = (bowl, grid)) -> Any:
+                value = np.sum(a * np.sin(b * t + c)) + more[0] * t * t
+                slope = np.sum(a * b * np.cos(b * t + c)) + 2 * more[0] * t
+                return tuple(float(np.floor(x / more[1]) * more[1]) for x in (value, slope))
+
+            if wave(0.0)[1] < 0:
+                yield wave, t, int(rng.choice([2, 3, 8, 25]))
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        search = import_module("manual.optimizers.line_search")
+        values: Values = {}
+        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+
+            def at(t: Any, wave: Any = wave) -> Any:
+                value, slope = wave(t)
+                return search.Point(t, value, np.array([slope]), slope)
+
+            length, tolerance = LENGTHS[number % 3], (1e-9, 0.3)[number % 2]
+            found, asked = search.strong_wolfe(
+                at, at(0.0), t, length=length, most=most, tolerance=tolerance
+            )
+            key = Key(f"wave {number}", "found")
+            values[key] = np.array([found.t, found.loss, found.slope, asked], dtype=np.float64)
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+        from torch.optim.lbfgs import _strong_wolfe
+
+        values: Values = {}
+        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+            d = torch.tensor([LENGTHS[number % 3]], dtype=torch.float64)
+
+            def at(x: Any, t: Any, d: Any, wave: Any = wave) -> Any:
+                value, slope = wave(float(t))
+                return value, slope / d
+
+            loss, grad = at(None, 0.0, d)
+            tolerance = (1e-9, 0.3)[number % 2]
+            found, g, length, asked = _strong_wolfe(
+                at, None, t, d, loss, grad, grad.dot(d), tolerance_change=tolerance, max_ls=most
+            )
+            told = [float(length), float(found), float(g.dot(d)), asked]
+            values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
+        return values
+
+
+def _counts(state: Any) -> dict[str, Any]:
+    """Return how often L-BFGS has iterated and evaluated, as floats."""
+    return {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
+
+
+WOLFE: Arguments = (("line_search_fn", "strong_wolfe"),)
+SEARCHES: tuple[tuple[Any, ...], ...] = (
+    (50.0, ("max_iter", 3)),
+    (1e-3, ("max_iter", 3)),
+    (300.0, ("max_iter", 2), ("max_eval", 5)),
+    (1e-4, ("max_iter", 2), ("max_eval", 3)),
+    (20.0, ("max_iter", 2), ("tolerance_change", 0.5)),
+)
+CLOSURES: tuple[Arguments, ...] = (
+    (),
+    (("max_iter", 7), ("history_size", 3)),
+    (("max_eval", 5),),
+    (("tolerance_change", 1e-2),),
+    (("tolerance_grad", 1e-1),),
+    (("line_search_fn", "strong_wolfe"), ("lr", 1.0)),
+    (("line_search_fn", "strong_wolfe"), ("max_iter", 4), ("max_eval", 6)),
+)
+
+
+@cache
+def closure_checks() -> list[Check]:
+    """Return L-BFGS with its options."""
+    checks: list[Check] = [ClosureCheck("LBFGS", given) for given in CLOSURES]
+    searches = [(*WOLFE, ("lr", lr), *more) for lr, *more in SEARCHES]
+    checks += [ClosureCheck("LBFGS", given, own_rate=True) for given in ((), *searches)]
+    return [
+        *checks,
+        SearchCheck(),
+        IterationCheck("LBFGS"),
+        IterationCheck("LBFGS", (("history_size", 2),)),
+    ]
