@@ -33,8 +33,8 @@ def battery() -> list[Check]:
 
     tables = (
         layer_checks, loss_checks, optimizer_checks, closure_checks, clip_checks, dropout_checks,
-        graph_checks,         network_checks, initial_checks, schedule_checks, decision_checks, object_checks,
-        gate_checks, expression_checks, winner_checks, port_checks, wired_checks, training_checks,
-        contract_checks, fractional_checks, edge_checks,
+        graph_checks, network_checks, initial_checks, schedule_checks, decision_checks,
+        object_checks, gate_checks, expression_checks, winner_checks, port_checks, wired_checks,
+        training_checks, contract_checks, fractional_checks, edge_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]
