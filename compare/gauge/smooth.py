@@ -155,8 +155,9 @@ def _turning(a: Gauge) -> Gauge:
         return Gauge(zeros)
     sketch = setting().sketch is not None
     error = np.abs(a._e2) if sketch else np.sqrt(a._e2)
-    reach = K * roundoff * (error + np.sqrt(setting().flush_squared))
-    turned = np.where(np.abs(a.v) <= reach, 4 / (K * roundoff), 0.0)
+    flushed = 8 * np.sqrt(setting().flush_squared)  # an exact 0 has no other error
+    doubt = (np.abs(a.v) <= K * roundoff * error) & (error > flushed)
+    turned = np.where(doubt, 4 / (K * roundoff), 0.0)
     return Gauge(zeros, signs(a.v, "turning") * turned if sketch else np.square(turned))
 
 
