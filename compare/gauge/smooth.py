@@ -156,7 +156,7 @@ def _turning(a: Gauge) -> Gauge:
     sketch = setting().sketch is not None
     error = np.abs(a._e2) if sketch else np.sqrt(a._e2)
     flushed = 8 * np.sqrt(setting().flush_squared)  # an exact 0 has no other error
-    doubt = (np.abs(a.v) <= K * roundoff * error) & (error > flushed)
+    doubt = (np.abs(a.v) <= K * roundoff * error) & ((error > flushed) | (a.v != 0))
     turned = np.where(doubt, 4 / (K * roundoff), 0.0)
     return Gauge(zeros, signs(a.v, "turning") * turned if sketch else np.square(turned))
 

@@ -174,7 +174,8 @@ class Lockstep:
         if not sides.flips:  # no kink: what was computed first stands
             return rows, {}
         before = self._rows(keys, sides.manual, sides.torch, tolerances, start)
-        return without_excuses(before, rows, sides.flips, self.experiment.manual.graph.nodes)
+        nodes = self.experiment.manual.graph.nodes
+        return without_excuses(before, rows, sides.flips, nodes, sides.torch)
 
     def _confirm(self, start: Start, plain: Values, tolerances: Mapping[Key, Any]) -> None:
         """Demand that the gauged run computed what the plain run did, within the tolerances.
@@ -295,18 +296,20 @@ def out_of_range(rows: Rows, manual: Values) -> bool:
 
 
 def without_excuses(
-    before: Rows, after: Rows, flips: dict[str, int], nodes: Any
+    before: Rows, after: Rows, flips: dict[str, int], nodes: Any, torch: Values
 ) -> tuple[Rows, dict[str, int]]:
     """Keep what was wrong without a referee where no kink can explain it: outputs and the loss.
 
-    An output is continuous across a kink, so torch's decision cannot excuse it; and where the
+    An output is continuous across a kink, so torch's decision cannot excuse it (an index is not,
+    nor is it a real number); and where the
     input of a layer disagrees, its flips are no rounding.
     """
     verdicts = after.verdicts.copy()
     measures = np.array(after.measures)
     wrong = set()
     for i, key in enumerate(before.keys):
-        if key.quantity.partition(":")[0] in ("output", "loss") and before.verdicts[i] == DISAGREE:
+        continuous = key.quantity.partition(":")[0] in ("output", "loss") and real(torch.get(key))
+        if continuous and before.verdicts[i] == DISAGREE:
             verdicts[i], measures[:, i] = DISAGREE, np.array(before.measures)[:, i]
             wrong.add(key.layer)
     inputs = {node.name: node.inputs for node in nodes} | {"loss": (nodes[-1].name,)}
