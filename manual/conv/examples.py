@@ -189,6 +189,11 @@ TRANSPOSED2D = (
          "dilation": (2, 3), "output_padding": (0, 2), "bias": False},
         ((1, 3, 4),), exact=True,
     ),
+    Example(  # a row that adds to none of the output's
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 2), "padding": (2, 0),
+         "dilation": (8, 1), "output_padding": (7, 0)},
+        ((1, 1, 1, 2),), exact=True,
+    ),
 )  # fmt: skip
 TRANSPOSED3D = (
     Example(

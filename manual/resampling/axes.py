@@ -29,7 +29,7 @@ KEYS = -0.75  # torch's a
 
 
 def matrix(
-    way: str, n: int, m: int, scale: float | None, aligned: bool, kind: Any, small: bool
+    way: str, n: int, m: int, scale: float | None, aligned: bool | None, kind: Any, small: bool
 ) -> np.ndarray:
     """Return A (m, n), in the floating type `kind`.
 
@@ -49,7 +49,7 @@ def matrix(
     r = _places(n, m, scale, aligned, kind)
     if way == "nearest-exact":
         at = _exact_if_small(n, m, scale) if small else r + np.float64(0.5)
-        return _picked(_floored(at, n), n, kind)
+        return _picked(_floored(at), n, kind)
     if way == "linear" and n == m:
         r = np.arange(m).astype(kind)
     first = np.floor(r)
@@ -62,7 +62,7 @@ def matrix(
     )  # type: ignore[return-value]
 
 
-def _places(n: int, m: int, scale: float | None, aligned: bool, kind: Any) -> np.ndarray:
+def _places(n: int, m: int, scale: float | None, aligned: bool | None, kind: Any) -> np.ndarray:
     """Return r(u), each rounded once, as a fused multiply-add does."""
     u = np.arange(m, dtype=np.float64)
     if aligned:
@@ -76,7 +76,7 @@ def _step(n: int, m: int, scale: float | None, kind: Any) -> Any:
 
 
 def _nearest(n: int, m: int, scale: float | None, kind: Any) -> np.ndarray:
-    return _floored((np.arange(m) * _step(n, m, scale, kind)).astype(kind), n)
+    return _floored((np.arange(m) * _step(n, m, scale, kind)).astype(kind))
 
 
 def _nearest_if_small(n: int, m: int, scale: float | None) -> np.ndarray:
@@ -91,9 +91,9 @@ def _exact_if_small(n: int, m: int, scale: float | None) -> np.ndarray:
     return (_step(n, m, scale, np.dtype(np.float32)) * (np.arange(m) + 0.5)).astype(np.float32)
 
 
-def _floored(at: np.ndarray, n: int) -> np.ndarray:
-    """Return ⌊at⌋, at most n - 1; torch rounds to float32 first, whatever the input is."""
-    return np.minimum(np.floor(at.astype(np.float32)).astype(int), n - 1)
+def _floored(at: np.ndarray) -> np.ndarray:
+    """Return ⌊at⌋ of at >= 0; torch rounds to float32 first, whatever the input is."""
+    return at.astype(np.float32).astype(int)
 
 
 def _keys(w: np.ndarray) -> list[np.ndarray]:
