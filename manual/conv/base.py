@@ -48,8 +48,8 @@ class ConvolvingLayer(Layer):
     def windows(self, before: Shape) -> Windows:
         """Return where the kernel lies, `before` being the zeros before the first element."""
         one, none = (1,) * (2 - self.axes), (0,) * (2 - self.axes)  # rows of sequences
-        sizes = (one + size for size in (self.kernel_size, self.stride, self.dilation))
-        return Windows(*sizes, none + before, self.groups)
+        kernel, stride = one + self.kernel_size, one + self.stride
+        return Windows(kernel, stride, one + self.dilation, none + before, self.groups)
 
     def add_bias(self, y: Array) -> None:
         """Add b to every channel of y (N, O, *places), which is ours."""

@@ -81,9 +81,7 @@ def _planes(x: Array, weight: Array, at: Windows, out: Shape) -> Array:
     """Return Σ_k W_k X_k, (n, O, OH, OW), of images (n, C, H, W) and W (O, C/G, KH, KW)."""
     kernel = kernel_rows(weight, at.groups)  # (KH, G, O/G, C/G·KW)
     slices = row_slices(at, out)
-    parts = [
-        correlate(strips(x[b], at, out), kernel, slices) for b in at.blocks(len(x), x.shape[1:])
-    ]
+    parts = [correlate(strips(x[b], at, out), kernel, slices) for b in at.blocks(x)]
     return joined(parts).reshape(len(x), len(weight), *out)  # of (n, G, O/G, OH·OW)
 
 
@@ -91,9 +89,9 @@ def _plane_of_weight(dy: Array, x: Array, at: Windows) -> Array:
     """Return dW_k = Σ_n dY X_kᵀ as (O, C/G, KH, KW)."""
     dW: Array | float = 0.0
     out = dy.shape[2:]
-    for block in at.blocks(len(x), x.shape[1:]):
+    for block in at.blocks(x):
         X = strips(x[block], at, out)  # (n, G, C/G·KW, s, Hs·OW)
-        dyT = _by_group(dy[block], at).swapaxes(2, 3).copy()  # (n, G, OH·OW, O/G)
+        dyT = _by_group(dy[block], at).swapaxes(2, 3)  # (n, G, OH·OW, O/G)
         rows = [(X[row] @ dyT).sum(axis=0) for row in row_slices(at, out)]
         dW = dW + np.stack(rows)  # (KH, G, C/G·KW, O/G)
     (*_, rows_, columns), g, o = at.kernel, at.groups, dy.shape[1]
@@ -117,11 +115,11 @@ def _turned(weight: Array, groups: int) -> Array:
 
 
 def _planes_folded(dy: Array, weight: Array, at: Windows, shape: Shape) -> Array:
-    transposed = kernel_rows(weight, at.groups).swapaxes(2, 3).copy()  # (KH, G, C/G·KW, O/G)
+    transposed = kernel_rows(weight, at.groups).swapaxes(2, 3)  # (KH, G, C/G·KW, O/G)
     out, image = dy.shape[2:], (weight.shape[1] * at.groups, *shape)
     area = at.strip_rows(out[0]) * out[1]
     parts = []
-    for block in at.blocks(len(dy), image):
+    for block in at.blocks(dy):
         dY = _by_group(dy[block], at)  # (n, G, O/G, OH·OW)
         dX = np.zeros_like(dY, shape=(len(dY), *transposed.shape[1:3], at.stride[-2], area))
         for w, row in zip(transposed, row_slices(at, out), strict=True):

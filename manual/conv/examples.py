@@ -106,6 +106,11 @@ CONV2D = (
          "padding": (0, 2)},
         ((1, 1, 1, 4),), exact=True,
     ),
+    Example(  # the last rows of the border are met by no window
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (2, 1), "stride": (4, 1),
+         "padding": (2, 0), "dilation": (3, 1)},
+        ((1, 1, 3, 1),), exact=True,
+    ),
     Example(
         {"in_channels": 1, "out_channels": 1, "kernel_size": 1, "padding": (0, 1)},
         ((1, 1, 2, 3),), exact=True,

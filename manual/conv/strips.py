@@ -11,7 +11,6 @@ Symbols: N images, G groups, C and O channels in and out, (KH, KW) kernel, (OH, 
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -48,9 +47,9 @@ class Windows(NamedTuple):
         """Return Hs, how many rows of each remainder the strips have for `height` output rows."""
         return self.reach[-2] // self.stride[-2] + height
 
-    def blocks(self, count: int, image: Shape) -> list[slice]:
-        """Cut a batch of images (C, H, W) by how much is laid out of them: KW copies."""
-        return blocks(count, self.kernel[-1] * prod(image))
+    def blocks(self, x: Array) -> list[slice]:
+        """Cut a batch of images by how much is laid out of them: KW copies."""
+        return blocks(len(x), self.kernel[-1] * x[:1].size)
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,6 @@ Place u of the new axis lies at r(u) on the old one, in torch's arithmetic and p
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -122,6 +121,4 @@ def _picked(at: np.ndarray, n: int, kind: Any) -> np.ndarray:
 @bilinear(terms=lambda A, x, axis: int((A != 0).sum(axis=1).max(initial=1)))
 def resampled(A: np.ndarray, x: Array, axis: int) -> Array:
     """Return A times every line of x along an axis."""
-    before, n, after = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
-    y = A @ x.reshape(before, n, after) if after > 1 else x.reshape(before, n) @ A.T
-    return y.reshape(*x.shape[:axis], len(A), *x.shape[axis + 1 :])
+    return (x.swapaxes(axis, -1) @ A.T).swapaxes(axis, -1)

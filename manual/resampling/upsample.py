@@ -61,7 +61,7 @@ class Upsample(Layer):
     examples: ClassVar[tuple[Example, ...]] = (
         Example({"scale_factor": (1.2, 2.3)}, ((2, 1, 3, 3),)),  # as many places, and twice as many
         Example({"size": 5}, ((1, 2, 3),)),
-        Example({"size": (5, 2), "mode": "nearest-exact"}, ((1, 2, 3, 4),)),
+        Example({"scale_factor": (1.6, 0.7), "mode": "nearest-exact"}, ((1, 2, 3, 4),)),
         Example({"size": 5, "mode": "nearest-exact"}, ((1, 1, 3),)),
         Example({"scale_factor": (1.2,), "mode": "linear"}, ((1, 2, 3),)),  # as many places
         Example({"size": 3, "mode": "area"}, ((2, 2, 5),)),

@@ -1,4 +1,4 @@
-"""Pools, norms, resampling where no example can stand: empty batches, asked-for sizes, given winners."""
+"""Where no example can stand: empty batches, asked-for sizes, given winners, forward alone."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ PLACED = ["BatchNorm2d", "Conv2d", "GLU", "LayerNorm", "MaxPool2d", "Select", "U
 PLACES = {  # layers of channels and places: how many axes one sample has
     "Fold": 2, **dict.fromkeys(("Unfold", "PixelShuffle", "PixelUnshuffle", "MaxPool2d"), 3),
     **{
-        name: cls.axes + 1
+        name: cls.axes + 1  # type: ignore[attr-defined]
         for name, cls in registry.LAYERS.items()
         if isinstance(getattr(cls, "axes", None), int) and "manual.conv" in cls.__module__
     },
