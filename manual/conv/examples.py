@@ -74,7 +74,7 @@ CONV2D = (
         ((1, 1, 2, 5),), exact=True,
     ),
     Example(
-        {"in_channels": 2, "out_channels": 1, "kernel_size": 1, "stride": (2, 1),
+        {"in_channels": 2, "out_channels": 1, "kernel_size": 1, "stride": (3, 1),
          "padding": (2, 1)},
         ((1, 2, 5, 2),), exact=True,
     ),
@@ -102,7 +102,7 @@ CONV2D = (
         ((1, 1, 2, 3),), exact=True,
     ),
     Example(  # kernel columns that meet nothing but zeros
-        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 7), "stride": (1, 2),
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 7), "stride": 2,
          "padding": (0, 2)},
         ((1, 1, 1, 4),), exact=True,
     ),

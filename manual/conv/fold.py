@@ -64,10 +64,10 @@ class Windowed(Layer):
     def folded(self, y: Array, shape: Shape) -> Array:
         """Return images (N, C, H, W) in which every element of y is added where it came from."""
         out = self.out(shape[2:])
-        y = y.reshape(*shape[:2], *self.kernel_size, *out)
+        windows = y.reshape(*shape[:2], *self.kernel_size, *out)
         x = np.zeros_like(y, shape=shape)
         for window, place in self._met(shape[2:], out):
-            x[place] += y[window]
+            x[place] += windows[window]
         return x
 
     def _met(self, size: Shape, out: Shape) -> Iterator[tuple[tuple, tuple]]:
