@@ -40,6 +40,7 @@ def both(cls: Callable[..., Any], sample: Sample) -> Sides:
     Raises:
         Exception: whatever the hand-written side raises.
         ValueError: names or shapes of parameters or buffers are not torch's.
+        TypeError: complex numbers.
     """
     layer = _layer(cls, sample)
     tensors = in_order(layer, sample.inputs, sample.named)
@@ -49,6 +50,8 @@ def both(cls: Callable[..., Any], sample: Sample) -> Sides:
     arrays = [None if x is None else _array(x) for x in tensors]
     wanted = [isinstance(x, Tensor) and x.requires_grad for x in tensors]
     noise = _noise(layer, tensors)
+    if any(v.dtype.kind == "c" for v in theirs.values()):
+        raise TypeError("complex numbers, of which no rounding error is followed")
     dtype = next(v.dtype for v in theirs.values() if v.dtype.kind == "f")
     ours = _by_hand(layer, arrays, wanted, upstream, noise, lambda a: a)
     with gauging(dtype):

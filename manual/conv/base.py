@@ -9,7 +9,16 @@ from manual.conv.strips import Windows
 from manual.layer import Array, Arrays, Layer
 from manual.padding.borders import MODES
 
-__all__ = ["AXES", "ConvCache", "ConvolvingLayer", "Shape", "lifted", "tuple_of"]
+__all__ = [
+    "AXES",
+    "ConvCache",
+    "ConvolvingLayer",
+    "Shape",
+    "batched",
+    "lifted",
+    "tuples",
+    "unbatched",
+]
 
 Shape = tuple[int, ...]
 Size = Any  # a number for every axis, or a tuple with one per axis
@@ -36,20 +45,11 @@ class ConvolvingLayer(Layer):
     at: Windows  # where the kernel lies on what it reads, or writes
     params: Arrays
 
-    def tuples(self, **sizes: Size) -> None:
-        """Keep arguments as tuples of one number per axis, as torch does."""
-        for name, size in sizes.items():
-            setattr(self, name, tuple_of(type(self).__name__, name, size, self.axes))
-
     def windows(self, before: Shape) -> Windows:
         """Return where the kernel lies, `before` being the zeros before the first element."""
-        kernel, stride, dilation, zeros = (
-            (fill,) * (3 - self.axes) + own
-            for fill, own in (
-                (1, self.kernel_size), (1, self.stride), (1, self.dilation), (0, before),
-            )
-        )  # fmt: skip
-        return Windows(kernel, stride, dilation, zeros, self.groups)
+        one, none = (1,) * (2 - self.axes), (0,) * (2 - self.axes)  # rows of sequences
+        kernel, stride = one + self.kernel_size, one + self.stride
+        return Windows(kernel, stride, one + self.dilation, none + before, self.groups)
 
     def add_bias(self, y: Array) -> None:
         """Add b to every channel of y (N, O, *places), which is ours."""
@@ -63,10 +63,6 @@ class ConvolvingLayer(Layer):
             n, o, *places = dy.shape
             grads["bias"] = dy.reshape(n, o, prod(places)).sum(axis=2).sum(axis=0)  # (O,)
         return grads
-
-    def batched(self, x: Array, unbatched: bool) -> Array:
-        """Return a single sample as a batch of one."""
-        return x.reshape(1, *x.shape) if unbatched else x
 
     # ── refusals ─────────────────────────────────────────────────────────────────────────────────
     def refuse_bad_arguments(self) -> None:
@@ -119,18 +115,32 @@ class ConvolvingLayer(Layer):
         return ", ".join(shown)
 
 
+def batched(x: Array, alone: bool) -> Array:
+    """Return a single sample as a batch of one."""
+    return x.reshape(1, *x.shape) if alone else x
+
+
+def unbatched(y: Array, alone: bool) -> Array:
+    """Return a batch of one as a single sample."""
+    return y.reshape(y.shape[1:]) if alone else y
+
+
 def lifted(x: Array, axes: int) -> Array:
-    """Return x with three axes of places: (N, C, *places) -> (N, C, D, H, W)."""
-    return x.reshape(*x.shape[:2], *(1,) * (3 - axes), *x.shape[2:])
+    """Return sequences (N, C, L) as images (N, C, 1, L); images and volumes as they are."""
+    return x.reshape(*x.shape[:2], *(1,) * (2 - axes), *x.shape[2:])
 
 
-def tuple_of(owner: str, name: str, size: Size, axes: int) -> Shape:
-    """Return a size as one number per axis.
+def tuples(layer: Any, **sizes: Size) -> None:
+    """Keep arguments as tuples of one number for each of a layer's axes, as torch does.
 
     Raises:
-        ValueError: it has another length.
+        ValueError: one has another length.
     """
-    found = tuple(size) if isinstance(size, tuple | list) else (size,) * axes
-    if len(found) != axes:
-        raise ValueError(f"{owner}: {name} must be a number or {axes} of them, received {size}.")
-    return found
+    for name, size in sizes.items():
+        found = tuple(size) if isinstance(size, tuple | list) else (size,) * layer.axes
+        if len(found) != layer.axes:
+            raise ValueError(
+                f"{type(layer).__name__}: {name} must be a number or {layer.axes} of them, "
+                f"received {size}."
+            )
+        setattr(layer, name, found)

@@ -6,7 +6,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from manual.conv.base import AXES, ConvCache, ConvolvingLayer, Shape, lifted
+from manual.conv.base import (
+    AXES,
+    ConvCache,
+    ConvolvingLayer,
+    Shape,
+    batched,
+    lifted,
+    tuples,
+    unbatched,
+)
 from manual.conv.correlation import correlated, input_gradients, weight_gradients
 from manual.conv.equations import SYMBOLS, convolution
 from manual.conv.examples import CONV1D, CONV2D, CONV3D
@@ -56,9 +65,9 @@ class Convolution(ConvolvingLayer):
     ) -> None:
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding, self.padding_mode = padding, padding_mode
-        self.tuples(kernel_size=kernel_size, stride=stride, dilation=dilation)
+        tuples(self, kernel_size=kernel_size, stride=stride, dilation=dilation)
         if not isinstance(padding, str):
-            self.tuples(padding=padding)
+            tuples(self, padding=padding)
         self._refuse_bad_padding()
         self.refuse_bad_arguments()
         self.margins = self._margins()
@@ -71,16 +80,16 @@ class Convolution(ConvolvingLayer):
     def forward(self, x: Array) -> tuple[Array, ConvCache]:  # type: ignore[override]
         """Return y (N, O, *places), each axis of length ⌊(H + padding - d (K - 1) - 1) / s⌋ + 1."""
         self._refuse_bad_input(x)
-        unbatched = x.ndim == self.axes + 1
-        x = self.batched(x, unbatched)
+        alone = x.ndim == self.axes + 1
+        x = batched(x, alone)
         if self._explicit:
             x = pad(x, self.margins, self.padding_mode)
         out = self._out(x.shape[2:])
-        places = (1,) * (3 - self.axes) + out
+        places = (1,) * (2 - self.axes) + out
         y = correlated(lifted(x, self.axes), self._weight, self.at, places)
         y = y.reshape(*y.shape[:2], *out)
         self.add_bias(y)  # y is ours: fresh from the product
-        return y[0] if unbatched else y, ConvCache(x, unbatched)
+        return unbatched(y, alone), ConvCache(x, alone)
 
     def backward(self, grad_output: Array, cache: ConvCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = b + x ⋆ W, in which every weight is used at every position.
@@ -107,16 +116,16 @@ class Convolution(ConvolvingLayer):
         Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5; Dumoulin, Visin,
         A guide to convolution arithmetic (2016), chapter 4.
         """
-        dy, size = self.batched(grad_output, cache.unbatched), cache.x.shape
+        dy, size = batched(grad_output, cache.unbatched), cache.x.shape
         full = lifted(cache.x, self.axes).shape[2:]
         dx = input_gradients(lifted(dy, self.axes), self._weight, self.at, full).reshape(*size)
         if self._explicit:
             dx = fold_back(dx, self.margins, self.padding_mode)
-        return (dx[0] if cache.unbatched else dx,), self._grads(dy, cache.x)
+        return (unbatched(dx, cache.unbatched),), self._grads(dy, cache.x)
 
     def grad_params(self, grad_output: Array, cache: ConvCache) -> Arrays:
         """Return dW_k = Σ_n dY X_kᵀ and db = Σ dY."""
-        return self._grads(self.batched(grad_output, cache.unbatched), cache.x)
+        return self._grads(batched(grad_output, cache.unbatched), cache.x)
 
     def _grads(self, dy: Array, x: Array) -> Arrays:
         dW = weight_gradients(lifted(dy, self.axes), lifted(x, self.axes), self.at)
@@ -146,7 +155,7 @@ class Convolution(ConvolvingLayer):
         if self.padding == "valid":
             return ((0, 0),) * self.axes
         if self.padding == "same":
-            reach = self.windows((0,) * self.axes).reach[-self.axes :]
+            reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             return tuple((r // 2, r - r // 2) for r in reach)  # the odd one after
         return tuple((p, p) for p in self.padding)
 

@@ -74,7 +74,7 @@ CONV2D = (
         ((1, 1, 2, 5),), exact=True,
     ),
     Example(
-        {"in_channels": 2, "out_channels": 1, "kernel_size": 1, "stride": (2, 1),
+        {"in_channels": 2, "out_channels": 1, "kernel_size": 1, "stride": (3, 1),
          "padding": (2, 1)},
         ((1, 2, 5, 2),), exact=True,
     ),
@@ -102,9 +102,14 @@ CONV2D = (
         ((1, 1, 2, 3),), exact=True,
     ),
     Example(  # kernel columns that meet nothing but zeros
-        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 7), "stride": (1, 2),
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 7), "stride": 2,
          "padding": (0, 2)},
         ((1, 1, 1, 4),), exact=True,
+    ),
+    Example(  # the last rows of the border are met by no window
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (2, 1), "stride": (4, 1),
+         "padding": (2, 0), "dilation": (3, 1)},
+        ((1, 1, 3, 1),), exact=True,
     ),
     Example(
         {"in_channels": 1, "out_channels": 1, "kernel_size": 1, "padding": (0, 1)},
@@ -188,6 +193,11 @@ TRANSPOSED2D = (
         {"in_channels": 1, "out_channels": 2, "kernel_size": (3, 1), "padding": (2, 1),
          "dilation": (2, 3), "output_padding": (0, 2), "bias": False},
         ((1, 3, 4),), exact=True,
+    ),
+    Example(  # a row that adds to none of the output's
+        {"in_channels": 1, "out_channels": 1, "kernel_size": (1, 2), "padding": (2, 0),
+         "dilation": (8, 1), "output_padding": (7, 0)},
+        ((1, 1, 1, 2),), exact=True,
     ),
 )  # fmt: skip
 TRANSPOSED3D = (

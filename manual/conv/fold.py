@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.conv.base import Shape, tuple_of
+from manual.conv.base import Shape, batched, tuples, unbatched
 from manual.conv.strips import Windows, met, output_size
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
@@ -41,17 +41,16 @@ class FoldCache(NamedTuple):
 class Windowed(Layer):
     """The windows of an image: where they lie, and how they are read and added up."""
 
+    axes: ClassVar[int] = 2
     symbols: ClassVar = {"K": "kernel_size", "s": "stride", "d": "dilation", "p": "padding"}
+    kernel_size: Shape
+    dilation: Shape
+    padding: Shape
+    stride: Shape
 
     def __init__(self, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> None:
-        name = type(self).__name__
-        self.kernel_size = tuple_of(name, "kernel_size", kernel_size, 2)
-        self.dilation = tuple_of(name, "dilation", dilation, 2)
-        self.padding = tuple_of(name, "padding", padding, 2)
-        self.stride = tuple_of(name, "stride", stride, 2)
-        self.at = Windows(
-            (1, *self.kernel_size), (1, *self.stride), (1, *self.dilation), (0, *self.padding), 1
-        )
+        tuples(self, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
+        self.at = Windows(self.kernel_size, self.stride, self.dilation, self.padding, 1)
         self._refuse_bad_sizes()
 
     def unfolded(self, x: Array) -> Array:
@@ -65,17 +64,17 @@ class Windowed(Layer):
     def folded(self, y: Array, shape: Shape) -> Array:
         """Return images (N, C, H, W) in which every element of y is added where it came from."""
         out = self.out(shape[2:])
-        y = y.reshape(*shape[:2], *self.kernel_size, *out)
+        windows = y.reshape(*shape[:2], *self.kernel_size, *out)
         x = np.zeros_like(y, shape=shape)
         for window, place in self._met(shape[2:], out):
-            x[place] += y[window]
+            x[place] += windows[window]
         return x
 
     def _met(self, size: Shape, out: Shape) -> Iterator[tuple[tuple, tuple]]:
         """Yield where element (k, l) of the windows stands in (N, C, KH, KW, OH, OW), and in x."""
         every = slice(None)
-        for k, u, rows in met(self.at, 1, size[0], out[0]):
-            for l, v, columns in met(self.at, 2, size[1], out[1]):  # noqa: E741
+        for k, u, rows in met(self.at, -2, size[0], out[0]):
+            for l, v, columns in met(self.at, -1, size[1], out[1]):  # noqa: E741
                 yield (every, every, k, l, u, v), (every, every, rows, columns)
 
     def out(self, size: Shape) -> Shape:
@@ -147,10 +146,10 @@ class Unfold(Windowed):
                 f"shape {tuple(x.shape)}."
             )
         self.refuse_no_window(x.shape[-2:])
-        unbatched = x.ndim == 3
-        x = x.reshape(1, *x.shape) if unbatched else x
+        alone = x.ndim == 3
+        x = batched(x, alone)
         y = self.unfolded(x)
-        return y[0] if unbatched else y, FoldCache(tuple(x.shape), unbatched)
+        return unbatched(y, alone), FoldCache(tuple(x.shape), alone)
 
     def backward(self, grad_output: Array, cache: FoldCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through copies: an element stands in every window that it lies in.
@@ -165,9 +164,7 @@ class Unfold(Windowed):
         Source: Chellapilla, Puri, Simard, High Performance Convolutional Neural Networks for
         Document Processing (2006); Dumoulin, Visin, A guide to convolution arithmetic (2016).
         """
-        unbatched, shape = cache.unbatched, cache.shape
-        dx = self.folded(grad_output, shape)
-        return (dx[0] if unbatched else dx,), {}
+        return (unbatched(self.folded(grad_output, cache.shape), cache.unbatched),), {}
 
 
 class Fold(Windowed):
@@ -185,6 +182,7 @@ class Fold(Windowed):
             the number of windows.
     """
 
+    output_size: Shape
     symbols: ClassVar = Windowed.symbols | {"Z": "output_size"}
     equations: ClassVar = {
         "output": "y[n,c,i,j] = " + ADDED.format(y="x") + WINDOWS + COUNTED.format(width="Z[1]"),
@@ -192,7 +190,8 @@ class Fold(Windowed):
         + WINDOWS + COUNTED.format(width="Z[1]"),
     }  # fmt: skip
     examples = (
-        Example({"output_size": (3, 4), "kernel_size": (2, 3)}, ((2, 12, 4),), exact=True),
+        Example({"output_size": (3, 4), "kernel_size": 2}, ((2, 8, 6),), exact=True),
+        Example({"output_size": 2, "kernel_size": 1}, ((1, 2, 4),), exact=True),
         Example(
             {"output_size": (3, 4), "kernel_size": (3, 2), "dilation": (1, 2), "padding": (2, 1),
              "stride": (2, 1)},
@@ -208,7 +207,7 @@ class Fold(Windowed):
         padding: Any = 0,
         stride: Any = 1,
     ) -> None:
-        self.output_size = tuple_of("Fold", "output_size", output_size, 2)
+        tuples(self, output_size=output_size)
         super().__init__(kernel_size, dilation, padding, stride)
         self.refuse_no_window(self.output_size)
 
@@ -221,11 +220,11 @@ class Fold(Windowed):
                 f"as windows of {self.kernel_size} lie in {self.output_size}, received shape "
                 f"{tuple(x.shape)}."
             )
-        unbatched = x.ndim == 2
-        x = x.reshape(1, *x.shape) if unbatched else x
+        alone = x.ndim == 2
+        x = batched(x, alone)
         shape = (len(x), x.shape[1] // rows, *self.output_size)
         y = self.folded(x, shape)
-        return y[0] if unbatched else y, FoldCache(shape, unbatched)
+        return unbatched(y, alone), FoldCache(shape, alone)
 
     def backward(self, grad_output: Array, cache: FoldCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through sums: y = Uᵀ x, with Unfold's U, so dx = U dy.
@@ -237,7 +236,7 @@ class Fold(Windowed):
         Source: as of Unfold.
         """
         dx = self.unfolded(grad_output.reshape(*cache.shape))
-        return (dx[0] if cache.unbatched else dx,), {}
+        return (unbatched(dx, cache.unbatched),), {}
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}, {super().extra_repr()}"

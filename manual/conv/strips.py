@@ -11,7 +11,6 @@ Symbols: N images, G groups, C and O channels in and out, (KH, KW) kernel, (OH, 
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ Shape = tuple[int, ...]
 class Windows(NamedTuple):
     """Where windows lie: element k of an axis, at output place u, meets input place s u + d k - p.
 
-    One number per axis: depth, rows, columns; what has fewer axes has a depth, or rows, of 1.
+    One number per axis: rows and columns, before them depth; sequences have rows of 1.
     """
 
     kernel: Shape
@@ -46,11 +45,11 @@ class Windows(NamedTuple):
 
     def strip_rows(self, height: int) -> int:
         """Return Hs, how many rows of each remainder the strips have for `height` output rows."""
-        return self.dilation[1] * (self.kernel[1] - 1) // self.stride[1] + height
+        return self.reach[-2] // self.stride[-2] + height
 
-    def blocks(self, shape: Shape) -> list[slice]:
-        """Cut a batch by how much is laid out of it: KW - 1 copies."""
-        return blocks(shape[0], (self.kernel[2] - 1) * prod(shape[1:]))
+    def blocks(self, x: Array) -> list[slice]:
+        """Cut a batch of images by how much is laid out of them: KW copies."""
+        return blocks(len(x), self.kernel[-1] * x[:1].size)
 
 
 @lru_cache(maxsize=1024)
@@ -72,7 +71,7 @@ def met(at: Windows, axis: int, size: int, out: int) -> tuple[tuple[int, slice, 
 def row_slices(at: Windows, out: Shape) -> tuple[tuple, ...]:
     """Return, for each row of the kernel, the index of what it meets in the strips."""
     height, width = out
-    starts = (divmod(k * at.dilation[1], at.stride[1]) for k in range(at.kernel[1]))
+    starts = (divmod(k * at.dilation[-2], at.stride[-2]) for k in range(at.kernel[-2]))
     every = slice(None)
     return tuple(
         (every, every, every, r, slice(i * width, (i + height) * width)) for i, r in starts
@@ -92,31 +91,28 @@ def strips(x: Array, at: Windows, out: Shape) -> Array:
         at: where the windows lie; s is the stride of rows, q(v,l) what column l meets at v.
         out: (OH, OW), how many windows there are.
     """
-    n, c, height, width = x.shape
-    columns, s, top, g = at.kernel[2], at.stride[1], at.before[1], at.groups
-    alone = (columns, at.stride[1:], at.before[1:]) == (1, (1, 1), (0, 0))
+    n, c, _, width = x.shape
+    columns, s, top, g = at.kernel[-1], at.stride[-2], at.before[-2], at.groups
     rows_each = at.strip_rows(out[0])
-    if alone and (rows_each, out[1]) == (height, width):
-        return x.reshape(n, g, c // g, 1, height * width)
     X = np.zeros_like(x, shape=(n, c, columns, s, rows_each, out[1]))
-    for l, windows, places in met(at, 2, width, out[1]):  # noqa: E741
+    for l, windows, places in met(at, -1, width, out[1]):  # noqa: E741
         for r in range(s):
             start = (r - top) % s  # the first row of this remainder
-            i = (start + top) // s  # and where it stands in the strip
-            rows = x[:, :, start::s, places][:, :, : max(0, rows_each - i)]
+            i = min((start + top) // s, rows_each)  # and where it stands in the strip
+            rows = x[:, :, start::s, places][:, :, : rows_each - i]
             X[:, :, l, r, i : i + rows.shape[2], windows] = rows
     return X.reshape(n, g, c // g * columns, s, rows_each * out[1])
 
 
-def folded(dX: Array, at: Windows, shape: Shape, out_width: int) -> Array:
-    """Return dx (N, C, H, W): what lies in `strips(x, ...)` is added up where it was read."""
-    (n, g, channels, s, area), (_, c, height, width) = dX.shape, shape
-    top, strip = at.before[1], area // out_width
+def folded(dX: Array, at: Windows, image: Shape, out_width: int) -> Array:
+    """Return dx, images (C, H, W): what lies in `strips(x, ...)` is added up where it was read."""
+    (n, g, channels, s, area), (c, height, width) = dX.shape, image
+    top, strip = at.before[-2], area // out_width
     dX = dX.reshape(n, c, g * channels // c, s, strip, out_width).swapaxes(3, 4)
     tall = max(strip * s, top + height)
     dx = np.zeros_like(dX, shape=(n, c, tall, width))
     rows = dx[:, :, : strip * s].reshape(n, c, strip, s, width)
-    for l, windows, places in met(at, 2, width, out_width):  # noqa: E741
+    for l, windows, places in met(at, -1, width, out_width):  # noqa: E741
         rows[..., places] += dX[:, :, l, ..., windows]
     return dx[:, :, top : top + height]
 

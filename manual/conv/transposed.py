@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.conv.base import ConvolvingLayer, Shape, lifted
+from manual.conv.base import ConvolvingLayer, Shape, batched, lifted, tuples, unbatched
 from manual.conv.correlation import correlated, input_gradients, weight_gradients
 from manual.conv.equations import SYMBOLS, transposed
 from manual.conv.examples import TRANSPOSED1D, TRANSPOSED2D, TRANSPOSED3D
@@ -61,8 +61,8 @@ class TransposedConvolution(ConvolvingLayer):
     ) -> None:
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding_mode = padding_mode
-        self.tuples(
-            kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        tuples(
+            self, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
             output_padding=output_padding,
         )  # fmt: skip
         self._refuse_bad_mode()
@@ -84,14 +84,14 @@ class TransposedConvolution(ConvolvingLayer):
         output_padding.
         """
         self.refuse_bad_channels(x)
-        unbatched = x.ndim == self.axes + 1
-        x = self.batched(x, unbatched)
+        alone = x.ndim == self.axes + 1
+        x = batched(x, alone)
         out = self._out(x.shape[2:], output_size)
-        places = (1,) * (3 - self.axes) + out
+        places = (1,) * (2 - self.axes) + out
         y = input_gradients(lifted(x, self.axes), self._weight, self.at, places)
         y = y.reshape(*y.shape[:2], *out)
         self.add_bias(y)  # y is ours: fresh from the product
-        return y[0] if unbatched else y, TransposedCache(x, unbatched)
+        return unbatched(y, alone), TransposedCache(x, alone)
 
     def backward(self, grad_output: Array, cache: TransposedCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = Cᵀ x + b, C being the convolution with the same weight.
@@ -111,14 +111,14 @@ class TransposedConvolution(ConvolvingLayer):
         Source: Zeiler et al., Deconvolutional Networks (2010); Dumoulin, Visin, A guide to
         convolution arithmetic (2016), chapter 4.
         """
-        dy, size = self.batched(grad_output, cache.unbatched), cache.x.shape
+        dy, size = batched(grad_output, cache.unbatched), cache.x.shape
         full = lifted(cache.x, self.axes).shape[2:]
         dx = correlated(lifted(dy, self.axes), self._weight, self.at, full).reshape(*size)
-        return (dx[0] if cache.unbatched else dx,), self._grads(dy, cache.x)
+        return (unbatched(dx, cache.unbatched),), self._grads(dy, cache.x)
 
     def grad_params(self, grad_output: Array, cache: TransposedCache) -> Arrays:
         """Return dW and db = Σ dy."""
-        return self._grads(self.batched(grad_output, cache.unbatched), cache.x)
+        return self._grads(batched(grad_output, cache.unbatched), cache.x)
 
     def _grads(self, dy: Array, x: Array) -> Arrays:
         dW = weight_gradients(lifted(x, self.axes), lifted(dy, self.axes), self.at)

@@ -48,7 +48,7 @@ def _sources(size: int, margin: Margin, mode: str) -> np.ndarray:
     if mode == "replicate":
         return np.clip(at, 0, size - 1)
     if mode == "reflect":
-        return np.minimum(np.abs(at), 2 * (size - 1) - np.abs(at))
+        return np.minimum(np.abs(at), 2 * (size - 1) - at)
     first = max(0, -before)  # torch cuts off first, and repeats what is left
     return first + (at - first) % (size - first - max(0, -after))
 

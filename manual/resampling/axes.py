@@ -15,7 +15,6 @@ Place u of the new axis lies at r(u) on the old one, in torch's arithmetic and p
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ KEYS = -0.75  # torch's a
 
 
 def matrix(
-    way: str, n: int, m: int, scale: float | None, aligned: bool, kind: Any, small: bool
+    way: str, n: int, m: int, scale: float | None, aligned: bool | None, kind: Any, small: bool
 ) -> np.ndarray:
     """Return A (m, n), in the floating type `kind`.
 
@@ -49,7 +48,7 @@ def matrix(
     r = _places(n, m, scale, aligned, kind)
     if way == "nearest-exact":
         at = _exact_if_small(n, m, scale) if small else r + np.float64(0.5)
-        return _picked(_floored(at, n), n, kind)
+        return _picked(_floored(at), n, kind)
     if way == "linear" and n == m:
         r = np.arange(m).astype(kind)
     first = np.floor(r)
@@ -62,7 +61,7 @@ def matrix(
     )  # type: ignore[return-value]
 
 
-def _places(n: int, m: int, scale: float | None, aligned: bool, kind: Any) -> np.ndarray:
+def _places(n: int, m: int, scale: float | None, aligned: bool | None, kind: Any) -> np.ndarray:
     """Return r(u), each rounded once, as a fused multiply-add does."""
     u = np.arange(m, dtype=np.float64)
     if aligned:
@@ -76,7 +75,7 @@ def _step(n: int, m: int, scale: float | None, kind: Any) -> Any:
 
 
 def _nearest(n: int, m: int, scale: float | None, kind: Any) -> np.ndarray:
-    return _floored((np.arange(m) * _step(n, m, scale, kind)).astype(kind), n)
+    return _floored((np.arange(m) * _step(n, m, scale, kind)).astype(kind))
 
 
 def _nearest_if_small(n: int, m: int, scale: float | None) -> np.ndarray:
@@ -91,9 +90,9 @@ def _exact_if_small(n: int, m: int, scale: float | None) -> np.ndarray:
     return (_step(n, m, scale, np.dtype(np.float32)) * (np.arange(m) + 0.5)).astype(np.float32)
 
 
-def _floored(at: np.ndarray, n: int) -> np.ndarray:
-    """Return ⌊at⌋, at most n - 1; torch rounds to float32 first, whatever the input is."""
-    return np.minimum(np.floor(at.astype(np.float32)).astype(int), n - 1)
+def _floored(at: np.ndarray) -> np.ndarray:
+    """Return ⌊at⌋ of at >= 0; torch rounds to float32 first, whatever the input is."""
+    return at.astype(np.float32).astype(int)
 
 
 def _keys(w: np.ndarray) -> list[np.ndarray]:
@@ -122,6 +121,4 @@ def _picked(at: np.ndarray, n: int, kind: Any) -> np.ndarray:
 @bilinear(terms=lambda A, x, axis: int((A != 0).sum(axis=1).max(initial=1)))
 def resampled(A: np.ndarray, x: Array, axis: int) -> Array:
     """Return A times every line of x along an axis."""
-    before, n, after = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :])
-    y = A @ x.reshape(before, n, after) if after > 1 else x.reshape(before, n) @ A.T
-    return y.reshape(*x.shape[:axis], len(A), *x.shape[axis + 1 :])
+    return (x.swapaxes(axis, -1) @ A.T).swapaxes(axis, -1)

@@ -150,8 +150,8 @@ class ChannelShuffle(Layer):
     }
     symbols: ClassVar = {"G": "groups"}
     examples = (
-        Example({"groups": 2}, ((2, 6, 3),), exact=True),
-        Example({"groups": 3}, ((1, 3, 2, 2),), exact=True),
+        Example({"groups": 3}, ((2, 6, 3),), exact=True),
+        Example({"groups": 1}, ((1, 3, 2, 2),), exact=True),
     )
 
     def __init__(self, groups: int) -> None:
@@ -165,7 +165,7 @@ class ChannelShuffle(Layer):
                 f"ChannelShuffle: the input must be (N, C, *) with channels that groups = {g} "
                 f"divides, received shape {tuple(x.shape)}."
             )
-        return _swapped(x, g), ShuffleCache()
+        return _swapped(x, g, x.shape[1] // g), ShuffleCache()
 
     def backward(self, grad_output: Array, cache: ShuffleCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through a renaming of indices.
@@ -176,15 +176,16 @@ class ChannelShuffle(Layer):
         Torch: nn.ChannelShuffle.
         Source: Zhang et al., ShuffleNet (2018), section 3.1.
         """
-        return (_swapped(grad_output, grad_output.shape[1] // self.groups),), {}
+        each = grad_output.shape[1] // self.groups
+        return (_swapped(grad_output, each, self.groups),), {}
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
 
 
-def _swapped(x: Array, groups: int) -> Array:
-    n, c, *places = x.shape
-    return x.reshape(n, groups, c // max(groups, 1), *places).swapaxes(1, 2).reshape(*x.shape)
+def _swapped(x: Array, groups: int, each: int) -> Array:
+    n, _, *places = x.shape
+    return x.reshape(n, groups, each, *places).swapaxes(1, 2).reshape(*x.shape)
 
 
 def _at_least_1(owner: str, name: str, value: int) -> int:

@@ -61,7 +61,7 @@ class Upsample(Layer):
     examples: ClassVar[tuple[Example, ...]] = (
         Example({"scale_factor": (1.2, 2.3)}, ((2, 1, 3, 3),)),  # as many places, and twice as many
         Example({"size": 5}, ((1, 2, 3),)),
-        Example({"size": (5, 2), "mode": "nearest-exact"}, ((1, 2, 3, 4),)),
+        Example({"scale_factor": (1.6, 0.7), "mode": "nearest-exact"}, ((1, 2, 3, 4),)),
         Example({"size": 5, "mode": "nearest-exact"}, ((1, 1, 3),)),
         Example({"scale_factor": (1.2,), "mode": "linear"}, ((1, 2, 3),)),  # as many places
         Example({"size": 3, "mode": "area"}, ((2, 2, 5),)),
@@ -96,7 +96,7 @@ class Upsample(Layer):
         axes = x.ndim - 2
         self._refuse_bad_input(x, axes)
         sizes, scales = self._asked(x.shape[2:], axes)
-        way, aligned = MODES[self.mode][0], bool(self.align_corners)
+        way, aligned = MODES[self.mode][0], self.align_corners
         small = axes == 2 and sum(sizes) <= SMALL
         kind = np.dtype(np.float32 if x.dtype == np.float32 else np.float64)
         cache = UpsampleCache(
@@ -192,7 +192,7 @@ class UpsamplingNearest2d(Upsample):
     """
 
     examples: ClassVar[tuple[Example, ...]] = (
-        Example({"scale_factor": (1.5, 1.5)}, ((1, 2, 2, 3),)),
+        Example({"scale_factor": 1.6}, ((1, 2, 2, 3),)),
         Example({"size": (2, 5)}, ((2, 1, 3, 2),)),
     )  # fmt: skip
     equations: ClassVar = {role: Upsample.equations[role] for role in ("output", "grad_input")}

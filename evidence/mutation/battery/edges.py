@@ -1,4 +1,4 @@
-"""Pools and norms where no example can stand: empty batches, asked-for sizes, given winners."""
+"""Where no example can stand: empty batches, asked-for sizes, given winners, forward alone."""
 
 from __future__ import annotations
 
@@ -176,6 +176,73 @@ def _fits(size: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class AskedCheck(Check):
+    """A transposed convolution into a size that is asked for, alone or as a whole shape."""
+
+    size: tuple[int, ...]
+    type: str = "ConvTranspose2d"
+    options: Arguments = (("stride", (3, 2)), ("padding", (1, 0)), ("dilation", (1, 2)))
+
+    @property
+    def name(self) -> str:
+        return f"{self.type} into {self.size}"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        sizes = (("in_channels", 1), ("out_channels", 1), ("kernel_size", (2, 3)))
+        layer = build(self.type, (*sizes, *self.options, ("bias", False)))
+        layer = layer.with_params({"weight": lift(self.draw(seed, (1, 1, 2, 3), "W"))})
+        x = lift(self.draw(seed, (2, 1, 3, 2), "x"))
+        return {Key("", "output"): layer.forward(x, output_size=self.size)[0]}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        weight = tensor(self.draw(seed, (1, 1, 2, 3), "W"), dtype)
+        twin = torch.nn.ConvTranspose2d(1, 1, (2, 3), **dict(self.options), bias=False)
+        twin.weight = torch.nn.Parameter(weight)
+        y = twin(tensor(self.draw(seed, (2, 1, 3, 2), "x"), dtype), self.size)
+        return {Key("", "output"): array_of(y)}
+
+
+@dataclass(frozen=True)
+class NearestCheck(Check):
+    """The nearest places alone: torch's backward counts some of them unlike its forward."""
+
+    arguments: Arguments
+    shape: tuple[int, ...]
+    type: str = "Upsample"
+
+    @property
+    def name(self) -> str:
+        return f"{self.type}{self.arguments} forward"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        layer = build(self.type, self.arguments)
+        return {Key("", "output"): layer.forward(lift(self.draw(seed, self.shape, "x")))[0]}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        x = tensor(self.draw(seed, self.shape, "x"), dtype)
+        return {Key("", "output"): array_of(torch.nn.Upsample(**dict(self.arguments))(x))}
+
+
+NEAREST: tuple[tuple[Arguments, tuple[int, ...]], ...] = (
+    ((("scale_factor", 1.2),), (1, 2, 3)),  # as many places as before
+    *(
+        ((("size", size), ("mode", "nearest-exact")), (1, 1, 26, 1))
+        for size in ((11, 117), (11, 118))  # the largest small image, and the next
+    ),
+)
+
+
 @cache
 def edge_checks() -> list[Check]:
     """Return them all."""
@@ -184,5 +251,7 @@ def edge_checks() -> list[Check]:
         *(EmptyCheck(*case) for case in EMPTY),
         *(UnpoolCheck(size) for size in sizes),
         PickCheck(),
+        *(AskedCheck(size) for size in ((6, 8), (7, 7), (2, 1, 8, 8))),
+        *(NearestCheck(*case) for case in NEAREST),
         DescribedCheck(),
     ]
