@@ -70,7 +70,9 @@ class UnpoolCheck(Check):
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         layer = build("MaxUnpool2d", (("kernel_size", (2, 3)), ("stride", 2)))
-        y, cache_ = layer.forward(lift(self.draw(seed, INDICES.shape, "x")), INDICES, self.size)
+        y, cache_ = layer.forward(
+            lift(self.draw(seed, INDICES.shape, "x")), INDICES, output_size=self.size
+        )
         dy = lift(self.draw(seed, y.shape, "dy"))
         return {Key("", "output"): y, Key("", "grad_input"): layer.backward(dy, cache_)[0][0]}
 
