@@ -104,10 +104,8 @@ class _FractionalMaxPool(PickingPool):
         Raises:
             ValueError: the windows do not fit.
         """
-        out = self.output_size
-        if self.output_ratio is not None:
-            out = tuple(int(n * r) for n, r in zip(sizes, self.output_ratio, strict=True))
-        assert out is not None
+        ratios = self.output_ratio or (0.0,) * self.axes
+        out = self.output_size or tuple(int(n * r) for n, r in zip(sizes, ratios, strict=True))
         for n, o, k in zip(sizes, out, self.kernel_size, strict=True):
             if o + k + self.spare > n + 1:
                 raise ValueError(
