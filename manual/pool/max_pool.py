@@ -50,9 +50,9 @@ class _MaxPool(SlidingPool):
     def forward(self, x: Array) -> tuple[Array, PoolCache]:  # type: ignore[override]
         """Return y (N, C, H', W'), or `(y, indices)`."""
         self._refuse_bad_input(x)
-        given = self.winner is not None
-        y = gathered(x, self.winner, self.axes) if given else self._largest(x)
-        cache = PoolCache(x, y, self.winner)
+        winner = self.winner
+        y = self._largest(x) if winner is None else gathered(x, winner, self.axes)
+        cache = PoolCache(x, y, winner)
         return (y, self.decisions(cache)) if self.return_indices else y, cache
 
     def backward(self, grad_output: Array, cache: PoolCache) -> tuple[tuple[Array], Arrays]:

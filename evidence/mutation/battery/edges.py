@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 
@@ -137,45 +138,103 @@ class PickCheck(Check):
         }
 
 
+NORMS: tuple[tuple[str, Arguments, tuple[int, ...]], ...] = (  # and for how many axes of x
+    ("GroupNorm", (("num_groups", 1), ("num_channels", 2)), (2, 3, 4)),
+    ("LocalResponseNorm", (("size", 2),), (3, 4, 5)),
+    ("SyncBatchNorm", (("num_features", 2),), (2, 3, 4)),
+    ("BatchNorm1d", (("num_features", 2),), (2, 3)),
+)
+WINDOWS = (("kernel_size", 2), ("output_size", 2))
+LIMITS: tuple[tuple[str, Arguments, tuple[int, ...]], ...] = (  # refused, taken, refused, …
+    ("FractionalMaxPool2d", WINDOWS, (1, 1, 2, 3)),
+    ("FractionalMaxPool2d", WINDOWS, (1, 1, 3, 3)),
+    ("FractionalMaxPool3d", WINDOWS, (1, 1, 3, 4, 4)),
+    ("FractionalMaxPool3d", WINDOWS, (1, 1, 4, 4, 4)),
+    ("LocalResponseNorm", (("size", 0),), (1, 1, 1)),
+    ("LocalResponseNorm", (("size", 1),), (1, 1, 1)),
+    ("CrossMapLRN2d", (("size", 1),), (1, 1, 1, 1)),
+    ("CrossMapLRN2d", (("size", 2),), (1, 1, 1, 1)),
+)
+
+
 @dataclass(frozen=True)
 class DescribedCheck(FixedCheck):
-    """What equations read besides: axes, windows, where noise comes from, what does not fit."""
+    """What equations and the harness read besides: axes, windows, winners, ε, what is refused."""
 
     @property
     def name(self) -> str:
         return "what is said of Norm and Pool passes"
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
-        norm = build("GroupNorm", (("num_groups", 1), ("num_channels", 2)))
-        axes = [norm.forward(np.ones((2, 2, 3, 3)[:n]))[1].axes for n in (2, 3, 4)]
         pool = build("AdaptiveMaxPool2d", (("output_size", (3, 2)),))
         cache_ = pool.forward(np.ones((1, 1, 5, 4)))[1]
+        mean = build("AvgPool2d", (("kernel_size", 2), ("divisor_override", 3)))
         unpool = build("MaxUnpool2d", (("kernel_size", (2, 3)), ("stride", 2)))
         back = unpool.forward(np.ones(INDICES.shape), INDICES)[1]
-        given = (("kernel_size", 2), ("output_size", 2), ("_random_samples", [[[0.5, 0.5]]]))
-        fixed, free = (build("FractionalMaxPool2d", given[:n]) for n in (3, 2))
-        return {
-            Key("", "axes"): np.array(axes, float),
-            Key("", "windows"): np.concatenate([cache_.out, *cache_.starts]).astype(float),
-            Key("", "unpooled"): np.array(back.out, float),
-            Key("", "drawn"): np.array([fixed.stochastic, free.stochastic], float),
-            Key("", "given"): np.array(fixed.buffers["_random_samples"].shape, float),
-            Key("", "fits"): np.array([_fits(2), _fits(3)], float),
+        sample = ("_random_samples", [[[0.5, 0.5]]])
+        fixed, free = (build("FractionalMaxPool2d", g) for g in ((*WINDOWS, sample), WINDOWS))
+        rms_norm = import_module("manual.norm.rms_norm")
+        scaled = build("RMSNorm", (("normalized_shape", 3), ("eps", 0.25)))
+        contrast = build("LocalContrastNorm", (("size", 3),))
+        found = {
+            "axes": [_axes(*case) for case in NORMS],
+            "windows": [cache_.out, *cache_.starts],
+            "divisors": mean.forward(np.ones((1, 4, 6)))[1].divisor.shape,
+            "unpooled": back.out,
+            "drawn": [fixed.stochastic, free.stochastic],
+            "bytes": [free.draw(x, rng=np.random.default_rng(0)).itemsize for x in IMAGES],
+            "given": fixed.buffers["_random_samples"].shape,
+            "taken": [_takes(*case) for case in LIMITS],
+            "winners": _winners(float("inf")),
+            "no winners": [_winners(2.0) is None],
+            "spacing": [-np.log2(rms_norm._spacing(x)) for x in IMAGES],
+            "eps": [scaled.forward(np.ones(3))[1].eps],
+            "at c": contrast.forward(np.array([[3.375]]))[1].large,  # whose spread is 1 = c
         }
+        return {Key("", k): np.array(np.hstack(v), float) for k, v in found.items()}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        found = {"axes": [0, 1, 2], "windows": [3, 2, 0, 1, 3, 0, 2], "unpooled": [4, 5]}
-        found |= {"drawn": [0, 1], "given": [1, 1, 2], "fits": [0, 1]}
-        return {Key("", k): np.array(v, float) for k, v in found.items()}
+        found = {
+            "axes": [0, 1, -1, 1, -1, 3, 0, 1, -1, 0, -1],
+            "windows": [3, 2, 0, 1, 3, 0, 2],
+            "divisors": [2, 3],
+            "unpooled": [4, 5],
+            "drawn": [0, 1],
+            "bytes": [4, 8, 8],
+            "given": [1, 1, 2],
+            "taken": [0, 1] * 4,
+            "winners": [1, 2],
+            "no winners": [1],
+            "spacing": [23, 52, 52],
+            "eps": [0.25],
+            "at c": [0],
+        }
+        return {Key("", k): np.array(np.hstack(v), float) for k, v in found.items()}
 
 
-def _fits(size: int) -> bool:
-    layer = build("FractionalMaxPool2d", (("kernel_size", 2), ("output_size", 2)))
+IMAGES = [np.ones((1, 2, 2), kind) for kind in (np.float32, np.float64, object)]
+
+
+def _axes(type_name: str, arguments: Arguments, counts: tuple[int, ...]) -> list[int]:
+    """Return how many axes a norm says are behind the channels; -1 where it does not say."""
+    layer = build(type_name, arguments)
+    said = [layer.variants(layer.forward(np.ones((2, 2, 3, 3, 1)[:n]))[1]) for n in counts]
+    return [int(words[0][0]) if words else -1 for words in said]
+
+
+def _takes(type_name: str, arguments: Arguments, shape: tuple[int, ...]) -> bool:
     try:
-        layer.forward(np.ones((1, 1, size, 3)), noise=np.zeros((1, 1, 2)))
+        layer = build(type_name, arguments)
+        noise = {"noise": np.zeros((*shape[:2], len(shape) - 2))} if layer.stochastic else {}
+        layer.forward(np.ones(shape), **noise)
     except ValueError:
         return False
     return True
+
+
+def _winners(p: float) -> np.ndarray | None:
+    layer = build("LPPool1d", (("norm_type", p), ("kernel_size", 2)))
+    return layer.decisions(layer.forward(np.array([[1.0, 2.0, -4.0, 3.0]]))[1])
 
 
 @cache
