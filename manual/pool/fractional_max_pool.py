@@ -104,8 +104,8 @@ class _FractionalMaxPool(PickingPool):
         Raises:
             ValueError: the windows do not fit.
         """
-        ratios = self.output_ratio or (0.0,) * self.axes
-        out = self.output_size or tuple(int(n * r) for n, r in zip(sizes, ratios, strict=True))
+        shares = zip(sizes, self.output_ratio or (), strict=True)
+        out = self.output_size or tuple(int(n * r) for n, r in shares)
         for n, o, k in zip(sizes, out, self.kernel_size, strict=True):
             if o + k + self.spare > n + 1:
                 raise ValueError(

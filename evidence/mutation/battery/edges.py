@@ -35,6 +35,7 @@ class EmptyCheck(Check):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         layer = build(self.type, self.arguments)
         layer = layer.with_params({k: lift(p) for k, p in layer.params.items()})
+        layer = layer.with_buffers({**layer.buffers, "num_batches_tracked": np.array(3)})
         y, cache_ = layer.forward(lift(np.zeros(self.shape)))
         ((dx,), grads) = layer.backward(y, cache_)
         found = {Key("", "shapes"): np.array([*y.shape, *dx.shape], float)}
@@ -49,6 +50,7 @@ class EmptyCheck(Check):
         from torch_ref.side import array_of
 
         twin = getattr(torch.nn, self.type)(**dict(self.arguments)).to(tensor(np.ones(1), dtype))
+        twin.num_batches_tracked.fill_(3)
         x = tensor(np.zeros(self.shape), dtype).requires_grad_()
         y = twin(x)
         y.backward(y.detach())
@@ -183,7 +185,7 @@ class DescribedCheck(FixedCheck):
             "divisors": mean.forward(np.ones((1, 4, 6)))[1].divisor.shape,
             "unpooled": back.out,
             "drawn": [fixed.stochastic, free.stochastic],
-            "bytes": [free.draw(x, rng=np.random.default_rng(0)).itemsize for x in IMAGES],
+            "kinds": [ord(free.draw(x, rng=np.random.default_rng(0)).dtype.char) for x in IMAGES],
             "given": fixed.buffers["_random_samples"].shape,
             "taken": [_takes(*case) for case in LIMITS],
             "winners": _winners(float("inf")),
@@ -201,7 +203,7 @@ class DescribedCheck(FixedCheck):
             "divisors": [2, 3],
             "unpooled": [4, 5],
             "drawn": [0, 1],
-            "bytes": [4, 8, 8],
+            "kinds": [ord(kind) for kind in "fdd"],
             "given": [1, 1, 2],
             "taken": [0, 1] * 4,
             "winners": [1, 2],
