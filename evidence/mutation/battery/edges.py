@@ -148,21 +148,47 @@ NORMS: tuple[tuple[str, Arguments, tuple[int, ...]], ...] = (  # and for how man
     ("BatchNorm1d", (("num_features", 2),), (2, 3)),
 )
 WINDOWS = (("kernel_size", 2), ("output_size", 2))
-LIMITS: tuple[tuple[str, Arguments, tuple[int, ...]], ...] = (  # refused, taken, refused, …
-    ("FractionalMaxPool2d", WINDOWS, (1, 1, 2, 3)),
-    ("FractionalMaxPool2d", WINDOWS, (1, 1, 3, 3)),
-    ("FractionalMaxPool3d", WINDOWS, (1, 1, 3, 4, 4)),
-    ("FractionalMaxPool3d", WINDOWS, (1, 1, 4, 4, 4)),
-    ("LocalResponseNorm", (("size", 0),), (1, 1, 1)),
-    ("LocalResponseNorm", (("size", 1),), (1, 1, 1)),
-    ("CrossMapLRN2d", (("size", 1),), (1, 1, 1, 1)),
-    ("CrossMapLRN2d", (("size", 2),), (1, 1, 1, 1)),
+Calls = tuple[tuple[Arguments, tuple[int, ...]], ...]
+LIMITS: tuple[tuple[str, Calls], ...] = (  # the first is refused, the second taken
+    ("FractionalMaxPool2d", ((WINDOWS, (1, 1, 2, 3)), (WINDOWS, (1, 1, 3, 3)))),
+    ("FractionalMaxPool3d", ((WINDOWS, (1, 1, 3, 4, 4)), (WINDOWS, (1, 1, 4, 4, 4)))),
+    ("LocalResponseNorm", (((("size", 0),), (1, 1, 1)), ((("size", 1),), (1, 1, 1)))),
+    ("CrossMapLRN2d", (((("size", 1),), (1, 1, 1, 1)), ((("size", 2),), (1, 1, 1, 1)))),
 )
 
 
 @dataclass(frozen=True)
+class LimitCheck(FixedCheck):
+    """A call that is just refused, and one that is just taken."""
+
+    type: str
+    calls: Calls
+
+    @property
+    def name(self) -> str:
+        return f"what {self.type} refuses"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        taken = [_takes(self.type, *call) for call in self.calls]
+        return {Key("", "taken"): np.array(taken, float)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {Key("", "taken"): np.array([0, 1], float)}
+
+
+def _takes(type_name: str, arguments: Arguments, shape: tuple[int, ...]) -> bool:
+    try:
+        layer = build(type_name, arguments)
+        noise = {"noise": np.zeros((*shape[:2], len(shape) - 2))} if layer.stochastic else {}
+        layer.forward(np.ones(shape), **noise)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
 class DescribedCheck(FixedCheck):
-    """What equations and the harness read besides: axes, windows, winners, ε, what is refused."""
+    """What equations and the harness read besides: axes, windows, winners, ε."""
 
     @property
     def name(self) -> str:
@@ -178,6 +204,10 @@ class DescribedCheck(FixedCheck):
         fixed, free = (build("FractionalMaxPool2d", g) for g in ((*WINDOWS, sample), WINDOWS))
         rms_norm = import_module("manual.norm.rms_norm")
         scaled = build("RMSNorm", (("normalized_shape", 3), ("eps", 0.25)))
+        none = build("FractionalMaxPool2d", (WINDOWS[0], ("output_size", (0, 2)), sample))
+        largest = build("MaxPool2d", (("kernel_size", 2), ("return_indices", True)))
+        back_to = largest.settled(np.array([[[[1]]]]))  # though the last is the largest
+        at = back_to.forward(np.arange(4.0).reshape(1, 1, 2, 2))[1]
         contrast = build("LocalContrastNorm", (("size", 3),))
         found = {
             "axes": [_axes(*case) for case in NORMS],
@@ -187,7 +217,8 @@ class DescribedCheck(FixedCheck):
             "drawn": [fixed.stochastic, free.stochastic],
             "kinds": [ord(free.draw(x, rng=np.random.default_rng(0)).dtype.char) for x in IMAGES],
             "given": fixed.buffers["_random_samples"].shape,
-            "taken": [_takes(*case) for case in LIMITS],
+            "nothing": none.forward(np.ones((1, 1, 4, 4)))[0].shape,
+            "back": back_to.backward((np.full((1, 1, 1, 1), 2.0), None), at)[0][0].ravel(),
             "winners": _winners(float("inf")),
             "no winners": [_winners(2.0) is None],
             "spacing": [-np.log2(rms_norm._spacing(x)) for x in IMAGES],
@@ -205,7 +236,8 @@ class DescribedCheck(FixedCheck):
             "drawn": [0, 1],
             "kinds": [ord(kind) for kind in "fdd"],
             "given": [1, 1, 2],
-            "taken": [0, 1] * 4,
+            "nothing": [1, 1, 0, 2],
+            "back": [0, 2, 0, 0],
             "winners": [1, 2],
             "no winners": [1],
             "spacing": [23, 52, 52],
@@ -224,16 +256,6 @@ def _axes(type_name: str, arguments: Arguments, counts: tuple[int, ...]) -> list
     return [layer.forward(np.ones((2, 2, 3, 3, 1)[:n]))[1].axes for n in counts]
 
 
-def _takes(type_name: str, arguments: Arguments, shape: tuple[int, ...]) -> bool:
-    try:
-        layer = build(type_name, arguments)
-        noise = {"noise": np.zeros((*shape[:2], len(shape) - 2))} if layer.stochastic else {}
-        layer.forward(np.ones(shape), **noise)
-    except ValueError:
-        return False
-    return True
-
-
 def _winners(p: float) -> np.ndarray | None:
     layer = build("LPPool1d", (("norm_type", p), ("kernel_size", 2)))
     return layer.decisions(layer.forward(np.array([[1.0, 2.0, -4.0, 3.0]]))[1])
@@ -246,6 +268,7 @@ def edge_checks() -> list[Check]:
     return [
         *(EmptyCheck(*case) for case in EMPTY),
         *(UnpoolCheck(size) for size in sizes),
+        *(LimitCheck(*case) for case in LIMITS),
         PickCheck(),
         DescribedCheck(),
     ]
