@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from evidence.corpus.functional import as_module, modules_of
 
-__all__ = ["CORPORA", "Refusal", "Sample", "refusals", "samples"]
+__all__ = ["CORPORA", "Refusal", "Sample", "flags_kept", "names", "refusals", "samples"]
 
 SEED = 0
 
@@ -78,7 +78,7 @@ def names() -> list[str]:
 
 # ── module_db ────────────────────────────────────────────────────────────────────────────────────
 @contextmanager
-def _flags_kept() -> Iterator[None]:
+def flags_kept() -> Iterator[None]:
     """Import torch's tests without their lock on global flags, which whoever runs after needs."""
     try:
         yield
@@ -88,7 +88,7 @@ def _flags_kept() -> Iterator[None]:
 
 @cache
 def _module_infos() -> dict[str, Any]:
-    with _flags_kept():
+    with flags_kept():
         from torch.testing._internal.common_modules import module_db
 
     return {info.module_cls.__name__: info for info in module_db}
@@ -137,7 +137,7 @@ def refusals(module: str, dtype: torch.dtype = torch.float64) -> Iterator[Refusa
 @cache
 def _functionals() -> dict[str, list[Any]]:
     """Return op_db's functionals by the module that computes the same."""
-    with _flags_kept():
+    with flags_kept():
         from torch.testing._internal.common_methods_invocations import op_db
 
     found: dict[str, list[Any]] = {}
@@ -164,7 +164,7 @@ def _of_op_db(module: str, dtype: torch.dtype) -> Iterator[Sample]:
 # ── the legacy tests ─────────────────────────────────────────────────────────────────────────────
 @cache
 def _legacy_tests() -> dict[str, list[dict[str, Any]]]:
-    with _flags_kept():
+    with flags_kept():
         from torch.testing._internal import common_nn
 
     found: dict[str, list[dict[str, Any]]] = {}
