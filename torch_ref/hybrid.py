@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from torch_ref.draws import Recorder
 
-__all__ = ["HandWritten", "array_of", "as_torch", "in_order", "tensor_of"]
+__all__ = ["HandWritten", "array_of", "as_torch", "tensor_of", "told_apart"]
 
 
 class HandWrittenLayer(Protocol):
@@ -75,15 +75,14 @@ class HandWritten(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
-        asked = {name: named.pop(name) for name in _by_name_alone(self.layer) & named.keys()}
-        tensors = in_order(self.layer, inputs, named)
+        tensors, options = told_apart(self.layer, inputs, named)
         own = dict(self.named_parameters(remove_duplicate=False))
         params = {key: own[key] for key in getattr(self.layer, "params", {})}
         _check(self.layer, [x for x in tensors if x is not None], params)
         layer = self._bound()
         new: dict[str, Any] = {}
         stochastic = getattr(layer, "stochastic", False)
-        options = asked | ({"noise": self.draw(layer, tensors)} if stochastic else {})
+        options |= {"noise": self.draw(layer, tensors)} if stochastic else {}
         function = _named(f"{type(self.layer).__name__}ByHand")
         found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
         for key, array in new.items():
@@ -114,6 +113,8 @@ class HandWritten(nn.Module):
     def draw(self, layer: Any, inputs: list[Tensor | None]) -> Any:
         """Draw as torch would, where it drops with probability p or draws slopes from lower on."""
         x = inputs[0]
+        if hasattr(layer, "numbers_shape") and x is not None:  # in evaluation too
+            return array_of(torch.rand(layer.numbers_shape(x.shape), dtype=x.dtype))
         if not self.training:
             return None
         if (p := getattr(layer, "p", None)) is not None and x is not None:
@@ -223,11 +224,27 @@ def tensor_of(array: Any) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def in_order(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor | None]:
+def told_apart(
+    layer: Any, inputs: tuple, named: Mapping[str, Any]
+) -> tuple[list[Tensor | None], dict[str, Any]]:
+    """Return the inputs in forward's order, and what forward takes by name alone: no tensors.
+
+    The first of those may stand behind the inputs, as an output_size does in torch.
+    """
+    alone = _by_name_alone(layer)
+    options = {name: x for name, x in named.items() if name in alone}
+    if alone and inputs and not any(isinstance(x, Tensor) for x in _flat(inputs[-1:])):
+        *inputs, options[alone[0]] = inputs  # type: ignore[assignment]
+    return _in_order(layer, inputs, {k: x for k, x in named.items() if k not in alone}), options
+
+
+def _flat(inputs: Sequence[Any]) -> list[Any]:
+    return [x for part in inputs for x in (part if isinstance(part, tuple | list) else [part])]
+
+
+def _in_order(layer: Any, inputs: Sequence, named: Mapping[str, Any]) -> list[Tensor | None]:
     """Return the inputs in forward's order, tuples unpacked, None for those that are left out."""
-    flat: list[Any] = []
-    for x in inputs:
-        flat.extend(x if isinstance(x, tuple | list) else [x])
+    flat = _flat(inputs)
     if not named:
         return flat
     names = _inputs(layer)
@@ -245,12 +262,12 @@ def in_order(layer: Any, inputs: tuple, named: Mapping[str, Any]) -> list[Tensor
     return flat
 
 
-def _by_name_alone(layer: Any) -> set[str]:
+def _by_name_alone(layer: Any) -> list[str]:
     """Return the arguments of forward that are no tensors: those taken by name only."""
     if hasattr(layer, "nodes"):
-        return set()
+        return []
     parameters = inspect.signature(layer.forward).parameters.values()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "noise"}
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "noise"]
 
 
 def _inputs(layer: Any) -> list[str]:

@@ -69,6 +69,7 @@ class Call(NamedTuple):
     options: dict[str, Any]
     state: dict[str, Tensor]
     inputs: tuple[Any, ...]
+    named: dict[str, Any]
     reference: Callable
     training: bool
 
@@ -83,6 +84,7 @@ def as_module(module: str, info: Any, sample: Any) -> Call | None:
     if options is None:
         return None
     training = bool(given.get("training", given.get("use_input_stats", True)))
+    asked = inspect.signature(getattr(nn, module).forward).parameters
     rest = {k: v for k, v in given.items() if k not in {*inputs, *state}}
 
     def reference(*tensors: Any, **own: Tensor) -> Any:
@@ -91,7 +93,12 @@ def as_module(module: str, info: Any, sample: Any) -> Call | None:
         return info.op(first, **({**rest, **named}))
 
     return Call(
-        options, state, tuple({"input": x, **given}[k] for k in inputs), reference, training
+        options,
+        state,
+        tuple({"input": x, **given}[k] for k in inputs),
+        {k: v for k, v in rest.items() if k in asked and k not in options},
+        reference,
+        training,
     )
 
 

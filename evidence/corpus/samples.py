@@ -157,7 +157,7 @@ def _of_op_db(module: str, dtype: torch.dtype) -> Iterator[Sample]:
             if call is not None:
                 yield Sample(
                     "op_db", module, f"{variant} {i}", (), call.options, call.reference,
-                    call.state, call.inputs, {}, call.training,
+                    call.state, call.inputs, call.named, call.training,
                 )  # fmt: skip
 
 

@@ -18,11 +18,12 @@ from compare.judge.judge import gauged
 from compare.judge.quantities import Key, Values
 from evidence.corpus.samples import Refusal, Sample
 from manual.layer import Layer
-from torch_ref.hybrid import array_of, as_torch, in_order
+from torch_ref.hybrid import array_of, as_torch, told_apart
 
 __all__ = ["Sides", "both", "refused"]
 
 DEVICE = ("device", "dtype")
+MODULES_OWN = ("num_batches_tracked", "_random_samples")  # buffers of which functionals hold none
 SEED = 42  # that op_db itself sets before a random functional
 
 
@@ -43,21 +44,23 @@ def both(cls: Callable[..., Any], sample: Sample) -> Sides:
         TypeError: complex numbers.
     """
     layer = _layer(cls, sample)
-    tensors = in_order(layer, sample.inputs, sample.named)
+    tensors, options = told_apart(layer, sample.inputs, sample.named)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs, upstream = _by_torch(sample, tensors)
     arrays = [None if x is None else _array(x) for x in tensors]
     wanted = [isinstance(x, Tensor) and x.requires_grad for x in tensors]
-    noise = _noise(layer, tensors)
+    options |= _noise(layer, tensors)
     if any(v.dtype.kind == "c" for v in theirs.values()):
         raise TypeError("complex numbers, of which no rounding error is followed")
     dtype = next(v.dtype for v in theirs.values() if v.dtype.kind == "f")
-    ours = _by_hand(layer, arrays, wanted, upstream, noise, lambda a: a)
+    ours = _by_hand(layer, arrays, wanted, upstream, options, lambda a: a)
     with gauging(dtype):
-        values = _by_hand(layer, arrays, wanted, upstream, noise, gauge)
+        values = _by_hand(layer, arrays, wanted, upstream, options, gauge)
     if sample.corpus == "op_db":
-        ours.pop(Key("", "buffer:num_batches_tracked"), None)
+        ours = {
+            k: v for k, v in ours.items() if k.quantity.removeprefix("buffer:") not in MODULES_OWN
+        }
     return Sides(_arrays(ours), theirs, gauged(values, dtype, K))
 
 
@@ -76,8 +79,8 @@ def refused(cls: Callable[..., Any], call: Refusal) -> bool:
 def _layer(cls: Callable[..., Any], sample: Sample) -> Any:
     layer = _made(cls, sample.arguments, sample.options).train(sample.training)
     state = {k: array_of(v) for k, v in sample.state.items()}
-    if sample.corpus == "op_db":  # functionals count no batches
-        state |= {k: v for k, v in layer.buffers.items() if k == "num_batches_tracked"}
+    if sample.corpus == "op_db":
+        state |= {k: v for k, v in layer.buffers.items() if k in MODULES_OWN}
     own = {k: np.shape(v) for k, v in (*layer.params.items(), *layer.buffers.items())}
     if (given := {k: v.shape for k, v in state.items()}) != own:
         raise ValueError(f"the state is {own}, torch's is {given}")
@@ -108,12 +111,12 @@ def _noise(layer: Any, tensors: Sequence[Any]) -> dict[str, Any]:
 
 def _by_hand(
     layer: Layer, arrays: Sequence[Any], wanted: Sequence[bool], upstream: Sequence[Any],
-    noise: Mapping[str, Any], lift: Callable,
+    options: Mapping[str, Any], lift: Callable,
 ) -> dict[Key, Any]:  # fmt: skip
     lifted = lambda a: lift(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a  # noqa: E731
     layer = layer.with_params({k: lifted(p) for k, p in layer.params.items()})
     layer = layer.with_buffers({k: lifted(b) for k, b in layer.buffers.items()})
-    y, cache = layer.forward(*map(lifted, arrays), **noise)
+    y, cache = layer.forward(*map(lifted, arrays), **options)
     ports = y if isinstance(y, tuple) else (y,)
     found = {Key("", f"output#{i}"): port for i, port in enumerate(ports) if port is not None}
     found |= {Key("", f"buffer:{k}"): b for k, b in layer.next_buffers(cache).items()}

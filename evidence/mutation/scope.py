@@ -15,7 +15,7 @@ from functools import cached_property
 from evidence.mutation.tree import Function, Place, called, children, names
 
 CHECKS = re.compile(r"^_*(check|nonnegative|at_least|setattr)")
-PRINTS = {"extra_repr", "__repr__", "__str__", "__post_init__"}
+PRINTS = {"extra_repr", "__repr__", "__str__", "__post_init__", "axes_variant"}
 TYPES = {"annotation", "returns", "decorator_list", "bases", "type_comment"}
 Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign
 FLAGS = {"strict", "frozen", "dtype"}  # keyword arguments that are not part of a formula

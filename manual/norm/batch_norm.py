@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     mean: Array  # (C,)
     var: Array  # (C,), biased: divided by the count
-    size: int  # M, the elements of a channel
+    size: int  # M, the elements of a channel; 1 of an empty batch
 
 
 class BatchNormCache(NamedTuple):
@@ -94,7 +94,7 @@ class _BatchNorm(ChannelNorm):
         scale = self._scale(cache.inverse)  # γ / s
         dx = dy * scale[:, None]
         if cache.batch is not None:
-            share = scale / max(cache.batch.size, 1)
+            share = scale / cache.batch.size
             lost = cache.centred * (share * cache.inverse * dgamma)[:, None]
             lost += (share * dbeta)[:, None]
             dx -= lost
@@ -113,8 +113,8 @@ class _BatchNorm(ChannelNorm):
         if cache.batch is None or not self.buffers:
             return self.buffers
         mean, var, size = cache.batch
-        seen = np.array(self.buffers["num_batches_tracked"] + 1)
-        if not size:  # a batch of nothing is counted, and moves nothing
+        seen = self.buffers["num_batches_tracked"] + 1
+        if size == 1:  # a batch of nothing is counted, and moves nothing
             return {**self.buffers, "num_batches_tracked": seen}
         m = 1 / int(seen) if self.momentum is None else self.momentum
         return {**self._moved(mean, var * (size / (size - 1)), m), "num_batches_tracked": seen}
@@ -168,10 +168,10 @@ def _shaped(rows: Array, shape: tuple[int, ...]) -> Array:
 
 def _centred(rows: Array) -> tuple[Array, Batch]:
     """Return x - μ, and the statistics, of a batch (N, C, L)."""
-    size = rows.shape[0] * rows.shape[2]
-    mean = totals(rows).sum(axis=0) / max(size, 1)
+    size = max(rows.shape[0] * rows.shape[2], 1)
+    mean = totals(rows).sum(axis=0) / size
     centred = rows - mean[:, None]
-    var = dots(centred, centred).sum(axis=0) / max(size, 1)  # Σ x² / M - μ² would cancel
+    var = dots(centred, centred).sum(axis=0) / size  # Σ x² / M - μ² would cancel
     return centred, Batch(mean, var, size)
 
 
@@ -296,4 +296,3 @@ class SyncBatchNorm(_BatchNorm):
         bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias)
-        self.process_group = process_group

@@ -119,7 +119,7 @@ class LocalResponseNorm(_ResponseNorm):
         Example({"size": 2}, ((2, 3, 1, 2),)),
         Example({"size": 3, "alpha": 0.5, "beta": 0.5, "k": 2.0}, ((1, 4, 2, 1),)),
         Example({"size": 4, "alpha": 2.0}, ((2, 5, 2),)),
-        Example({"size": 5, "alpha": 1.5, "beta": 1.0}, ((1, 2, 1, 1, 2),)),
+        Example({"size": 9, "alpha": 1.5, "beta": 1.0}, ((1, 3, 1, 1, 2),)),
         Example({"size": 1, "alpha": 0.5}, ((1, 2, 2),)),
     )
 

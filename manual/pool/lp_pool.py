@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import copysign
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -81,8 +82,7 @@ class _LPPool(AveragingPool):
         if abs(self.norm_type) == INF:
             return self._to_largest(grad_output, cache)
         p, z = self.norm_type, cache.power
-        zero = z == 0
-        dz = grad_output * cache.y / (z + zero) * (1 / p) * ~zero
+        dz = grad_output * cache.y / (z + (z == 0)) * (1 / p)
         shared = self.shared(dz * self.volume, cache.divisor, cache.x.shape)
         return (cache.x ** (p - 1) * p * shared,), {}
 
@@ -95,7 +95,7 @@ class _LPPool(AveragingPool):
         return self.inner(self.kernel_size, self.stride, ceil_mode=self.ceil_mode)
 
     def _largest(self, x: Array) -> tuple[Array, LargestCache]:
-        sign = 1 if self.norm_type > 0 else -1
+        sign = copysign(1, self.norm_type)
         y, inner = self._maxima.forward(sign * np.abs(x))
         return sign * y, LargestCache(x, inner)
 

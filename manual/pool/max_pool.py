@@ -11,6 +11,7 @@ from manual.blocks import blocks, joined
 from manual.examples import Example
 from manual.layer import Array, Arrays
 from manual.pool.equations import largest, won
+from manual.pool.picks import gathered
 from manual.pool.windows import SlidingPool
 
 __all__ = ["MaxPool1d", "MaxPool2d", "MaxPool3d"]
@@ -24,7 +25,6 @@ class PoolCache(NamedTuple):
     x: Array  # (N, C, H, W)
     y: Array  # (N, C, H', W')
     winner: Array | None  # given, or None: the first element that equals y
-    unbatched: bool
 
 
 class _MaxPool(SlidingPool):
@@ -50,12 +50,10 @@ class _MaxPool(SlidingPool):
     def forward(self, x: Array) -> tuple[Array, PoolCache]:  # type: ignore[override]
         """Return y (N, C, H', W'), or `(y, indices)`."""
         self._refuse_bad_input(x)
-        unbatched = x.ndim == self.axes + 1
-        x = self._batched(x)
-        y = self._given(x, self.winner) if self.winner is not None else self._largest(x)
-        cache = PoolCache(x, y, self.winner, unbatched)
-        own = y[0] if unbatched else y
-        return (own, self.decisions(cache)) if self.return_indices else own, cache
+        winner = self.winner
+        y = self._largest(x) if winner is None else gathered(x, winner, self.axes)
+        cache = PoolCache(x, y, winner)
+        return (y, self.decisions(cache)) if self.return_indices else y, cache
 
     def backward(self, grad_output: Array, cache: PoolCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = max: each y is one element of x, its winner.
@@ -71,19 +69,14 @@ class _MaxPool(SlidingPool):
         Source: Scherer, Müller, Behnke, Evaluation of Pooling Operations (2010), section 3.2.
         """
         dy = grad_output[0] if self.return_indices else grad_output
-        if cache.unbatched:
-            dy = dy.reshape(1, *dy.shape)
         dx = self._to_first(dy, cache) if cache.winner is None else None
         if dx is None:
             dx = self._to_winners(dy, cache)
-        return (dx[0] if cache.unbatched else dx,), {}
+        return (dx,), {}
 
     def decisions(self, cache: PoolCache) -> Array:  # type: ignore[override]
         """Return the winners' indices, as torch counts them: i W + j."""
-        if cache.winner is not None:
-            return cache.winner
-        winner = self._first_winners(cache)
-        return winner[0] if cache.unbatched else winner
+        return self._first_winners(cache) if cache.winner is None else cache.winner
 
     def settled(self, winner: Array) -> Self:
         """Return this layer with its winners given: near a tie, rounding before it decides."""
@@ -96,7 +89,7 @@ class _MaxPool(SlidingPool):
     def _to_first(self, dy: Array, cache: PoolCache) -> Array | None:
         """Return dx, each window's to its first largest element; None if some window has none."""
         parts = []
-        places = self._places(cache.x.shape, cache.y.shape[2:])
+        places = self._places(cache.x.shape, cache.y.shape[-self.axes :])
         for block in blocks(len(dy), cache.x[:1].size):
             x, y, dy_ = cache.x[block], cache.y[block], dy[block]
             dx = np.zeros_like(dy, shape=x.shape)
@@ -112,31 +105,28 @@ class _MaxPool(SlidingPool):
 
     def _to_winners(self, dy: Array, cache: PoolCache) -> Array:
         """Return dx, each window's to the element with its winner's index."""
-        x, winner = cache.x, self.decisions(cache)
-        dx = np.zeros_like(dy, shape=x.shape)
-        index = np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
-        for place in self._places(x.shape, dy.shape[2:]):
+        winner, index = self.decisions(cache), self._indices(cache.x)
+        dx = np.zeros_like(dy, shape=cache.x.shape)
+        for place in self._places(cache.x.shape, dy.shape[-self.axes :]):
             won = winner[place.out] == index[place.read]
             dx[place.read] += dy[place.out] * won
         return dx
 
     def _first_winners(self, cache: PoolCache) -> Array:
         """Return the index of each window's first largest element, or of its last nan."""
-        x, y = cache.x, cache.y
-        index = np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
+        x, y, index = cache.x, cache.y, self._indices(cache.x)
         winner = np.full(y.shape, -1)
-        for place in self._places(x.shape, y.shape[2:]):
+        for place in self._places(x.shape, y.shape[-self.axes :]):
             seen = winner[place.out]
             here = x[place.read]
             won = ((here == y[place.out]) & (seen < 0)) | (here != here)
             winner[place.out] = np.where(won, index[place.read], seen)
         return winner
 
-    def _given(self, x: Array, winner: Array) -> Array:
-        n, c, *size = x.shape
-        index = winner.reshape(n, c, -1)
-        y = np.take_along_axis(x.reshape(n, c, prod(size)), index, axis=-1)
-        return y.reshape(n, c, *self._out(x.shape))
+    def _indices(self, x: Array) -> np.ndarray:
+        """Return every element's index into its image, (H, W)."""
+        image = x.shape[-self.axes :]
+        return np.arange(prod(image)).reshape(image)
 
     def extra_repr(self) -> str:
         shown = [

@@ -35,15 +35,15 @@ class _MaxUnpool(Pool):
         self.padding = self._sizes("padding", padding)
 
     def forward(  # type: ignore[override]
-        self, x: Array, indices: Array, output_size: Sequence[int] | None = None
+        self, x: Array, indices: Array, *, output_size: Sequence[int] | None = None
     ) -> tuple[Array, UnpoolCache]:
         """Return y (N, C, H, W) of x and indices (N, C, H', W').
 
         Args:
             x: what max pooling returned, or something made of it.
             indices: what it returned beside.
-            output_size: (H, W), or the whole shape; None: the smallest input that pooling with
-                these windows reads in full.
+            output_size: by name: (H, W), or the whole shape; None: the smallest input that pooling
+                with these windows reads in full.
         """
         self._check_shape(x)
         out = self._out(tuple(x.shape), output_size)
@@ -54,9 +54,7 @@ class _MaxUnpool(Pool):
         np.put_along_axis(y, flat[1], flat[0], axis=-1)
         return y.reshape(*lead, *out), UnpoolCache(indices, out)
 
-    def backward(
-        self, grad_output: Array, cache: UnpoolCache
-    ) -> tuple[tuple[Array, None, None], Arrays]:
+    def backward(self, grad_output: Array, cache: UnpoolCache) -> tuple[tuple[Array, None], Arrays]:
         r"""Chain rule through y = x, put to the places w: one element of y for each of x.
 
         Shapes: x, w and dx (N, C, H', W'), y and dy (N, C, H, W).
@@ -69,7 +67,7 @@ class _MaxUnpool(Pool):
         they are one element.
         Source: Zeiler and Fergus, Visualizing Convolutional Networks (2014), section 2.1.
         """
-        return (gathered(grad_output, cache.indices, self.axes), None, None), {}
+        return (gathered(grad_output, cache.indices, self.axes), None), {}
 
     def _out(self, shape: tuple[int, ...], asked: Sequence[int] | None) -> Sizes:
         """Return (H, W): H = (H' - 1) s + K - 2 p, or what is asked for, less than s from it.

@@ -44,7 +44,7 @@ class Pool(Layer):
                 f"{type(self).__name__}: {name} must be one number, or {self.axes}: one for each "
                 f"axis that is pooled; received {value}."
             )
-        return tuple(value) if len(value) == self.axes else tuple(value) * self.axes
+        return tuple(value) * (self.axes // len(value))
 
     def _check_shape(self, x: Array) -> None:
         """Raise ValueError where an input is not made of images, or an image is empty."""
@@ -90,10 +90,9 @@ class SlidingPool(Pool):
     def _pooled(self, x: Array, pick: np.ufunc, outside: float) -> Array:
         """Return pick over every window, axis by axis; what is not in x is `outside`."""
         out, y = self._out(x.shape), x
-        for axis in range(self.axes):
-            own = axis - self.axes
-            y = self._pooled_along(axis, y.swapaxes(own, -1), out[axis], pick, outside)
-            y = y.swapaxes(own, -1)
+        for axis in range(-self.axes, 0):
+            y = self._pooled_along(axis, y.swapaxes(axis, -1), out[axis], pick, outside)
+            y = y.swapaxes(axis, -1)
         return y
 
     def _pooled_along(self, axis: int, x: Array, out: int, pick: np.ufunc, outside: float) -> Array:
@@ -109,9 +108,8 @@ class SlidingPool(Pool):
     def _spread(self, dy: Array, shape: tuple[int, ...]) -> Array:
         """Return the transpose of the windows' sums: every window's dy at all its elements."""
         dx = dy
-        for axis, size in enumerate(shape[-self.axes :]):
-            own = axis - self.axes
-            dx = self._spread_along(axis, dx.swapaxes(own, -1), size).swapaxes(own, -1)
+        for axis in range(-self.axes, 0):
+            dx = self._spread_along(axis, dx.swapaxes(axis, -1), shape[axis]).swapaxes(axis, -1)
         return dx
 
     def _spread_along(self, axis: int, dy: Array, size: int) -> Array:
@@ -156,10 +154,6 @@ class SlidingPool(Pool):
 
     def _span(self, axis: int) -> int:
         return self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-
-    def _batched(self, x: Array) -> Array:
-        """Return x with an axis for its samples."""
-        return x.reshape(1, *x.shape) if x.ndim == self.axes + 1 else x
 
     # ── refusals ─────────────────────────────────────────────────────────────────────────────────
     def _refuse_bad_sizes(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,7 @@ class EmptyCheck(Check):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         layer = build(self.type, self.arguments)
         layer = layer.with_params({k: lift(p) for k, p in layer.params.items()})
+        layer = layer.with_buffers({**layer.buffers, "num_batches_tracked": np.array(3)})
         y, cache_ = layer.forward(lift(np.zeros(self.shape)))
         ((dx,), grads) = layer.backward(y, cache_)
         found = {Key("", "shapes"): np.array([*y.shape, *dx.shape], float)}
@@ -47,6 +50,7 @@ class EmptyCheck(Check):
         from torch_ref.side import array_of
 
         twin = getattr(torch.nn, self.type)(**dict(self.arguments)).to(tensor(np.ones(1), dtype))
+        twin.num_batches_tracked.fill_(3)
         x = tensor(np.zeros(self.shape), dtype).requires_grad_()
         y = twin(x)
         y.backward(y.detach())
@@ -70,7 +74,9 @@ class UnpoolCheck(Check):
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         layer = build("MaxUnpool2d", (("kernel_size", (2, 3)), ("stride", 2)))
-        y, cache_ = layer.forward(lift(self.draw(seed, INDICES.shape, "x")), INDICES, self.size)
+        y, cache_ = layer.forward(
+            lift(self.draw(seed, INDICES.shape, "x")), INDICES, output_size=self.size
+        )
         dy = lift(self.draw(seed, y.shape, "dy"))
         return {Key("", "output"): y, Key("", "grad_input"): layer.backward(dy, cache_)[0][0]}
 
@@ -135,45 +141,124 @@ class PickCheck(Check):
         }
 
 
+NORMS: tuple[tuple[str, Arguments, tuple[int, ...]], ...] = (  # and for how many axes of x
+    ("GroupNorm", (("num_groups", 1), ("num_channels", 2)), (2, 3, 4)),
+    ("LocalResponseNorm", (("size", 2),), (3, 4, 5)),
+    ("SyncBatchNorm", (("num_features", 2),), (2, 3, 4)),
+    ("BatchNorm1d", (("num_features", 2),), (2, 3)),
+)
+WINDOWS = (("kernel_size", 2), ("output_size", 2))
+Calls = tuple[tuple[Arguments, tuple[int, ...]], ...]
+LIMITS: tuple[tuple[str, Calls], ...] = (  # the first is refused, the second taken
+    ("FractionalMaxPool2d", ((WINDOWS, (1, 1, 2, 3)), (WINDOWS, (1, 1, 3, 3)))),
+    ("FractionalMaxPool3d", ((WINDOWS, (1, 1, 3, 4, 4)), (WINDOWS, (1, 1, 4, 4, 4)))),
+    ("LocalResponseNorm", (((("size", 0),), (1, 1, 1)), ((("size", 1),), (1, 1, 1)))),
+    ("CrossMapLRN2d", (((("size", 1),), (1, 1, 1, 1)), ((("size", 2),), (1, 1, 1, 1)))),
+)
+
+
+@dataclass(frozen=True)
+class LimitCheck(FixedCheck):
+    """A call that is just refused, and one that is just taken."""
+
+    type: str
+    calls: Calls
+
+    @property
+    def name(self) -> str:
+        return f"what {self.type} refuses"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        taken = [_takes(self.type, *call) for call in self.calls]
+        return {Key("", "taken"): np.array(taken, float)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {Key("", "taken"): np.array([0, 1], float)}
+
+
+def _takes(type_name: str, arguments: Arguments, shape: tuple[int, ...]) -> bool:
+    try:
+        layer = build(type_name, arguments)
+        noise = {"noise": np.zeros((*shape[:2], len(shape) - 2))} if layer.stochastic else {}
+        layer.forward(np.ones(shape), **noise)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class DescribedCheck(FixedCheck):
-    """What equations read besides: axes, windows, where noise comes from, what does not fit."""
+    """What equations and the harness read besides: axes, windows, winners, ε."""
 
     @property
     def name(self) -> str:
         return "what is said of Norm and Pool passes"
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
-        norm = build("GroupNorm", (("num_groups", 1), ("num_channels", 2)))
-        axes = [norm.forward(np.ones((2, 2, 3, 3)[:n]))[1].axes for n in (2, 3, 4)]
         pool = build("AdaptiveMaxPool2d", (("output_size", (3, 2)),))
         cache_ = pool.forward(np.ones((1, 1, 5, 4)))[1]
+        mean = build("AvgPool2d", (("kernel_size", 2), ("divisor_override", 3)))
         unpool = build("MaxUnpool2d", (("kernel_size", (2, 3)), ("stride", 2)))
         back = unpool.forward(np.ones(INDICES.shape), INDICES)[1]
-        given = (("kernel_size", 2), ("output_size", 2), ("_random_samples", [[[0.5, 0.5]]]))
-        fixed, free = (build("FractionalMaxPool2d", given[:n]) for n in (3, 2))
-        return {
-            Key("", "axes"): np.array(axes, float),
-            Key("", "windows"): np.concatenate([cache_.out, *cache_.starts]).astype(float),
-            Key("", "unpooled"): np.array(back.out, float),
-            Key("", "drawn"): np.array([fixed.stochastic, free.stochastic], float),
-            Key("", "given"): np.array(fixed.buffers["_random_samples"].shape, float),
-            Key("", "fits"): np.array([_fits(2), _fits(3)], float),
+        sample = ("_random_samples", [[[0.5, 0.5]]])
+        fixed, free = (build("FractionalMaxPool2d", g) for g in ((*WINDOWS, sample), WINDOWS))
+        rms_norm = import_module("manual.norm.rms_norm")
+        scaled = build("RMSNorm", (("normalized_shape", 3), ("eps", 0.25)))
+        none = build("FractionalMaxPool2d", (WINDOWS[0], ("output_size", (0, 2)), sample))
+        largest = build("MaxPool2d", (("kernel_size", 2), ("return_indices", True)))
+        back_to = largest.settled(np.array([[[[1]]]]))  # though the last is the largest
+        at = back_to.forward(np.arange(4.0).reshape(1, 1, 2, 2))[1]
+        contrast = build("LocalContrastNorm", (("size", 3),))
+        found = {
+            "axes": [_axes(*case) for case in NORMS],
+            "windows": [cache_.out, *cache_.starts],
+            "divisors": mean.forward(np.ones((1, 4, 6)))[1].divisor.shape,
+            "unpooled": back.out,
+            "drawn": [fixed.stochastic, free.stochastic],
+            "kinds": [ord(free.draw(x, rng=np.random.default_rng(0)).dtype.char) for x in IMAGES],
+            "given": fixed.buffers["_random_samples"].shape,
+            "nothing": none.forward(np.ones((1, 1, 4, 4)))[0].shape,
+            "back": back_to.backward((np.full((1, 1, 1, 1), 2.0), None), at)[0][0].ravel(),
+            "winners": _winners(float("inf")),
+            "no winners": [_winners(2.0) is None],
+            "spacing": [-np.log2(rms_norm._spacing(x)) for x in IMAGES],
+            "eps": [scaled.forward(np.ones(3))[1].eps],
+            "at c": contrast.forward(np.array([[3.375]]))[1].large,  # whose spread is 1 = c
         }
+        return {Key("", k): np.array(np.hstack(v), float) for k, v in found.items()}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        found = {"axes": [0, 1, 2], "windows": [3, 2, 0, 1, 3, 0, 2], "unpooled": [4, 5]}
-        found |= {"drawn": [0, 1], "given": [1, 1, 2], "fits": [0, 1]}
-        return {Key("", k): np.array(v, float) for k, v in found.items()}
+        found: dict[str, Any] = {
+            "axes": [0, 1, 2, 1, 2, 3, 0, 1, 2, 0, 1],
+            "windows": [3, 2, 0, 1, 3, 0, 2],
+            "divisors": [2, 3],
+            "unpooled": [4, 5],
+            "drawn": [0, 1],
+            "kinds": [ord(kind) for kind in "fdd"],
+            "given": [1, 1, 2],
+            "nothing": [1, 1, 0, 2],
+            "back": [0, 2, 0, 0],
+            "winners": [1, 2],
+            "no winners": [1],
+            "spacing": [23, 52, 52],
+            "eps": [0.25],
+            "at c": [0],
+        }
+        return {Key("", k): np.array(np.hstack(v), float) for k, v in found.items()}
 
 
-def _fits(size: int) -> bool:
-    layer = build("FractionalMaxPool2d", (("kernel_size", 2), ("output_size", 2)))
-    try:
-        layer.forward(np.ones((1, 1, size, 3)), noise=np.zeros((1, 1, 2)))
-    except ValueError:
-        return False
-    return True
+IMAGES = [np.ones((1, 2, 2), kind) for kind in (np.float32, np.float64, object)]
+
+
+def _axes(type_name: str, arguments: Arguments, counts: tuple[int, ...]) -> list[int]:
+    """Return how many axes a norm's cache says are behind the channels."""
+    layer = build(type_name, arguments)
+    return [layer.forward(np.ones((2, 2, 3, 3, 1)[:n]))[1].axes for n in counts]
+
+
+def _winners(p: float) -> np.ndarray | None:
+    layer = build("LPPool1d", (("norm_type", p), ("kernel_size", 2)))
+    return layer.decisions(layer.forward(np.array([[1.0, 2.0, -4.0, 3.0]]))[1])
 
 
 @dataclass(frozen=True)
@@ -250,6 +335,7 @@ def edge_checks() -> list[Check]:
     return [
         *(EmptyCheck(*case) for case in EMPTY),
         *(UnpoolCheck(size) for size in sizes),
+        *(LimitCheck(*case) for case in LIMITS),
         PickCheck(),
         *(AskedCheck(size) for size in ((6, 8), (7, 7), (2, 1, 8, 8))),
         *(NearestCheck(*case) for case in NEAREST),

@@ -110,6 +110,19 @@ def test_torchs_random_numbers_give_torchs_windows(
     assert moved  # by the axes' numbers in another order
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_module_of_random_windows_draws_as_torchs_does(training: bool) -> None:
+    x, ys = torch.tensor(draw(1, (3, 9, 7))), []
+    theirs = torch.nn.FractionalMaxPool2d(2, output_size=(4, 5))
+    for module in (theirs, as_torch(LAYERS["FractionalMaxPool2d"](2, (4, 5)))):
+        torch.manual_seed(3)
+        ys += [module.train(training)(x), module(x)]
+
+    assert torch.equal(ys[0], ys[2])
+    assert torch.equal(ys[1], ys[3])
+    assert not torch.equal(ys[0], ys[1])
+
+
 def test_given_random_numbers_are_a_buffer_and_nothing_is_drawn() -> None:
     layer = LAYERS["FractionalMaxPool2d"](2, 2, _random_samples=np.zeros((1, 1, 2)))
 
@@ -130,15 +143,18 @@ def test_unpooling_of_windows_that_overlap_is_torchs(size: tuple | None) -> None
     y.backward(torch.tensor(dy))
     assert leaf.grad is not None
     layer = LAYERS["MaxUnpool2d"](**arguments)
-    mine, cache = layer.forward(pooled.detach().numpy(), indices.numpy(), size)
+    mine, cache = layer.forward(pooled.detach().numpy(), indices.numpy(), output_size=size)
 
     assert np.array_equal(mine, y.detach().numpy())
+    assert np.array_equal(as_torch(layer)(pooled, indices, y.shape).detach(), mine)
+    assert np.array_equal(as_torch(layer)(pooled, indices, size).detach(), mine)
     assert np.array_equal(layer.backward(dy, cache)[0][0], leaf.grad.numpy())
     assert not np.array_equal(layer.backward(dy[..., ::-1], cache)[0][0], leaf.grad.numpy())
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────
 IMAGE = np.ones((1, 1, 3, 3))
+PLACES = IMAGE.astype(int)
 REFUSED: list[tuple[str, Callable, str]] = [
     ("AvgPool2d", lambda c: c(2, divisor_override=0), "must not be 0"),
     ("AvgPool2d", lambda c: c(2, padding=2), "at most half the kernel"),
@@ -152,7 +168,7 @@ REFUSED: list[tuple[str, Callable, str]] = [
     ("AdaptiveMaxPool2d", lambda c: c(2).forward(np.ones((1, 0, 3, 3))), "only the batch"),
     ("MaxUnpool2d", lambda c: c(2).forward(IMAGE, np.full(IMAGE.shape, 36)), "from 0 to 35"),
     ("MaxUnpool2d", lambda c: c(2).forward(IMAGE, np.zeros((1, 3, 3), int)), "input's shape"),
-    ("MaxUnpool2d", lambda c: c(2).forward(IMAGE, IMAGE.astype(int), (9, 9)), "output_size"),
+    ("MaxUnpool2d", lambda c: c(2).forward(IMAGE, PLACES, output_size=(9, 9)), "output_size"),
     ("FractionalMaxPool2d", lambda c: c(2), "one of output_size and output_ratio"),
     ("FractionalMaxPool2d", lambda c: c(2, output_ratio=1.5), "output_ratio between 0 and 1"),
     ("FractionalMaxPool2d", lambda c: c(2, 2).forward(IMAGE), "random, also in evaluation"),
