@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manual.distance import Distance, p_norm
 from manual.examples import Example
 from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays
@@ -132,13 +133,6 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 # ── triples ──────────────────────────────────────────────────────────────────────────────────────
-class Distance(NamedTuple):
-    """The p-norms of differences, and their slopes by each difference."""
-
-    d: Array  # (…, 1)
-    slope: Array  # (…, D)
-
-
 class TripletCache(NamedTuple):
     near: Distance  # from anchor to positive
     far: Distance  # from anchor to negative
@@ -294,28 +288,6 @@ class TripletMarginLoss(Loss):
             f"margin={self.margin}, p={self.p}, eps={self.eps}, swap={self.swap}, "
             f"{super().extra_repr()}"
         )
-
-
-def p_norm(v: Array, p: float) -> Distance:
-    """Return (Σ |v|^p)^(1/p) along the last axis, which is kept, and its slope by each element."""
-    size, sign = np.abs(v), np.sign(v)
-    if p == 0:
-        return Distance(np.abs(sign).sum(axis=-1, keepdims=True), 0 * v)
-    if p == math.inf:
-        largest = size.max(axis=-1, keepdims=True)
-        taken = ones(size == largest, size)
-        return Distance(largest, sign * (taken / taken.sum(axis=-1, keepdims=True)))
-    d = _root(_power(size, p).sum(axis=-1, keepdims=True), p)
-    ratio = np.where(size == 0, 1, size) / np.where(d == 0, 1, d)
-    return Distance(d, sign * _power(ratio, p - 1))
-
-
-def _power(x: Array, p: float) -> Array:
-    return x if p == 1 else x * x if p == 2 else x**p
-
-
-def _root(x: Array, p: float) -> Array:
-    return x if p == 1 else np.sqrt(x) if p == 2 else x ** (1 / p)
 
 
 def _share(far: Array, across: Array) -> Array:
