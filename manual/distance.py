@@ -19,21 +19,20 @@ ROWS = (Draw((2, 3), "uniform", 0.25, 3), Draw((2, 3), "uniform", -3, -0.25))
 
 
 def fitted(name: str, x1: Array, x2: Array, dim: int) -> Shape:
-    """Return the shape that the inputs are stretched to.
+    """Return the shape that the inputs are stretched to; (1,) for scalars.
 
     Raises:
         ValueError: they do not broadcast, or have no such axis.
     """
     shapes = tuple(x1.shape), tuple(x2.shape)
     try:
-        shape = np.broadcast_shapes(*shapes)
+        shape = np.broadcast_shapes(*shapes) or (1,)
     except ValueError:
         raise ValueError(
             f"{name}: both inputs must have one shape, or broadcast to one, received {shapes[0]} "
             f"and {shapes[1]}."
         ) from None
-    axes = max(len(shape), 1)
-    if not -axes <= dim < axes:
+    if not -len(shape) <= dim < len(shape):
         raise ValueError(f"{name}: dim = {dim} is no axis of inputs {shapes[0]} and {shapes[1]}.")
     return shape
 
@@ -101,7 +100,7 @@ class CosineSimilarity(Layer):
         u1, u2 = x1 / m1, x2 / m2
         y = (u1 * u2).sum(axis=self.dim, keepdims=True)
         units = x1 / nonzero(n1), x2 / nonzero(n2)
-        return dropped(y, self.dim), CosineCache(units, (u1, u2), (m1, m2), y, shapes)
+        return np.squeeze(y, axis=self.dim), CosineCache(units, (u1, u2), (m1, m2), y, shapes)
 
     def backward(self, grad_output: Array, cache: CosineCache) -> tuple[Pair, Arrays]:
         r"""Chain rule through y = Σ u v with u = x₁ / m, m = max(‖x₁‖, ε), and v as well of x₂.
@@ -125,11 +124,6 @@ class CosineSimilarity(Layer):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, eps={self.eps}"
-
-
-def dropped(y: Array, axis: int) -> Array:
-    """Return y without an axis that is 1 long; a scalar has none."""
-    return np.take(y, 0, axis=axis) if y.ndim else y
 
 
 class Distance(NamedTuple):
@@ -215,9 +209,9 @@ class PairwiseDistance(Layer):
 
     def forward(self, x1: Array, x2: Array) -> tuple[Array, DistanceCache]:  # type: ignore[override]
         """Return (Σ |x₁ - x₂ + ε|^p)^(1/p)."""
-        fitted("PairwiseDistance", x1, x2, -1)
-        d, slope = p_norm(x1 - x2 + self.eps, self.p)
-        y = d if self.keepdim else dropped(d, -1)
+        shape = fitted("PairwiseDistance", x1, x2, -1)
+        d, slope = p_norm(np.broadcast_to(x1 - x2, shape) + self.eps, self.p)
+        y = d if self.keepdim else np.squeeze(d, axis=-1)
         return y, DistanceCache(slope, (tuple(x1.shape), tuple(x2.shape)))
 
     def backward(self, grad_output: Array, cache: DistanceCache) -> tuple[Pair, Arrays]:

@@ -251,6 +251,5 @@ class BatchReindex(Layer):
         dx = np.zeros_like(grad_output, shape=cache.shape)
         order = np.argsort(cache.index, kind="stable")
         rows, starts = np.unique(cache.index[order], return_index=True)
-        if rows.size:
-            dx[rows] = np.add.reduceat(grad_output[order], starts, axis=0)
+        dx[rows] = np.add.reduceat(grad_output[order], starts, axis=0)
         return (dx, None), {}

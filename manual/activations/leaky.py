@@ -117,7 +117,7 @@ class PReLU(Layer):
         """Return dw = Σ dy · min(x, 0), over all axes or all but the channels'."""
         terms = grad_output * np.minimum(cache.x, 0)
         axes = [a for a in range(terms.ndim) if a != self.dim or self.num_parameters == 1]
-        return {"weight": terms.sum(axis=tuple(axes), keepdims=True).reshape(-1)}
+        return {"weight": terms.sum(axis=tuple(axes)).reshape(-1)}
 
     def decisions(self, cache: InputCache) -> Array:
         return cache.x > 0
@@ -197,9 +197,7 @@ class RReLU(InPlace):
                 f"{tuple(x.shape)}, received {tuple(noise.shape)}. Draw it with "
                 "RReLU.draw(x, rng=rng)."
             )
-        slopes = np.zeros_like(x)
-        slopes[...] = noise  # float64 slopes would lift float32
-        return slopes
+        return np.full_like(x, noise)  # float64 slopes would lift float32
 
     def backward(self, grad_output: Array, cache: SlopesCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = x where x > 0, else r x; shapes equal, r a constant.
