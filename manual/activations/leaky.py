@@ -117,7 +117,7 @@ class PReLU(Layer):
         """Return dw = Σ dy · min(x, 0), over all axes or all but the channels'."""
         terms = grad_output * np.minimum(cache.x, 0)
         axes = [a for a in range(terms.ndim) if a != self.dim or self.num_parameters == 1]
-        return {"weight": terms.sum(axis=tuple(axes)).reshape(-1)}
+        return {"weight": np.reshape(terms.sum(axis=tuple(axes)), -1)}
 
     def decisions(self, cache: InputCache) -> Array:
         return cache.x > 0

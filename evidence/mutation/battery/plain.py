@@ -20,6 +20,7 @@ EMPTY_ROWS, EMPTY_COLUMNS, SCALAR = np.zeros((3, 0)), np.zeros((0, 3)), np.array
 
 CALLS: dict[str, tuple[str, Arguments, tuple[Any, ...]]] = {
     "a number as variance": ("GaussianNLLLoss", (), (LOGS, SHARES, 2.0)),
+    "a variance below ε": ("GaussianNLLLoss", (), (LOGS, SHARES, np.array([2e-7, 1, 2]))),
     "shares that are none": ("KLDivLoss", (NONE,), (LOGS, SHARES)),
     "counts of nothing": ("PoissonNLLLoss", (("full", True), NONE), (LOGS, np.array([0.0, 1, 3]))),
     "one score": ("MultiLabelMarginLoss", (), (SCALAR, np.array(0))),
