@@ -188,7 +188,8 @@ class RReLU(InPlace):
     ) -> tuple[Array, SlopesCache]:
         """Return x where it is positive, else r x; r is the noise, or (lower + upper) / 2."""
         slopes = (self.lower + self.upper) / 2 if noise is None else self._checked(noise, x)
-        return blend(x > 0, x, slopes * x), SlopesCache(x, slopes)
+        cache = SlopesCache(x, slopes)
+        return blend(self.decisions(cache), x, slopes * x), cache
 
     def _checked(self, noise: Array, x: Array) -> Array:
         if tuple(noise.shape) != tuple(x.shape):

@@ -95,7 +95,7 @@ class CosineEmbeddingLoss(Loss):
         cos = _dot(x1, x2) / r
         unlike = np.where(y == -1, np.maximum(cos - self.margin, 0), 0)
         loss = np.where(y == 1, 1 - cos, 0) + unlike
-        return self.of_rows(loss), CosineCache(x1, x2, a, b, r, cos, y, target.shape, loss.size)
+        return self.of_rows(loss), CosineCache(x1, x2, a, b, r, cos, y, target.shape, len(loss))
 
     def backward(
         self, grad_output: Array, cache: CosineCache
@@ -204,7 +204,7 @@ class TripletMarginLoss(Loss):
             for reduction in TRIED
         ),
         *(
-            Example({"p": p, "eps": eps, **more}, ((6, 4), (6, 4), (6, 4)))
+            Example({"p": p, "eps": eps, **more}, ((9, 4), (9, 4), (9, 4)))
             for p, eps, more in (
                 (1.0, 0.0, {}), (4.0, 0.125, {"swap": True}), (0.5, 0.125, {"margin": 4.0}),
                 (-1.0, 0.125, {}), (0.0, 0.0, {}), (0.0, 0.0, {"swap": True}), (math.inf, 0.0, {}),

@@ -151,6 +151,9 @@ class DescribedCheck(FixedCheck):
         unpool = build("MaxUnpool2d", (("kernel_size", (2, 3)), ("stride", 2)))
         back = unpool.forward(np.ones(INDICES.shape), INDICES)[1]
         given = (("kernel_size", 2), ("output_size", 2), ("_random_samples", [[[0.5, 0.5]]]))
+        crop = build("Crop", (("axis", 1), ("offset", (1, 2))))
+        part = crop.forward(np.ones((1, 3, 4)), np.ones((1, 2, 2)))[1]
+        drop = build("Dropout2d", ()).forward(np.ones((1, 2, 3)), noise=np.ones((1, 2, 1)))[1]
         fixed, free = (build("FractionalMaxPool2d", given[:n]) for n in (3, 2))
         return {
             Key("", "axes"): np.array(axes, float),
@@ -158,12 +161,20 @@ class DescribedCheck(FixedCheck):
             Key("", "unpooled"): np.array(back.out, float),
             Key("", "drawn"): np.array([fixed.stochastic, free.stochastic], float),
             Key("", "given"): np.array(fixed.buffers["_random_samples"].shape, float),
+            Key("", "part"): np.array(part.first, float),
+            Key("", "mask"): np.array(drop.keep.shape, float),
             Key("", "fits"): np.array([_fits(2), _fits(3)], float),
         }
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         found = {"axes": [0, 1, 2], "windows": [3, 2, 0, 1, 3, 0, 2], "unpooled": [4, 5]}
-        found |= {"drawn": [0, 1], "given": [1, 1, 2], "fits": [0, 1]}
+        found |= {
+            "drawn": [0, 1],
+            "given": [1, 1, 2],
+            "fits": [0, 1],
+            "part": [1, 2],
+            "mask": [1, 2, 3],
+        }
         return {Key("", k): np.array(v, float) for k, v in found.items()}
 
 

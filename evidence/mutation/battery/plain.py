@@ -19,7 +19,7 @@ NONE = ("reduction", "none")
 EMPTY_ROWS, EMPTY_COLUMNS, SCALAR = np.zeros((3, 0)), np.zeros((0, 3)), np.array(0.5)
 
 CALLS: dict[str, tuple[str, Arguments, tuple[Any, ...]]] = {
-    "a number as variance": ("GaussianNLLLoss", (), (LOGS, SHARES, 2.0)),
+    "a number as variance": ("GaussianNLLLoss", (), (LOGS[None], np.array([[0, 1, 3]]), 2.5)),
     "a variance below ε": ("GaussianNLLLoss", (), (LOGS, SHARES, np.array([2e-7, 1, 2]))),
     "shares that are none": ("KLDivLoss", (NONE,), (LOGS, SHARES)),
     "counts of nothing": ("PoissonNLLLoss", (("full", True), NONE), (LOGS, np.array([0.0, 1, 3]))),
