@@ -67,7 +67,9 @@ class PlainCheck(FixedCheck):
 
         _, arguments, inputs = CALLS[self.call]
         reals = [x for x in inputs if _is_real(x)]
-        rest = [x if isinstance(x, float) else tensor(x, dtype) for x in inputs[len(reals) :]]
+        rest: list[Any] = [
+            x if isinstance(x, float) else tensor(x, dtype) for x in inputs[len(reals) :]
+        ]
         dy = lambda shape: self.draw(seed, shape, "dy")  # noqa: E731
         twin = module(self.type, dict(arguments), dtype)
         y, grads, _ = run_module(twin, {}, reals, dy, dtype, rest)
