@@ -141,7 +141,8 @@ def p_norm(v: Array, p: float) -> Distance:
         d = (size.max if p == math.inf else size.min)(axis=-1, keepdims=True)
         taken = np.where(size == d, np.sign(size), 0)
         return Distance(d, np.sign(v) * (taken / nonzero(taken.sum(axis=-1, keepdims=True))))
-    d = (size**p).sum(axis=-1, keepdims=True) ** (1 / p)
+    with np.errstate(divide="ignore"):  # 0 to a power below 0 is infinite
+        d = (size**p).sum(axis=-1, keepdims=True) ** (1 / p)
     return Distance(d, np.sign(v) * np.sign(d) * (nonzero(size) / nonzero(d)) ** (p - 1))
 
 

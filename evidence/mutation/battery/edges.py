@@ -154,6 +154,7 @@ class DescribedCheck(FixedCheck):
         crop = build("Crop", (("axis", 1), ("offset", (1, 2))))
         part = crop.forward(np.ones((1, 3, 4)), np.ones((1, 2, 2)))[1]
         drop = build("Dropout2d", ()).forward(np.ones((1, 2, 3)), noise=np.ones((1, 2, 1)))[1]
+        slopes = build("PReLU", ()), build("PReLU", (("num_parameters", 2), ("init", 0.5)))
         fixed, free = (build("FractionalMaxPool2d", given[:n]) for n in (3, 2))
         return {
             Key("", "axes"): np.array(axes, float),
@@ -161,6 +162,7 @@ class DescribedCheck(FixedCheck):
             Key("", "unpooled"): np.array(back.out, float),
             Key("", "drawn"): np.array([fixed.stochastic, free.stochastic], float),
             Key("", "given"): np.array(fixed.buffers["_random_samples"].shape, float),
+            Key("", "slopes"): np.concatenate([[s.init, *s.params["weight"]] for s in slopes]),
             Key("", "part"): np.array(part.first, float),
             Key("", "mask"): np.array(drop.keep.shape, float),
             Key("", "fits"): np.array([_fits(2), _fits(3)], float),
@@ -173,6 +175,7 @@ class DescribedCheck(FixedCheck):
             "given": [1, 1, 2],
             "fits": [0, 1],
             "part": [1, 2],
+            "slopes": [0.25, 0.25, 0.5, 0.5, 0.5],
             "mask": [1, 2, 3],
         }
         return {Key("", k): np.array(v, float) for k, v in found.items()}

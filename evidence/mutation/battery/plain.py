@@ -20,7 +20,8 @@ EMPTY_ROWS, EMPTY_COLUMNS, SCALAR = np.zeros((3, 0)), np.zeros((0, 3)), np.array
 
 CALLS: dict[str, tuple[str, Arguments, tuple[Any, ...]]] = {
     "a number as variance": ("GaussianNLLLoss", (), (LOGS[None], np.array([[0, 1, 3]]), 2.5)),
-    "a variance below ε": ("GaussianNLLLoss", (), (LOGS, SHARES, np.array([2e-7, 1, 2]))),
+    "p < 0 of a zero": ("PairwiseDistance", (("p", -1.0), ("eps", 0.0)), (LOGS, LOGS * [0, 1, 2])),
+    "a variance below ε": ("GaussianNLLLoss", (), (LOGS, SHARES, np.array([0.0, 1, 2]))),
     "shares that are none": ("KLDivLoss", (NONE,), (LOGS, SHARES)),
     "counts of nothing": ("PoissonNLLLoss", (("full", True), NONE), (LOGS, np.array([0.0, 1, 3]))),
     "one score": ("MultiLabelMarginLoss", (), (SCALAR, np.array(0))),
