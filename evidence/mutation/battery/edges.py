@@ -169,7 +169,11 @@ class DescribedCheck(FixedCheck):
         }
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        found = {"axes": [0, 1, 2], "windows": [3, 2, 0, 1, 3, 0, 2], "unpooled": [4, 5]}
+        found: dict[str, list[float]] = {
+            "axes": [0, 1, 2],
+            "windows": [3, 2, 0, 1, 3, 0, 2],
+            "unpooled": [4, 5],
+        }
         found |= {
             "drawn": [0, 1],
             "given": [1, 1, 2],
