@@ -142,8 +142,15 @@ def p_norm(v: Array, p: float) -> Distance:
         taken = np.where(size == d, np.sign(size), 0)
         return Distance(d, np.sign(v) * (taken / nonzero(taken.sum(axis=-1, keepdims=True))))
     with np.errstate(divide="ignore"):  # 0 to a power below 0 is infinite
-        d = (size**p).sum(axis=-1, keepdims=True) ** (1 / p)
+        d = root((size**p).sum(axis=-1, keepdims=True), p)
     return Distance(d, np.sign(v) * np.sign(d) * (nonzero(size) / nonzero(d)) ** (p - 1))
+
+
+def root(x: Array, degree: float) -> Array:
+    """Return x^(1 / degree), 1 / degree not rounded; 0 stays 0."""
+    if degree in (1, 2):
+        return x ** (1 / degree)
+    return np.exp(np.log(nonzero(x)) / degree) * np.sign(x)
 
 
 class DistanceCache(NamedTuple):
