@@ -14,27 +14,31 @@ from manual.layer import Array, Arrays, Layer
 __all__ = ["CosineSimilarity", "PairwiseDistance"]
 
 Pair = tuple[Array, Array]
-Axis = int | tuple[()]
-ROWS = (Draw((2, 3), "uniform", 0.25, 3), Draw((2, 3), "uniform", -3, -0.25))
+Shape = tuple[int, ...]
 
 
-def fitting(name: str, x1: Array, x2: Array, dim: int) -> Axis:
-    """Return the axis of the broadcast inputs that is summed; () where they are scalars.
+def fitted(name: str, x1: Array, x2: Array, dim: int) -> Shape:
+    """Return the shape that the inputs are stretched to; (1,) for scalars.
 
     Raises:
         ValueError: they do not broadcast, or have no such axis.
     """
     shapes = tuple(x1.shape), tuple(x2.shape)
     try:
-        axes = len(np.broadcast_shapes(*shapes))
+        shape = np.broadcast_shapes(*shapes) or (1,)
     except ValueError:
         raise ValueError(
             f"{name}: both inputs must have one shape, or broadcast to one, received {shapes[0]} "
             f"and {shapes[1]}."
         ) from None
-    if not -max(axes, 1) <= dim < max(axes, 1):
+    if not -len(shape) <= dim < len(shape):
         raise ValueError(f"{name}: dim = {dim} is no axis of inputs {shapes[0]} and {shapes[1]}.")
-    return dim % axes if axes else ()
+    return shape
+
+
+def nonzero(x: Array) -> Array:
+    """Return x, 1 in place of 0: to divide what is 0 there as well."""
+    return np.where(x == 0, 1, x)
 
 
 class CosineCache(NamedTuple):
@@ -42,8 +46,7 @@ class CosineCache(NamedTuple):
     scaled: Pair  # x / max(‖x‖, eps)
     norms: Pair  # max(‖x‖, eps)
     cosine: Array
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
-    axis: Axis
+    shapes: tuple[Shape, Shape]
 
 
 class CosineSimilarity(Layer):
@@ -73,6 +76,9 @@ class CosineSimilarity(Layer):
     examples = (
         Example({}, ((2, 3), (2, 3))),
         Example({"dim": -1}, ((3,), (3,))),
+        Example({"dim": -1}, ((), ())),
+        Example({}, ((2, 1), (2, 3))),
+        Example({"dim": 0}, ((3, 1), (1, 2))),
         Example(
             {"eps": 2.0},
             (Draw((2, 3), high=0.25), (2, 3)),
@@ -85,16 +91,15 @@ class CosineSimilarity(Layer):
         self.dim, self.eps = dim, eps
 
     def forward(self, x1: Array, x2: Array) -> tuple[Array, CosineCache]:  # type: ignore[override]
-        axis = fitting("CosineSimilarity", x1, x2, self.dim)
+        shape = fitted("CosineSimilarity", x1, x2, self.dim)
         shapes = tuple(x1.shape), tuple(x2.shape)
-        x1, x2 = x1 + 0 * x2, x2 + 0 * x1  # of one shape
-        n1, n2 = (np.sqrt((x * x).sum(axis=axis, keepdims=True)) for x in (x1, x2))
+        x1, x2 = np.broadcast_to(x1, shape), np.broadcast_to(x2, shape)
+        n1, n2 = (np.sqrt((x * x).sum(axis=self.dim, keepdims=True)) for x in (x1, x2))
         m1, m2 = np.maximum(n1, self.eps), np.maximum(n2, self.eps)
         u1, u2 = x1 / m1, x2 / m2
-        y = (u1 * u2).sum(axis=axis, keepdims=True)
-        units = x1 / (n1 + (n1 == 0)), x2 / (n2 + (n2 == 0))
-        found = y.sum(axis=axis)  # the axis is 1 long: dropped
-        return found, CosineCache(units, (u1, u2), (m1, m2), y, shapes, axis)
+        y = (u1 * u2).sum(axis=self.dim, keepdims=True)
+        units = x1 / nonzero(n1), x2 / nonzero(n2)
+        return np.squeeze(y, axis=self.dim), CosineCache(units, (u1, u2), (m1, m2), y, shapes)
 
     def backward(self, grad_output: Array, cache: CosineCache) -> tuple[Pair, Arrays]:
         r"""Chain rule through y = Σ u v with u = x₁ / m, m = max(‖x₁‖, ε), and v as well of x₂.
@@ -107,7 +112,7 @@ class CosineSimilarity(Layer):
             ∂m/∂x is kept though m is constant, and this follows it. At x = 0 it is 0.
         Source: the quotient rule; Singhal, Modern Information Retrieval (2001), for its use.
         """
-        dy = np.expand_dims(grad_output, cache.axis)
+        dy = np.expand_dims(grad_output, self.dim)
         found = [
             summed_to(dy * (other - cache.cosine * unit) / norm, shape)
             for other, unit, norm, shape in zip(
@@ -120,11 +125,37 @@ class CosineSimilarity(Layer):
         return f"dim={self.dim}, eps={self.eps}"
 
 
+class Distance(NamedTuple):
+    """The p-norms of differences along the last axis, and their slopes by each difference."""
+
+    d: Array  # (…, 1)
+    slope: Array  # (…, D)
+
+
+def p_norm(v: Array, p: float) -> Distance:
+    """Return (Σ |v|^p)^(1/p) along the last axis, which is kept, and its slope by each element."""
+    size = np.abs(v)
+    if p == 0:
+        return Distance(np.sign(size).sum(axis=-1, keepdims=True), 0 * v)
+    if math.isinf(p):
+        d = (size.max if p == math.inf else size.min)(axis=-1, keepdims=True)
+        taken = np.where(size == d, np.sign(size), 0)
+        return Distance(d, np.sign(v) * (taken / nonzero(taken.sum(axis=-1, keepdims=True))))
+    with np.errstate(divide="ignore"):  # 0 to a power below 0 is infinite
+        d = root((size**p).sum(axis=-1, keepdims=True), p)
+    return Distance(d, np.sign(v) * np.sign(d) * (nonzero(size) / nonzero(d)) ** (p - 1))
+
+
+def root(x: Array, degree: float) -> Array:
+    """Return x^(1 / degree), 1 / degree not rounded; 0 stays 0."""
+    if degree in (1, 2):
+        return x ** (1 / degree)
+    return np.exp(np.log(nonzero(x)) / degree) * np.sign(x)
+
+
 class DistanceCache(NamedTuple):
-    difference: Array
-    norm: Array
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
-    axis: Axis
+    slope: Array
+    shapes: tuple[Shape, Shape]
 
 
 GIVEN = "where d[n,i] = a[n,i] - b[n,i] + eps"
@@ -168,9 +199,11 @@ class PairwiseDistance(Layer):
     symbols = {"a": "x1", "b": "x2"}
     examples = (
         Example({}, ((2, 3), (2, 3))),
-        Example({"p": 1.0, "eps": 0.5}, ROWS),
-        *(Example({"p": p}, ROWS) for p in (0.5, 3.0, math.inf, -math.inf)),
+        Example({"p": 1.0, "eps": 0.5}, ((2, 3), (2, 3))),
+        *(Example({"p": p, "eps": 0.0}, ((2, 3), (2, 3))) for p in (0.5, 3.0, math.inf, -math.inf)),
         Example({"keepdim": True}, ((2, 3), (2, 3))),
+        Example({}, ((), ())),
+        Example({}, ((2, 1), (3,))),
     )
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
@@ -183,22 +216,10 @@ class PairwiseDistance(Layer):
 
     def forward(self, x1: Array, x2: Array) -> tuple[Array, DistanceCache]:  # type: ignore[override]
         """Return (Σ |x₁ - x₂ + ε|^p)^(1/p)."""
-        axis = fitting("PairwiseDistance", x1, x2, -1)
-        difference = x1 - x2
-        difference += self.eps
-        norm = self._norm(np.maximum(difference, -difference), axis)
-        shapes = tuple(x1.shape), tuple(x2.shape)
-        y = norm if self.keepdim else norm.sum(axis=axis)  # the axis is 1 long: dropped
-        return y, DistanceCache(difference, norm, shapes, axis)
-
-    def _norm(self, size: Array, axis: Axis) -> Array:
-        if self.p == math.inf:
-            return size.max(axis=axis, keepdims=True)
-        if self.p == -math.inf:
-            return size.min(axis=axis, keepdims=True)
-        if self.p == 2:
-            return np.sqrt((size * size).sum(axis=axis, keepdims=True))
-        return root(power(size, self.p).sum(axis=axis, keepdims=True), self.p)
+        shape = fitted("PairwiseDistance", x1, x2, -1)
+        d, slope = p_norm(np.broadcast_to(x1 - x2, shape) + self.eps, self.p)
+        y = d if self.keepdim else np.squeeze(d, axis=-1)
+        return y, DistanceCache(slope, (tuple(x1.shape), tuple(x2.shape)))
 
     def backward(self, grad_output: Array, cache: DistanceCache) -> tuple[Pair, Arrays]:
         r"""Chain rule through y = D = (Σ_i |d_i|^p)^(1/p) with d = x₁ - x₂ + ε, row by row.
@@ -210,29 +231,9 @@ class PairwiseDistance(Layer):
         Torch: nn.PairwiseDistance: 0 where D = 0, and where d_i = 0 for p < 1.
         Source: Minkowski, Geometrie der Zahlen (1896), for the norm; the chain rule.
         """
-        d, norm = cache.difference, cache.norm
-        dy = grad_output if self.keepdim else np.expand_dims(grad_output, cache.axis)
-        size = np.maximum(d, -d)
-        if math.isinf(self.p):
-            share = np.ones_like(d) * (size == norm)
-            share /= share.sum(axis=cache.axis, keepdims=True)
-        else:
-            share = power((size + (size == 0)) / (norm + (norm == 0)), self.p - 1) * (norm != 0)
-        dd = dy * (np.sign(d) * share)
-        return (summed_to(dd, cache.shapes[0]), -summed_to(dd, cache.shapes[1])), {}
+        dy = grad_output if self.keepdim else np.expand_dims(grad_output, -1)
+        dd = dy * cache.slope
+        return (summed_to(dd, cache.shapes[0]), summed_to(-dd, cache.shapes[1])), {}
 
     def extra_repr(self) -> str:
         return f"p={self.p}, eps={self.eps}, keepdim={self.keepdim}"
-
-
-def power(x: Array, exponent: float) -> Array:
-    """Return x to a constant power; 0 and 1 need no logarithm."""
-    return np.ones_like(x) if exponent == 0 else x if exponent == 1 else x**exponent
-
-
-def root(x: Array, degree: float) -> Array:
-    """Return x^(1 / degree), 1 / degree not rounded; 0 stays 0."""
-    if degree == 1:
-        return x
-    zero = x == 0
-    return np.exp(np.log(x + zero) / degree) * ~zero

@@ -149,7 +149,7 @@ def tried(*shapes: Shape) -> tuple[Example, ...]:
 class Dropout(Scaled):
     """Zero each element with probability p and scale the rest by 1 / (1 - p)."""
 
-    examples = tried((3, 4))
+    examples = tried((3, 2, 2))
 
 
 class Dropout1d(Scaled):

@@ -329,7 +329,7 @@ class Flatten(Layer):
         return x.reshape(*shape[:start], merged, *shape[end + 1 :]), FlattenCache(shape)
 
     def backward(self, grad_output: Array, cache: FlattenCache) -> tuple[tuple[Array], Arrays]:
-        return (grad_output.reshape(*cache.shape),), {}
+        return (np.reshape(grad_output, cache.shape),), {}
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -48,6 +48,8 @@ def both(cls: Callable[..., Any], sample: Sample) -> Sides:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs, upstream = _by_torch(sample, tensors)
+    for name in _given(layer, sample):
+        theirs.pop(Key("", f"buffer:{name}"))
     arrays = [None if x is None else _array(x) for x in tensors]
     wanted = [isinstance(x, Tensor) and x.requires_grad for x in tensors]
     options |= _noise(layer, tensors)
@@ -78,14 +80,27 @@ def refused(cls: Callable[..., Any], call: Refusal) -> bool:
 # ── the hand-written side ────────────────────────────────────────────────────────────────────────
 def _layer(cls: Callable[..., Any], sample: Sample) -> Any:
     layer = _made(cls, sample.arguments, sample.options).train(sample.training)
-    state = {k: array_of(v) for k, v in sample.state.items()}
+    given = _given(layer, sample)
+    state = {k: array_of(v) for k, v in sample.state.items() if k not in given}
     if sample.corpus == "op_db":
         state |= {k: v for k, v in layer.buffers.items() if k in MODULES_OWN}
     own = {k: np.shape(v) for k, v in (*layer.params.items(), *layer.buffers.items())}
-    if (given := {k: v.shape for k, v in state.items()}) != own:
-        raise ValueError(f"the state is {own}, torch's is {given}")
+    if (shapes := {k: v.shape for k, v in state.items()}) != own:
+        raise ValueError(f"the state is {own}, torch's is {shapes}")
     layer = layer.with_params({k: state[k] for k in layer.params})
     return layer.with_buffers({k: state[k] for k in layer.buffers})
+
+
+def _given(layer: Layer, sample: Sample) -> set[str]:
+    """Return which of torch's buffers the layer holds as a constructor's argument: weights."""
+    values = (*sample.arguments, *sample.options.values())
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    foreign = sample.state.keys() - layer.params.keys() - layer.buffers.keys()
+    return {k for k in foreign if any(_equal(sample.state[k], t) for t in tensors)}
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b.to(a))
 
 
 def _made(cls: Callable[..., Any], arguments: tuple, options: Mapping[str, Any]) -> Any:

@@ -117,7 +117,7 @@ class PReLU(Layer):
         """Return dw = Σ dy · min(x, 0), over all axes or all but the channels'."""
         terms = grad_output * np.minimum(cache.x, 0)
         axes = [a for a in range(terms.ndim) if a != self.dim or self.num_parameters == 1]
-        return {"weight": terms.sum(axis=tuple(axes), keepdims=True).reshape(-1)}
+        return {"weight": np.reshape(terms.sum(axis=tuple(axes)), -1)}
 
     def decisions(self, cache: InputCache) -> Array:
         return cache.x > 0
@@ -187,19 +187,18 @@ class RReLU(InPlace):
         self, x: Array, *, noise: Array | None = None
     ) -> tuple[Array, SlopesCache]:
         """Return x where it is positive, else r x; r is the noise, or (lower + upper) / 2."""
-        slopes = (self.lower + self.upper) / 2 if noise is None else self._checked(noise, x)
-        return blend(x > 0, x, slopes * x), SlopesCache(x, slopes)
+        self._check(noise, x)
+        slopes = (self.lower + self.upper) / 2 if noise is None else noise
+        cache = SlopesCache(x, slopes)
+        return blend(self.decisions(cache), x, slopes * x), cache
 
-    def _checked(self, noise: Array, x: Array) -> Array:
-        if tuple(noise.shape) != tuple(x.shape):
+    def _check(self, noise: Array | None, x: Array) -> None:
+        if noise is not None and tuple(noise.shape) != tuple(x.shape):
             raise ValueError(
                 f"RReLU: the noise is a slope for every element and must have the input's shape "
                 f"{tuple(x.shape)}, received {tuple(noise.shape)}. Draw it with "
                 "RReLU.draw(x, rng=rng)."
             )
-        slopes = np.zeros_like(x)
-        slopes[...] = noise  # float64 slopes would lift float32
-        return slopes
 
     def backward(self, grad_output: Array, cache: SlopesCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = x where x > 0, else r x; shapes equal, r a constant.

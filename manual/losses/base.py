@@ -56,13 +56,11 @@ class Loss(Layer):
 
     def of_rows(self, losses: Array) -> Array:
         """Return the reduction of losses (…, 1): one in each row, which is a sample."""
-        apart = self.reduction == "none"
-        return self.averaged(np.reshape(losses, losses.shape[:-1]) if apart else losses)
+        return self.averaged(np.reshape(losses, losses.shape[:-1]))
 
     def to_rows(self, grad_output: Any, count: int) -> Any:
-        """Return the gradient of what `of_rows` reduced: one number, or (…, 1)."""
-        grad = self.reduced(grad_output, count)
-        return np.reshape(grad, (*np.shape(grad), 1)) if self.reduction == "none" else grad
+        """Return the gradient of what `of_rows` reduced: (…, 1), or (1,)."""
+        return np.reshape(self.reduced(grad_output, count), (*np.shape(grad_output), 1))
 
     def check_alike(self, input: Array, target: Array) -> None:
         """Raise unless target has input's shape, and a dtype that leaves input's as it is."""
@@ -119,7 +117,7 @@ def constants(weights: Sequence[float] | None) -> Any:
 
 def ones(where: Array, like: Array) -> Array:
     """Return 1 where a condition holds, else 0, in an array's dtype."""
-    return np.where(where, 1.0, 0.0).astype(like.dtype)
+    return where.astype(like.dtype)
 
 
 def zero(target: Array, shape: Shape) -> Array | None:
@@ -129,8 +127,7 @@ def zero(target: Array, shape: Shape) -> Array | None:
 
 def stretched(grad: Array, slope: Array, shape: Shape, own: Shape) -> Array:
     """Return grad · slope, added up for an input of shape `own` that was stretched to `shape`."""
-    slope = slope if np.shape(slope) == shape else np.broadcast_to(slope, shape)
-    return summed_to(grad * slope, own)
+    return summed_to(grad * np.broadcast_to(slope, shape), own)
 
 
 def _fits(target: Any, input: Any) -> bool:

@@ -256,7 +256,7 @@ class MultiLabelSoftMarginLoss(Loss):
             for reduction in TRIED
         ),
         Example({}, ((3,), np.array([0, 1, 1]))),
-        Example({"reduction": "none"}, ((2, 4, 3), Draw((3,), "uniform", 0, 1))),
+        Example({}, ((2, 4, 3), Draw((3,), "uniform", 0, 1))),
     )
 
     def __init__(self, weight: Sequence[float] | None = None, reduction: str = "mean") -> None:
@@ -266,13 +266,8 @@ class MultiLabelSoftMarginLoss(Loss):
     def forward(  # type: ignore[override]
         self, input: Array, target: Array
     ) -> tuple[Array, MultiLabelSoftMarginCache]:
-        shape = self.check_broadcast(input=input, target=target)
-        if not input.ndim or shape != input.shape:
-            raise ValueError(
-                "MultiLabelSoftMarginLoss: the input must be (…, C) logits and the target "
-                f"broadcast to its shape {tuple(input.shape)}, received {tuple(target.shape)}."
-            )
-        x, y = input, self.numbers(input, target)
+        self._check(input, target)
+        x, y, shape = input, self.numbers(input, target), tuple(input.shape)
         e, softplus = logistic(x)
         loss = (x - y * x) + softplus
         weight = _broadcast(self, "weight", self.weight, x)
@@ -303,6 +298,14 @@ class MultiLabelSoftMarginLoss(Loss):
             slope, of_target = weight * slope, weight * of_target
         dy = None if whole else stretched(dl, of_target, shape, y.shape)
         return (dl * slope, dy), {}
+
+    def _check(self, input: Array, target: Array) -> None:
+        shape = self.check_broadcast(input=input, target=target)
+        if not input.ndim or shape != input.shape:
+            raise ValueError(
+                "MultiLabelSoftMarginLoss: the input must be (…, C) logits and the target "
+                f"broadcast to its shape {tuple(input.shape)}, received {tuple(target.shape)}."
+            )
 
     def extra_repr(self) -> str:
         return _shown(self, weight=self.weight)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manual.distance import Distance, p_norm
 from manual.examples import Example
 from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays
@@ -73,7 +74,7 @@ class CosineEmbeddingLoss(Loss):
         ),
         Example({}, ((3,), (3,), np.array(1))),
         Example({"margin": -1.0, "reduction": "none"}, ((4, 3), (1, 3), np.array([1, -1, -1, 1]))),
-        Example({"margin": -1.0}, ((1, 3), (4, 3), np.array([-1]))),
+        Example({"margin": -1.0}, ((1, 3), (4, 3), np.array([-1.0]))),
     )  # fmt: skip
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
@@ -94,7 +95,7 @@ class CosineEmbeddingLoss(Loss):
         cos = _dot(x1, x2) / r
         unlike = np.where(y == -1, np.maximum(cos - self.margin, 0), 0)
         loss = np.where(y == 1, 1 - cos, 0) + unlike
-        return self.of_rows(loss), CosineCache(x1, x2, a, b, r, cos, y, target.shape, loss.size)
+        return self.of_rows(loss), CosineCache(x1, x2, a, b, r, cos, y, target.shape, len(loss))
 
     def backward(
         self, grad_output: Array, cache: CosineCache
@@ -113,8 +114,8 @@ class CosineEmbeddingLoss(Loss):
             (1993).
         """
         x1, x2, a, b, r, cos, y, of_y, size = cache
-        push, pull = ones((y == -1) & (cos >= self.margin), cos), ones(y == 1, cos)
-        g = self.to_rows(grad_output, size) * (push - pull)  # (N, 1)
+        push = ones((y == -1) & (cos >= self.margin), cos)
+        g = self.to_rows(grad_output, size) * (push - (y == 1))  # (N, 1)
         dx1 = g * (x2 / r - cos / a * x1)
         dx2 = g * (x1 / r - cos / b * x2)
         return (summed_to(dx1, x1.shape), summed_to(dx2, x2.shape), zero(y, of_y)), {}
@@ -132,13 +133,6 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 # ── triples ──────────────────────────────────────────────────────────────────────────────────────
-class Distance(NamedTuple):
-    """The p-norms of differences, and their slopes by each difference."""
-
-    d: Array  # (…, 1)
-    slope: Array  # (…, D)
-
-
 class TripletCache(NamedTuple):
     near: Distance  # from anchor to positive
     far: Distance  # from anchor to negative
@@ -210,11 +204,11 @@ class TripletMarginLoss(Loss):
             for reduction in TRIED
         ),
         *(
-            Example({"p": p, "eps": 0.125, **more}, ((3, 4), (3, 4), (3, 4)))
-            for p, more in (
-                (1.0, {}), (4.0, {"swap": True}), (0.5, {"margin": 4.0}), (-1.0, {}),
-                (0.0, {}), (0.0, {"swap": True}), (math.inf, {}),
-                (math.inf, {"swap": True, "margin": 2.0}),
+            Example({"p": p, "eps": eps, **more}, ((9, 4), (9, 4), (9, 4)))
+            for p, eps, more in (
+                (1.0, 0.0, {}), (4.0, 0.125, {"swap": True}), (0.5, 0.125, {"margin": 4.0}),
+                (-1.0, 0.125, {}), (0.0, 0.0, {}), (0.0, 0.0, {"swap": True}), (math.inf, 0.0, {}),
+                (math.inf, 0.0, {"swap": True, "margin": 2.0}),
             )
         ),
         Example({}, ((1, 2, 3), (2, 1, 3), (1, 1, 3))),
@@ -270,8 +264,8 @@ class TripletMarginLoss(Loss):
             convolutional neural networks (2016).
         """
         near, far, across, short, (of_a, of_b, of_c) = cache
-        g = self.to_rows(grad_output, short.size) * ones(short >= 0, short)  # (…, 1)
-        share = np.ones_like(g) if across is None else _share(far.d, across.d)
+        g = self.to_rows(grad_output, short.size) * (short >= 0)  # (…, 1)
+        share = 1.0 if across is None else _share(far.d, across.d)
         up, down = g * near.slope, g * share * far.slope
         da, db, dc = up - down, -up, down
         if across is not None:
@@ -284,10 +278,8 @@ class TripletMarginLoss(Loss):
 
     def decisions(self, cache: TripletCache) -> Array:
         """Return 1 where the margin is not kept, and 2 more where the distance was swapped."""
-        short = np.where(cache.short >= 0, 1, 0)
-        if cache.across is None:
-            return short
-        return short + np.where(cache.across.d < cache.far.d, 2, 0)
+        short = cache.short >= 0
+        return short if cache.across is None else short + 2 * (cache.across.d < cache.far.d)
 
     def extra_repr(self) -> str:
         return (
@@ -296,28 +288,6 @@ class TripletMarginLoss(Loss):
         )
 
 
-def p_norm(v: Array, p: float) -> Distance:
-    """Return (Σ |v|^p)^(1/p) along the last axis, which is kept, and its slope by each element."""
-    size, sign = np.abs(v), np.sign(v)
-    if p == 0:
-        return Distance(np.abs(sign).sum(axis=-1, keepdims=True), 0 * v)
-    if p == math.inf:
-        largest = size.max(axis=-1, keepdims=True)
-        taken = ones(size == largest, size)
-        return Distance(largest, sign * (taken / taken.sum(axis=-1, keepdims=True)))
-    d = _root(_power(size, p).sum(axis=-1, keepdims=True), p)
-    ratio = np.where(size == 0, 1, size) / np.where(d == 0, 1, d)
-    return Distance(d, sign * _power(ratio, p - 1))
-
-
-def _power(x: Array, p: float) -> Array:
-    return x if p == 1 else x * x if p == 2 else x**p
-
-
-def _root(x: Array, p: float) -> Array:
-    return x if p == 1 else np.sqrt(x) if p == 2 else x ** (1 / p)
-
-
 def _share(far: Array, across: Array) -> Array:
     """Return what of the smaller of two distances is the first: 1, 0, or one half if equal."""
-    return 0.5 * (ones(far < across, far) + ones(far <= across, far))
+    return 0.5 + 0.5 * np.sign(across - far)

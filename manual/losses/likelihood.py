@@ -81,9 +81,10 @@ class PoissonNLLLoss(Loss):
                 {"eps": 0.5, "full": True, "reduction": "none"},
             )
         ),
-        Example({}, ((3, 1), Draw((4,), "uniform", 0, 3))),
+        Example({"full": True}, ((3, 1), np.array([0.5, 1.0, 3.0, 2.0])),
+                convention=True, note="at y = 1 nothing is added yet"),
         Example({"log_input": False, "reduction": "none"},
-                (Draw((3,), "uniform", 0.25, 3), Draw((2, 1), "uniform", 0.25, 3))),
+                (Draw((3,), "uniform", 0.25, 3), np.array([[0], [2]]))),
     )  # fmt: skip
 
     def __init__(
@@ -133,9 +134,9 @@ class PoissonNLLLoss(Loss):
         dx = stretched(dl, slope, shape, x.shape)
         return (dx, None if counts else stretched(dl, of_target, shape, y.shape)), {}
 
-    def decisions(self, cache: PoissonCache) -> Array | None:
+    def decisions(self, cache: PoissonCache) -> Array:
         """Return where Stirling's approximation is added."""
-        return cache.y > 1 if self.full else None
+        return (cache.y > 1) & self.full
 
     def extra_repr(self) -> str:
         return (
@@ -200,8 +201,8 @@ class GaussianNLLLoss(Loss):
             for full in ({}, {"full": True})
             for reduction in TRIED
         ),
-        Example({}, ((2, 3), (1, 3), Draw((2,), "uniform", 0.25, 3))),
-        Example({"reduction": "none"}, ((2, 3), (2, 3), Draw((1, 3), "uniform", 0.25, 3))),
+        Example({}, ((2, 3), np.array([[1, 0, 2]]), Draw((2,), "uniform", 0.25, 3))),
+        Example({"reduction": "none"}, ((2, 3), (1, 3), Draw((1, 3), "uniform", 0.25, 3))),
         Example({"reduction": "sum"}, ((3, 1), (4,), Draw((3,), "uniform", 0.25, 3))),
         Example(
             {"eps": 1.5},
@@ -216,12 +217,12 @@ class GaussianNLLLoss(Loss):
         self.full, self.eps = full, eps
 
     def forward(self, input: Array, target: Array, var: Array) -> tuple[Array, GaussianCache]:  # type: ignore[override]
-        if isinstance(var, int | float) and not hasattr(var, "shape"):  # as torch takes one
+        if isinstance(var, int | float):  # as torch takes one
             var = np.full_like(input, var)
         self._check(input, var)
         held = var.reshape(*var.shape, 1) if var.ndim < input.ndim else var
         held = np.maximum(held, self.eps + 0 * held)
-        shape = self.check_broadcast(input=input, target=target, var=held)
+        shape = self.check_broadcast(input=input, target=target)
         d = input - self.numbers(input, target)
         loss = 0.5 * (np.log(held) + d * d / held)
         if self.full:
@@ -281,7 +282,6 @@ class GaussianNLLLoss(Loss):
 class KLDivCache(NamedTuple):
     x: Array
     t: Array
-    log_t: Array  # where t > 0
     shape: Shape  # of the losses
     divisor: int
 
@@ -340,15 +340,10 @@ class KLDivLoss(Loss):
         shape = self.check_broadcast(input=input, target=target)
         self.check_dtype(input, target)
         x, t = input, target
-        if self.log_target:
-            log_t = t
-            loss = np.exp(t) * (t - x)
-        else:
-            log_t = np.log(np.where(t > 0, t, 1))
-            loss = np.where(t < 0, np.nan, t * log_t) - t * x
+        loss = np.exp(t) * (t - x) if self.log_target else t * _log(t) - t * x
         batch = x.shape[0] if x.ndim else 1
         divisor = batch if self.reduction == "batchmean" else loss.size
-        return self.reduced(self.summed(loss), divisor), KLDivCache(x, t, log_t, shape, divisor)
+        return self.reduced(self.summed(loss), divisor), KLDivCache(x, t, shape, divisor)
 
     def backward(self, grad_output: Array, cache: KLDivCache) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through L = 1/D Σ_i t_i (log t_i - x_i).
@@ -363,16 +358,20 @@ class KLDivLoss(Loss):
         Torch: nn.KLDivLoss; there the target's gradient is nan at t = 0, here its limit -∞.
         Source: Kullback and Leibler, On Information and Sufficiency (1951).
         """
-        x, t, log_t, shape, divisor = cache
+        x, t, shape, divisor = cache
         dl = self.reduced(grad_output, divisor)
         if self.log_target:
             p = np.exp(t)
             slope, of_target = -p, p * (t - x + 1)
         else:
-            log_t = np.where(t == 0, -np.inf, np.where(t > 0, log_t, np.nan))
-            slope, of_target = -t, log_t + 1 - x
+            slope, of_target = -t, np.where(t == 0, -np.inf, _log(t)) + 1 - x
         dx = stretched(dl, slope, shape, x.shape)
         return (dx, stretched(dl, of_target, shape, t.shape)), {}
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, log_target={self.log_target}"
+
+
+def _log(t: Array) -> Array:
+    """Return log t, in place of infinity 0 where t = 0, and nan where it is negative."""
+    return np.log(np.where(t == 0, 1, np.where(t < 0, np.nan, t)))

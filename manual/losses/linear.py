@@ -144,9 +144,11 @@ class LinearCrossEntropyLoss(Loss):
 
     def inner(self) -> CrossEntropyLoss:
         """Return the loss of the scores."""
-        ignored = -100 if self.ignore_index is None else self.ignore_index
-        weight = None if self.weight is None else self.weight.tolist()
-        return CrossEntropyLoss(weight, ignored, self.reduction, self.label_smoothing)
+        given = {} if self.ignore_index is None else {"ignore_index": self.ignore_index}
+        return CrossEntropyLoss(
+            None if self.weight is None else self.weight.tolist(),
+            reduction=self.reduction, label_smoothing=self.label_smoothing, **given,
+        )  # fmt: skip
 
     def forward(self, input: Array, target: Array) -> tuple[Array, LinearCrossEntropyCache]:  # type: ignore[override]
         self._check(input)
@@ -173,12 +175,11 @@ class LinearCrossEntropyLoss(Loss):
         x, inner = cache
         weight = self.params["linear.weight"]
         (dz, dt), _ = self.inner().backward(grad_output, inner)
-        dz = dz.reshape(*x.shape[:-1], len(weight))  # (N, C d1 …)
-        rows = dz.reshape(-1, len(weight))
+        rows = dz.reshape(-1, len(weight))  # (N, C d1 …)
         grads = {"linear.weight": rows.T @ x.reshape(-1, self.in_features)}
         if "linear.bias" in self.params:
             grads["linear.bias"] = rows.sum(axis=0)
-        return (dz @ weight, dt), grads
+        return ((rows @ weight).reshape(*x.shape), dt), grads
 
     def variants(self, cache: LinearCrossEntropyCache) -> tuple[str, ...]:
         return ("probabilities",) if cache.inner.samples is None else ()

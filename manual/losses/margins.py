@@ -123,8 +123,10 @@ class MultiMarginLoss(Loss):
         f"{SHORT}**(p - 1)",
     )
     symbols = SCORES | {"w": "layer.weight", "C": "input.shape.1"}
-    examples = tuple(
-        _examples({}, {"p": 2}, {"weight": WEIGHT}, {"p": 2, "margin": 0.75, "weight": WEIGHT})
+    examples = (
+        *_examples({}, {"p": 2}, {"weight": WEIGHT}, {"p": 2, "margin": 0.75, "weight": WEIGHT}),
+        Example({"weight": WEIGHT, "reduction": "none"}, ((3,), np.array(1))),
+        Example({"reduction": "none"}, ((3,), np.array([1]))),
     )
 
     def __init__(
@@ -143,7 +145,7 @@ class MultiMarginLoss(Loss):
         scores, labels = _rows(input, target)
         check_labels(self, scores, labels)
         check_weight(self, self.weight, scores)
-        weight = None if self.weight is None else self.weight[labels].reshape(-1, 1)
+        weight = None if self.weight is None else self.weight[labels][:, None]
         short = shortfall(scores, labels, self.margin)
         losses = weighted(short if self.p == 1 else short * short, weight)  # (N, C)
         total = losses.sum()
@@ -233,13 +235,11 @@ class MultiLabelMarginLoss(Loss):
         x, t = input.reshape(-1, classes), target.reshape(-1, classes)
         listed = np.cumprod(t >= 0, axis=1, dtype=bool)  # (N, J)
         own = listed[:, :, None] & (t[:, :, None] == np.arange(classes))  # (N, J, C)
-        true = x[np.arange(len(x))[:, None], np.where(listed, t, 0)]  # (N, J)
+        true = x[np.arange(len(x))[:, None], t]  # (N, J)
         short = (1 - true)[:, :, None] + x[:, None, :]
         rival = listed[:, :, None] & ~own.any(axis=1, keepdims=True)
         short = np.where(rival, np.maximum(short, 0), 0)
-        losses = short.sum(axis=(1, 2)) / classes
-        if self.reduction == "none":
-            losses = np.reshape(losses, input.shape[:-1])
+        losses = np.reshape(short.sum(axis=(1, 2)) / classes, input.shape[:-1])
         return self.averaged(losses), MultiLabelCache(short, own, input.shape)
 
     def backward(
@@ -292,8 +292,8 @@ class MultiLabelMarginLoss(Loss):
 
 def _rows(input: Array, target: Array) -> tuple[Array, Array]:
     """Return one sample's scores (C,) and label as a batch of one; a batch as it is."""
-    if input.ndim < 2 and target.shape in ((), (1,)):
-        return input.reshape(1, -1), target.reshape(1)
+    if input.ndim < 2:
+        return input.reshape(1, -1), target.reshape(-1)
     return input, target
 
 

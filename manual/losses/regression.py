@@ -175,8 +175,9 @@ class _Bent(Loss):
 
     border: float
 
-    def bend(self, d: Array) -> tuple[Array, Array]:
-        """Return d held within ± the border, and the slope."""
+    @staticmethod
+    def slope(d: Array, c: Array, border: float) -> Array:
+        """Return the slope at d, which is c when held within ± the border."""
         raise NotImplementedError
 
     def forward(self, input: Array, target: Array) -> tuple[Array, HuberCache]:  # type: ignore[override]
@@ -186,7 +187,8 @@ class _Bent(Loss):
         """
         self.check_alike(input, target)
         d = input - target
-        c, slope = self.bend(d)
+        c = np.clip(d, -self.border, self.border)
+        slope = self.slope(d, c, self.border)
         return self.averaged(slope * (d - 0.5 * c)), HuberCache(d, slope)
 
     def backward(self, grad_output: Array, cache: HuberCache) -> tuple[Pair, Arrays]:
@@ -257,9 +259,9 @@ class HuberLoss(_Bent):
             )
         self.delta = self.border = delta
 
-    def bend(self, d: Array) -> tuple[Array, Array]:
-        c = np.clip(d, -self.delta, self.delta)
-        return c, c
+    @staticmethod
+    def slope(d: Array, c: Array, border: float) -> Array:
+        return c
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}, delta={self.delta}"
@@ -306,11 +308,9 @@ class SmoothL1Loss(_Bent):
             )
         self.beta = self.border = beta
 
-    def bend(self, d: Array) -> tuple[Array, Array]:
-        if not self.beta:
-            return np.zeros_like(d), np.sign(d)
-        c = np.clip(d, -self.beta, self.beta)
-        return c, c / self.beta
+    @staticmethod
+    def slope(d: Array, c: Array, border: float) -> Array:
+        return c / border if border else np.sign(d)
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}, beta={self.beta}"

@@ -16,7 +16,7 @@ __all__ = ["HingeEmbeddingLoss", "MarginRankingLoss", "SoftMarginLoss"]
 
 SIGNS = np.array([[1, -1, 1, 1], [-1, 1, -1, 1], [-1, -1, 1, -1]])
 SHAPE = SIGNS.shape
-MET = {"the margin met exactly": {"input1": SIGNS / 4, "input2": -SIGNS / 4}}  # a margin of 0.5
+MET = {"the margin met exactly": {"input1": SIGNS / 2, "input2": -SIGNS / 2}}  # a margin of 1
 
 
 # ── which class ──────────────────────────────────────────────────────────────────────────────────
@@ -112,7 +112,7 @@ class HingeEmbeddingLoss(Loss):
             for margin in ({}, {"margin": 0.5})
             for reduction in TRIED
         ),
-        Example({}, ((3, 1), np.array([1, -1, 1, -1]))),
+        Example({}, ((3, 1), np.array([1.0, -1.0, 1.0, -1.0]))),
     )
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
@@ -140,7 +140,7 @@ class HingeEmbeddingLoss(Loss):
             (2006), whose squared margin this is without the square.
         """
         room, y, shape, size = cache
-        slope = ones(y != -1, room) - ones((y != 1) & (room >= 0), room)
+        slope = (y != -1) - ones((y != 1) & (room >= 0), room)
         dl = self.reduced(grad_output, size)
         return (stretched(dl, slope, shape, room.shape), zero(y, y.shape)), {}
 
@@ -191,10 +191,10 @@ class MarginRankingLoss(Loss):
                 (SHAPE, SHAPE, SIGNS if margin else Draw(SHAPE, high=1.5)),
                 kinks=MET if margin else {},
             )
-            for margin in ({}, {"margin": 0.5})
+            for margin in ({}, {"margin": 1.0})
             for reduction in TRIED
         ),
-        Example({"margin": 0.25}, ((3, 1), (1, 4), (1, 1))),
+        Example({"margin": 0.25}, ((3, 1, 1), (1, 2, 1), (1, 1, 4))),
     )
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:

@@ -64,9 +64,17 @@ class Accepting(manual.Embedding):
             super().__init__(3, 2)
 
 
+class Unweighted(manual.BCELoss):
+    """Weights that are given, and count for nothing."""
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(None, reduction)
+
+
 @pytest.mark.parametrize(
     ("name", "cls", "status"),
     [
+        ("BCELoss", Unweighted, "disagree"),
         ("GELU", Wrong, "disagree"),
         ("GELU", Wider, "disagree"),
         ("BatchNorm2d", Lacking, "disagree"),

@@ -26,6 +26,7 @@ from compare.explaining.language import parse
 from compare.gauge import gauge, gauging
 from compare.pair.example import Made, distinct, is_real, made, shown
 from manual import registry
+from manual.distance import CosineSimilarity, PairwiseDistance
 from manual.examples import Example
 from manual.layer import Layer
 from manual.losses import Loss
@@ -308,6 +309,8 @@ def stretched(case: Made) -> bool:
     if registry.GATES.get(type(case.layer).__name__) and "grad_x" in case.layer.equations:
         return len({np.shape(x) for x in case.inputs}) > 1
     shapes = [np.shape(x) for x in case.inputs]
+    if isinstance(case.layer, CosineSimilarity | PairwiseDistance):
+        return len(set(shapes)) > 1 or shapes[0] == ()
     if isinstance(case.layer, Loss) and any(s != max(shapes, key=len)[: len(s)] for s in shapes):
         return True
     by_rows = "input.shape" in " ".join(case.layer.symbols.values())

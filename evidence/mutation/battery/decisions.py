@@ -103,9 +103,13 @@ class LossDecisionCheck(ExactCheck):
 
 
 def _triple(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    near, far, across = (np.linalg.norm(v + 1e-6, axis=-1) for v in (a - b, a - c, b - c))
-    pieces = (2.5 + near >= np.minimum(far, across)) + 2 * (across < far)
-    return pieces[..., None]
+    near, far = (np.linalg.norm(v + 1e-6, axis=-1) for v in (a - b, a - c))
+    return (1 + near >= far)[..., None]
+
+
+def _counted(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    near, far, across = ((x != y).sum(axis=-1) for x, y in ((a, b), (a, c), (b, c)))
+    return ((1 + near >= np.minimum(far, across)) + 2 * (across < far))[..., None]
 
 
 def _lists(x: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -118,18 +122,15 @@ def _lists(x: np.ndarray, t: np.ndarray) -> np.ndarray:
     return found
 
 
-def _cosines(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return ((a * b).sum(axis=1) >= -0.75 * np.maximum(lengths, 1e-12))[:, None]
-
-
 PIECES: dict[tuple[str, int], Callable[..., Any]] = {
     ("HingeEmbeddingLoss", 0): lambda x, y: x <= 1,
-    ("MarginRankingLoss", 3): lambda a, b, y: y * (a - b) <= 0.5,
-    ("PoissonNLLLoss", 3): lambda x, y: y > 1,
+    ("MarginRankingLoss", 3): lambda a, b, y: y * (a - b) <= 1,
+    ("PoissonNLLLoss", 0): lambda x, y: 0 * y,
+    ("PoissonNLLLoss", 9): lambda x, y: y > 1,
     ("GaussianNLLLoss", 9): lambda x, y, v: v > 1.5,
-    ("CosineEmbeddingLoss", 3): _cosines,
-    ("TripletMarginLoss", 3): _triple,
+    ("CosineEmbeddingLoss", 0): lambda a, b, y: (a * b).sum(axis=1, keepdims=True) >= 0,
+    ("TripletMarginLoss", 0): _triple,
+    ("TripletMarginLoss", 11): _counted,
     ("MultiLabelMarginLoss", 0): _lists,
 }
 

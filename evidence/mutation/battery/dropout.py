@@ -35,9 +35,14 @@ class NoiseCheck(Check):
         shown = ", ".join(f"{key}={value}" for key, value in self.given)
         return f"{self.type}({shown}) on {self.shape}{' in a graph' * self.in_graph}"
 
+    def x(self, seed: int) -> np.ndarray:
+        """Return numbers, every third of them 0."""
+        x = self.draw(seed, self.shape, "x")
+        return np.where(np.arange(x.size).reshape(x.shape) % 3, x, 0)
+
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         layer = build(self.type, self.given)
-        x = lift(self.draw(seed, self.shape, "x"))
+        x = lift(self.x(seed))
         if self.in_graph:
             net = import_module("manual").Graph([("drop", layer, ("input",))])
             return {Key("evaluation", "output"): net.run(x).output}
@@ -47,6 +52,7 @@ class NoiseCheck(Check):
         values = {Key(name, "output"): y for name, (y, _) in runs.items()}
         back = {name: layer.backward(dy, cache_)[0][0] for name, (_, cache_) in runs.items()}
         values |= {Key(name, "grad_input"): dx for name, dx in back.items()}
+        values[RANDOM] = np.float64(layer.stochastic)
         if DRAWN in _masked(self, dtype, seed)[0]:
             drawn = layer.draw(np.ones(self.shape), rng=Ladder(np.random.PCG64(0)))
             values[DRAWN] = np.asarray(drawn, float)
@@ -58,7 +64,7 @@ class NoiseCheck(Check):
         return {only: values[only]} if self.in_graph else values
 
 
-DRAWN = Key("own", "drawn")
+DRAWN, RANDOM = Key("own", "drawn"), Key("own", "random")
 Masks = dict[str, dict[str, np.ndarray]]  # the noise if there is one
 
 
@@ -71,8 +77,8 @@ def _masked(check: NoiseCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     from torch_ref.classes import module_class
     from torch_ref.draws import Recorder, drawn_by_none
 
-    x, dy = check.draw(seed, check.shape, "x"), check.draw(seed, check.shape, "dy")
-    values: Values = {}
+    x, dy = check.x(seed), check.draw(seed, check.shape, "dy")
+    values: Values = {RANDOM: np.float64(True)}
     masks: Masks = {}
     for offset, name in enumerate(("first", "second", "evaluation")):
         twin = module_class(check.type)(**dict(check.given)).train(name != "evaluation")

@@ -209,7 +209,15 @@ class DescribedCheck(FixedCheck):
         back_to = largest.settled(np.array([[[[1]]]]))  # though the last is the largest
         at = back_to.forward(np.arange(4.0).reshape(1, 1, 2, 2))[1]
         contrast = build("LocalContrastNorm", (("size", 3),))
+        crop = build("Crop", (("axis", 1), ("offset", (1, 2))))
+        part = crop.forward(np.ones((1, 3, 4)), np.ones((1, 2, 2)))[1]
+        drop = build("Dropout2d", ()).forward(np.ones((1, 2, 3)), noise=np.ones((1, 2, 1)))[1]
+        slopes = build("PReLU", ()), build("PReLU", (("num_parameters", 2), ("init", 0.5)))
         found = {
+            "slopes": np.concatenate([[s.init, *s.params["weight"]] for s in slopes]),
+            "part": part.first,
+            "mask": drop.keep.shape,
+            "fits": [_fits(2), _fits(3)],
             "axes": [_axes(*case) for case in NORMS],
             "windows": [cache_.out, *cache_.starts],
             "divisors": mean.forward(np.ones((1, 4, 6)))[1].divisor.shape,
@@ -229,6 +237,10 @@ class DescribedCheck(FixedCheck):
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         found: dict[str, Any] = {
+            "slopes": [0.25, 0.25, 0.5, 0.5, 0.5],
+            "part": [1, 2],
+            "mask": [1, 2, 3],
+            "fits": [0, 1],
             "axes": [0, 1, 2, 1, 2, 3, 0, 1, 2, 0, 1],
             "windows": [3, 2, 0, 1, 3, 0, 2],
             "divisors": [2, 3],

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from compare.judge.quantities import Values
+from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import (
     Check,
     ExactCheck,
@@ -74,7 +74,7 @@ class LossCheck(Check):
         if _draw(spec).kind != "normal" and not is_probability(spec):
             return exact(spec(rng))
         if is_probability(spec):
-            y = _certain(rng, x.shape)
+            y = _certain(rng, x.shape if kind == "grid" else _draw(spec).shape)
             return np.round(y * 64) / 64 if self.coarse else exact(y)  # 1 - y is exact as well
         shape = x.shape if kind == "grid" else _draw(spec).shape
         return make("ties" if kind in ("ties", "grid") else "random", rng, shape)
@@ -104,6 +104,7 @@ class LossCheck(Check):
                 grads, own = loss.backward(dy, cache_)
                 shown = grads[:1] if self.of_input else [g for g in grads if g is not None]
                 values |= keyed(sample.name + again, y, shown, own)
+                values[Key(sample.name + again, "gradients")] = np.float64(len(shown))
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -113,14 +114,16 @@ class LossCheck(Check):
         params = self.params(seed, {k: tuple(p.shape) for k, p in loss.named_parameters()})
         values: Values = {}
         for sample in self.samples(seed):
-            real = [x for x in sample.inputs if x.dtype.kind == "f"]
-            if self.of_input:
-                real = real[:1]
-            rest = [tensor(t, dtype) for t in sample.inputs[len(real) :]]
+            places = [i for i, x in enumerate(sample.inputs) if x.dtype.kind == "f"]
+            places = places[:1] if self.of_input else places
+            real = [sample.inputs[i] for i in places]
+            places += [i for i in range(len(sample.inputs)) if i not in places]
+            rest = [tensor(sample.inputs[i], dtype) for i in places[len(real) :]]
             upstream = partial(self.upstream, sample)
-            y, grads, own = run_module(loss, params, real, upstream, dtype, rest)
+            y, grads, own = run_module(loss, params, real, upstream, dtype, rest, places)
             for again in ("", " again"):
                 values |= keyed(sample.name + again, y, grads, own)
+                values[Key(sample.name + again, "gradients")] = np.float64(len(grads))
         return values
 
 

@@ -43,16 +43,18 @@ def run_module(
     upstream: Callable[[tuple[int, ...]], np.ndarray],
     dtype: np.dtype,
     rest: Sequence[Tensor] = (),
+    places: Sequence[int] = (),
 ) -> Found:
     """Return output, input gradients and parameter gradients under an upstream gradient.
 
-    `rest` are further inputs, which have no gradient.
+    `rest` are further inputs, which have no gradient; `places` are those of all, if not in order.
     """
     leaves = [tensor(x, dtype).requires_grad_() for x in inputs]
     own = {key: tensor(p, dtype).requires_grad_() for key, p in params.items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Implicit dimension choice")
         given = (*leaves, *rest)
+        given = tuple(given[places.index(i)] for i in range(len(given))) if places else given
         y = functional_call(twin, own, given) if own else twin(*given)  # type: ignore[arg-type]
     dy = tensor(upstream(tuple(y.shape)), dtype)
     wanted = [*leaves, *own.values()]
