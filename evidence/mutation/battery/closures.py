@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -129,47 +129,53 @@ class IterationCheck(ClosureCheck):
 LENGTHS = (1.0, 0.25, 8.0)  # of the direction: powers of two divide without rounding
 
 
+class Wave(NamedTuple):
+    """A function of one variable, and how it is searched."""
+
+    at: Callable[[Any], tuple[float, float]]  # φ(t) and φ′(t), which is below 0 at 0
+    t: float
+    most: int
+    length: float
+    tolerance: float
+
+
 @dataclass(frozen=True)
 class SearchCheck(FixedCheck):
-    """The line search alone, on wavy functions of one variable, beside torch's."""
+    """The line search alone, on wavy functions of one variable, beside torch's.
 
-    trials: ClassVar[int] = 500
+    Slopes need not fit: the search may be led anywhere. On a coarse grid, values are equal.
+    """
+
+    trials: ClassVar[int] = 800
 
     @property
     def name(self) -> str:
         return "strong Wolfe line search on waves"
 
-    def waves(self, seed: int) -> Iterator[tuple[Callable[[Any], tuple[Any, Any]], float, int]]:
-        """Yield functions that return φ(t) and φ′(t) < 0 at 0, a first length, and the trials."""
+    def waves(self, seed: int) -> Iterator[Wave]:
         rng = self.rng(seed, "waves")
         while True:
-            a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
-            bowl, t = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1.5)
-            grid = float(rng.choice([2.0**-40, 0.25, 1.0]))  # a coarse one: values that are equal
-
-            def wave(t: Any, a: Any = a, b: Any = b, c: Any = c, more: Any = (bowl, grid)) -> Any:
-                value = np.sum(a * np.sin(b * t + c)) + more[0] * t * t
-                slope = np.sum(a * b * np.cos(b * t + c)) + 2 * more[0] * t
-                return tuple(float(np.floor(x / more[1]) * more[1]) for x in (value, slope))
-
-            if wave(0.0)[1] < 0:
-                yield wave, t, int(rng.choice([2, 3, 8, 25]))
+            at = _wave(rng)
+            t = float(rng.choice([10.0 ** rng.uniform(-2, 1.5), 2.0 ** rng.integers(-3, 5), 10.0]))
+            length = float(rng.choice([1.0, 0.25, 8.0]))  # powers of two divide without rounding
+            tolerance = float(rng.choice([1e-9, 0.3, t * length]))
+            if at(0.0)[1] < 0:
+                yield Wave(at, t, int(rng.choice([2, 3, 8, 25])), length, tolerance)
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         search = import_module("manual.optimizers.line_search")
         values: Values = {}
-        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+        for number, wave in enumerate(islice(self.waves(seed), self.trials)):
 
-            def at(t: Any, wave: Any = wave) -> Any:
-                value, slope = wave(t)
+            def at(t: Any, wave: Wave = wave) -> Any:
+                value, slope = wave.at(t)
                 return search.Point(t, value, np.array([slope]), slope)
 
-            length, tolerance = LENGTHS[number % 3], (1e-9, 0.3)[number % 2]
             found, asked = search.strong_wolfe(
-                at, at(0.0), t, length=length, most=most, tolerance=tolerance
+                at, at(0.0), wave.t, length=wave.length, most=wave.most, tolerance=wave.tolerance
             )
-            key = Key(f"wave {number}", "found")
-            values[key] = np.array([found.t, found.loss, found.slope, asked], dtype=np.float64)
+            told = [found.t, found.loss, found.slope, asked]
+            values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -177,21 +183,39 @@ class SearchCheck(FixedCheck):
         from torch.optim.lbfgs import _strong_wolfe
 
         values: Values = {}
-        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
-            d = torch.tensor([LENGTHS[number % 3]], dtype=torch.float64)
+        for number, wave in enumerate(islice(self.waves(seed), self.trials)):
+            d = torch.tensor([wave.length], dtype=torch.float64)
 
-            def at(x: Any, t: Any, d: Any, wave: Any = wave) -> Any:
-                value, slope = wave(float(t))
+            def at(x: Any, t: Any, d: Any, wave: Wave = wave) -> Any:
+                value, slope = wave.at(float(t))
                 return value, slope / d
 
             loss, grad = at(None, 0.0, d)
-            tolerance = (1e-9, 0.3)[number % 2]
-            found, g, length, asked = _strong_wolfe(
-                at, None, t, d, loss, grad, grad.dot(d), tolerance_change=tolerance, max_ls=most
+            given = {"tolerance_change": wave.tolerance, "max_ls": wave.most}
+            found, g, t, asked = _strong_wolfe(
+                at, None, wave.t, d, loss, grad, grad.dot(d), **given
             )
-            told = [float(length), float(found), float(g.dot(d)), asked]
+            told = [float(t), float(found), float(g.dot(d)), asked]
             values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
         return values
+
+
+def _wave(rng: np.random.Generator) -> Callable[[Any], tuple[float, float]]:
+    a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
+    lean = c if rng.random() < 0.5 else rng.uniform(0, 6, 4)  # slopes of another wave
+    bowl, scale = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1)
+    steep, grid = float(rng.choice([1.0, 1.0, 1e4])), float(rng.choice([2.0**-40, 0.25, 1.0]))
+    height = 2.0**45 * (grid == 1.0) * (rng.random() < 0.5)  # a small fall vanishes beside it
+    knots = {0.0: (0.0, -3.0), 10.0: (970.0, 297.0)} if rng.random() < 0.1 else {}  # t³ - 3t
+
+    def wave(t: Any) -> tuple[float, float]:
+        value = scale * (np.sum(a * np.sin(b * t + c)) + bowl * t * t)
+        slope = scale * (np.sum(a * b * np.cos(b * t + lean)) + 2 * bowl * t)
+        slope *= steep if t == 0 else 1.0
+        found = height + np.floor(value / grid) * grid, np.floor(slope / grid) * grid
+        return knots.get(float(t), (float(found[0]), float(found[1])))
+
+    return wave
 
 
 def _counts(state: Any) -> dict[str, Any]:
