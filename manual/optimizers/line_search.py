@@ -30,7 +30,13 @@ class Point(NamedTuple):
 
 
 def strong_wolfe(
-    at: Callable[[Any], Point], start: Point, t: Any, *, length: Any, most: int, tolerance: float
+    at: Callable[[Any], Point],
+    start: Point,
+    t: Any,
+    *,
+    length: Any,
+    most: int,
+    tolerance: float = 1e-9,
 ) -> tuple[Point, int]:
     """Return a point that satisfies both conditions, or the best found, and how often φ was asked.
 

@@ -15,7 +15,7 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift
 from evidence.mutation.battery.layers import Arguments, build
-from evidence.mutation.battery.optimizers import OptimizerCheck, keyed
+from evidence.mutation.battery.optimizers import OptimizerCheck, keyed, scribble
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ClosureCheck(FixedCheck, OptimizerCheck):
         values: Values = {}
         for number, lr in enumerate(self.rates(), 1):
             params, states = optimizer.step(params, closure, states, lr)
-            values |= keyed(number, params, {"first": _counts(states["0.weight"])})
+            values |= keyed(number, params, {"first": _counts(states["0.weight"], len(states))})
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -82,7 +82,7 @@ class ClosureCheck(FixedCheck, OptimizerCheck):
                 optimizers.set_lr(optimizer, lr)
             optimizer.step(closure)
             arrays = {name: array_of(p).copy() for name, p in params.items()}
-            counts = _counts(optimizer.state[params["0.weight"]])
+            counts = _counts(optimizer.state[params["0.weight"]], len(params))
             values |= keyed(number, arrays, {"first": counts})
         return values
 
@@ -105,7 +105,9 @@ class IterationCheck(ClosureCheck):
         state: Any = {}
         values: Values = {}
         for number, (grads, _) in enumerate(self.steps(seed), 1):
-            param, state = optimizer.update(param, lift(grads["vector"]), state, 0.25)
+            grad = lift(grads["vector"])
+            param, state = optimizer.update(param, grad, state, 0.25)
+            scribble(grad)
             values |= keyed(number, {"vector": param}, {"vector": {"d": state["d"]}})
         return values
 
@@ -200,13 +202,20 @@ class SearchCheck(FixedCheck):
         return values
 
 
+KNOTS = (
+    {0.0: (0.0, -3.0), 10.0: (970.0, 297.0)},  # t³ - 3t: the trial lies on the margin
+    {0.0: (0.0, -1.0), 10.0: (-10.0, -4.0)},  # an inflection
+    {0.0: (0.0, -10.0), 10.0: (-5.0, -9.0)},  # just flat enough
+)
+
+
 def _wave(rng: np.random.Generator) -> Callable[[Any], tuple[float, float]]:
     a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
     lean = c if rng.random() < 0.5 else rng.uniform(0, 6, 4)  # slopes of another wave
     bowl, scale = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1)
     steep, grid = float(rng.choice([1.0, 1.0, 1e4])), float(rng.choice([2.0**-40, 0.25, 1.0]))
     height = 2.0**45 * (grid == 1.0) * (rng.random() < 0.5)  # a small fall vanishes beside it
-    knots = {0.0: (0.0, -3.0), 10.0: (970.0, 297.0)} if rng.random() < 0.1 else {}  # t³ - 3t
+    knots = KNOTS[rng.integers(len(KNOTS))] if rng.random() < 0.2 else {}
 
     def wave(t: Any) -> tuple[float, float]:
         value = scale * (np.sum(a * np.sin(b * t + c)) + bowl * t * t)
@@ -218,9 +227,99 @@ def _wave(rng: np.random.Generator) -> Callable[[Any], tuple[float, float]]:
     return wave
 
 
-def _counts(state: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ScriptCheck(FixedCheck):
+    """L-BFGS told losses and gradients from a list: every rule that stops it is met to the bit."""
+
+    trials: ClassVar[int] = 200
+
+    @property
+    def name(self) -> str:
+        return "LBFGS by a script"
+
+    def scripts(self, seed: int) -> Iterator[tuple[dict[str, Any], list[tuple[float, np.ndarray]]]]:
+        """Yield arguments, and what is answered, question by question."""
+        yield BARELY_CURVED
+        yield {"max_iter": 60}, [(-float(n), np.array([0.5, -0.25, n / 256])) for n in range(250)]
+        rng = self.rng(seed, "scripts")
+        for _ in range(self.trials):
+            given = {name: rng.choice(values) for name, values in SCRIPTED.items()}
+            given = {name: v.item() for name, v in given.items() if v != 0}
+            given |= {"line_search_fn": "strong_wolfe"} if rng.random() < 0.3 else {}
+            sizes = rng.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1e-7, 2e-7], (50, 3))
+            grads = sizes * rng.choice([-1.0, 1.0], (50, 1))
+            losses = rng.choice([0.25, 1.0]) * rng.integers(-4, 4, 50) - np.arange(50.0)
+            yield given, list(zip(losses.tolist(), grads, strict=True))
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        values: Values = {}
+        for number, (given, answers) in enumerate(self.scripts(seed)):
+            optimizer, told = build("LBFGS", tuple(given.items())), iter(answers)
+            params: Any = {"x": lift(np.ones(3))}
+            states: Any = {}
+
+            def closure(params: Any, told: Any = told) -> Any:
+                loss, grad = next(told)
+                return loss, {"x": lift(grad)}
+
+            for _ in range(2):
+                params, states = optimizer.step(params, closure, states)
+            values |= _ended(number, params["x"], states["x"], told)
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from torch_ref.side import array_of
+
+        values: Values = {}
+        for number, (given, answers) in enumerate(self.scripts(seed)):
+            x, told = torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), iter(answers)
+            optimizer = torch.optim.LBFGS([x], **given)
+
+            def closure(x: Any = x, told: Any = told) -> Any:
+                loss, grad = next(told)
+                x.grad = torch.from_numpy(grad.copy())
+                return torch.tensor(loss, dtype=torch.float64)
+
+            for _ in range(2):
+                optimizer.step(closure)
+            values |= _ended(number, array_of(x), optimizer.state[x], told)
+        return values
+
+
+def _ended(number: int, x: Any, state: Any, told: Iterator) -> Values:
+    """Return what is left after a script: parameters, the state, answers that nobody asked for."""
+    kept: dict[str, Any] = {
+        k: np.float64(state.get(k, 0)) for k in ("n_iter", "func_evals", "t", "prev_loss")
+    }
+    kept |= {"remembered": np.float64(len(state.get("old_dirs", ())))}
+    kept |= {"left": np.float64(len(list(told)))}
+    kept |= {k: np.array(state.get(k, np.zeros(3))) for k in ("d", "prev_flat_grad")}
+    return keyed(number, {"x": x}, {"x": kept})
+
+
+SCRIPTED: dict[str, tuple[float, ...]] = {  # 0: left out
+    "lr": (0.0, 0.5, 0.25),
+    "max_iter": (0, 2, 3),
+    "max_eval": (0, 3, 4),
+    "tolerance_grad": (0.0, 0.0, 0.25),
+    "tolerance_change": (0.0, 0.25, 0.125),
+    "history_size": (0, 0, 1, 2),
+}
+BARELY_CURVED = (
+    {"lr": 1e10, "tolerance_change": 0.0, "tolerance_grad": 0.0, "max_iter": 3},
+    [
+        (-float(n), np.array(g))
+        for n, g in enumerate([[-1e-10, 0, 0], [0, 1e-3, 0], [0, 1, 0.5]] * 3)
+    ],
+)  # yᵀs is what is just not remembered
+
+
+def _counts(state: Any, parameters: int) -> dict[str, Any]:
     """Return how often L-BFGS has iterated and evaluated, as floats."""
-    return {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
+    counts = {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
+    return counts | {"parameters": np.float64(parameters)}
 
 
 WOLFE: Arguments = (("line_search_fn", "strong_wolfe"),)
@@ -251,6 +350,7 @@ def closure_checks() -> list[Check]:
     return [
         *checks,
         SearchCheck(),
+        ScriptCheck(),
         IterationCheck("LBFGS"),
         IterationCheck("LBFGS", (("history_size", 2),)),
     ]

@@ -71,7 +71,7 @@ class OptimizerCheck(Check):
             params, states = optimizer.step(params, grads, states, lr)
             values |= keyed(number, params, states)
             for grad in grads.values():
-                _scribble(grad)
+                scribble(grad)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -202,7 +202,7 @@ def keyed(number: int, params: Any, states: Any) -> Values:
     return values
 
 
-def _scribble(array: Any) -> None:
+def scribble(array: Any) -> None:
     """Overwrite a plain array with what no formula survives."""
     if isinstance(array, np.ndarray):
         array.setflags(write=True)
