@@ -200,10 +200,10 @@ def _newton(g: Array, state: State) -> Array:
 def _evaluated(params: Mapping[str, Array], closure: Closure, x: Array) -> tuple[float, Array]:
     """Return the loss at a flat vector of parameters, and its gradient, flat."""
     loss, grads = closure(_cut(params, x))
-    found = (grads.get(name) for name in params)
+    found = [grads.get(name) for name in params]
     pairs = zip(params.values(), found, strict=True)
     flat = np.concatenate([(np.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])
-    return float(loss) if isinstance(loss, np.ndarray | np.generic) else loss, flat
+    return float(loss), flat
 
 
 def _cut(params: Mapping[str, Array], x: Array) -> Arrays:

@@ -108,7 +108,8 @@ class IterationCheck(ClosureCheck):
             grad = lift(grads["vector"])
             param, state = optimizer.update(param, grad, state, 0.25)
             scribble(grad)
-            values |= keyed(number, {"vector": param}, {"vector": {"d": state["d"]}})
+            kept = {"d": state["d"], "prev_loss": np.float64(state["prev_loss"])}
+            values |= keyed(number, {"vector": param}, {"vector": kept})
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -124,7 +125,8 @@ class IterationCheck(ClosureCheck):
             p.grad = tensor(grads["vector"], dtype)
             optimizer.step(lambda: torch.zeros(()))
             d = array_of(optimizer.state[p]["d"]).copy()
-            values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": {"d": d}})
+            kept = {"d": d, "prev_loss": np.float64(optimizer.state[p]["prev_loss"])}
+            values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": kept})
         return values
 
 
@@ -138,7 +140,7 @@ class Wave(NamedTuple):
     t: float
     most: int
     length: float
-    tolerance: float
+    told: dict[str, float]  # the tolerance, unless it is the usual one
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,13 @@ class SearchCheck(FixedCheck):
         rng = self.rng(seed, "waves")
         while True:
             at = _wave(rng)
-            t = float(rng.choice([10.0 ** rng.uniform(-2, 1.5), 2.0 ** rng.integers(-3, 5), 10.0]))
+            t = float(
+                rng.choice([10.0 ** rng.uniform(-2, 1.5), 2.0 ** rng.integers(-3, 5), 10.0, NARROW])
+            )
             length = float(rng.choice([1.0, 0.25, 8.0]))  # powers of two divide without rounding
-            tolerance = float(rng.choice([1e-9, 0.3, t * length]))
+            told = ({}, {"tolerance": 0.3}, {"tolerance": t * length})[rng.integers(3)]
             if at(0.0)[1] < 0:
-                yield Wave(at, t, int(rng.choice([2, 3, 8, 25])), length, tolerance)
+                yield Wave(at, t, int(rng.choice([2, 3, 8, 25])), length, told)
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         search = import_module("manual.optimizers.line_search")
@@ -174,7 +178,7 @@ class SearchCheck(FixedCheck):
                 return search.Point(t, value, np.array([slope]), slope)
 
             found, asked = search.strong_wolfe(
-                at, at(0.0), wave.t, length=wave.length, most=wave.most, tolerance=wave.tolerance
+                at, at(0.0), wave.t, length=wave.length, most=wave.most, **wave.told
             )
             told = [found.t, found.loss, found.slope, asked]
             values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
@@ -193,19 +197,21 @@ class SearchCheck(FixedCheck):
                 return value, slope / d
 
             loss, grad = at(None, 0.0, d)
-            given = {"tolerance_change": wave.tolerance, "max_ls": wave.most}
+            given = {f"{name}_change": value for name, value in wave.told.items()}
             found, g, t, asked = _strong_wolfe(
-                at, None, wave.t, d, loss, grad, grad.dot(d), **given
+                at, None, wave.t, d, loss, grad, grad.dot(d), max_ls=wave.most, **given
             )
             told = [float(t), float(found), float(g.dot(d)), asked]
             values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
         return values
 
 
-KNOTS = (
+NARROW = 4e-9  # an interval that is not yet too small
+KNOTS: tuple[dict[float, tuple[float, float]], ...] = (
     {0.0: (0.0, -3.0), 10.0: (970.0, 297.0)},  # t³ - 3t: the trial lies on the margin
     {0.0: (0.0, -1.0), 10.0: (-10.0, -4.0)},  # an inflection
     {0.0: (0.0, -10.0), 10.0: (-5.0, -9.0)},  # just flat enough
+    {0.0: (0.0, -3.0), NARROW: (970.0, 297.0)},
 )
 
 
@@ -240,7 +246,10 @@ class ScriptCheck(FixedCheck):
     def scripts(self, seed: int) -> Iterator[tuple[dict[str, Any], list[tuple[float, np.ndarray]]]]:
         """Yield arguments, and what is answered, question by question."""
         yield BARELY_CURVED
-        yield {"max_iter": 60}, [(-float(n), np.array([0.5, -0.25, n / 256])) for n in range(250)]
+        yield (
+            {"max_iter": 60, "lr": 2.0**-8},
+            [(-float(n), np.array([0.5, -0.25, 1 - n / 256])) for n in range(250)],
+        )
         rng = self.rng(seed, "scripts")
         for _ in range(self.trials):
             given = {name: rng.choice(values) for name, values in SCRIPTED.items()}
@@ -256,11 +265,12 @@ class ScriptCheck(FixedCheck):
         for number, (given, answers) in enumerate(self.scripts(seed)):
             optimizer, told = build("LBFGS", tuple(given.items())), iter(answers)
             params: Any = {"x": lift(np.ones(3))}
+            out = np.zeros(())  # one memory for every loss
             states: Any = {}
 
-            def closure(params: Any, told: Any = told) -> Any:
-                loss, grad = next(told)
-                return loss, {"x": lift(grad)}
+            def closure(params: Any, told: Any = told, out: Any = out) -> Any:
+                out[...], grad = next(told)
+                return out, {"x": lift(grad)}
 
             for _ in range(2):
                 params, states = optimizer.step(params, closure, states)
@@ -304,7 +314,7 @@ SCRIPTED: dict[str, tuple[float, ...]] = {  # 0: left out
     "max_iter": (0, 2, 3),
     "max_eval": (0, 3, 4),
     "tolerance_grad": (0.0, 0.0, 0.25),
-    "tolerance_change": (0.0, 0.25, 0.125),
+    "tolerance_change": (0.0, 0.25, 0.125, -1.0),
     "history_size": (0, 0, 1, 2),
 }
 BARELY_CURVED = (
@@ -352,5 +362,6 @@ def closure_checks() -> list[Check]:
         SearchCheck(),
         ScriptCheck(),
         IterationCheck("LBFGS"),
+        IterationCheck("LBFGS", (("tolerance_change", 0.0),)),
         IterationCheck("LBFGS", (("history_size", 2),)),
     ]
