@@ -108,7 +108,7 @@ class IterationCheck(ClosureCheck):
             grad = lift(grads["vector"])
             param, state = optimizer.update(param, grad, state, 0.25)
             scribble(grad)
-            kept = {"d": state["d"], "prev_loss": np.float64(state["prev_loss"])}
+            kept = {"d": state["d"], **_counts(state, 1)}
             values |= keyed(number, {"vector": param}, {"vector": kept})
         return values
 
@@ -125,7 +125,7 @@ class IterationCheck(ClosureCheck):
             p.grad = tensor(grads["vector"], dtype)
             optimizer.step(lambda: torch.zeros(()))
             d = array_of(optimizer.state[p]["d"]).copy()
-            kept = {"d": d, "prev_loss": np.float64(optimizer.state[p]["prev_loss"])}
+            kept = {"d": d, **_counts(optimizer.state[p], 1)}
             values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": kept})
         return values
 
@@ -255,9 +255,11 @@ class ScriptCheck(FixedCheck):
             given = {name: rng.choice(values) for name, values in SCRIPTED.items()}
             given = {name: v.item() for name, v in given.items() if v != 0}
             given |= {"line_search_fn": "strong_wolfe"} if rng.random() < 0.3 else {}
-            sizes = rng.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1e-7, 2e-7], (50, 3))
-            grads = sizes * rng.choice([-1.0, 1.0], (50, 1))
-            losses = rng.choice([0.25, 1.0]) * rng.integers(-4, 4, 50) - np.arange(50.0)
+            sizes = rng.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1e-7, 2e-7], (80, 3))
+            grads = sizes * rng.choice([-1.0, 1.0], (80, 1))
+            losses = rng.choice([0.25, 1.0]) * rng.integers(-4, 4, 80) - np.arange(
+                80.0
+            ) * rng.integers(2)
             yield given, list(zip(losses.tolist(), grads, strict=True))
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
@@ -314,7 +316,7 @@ SCRIPTED: dict[str, tuple[float, ...]] = {  # 0: left out
     "max_iter": (0, 2, 3),
     "max_eval": (0, 3, 4),
     "tolerance_grad": (0.0, 0.0, 0.25),
-    "tolerance_change": (0.0, 0.25, 0.125, -1.0),
+    "tolerance_change": (0.0, 0.25, 0.125, -1.0, -1.0),
     "history_size": (0, 0, 1, 2),
 }
 BARELY_CURVED = (
@@ -328,7 +330,7 @@ BARELY_CURVED = (
 
 def _counts(state: Any, parameters: int) -> dict[str, Any]:
     """Return how often L-BFGS has iterated and evaluated, as floats."""
-    counts = {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
+    counts = {name: np.float64(state[name]) for name in ("n_iter", "func_evals", "prev_loss")}
     return counts | {"parameters": np.float64(parameters)}
 
 
