@@ -1,7 +1,7 @@
 """What a float type's precision decides, asked of an array of any number system.
 
 An array class that computes for another type (an error gauge for float32, say) may answer itself:
-by an attribute `__epsilon__` and a method `__bfloat16__`.
+by an attribute `__epsilon__` and methods `__bfloat16__` and `__turning__`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bfloat16", "machine_epsilon"]
+__all__ = ["bfloat16", "machine_epsilon", "turning"]
 
 DIGITS = 8  # binary digits of a bfloat16
 
@@ -44,3 +44,16 @@ def bfloat16(x: Any) -> Any:
         return x
     c = x * x.dtype.type(2 ** (np.finfo(x.dtype).nmant + 1 - DIGITS))
     return c - (c - x)
+
+
+def turning(x: Any) -> Any:
+    """Return zeros, with the error of x's signs in number systems that carry errors.
+
+    Where rounding may turn a sign, whatever is decided by it may come out the other way: added to
+    a sign, or times what the decision is about, this says so and changes nothing.
+
+    >>> turning(np.array([1.0, -2.0])).tolist()
+    [0.0, 0.0]
+    """
+    own = getattr(x, "__turning__", None)
+    return np.zeros_like(x) if own is None else own()

@@ -74,6 +74,10 @@ class Gauge(NDArrayOperatorsMixin):
         """Answer `manual.rounding.bfloat16`."""
         return registry.OTHERS["bfloat16"](self)
 
+    def __turning__(self) -> Gauge:
+        """Answer `manual.rounding.turning`."""
+        return registry.OTHERS["turning"](self)
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             "np.asarray or np.array of an error-gauge array would lose its errors. Compute with "

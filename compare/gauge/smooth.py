@@ -13,7 +13,7 @@ import numpy as np
 
 from compare.gauge import registry
 from compare.gauge.array import EXACT, Gauge, K, Squares, is_exact, owning, parts
-from compare.gauge.correlated import erring, passed
+from compare.gauge.correlated import erring, passed, signs
 from compare.gauge.state import setting
 from manual.rounding import bfloat16
 
@@ -143,6 +143,25 @@ def _bfloat16(a: Gauge) -> Gauge:
 
 
 registry.OTHERS["bfloat16"] = _bfloat16
+
+
+def _turning(a: Gauge) -> Gauge:
+    """Return zeros; where a's error reaches past 0, its sign may be another, two away.
+
+    What is decided by one sign in several places turns together: its errors add up, twice that.
+    """
+    zeros, roundoff = np.zeros(np.shape(a.v)), setting().roundoff
+    if is_exact(a._e2):
+        return Gauge(zeros)
+    sketch = setting().sketch is not None
+    error = np.abs(a._e2) if sketch else np.sqrt(a._e2)
+    flushed = 8 * np.sqrt(setting().flush_squared)  # an exact 0 has no other error
+    doubt = (np.abs(a.v) <= K * roundoff * error) & (error > flushed)
+    turned = np.where(doubt, 4 / (K * roundoff), 0.0)
+    return Gauge(zeros, signs(a.v, "turning") * turned if sketch else np.square(turned))
+
+
+registry.OTHERS["turning"] = _turning
 
 
 def scaled(factor: Any, e2: Squares) -> Squares:

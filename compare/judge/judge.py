@@ -103,7 +103,8 @@ def verdict_codes(measures: Measures, ours: Sequence[Any], theirs: Sequence[Any]
     """Return the verdict of each tensor; written so that NaN never passes."""
     finite = np.isfinite(measures.max_abs) & np.isfinite(measures.scale)
     within = (measures.budget <= 1) | ((measures.max_abs == 0) & np.isnan(measures.budget))
-    caught = measures.zeros > 1
+    counts = [t is not None and t.dtype.kind in "iub" for t in theirs]  # 0 is one like any other
+    caught = (measures.zeros > 1) | np.array(counts, dtype=bool)
     passed = np.where(caught, AGREE, VACUOUS)
     codes = np.where(finite, np.where(within, passed, DISAGREE), NON_FINITE)
     for i, (m, t) in enumerate(zip(ours, theirs, strict=True)):

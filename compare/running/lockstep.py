@@ -24,7 +24,7 @@ from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dty
 from compare.judge.quantities import LOSS, Key, Values, collected, expected, real
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
-from compare.running.moment import Attempt, Start, attempt, gauge_values
+from compare.running.moment import Attempt, Start, attempt, gauge_values, in_double
 from compare.running.refusal import torchs_own
 
 FINITE = float(np.finfo(np.float64).max)  # a share that errors which add up may still explain
@@ -191,6 +191,8 @@ class Lockstep:
             return
         if not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain)):
             return
+        if self.dtype != np.float64 and self._as_in_double(start, tolerances):
+            return  # what float32 cannot hold is no mistake of the gauge
         for _, tolerances in self._with_kinks(start, plain, failing=False, wide=False):
             found = strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
             if not found:
@@ -198,6 +200,14 @@ class Lockstep:
         else:
             raise GaugeMistakeError(found)
         self.tolerances, self.screen = kept
+
+    def _as_in_double(self, start: Start, tolerances: Mapping[Key, Any]) -> bool:
+        """Return whether the gauged run computed what the same code computes in float64.
+
+        An intermediate number beyond float32's range may come back as a plain one (1 / inf is 0).
+        """
+        plain = attempt(self.experiment.manual, in_double(start)).values
+        return not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
 
     def _screen(self) -> dict[Key, float]:
         if not self.screen:

@@ -48,6 +48,18 @@ def attempt(side: ManualSide, start: Start, referee: Intercept | None = None) ->
     return Attempt({key: np.asarray(value) for key, value in values.items()}, failure)
 
 
+def in_double(start: Start) -> Start:
+    """Return the same start with every real number in float64."""
+
+    def lifted(values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: lifted(value) for name, value in values.items()}
+        floating = isinstance(values, np.ndarray) and values.dtype.kind == "f"
+        return values.astype(np.float64) if floating else values
+
+    return Start(*map(lifted, start))
+
+
 def frozen(referee: Intercept | None) -> Intercept:
     """Let no layer write into its inputs: it would change what the layer before is judged by."""
 

@@ -47,12 +47,18 @@ class Scores:
                 self.rows.append((step, kind, *(value for pair in pairs for value in pair)))
 
     def _manual(self, params: Arrays, buffers: Arrays, x: Any, target: Any) -> Score:
-        done = self.manual.forward(params, x, target, buffers=buffers)
+        try:
+            done = self.manual.forward(params, x, target, buffers=buffers)
+        except Exception:  # a mistake may raise whatever it likes: no score
+            return NONE
         return Score(float(done.loss), self._accuracy(np.asarray(done.tape.output), target))
 
     def _torch(self, x: Any, target: Any) -> Score:
         side = self.experiment.torch
-        output, loss = side.evaluated(side.tensor(x), side.tensor(target))
+        try:
+            output, loss = side.evaluated(side.tensor(x), side.tensor(target))
+        except (RuntimeError, ValueError):  # numbers that its loss refuses
+            return NONE
         return Score(loss, self._accuracy(output, target))
 
     def _accuracy(self, output: np.ndarray, target: np.ndarray) -> float:
@@ -72,3 +78,6 @@ class Score(NamedTuple):
 
     loss: float
     accuracy: float
+
+
+NONE = Score(float("nan"), float("nan"))

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 
 from compare.gauge import Gauge, gauge, gauging
 from compare.gauge.array import least_tolerance
+from evidence.corpus.samples import flags_kept
 from manual import registry
 from manual.graph import Array, Arrays
 from manual.optimizers import LBFGS, Optimizer, SparseGradient
@@ -54,7 +55,8 @@ class Configuration(NamedTuple):
 
 def configurations() -> Iterator[Configuration]:
     """Yield torch's own (`optim_db`)."""
-    from torch.testing._internal.common_optimizers import optim_db
+    with flags_kept():
+        from torch.testing._internal.common_optimizers import optim_db
 
     for info in optim_db:
         cls: Any = info.optim_cls  # annotated as an instance

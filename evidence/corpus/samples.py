@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from evidence.corpus.functional import as_module, modules_of
 
-__all__ = ["CORPORA", "Refusal", "Sample", "refusals", "samples"]
+__all__ = ["CORPORA", "Refusal", "Sample", "flags_kept", "names", "refusals", "samples"]
 
 SEED = 0
 
@@ -76,9 +77,19 @@ def names() -> list[str]:
 
 
 # ── module_db ────────────────────────────────────────────────────────────────────────────────────
+@contextmanager
+def flags_kept() -> Iterator[None]:
+    """Import torch's tests without their lock on global flags, which whoever runs after needs."""
+    try:
+        yield
+    finally:
+        torch.backends.__dict__["__allow_nonbracketed_mutation_flag"] = True
+
+
 @cache
 def _module_infos() -> dict[str, Any]:
-    from torch.testing._internal.common_modules import module_db
+    with flags_kept():
+        from torch.testing._internal.common_modules import module_db
 
     return {info.module_cls.__name__: info for info in module_db}
 
@@ -126,7 +137,8 @@ def refusals(module: str, dtype: torch.dtype = torch.float64) -> Iterator[Refusa
 @cache
 def _functionals() -> dict[str, list[Any]]:
     """Return op_db's functionals by the module that computes the same."""
-    from torch.testing._internal.common_methods_invocations import op_db
+    with flags_kept():
+        from torch.testing._internal.common_methods_invocations import op_db
 
     found: dict[str, list[Any]] = {}
     for info in op_db:
@@ -152,7 +164,8 @@ def _of_op_db(module: str, dtype: torch.dtype) -> Iterator[Sample]:
 # ── the legacy tests ─────────────────────────────────────────────────────────────────────────────
 @cache
 def _legacy_tests() -> dict[str, list[dict[str, Any]]]:
-    from torch.testing._internal import common_nn
+    with flags_kept():
+        from torch.testing._internal import common_nn
 
     found: dict[str, list[dict[str, Any]]] = {}
     tables = (common_nn.module_tests, common_nn.get_new_module_tests(), common_nn.criterion_tests)

@@ -106,7 +106,10 @@ def _fitted(
         for key, value in example.arguments.items()
     }
     cls = registry.LAYERS[name]
-    found = _first(cls(**arguments), [np.ones((2, width))])
+    try:
+        found = _first(cls(**arguments), [np.ones((2, width))])
+    except ValueError:  # sizes that do not go together
+        return None
     if found is None or len(found) != 2:
         return None
     return {"type": name, **varied(rng, cls, arguments)}, found[1]

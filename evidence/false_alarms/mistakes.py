@@ -147,8 +147,11 @@ def derivative_at_output(g: np.ndarray, place: Place) -> Wrong:
         return None
     if isinstance(node.layer, LogSoftmax):
         return None
-    _, cache = node.layer.forward(place.output(node.name))
-    return node.layer.backward(place.grad(node.name), cache)[0][0]
+    try:
+        _, cache = node.layer.forward(place.output(node.name))
+        return node.layer.backward(place.grad(node.name), cache)[0][0]
+    except ValueError:  # its output is of another shape than its input
+        return None
 
 
 def branch_forgotten(g: np.ndarray, place: Place) -> Wrong:

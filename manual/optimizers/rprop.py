@@ -10,6 +10,7 @@ import numpy as np
 
 from manual.graph import Array
 from manual.optimizers.base import Optimizer, State, as_number, nonnegative
+from manual.rounding import turning
 
 __all__ = ["Rprop"]
 
@@ -97,10 +98,11 @@ class Rprop(Optimizer):
         zeros = np.zeros_like(param)
         s = zeros + state.get("step_size", lr)
         grown, less = s * self.etas[1], s * self.etas[0]
-        s = np.where(agreed > 0, grown, np.where(agreed < 0, less, s))
+        turn = turning(agreed)
+        s = np.where(agreed > 0, grown, np.where(agreed < 0, less, s)) + turn * (grown - less)
         bottom, top = self.step_sizes
         s = np.maximum(np.minimum(s, zeros + top), zeros + bottom)
-        p = np.where(agreed < 0, 0.0, g)
-        sign = p / np.where(p == 0, 1.0, np.abs(p))  # not np.sign: an error in p may turn it
+        p = np.where(agreed < 0, 0.0, g) + turn * g
+        sign = p / np.where(p == 0, 1.0, np.abs(p)) + turning(p)
         new = param - sign * s
         return new, {"step": state.get("step", 0) + 1, "prev": p, "step_size": s}

@@ -159,7 +159,8 @@ def _never_drawn() -> set[str]:
 
 def test_only_layers_that_no_network_of_rows_can_hold_are_never_drawn() -> None:
     assert _never_drawn() == {
-        "BatchReindex", "CosineSimilarity", "Crop", "Embedding", "PairwiseDistance",
+        "BatchReindex", "CosineSimilarity", "Crop", "Embedding", "FractionalMaxPool2d",
+        "FractionalMaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
     }  # fmt: skip
 
 

@@ -161,13 +161,15 @@ def test_an_optimiser_forgets_its_state() -> None:
     assert planted(source, "stale") == [source.replace("{'b': b}", "state")]
 
 
-def test_coupled_decay_becomes_decoupled_and_the_other_way_round() -> None:
-    coupled = "g = decayed(param, grad, self.weight_decay)"
+def test_decay_goes_through_the_averages_and_is_left_out_of_the_step() -> None:
+    step = "g = self.direction(param, grad)", "new = self.shrunk(param, lr)", "return new - g"
 
-    (changed,) = planted(function(coupled, "return g"), "method")
+    through, left_out = sorted(planted(function(*step), "method"), key=len, reverse=True)
 
-    assert "g = grad" in changed
-    assert "param = param * (1 - lr * self.weight_decay)" in changed
+    assert "g = grad + self.weight_decay * param" in through
+    assert "new = param" in through
+    assert "g = self.direction(param, grad)" in left_out
+    assert "new = param" in left_out
 
 
 def test_every_recipe_fits_into_the_source() -> None:

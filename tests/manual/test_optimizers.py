@@ -16,9 +16,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compare.gauge import gauge, gauging
+from compare.gauge import K, gauge, gauging, parts
 from manual import optimizers
-from manual.optimizers import SGD, Adam, Optimizer, RMSprop
+from manual.optimizers import SGD, Adam, Optimizer, RMSprop, Rprop
 from manual.registry import OPTIMIZERS
 from manual.schedules import Cosine
 from torch_ref import optimizers as torch_optimizers
@@ -770,3 +770,17 @@ def _torch_steps(optimizer: torch.optim.Optimizer, params: dict, grads: list[dic
         for key, p in params.items():
             p.grad = torch.tensor(grad[key])
         optimizer.step()
+
+
+def test_what_a_sign_decides_is_in_doubt_where_rounding_may_turn_it() -> None:
+    sure, unsure = np.array([1.0, -2.0]), np.array([1.0, 1.0])
+    with gauging(np.dtype(np.float64)):
+        one = gauge(unsure) * 1.0
+        state = Rprop(lr=0.5).update(gauge(sure), one - one, {}, 0.5)[0]
+        kept = Rprop(lr=0.5).update(gauge(sure), one, {}, 0.5)[0]
+
+    def reach(a: Any) -> float:
+        return float(np.max(K * 2.0**-53 * np.sqrt(parts(a)[1])))
+
+    assert reach(state) >= 1.0  # the step to the other side
+    assert reach(kept) < 1e-12

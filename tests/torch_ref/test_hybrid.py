@@ -44,6 +44,8 @@ def linear() -> Layer:
 def test_every_registered_layer_passes_gradcheck(name: str) -> None:
     examples = (e for e in LAYERS[name].examples if not e.convention)
     for example in (e for e in examples if not CONVENTIONS & e.arguments.keys()):
+        if name.startswith("FractionalMaxPool") and "_random_samples" not in example.arguments:
+            continue  # each call of gradcheck would draw other windows
         check_gradients(made(LAYERS[name], example, np.random.default_rng(1)))
 
 

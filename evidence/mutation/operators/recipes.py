@@ -17,7 +17,6 @@ from evidence.mutation.tree import Edit, Edits, Place, expression, statement
 operator("epsilon", "eps inside the root instead of outside, or added instead of a lower bound")
 operator("method", "an optimiser mixed up with a relative: momentum, bias correction, weight decay")
 
-DECAYED = "decayed(param, grad, self.weight_decay)"
 RECIPES: dict[str, dict[str, str]] = {
     "v = μ v + lr g": {
         "self._buffer(g, state)": "self._buffer(g * lr, state)",
@@ -39,15 +38,13 @@ RECIPES: dict[str, dict[str, str]] = {
     "amsgrad keeps no maximum": {
         "np.maximum(v, state.get('max_exp_avg_sq', 0.0), out=out.get('max_exp_avg_sq'))": "v"
     },
-    "decoupled for coupled decay": {DECAYED: "grad"},
-    "coupled for decoupled decay": {
-        "adaptive_step(grad, state, lr, self.betas, self.eps, self.amsgrad, out)":
-            "adaptive_step(grad + self.weight_decay * param, state, lr, self.betas, self.eps, "
-            "self.amsgrad, out)",
-        "param * (1 - lr * self.weight_decay)": "param",
+    "decay is left out of an adaptive step": {"self.shrunk(param, lr)": "param"},
+    "decay goes through the averages": {
+        "self.direction(param, grad)": "grad + self.weight_decay * param",
+        "self.shrunk(param, lr)": "param",
     },
     "decay that the rate does not scale": {"lr * self.weight_decay": "self.weight_decay"},
-    "decay of the gradient alone": {"g += grad": "g = grad - g"},
+    "decay of the gradient alone": {"decayed += g": "decayed = g - decayed"},
     "centered: the mean is not squared": {"m * m": "m"},
     "the rate decays one step early": {"t - 1": "t"},
     "each gradient clipped by its own norm": {
@@ -61,7 +58,6 @@ RECIPES: dict[str, dict[str, str]] = {
             "scale * sum((np.sqrt(_squared((grad / scale).reshape(-1))) for grad in grads))"
     },
 }  # fmt: skip
-SHRINK = "param = param * (1 - lr * self.weight_decay)"  # decoupled decay, before the update
 
 
 @rewrites("method")
@@ -80,22 +76,11 @@ def _planted(scope: Scope, recipe: dict[str, str]) -> Iterator[Found]:
     edits: Edits = ()
     for text, found in hits.items():
         edits += tuple(Edit(place, _parsed(recipe[text], node)) for place, node in found)
-    if DECAYED in recipe:
-        edits = _decoupled(scope) or edits
     yield min(e.place.node.lineno for e in edits), edits
 
 
 def _parsed(text: str, node: ast.AST) -> ast.AST:
     return statement(text) if isinstance(node, ast.stmt) else expression(text)
-
-
-def _decoupled(scope: Scope) -> Edits:
-    """`g = decayed(…)` -> `g = grad`, and the parameter shrinks by itself."""
-    for place, node in scope.places():
-        if isinstance(node, ast.Assign) and ast.unparse(node.value) == DECAYED:
-            lines = [ast.Assign(node.targets, expression("grad")), statement(SHRINK)]
-            return (Edit(place, ast.If(ast.Constant(True), lines, [])),)
-    return ()
 
 
 @rewrites("epsilon")

@@ -62,7 +62,12 @@ class TestBuiltIn:
 
     @pytest.mark.parametrize(
         ("name", "shape"),
-        [("diabetes", (442, 1)), ("three_rows", (3, 2)), ("random_regression", (64, 10))],
+        [
+            ("diabetes", (442, 1)),
+            ("three_rows", (3, 2)),
+            ("random_regression", (64, 10)),
+            ("digit_pixels", (1797, 64)),
+        ],
     )
     def test_regression_sets_have_float_columns(self, name: str, shape: tuple) -> None:
         data = loaded(dataset=name, target_kind="values")
@@ -75,7 +80,8 @@ class TestBuiltIn:
     @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"characters"}))
     @pytest.mark.parametrize("how", ["none", "standard", "minmax"])
     def test_every_number_is_exact_in_float32(self, name: str, how: str) -> None:
-        kind = "values" if name in ("diabetes", "three_rows", "random_regression") else "classes"
+        numbers = ("diabetes", "digit_pixels", "random_regression", "three_rows")
+        kind = "values" if name in numbers else "classes"
         data = loaded(dataset=name, scale=how, target_kind=kind)
 
         for array in (data.features, data.targets):

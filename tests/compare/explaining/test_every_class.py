@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from compare.explaining.equations import chosen, read, symbols
 from compare.explaining.language import names, parse
 from compare.explaining.rows import worked_rows
 from compare.explaining.worked import Worked
+from compare.pair.example import argument_names
 from compare.running.experiment import prepare
 from compare.running.lockstep import Lockstep
 from manual import registry
-from manual.layer import Example
+from manual.examples import Draw, Example
 from tests.compare.explaining.test_several_outputs import PORTS, WITHOUT
 
 OWNERS: dict[str, Any] = {
@@ -34,7 +36,10 @@ def test_every_class_has_a_formula_for_each_of_its_quantities(name: str) -> None
     for example in OWNERS[name].examples:
         layer = OWNERS[name](**example.arguments)
         roles = {key.partition("/")[0] for key in layer.equations}
-        missing |= {"output", "grad_input", *(f"grad:{p}" for p in layer.params)} - roles
+        names = argument_names(layer, len(example.inputs))
+        own = any(f"grad_{name}" in roles for name in names)  # each input has its own
+        inputs = set() if own else {"grad_input"}
+        missing |= {"output", *inputs, *(f"grad:{p}" for p in layer.params)} - roles
 
     assert missing == WITHOUT.get(name, set())
 
@@ -114,22 +119,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Softplus": {"beta": 2.0, "threshold": 0.1},
 }
 PLACED = ["BatchNorm2d", "Conv2d", "GLU", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
-PLACES = {  # layers of channels and places: how many axes one sample has
-    "Fold": 2, **dict.fromkeys(("Unfold", "PixelShuffle", "PixelUnshuffle", "MaxPool2d"), 3),
-    **{
-        name: cls.axes + 1
-        for name, cls in registry.LAYERS.items()
-        if isinstance(getattr(cls, "axes", None), int) and "manual.conv" in cls.__module__
-    },
-}  # fmt: skip
-RESHAPED = [*sorted(PLACES), "ChannelShuffle", "Upsample", "UpsamplingNearest2d",
-            "UpsamplingBilinear2d"]  # fmt: skip
 WINDOWS = ("manual.pool", "manual.norm")  # worked on their examples, in tests/manual
-SHAPED = {
-    *(name for name, cls in registry.LAYERS.items() if cls.__module__.startswith(WINDOWS)),
-    *PORTS, *PLACED, *RESHAPED, "Dropout1d", "Dropout2d", "Dropout3d", "Softmax2d", "Embedding",
-    "Linear", "Maxout", "Flatten", "Identity", "Add", "Multiply", "Concatenate",
-}  # fmt: skip
+
+
+def keeps_rows(name: str) -> bool:
+    """Whether a class, as it is, takes a batch of rows and returns one of that shape."""
+    try:
+        layer = OWNERS[name](**OPTIONS.get(name, {}))
+        return np.shape(layer.forward(np.zeros((6, 4)))[0]) == (6, 4)
+    except (TypeError, ValueError, IndexError):
+        return False
+
+
+ROWS = [n for n in registry.LAYERS if n not in PORTS and keeps_rows(n)]
+RESHAPED = [
+    n for n, cls in registry.LAYERS.items()
+    if n not in {*ROWS, *PORTS, *PLACED} and not cls.__module__.startswith(WINDOWS)
+]  # fmt: skip
 LINEAR = {"type": "Linear", "in_features": 5, "out_features": 4}
 LAST = {"type": "Linear", "in_features": 4, "out_features": 3}
 UNBIASED = [LINEAR | {"bias": False}, LAST | {"bias": False}]
@@ -152,10 +158,13 @@ def placed(name: str, example: Example) -> list[dict[str, Any]]:
     """Put a layer where its inputs have the shape of an example's samples."""
     (given,) = example.draw(np.random.default_rng(0))
     assert given is not None
-    single = given.ndim == PLACES.get(name)
-    shape = given.shape if single else given.shape[1:]
     layer = OWNERS[name](**example.arguments)
-    y = layer.forward(np.zeros((6, *shape)))[0]
+    shape, y = given.shape[1:], None
+    for shape in (given.shape[1:], given.shape):  # of one sample: an example may be one
+        with suppress(ValueError, IndexError):
+            y = layer.forward(np.zeros((6, *shape)))[0]
+            break
+    assert y is not None
     return [
         LINEAR | {"out_features": math.prod(shape)},
         {"type": "Unflatten", "dim": 1, "unflattened_size": list(shape)},
@@ -169,11 +178,12 @@ def may_be_placed(example: Example) -> bool:
     """Whether it trains on several random samples, keeps them apart and has one output."""
     given, spec = example.arguments, example.inputs[0]
     whole = given.get("dim") in (0, -1) or given.get("return_indices")
-    return example.training and not whole and isinstance(spec, tuple) and len(spec) > 1
+    lone = len(example.inputs) == 1 and isinstance(spec, tuple) and not isinstance(spec, Draw)
+    return example.training and not whole and lone and len(spec) > 1
 
 
 IN_PLACE = [placed(n, e) for n in PLACED for e in OWNERS[n].examples if may_be_placed(e)]
-IN_PLACE += [placed(n, OWNERS[n].examples[0]) for n in RESHAPED if n not in PLACED]
+IN_PLACE += [placed(n, e) for n in RESHAPED for e in OWNERS[n].examples[:1] if may_be_placed(e)]
 TEXT = {"dataset": "characters", "context": 3}
 MORE: list[dict[str, Any]] = [{}, {"padding_idx": 0}, {"scale_grad_by_freq": True}]
 TABLES: list[dict[str, Any]] = [
@@ -188,10 +198,7 @@ LOOKED_UP = [
 ]
 
 NETWORKS: list[list[dict[str, Any]]] = [
-    *(
-        [LINEAR, {"type": n, **OPTIONS.get(n, {})}, LAST]
-        for n in sorted(set(registry.LAYERS) - SHAPED)
-    ),
+    *([LINEAR, {"type": n, **OPTIONS.get(n, {})}, LAST] for n in sorted(ROWS)),
     [LINEAR, {"type": "GELU", "approximate": "tanh"}, LAST],
     [LINEAR | {"bias": False}, {"type": "Dropout", "p": 1.0}, LAST],
     [{"type": "Maxout", "in_features": 5, "out_features": 4, "num_pieces": 3}, LAST],

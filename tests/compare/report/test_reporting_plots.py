@@ -27,7 +27,9 @@ from tests.compare.report.report_factory import (
     make_losses,
 )
 
-ALL = {"budget_map", "budget_per_step", "loss", "drift", "ulps", "gradient_norms"}
+ALL = {
+    "accuracy", "budget_map", "budget_per_step", "drift", "gradient_norms", "loss", "ulps",
+}  # fmt: skip
 
 
 @cache
@@ -38,9 +40,9 @@ def plots_of(kind: str) -> dict[str, Plot]:
 @pytest.mark.parametrize(
     ("kind", "absent"),
     [
-        ("agreeing", {"drift"}),
-        ("free", {"budget_map", "budget_per_step"}),
-        ("tiny", {"drift"}),
+        ("agreeing", {"accuracy", "drift"}),
+        ("free", {"accuracy", "budget_map", "budget_per_step"}),
+        ("tiny", {"accuracy", "drift"}),
         ("empty", ALL),
     ],
 )
@@ -216,7 +218,7 @@ def test_an_infinite_budget_and_loss_can_be_drawn() -> None:
     losses = report.losses.assign(manual=np.nan)
     plots = make_plots(replace(report, differences=table, losses=losses))
 
-    assert {plot.name for plot in plots if not plot.svg} == {"drift", "gradient_norms"}
+    assert {plot.name for plot in plots if not plot.svg} == {"accuracy", "drift", "gradient_norms"}
 
 
 @pytest.mark.parametrize(

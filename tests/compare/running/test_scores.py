@@ -72,9 +72,11 @@ def test_too_few_rows_are_refused() -> None:
 
 def test_the_report_says_it(report: compare.Report) -> None:
     from compare.report.rendering.html import report_html
+    from compare.report.rendering.plots import make_plots
     from compare.report.rendering.terminal import terminal_text
     from compare.report.rendering.verdict import verdict_dict
 
     assert "Trained by themselves for 40 steps, right: " in terminal_text(report)
     assert "right, held out" in report_html(report)
+    assert {plot.name: bool(plot.svg) for plot in make_plots(report)}["accuracy"]
     assert set(verdict_dict(report)["accuracies"]) == {"train", "held out"}
