@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Any, ClassVar, final
@@ -81,8 +81,7 @@ class LBFGS(Optimizer):
         not step.
         Source: Nocedal, Wright, Numerical Optimization, 2006, section 7.2, algorithm 7.4.
         """
-        once = replace(self, max_iter=1, line_search_fn=None)
-        return once._iterated(param, lambda _: (0.0, grad.copy()), state, lr)
+        return self._iterated(param, lambda _: (0.0, grad.copy()), state, lr, 1)
 
     def step(
         self,
@@ -115,14 +114,14 @@ class LBFGS(Optimizer):
         evaluate = partial(_evaluated, params, grads)
         x = np.concatenate([p.reshape(-1) for p in params.values()])
         rate = self.lr if lr is None else float(lr)
-        x, state = self._iterated(x, evaluate, states.get(first, {}), rate)
+        x, state = self._iterated(x, evaluate, states.get(first, {}), rate, self.max_iter)
         return _cut(params, x), {first: state, **{name: {} for name in others}}
 
     def aimed(self, g: Array, state: State, lr: float) -> State:
         """Return the state with the next direction `d`, its length `t`, and what is remembered."""
         new = state | {"n_iter": state["n_iter"] + 1, "prev_flat_grad": g}
         if new["n_iter"] == 1:
-            t = np.minimum(1.0, 1.0 / norm(g, 1)) * lr
+            t = min(1.0, 1.0 / np.sum(np.abs(g))) * lr
             return new | {"d": -g, "t": t, "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1}
         y, s = g - state["prev_flat_grad"], state["d"] * state["t"]
         if (ys := np.vdot(y, s)) > CURVED:
@@ -132,13 +131,13 @@ class LBFGS(Optimizer):
         return new | {"d": _newton(g, new), "t": lr}
 
     def _iterated(
-        self, x: Array, evaluate: Callable, state: State, lr: float
+        self, x: Array, evaluate: Callable, state: State, lr: float, most: int
     ) -> tuple[Array, State]:
         """Return the parameters and the state after one step's iterations."""
         loss, g = evaluate(x)
         state = {"n_iter": 0} | state | {"func_evals": state.get("func_evals", 0) + 1}
         evaluated = 1
-        for left in reversed(range(self.max_iter)):
+        for left in reversed(range(most)):
             if norm(g, np.inf) <= self.tolerance_grad:
                 break
             state, before = self.aimed(g, state, lr) | {"prev_loss": loss}, loss

@@ -137,7 +137,7 @@ def orthogonalized(m: Array, coefficients: tuple[Any, Any, Any], steps: int, eps
     a, b, c = coefficients
     tall = m.shape[0] > m.shape[1]
     x = bfloat16(m.T if tall else m)
-    x = bfloat16(x / bfloat16(np.maximum(np.sqrt(np.sum(x * x)), eps)))
+    x = bfloat16(x / bfloat16(np.maximum(np.sqrt(np.sum(x * x, keepdims=True)), eps)))
     for _ in range(steps):
         gram = bfloat16(x @ x.T)
         polynomial = bfloat16(gram * b + (gram @ gram) * c)

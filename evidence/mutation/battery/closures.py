@@ -316,7 +316,7 @@ SCRIPTED: dict[str, tuple[float, ...]] = {  # 0: left out
     "max_iter": (0, 2, 3),
     "max_eval": (0, 3, 4),
     "tolerance_grad": (0.0, 0.0, 0.25),
-    "tolerance_change": (0.0, 0.25, 0.125, -1.0, -1.0),
+    "tolerance_change": (0.0, 0.25, 0.25, 0.125, -1.0),
     "history_size": (0, 0, 1, 2),
 }
 BARELY_CURVED = (
