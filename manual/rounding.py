@@ -32,7 +32,7 @@ def machine_epsilon(x: Any) -> float:
 def bfloat16(x: Any) -> Any:
     """Round every element to the eight digits of a bfloat16; exact numbers stay as they are.
 
-    Veltkamp's splitting: with c = (2^(p-8) + 1) x in p digits, c - (c - x) is x rounded to 8.
+    Veltkamp's splitting: with c = 2^(p-8) x in p digits, c - (c - x) is x rounded to 8.
 
     >>> bfloat16(np.array([1.0, 1.003, 1.005])).tolist()
     [1.0, 1.0, 1.0078125]
@@ -42,7 +42,7 @@ def bfloat16(x: Any) -> Any:
         return own()
     if x.dtype.kind != "f":
         return x
-    c = x * x.dtype.type(2 ** (np.finfo(x.dtype).nmant + 1 - DIGITS) + 1)
+    c = x * x.dtype.type(2 ** (np.finfo(x.dtype).nmant + 1 - DIGITS))
     return c - (c - x)
 
 

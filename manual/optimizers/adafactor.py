@@ -155,4 +155,4 @@ def _mean(x: Array, axis: int) -> Array:
 
 def _rms(x: Array) -> Array:
     """Return the root mean square of all elements."""
-    return np.sqrt(np.sum(x * x) / max(x.size, 1))
+    return np.sqrt(np.sum(x * x) / x.size)

@@ -150,7 +150,7 @@ class AdamW(Optimizer):
         Torch: optim.AdamW, which scales the decay by η as here (the paper by its schedule alone).
         Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
         """
-        g = self.direction(param, grad)
+        g = -grad if self.maximize else grad
         new, new_state = adaptive_step(g, state, lr, self.betas, self.eps, self.amsgrad, out)
         new += self.shrunk(param, lr)
         return new, new_state

@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any, ClassVar, final
 
 import numpy as np
+from numpy.linalg import norm
 
 from manual.graph import Array, Arrays
 from manual.optimizers.base import Optimizer, State, States, nonnegative, number
@@ -76,13 +77,11 @@ class LBFGS(Optimizer):
         never formed: multiplied out from the right, H g needs two passes over the changes,
             q = -g;  newest to oldest:  α_k = ρ_k s_kᵀ q,   q = q - α_k y_k
             r = γ q; oldest to newest:  r = r + s_k (α_k - ρ_k y_kᵀ r);   d = r
-        Torch: optim.LBFGS. Where gᵀd > -tolerance_change, the iteration does not step.
+        Torch: optim.LBFGS. Where gᵀd > -tolerance_change, or g counts as zero, the iteration does
+        not step.
         Source: Nocedal, Wright, Numerical Optimization, 2006, section 7.2, algorithm 7.4.
         """
-        new = self.aimed(grad, state, lr)
-        if grad @ new["d"] > -self.tolerance_change:
-            return param.copy(), new
-        return param + new["d"] * new["t"], new
+        return self._iterated(param, lambda _: (0.0, grad.copy()), state, lr, 1)
 
     def step(
         self,
@@ -115,46 +114,45 @@ class LBFGS(Optimizer):
         evaluate = partial(_evaluated, params, grads)
         x = np.concatenate([p.reshape(-1) for p in params.values()])
         rate = self.lr if lr is None else float(lr)
-        x, state = self._iterated(x, evaluate, states.get(first, {}), rate)
+        x, state = self._iterated(x, evaluate, states.get(first, {}), rate, self.max_iter)
         return _cut(params, x), {first: state, **{name: {} for name in others}}
 
     def aimed(self, g: Array, state: State, lr: float) -> State:
         """Return the state with the next direction `d`, its length `t`, and what is remembered."""
-        new = dict(state) | {"n_iter": state.get("n_iter", 0) + 1, "prev_flat_grad": g.copy()}
+        new = state | {"n_iter": state["n_iter"] + 1, "prev_flat_grad": g}
         if new["n_iter"] == 1:
             t = min(1.0, 1.0 / np.sum(np.abs(g))) * lr
             return new | {"d": -g, "t": t, "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1}
         y, s = g - state["prev_flat_grad"], state["d"] * state["t"]
-        if (ys := y @ s) > CURVED:
+        if (ys := np.vdot(y, s)) > CURVED:
             for name, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / ys)):
                 new[name] = [*state[name], value][-self.history_size :]
-            new["H_diag"] = ys / (y @ y)
+            new["H_diag"] = ys / np.vdot(y, y)
         return new | {"d": _newton(g, new), "t": lr}
 
     def _iterated(
-        self, x: Array, evaluate: Callable, state: State, lr: float
+        self, x: Array, evaluate: Callable, state: State, lr: float, most: int
     ) -> tuple[Array, State]:
         """Return the parameters and the state after one step's iterations."""
         loss, g = evaluate(x)
         state = {"n_iter": 0} | state | {"func_evals": state.get("func_evals", 0) + 1}
-        evaluated, flat = 1, np.abs(g).max() <= self.tolerance_grad
-        for n in range(1, 0 if flat else self.max_iter + 1):
+        evaluated = 1
+        for left in reversed(range(most)):
+            if norm(g, np.inf) <= self.tolerance_grad:
+                break
             state, before = self.aimed(g, state, lr) | {"prev_loss": loss}, loss
-            d, slope = state["d"], g @ state["d"]
+            d, slope = state["d"], np.vdot(g, state["d"])
             if slope > -self.tolerance_change:
                 break
-            if self.line_search_fn is not None:
-                start = Point(0, loss, g, slope)
-                found, asked = self._searched(x, d, start, state["t"], evaluate, evaluated)
-                state["t"], loss, g = found.t, found.loss, found.grad
-                x = x + d * state["t"]
-            else:
-                x, asked = x + d * state["t"], int(n != self.max_iter)
-                loss, g = evaluate(x) if asked else (loss, g)
+            start = Point(0, loss, g, slope)
+            found, asked = self._found(x, d, start, state["t"], evaluate, left, evaluated)
+            state["t"], loss, g = found.t, found.loss, found.grad
+            step = d * found.t
+            x = x + step
             evaluated += asked
             state["func_evals"] += asked
-            flat = np.abs(g).max() <= self.tolerance_grad
-            if evaluated >= self._most or flat or self._stands(d * state["t"], loss - before):
+            small = norm(step, np.inf) <= self.tolerance_change
+            if evaluated >= self._most or small or abs(loss - before) < self.tolerance_change:
                 break
         return x, state
 
@@ -163,19 +161,26 @@ class LBFGS(Optimizer):
         """Evaluations in one step."""
         return self.max_iter * 5 // 4 if self.max_eval is None else self.max_eval
 
-    def _searched(
-        self, x: Array, d: Array, start: Point, t: Any, evaluate: Callable, evaluated: int
+    def _found(
+        self,
+        x: Array,
+        d: Array,
+        start: Point,
+        t: Any,
+        evaluate: Callable,
+        left: int,
+        evaluated: int,
     ) -> tuple[Point, int]:
+        """Return where to step, and how often the loss was asked for: not after the last step."""
+
         def at(t: Any) -> Point:
             loss, g = evaluate(x + d * t)
-            return Point(t, loss, g, g @ d)
+            return Point(t, loss, g, np.vdot(g, d))
 
-        most, length = self._most - evaluated, np.abs(d).max()
-        return strong_wolfe(at, start, t, length=length, most=most, tolerance=self.tolerance_change)
-
-    def _stands(self, step: Array, change: float) -> bool:
-        small = np.abs(step).max() <= self.tolerance_change
-        return bool(small or abs(change) < self.tolerance_change)
+        if self.line_search_fn is None:
+            return (at(t), 1) if left else (start._replace(t=t), 0)
+        most, length = self._most - evaluated, norm(d, np.inf)
+        return strong_wolfe(at, start, t, length=length, most=most)  # its own tolerance, as torch's
 
 
 def _newton(g: Array, state: State) -> Array:
@@ -183,21 +188,21 @@ def _newton(g: Array, state: State) -> Array:
     changes = list(zip(state["old_stps"], state["old_dirs"], state["ro"], strict=True))
     q, shares = -g, []
     for s, y, rho in reversed(changes):
-        shares.append((s @ q) * rho)
+        shares.append(np.vdot(s, q) * rho)
         q = q - y * shares[-1]
     r = q * state["H_diag"]
     for (s, y, rho), share in zip(changes, reversed(shares), strict=True):
-        r = r + s * (share - (y @ r) * rho)
+        r = r + s * (share - np.vdot(y, r) * rho)
     return r
 
 
 def _evaluated(params: Mapping[str, Array], closure: Closure, x: Array) -> tuple[float, Array]:
     """Return the loss at a flat vector of parameters, and its gradient, flat."""
     loss, grads = closure(_cut(params, x))
-    found = (grads.get(name) for name in params)
+    found = [grads.get(name) for name in params]
     pairs = zip(params.values(), found, strict=True)
     flat = np.concatenate([(np.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])
-    return float(loss) if isinstance(loss, np.ndarray | np.generic) else loss, flat
+    return float(loss), flat
 
 
 def _cut(params: Mapping[str, Array], x: Array) -> Arrays:

@@ -137,8 +137,7 @@ def orthogonalized(m: Array, coefficients: tuple[Any, Any, Any], steps: int, eps
     a, b, c = coefficients
     tall = m.shape[0] > m.shape[1]
     x = bfloat16(m.T if tall else m)
-    norm = bfloat16(np.sqrt(np.sum(x * x, keepdims=True)))
-    x = bfloat16(x / np.maximum(norm, eps))
+    x = bfloat16(x / bfloat16(np.maximum(np.sqrt(np.sum(x * x, keepdims=True)), eps)))
     for _ in range(steps):
         gram = bfloat16(x @ x.T)
         polynomial = bfloat16(gram * b + (gram @ gram) * c)

@@ -238,6 +238,6 @@ def test_the_cubic_through_two_points_of_a_cubic_is_that_cubic() -> None:
     def at(t: float) -> Point:  # t³ - 3 t, a minimum at 1
         return Point(t, t**3 - 3 * t, np.zeros(1), 3 * t**2 - 3)
 
-    assert cubic(at(0.25), at(2.0)) == pytest.approx(1.0)
-    assert cubic(at(2.0), at(0.25)) == pytest.approx(1.0)
-    assert cubic(at(0.25), at(2.0), (1.25, 3.0)) == 1.25
+    assert cubic(at(0.25), at(2.0), 0.25, 2.0) == pytest.approx(1.0)
+    assert cubic(at(2.0), at(0.25), 0.25, 2.0) == pytest.approx(1.0)
+    assert cubic(at(0.25), at(2.0), 1.25, 3.0) == 1.25

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift
 from evidence.mutation.battery.layers import Arguments, build
-from evidence.mutation.battery.optimizers import OptimizerCheck, keyed
+from evidence.mutation.battery.optimizers import OptimizerCheck, keyed, scribble
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ClosureCheck(FixedCheck, OptimizerCheck):
         values: Values = {}
         for number, lr in enumerate(self.rates(), 1):
             params, states = optimizer.step(params, closure, states, lr)
-            values |= keyed(number, params, {"first": _counts(states["0.weight"])})
+            values |= keyed(number, params, {"first": _counts(states["0.weight"], len(states))})
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -82,7 +82,7 @@ class ClosureCheck(FixedCheck, OptimizerCheck):
                 optimizers.set_lr(optimizer, lr)
             optimizer.step(closure)
             arrays = {name: array_of(p).copy() for name, p in params.items()}
-            counts = _counts(optimizer.state[params["0.weight"]])
+            counts = _counts(optimizer.state[params["0.weight"]], len(params))
             values |= keyed(number, arrays, {"first": counts})
         return values
 
@@ -105,8 +105,11 @@ class IterationCheck(ClosureCheck):
         state: Any = {}
         values: Values = {}
         for number, (grads, _) in enumerate(self.steps(seed), 1):
-            param, state = optimizer.update(param, lift(grads["vector"]), state, 0.25)
-            values |= keyed(number, {"vector": param}, {"vector": {"d": state["d"]}})
+            grad = lift(grads["vector"])
+            param, state = optimizer.update(param, grad, state, 0.25)
+            scribble(grad)
+            kept = {"d": state["d"], **_counts(state, 1)}
+            values |= keyed(number, {"vector": param}, {"vector": kept})
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -122,54 +125,63 @@ class IterationCheck(ClosureCheck):
             p.grad = tensor(grads["vector"], dtype)
             optimizer.step(lambda: torch.zeros(()))
             d = array_of(optimizer.state[p]["d"]).copy()
-            values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": {"d": d}})
+            kept = {"d": d, **_counts(optimizer.state[p], 1)}
+            values |= keyed(number, {"vector": array_of(p).copy()}, {"vector": kept})
         return values
 
 
 LENGTHS = (1.0, 0.25, 8.0)  # of the direction: powers of two divide without rounding
 
 
+class Wave(NamedTuple):
+    """A function of one variable, and how it is searched."""
+
+    at: Callable[[Any], tuple[float, float]]  # φ(t) and φ′(t), which is below 0 at 0
+    t: float
+    most: int
+    length: float
+    told: dict[str, float]  # the tolerance, unless it is the usual one
+
+
 @dataclass(frozen=True)
 class SearchCheck(FixedCheck):
-    """The line search alone, on wavy functions of one variable, beside torch's."""
+    """The line search alone, on wavy functions of one variable, beside torch's.
 
-    trials: ClassVar[int] = 500
+    Slopes need not fit: the search may be led anywhere. On a coarse grid, values are equal.
+    """
+
+    trials: ClassVar[int] = 800
 
     @property
     def name(self) -> str:
         return "strong Wolfe line search on waves"
 
-    def waves(self, seed: int) -> Iterator[tuple[Callable[[Any], tuple[Any, Any]], float, int]]:
-        """Yield functions that return φ(t) and φ′(t) < 0 at 0, a first length, and the trials."""
+    def waves(self, seed: int) -> Iterator[Wave]:
         rng = self.rng(seed, "waves")
         while True:
-            a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
-            bowl, t = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1.5)
-            grid = float(rng.choice([2.0**-40, 0.25, 1.0]))  # a coarse one: values that are equal
-
-            def wave(t: Any, a: Any = a, b: Any = b, c: Any = c, more: Any = (bowl, grid)) -> Any:
-                value = np.sum(a * np.sin(b * t + c)) + more[0] * t * t
-                slope = np.sum(a * b * np.cos(b * t + c)) + 2 * more[0] * t
-                return tuple(float(np.floor(x / more[1]) * more[1]) for x in (value, slope))
-
-            if wave(0.0)[1] < 0:
-                yield wave, t, int(rng.choice([2, 3, 8, 25]))
+            at = _wave(rng)
+            t = float(
+                rng.choice([10.0 ** rng.uniform(-2, 1.5), 2.0 ** rng.integers(-3, 5), 10.0, NARROW])
+            )
+            length = float(rng.choice([1.0, 0.25, 8.0]))  # powers of two divide without rounding
+            told = ({}, {"tolerance": 0.3}, {"tolerance": t * length})[rng.integers(3)]
+            if at(0.0)[1] < 0:
+                yield Wave(at, t, int(rng.choice([2, 3, 8, 25])), length, told)
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         search = import_module("manual.optimizers.line_search")
         values: Values = {}
-        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
+        for number, wave in enumerate(islice(self.waves(seed), self.trials)):
 
-            def at(t: Any, wave: Any = wave) -> Any:
-                value, slope = wave(t)
+            def at(t: Any, wave: Wave = wave) -> Any:
+                value, slope = wave.at(t)
                 return search.Point(t, value, np.array([slope]), slope)
 
-            length, tolerance = LENGTHS[number % 3], (1e-9, 0.3)[number % 2]
             found, asked = search.strong_wolfe(
-                at, at(0.0), t, length=length, most=most, tolerance=tolerance
+                at, at(0.0), wave.t, length=wave.length, most=wave.most, **wave.told
             )
-            key = Key(f"wave {number}", "found")
-            values[key] = np.array([found.t, found.loss, found.slope, asked], dtype=np.float64)
+            told = [found.t, found.loss, found.slope, asked]
+            values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -177,26 +189,149 @@ class SearchCheck(FixedCheck):
         from torch.optim.lbfgs import _strong_wolfe
 
         values: Values = {}
-        for number, (wave, t, most) in enumerate(islice(self.waves(seed), self.trials)):
-            d = torch.tensor([LENGTHS[number % 3]], dtype=torch.float64)
+        for number, wave in enumerate(islice(self.waves(seed), self.trials)):
+            d = torch.tensor([wave.length], dtype=torch.float64)
 
-            def at(x: Any, t: Any, d: Any, wave: Any = wave) -> Any:
-                value, slope = wave(float(t))
+            def at(x: Any, t: Any, d: Any, wave: Wave = wave) -> Any:
+                value, slope = wave.at(float(t))
                 return value, slope / d
 
             loss, grad = at(None, 0.0, d)
-            tolerance = (1e-9, 0.3)[number % 2]
-            found, g, length, asked = _strong_wolfe(
-                at, None, t, d, loss, grad, grad.dot(d), tolerance_change=tolerance, max_ls=most
+            given = {f"{name}_change": value for name, value in wave.told.items()}
+            found, g, t, asked = _strong_wolfe(
+                at, None, wave.t, d, loss, grad, grad.dot(d), max_ls=wave.most, **given
             )
-            told = [float(length), float(found), float(g.dot(d)), asked]
+            told = [float(t), float(found), float(g.dot(d)), asked]
             values[Key(f"wave {number}", "found")] = np.array(told, dtype=np.float64)
         return values
 
 
-def _counts(state: Any) -> dict[str, Any]:
+NARROW = 4e-9  # an interval that is not yet too small
+KNOTS: tuple[dict[float, tuple[float, float]], ...] = (
+    {0.0: (0.0, -3.0), 10.0: (970.0, 297.0)},  # t³ - 3t: the trial lies on the margin
+    {0.0: (0.0, -1.0), 10.0: (-10.0, -4.0)},  # an inflection
+    {0.0: (0.0, -10.0), 10.0: (-5.0, -9.0)},  # just flat enough
+    {0.0: (0.0, -3.0), NARROW: (970.0, 297.0)},
+)
+
+
+def _wave(rng: np.random.Generator) -> Callable[[Any], tuple[float, float]]:
+    a, b, c = rng.normal(size=4), rng.uniform(0.2, 4, 4), rng.uniform(0, 6, 4)
+    lean = c if rng.random() < 0.5 else rng.uniform(0, 6, 4)  # slopes of another wave
+    bowl, scale = 10.0 ** rng.uniform(-3, 0), 10.0 ** rng.uniform(-2, 1)
+    steep, grid = float(rng.choice([1.0, 1.0, 1e4])), float(rng.choice([2.0**-40, 0.25, 1.0]))
+    height = 2.0**45 * (grid == 1.0) * (rng.random() < 0.5)  # a small fall vanishes beside it
+    knots = KNOTS[rng.integers(len(KNOTS))] if rng.random() < 0.2 else {}
+
+    def wave(t: Any) -> tuple[float, float]:
+        value = scale * (np.sum(a * np.sin(b * t + c)) + bowl * t * t)
+        slope = scale * (np.sum(a * b * np.cos(b * t + lean)) + 2 * bowl * t)
+        slope *= steep if t == 0 else 1.0
+        found = height + np.floor(value / grid) * grid, np.floor(slope / grid) * grid
+        return knots.get(float(t), (float(found[0]), float(found[1])))
+
+    return wave
+
+
+@dataclass(frozen=True)
+class ScriptCheck(FixedCheck):
+    """L-BFGS told losses and gradients from a list: every rule that stops it is met to the bit."""
+
+    trials: ClassVar[int] = 200
+
+    @property
+    def name(self) -> str:
+        return "LBFGS by a script"
+
+    def scripts(self, seed: int) -> Iterator[tuple[dict[str, Any], list[tuple[float, np.ndarray]]]]:
+        """Yield arguments, and what is answered, question by question."""
+        yield BARELY_CURVED
+        yield (
+            {"max_iter": 60, "lr": 2.0**-8},
+            [(-float(n), np.array([0.5, -0.25, 1 - n / 256])) for n in range(250)],
+        )
+        rng = self.rng(seed, "scripts")
+        for _ in range(self.trials):
+            given = {name: rng.choice(values) for name, values in SCRIPTED.items()}
+            given = {name: v.item() for name, v in given.items() if v != 0}
+            given |= {"line_search_fn": "strong_wolfe"} if rng.random() < 0.3 else {}
+            sizes = rng.choice([0.0, 0.0, 0.25, 0.5, 1.0, 1e-7, 2e-7], (80, 3))
+            grads = sizes * rng.choice([-1.0, 1.0], (80, 1))
+            losses = rng.choice([0.25, 1.0]) * rng.integers(-4, 4, 80) - np.arange(
+                80.0
+            ) * rng.integers(2)
+            yield given, list(zip(losses.tolist(), grads, strict=True))
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        values: Values = {}
+        for number, (given, answers) in enumerate(self.scripts(seed)):
+            optimizer, told = build("LBFGS", tuple(given.items())), iter(answers)
+            params: Any = {"x": lift(np.ones(3))}
+            out = np.zeros(())  # one memory for every loss
+            states: Any = {}
+
+            def closure(params: Any, told: Any = told, out: Any = out) -> Any:
+                out[...], grad = next(told)
+                return out, {"x": lift(grad)}
+
+            for _ in range(2):
+                params, states = optimizer.step(params, closure, states)
+            values |= _ended(number, params["x"], states["x"], told)
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from torch_ref.side import array_of
+
+        values: Values = {}
+        for number, (given, answers) in enumerate(self.scripts(seed)):
+            x, told = torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), iter(answers)
+            optimizer = torch.optim.LBFGS([x], **given)
+
+            def closure(x: Any = x, told: Any = told) -> Any:
+                loss, grad = next(told)
+                x.grad = torch.from_numpy(grad.copy())
+                return torch.tensor(loss, dtype=torch.float64)
+
+            for _ in range(2):
+                optimizer.step(closure)
+            values |= _ended(number, array_of(x), optimizer.state[x], told)
+        return values
+
+
+def _ended(number: int, x: Any, state: Any, told: Iterator) -> Values:
+    """Return what is left after a script: parameters, the state, answers that nobody asked for."""
+    kept: dict[str, Any] = {
+        k: np.float64(state.get(k, 0)) for k in ("n_iter", "func_evals", "t", "prev_loss")
+    }
+    kept |= {"remembered": np.float64(len(state.get("old_dirs", ())))}
+    kept |= {"left": np.float64(len(list(told)))}
+    kept |= {k: np.array(state.get(k, np.zeros(3))) for k in ("d", "prev_flat_grad")}
+    return keyed(number, {"x": x}, {"x": kept})
+
+
+SCRIPTED: dict[str, tuple[float, ...]] = {  # 0: left out
+    "lr": (0.0, 0.5, 0.25),
+    "max_iter": (0, 2, 3),
+    "max_eval": (0, 3, 4),
+    "tolerance_grad": (0.0, 0.0, 0.25),
+    "tolerance_change": (0.0, 0.25, 0.25, 0.125, -1.0),
+    "history_size": (0, 0, 1, 2),
+}
+BARELY_CURVED = (
+    {"lr": 1e10, "tolerance_change": 0.0, "tolerance_grad": 0.0, "max_iter": 3},
+    [
+        (-float(n), np.array(g))
+        for n, g in enumerate([[-1e-10, 0, 0], [0, 1e-3, 0], [0, 1, 0.5]] * 3)
+    ],
+)  # yᵀs is what is just not remembered
+
+
+def _counts(state: Any, parameters: int) -> dict[str, Any]:
     """Return how often L-BFGS has iterated and evaluated, as floats."""
-    return {name: np.float64(state[name]) for name in ("n_iter", "func_evals")}
+    counts = {name: np.float64(state[name]) for name in ("n_iter", "func_evals", "prev_loss")}
+    return counts | {"parameters": np.float64(parameters)}
 
 
 WOLFE: Arguments = (("line_search_fn", "strong_wolfe"),)
@@ -227,6 +362,8 @@ def closure_checks() -> list[Check]:
     return [
         *checks,
         SearchCheck(),
+        ScriptCheck(),
         IterationCheck("LBFGS"),
+        IterationCheck("LBFGS", (("tolerance_change", 0.0),)),
         IterationCheck("LBFGS", (("history_size", 2),)),
     ]

@@ -15,6 +15,7 @@ from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import ExactCheck, Lift
 from evidence.mutation.battery.dropout import Ladder
 from evidence.mutation.battery.layers import build
+from evidence.mutation.battery.rules import RULES
 from evidence.mutation.battery.wired import WIRED, linear
 
 X = np.arange(-4.0, 4.0).reshape(2, 4)
@@ -414,6 +415,7 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
         _graph_decisions,
         (np.concatenate([X.ravel() > 0] * 2), None),
     ),
+    **RULES,
 }  # fmt: skip
 
 

@@ -262,6 +262,15 @@ class DescribedCheck(FixedCheck):
 IMAGES = [np.ones((1, 2, 2), kind) for kind in (np.float32, np.float64, object)]
 
 
+def _fits(size: int) -> bool:
+    layer = build("FractionalMaxPool2d", (("kernel_size", 2), ("output_size", 2)))
+    try:
+        layer.forward(np.ones((1, 1, size, 3)), noise=np.zeros((1, 1, 2)))
+    except ValueError:
+        return False
+    return True
+
+
 def _axes(type_name: str, arguments: Arguments, counts: tuple[int, ...]) -> list[int]:
     """Return how many axes a norm's cache says are behind the channels."""
     layer = build(type_name, arguments)

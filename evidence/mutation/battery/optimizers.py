@@ -23,7 +23,8 @@ STEPS = 20
 SHAPES: dict[str, tuple[int, ...]] = {"0.weight": (3, 4), "0.bias": (3,), "scale": ()}
 SHAPES |= {"quiet": (2,)}  # gradient 0
 MATRICES: dict[str, tuple[int, ...]] = {"0.weight": (3, 4), "scale": (4, 2), "square": (3, 3)}
-OTHER_SHAPES = {"Muon": MATRICES, "Adafactor": SHAPES | {"block": (2, 3, 2)}}
+OTHER_SHAPES = {"Muon": MATRICES, "Adafactor": SHAPES | {"block": (2, 3, 2), "small": (3,)}}
+SMALL = 2.0**-12  # times `small`
 RESTS = 5  # the step at which `scale` has no gradient
 
 
@@ -46,7 +47,8 @@ class OptimizerCheck(Check):
         return OTHER_SHAPES.get(self.type, SHAPES)
 
     def params(self, seed: int) -> dict[str, np.ndarray]:
-        return {name: self.draw(seed, shape, name) for name, shape in self.shapes.items()}
+        drawn = {name: self.draw(seed, shape, name) for name, shape in self.shapes.items()}
+        return {name: p * SMALL if name == "small" else p for name, p in drawn.items()}
 
     def steps(self, seed: int) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
         """Yield gradients and learning rate of every step."""
@@ -71,7 +73,7 @@ class OptimizerCheck(Check):
             params, states = optimizer.step(params, grads, states, lr)
             values |= keyed(number, params, states)
             for grad in grads.values():
-                _scribble(grad)
+                scribble(grad)
         return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -202,7 +204,7 @@ def keyed(number: int, params: Any, states: Any) -> Values:
     return values
 
 
-def _scribble(array: Any) -> None:
+def scribble(array: Any) -> None:
     """Overwrite a plain array with what no formula survives."""
     if isinstance(array, np.ndarray):
         array.setflags(write=True)
