@@ -277,17 +277,109 @@ def clamped_logarithms() -> str:
     return f"loss at p = 0, y = 1: {loss.item()}; gradient {grad.item():.0e}"
 
 
+def cross_map_lrn() -> str:
+    """CrossMapLRN2d's gradient is wrong from two channels on
+
+    Differences of its forward pass say otherwise; torch tests it with alpha = 5e-6, where the wrong
+    term is too small to be seen.
+    """
+    torch.manual_seed(0)
+    x = torch.randn(1, 2, 1, 2, requires_grad=True, **DOUBLE)
+    right = torch.autograd.gradcheck(nn.CrossMapLRN2d(3, alpha=1.0), (x,), raise_exception=False)
+    demand(not right)
+    return f"gradcheck of CrossMapLRN2d(3, alpha=1.0): {right}"
+
+
+def nearest() -> str:
+    """Upsample(mode="nearest") reads one place and writes its gradient to another
+
+    In one and three dimensions, where the size does not grow by the scale factor, forward and
+    backward count with different scales.
+    """
+    x = torch.arange(3.0, requires_grad=True)
+    y = F.interpolate(x[None, None], scale_factor=1.2).ravel()
+    written = [torch.autograd.grad(part, x, retain_graph=True)[0].argmax().item() for part in y]
+    read = [int(part) for part in y]
+    demand(read != written)
+    return f"read from {read}, gradient written to {written}"
+
+
+def cosine_embedding() -> str:
+    """CosineEmbeddingLoss adds float32's 1e-12 in float64
+
+    With a vector of zeros the loss is as steep as 1 / sqrt(1e-12); the constant has eight digits.
+    """
+    ones = torch.ones(1, 2, **DOUBLE)
+    zeros = torch.zeros(1, 2, requires_grad=True, **DOUBLE)
+    loss = F.cosine_embedding_loss(ones, zeros, torch.ones(1, **DOUBLE))
+    (grad,) = torch.autograd.grad(loss, zeros)
+    exact = -1 / np.sqrt(2 * 1e-12)
+    found = grad[0, 0].item()
+    demand(1e-9 < abs(found / exact - 1) < 1e-7)
+    return f"torch {found:.5f}, with 1e-12 {exact:.5f}"
+
+
+def soft_margin() -> str:
+    """SoftMarginLoss overflows where its value is an ordinary number
+
+    log(1 + exp(-y x)) is x for large -y x; exp alone overflows first.
+    """
+    x = torch.tensor([-1000.0], requires_grad=True, **DOUBLE)
+    loss = F.soft_margin_loss(x, torch.ones(1, **DOUBLE))
+    (grad,) = torch.autograd.grad(loss, x)
+    demand(torch.isinf(loss).item(), torch.isnan(grad).item())
+    return f"loss {loss.item()}, gradient {grad.item()}; the values are 1000 and -1"
+
+
+def clipped_lp_pool() -> str:
+    """LPPool with ceil_mode scales a window that sticks out up
+
+    It is an average pool's sum: the average over what is there, times the whole window's size.
+    """
+    y = nn.LPPool1d(1, 2, ceil_mode=True)(torch.ones(1, 1, 3)).ravel().tolist()
+    demand(y == [2, 2])
+    return f"sums of two ones, and of one: {y}"
+
+
+def ties_of_margins() -> str:
+    """At its border a margin loss has slope 1 or 0
+
+    MarginRankingLoss, HingeEmbeddingLoss and the losses of embeddings clamp and have slope 1 at the
+    tie; MultiMarginLoss and MultiLabelMarginLoss compare and have 0.
+    """
+    ranking = slope(lambda a, b: F.margin_ranking_loss(a, b, torch.ones_like(a)), 0.0, 0.0)[0]
+    scores = torch.tensor([[1.0, 0.0]], requires_grad=True, **DOUBLE)
+    multi = F.multi_margin_loss(scores, torch.tensor([0]))
+    (grad,) = torch.autograd.grad(multi, scores)
+    demand(ranking == -1, grad.abs().max().item() == 0)
+    return f"margin_ranking_loss {ranking}, multi_margin_loss {grad.ravel().tolist()}"
+
+
 FAMILIES: dict[str, tuple[Shown, ...]] = {
-    "Conventions at kinks and ties": (slopes_at_kinks, ties),
-    "Not the derivative of the forward pass": (ctc, gaussian_nll, cosine_similarity),
+    "Conventions at kinks and ties": (slopes_at_kinks, ties, ties_of_margins),
+    "Not the derivative of the forward pass": (
+        ctc,
+        cross_map_lrn,
+        nearest,
+        gaussian_nll,
+        cosine_similarity,
+    ),
     "Lost digits": (
         hardsigmoid,
         celu,
+        cosine_embedding,
+        soft_margin,
         differences_of_equals,
         digamma,
         differentiable_adam,
     ),
-    "Easily missed": (masked_attention, embedding_max_norm, variances, clamped_logarithms),
+    "Easily missed": (
+        masked_attention,
+        embedding_max_norm,
+        variances,
+        clamped_logarithms,
+        clipped_lp_pool,
+    ),
 }
 HEAD = """\
 # Where torch surprises
