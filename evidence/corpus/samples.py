@@ -83,7 +83,8 @@ def flags_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.backends.__dict__["__allow_nonbracketed_mutation_flag"] = True
+        lock = torch.backends.disable_global_flags.__globals__  # where its flag lives
+        lock["__allow_nonbracketed_mutation_flag"] = True
 
 
 @cache

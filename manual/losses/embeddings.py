@@ -74,7 +74,7 @@ class CosineEmbeddingLoss(Loss):
         ),
         Example({}, ((3,), (3,), np.array(1))),
         Example({"margin": -1.0, "reduction": "none"}, ((4, 3), (1, 3), np.array([1, -1, -1, 1]))),
-        Example({"margin": -1.0}, ((1, 3), (4, 3), np.array([-1.0]))),
+        Example({"margin": -1.0}, ((1, 3), (4, 3), np.array([-1]))),
     )  # fmt: skip
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:

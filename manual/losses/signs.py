@@ -112,7 +112,7 @@ class HingeEmbeddingLoss(Loss):
             for margin in ({}, {"margin": 0.5})
             for reduction in TRIED
         ),
-        Example({}, ((3, 1), np.array([1.0, -1.0, 1.0, -1.0]))),
+        Example({}, ((3, 1), np.array([1, -1, 1, -1]))),
     )
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:

@@ -129,7 +129,7 @@ def test_a_network_does_not_depend_on_how_many_are_drawn() -> None:
 
 
 def test_the_draws_cover_every_class_and_the_announced_ranges() -> None:
-    drawn = [draw(0, i) for i in range(400)]
+    drawn = [draw(0, i) for i in range(1000)]
     configs = [d.config for d in drawn]
     layers = {layer.type for c in configs for layer in c.layers}
     rows_per_step = {c.train.batch_size for c in configs}
