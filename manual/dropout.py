@@ -83,9 +83,11 @@ class Dropping(InPlace):
         self, x: Array, *, noise: Array | None = None
     ) -> tuple[Array, DropoutCache]:
         """Return the input, masked by 0/1 noise and scaled; without noise (evaluation) itself."""
-        shape = self.mask_shape(tuple(x.shape))
         if noise is None:
+            if self.ranks:  # torch asks nothing of FeatureAlphaDropout's input then
+                self._check(tuple(x.shape))
             return x, DropoutCache(None)
+        shape = self.mask_shape(tuple(x.shape))
         if tuple(noise.shape) not in (shape, tuple(x.shape)):
             name = type(self).__name__
             whose = "one number for each channel" if self.together else "the input's shape"
@@ -214,8 +216,8 @@ class Alpha(Dropping):
 
     def masked(self, x: Array, keep: Array) -> Array:
         y = np.where(keep, x, -self.alpha)
-        y += self.alpha * self.p
         y *= self.scale
+        y += self.alpha * self.p * self.scale  # after the product, as torch: it costs digits
         return y
 
 

@@ -106,7 +106,7 @@ def test_float32_stays() -> None:
 )  # fmt: skip
 def test_inputs_without_channels_are_refused(cls: type[Layer], shape: tuple) -> None:
     with pytest.raises(ValueError, match=f"{cls.__name__}: the input must have .* axes"):
-        cls().forward(np.ones(shape))
+        cls().forward(np.ones(shape), noise=np.ones(shape))
 
 
 def test_a_mask_that_does_not_fit_is_refused() -> None:
