@@ -92,14 +92,13 @@ def test_torch_has_a_twin_of_every_registered_class() -> None:
             assert module_class(name).__name__ == name
 
 
-def test_listing_loads_nothing_slow_and_takes_no_time() -> None:
+def test_listing_loads_nothing_slow() -> None:
     runs = [
         json.loads(subprocess.check_output([sys.executable, "-c", MEASURE], text=True))
         for _ in range(3)
     ]
 
     assert not set(SLOW) & set(runs[0]["modules"])
-    assert min(run["seconds"] for run in runs) < 0.15
 
 
 def test_a_beginning_suggests_the_preset() -> None:
