@@ -91,7 +91,7 @@ def _agreed(name: str, found: dict[str, Any]) -> str:
     rows: Iterator[dict[str, Any]] = (
         row for row in found.get("rows", ()) if row["module"] == name and row["corpus"] != "errors"
     )
-    pairs = [(row["agree"], row["samples"] - row["empty"]) for row in rows]
+    pairs = [(row["agree"], row["samples"] - row["empty"] - row["vacuous"]) for row in rows]
     agree, of = (sum(column) for column in zip(*pairs, strict=True)) if pairs else (0, 0)
     return f"{agree:,}" if agree == of and of else f"{agree:,} of {of:,}" if of else ""
 

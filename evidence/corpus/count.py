@@ -16,14 +16,16 @@ from manual import registry
 __all__ = ["STATUSES", "Row", "rows"]
 
 STATUSES = (
-    "agree", "excepted", "disagree", "raised", "empty", "non-finite", "refused", "accepted",
+    "agree", "excepted", "disagree", "raised", "empty", "vacuous", "non-finite", "refused",
+    "accepted",
 )  # fmt: skip
 
 
 class Row(NamedTuple):
     """One sample, and what became of it.
 
-    `status` is one of STATUSES: `empty` where there is no number to compare, `non-finite` where
+    `status` is one of STATUSES: `empty` where there is no number to compare, `vacuous`
+    where zeros would have passed everywhere, `non-finite` where
     both sides are it alike, `refused` or `accepted` of a call that torch refuses.
     """
 
@@ -81,6 +83,8 @@ def _verdict(sides: Sides) -> tuple[str, str]:
     for key, code, worst in zip(found.keys, found.verdicts, found.measures.budget, strict=True):
         if VERDICTS[code] not in ("agree", "vacuous"):
             return "disagree", f"{key.quantity}: {VERDICTS[code]}, {worst:.3g} of its budget"
+    if "agree" not in VERDICTS[found.verdicts]:
+        return "vacuous", "zeros would have passed everywhere"
     return "agree", ""
 
 

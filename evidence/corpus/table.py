@@ -12,9 +12,9 @@ from evidence.corpus.count import Row
 
 __all__ = ["as_dict", "counts", "score", "table", "told"]
 
-COLUMNS = ("agree", "excepted", "empty", "disagree", "raised")
-FOLDED = {"non-finite": "disagree", "accepted": "disagree",
-          "refused": "agree"}  # fmt: skip
+COLUMNS = ("agree", "excepted", "empty", "vacuous", "disagree", "raised")
+FOLDED = {"non-finite": "disagree", "accepted": "disagree", "refused": "agree"}
+SILENT = ["empty", "vacuous"]  # a sample that could show nothing
 
 
 def counts(rows: Iterable[Row]) -> pd.DataFrame:
@@ -35,11 +35,11 @@ def score(found: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     """Return the shares of samples that agree, averaged over modules.
 
     What is excepted does not agree, and a class that is not hand-written agrees nowhere. Samples
-    without a number, and calls that torch refuses, are counted apart.
+    without a number, those where zeros would do, and calls that torch refuses, are counted apart.
     """
     calls = found[found["corpus"] != "errors"].groupby("module")
-    sums = calls[["samples", "empty", "agree"]].sum()
-    shares = sums["agree"] / (sums["samples"] - sums["empty"])
+    sums = calls[["samples", *SILENT, "agree"]].sum()
+    shares = (sums["agree"] / (sums["samples"] - sums[SILENT].sum(axis=1))).fillna(0.0)
     shares = shares.reindex(list(names), fill_value=0.0)
     written = shares[shares.index.isin(sums.index)]
     return {
@@ -73,7 +73,8 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
         parts.append(f"Not hand-written: {', '.join(absent)}.")
     parts.append(
         f"{summary['hand-written']} of {summary['modules']} modules; {summary['agree']:,} of "
-        f"{summary['samples']:,} samples agree, {summary['excepted']} are excepted in writing.\n"
+        f"{summary['samples']:,} samples agree, {summary['excepted']} are excepted in writing, "
+        f"{summary['vacuous']} are zero on both sides and {summary['empty']} empty.\n"
         f"Share that agrees, averaged over modules: {summary['macro']:.3f}; over the hand-written "
         f"ones: {summary['macro of the hand-written']:.3f}."
     )
@@ -82,4 +83,5 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 def told(rows: Iterable[Row]) -> list[Row]:
     """Return the samples that do not agree."""
-    return [row for row in rows if FOLDED.get(row.status, row.status) not in ("agree", "empty")]
+    silent = ("agree", *SILENT)
+    return [row for row in rows if FOLDED.get(row.status, row.status) not in silent]

@@ -99,8 +99,29 @@ def test_a_class_that_is_not_written_agrees_nowhere() -> None:
     assert score(counts(found), ["ReLU", "Other"])["macro"] == 0.5
 
 
-def test_what_is_excepted_or_empty_is_no_agreement() -> None:
-    found = [Row("ReLU", "op_db", s, s) for s in ("agree", "excepted", "empty")]
+def test_zeros_where_zeros_would_pass_are_no_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nothing(manual.ReLU):
+        """Zeros, whatever comes."""
+
+        def forward(self, x: Any) -> Any:
+            y, cache = super().forward(x)
+            return 0 * y, cache
+
+        def backward(self, grad_output: Any, cache: Any) -> Any:
+            (dx,), own = super().backward(grad_output, cache)
+            return (0 * dx,), own
+
+    right = {row.sample: row.status for row in rows("ReLU")}
+    wrong = {row.sample: row.status for row in counted("ReLU", Nothing, monkeypatch)}
+
+    assert set(right.values()) == {"agree", "vacuous"}
+    assert {wrong[s] for s, status in right.items() if status == "agree"} == {"disagree"}
+    assert {wrong[s] for s, status in right.items() if status == "vacuous"} == {"vacuous"}
+
+
+def test_what_is_excepted_or_can_show_nothing_is_no_agreement() -> None:
+    statuses = ("agree", "excepted", "empty", "vacuous")
+    found = [Row("ReLU", "op_db", s, s) for s in statuses]
 
     summary = score(counts(found), ["ReLU"])
 

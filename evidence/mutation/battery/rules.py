@@ -49,6 +49,10 @@ class OrthogonalCheck(ExactCheck):
 class DefaultsCheck(FixedCheck, OptimizerCheck):
     """Muon as it stands: steps of 1e-3 vanish in what bfloat16 is allowed to be off by."""
 
+    @property
+    def name(self) -> str:
+        return f"{super().name}, tiny gradients"
+
     def tolerances(self, theirs: Values, dtype: np.dtype, seed: int) -> dict[Key, Any]:
         return fixed(theirs, 0.0, 2e-5)  # a few roundings that fall to the other side
 
