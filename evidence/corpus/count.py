@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
     `status` is one of STATUSES: `empty` where there is no number to compare, `vacuous`
     where zeros would have passed everywhere, `non-finite` where
-    both sides are it alike, `refused` or `accepted` of a call that torch refuses.
+    both sides are it alike, everywhere, `refused` or `accepted` of a call that torch refuses.
     """
 
     module: str
@@ -72,12 +72,14 @@ def _verdict(sides: Sides) -> tuple[str, str]:
             own, torch = sides.ours[key].dtype, sides.theirs[key].dtype
             return "disagree", f"{key.quantity} is {own}, torch's {torch}"
     if not any(v.size for v in sides.theirs.values()):
-        alike = all(sides.ours[k].shape == sides.theirs[k].shape for k in keys)
-        return ("empty", "") if alike else ("disagree", "empty, and of another shape")
+        same = all(sides.ours[k].shape == sides.theirs[k].shape for k in keys)
+        return ("empty", "") if same else ("disagree", "empty, and of another shape")
     filled = [k for k in keys if sides.theirs[k].size or sides.ours[k].size]
     ours, theirs, tolerances = ({k: side.get(k, 0.0) for k in filled} for side in sides)
     wild = [k for k in filled if not np.isfinite(theirs[k]).all()]
-    if wild and all(np.array_equal(_kinds(ours[k]), _kinds(theirs[k])) for k in wild):
+    alike = {k for k in wild if np.array_equal(_kinds(ours[k]), _kinds(theirs[k]))}
+    filled = [k for k in filled if k not in alike]
+    if not filled:
         return "non-finite", f"{', '.join(k.quantity for k in wild)}, on both sides alike"
     found = judge(filled, ours, theirs, tolerances)
     for key, code, worst in zip(found.keys, found.verdicts, found.measures.budget, strict=True):

@@ -116,7 +116,7 @@ def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
     for attempt in range(ATTEMPTS):
         drawn = draw(seed, index, attempt)
         try:
-            found = _run(drawn, np.random.default_rng([seed, index, attempt, 1]), rules)
+            found = run(drawn, np.random.default_rng([seed, index, attempt, 1]), rules)
         except Exception as error:
             error.add_note(f"in random network {index} of seed {seed}, attempt {attempt}")
             raise
@@ -125,8 +125,8 @@ def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
     raise RuntimeError(f"No finite network in {ATTEMPTS} draws: seed {seed}, number {index}.")
 
 
-def _run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule]) -> Found | None:
-    """Run all steps; None if torch overflows."""
+def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) -> Found | None:
+    """Run all steps of a drawn network; None if torch overflows."""
     experiment = drawn.experiment()
     lockstep = Lockstep(experiment)
     total = Found(
