@@ -125,6 +125,11 @@ class HandWritten(nn.Module):
             with torch.no_grad(), Recorder() as recorder:
                 nn.functional.rrelu(x, lower, layer.upper, training=True)
             return array_of(recorder.draws[0])
+        if hasattr(layer, "mask_shapes"):  # between layers
+            shapes = layer.mask_shapes(*inputs)
+            with torch.no_grad():
+                masks = [nn.functional.dropout(x.new_ones(s), layer.dropout) for s in shapes]  # type: ignore[union-attr]
+            return tuple(array_of(mask != 0) for mask in masks)
         seed = int(torch.randint(2**63 - 1, ()))
         arrays = [None if x is None else array_of(x) for x in inputs]
         return layer.draw(*arrays, rng=np.random.default_rng(seed))

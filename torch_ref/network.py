@@ -157,9 +157,11 @@ def nested(module: nn.Module, arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 @cache
 def _places(forward: Callable) -> int | None:
-    """Return how many arguments a module's forward takes; None if any number."""
+    """Return how many arguments a module's forward takes by place; None if any number."""
     _, *parameters = signature(forward).parameters.values()
-    return None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(parameters)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
 
 
 def call_options(node: NodeDescription) -> dict[str, Any]:
