@@ -1,16 +1,16 @@
-"""Layers that only rename or pick elements: Unflatten, Select, Crop, BatchReindex."""
+"""Layers that only rename or pick elements: Unflatten, Select, Unbind, Crop, BatchReindex."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["BatchReindex", "Crop", "Select", "Unflatten"]
+__all__ = ["BatchReindex", "Crop", "Select", "Unbind", "Unflatten"]
 
 
 class ShapeCache(NamedTuple):
@@ -126,6 +126,55 @@ class Select(Layer):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, index={self.index}"
+
+
+class Unbind(Layer):
+    """All elements of one axis, each an output of its own: the steps of a sequence, say.
+
+    Args:
+        dim: the axis, which is dropped.
+        count: how many elements it has. The first is the output; the others are the ports 1, 2, …
+
+    Raises:
+        ValueError: there is no such axis, or it has another number of elements.
+    """
+
+    examples = (
+        Example({"dim": 1, "count": 3}, ((2, 3, 4),), exact=True),
+        Example({"dim": -1, "count": 2}, ((3, 2),), exact=True),
+        Example({"dim": 0, "count": 1}, ((1, 3),), exact=True),
+    )
+
+    def __init__(self, dim: int, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"Unbind: count must be at least 1, received {count}.")
+        self.dim, self.count = dim, count
+        self.outputs = ("output", *map(str, range(1, count)))
+
+    def forward(self, input: Array) -> tuple[Any, ShapeCache]:  # type: ignore[override]
+        """Return `count` arrays, or the one array that there is."""
+        shape = tuple(input.shape)
+        if not -len(shape) <= self.dim < len(shape) or shape[self.dim] != self.count:
+            raise ValueError(
+                f"Unbind: axis {self.dim} must have {self.count} elements, received an input of "
+                f"shape {shape}."
+            )
+        rows = np.moveaxis(input, self.dim, 0)
+        steps = tuple(rows[i] for i in range(self.count))
+        return steps if self.count > 1 else steps[0], ShapeCache(shape)
+
+    def backward(self, grad_output: Any, cache: ShapeCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y_k = x_(…, k, …), one output for each k.
+
+        Every x element is one element of one output, so dx is all dy_k side by side again.
+        Torch: Tensor.unbind(dim); torch.nn has no module for it.
+        Source: CS231n notes, Backpropagation: a gate that passes its gradient on.
+        """
+        grads = grad_output if self.count > 1 else (grad_output,)
+        return (np.stack(grads, axis=self.dim),), {}
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, count={self.count}"
 
 
 class CropCache(NamedTuple):

@@ -82,6 +82,18 @@ def characters(context: int = 8) -> Table:
     return Table("", "", features, _numbered("c", context), windows[:, -1], ("next",), names)
 
 
+def copy_task(n: int = 1024, bits: int = 3, length: int = 2, seed: int = 0) -> Table:
+    """Sequences of random bits between two flags, then silence: the target is the sequence."""
+    rng = np.random.default_rng(seed)
+    symbols = rng.integers(0, 2, (n, length, bits)).astype(np.float64)
+    features = np.zeros((n, 2 * length + 2, bits + 2))
+    features[:, 0, bits] = 1  # the sequence begins
+    features[:, 1 : length + 1, :bits] = symbols
+    features[:, length + 1, bits + 1] = 1  # it ends, and is to be said
+    labels = symbols.reshape(n, -1)
+    return Table("", "", features, (), labels, _numbered("bit", labels.shape[1]))
+
+
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{i}" for i in range(count))
 
@@ -153,6 +165,11 @@ DATASETS: dict[str, Source] = {
     "characters": Source(
         "Jabberwocky (Carroll, 1871), character by character: the next one after `context`",
         characters,
+    ),
+    "copy_task": Source(
+        "Random bits to be said again: n sequences of `length` symbols of `bits` bits, after a "
+        "flag, and another flag before the silence in which they are due (n, bits, length, seed)",
+        copy_task,
     ),
     "random_regression": Source(
         "Normal noise on both sides, as in the 20-line network (n, d_in, d_out, seed)",
