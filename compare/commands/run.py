@@ -95,7 +95,8 @@ class Runner:
             with np.errstate(all="ignore"):
                 self._lockstep(1 if free else planned)
             if (free or self.config.compare.drift) and not self.failed:
-                self._free(planned)
+                asked = self.config.compare.drift
+                self._free(planned if free or asked is True else asked)
                 self.done = planned if free else self.done
         except KeyboardInterrupt:
             self.interrupted = True
@@ -189,7 +190,8 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        drift, scores = self.drift or (pd.DataFrame(columns=c) for c in (COLUMNS, SCORED))
+        none = (*(pd.DataFrame(columns=c) for c in (COLUMNS, SCORED)), {})
+        drift, scores, pictures = self.drift or none
         return Report(
             name=self.config.name,
             verdict=found,
@@ -202,6 +204,7 @@ class Runner:
             losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
             drift=drift,
             scores=scores,
+            pictures=pictures,
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,
@@ -261,7 +264,7 @@ def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
         NodeInfo(
             node.name,
             repr(node.layer).partition("(")[0],
-            node.inputs,
+            tuple(source for source in node.inputs if source is not None),
             repr(node.layer),
             repr(modules[node.name]),
             derivation_of(node.layer),

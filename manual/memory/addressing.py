@@ -167,6 +167,7 @@ class Sharpening(Layer):
         ValueError: the shapes do not fit.
     """
 
+    pictured = True
     equations = {
         "output": "y[b,i] = w[b,i]**g[b,0] / sum(j, w[b,j]**g[b,0])",
         "grad_weights": "dw[b,i] = g[b,0] * w[b,i]**(g[b,0] - 1) / S[b] "
