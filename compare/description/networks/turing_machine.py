@@ -94,15 +94,15 @@ class Machine:
             *self.emitted(head, t, "key", self.width),
             node("key_row", "Unflatten", here("key"), dim=1, unflattened_size=[1, self.width]),
             node("similarity", "CosineSimilarity", memory, here("key_row"), dim=-1),  # (6)
-            *self.emitted(head, t, "strength", 1, "Softplus"),
-            node("scores", "MultiplyGate", here("similarity"), here("strength")),
+            *self.emitted(head, t, "beta", 1, "Softplus"),
+            node("scores", "MultiplyGate", here("similarity"), here("beta")),
             node("content", "Softmax", here("scores"), dim=-1),  # (5)
             *self.emitted(head, t, "gate", 1, "Sigmoid"),
             node("gated", "Interpolation", here("content"), here("gate"), old),  # (7)
             *self.emitted(head, t, "shift", self.shifts, "Softmax", dim=-1),
             node("shifted", "CircularConvolution", here("gated"), here("shift")),  # (8)
-            *self.emitted(head, t, "sharpness", 1, "Softplus"),
-            node("gamma", "AddConstantGate", here("sharpness"), constant=1.0),
+            *self.emitted(head, t, "excess", 1, "Softplus"),
+            node("gamma", "AddConstantGate", here("excess"), constant=1.0),
             node("weights", "Sharpening", here("shifted"), here("gamma")),  # (9)
         ]
 

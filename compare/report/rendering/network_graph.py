@@ -120,10 +120,13 @@ def _laid_out(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> Layout:
 
 
 def _depths(graph: nx.MultiDiGraph) -> dict[str, int]:
-    """Return each node's layer: one below the lowest that feeds it."""
+    """Return each node's layer: below the lowest that feeds it, right above its first reader."""
     depth: dict[str, int] = {}
-    for name in nx.topological_sort(graph):
+    order = list(nx.topological_sort(graph))
+    for name in order:
         depth[name] = max((depth[s] + 1 for s in graph.predecessors(name)), default=0)
+    for name in reversed(order):
+        depth[name] = min((depth[s] - 1 for s in graph.successors(name)), default=depth[name])
     return depth
 
 
