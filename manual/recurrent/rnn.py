@@ -52,9 +52,8 @@ class RNN(Recurrent):
         Example(SMALL, ((3, 2, 2), (1, 2, 2))),
         Example({**SMALL, "batch_first": True}, ((2, 3, 2), None)),
         Example(
-            {**SMALL, "num_layers": 2, "nonlinearity": "relu", "bias": False, "dropout": 0.4},
+            {**SMALL, "num_layers": 2, "nonlinearity": "relu", "dropout": 0.4},
             ((3, 2), (2, 2)),
-            kinks={"z = 0": {"input": 0.0, "h_0": 0.0}},
         ),
         Example(
             {"input_size": 2, "hidden_size": 1, "num_layers": 2, "dropout": 0.4,

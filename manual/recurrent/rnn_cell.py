@@ -76,17 +76,22 @@ class RNNCell(RecurrentCell):
 
     equations = RNN_CELL
     symbols: ClassVar[dict[str, str]] = {
-        "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "r": "bias_hh", "h0": "hx",
+        "x": "input", "h0": "hx",
+        "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "r": "bias_hh",
     }  # fmt: skip
     examples = (
+        Example({"input_size": 2, "hidden_size": 1}, ((1, 2), None)),
         Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), None)),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), (3,))),
         Example(
             {"input_size": 3, "hidden_size": 2, "nonlinearity": "relu"},
             ((2, 3), (2, 2)),
-            kinks={"z = 0": {"input": 0.0, "hx": 0.0, "bias_ih": 0.0, "bias_hh": 0.0}},
+            kinks={
+                "z = 0": {"input": [1.0, 1.0, -2.0], "hx": [1.0, -1.0], "weight_ih": 1.0,
+                          "weight_hh": 1.0, "bias_ih": 0.0, "bias_hh": 0.0},
+            },
         ),
-    )
+    )  # fmt: skip
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"

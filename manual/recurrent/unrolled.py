@@ -108,7 +108,8 @@ def _scores(unit: Unit, x: Array, weights: Weights) -> Array:
     if weights.bias_ih is None:
         return scores
     bias = weights.bias_ih + weights.bias_hh if unit.joint else weights.bias_ih
-    return scores + bias[:, None]
+    scores += bias[:, None]  # in place: fresh memory costs more than the sum
+    return scores
 
 
 def _where(active: Array, states: States, others: States) -> States:

@@ -1,4 +1,4 @@
-"""Layers of several outputs and optional inputs beside torch's: LSTM, MultiheadAttention.
+"""Layers of several outputs and optional inputs beside torch's: recurrent ones, attention.
 
 What torch drops, both drop: its masks are recorded and handed to the hand-written layer as noise.
 """
@@ -50,12 +50,12 @@ MORE = {
                 (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
     ),
 }  # fmt: skip
-TYPES = ("LSTM", "MultiheadAttention")
+TYPES = ("GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN")
 
 
 def examples(type_name: str) -> tuple[Example, ...]:
     """Return the class's own, and those whose numbers no certificate can be asked about."""
-    return (*registry.LAYERS[type_name].examples, *MORE[type_name])
+    return (*registry.LAYERS[type_name].examples, *MORE.get(type_name, ()))
 
 
 class Sample(NamedTuple):
@@ -109,9 +109,8 @@ class PortsCheck(Check):
         runs = []
         for sample in samples:
             inputs = [lift(x) if _is_float(x) else x for x in sample.inputs]
-            noise = masks[sample.name]
-            run = layer.train(sample.training).forward(*inputs, noise=noise if noise else None)
-            runs.append((sample, *run))
+            noise = {"noise": masks[sample.name] or None} if layer.stochastic else {}
+            runs.append((sample, *layer.train(sample.training).forward(*inputs, **noise)))
         values = {Key(k, "param"): p for k, p in layer.params.items()}
         for run in runs:
             values |= self._calls(layer, lift, seed, *run)
@@ -149,9 +148,8 @@ Masks = dict[str, tuple[np.ndarray, ...]]
 @cache
 def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
     """Return torch's values, and the masks that it drew, by sample."""
-    import torch
-
     from evidence.mutation.battery.torch_side import DTYPES, tensor
+    from torch_ref.classes import module_class
     from torch_ref.side import array_of
 
     cls = registry.LAYERS[check.type]
@@ -160,7 +158,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     theirs = {k: v for k, v in arguments.items() if k not in called}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that do nothing, and of slow paths
-        twin = getattr(torch.nn, check.type)(**theirs).to(DTYPES[dtype.name])
+        twin = module_class(check.type)(**theirs).to(DTYPES[dtype.name])
     shapes = {k: tuple(p.shape) for k, p in twin.named_parameters()}
     own = {k: tensor(p, dtype) for k, p in check.params(seed, shapes).items()}
     twin.load_state_dict(own)
@@ -231,10 +229,13 @@ def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list
 
 
 def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
-    if type_name == "LSTM":
-        x, h_0, c_0 = inputs
-        y, (h_n, c_n) = twin(x, None if h_0 is None else (h_0, c_0))
-        return [y, h_n, c_n]
+    from torch.utils._pytree import tree_leaves
+
+    from torch_ref.recurrent import call_of
+
+    if type_name != "MultiheadAttention":
+        places, named = call_of(twin, inputs)
+        return tree_leaves(twin(*places, **named))
     found = twin(*inputs[:3], key_padding_mask=inputs[3], attn_mask=inputs[4], **options)
     return [y for y in found if y is not None]
 
