@@ -58,8 +58,6 @@ class RecurrentCell(Layer):
         dstates = (zeros, *ups[1:])
         back = run_backward(self.unit, ups[0][None], dstates, self._weights(), cache.past)
         grads = dict(zip(self.params, (g for g in back.weights if g is not None), strict=True))
-        if self.bias and self.unit.joint:
-            grads["bias_hh"] = grads["bias_hh"].copy()
         states = _laid_out(back.states, cache.batched) if cache.given else (None,) * len(ups)
         return (*_laid_out((back.x[0],), cache.batched), *states), grads  # type: ignore[index]
 

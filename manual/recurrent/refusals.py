@@ -68,7 +68,7 @@ def check_inputs(
 
 
 def _check_lengths(who: str, lengths: Array, batch: tuple[int, ...], steps: int) -> None:
-    if lengths.dtype.kind not in "iu":
+    if lengths.dtype.kind != "i":
         raise TypeError(f"{who}: lengths must be whole numbers, received {lengths.dtype}.")
     if not batch or tuple(lengths.shape) != batch:
         fits = f"one number for each of the {batch[0]} sequences" if batch else "a batched input"

@@ -26,8 +26,9 @@ class TanhUnit(Unit):
         return (h,), h
 
     def backward(self, dstates: States, step: Array) -> tuple[Array, Array, tuple[None]]:
+        (dh,) = dstates
         dz = 1 - step * step  # tanh' from its own output
-        dz *= dstates[0]
+        dz *= dh
         return dz, dz, (None,)
 
 
@@ -39,10 +40,11 @@ class ReluUnit(Unit):
     def forward(self, from_x: Array, from_h: Array, states: States) -> tuple[States, Array]:
         from_h += from_x
         h = np.maximum(from_h, 0)
-        return (h,), h
+        return (h,), h > 0
 
     def backward(self, dstates: States, step: Array) -> tuple[Array, Array, tuple[None]]:
-        dz = dstates[0] * (step > 0)  # 0 at the kink, as torch
+        (dh,) = dstates
+        dz = dh * step  # 0 at the kink, as torch
         return dz, dz, (None,)
 
 
@@ -132,8 +134,11 @@ class RNNCell(RecurrentCell):
         return (dx, dh), grads
 
     def decisions(self, cache: CellCache) -> Array | None:
-        """Return where the rectifier lets through; None with tanh."""
-        return cache.past.steps[0] > 0 if self.nonlinearity == "relu" else None
+        """Return where the rectifier lets through, as h'; None with tanh."""
+        (passed,) = cache.past.steps  # (H, N)
+        if self.nonlinearity == "tanh":
+            return None
+        return passed.T if cache.batched else passed[:, 0]
 
     def extra_repr(self) -> str:
         changed = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"

@@ -166,12 +166,14 @@ def _weight_gradients(
     dz: Array, dz_h: Array, dhs: list[Array], weights: Weights, past: Past
 ) -> Weights:
     """Return dW = Σ dz xᵀ, dU = Σ dz hᵀ, db = Σ dz, dR = Σ dh mᵀ: one product for all T N."""
-    biased = weights.bias_ih is not None
+    biases = (None, None)
+    if weights.bias_ih is not None:
+        first = dz.sum(axis=1)
+        biases = (first, first.copy() if dz_h is dz else dz_h.sum(axis=1))
     return Weights(
         dz @ past.x.reshape(-1, past.x.shape[-1]),
         dz_h @ past.h.reshape(-1, past.h.shape[-1]),
-        dz.sum(axis=1) if biased else None,
-        dz_h.sum(axis=1) if biased else None,
+        *biases,
         None if weights.hr is None else _columns(dhs) @ _columns(list(past.ms)).T,
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, exact
 from evidence.mutation.battery.dropout import Ladder
+from evidence.mutation.battery.layer_table import OF_PORTS
 from evidence.mutation.battery.layers import build
 from manual import registry  # the right code's: a mutant is loaded without its examples
 from manual.layer import Example
@@ -50,7 +51,6 @@ MORE = {
                 (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
     ),
 }  # fmt: skip
-TYPES = ("GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN")
 
 
 def examples(type_name: str) -> tuple[Example, ...]:
@@ -302,7 +302,9 @@ def _counted(masks: list[np.ndarray]) -> Values:
 def port_checks() -> list[Check]:
     """Return every example of the layers that walk along sequences, and what they draw."""
     found: list[Check] = []
-    for name in TYPES:
+    for name in OF_PORTS:
         for number, _ in enumerate(examples(name)):
-            found += [PortsCheck(name, number), DrawCheck(name, number)]
+            found.append(PortsCheck(name, number))
+            if registry.LAYERS[name].stochastic:
+                found.append(DrawCheck(name, number))
     return found

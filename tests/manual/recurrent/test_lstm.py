@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from manual.examples import Example
 from manual.recurrent import LSTM, lstm_cell, stack, unrolled
 from manual.recurrent.lstm_cell import LSTMUnit
-from tests.helpers import DTYPES, F32, F64, SEEDS
+from tests.helpers import F32, F64
 from tests.manual.sequence_checks import (
     check_beside_torch,
     check_certified,
@@ -48,26 +46,6 @@ def test_each_output_alone_passes_its_gradient_back(example: Example, port: str)
     check_beside_torch(layer, example.arguments, inputs, port=port)
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, ...], bool]:
-    """Draw a constructor's arguments, an input's shape, and whether states are given."""
-    hidden, layers = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    arguments = {
-        "input_size": draw(st.integers(1, 4)),
-        "hidden_size": hidden,
-        "num_layers": layers,
-        "bias": draw(st.booleans()),
-        "batch_first": draw(st.booleans()),
-        "dropout": draw(st.sampled_from([0.0, 0.3, 1.0])) if layers > 1 else 0.0,
-        "bidirectional": draw(st.booleans()),
-        "proj_size": draw(st.integers(0, hidden - 1)),
-    }
-    batch = draw(st.sampled_from([(), (1,), (3,)]))
-    shape = (*batch, draw(st.integers(1, 5)))
-    shape = shape if arguments["batch_first"] else shape[::-1]
-    return arguments, (*shape, arguments["input_size"]), draw(st.booleans())
-
-
 def made(case: tuple, seed: int) -> tuple[LSTM, list[Any]]:
     arguments, shape, given_states = case
     rng = np.random.default_rng(seed)
@@ -78,15 +56,6 @@ def made(case: tuple, seed: int) -> tuple[LSTM, list[Any]]:
     states = [rng.standard_normal((count, *batch, size)) for size in sizes]
     inputs = [rng.standard_normal(shape), *(states if given_states else (None, None))]
     return layer, inputs  # type: ignore[return-value]
-
-
-@given(cases(), SEEDS, DTYPES, st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_any_options_give_torchs_results(
-    case: tuple, seed: int, dtype: np.dtype, training: bool
-) -> None:
-    layer, inputs = made(case, seed)
-    check_beside_torch(layer.train(training), case[0], inputs, seed=seed % 1000, dtype=dtype)
 
 
 def test_dropout_uses_as_many_masks_as_torch_draws_and_draw_makes_them_alike() -> None:
