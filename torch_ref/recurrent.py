@@ -26,15 +26,15 @@ class _Packing(nn.Module):
         return pad_packed_sequence(output, self.batch_first, total_length=steps)[0], states
 
 
-class RNN(_Packing, nn.RNN):
+class RNN(_Packing, nn.RNN):  # type: ignore[misc]
     """torch.nn.RNN."""
 
 
-class LSTM(_Packing, nn.LSTM):
+class LSTM(_Packing, nn.LSTM):  # type: ignore[misc]
     """torch.nn.LSTM."""
 
 
-class GRU(_Packing, nn.GRU):
+class GRU(_Packing, nn.GRU):  # type: ignore[misc]
     """torch.nn.GRU."""
 
 

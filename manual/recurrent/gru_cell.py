@@ -86,9 +86,9 @@ class GRUCell(RecurrentCell):
         "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c": "bias_hh",
     }  # fmt: skip
     examples = (
-        Example({"input_size": 2, "hidden_size": 1}, ((1, 2), None)),
-        Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), (3,))),
+        Example({"input_size": 2, "hidden_size": 1}, ((2,), None)),
+        Example({"input_size": 3, "hidden_size": 3}, ((2, 3), (2, 3))),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2, 2), (2, 3))),
     )
     unit = GRUUnit()
 

@@ -103,9 +103,9 @@ class LSTMCell(RecurrentCell):
         "x": "input", "h0": "h_0", "c0": "c_0", "dc_n": "grad_output.1",
     }  # fmt: skip
     examples = (
-        Example({"input_size": 2, "hidden_size": 1}, ((1, 2), None, None)),
-        Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), (3,), (3,))),
+        Example({"input_size": 2, "hidden_size": 1}, ((2,), None, None)),
+        Example({"input_size": 3, "hidden_size": 3}, ((2, 3), (2, 3), (2, 3))),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2, 2), (2, 3), (2, 3))),
     )
     unit = LSTMUnit()
 

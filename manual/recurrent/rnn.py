@@ -53,7 +53,7 @@ class RNN(Recurrent):
         Example(SMALL, ((3, 2, 2), (1, 2, 2))),
         Example({**SMALL, "batch_first": True}, ((2, 3, 2), None)),
         Example(
-            {**SMALL, "num_layers": 2, "nonlinearity": "relu", "dropout": 0.4},
+            {**SMALL, "num_layers": 2, "nonlinearity": "relu"},
             ((3, 2), (2, 2)),
         ),
         Example(

@@ -82,9 +82,9 @@ class RNNCell(RecurrentCell):
         "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "r": "bias_hh",
     }  # fmt: skip
     examples = (
-        Example({"input_size": 2, "hidden_size": 1}, ((1, 2), None)),
-        Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), (3,))),
+        Example({"input_size": 2, "hidden_size": 1}, ((2,), None)),
+        Example({"input_size": 3, "hidden_size": 3}, ((2, 3), (2, 3))),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2, 2), (2, 3))),
         Example(
             {"input_size": 3, "hidden_size": 2, "nonlinearity": "relu"},
             ((2, 3), (2, 2)),
@@ -103,7 +103,7 @@ class RNNCell(RecurrentCell):
         self._build(input_size, hidden_size, bias)
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> Unit:  # type: ignore[override]
         return UNITS[self.nonlinearity]
 
     def forward(  # type: ignore[override]

@@ -211,14 +211,14 @@ class Recurrent(Layer):
     def _states(self, given: Any, like: Array, batched: bool) -> States:
         """Return states, or their gradients, as (D layers, N, ·) each; zero if not given."""
         count, n = self.directions * self.num_layers, like.shape[1]
-        zeros = (np.zeros_like(like, shape=(count, n, size)) for size in self.state_sizes)
+        zeros = [np.zeros_like(like, shape=(count, n, size)) for size in self.state_sizes]
         return tuple(
             zero if s is None else s if batched else s[:, None]
             for s, zero in zip(given, zeros, strict=True)
         )
 
     # ── noise ────────────────────────────────────────────────────────────────────────────────────
-    def draw(
+    def draw(  # type: ignore[override]
         self, input: Array, *more: Array | None, rng: np.random.Generator
     ) -> tuple[Array, ...]:
         """Return a mask for each layer except the last; none if nothing is dropped."""
@@ -226,10 +226,9 @@ class Recurrent(Layer):
 
     def mask_shapes(self, input: Array, *more: Array | None) -> list[tuple[int, ...]]:
         """Return the masks' shapes: (T, N, D·P), or (Σ lengths, D·P), packed step by step."""
-        *_, lengths = (*more, *[None] * (len(self.state_sizes) + 1 - len(more)))
         x = self._time_first(input, input.ndim == 3)
-        places = x.shape[:2] if lengths is None else (int(lengths.sum()),)
-        return self._masked(places)
+        packed = len(more) > len(self.state_sizes) and more[-1] is not None
+        return self._masked((int(more[-1].sum()),) if packed else x.shape[:2])  # type: ignore[union-attr]
 
     def _masked(self, places: tuple[int, ...]) -> list[tuple[int, ...]]:
         count = self.num_layers - 1 if self.dropout else 0

@@ -145,11 +145,14 @@ def run_backward(
     for t in reversed(range(len(dy))):
         now = (now[0] + dy[t], *now[1:])  # h_t is read as an output and by the next step
         live = now if active is None else _where(active[t], now, tuple(map(np.zeros_like, now)))
-        dhs.append(live[0])
-        into = live if into_m is None else (into_m @ live[0], *live[1:])
+        into = live
+        if into_m is not None:
+            dhs.append(live[0])
+            into = (into_m @ live[0], *live[1:])
         dz_x, dz_h, (direct, *rest) = unit.backward(into, past.steps[t])
         from_x.append(dz_x)
-        from_h.append(dz_h)
+        if not unit.joint:
+            from_h.append(dz_h)
         dh = into_h @ dz_h
         if direct is not None:
             dh += direct

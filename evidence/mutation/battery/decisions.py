@@ -206,7 +206,7 @@ class RectifiedCheck(ExactCheck):
         layer = layer.with_params({k: lift(p) for k, p in params.items()})
         inputs = [x if x is None or x.dtype.kind == "i" else lift(x) for x in self.inputs(seed)]
         found = layer.decisions(layer.forward(*inputs)[1])
-        return {PLACE: np.asarray(-1 if found is None else found, dtype=np.float64)}
+        return {PLACE: np.array(-1.0) if found is None else found.astype(np.float64)}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         from evidence.mutation.battery.torch_side import module, tensor

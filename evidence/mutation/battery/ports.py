@@ -134,6 +134,7 @@ class PortsCheck(Check):
                          if g is not None}  # fmt: skip
                 values |= found
                 values[Key(where + again, "gradients in shared memory")] = _shared(own)
+                values[Key(where + again, "gradients of inputs")] = np.float64(len(grads))
                 values |= {Key(where + again, f"grad:{k}"): g for k, g in own.items()}
                 values |= {Key(where + again, f"alone:{k}"): g for k, g in alone.items()}
         return values
@@ -210,10 +211,16 @@ def _torch_run(
         for again in ("", " again"):
             where = f"{sample.name}, of {kept}{again}"
             values[Key(where, "gradients in shared memory")] = np.zeros(())
+            values[Key(where, "gradients of inputs")] = np.array(float(_places(check.type)))
             values |= {Key(where, f"input {i}"): g for i, g in zip(wanted, arrays, strict=False)}
             for k, g in zip(own, arrays[len(wanted) :], strict=True):
                 values |= {Key(where, f"grad:{k}"): g, Key(where, f"alone:{k}"): g}
     return values, tuple(d.numpy().astype(np.float64) for d in recorder.draws)
+
+
+def _places(type_name: str) -> int:
+    parameters = inspect.signature(registry.LAYERS[type_name].forward).parameters
+    return len(parameters.keys() - {"self", "noise"})
 
 
 def _outputs(type_name: str) -> tuple[str, ...]:
