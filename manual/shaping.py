@@ -139,7 +139,10 @@ class Unbind(Layer):
         ValueError: there is no such axis, or it has another number of elements.
     """
 
-    equations = {"output": "y[n] = sum(j, j == 0, x[n,j])", "grad_input": "dx[n,j] = (j == 0) * dy[n]"}
+    equations = {
+        "output": "y[n] = sum(j, j == 0, x[n,j])",
+        "grad_input": "dx[n,j] = (j == 0) * dy[n]",
+    }
     symbols = {"j": "dim"}  # runs along that axis
     examples = (
         Example({"dim": 1, "count": 3}, ((2, 3, 4),), exact=True),
@@ -154,12 +157,15 @@ class Unbind(Layer):
         ports = range(1, count)
         self.outputs = ("output", *map(str, ports))
         into_x = "".join(f" + (j == {k}) * d{k}[n]" for k in ports)
-        self.equations = {
+        self.equations = {  # type: ignore[misc]
             **Unbind.equations,
             **{f"output:{k}": f"y[n] = sum(j, j == {k}, x[n,j])" for k in ports},
             "grad_input": f"{Unbind.equations['grad_input']}{into_x}",
         }
-        self.symbols = {"j": "dim", **{f"d{k}": f"grad_output.{k}" for k in ports}}
+        self.symbols = {  # type: ignore[misc]
+            "j": "dim",
+            **{f"d{k}": f"grad_output.{k}" for k in ports},
+        }
 
     def forward(self, input: Array) -> tuple[Any, ShapeCache]:  # type: ignore[override]
         """Return `count` arrays, or the one array that there is."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.utils.rnn import PackedSequence
 
 from torch_ref.draws import Recorder
 
@@ -75,6 +76,12 @@ class HandWritten(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
+        if any(isinstance(x, PackedSequence) for x in inputs):
+            raise TypeError(
+                f"{self.layer!r} takes padded sequences and their lengths, received a "
+                "PackedSequence. With x, lengths = torch.nn.utils.rnn.pad_packed_sequence(packed), "
+                "call module(x, lengths=lengths)."
+            )
         tensors, options = told_apart(self.layer, inputs, named)
         own = dict(self.named_parameters(remove_duplicate=False))
         params = {key: own[key] for key in getattr(self.layer, "params", {})}

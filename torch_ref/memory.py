@@ -64,4 +64,5 @@ class InitialState(nn.Module):
         self.state = nn.Parameter(torch.zeros(tuple(shape)))
 
     def forward(self, like: Tensor) -> Tensor:
-        return self.state.repeat(len(like), *[1] * self.state.ndim)  # no view, which an update would change
+        """Return a copy for each sample: a view would change with the next update."""
+        return self.state.repeat(len(like), *[1] * self.state.ndim)

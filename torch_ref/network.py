@@ -111,7 +111,7 @@ class Network(nn.Module):
         """Return a call's outputs by name, each of which keeps its gradient.
 
         A module may return its input itself (dropout in evaluation), whose gradient is another, or
-        several outputs of which one is made of another (an LSTM cell's state and its output).
+        what it reads itself besides (LSTMCell's c, from which h is computed).
         """
         rest = self.ports[name][1:]
         names = [name, *(f"{name}:{port}" for port in rest)]

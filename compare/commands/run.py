@@ -179,7 +179,7 @@ class Runner:
         import pandas as pd
 
         from compare.judge.verdict import verdict
-        from compare.running.drift import COLUMNS
+        from compare.running.drift import COLUMNS, Drift
         from compare.running.scores import COLUMNS as SCORED
 
         frame = self.table.frame()
@@ -190,8 +190,7 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        none = (*(pd.DataFrame(columns=c) for c in (COLUMNS, SCORED)), {})
-        drift, scores, pictures = self.drift or none
+        drift = self.drift or Drift(*(pd.DataFrame(columns=c) for c in (COLUMNS, SCORED)), {})
         return Report(
             name=self.config.name,
             verdict=found,
@@ -202,9 +201,9 @@ class Runner:
             differences=frame,
             ledger=self.table.ledger(),
             losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
-            drift=drift,
-            scores=scores,
-            pictures=pictures,
+            drift=drift.steps,
+            scores=drift.scores,
+            pictures=drift.pictures,
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,

@@ -119,9 +119,7 @@ class CircularConvolution(Layer):
         moved = (share * turned(weights, by) for by, share in shares(shift))
         return sum(moved), ShiftCache(weights, shift)  # type: ignore[return-value]
 
-    def backward(
-        self, grad_output: Array, cache: ShiftCache
-    ) -> tuple[tuple[Array, Array], Arrays]:
+    def backward(self, grad_output: Array, cache: ShiftCache) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through y_i = Σ_k s_k w_(i - k), sample by sample; k from -K to K.
 
         Shapes: w, y and dy (…, N), s (…, 2K + 1). All places are counted modulo N.
@@ -196,9 +194,7 @@ class Sharpening(Layer):
         y = powers / powers.sum(axis=-1, keepdims=True)
         return y, SharpCache(relative, largest, gamma, y)
 
-    def backward(
-        self, grad_output: Array, cache: SharpCache
-    ) -> tuple[tuple[Array, Array], Arrays]:
+    def backward(self, grad_output: Array, cache: SharpCache) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through y_i = p_i / S with p_i = w_i^γ and S = Σ_j p_j, sample by sample.
 
         Shapes: w, y and dy (…, N), γ (…, 1).

@@ -32,7 +32,9 @@ def check_places(name: str, memory: Array, weights: Array, row: Array | None = N
     shape = tuple(memory.shape)
     found = [tuple(x.shape) for x in (weights, row) if x is not None]
     if len(shape) < 2 or found != [shape[:-1], (*shape[:-2], shape[-1])][: len(found)]:
-        wanted = "a memory (…, N, W) and weights (…, N)" + (", a row (…, W)" if row is not None else "")
+        wanted = "a memory (…, N, W) and weights (…, N)" + (
+            ", a row (…, W)" if row is not None else ""
+        )
         raise ValueError(
             f"{name}: takes {wanted}, received {', '.join(map(str, (shape, *found)))}. All leading "
             "axes must be the same."
@@ -65,9 +67,7 @@ class MemoryRead(Layer):
         check_places("MemoryRead", memory, weights)
         return over_places(memory, weights), ReadCache(memory, weights)
 
-    def backward(
-        self, grad_output: Array, cache: ReadCache
-    ) -> tuple[tuple[Array, Array], Arrays]:
+    def backward(self, grad_output: Array, cache: ReadCache) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through r_j = Σ_i w_i M_ij, sample by sample.
 
         Shapes: M (…, N, W), w (…, N), r and dr (…, W).

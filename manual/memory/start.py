@@ -50,7 +50,9 @@ class InitialState(Layer):
 
     def forward(self, like: Array) -> tuple[Array, StartCache]:  # type: ignore[override]
         if not like.ndim:
-            raise ValueError("InitialState: takes a batch, whose first axis counts samples; got ().")
+            raise ValueError(
+                "InitialState: takes a batch, whose first axis counts samples; got ()."
+            )
         state = self.params["state"]
         return np.stack([state] * len(like)), StartCache(len(like))
 

@@ -25,7 +25,7 @@ class RecurrentCell(Layer):
 
     def _build(self, input_size: int, hidden_size: int, bias: bool) -> None:
         """Set the sizes, and parameters of zeros."""
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        self.input_size, self.hidden_size = input_size, hidden_size
         for name in ("input_size", "hidden_size"):
             check_size(self, name, least=0)
         rows = self.unit.gates * hidden_size
@@ -33,6 +33,11 @@ class RecurrentCell(Layer):
         if bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}  # type: ignore[dict-item]
         self.params = {key: np.zeros(shape) for key, shape in shapes.items()}
+
+    @property
+    def bias(self) -> bool:
+        """Whether there are biases."""
+        return "bias_ih" in self.params
 
     def _step(self, input: Array, given: Mapping[str, Array | None]) -> tuple[States, CellCache]:
         """Return the states after the step, in the layout of the input.
@@ -58,8 +63,6 @@ class RecurrentCell(Layer):
         dstates = (zeros, *ups[1:])
         back = run_backward(self.unit, ups[0][None], dstates, self._weights(), cache.past)
         grads = dict(zip(self.params, (g for g in back.weights if g is not None), strict=True))
-        if self.bias and self.unit.joint:
-            grads["bias_hh"] = grads["bias_hh"].copy()
         states = _laid_out(back.states, cache.batched) if cache.given else (None,) * len(ups)
         return (*_laid_out((back.x[0],), cache.batched), *states), grads  # type: ignore[index]
 

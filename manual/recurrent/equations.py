@@ -144,13 +144,13 @@ def _named(unit: Unit, *words: str) -> dict[str, str]:
         f"{role}/{', '.join(parts)}": text
         for batch_first, given in product((False, True), repeat=2)
         for parts in [
-            ["one layer", *words, *["batch_first"] * batch_first, *["initial states"] * given]
+            [*words, "one layer", *["batch_first"] * batch_first, *["initial states"] * given]
         ]
         for role, text in _roles(unit, batch_first, given).items()
     }
 
 
-RNN_EQUATIONS = _named(TANH) | _named(RELU, "relu")
+RNN_EQUATIONS = _named(TANH, "tanh")
 GRU_EQUATIONS = _named(GRU)
 LSTM_EQUATIONS = _named(LSTM)
 
@@ -160,7 +160,7 @@ def _cell_roles(unit: Unit, bias: bool, given: bool) -> dict[str, str]:
     states = ("h", "c") if unit is LSTM else ("h",)
     before = [f"{s}p[n,k] = {f'{s}0[n,k]' if given else '0'}" for s in states]
     past = [*_placed(unit.state, "n", "n", bias), *before]
-    of_c = "dc[n,k] = dc_1[n,k] + dh[n,k] * o[n,k] * (1 - tanh(c[n,k])**2)"
+    of_c = "dc[n,k] = dc_n[n,k] + dh[n,k] * o[n,k] * (1 - tanh(c[n,k])**2)"
     arriving = [*([of_c] if unit is LSTM else []), "dh[n,k] = dy[n,k]"]
     back, dx, dh = [*_placed(unit.back, "n", "n"), *arriving, *past], unit.of_x, unit.of_h
     texts = {

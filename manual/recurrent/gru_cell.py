@@ -82,12 +82,13 @@ class GRUCell(RecurrentCell):
 
     equations = GRU_CELL
     symbols: ClassVar[dict[str, str]] = {
-        "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c": "bias_hh", "h0": "hx",
-        "H": "hidden_size",
+        "x": "input", "h0": "hx", "H": "hidden_size",
+        "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c": "bias_hh",
     }  # fmt: skip
     examples = (
-        Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), None)),
+        Example({"input_size": 2, "hidden_size": 1}, ((2,), None)),
+        Example({"input_size": 3, "hidden_size": 3}, ((2, 3), (2, 3))),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2, 2), (2, 3))),
     )
     unit = GRUUnit()
 

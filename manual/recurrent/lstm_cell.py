@@ -96,15 +96,16 @@ class LSTMCell(RecurrentCell):
         ValueError: a size is negative, or a shape does not fit.
     """
 
-    outputs = ("h_1", "c_1")
+    outputs = ("output", "c_1")
     equations = LSTM_CELL
     symbols: ClassVar[dict[str, str]] = {
         "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "r": "bias_hh", "H": "hidden_size",
-        "h0": "h_0", "c0": "c_0", "dc_1": "grad_output.1",
+        "x": "input", "h0": "h_0", "c0": "c_0", "dc_n": "grad_output.1",
     }  # fmt: skip
     examples = (
-        Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), None, None)),
+        Example({"input_size": 2, "hidden_size": 1}, ((2,), None, None)),
+        Example({"input_size": 3, "hidden_size": 3}, ((2, 3), (2, 3), (2, 3))),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2, 2), (2, 3), (2, 3))),
     )
     unit = LSTMUnit()
 

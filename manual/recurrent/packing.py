@@ -19,11 +19,11 @@ class Packing(NamedTuple):
 def packing(lengths: Array, steps: int) -> Packing:
     """Return where N sequences of these lengths lie in T = steps places.
 
-    The mirror of a place t is length - 1 - t, and t itself beyond the end; it is its own inverse.
+    The mirror of a place t is length - 1 - t, its own inverse; beyond the end that is negative and
+    counts from the back, which turns around what is there.
     """
     t = np.arange(steps)[:, None]
-    active = t < lengths
-    return Packing(active, np.where(active, lengths - 1 - t, t))
+    return Packing(t < lengths, lengths - 1 - t)
 
 
 def kept(a: Array, packed: Packing | None) -> Array:
@@ -42,8 +42,6 @@ def spread(rows: Array, packed: Packing) -> Array:
     Torch packs step by step, at each step the sequences that are not over, longest first.
     """
     order = np.argsort(-packed.active.sum(axis=0), kind="stable")
-    whole = np.zeros((*packed.active.shape, rows.shape[1]), dtype=bool)
-    longest_first = np.zeros_like(whole)
+    longest_first = np.zeros((*packed.active.shape, rows.shape[1]), dtype=bool)
     longest_first[packed.active[:, order]] = rows
-    whole[:, order] = longest_first
-    return whole
+    return longest_first[:, np.argsort(order)]

@@ -28,7 +28,7 @@ def check_arguments(layer: Any) -> None:
             value = getattr(layer, name)
             raise TypeError(f"{who}: {name} must be True or False, received {value!r}.")
     p = layer.dropout
-    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
+    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= float(p) <= 1:
         raise ValueError(
             f"{who}: dropout is the probability of dropping an element and must lie between 0 and "
             f"1, received {p!r}."
@@ -68,7 +68,7 @@ def check_inputs(
 
 
 def _check_lengths(who: str, lengths: Array, batch: tuple[int, ...], steps: int) -> None:
-    if lengths.dtype.kind not in "iu":
+    if lengths.dtype.kind != "i":
         raise TypeError(f"{who}: lengths must be whole numbers, received {lengths.dtype}.")
     if not batch or tuple(lengths.shape) != batch:
         fits = f"one number for each of the {batch[0]} sequences" if batch else "a batched input"

@@ -7,8 +7,9 @@ import numpy as np
 from manual.examples import Example
 from manual.layer import Array, Arrays, Noise
 from manual.recurrent.equations import RNN_EQUATIONS, RNN_SYMBOLS
+from manual.recurrent.packing import kept
 from manual.recurrent.rnn_cell import UNITS, check_nonlinearity
-from manual.recurrent.stack import Recurrent, RecurrentCache
+from manual.recurrent.stack import Recurrent, RecurrentCache, along
 from manual.recurrent.unrolled import Unit
 
 __all__ = ["RNN"]
@@ -52,9 +53,8 @@ class RNN(Recurrent):
         Example(SMALL, ((3, 2, 2), (1, 2, 2))),
         Example({**SMALL, "batch_first": True}, ((2, 3, 2), None)),
         Example(
-            {**SMALL, "num_layers": 2, "nonlinearity": "relu", "bias": False, "dropout": 0.4},
+            {**SMALL, "num_layers": 2, "nonlinearity": "relu"},
             ((3, 2), (2, 2)),
-            kinks={"z = 0": {"input": 0.0, "h_0": 0.0}},
         ),
         Example(
             {"input_size": 2, "hidden_size": 1, "num_layers": 2, "dropout": 0.4,
@@ -128,8 +128,10 @@ class RNN(Recurrent):
         return self._walked_back(grad_output, cache)
 
     def decisions(self, cache: RecurrentCache) -> Array | None:
-        """Return where the rectifiers let through (D layers, T, H, N); None with tanh."""
+        """Return where the rectifiers let through (D layers, T, N, H); None with tanh."""
         if self.nonlinearity == "tanh":
             return None
-        passed = np.stack([np.stack(past.steps) > 0 for past in cache.pasts])
-        return passed if cache.packed is None else passed & cache.packed.active[:, None]
+        suffixes = [suffix for layer in self._layers() for suffix in layer]
+        passed = (np.stack(past.steps).swapaxes(1, 2) for past in cache.pasts)
+        found = [along(p, s, cache.packed) for p, s in zip(passed, suffixes, strict=True)]
+        return np.stack([kept(p, cache.packed) for p in found])

@@ -26,8 +26,9 @@ class TanhUnit(Unit):
         return (h,), h
 
     def backward(self, dstates: States, step: Array) -> tuple[Array, Array, tuple[None]]:
+        (dh,) = dstates
         dz = 1 - step * step  # tanh' from its own output
-        dz *= dstates[0]
+        dz *= dh
         return dz, dz, (None,)
 
 
@@ -39,10 +40,11 @@ class ReluUnit(Unit):
     def forward(self, from_x: Array, from_h: Array, states: States) -> tuple[States, Array]:
         from_h += from_x
         h = np.maximum(from_h, 0)
-        return (h,), h
+        return (h,), h > 0
 
     def backward(self, dstates: States, step: Array) -> tuple[Array, Array, tuple[None]]:
-        dz = dstates[0] * (step > 0)  # 0 at the kink, as torch
+        (dh,) = dstates
+        dz = dh * step  # 0 at the kink, as torch
         return dz, dz, (None,)
 
 
@@ -76,17 +78,22 @@ class RNNCell(RecurrentCell):
 
     equations = RNN_CELL
     symbols: ClassVar[dict[str, str]] = {
-        "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "r": "bias_hh", "h0": "hx",
+        "x": "input", "h0": "hx",
+        "W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "r": "bias_hh",
     }  # fmt: skip
     examples = (
-        Example({"input_size": 3, "hidden_size": 2}, ((2, 3), (2, 2))),
-        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2,), None)),
+        Example({"input_size": 2, "hidden_size": 1}, ((2,), None)),
+        Example({"input_size": 3, "hidden_size": 3}, ((2, 3), (2, 3))),
+        Example({"input_size": 2, "hidden_size": 3, "bias": False}, ((2, 2), (2, 3))),
         Example(
             {"input_size": 3, "hidden_size": 2, "nonlinearity": "relu"},
             ((2, 3), (2, 2)),
-            kinks={"z = 0": {"input": 0.0, "hx": 0.0, "bias_ih": 0.0, "bias_hh": 0.0}},
+            kinks={
+                "z = 0": {"input": [1.0, 1.0, -2.0], "hx": [1.0, -1.0], "weight_ih": 1.0,
+                          "weight_hh": 1.0, "bias_ih": 0.0, "bias_hh": 0.0},
+            },
         ),
-    )
+    )  # fmt: skip
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
@@ -96,7 +103,7 @@ class RNNCell(RecurrentCell):
         self._build(input_size, hidden_size, bias)
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> Unit:  # type: ignore[override]
         return UNITS[self.nonlinearity]
 
     def forward(  # type: ignore[override]
@@ -127,8 +134,11 @@ class RNNCell(RecurrentCell):
         return (dx, dh), grads
 
     def decisions(self, cache: CellCache) -> Array | None:
-        """Return where the rectifier lets through; None with tanh."""
-        return cache.past.steps[0] > 0 if self.nonlinearity == "relu" else None
+        """Return where the rectifier lets through, as h'; None with tanh."""
+        (passed,) = cache.past.steps  # (H, N)
+        if self.nonlinearity == "tanh":
+            return None
+        return passed.T if cache.batched else passed[:, 0]
 
     def extra_repr(self) -> str:
         changed = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"

@@ -33,8 +33,8 @@ class Recurrent(Layer):
 
     Lengths: a sequence that is over keeps its states, so h_n and c_n are those of its own end, and
     their gradient passes the steps beyond unchanged until it enters there. The output is 0 beyond
-    the end, whatever the input is there, so dy is not read and dx is 0. A turn leaves what is
-    beyond the end in its place: the reverse direction starts at each sequence's own end.
+    the end, whatever the input is there, so dy is not read and dx is 0. The
+    reverse direction starts at each sequence's own end: only what lies before it is turned.
     """
 
     stochastic = True
@@ -97,12 +97,12 @@ class Recurrent(Layer):
             for suffix in suffixes:
                 own = tuple(s[len(pasts)] for s in first)
                 y, end, past = run(
-                    self.unit, _along(x, suffix, packed), own, self._weights(suffix),
+                    self.unit, along(x, suffix, packed), own, self._weights(suffix),
                     None if packed is None else packed.active,
                 )  # fmt: skip
                 pasts.append(past)
                 ends.append(end)
-                ys.append(_along(y, suffix, packed))
+                ys.append(along(y, suffix, packed))
             y = np.concatenate(ys, axis=-1) if self.bidirectional else ys[0]
             x = kept(y, packed)  # (T, N, D P)
         last = tuple(np.stack(s) for s in zip(*ends, strict=True))
@@ -134,14 +134,14 @@ class Recurrent(Layer):
                 at = layer * self.directions + d
                 own = dy[..., d * self.output_size : (d + 1) * self.output_size]
                 back = run_backward(
-                    self.unit, _along(own, suffix, packed), tuple(s[at] for s in last),
+                    self.unit, along(own, suffix, packed), tuple(s[at] for s in last),
                     self._weights(suffix), cache.pasts[at],
                     None if packed is None else packed.active,
                     input_grad=input_grad or layer > 0,
                 )  # fmt: skip
                 backs.append(back)
                 if back.x is not None:
-                    found.append(_along(back.x, suffix, packed))
+                    found.append(along(back.x, suffix, packed))
             if found:
                 dy = found[0] if len(found) == 1 else found[0] + found[1]
             if layer and cache.keeps:
@@ -193,8 +193,6 @@ class Recurrent(Layer):
         for suffix, back in zip(suffixes, backs, strict=True):
             own = zip(PARTS, back.weights, strict=True)
             grads |= {f"{part}_{suffix}": g for part, g in own if g is not None}
-            if self.bias and self.unit.joint:
-                grads[f"bias_hh_{suffix}"] = back.weights.bias_ih.copy()  # type: ignore[union-attr]
         return grads
 
     # ── layouts ──────────────────────────────────────────────────────────────────────────────────
@@ -213,14 +211,14 @@ class Recurrent(Layer):
     def _states(self, given: Any, like: Array, batched: bool) -> States:
         """Return states, or their gradients, as (D layers, N, ·) each; zero if not given."""
         count, n = self.directions * self.num_layers, like.shape[1]
-        zeros = (np.zeros_like(like, shape=(count, n, size)) for size in self.state_sizes)
+        zeros = [np.zeros_like(like, shape=(count, n, size)) for size in self.state_sizes]
         return tuple(
             zero if s is None else s if batched else s[:, None]
             for s, zero in zip(given, zeros, strict=True)
         )
 
     # ── noise ────────────────────────────────────────────────────────────────────────────────────
-    def draw(
+    def draw(  # type: ignore[override]
         self, input: Array, *more: Array | None, rng: np.random.Generator
     ) -> tuple[Array, ...]:
         """Return a mask for each layer except the last; none if nothing is dropped."""
@@ -228,10 +226,9 @@ class Recurrent(Layer):
 
     def mask_shapes(self, input: Array, *more: Array | None) -> list[tuple[int, ...]]:
         """Return the masks' shapes: (T, N, D·P), or (Σ lengths, D·P), packed step by step."""
-        *_, lengths = (*more, *[None] * (len(self.state_sizes) + 1 - len(more)))
         x = self._time_first(input, input.ndim == 3)
-        places = x.shape[:2] if lengths is None else (int(lengths.sum()),)
-        return self._masked(places)
+        packed = len(more) > len(self.state_sizes) and more[-1] is not None
+        return self._masked((int(more[-1].sum()),) if packed else x.shape[:2])  # type: ignore[union-attr]
 
     def _masked(self, places: tuple[int, ...]) -> list[tuple[int, ...]]:
         count = self.num_layers - 1 if self.dropout else 0
@@ -267,7 +264,7 @@ class Recurrent(Layer):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *rest])
 
 
-def _along(a: Array, suffix: str, packed: Packing | None) -> Array:
+def along(a: Array, suffix: str, packed: Packing | None) -> Array:
     """Return (T, N, ·) in the order in which a direction walks, or back from that order."""
     return turned(a, packed) if suffix.endswith("_reverse") else a
 

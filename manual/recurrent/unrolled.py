@@ -108,7 +108,8 @@ def _scores(unit: Unit, x: Array, weights: Weights) -> Array:
     if weights.bias_ih is None:
         return scores
     bias = weights.bias_ih + weights.bias_hh if unit.joint else weights.bias_ih
-    return scores + bias[:, None]
+    scores += bias[:, None]  # in place: fresh memory costs more than the sum
+    return scores
 
 
 def _where(active: Array, states: States, others: States) -> States:
@@ -144,11 +145,14 @@ def run_backward(
     for t in reversed(range(len(dy))):
         now = (now[0] + dy[t], *now[1:])  # h_t is read as an output and by the next step
         live = now if active is None else _where(active[t], now, tuple(map(np.zeros_like, now)))
-        dhs.append(live[0])
-        into = live if into_m is None else (into_m @ live[0], *live[1:])
+        into = live
+        if into_m is not None:
+            dhs.append(live[0])
+            into = (into_m @ live[0], *live[1:])
         dz_x, dz_h, (direct, *rest) = unit.backward(into, past.steps[t])
         from_x.append(dz_x)
-        from_h.append(dz_h)
+        if not unit.joint:
+            from_h.append(dz_h)
         dh = into_h @ dz_h
         if direct is not None:
             dh += direct
@@ -165,12 +169,14 @@ def _weight_gradients(
     dz: Array, dz_h: Array, dhs: list[Array], weights: Weights, past: Past
 ) -> Weights:
     """Return dW = Σ dz xᵀ, dU = Σ dz hᵀ, db = Σ dz, dR = Σ dh mᵀ: one product for all T N."""
-    biased = weights.bias_ih is not None
+    biases = (None, None)
+    if weights.bias_ih is not None:
+        first = dz.sum(axis=1)
+        biases = (first, first.copy() if dz_h is dz else dz_h.sum(axis=1))
     return Weights(
         dz @ past.x.reshape(-1, past.x.shape[-1]),
         dz_h @ past.h.reshape(-1, past.h.shape[-1]),
-        dz.sum(axis=1) if biased else None,
-        dz_h.sum(axis=1) if biased else None,
+        *biases,
         None if weights.hr is None else _columns(dhs) @ _columns(list(past.ms)).T,
     )
 
