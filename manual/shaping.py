@@ -163,7 +163,7 @@ class Unbind(Layer):
             "grad_input": f"{Unbind.equations['grad_input']}{into_x}",
         }
         self.symbols = {  # type: ignore[misc]
-            "j": "dim",
+            **Unbind.symbols,
             **{f"d{k}": f"grad_output.{k}" for k in ports},
         }
 

@@ -216,7 +216,8 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        drift = self.drift or Drift(*(pd.DataFrame(columns=c) for c in (COLUMNS, SCORED)), {})
+        none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {})
+        drift = self.drift or none
         return Report(
             name=self.config.name,
             verdict=found,

@@ -61,8 +61,8 @@ class Report:
             re-synchronised; empty when it was not asked for.
         scores: `step, rows, loss_manual, loss_torch, accuracy_manual, accuracy_torch` of that run,
             in evaluation, on the rows trained on (`train`) and those `held out`.
-        pictures: of the network that this run trained by hand, by layer: a row of its output at every
-            call (T, N), of layers that say `pictured`.
+        pictures: of the network that this run trained by hand, by layer: a row of its output at
+            every call (T, N), of layers that say `pictured`.
         kinks: `step, layer, flips`: elements on which the sides took different pieces of a
             piecewise function, each within rounding of the border.
         ulps: `log2_ulps, elements`: histogram of |manual − torch| in units in the last place of

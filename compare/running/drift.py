@@ -23,7 +23,7 @@ COLUMNS = ["step", "loss_manual", "loss_torch", "max_param_diff"]
 
 
 class Drift(NamedTuple):
-    """Losses and distance at every step, how well both sides do at some, and pictures at the end."""
+    """Losses and distance at every step, how well both sides do at some, pictures at the end."""
 
     steps: pd.DataFrame
     scores: pd.DataFrame

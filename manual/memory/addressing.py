@@ -182,7 +182,7 @@ class Sharpening(Layer):
     )
 
     def forward(self, weights: Array, gamma: Array) -> tuple[Array, SharpCache]:  # type: ignore[override]
-        """Return u^γ / Σ u^γ with u = w / max w, whose largest power is 1: none is lost to 0 / 0."""
+        """Return u^γ / Σ u^γ with u = w / max w, whose largest power is 1: never 0 / 0."""
         if not weights.ndim or gamma.shape != (*weights.shape[:-1], 1):
             raise ValueError(
                 "Sharpening: takes weights (…, N) and gamma (…, 1) with the same leading axes, "

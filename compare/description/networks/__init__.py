@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from compare.description.networks.turing_machine import NeuralTuringMachine
+from compare.description.networks.turing_machine import neural_turing_machine
 
 __all__ = ["NETWORKS"]
 
 NETWORKS: dict[str, Callable[..., list[dict[str, Any]]]] = {
-    "NeuralTuringMachine": NeuralTuringMachine,
+    "NeuralTuringMachine": neural_turing_machine,
 }

@@ -7,7 +7,7 @@ from typing import Any
 Table = dict[str, Any]
 
 
-def NeuralTuringMachine(
+def neural_turing_machine(
     bits: int = 3,
     length: int = 2,
     places: int = 8,
@@ -119,7 +119,7 @@ class Machine:
     def emitted(
         self, head: str, t: int, name: str, size: int, squash: str = "", **arguments: Any
     ) -> list[Table]:
-        """What the controller tells a head: an affine map, and a function that keeps it in range."""
+        """What the controller tells a head: an affine map, and a function that bounds it."""
         linear = f"{head}.{name}_in@{t}" if squash else f"{head}.{name}@{t}"
         sizes = {"in_features": self.hidden_size, "out_features": size}
         found = [table(linear, "Linear", f"controller@{t}", **sizes)]
