@@ -167,8 +167,7 @@ DATASETS: dict[str, Source] = {
         characters,
     ),
     "copy_task": Source(
-        "Random bits to be said again: n sequences of `length` symbols of `bits` bits, after a "
-        "flag, and another flag before the silence in which they are due (n, bits, length, seed)",
+        "Random symbols between two flags, to be said again in silence (n, bits, length, seed)",
         copy_task,
     ),
     "random_regression": Source(
