@@ -195,7 +195,7 @@ def _torch_run(
         torch.manual_seed(seed)
         with recorder:
             ys = _call(check.type, twin, inputs, options)
-    outputs = _outputs(check.type)
+    outputs = _outputs(check)
     values = {Key(sample.name, f"output {n}"): array_of(y).copy()
               for n, y in zip(outputs, ys, strict=False)}  # fmt: skip
     ups = [tensor(check.upstream(seed, sample, i, y.shape), dtype) for i, y in enumerate(ys)]
@@ -223,8 +223,10 @@ def _places(type_name: str) -> int:
     return len(parameters.keys() - {"self", "noise"})
 
 
-def _outputs(type_name: str) -> tuple[str, ...]:
-    return registry.LAYERS[type_name].outputs
+def _outputs(check: PortsCheck) -> tuple[str, ...]:
+    if check.type == "Unbind":  # as many as there are elements
+        return registry.LAYERS["Unbind"](**check.example.arguments).outputs
+    return registry.LAYERS[check.type].outputs
 
 
 def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list) -> bool:
@@ -240,6 +242,8 @@ def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
 
     from torch_ref.recurrent import call_of
 
+    if type_name in ("Interpolation", "Unbind"):
+        return tree_leaves(twin(*(x for x in inputs if x is not None)))
     if type_name != "MultiheadAttention":
         places, named = call_of(twin, inputs)
         return tree_leaves(twin(*places, **named))

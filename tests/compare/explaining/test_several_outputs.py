@@ -25,6 +25,7 @@ PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 FURTHER = {f"grad:{p}_{at}" for p in PARTS for at in ("l1", "l0_reverse", "l1_reverse")}
 WITHOUT = {
     "Embedding": {"grad_input"},
+    "InitialState": {"grad_input"},
     "MultiheadAttention": {
         "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
         "grad:k_proj_weight", "grad:v_proj_weight", "grad:bias_k", "grad:bias_v",
@@ -36,7 +37,7 @@ WITHOUT = {
         *(f"grad:weight_hr_l{k}{r}" for k in (0, 1) for r in ("", "_reverse")),
     },
 }  # fmt: skip
-PORTS = {"GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN"}
+PORTS = {"GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN", "Unbind"}
 ALONE = [(name, example) for name in sorted(PORTS) for example in registry.LAYERS[name].examples]
 
 
@@ -92,7 +93,8 @@ PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
          "LSTM": {"input_size", "hidden_size", "batch_first"},
          "LSTMCell": {"input_size", "hidden_size", "bias"},
          "RNN": {"input_size", "hidden_size", "batch_first"},
-         "GRU": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
+         "GRU": {"input_size", "hidden_size", "batch_first"},
+         "Unbind": {"dim", "count"}}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), ALONE)
