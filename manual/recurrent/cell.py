@@ -34,11 +34,6 @@ class RecurrentCell(Layer):
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}  # type: ignore[dict-item]
         self.params = {key: np.zeros(shape) for key, shape in shapes.items()}
 
-    @property
-    def bias(self) -> bool:
-        """Whether there are biases."""
-        return "bias_ih" in self.params
-
     def _step(self, input: Array, given: Mapping[str, Array | None]) -> tuple[States, CellCache]:
         """Return the states after the step, in the layout of the input.
 
@@ -75,7 +70,9 @@ class RecurrentCell(Layer):
         return ("given state",) if cache.given else ()
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        return f"{self.input_size}, {self.hidden_size}" + (
+            "" if "bias_ih" in self.params else ", bias=False"
+        )
 
 
 def _laid_out(states: States, batched: bool) -> States:

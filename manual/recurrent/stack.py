@@ -227,8 +227,8 @@ class Recurrent(Layer):
     def mask_shapes(self, input: Array, *more: Array | None) -> list[tuple[int, ...]]:
         """Return the masks' shapes: (T, N, D·P), or (Σ lengths, D·P), packed step by step."""
         x = self._time_first(input, input.ndim == 3)
-        packed = len(more) > len(self.state_sizes) and more[-1] is not None
-        return self._masked((int(more[-1].sum()),) if packed else x.shape[:2])  # type: ignore[union-attr]
+        lengths = more[-1] if len(more) > len(self.state_sizes) else None
+        return self._masked(x.shape[:2] if lengths is None else (int(lengths.sum()),))
 
     def _masked(self, places: tuple[int, ...]) -> list[tuple[int, ...]]:
         count = self.num_layers - 1 if self.dropout else 0

@@ -145,11 +145,10 @@ def run_backward(
     for t in reversed(range(len(dy))):
         now = (now[0] + dy[t], *now[1:])  # h_t is read as an output and by the next step
         live = now if active is None else _where(active[t], now, tuple(map(np.zeros_like, now)))
-        into = live
         if into_m is not None:
             dhs.append(live[0])
-            into = (into_m @ live[0], *live[1:])
-        dz_x, dz_h, (direct, *rest) = unit.backward(into, past.steps[t])
+            live = (into_m @ live[0], *live[1:])
+        dz_x, dz_h, (direct, *rest) = unit.backward(live, past.steps[t])
         from_x.append(dz_x)
         if not unit.joint:
             from_h.append(dz_h)
@@ -169,14 +168,12 @@ def _weight_gradients(
     dz: Array, dz_h: Array, dhs: list[Array], weights: Weights, past: Past
 ) -> Weights:
     """Return dW = Σ dz xᵀ, dU = Σ dz hᵀ, db = Σ dz, dR = Σ dh mᵀ: one product for all T N."""
-    biases = (None, None)
-    if weights.bias_ih is not None:
-        first = dz.sum(axis=1)
-        biases = (first, first.copy() if dz_h is dz else dz_h.sum(axis=1))
+    biased = weights.bias_ih is not None
     return Weights(
         dz @ past.x.reshape(-1, past.x.shape[-1]),
         dz_h @ past.h.reshape(-1, past.h.shape[-1]),
-        *biases,
+        dz.sum(axis=1) if biased else None,
+        dz_h.sum(axis=1) if biased else None,
         None if weights.hr is None else _columns(dhs) @ _columns(list(past.ms)).T,
     )
 

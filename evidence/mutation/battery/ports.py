@@ -24,6 +24,7 @@ from manual.layer import Example
 
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
 HEADS = {"embed_dim": 4, "num_heads": 2}
+CELL = {"input_size": 2, "hidden_size": 3}
 BLIND = np.array([[False, True, False], [True, True, True]])  # the second query sees nothing
 PADDING = np.array([[False, False, True], [False, True, False]])
 CAUSAL = np.triu(np.ones((3, 3), bool), 1)
@@ -35,6 +36,10 @@ MORE = {
         Example({"input_size": 2, "hidden_size": 2, "num_layers": 4, "dropout": 0.4},
                 ((1, 3, 2), None, None)),  # one step, three masks
     ),
+    **{
+        name: (Example(CELL, ((2,), *((3,),) * states)), Example(CELL, ((2, 2), *(None,) * states)))
+        for name, states in (("RNNCell", 1), ("GRUCell", 1), ("LSTMCell", 2))
+    },
     "MultiheadAttention": (
         Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
         Example({**HEADS, "kdim": 3}, ((2, 1, 4), (2, 1, 3), (2, 1, 4), None, None)),
