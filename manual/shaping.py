@@ -139,11 +139,15 @@ class Unbind(Layer):
         ValueError: there is no such axis, or it has another number of elements.
     """
 
-    equations = {
+    equations = {  # of up to three elements
         "output": "y[n] = sum(j, j == 0, x[n,j])",
-        "grad_input": "dx[n,j] = (j == 0) * dy[n]",
+        "output:1": "y[n] = sum(j, j == 1, x[n,j])",
+        "output:2": "y[n] = sum(j, j == 2, x[n,j])",
+        "grad_input/count = 1": "dx[n,j] = (j == 0) * dy[n]",
+        "grad_input/count = 2": "dx[n,j] = (j == 0) * dy[n] + (j == 1) * u[n]",
+        "grad_input/count = 3": "dx[n,j] = (j == 0) * dy[n] + (j == 1) * u[n] + (j == 2) * v[n]",
     }
-    symbols = {"j": "dim"}  # runs along that axis
+    symbols = {"j": "dim", "u": "grad_output.1", "v": "grad_output.2"}  # j runs along that axis
     examples = (
         Example({"dim": 1, "count": 3}, ((2, 3, 4),), exact=True),
         Example({"dim": -1, "count": 2}, ((3, 2),), exact=True),
@@ -154,18 +158,7 @@ class Unbind(Layer):
         if count < 1:
             raise ValueError(f"Unbind: count must be at least 1, received {count}.")
         self.dim, self.count = dim, count
-        ports = range(1, count)
-        self.outputs = ("output", *map(str, ports))
-        into_x = "".join(f" + (j == {k}) * d{k}[n]" for k in ports)
-        self.equations = {  # type: ignore[misc]
-            **Unbind.equations,
-            **{f"output:{k}": f"y[n] = sum(j, j == {k}, x[n,j])" for k in ports},
-            "grad_input": f"{Unbind.equations['grad_input']}{into_x}",
-        }
-        self.symbols = {  # type: ignore[misc]
-            **Unbind.symbols,
-            **{f"d{k}": f"grad_output.{k}" for k in ports},
-        }
+        self.outputs = ("output", *map(str, range(1, count)))
 
     def forward(self, input: Array) -> tuple[Any, ShapeCache]:  # type: ignore[override]
         """Return `count` arrays, or the one array that there is."""
@@ -182,12 +175,15 @@ class Unbind(Layer):
     def backward(self, grad_output: Any, cache: ShapeCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y_k = x_(…, k, …), one output for each k.
 
-        Every x element is one element of one output, so dx is all dy_k side by side again.
+        Every x element is one element of one output, so dx is all dy_k side by side again; 0 for
+        an output without a gradient (None).
         Torch: Tensor.unbind(dim); torch.nn has no module for it.
         Source: CS231n notes, Backpropagation: a gate that passes its gradient on.
         """
         grads = grad_output if self.count > 1 else (grad_output,)
-        return (np.stack(grads, axis=self.dim),), {}
+        zero = 0 * next(dy for dy in grads if dy is not None)  # of an output that nobody used
+        rows = [zero if dy is None else dy for dy in grads]
+        return (np.stack(rows, axis=self.dim),), {}
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, count={self.count}"
