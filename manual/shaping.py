@@ -9,6 +9,7 @@ import numpy as np
 
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
+from manual.linear import NoCache
 
 __all__ = ["BatchReindex", "Crop", "Select", "Unbind", "Unflatten"]
 
@@ -133,7 +134,8 @@ class Unbind(Layer):
 
     Args:
         dim: the axis, which is dropped.
-        count: how many elements it has. The first is the output; the others are the ports 1, 2, …
+        count: how many elements it has, two or more. The first is the output; the others are the
+            ports 1, 2, …
 
     Raises:
         ValueError: there is no such axis, or it has another number of elements.
@@ -143,7 +145,6 @@ class Unbind(Layer):
         "output": "y[n] = sum(j, j == 0, x[n,j])",
         "output:1": "y[n] = sum(j, j == 1, x[n,j])",
         "output:2": "y[n] = sum(j, j == 2, x[n,j])",
-        "grad_input/count = 1": "dx[n,j] = (j == 0) * dy[n]",
         "grad_input/count = 2": "dx[n,j] = (j == 0) * dy[n] + (j == 1) * u[n]",
         "grad_input/count = 3": "dx[n,j] = (j == 0) * dy[n] + (j == 1) * u[n] + (j == 2) * v[n]",
     }
@@ -151,17 +152,16 @@ class Unbind(Layer):
     examples = (
         Example({"dim": 1, "count": 3}, ((2, 3, 4),), exact=True),
         Example({"dim": -1, "count": 2}, ((3, 2),), exact=True),
-        Example({"dim": 0, "count": 1}, ((1, 3),), exact=True),
     )
 
     def __init__(self, dim: int, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"Unbind: count must be at least 1, received {count}.")
+        if count < 2:
+            raise ValueError(f"Unbind: count must be at least 2, received {count}.")
         self.dim, self.count = dim, count
         self.outputs = ("output", *map(str, range(1, count)))
 
-    def forward(self, input: Array) -> tuple[Any, ShapeCache]:  # type: ignore[override]
-        """Return `count` arrays, or the one array that there is."""
+    def forward(self, input: Array) -> tuple[tuple[Array, ...], NoCache]:  # type: ignore[override]
+        """Return `count` arrays."""
         shape = tuple(input.shape)
         if not -len(shape) <= self.dim < len(shape) or shape[self.dim] != self.count:
             raise ValueError(
@@ -169,10 +169,9 @@ class Unbind(Layer):
                 f"shape {shape}."
             )
         rows = np.moveaxis(input, self.dim, 0)
-        steps = tuple(rows[i] for i in range(self.count))
-        return steps if self.count > 1 else steps[0], ShapeCache(shape)
+        return tuple(rows[i] for i in range(self.count)), NoCache()
 
-    def backward(self, grad_output: Any, cache: ShapeCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Any, cache: NoCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y_k = x_(…, k, …), one output for each k.
 
         Every x element is one element of one output, so dx is all dy_k side by side again; 0 for
@@ -180,9 +179,8 @@ class Unbind(Layer):
         Torch: Tensor.unbind(dim); torch.nn has no module for it.
         Source: CS231n notes, Backpropagation: a gate that passes its gradient on.
         """
-        grads = grad_output if self.count > 1 else (grad_output,)
-        zero = 0 * next(dy for dy in grads if dy is not None)  # of an output that nobody used
-        rows = [zero if dy is None else dy for dy in grads]
+        zero = np.zeros_like(next(dy for dy in grad_output if dy is not None))
+        rows = [zero if dy is None else dy for dy in grad_output]
         return (np.stack(rows, axis=self.dim),), {}
 
     def extra_repr(self) -> str:

@@ -111,9 +111,13 @@ class CircularConvolution(Layer):
 
     def forward(self, weights: Array, shift: Array) -> tuple[Array, ShiftCache]:  # type: ignore[override]
         shapes = tuple(weights.shape), tuple(shift.shape)
-        if not all(shapes) or shapes[0][:-1] != shapes[1][:-1] or shapes[1][-1] % 2 == 0:
+        if (
+            not (weights.size and shift.ndim)
+            or shapes[0][:-1] != shapes[1][:-1]
+            or shapes[1][-1] % 2 == 0
+        ):
             raise ValueError(
-                "CircularConvolution: takes weights (…, N) and an odd number of shifts (…, 2K + 1) "
+                "CircularConvolution: takes weights (…, N), N > 0, and an odd number of shifts (…, 2K + 1) "
                 f"with the same leading axes, received {shapes[0]} and {shapes[1]}."
             )
         moved = (share * turned(weights, by) for by, share in shares(shift))
@@ -145,7 +149,7 @@ def shares(shift: Array) -> list[tuple[int, Array]]:
 
 def turned(x: Array, by: int) -> Array:
     """Return x with every element of the last axis moved on by so many places, around the end."""
-    at = -by % max(x.shape[-1], 1)
+    at = -by % x.shape[-1]
     return np.concatenate((x[..., at:], x[..., :at]), axis=-1)
 
 

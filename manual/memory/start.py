@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
+from manual.linear import NoCache
 
 __all__ = ["InitialState"]
-
-
-class StartCache(NamedTuple):
-    samples: int
 
 
 class InitialState(Layer):
@@ -48,15 +44,15 @@ class InitialState(Layer):
             raise ValueError(f"InitialState: no length may be negative, received {self.shape}.")
         self.params = {"state": np.zeros(self.shape)}
 
-    def forward(self, like: Array) -> tuple[Array, StartCache]:  # type: ignore[override]
+    def forward(self, like: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
         if not like.ndim:
             raise ValueError(
                 "InitialState: takes a batch, whose first axis counts samples; got ()."
             )
         state = self.params["state"]
-        return np.stack([state] * len(like)), StartCache(len(like))
+        return np.stack([state] * len(like)), NoCache()
 
-    def backward(self, grad_output: Array, cache: StartCache) -> tuple[tuple[None], Arrays]:
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[None], Arrays]:
         r"""Chain rule through y_b = s for every sample b.
 
         Shapes: s (…), y and dy (B, …).
@@ -67,7 +63,7 @@ class InitialState(Layer):
         """
         return (None,), {"state": grad_output.sum(axis=0)}
 
-    def variants(self, cache: StartCache) -> tuple[str, ...]:
+    def variants(self, cache: NoCache) -> tuple[str, ...]:
         return ("two axes",) if len(self.shape) == 2 else ()
 
     def extra_repr(self) -> str:

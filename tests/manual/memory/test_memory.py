@@ -150,8 +150,8 @@ def test_shapes_that_do_not_fit_are_refused(layer: Any, shapes: Any, text: str) 
 def test_sizes_below_their_least_are_refused() -> None:
     with pytest.raises(ValueError, match="no length may be negative"):
         InitialState((2, -1))
-    with pytest.raises(ValueError, match="count must be at least 1"):
-        Unbind(1, 0)
+    with pytest.raises(ValueError, match="count must be at least 2"):
+        Unbind(1, 1)
 
 
 def forward(layer: Any, *inputs: Any) -> np.ndarray:
