@@ -111,14 +111,12 @@ class CircularConvolution(Layer):
 
     def forward(self, weights: Array, shift: Array) -> tuple[Array, ShiftCache]:  # type: ignore[override]
         shapes = tuple(weights.shape), tuple(shift.shape)
-        if (
-            not (weights.size and shift.ndim)
-            or shapes[0][:-1] != shapes[1][:-1]
-            or shapes[1][-1] % 2 == 0
-        ):
+        leading = [shape[:-1] for shape in shapes]
+        counts = all(shapes) and shapes[0][-1] and shapes[1][-1] % 2
+        if not counts or leading[0] != leading[1]:
             raise ValueError(
-                "CircularConvolution: takes weights (…, N), N > 0, and an odd number of shifts (…, 2K + 1) "
-                f"with the same leading axes, received {shapes[0]} and {shapes[1]}."
+                "CircularConvolution: takes weights (…, N), N > 0, and an odd number of shifts "
+                f"(…, 2K + 1) with the same leading axes, received {shapes[0]} and {shapes[1]}."
             )
         moved = (share * turned(weights, by) for by, share in shares(shift))
         return sum(moved), ShiftCache(weights, shift)  # type: ignore[return-value]
@@ -216,5 +214,5 @@ class Sharpening(Layer):
         inner = grad_output - (grad_output * y).sum(axis=-1, keepdims=True)
         total = (u**gamma).sum(axis=-1, keepdims=True)
         dw = inner * gamma * u ** (gamma - 1) / (total * largest)
-        dgamma = (inner * y * np.log(np.where(u == 0, 1, u))).sum(axis=-1, keepdims=True)
+        dgamma = (inner * y * np.log(u + (u == 0))).sum(axis=-1, keepdims=True)
         return (dw, dgamma), {}

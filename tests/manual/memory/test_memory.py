@@ -135,6 +135,7 @@ def test_unbinding_has_a_port_for_every_step_and_an_unused_one_no_gradient() -> 
         (Interpolation(), ((2, 3), (2, 1), (2, 4)), r"old \(2, 4\)"),
         (CircularConvolution(), ((2, 4), (2, 2)), "an odd number of shifts"),
         (CircularConvolution(), ((2, 4), (1, 3)), "same leading axes"),
+        (CircularConvolution(), ((2, 0), (2, 3)), "N > 0"),
         (Sharpening(), ((2, 4), (2,)), r"gamma \(…, 1\)"),
         (InitialState((2,)), ((),), "first axis counts samples"),
         (Unbind(1, 3), ((2, 4),), "axis 1 must have 3 elements"),
