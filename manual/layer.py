@@ -34,6 +34,8 @@ class Layer(Checked, ABC):
         stochastic: whether forward takes `noise`, which `draw` makes.
         stacks: parameters that hold several maps, counted by their first axis: what is said of a
             weight's inputs and outputs (initial values) is said of one map.
+        rewrites: parameters that torch changes in the forward pass, in place: an Embedding's long
+            rows. Here forward computes with the new ones, and `rewritten` returns them.
         equations: what the layer computes, in the index language of `compare.explain`: by role
             (`output`, `grad_input`, `grad:weight`, with a variant as `output/no bias`). A text of
             lines: the equation `y[n,o] = sum(i, x[n,i] * W[o,i])`, then any of `where NAME = …` and
@@ -62,6 +64,7 @@ class Layer(Checked, ABC):
     training: bool = True
     stochastic: bool = False
     stacks: ClassVar[tuple[str, ...]] = ()
+    rewrites: tuple[str, ...] = ()
     equations: ClassVar[Mapping[str, str]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -90,6 +93,10 @@ class Layer(Checked, ABC):
     def next_buffers(self, cache: Any) -> Arrays:
         """Return the buffers after the forward pass that left this cache; pure, as backward is."""
         return self.buffers
+
+    def rewritten(self, cache: Any) -> Arrays:
+        """Return the parameters of `rewrites` as torch holds them after this forward pass."""
+        return {}
 
     def draw(self, *inputs: Array, rng: np.random.Generator) -> Noise:
         """Return the noise of one forward pass on these inputs."""

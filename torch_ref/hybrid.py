@@ -87,7 +87,8 @@ class HandWritten(nn.Module):
         found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
         for key, array in new.items():
             with torch.no_grad():
-                self.get_buffer(key).copy_(tensor_of(array))
+                held = own[key].data if key in own else self.get_buffer(key)  # no new version
+                held.copy_(tensor_of(array))
         structure = getattr(layer, "structure", None)
         return found if structure is None else _nested(structure, layer.outputs, found)
 
@@ -143,7 +144,7 @@ class _Run(Function):
     def forward(
         ctx: Any, layer: Any, options: dict, new: dict, keys: tuple[str, ...], *tensors: Any
     ) -> Any:
-        """Run forward; what it made of the buffers is put into `new`."""
+        """Run forward; what it made of buffers and of rewritten parameters is put into `new`."""
         arrays = [None if t is None else array_of(t) for t in tensors]
         count = len(arrays) - len(keys)
         if keys:
@@ -151,6 +152,8 @@ class _Run(Function):
         output, cache = layer.forward(*arrays[:count], **options)
         if getattr(layer, "buffers", None):
             new.update(layer.next_buffers(cache))
+        if getattr(layer, "rewrites", ()):
+            new.update(layer.rewritten(cache))
         ctx.layer, ctx.cache, ctx.keys = layer, cache, keys
         ctx.like = [None if a is None else (a.shape, a.dtype) for a in arrays]
         given = [t for t in tensors if t is not None]

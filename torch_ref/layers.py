@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -141,3 +143,66 @@ class LocalContrastNorm(nn.Module):
     def _mean(self, x: Tensor) -> Tensor:
         images = x.reshape(-1, 1, *x.shape[-2:])
         return nn.functional.avg_pool2d(images, self.size, 1, self.size // 2).reshape(x.shape)
+
+
+class ScaledDotProductAttention(nn.Module):
+    """torch.nn.functional.scaled_dot_product_attention, which drops in training alone."""
+
+    def __init__(
+        self,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dropout_p = dropout_p
+        self.options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None
+    ) -> Tensor:
+        dropped = self.dropout_p if self.training else 0.0
+        return nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropped, **self.options
+        )
+
+
+def _made(given: Any, kind: type[nn.Module]) -> Any:
+    return kind(**given) if isinstance(given, Mapping) else given
+
+
+class TransformerEncoder(nn.TransformerEncoder):
+    """torch.nn's, whose layer and norm may also be their arguments by name."""
+
+    def __init__(
+        self,
+        encoder_layer: Any,
+        num_layers: int,
+        norm: Any = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
+        layer = _made(encoder_layer, nn.TransformerEncoderLayer)
+        with warnings.catch_warnings():  # that it will not take its fast path
+            warnings.simplefilter("ignore")
+            super().__init__(
+                layer, num_layers, _made(norm, nn.LayerNorm), enable_nested_tensor, mask_check
+            )
+
+
+class TransformerDecoder(nn.TransformerDecoder):
+    """torch.nn's, whose layer and norm may also be their arguments by name."""
+
+    def __init__(self, decoder_layer: Any, num_layers: int, norm: Any = None) -> None:
+        layer = _made(decoder_layer, nn.TransformerDecoderLayer)
+        super().__init__(layer, num_layers, _made(norm, nn.LayerNorm))
+
+
+class Transformer(nn.Transformer):
+    """torch.nn's, without the warning that it will not take its fast path."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super().__init__(*args, **kwargs)

@@ -21,7 +21,7 @@ INPUTS = (
 
 
 class TransformerDecoderLayer(Composed):
-    r"""Self-attention, attention to the encoder's output, two linear layers, each added to its input.
+    r"""Self-attention, attention to the encoder's output, two linear layers; each adds to its input.
 
         norms last:   g = LN₁(x + SA(x))   h = LN₂(g + CA(g, m))     y = LN₃(h + FF(h))
         norms first:  g = x + SA(LN₁(x))   h = g + CA(LN₂(g), m)     y = h + FF(LN₃(h))
@@ -104,12 +104,13 @@ class TransformerDecoderLayer(Composed):
     def backward(self, grad_output: Array, cache: Tape) -> tuple[tuple[Array | None, ...], Arrays]:
         r"""Chain rule through three blocks, each a sum of its input and what is made of it.
 
-        x, g, h, y (T, N, E), m (S, N, E); J_Fᵀ d as in TransformerEncoderLayer, whose rule for a sum
-        u = x + F(x), dx = du + J_Fᵀ du, is used three times. Norms last, from the output backwards:
-            w = h + FF(h),     y = LN₃(w):    dw = J_LN₃ᵀ dy     dh = dw + J_FFᵀ dw
-            v = g + CA(g, m),  h = LN₂(v):    dv = J_LN₂ᵀ dh     dg = dv + J_qᵀ D₂ dv
-                                                                 dm = (J_kᵀ + J_vᵀ) D₂ dv
-            u = x + SA(x),     g = LN₁(u):    du = J_LN₁ᵀ dg     dx = du + (J_qᵀ + J_kᵀ + J_vᵀ) D₁ du
+        x, g, h, y (T, N, E), m (S, N, E); J_Fᵀ d as in TransformerEncoderLayer, whose rule for a
+        sum u = x + F(x), dx = du + J_Fᵀ du, is used three times. Norms last, from the output
+        backwards:
+            w = h + FF(h),     y = LN₃(w):   dw = J_LN₃ᵀ dy     dh = dw + J_FFᵀ dw
+            v = g + CA(g, m),  h = LN₂(v):   dv = J_LN₂ᵀ dh     dg = dv + J_qᵀ D₂ dv
+                                                                dm = (J_kᵀ + J_vᵀ) D₂ dv
+            u = x + SA(x),     g = LN₁(u):   du = J_LN₁ᵀ dg     dx = du + (J_qᵀ + J_kᵀ + J_vᵀ) D₁ du
         Norms first: the gradient on the path around a block stays as it is, and what comes back
         through the block passes the norm before it, J_LN₂ᵀ J_qᵀ D₂ dh and so on.
         The memory is key and value but no query: it is reached by two of the three gradients, and

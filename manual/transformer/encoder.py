@@ -109,10 +109,10 @@ class TransformerEncoderLayer(Composed):
         Parameters: each piece's own rule, with the upstream gradient that reaches it here. A float
         mask's gradient is that of the scores, as in MultiheadAttention.
 
-        Torch: nn.TransformerEncoderLayer, same names and layouts. In evaluation without gradients it
-        takes a fused path, which rounds otherwise.
-        Source: Vaswani et al., Attention Is All You Need (2017), sections 3.1 and 3.3; Xiong et al.,
-        On Layer Normalization in the Transformer Architecture (2020), for norms that stand first.
+        Torch: nn.TransformerEncoderLayer, same names and layouts. In evaluation without gradients
+        it takes a fused path, which rounds otherwise.
+        Source: Vaswani et al., Attention Is All You Need (2017), sections 3.1 and 3.3; Xiong et
+        al., On Layer Normalization in the Transformer Architecture (2020), for norms first.
         """
         return self._pulled(grad_output, cache)
 
@@ -136,7 +136,7 @@ class TransformerEncoder(Composed):
         is_causal: a hint, as of the layer, for all of them. torch's None looks for a causal mask
             itself, which changes no value. torch.nn's argument of forward.
 
-    Inputs: `src`, `mask`, `src_key_padding_mask`, as the layer's. Noise: the layers' masks in a row.
+    Inputs: `src`, `mask`, `src_key_padding_mask`, as the layer's. Noise: the layers' in a row.
 
     Parameters: `layers.0.self_attn.in_proj_weight` and so on, `norm.weight`, `norm.bias`.
 
@@ -185,8 +185,8 @@ class TransformerEncoder(Composed):
     def backward(self, grad_output: Array, cache: Tape) -> tuple[tuple[Array | None, ...], Arrays]:
         r"""Chain rule through x_i = F_i(x_(i-1)), i = 1 … n, y = LN(x_n) if there is a norm.
 
-        dx_n = J_LNᵀ dy, dx_(i-1) = J_(F_i)ᵀ dx_i from the last layer to the first: each layer's rule
-        is TransformerEncoderLayer's, and its parameters get their gradients from dx_i.
+        dx_n = J_LNᵀ dy, dx_(i-1) = J_(F_i)ᵀ dx_i from the last layer to the first: each layer's
+        rule is TransformerEncoderLayer's, and its parameters get their gradients from dx_i.
         One mask is used by every layer: the gradient of a float mask is the sum of theirs.
         Torch: nn.TransformerEncoder; in evaluation without gradients it may leave padded positions
         out altogether and returns zeros there.

@@ -26,7 +26,7 @@ ENCODER_LAYER = (
 )
 ENCODER = (
     Example(
-        {"encoder_layer": FIRST, "num_layers": 2, "enable_nested_tensor": False},
+        {"encoder_layer": FIRST, "num_layers": 2},
         ((2, 2, 3), (2, 2), LAST),
     ),
     Example(
@@ -34,7 +34,6 @@ ENCODER = (
             "encoder_layer": NOISY,
             "num_layers": 2,
             "norm": {"normalized_shape": 3},
-            "enable_nested_tensor": False,
         },
         ((2, 1, 3),),
     ),
