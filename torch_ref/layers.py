@@ -157,7 +157,11 @@ class ScaledDotProductAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout_p = dropout_p
-        self.options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+        self.options: dict[str, Any] = {
+            "is_causal": is_causal,
+            "scale": scale,
+            "enable_gqa": enable_gqa,
+        }
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None
@@ -206,3 +210,33 @@ class Transformer(nn.Transformer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             super().__init__(*args, **kwargs)
+
+
+class EmbeddingBag(nn.EmbeddingBag):
+    """torch.nn's, whose scale_grad_by_freq divides by other rows' frequencies: here by its own."""
+
+    def forward(
+        self,
+        input: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        if not self.scale_grad_by_freq:
+            return super().forward(input, offsets, per_sample_weights)
+        self.scale_grad_by_freq = False
+        with torch.no_grad():  # checks, and rescales rows that are too long
+            found = super().forward(input, offsets, per_sample_weights)
+        self.scale_grad_by_freq = True
+        if offsets is None:
+            bag = torch.arange(len(input)).repeat_interleave(input.shape[1])
+        else:
+            bag = torch.searchsorted(offsets, torch.arange(len(input)), right=True) - 1
+        index = input.reshape(-1)
+        counts = index != (-1 if self.padding_idx is None else self.padding_idx)
+        index, bag = index[counts], bag[counts]
+        rows = nn.functional.embedding(index, self.weight, scale_grad_by_freq=True)
+        if per_sample_weights is not None:
+            rows = rows * per_sample_weights.reshape(-1)[counts, None]
+        if self.mode == "mean":
+            rows = rows / torch.bincount(bag)[bag, None]
+        return torch.zeros_like(found).index_add(0, bag, rows)

@@ -64,13 +64,10 @@ class ScaledDotProductAttention(Layer):
     symbols: ClassVar[Mapping[str, str]] = {
         "Q": "query", "K": "key", "V": "value", "c": "cache.scale",
     }  # fmt: skip
-    stochastic = True
     examples = (
-        Example({}, ((2, 2, 3), (2, 3, 3), (2, 3, 2)), noise=False),
-        Example({"scale": 0.75}, ((2, 1, 2, 2), (1, 3, 2), (3, 3, 2), HIDES), noise=False),
-        Example(
-            {"enable_gqa": True, "is_causal": True}, ((4, 2, 2), (2, 3, 2), (1, 3, 2)), noise=False
-        ),
+        Example({}, ((2, 2, 3), (2, 3, 3), (2, 3, 2))),
+        Example({"scale": 0.75}, ((2, 1, 2, 2), (1, 3, 2), (3, 3, 2), HIDES), fixed=("attn_mask",)),
+        Example({"enable_gqa": True, "is_causal": True}, ((4, 2, 2), (2, 3, 2), (1, 3, 2))),
         Example({"dropout_p": 0.4}, ((2, 2), (3, 2), (3, 2), (2, 3))),
     )
 
@@ -88,6 +85,7 @@ class ScaledDotProductAttention(Layer):
             )
         self.dropout_p, self.is_causal = dropout_p, is_causal
         self.scale, self.enable_gqa = scale, enable_gqa
+        self.stochastic = dropout_p > 0
 
     def forward(  # type: ignore[override]
         self,
@@ -169,9 +167,9 @@ class ScaledDotProductAttention(Layer):
             return None
         if tuple(noise.shape) != shape:
             raise ValueError(
-                f"ScaledDotProductAttention: noise must be a mask of the weights, {shape}, received "
-                f"{tuple(noise.shape)}. Draw it with ScaledDotProductAttention.draw(query, key, "
-                "value, rng=rng)."
+                f"ScaledDotProductAttention: noise must be a mask of the weights, {shape}, "
+                f"received {tuple(noise.shape)}. Draw it with ScaledDotProductAttention.draw("
+                "query, key, value, rng=rng)."
             )
         return Dropped(noise != 0, 0.0 if self.dropout_p == 1 else 1 / (1 - self.dropout_p))
 
@@ -196,7 +194,9 @@ class ScaledDotProductAttention(Layer):
                 raise ValueError
             if query.shape[-1] != key.shape[-1]:
                 raise ValueError
-            leading = np.broadcast_shapes(shapes[0][:-2], *map(self._stretched, shapes[1:], shapes))
+            leading = np.broadcast_shapes(
+                shapes[0][:-2], *(self._stretched(s, shapes[0]) for s in shapes[1:])
+            )
             shape = (*leading, query.shape[-2], key.shape[-2])
             if attn_mask is not None and np.broadcast_shapes(shape, attn_mask.shape) != shape:
                 raise ValueError

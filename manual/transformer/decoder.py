@@ -21,7 +21,7 @@ INPUTS = (
 
 
 class TransformerDecoderLayer(Composed):
-    r"""Self-attention, attention to the encoder's output, two linear layers; each adds to its input.
+    r"""Self-attention, attention to the encoder's output, two linear layers, each added.
 
         norms last:   g = LN₁(x + SA(x))   h = LN₂(g + CA(g, m))     y = LN₃(h + FF(h))
         norms first:  g = x + SA(LN₁(x))   h = g + CA(LN₂(g), m)     y = h + FF(LN₃(h))

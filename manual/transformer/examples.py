@@ -20,27 +20,19 @@ NOISY = {**PLAIN, "dropout": 0.4}
 
 ENCODER_LAYER = (
     Example(HEADS, ((3, 2, 4),)),
-    Example({**FIRST}, ((2, 2, 3), CAUSAL, LAST)),
+    Example(FIRST, ((2, 2, 3), CAUSAL, LAST)),
     Example(NOISY, ((2, 3),)),
     Example({**NOISY, "norm_first": True}, ((2, 2, 3), (2, 2)), training=False, noise=False),
 )
 ENCODER = (
+    Example({"encoder_layer": FIRST, "num_layers": 2}, ((2, 2, 3), (2, 2), (2, 2))),
     Example(
-        {"encoder_layer": FIRST, "num_layers": 2},
-        ((2, 2, 3), (2, 2), LAST),
-    ),
-    Example(
-        {
-            "encoder_layer": NOISY,
-            "num_layers": 2,
-            "norm": {"normalized_shape": 3},
-        },
-        ((2, 1, 3),),
+        {"encoder_layer": NOISY, "num_layers": 2, "norm": {"normalized_shape": 3}}, ((2, 1, 3),)
     ),
 )
 DECODER_LAYER = (
     Example(HEADS, ((2, 2, 4), (3, 2, 4))),
-    Example(FIRST, ((2, 2, 3), (2, 2, 3), CAUSAL, (2, 2), LAST, ~LAST)),
+    Example(FIRST, ((2, 2, 3), (2, 2, 3), CAUSAL, (2, 2), LAST, (2, 2))),
     Example(NOISY, ((2, 3), (3, 3))),
     Example({**NOISY, "norm_first": True}, ((2, 1, 3), (2, 1, 3)), training=False, noise=False),
 )
@@ -56,7 +48,7 @@ TRANSFORMER = (
     Example({**PLAIN, **ONE}, ((2, 1, 3), (1, 1, 3))),
     Example(
         {**FIRST, **ONE, "num_decoder_layers": 2},
-        ((2, 2, 3), (2, 2, 3), (2, 2), CAUSAL, (2, 2), LAST, LAST, LAST),
+        ((2, 2, 3), (2, 2, 3), (2, 2), CAUSAL, (2, 2), (2, 2), LAST, (2, 2)),
     ),
     Example({**NOISY, **ONE}, ((2, 3), (2, 3))),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from manual.activations import GELU, ReLU
@@ -17,6 +18,7 @@ from manual.norm import LayerNorm
 ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "gelu": GELU}
 
 
+@dataclass(frozen=True)
 class Sizes:
     """The arguments that the layers of both stacks have.
 
@@ -32,14 +34,15 @@ class Sizes:
         bias: whether linear layers and norms add a vector.
     """
 
-    def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int, dropout: float, activation: Any,
-        layer_norm_eps: float, batch_first: bool, norm_first: bool, bias: bool,
-    ) -> None:  # fmt: skip
-        self.d_model, self.nhead, self.dim_feedforward = d_model, nhead, dim_feedforward
-        self.dropout, self.layer_norm_eps = dropout, layer_norm_eps
-        self.batch_first, self.norm_first, self.bias = batch_first, norm_first, bias
-        self.activation = activation
+    d_model: int
+    nhead: int
+    dim_feedforward: int
+    dropout: float
+    activation: Any
+    layer_norm_eps: float
+    batch_first: bool
+    norm_first: bool
+    bias: bool
 
     def attention(self, is_causal: bool) -> MultiheadAttention:
         return MultiheadAttention(
