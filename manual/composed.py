@@ -19,6 +19,7 @@ class Composed(Layer):
         graph: the pieces, by the names that torch's module has for them; a layer that is built of
             this one takes the graph, which is then unfolded.
         drawing: the pieces that draw, in torch's order; noise is a tuple of what they drew.
+        chances: the probability with which each of them drops.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Composed(Layer):
         self.params = {k: self.graph.params[k] for name in order or own for k in own[name]}
         flat = unfolded(inner, {}).nodes
         self.drawing = tuple(n.name for n in flat if _chance(n.layer))
+        self.chances = tuple(_chance(n.layer) for n in flat if _chance(n.layer))
         self.stochastic = bool(self.drawing)
 
     @property

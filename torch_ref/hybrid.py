@@ -126,9 +126,21 @@ class HandWritten(nn.Module):
             with torch.no_grad(), Recorder() as recorder:
                 nn.functional.rrelu(x, lower, layer.upper, training=True)
             return array_of(recorder.draws[0])
+        if chances := getattr(layer, "chances", ()):
+            return self._dropped(layer, inputs, chances)
         seed = int(torch.randint(2**63 - 1, ()))
         arrays = [None if x is None else array_of(x) for x in inputs]
         return layer.draw(*arrays, rng=np.random.default_rng(seed))
+
+    def _dropped(self, layer: Any, inputs: list[Tensor | None], chances: Sequence[float]) -> Any:
+        """Draw torch's masks, one for each probability in its order, shaped as its own."""
+        arrays = [None if x is None else array_of(x) for x in inputs]
+        own = layer.draw(*arrays, rng=np.random.default_rng(0))
+        masks = []
+        for mask, p in zip(own if isinstance(own, tuple) else (own,), chances, strict=True):
+            ones = torch.ones(mask.shape, dtype=inputs[0].dtype)  # type: ignore[union-attr]
+            masks.append(array_of(nn.functional.dropout(ones, p) != 0))
+        return tuple(masks) if isinstance(own, tuple) else masks[0]
 
     def extra_repr(self) -> str:
         return repr(self.layer)

@@ -98,6 +98,7 @@ class MultiheadAttention(Layer):
         self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
         self.batch_first, self.need_weights = batch_first, need_weights
         self.average_attn_weights, self.is_causal = average_attn_weights, is_causal
+        self.chances = (dropout,) if dropout else ()
         check_arguments(self)
         self.outputs = ("output", "weights") if need_weights else ("output",)
         self.params = {key: np.zeros(shape) for key, shape in self._shapes().items()}

@@ -86,6 +86,7 @@ class ScaledDotProductAttention(Layer):
         self.dropout_p, self.is_causal = dropout_p, is_causal
         self.scale, self.enable_gqa = scale, enable_gqa
         self.stochastic = dropout_p > 0
+        self.chances = (dropout_p,) if dropout_p else ()
 
     def forward(  # type: ignore[override]
         self,
