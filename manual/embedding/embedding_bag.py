@@ -92,8 +92,8 @@ class EmbeddingBag(Table):
             convention=True,
         ),
         Example(
-            {"num_embeddings": 4, "embedding_dim": 2, "mode": "max", "padding_idx": 2},
-            (np.array([[0, 2, 3], [1, 3, 0]]),),
+            {"num_embeddings": 5, "embedding_dim": 2, "mode": "max", "padding_idx": 2},
+            (np.array([[0, 2, 3], [1, 1, 4]]),),
             kinks={"equal rows": {"weight": 0.5}},
         ),
         Example(

@@ -48,7 +48,7 @@ TRANSFORMER = (
     Example({**PLAIN, **ONE}, ((2, 1, 3), (1, 1, 3))),
     Example(
         {**FIRST, **ONE, "num_decoder_layers": 2},
-        ((2, 2, 3), (2, 2, 3), (2, 2), CAUSAL, (2, 2), (2, 2), LAST, (2, 2)),
+        ((2, 2, 3), (2, 2, 3), CAUSAL, (2, 2), (2, 2), LAST, (2, 2), (2, 2)),
     ),
     Example({**NOISY, **ONE}, ((2, 3), (2, 3))),
 )
