@@ -22,6 +22,8 @@ class Composed(Layer):
         chances: the probability with which each of them drops.
     """
 
+    stochastic = True
+
     def __init__(
         self, nodes: Sequence[Node], inputs: tuple[str, ...], order: Iterable[str] = ()
     ) -> None:

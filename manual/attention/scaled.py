@@ -64,6 +64,7 @@ class ScaledDotProductAttention(Layer):
     symbols: ClassVar[Mapping[str, str]] = {
         "Q": "query", "K": "key", "V": "value", "c": "cache.scale",
     }  # fmt: skip
+    stochastic = True
     examples = (
         Example({}, ((2, 2, 3), (2, 3, 3), (2, 3, 2))),
         Example({"scale": 0.75}, ((2, 1, 2, 2), (1, 3, 2), (3, 3, 2), HIDES), fixed=("attn_mask",)),

@@ -22,11 +22,11 @@ class BagCache(NamedTuple):
     """`index`, `bag` and `share` are of the look-ups that count, n of them: no padding."""
 
     shape: tuple[int, ...]  # of the input
-    kept: Array | None  # which of the input's places count; None: all
+    kept: Array  # which of the input's places in a row count
     index: Array  # (n,) rows of the table
     bag: Array  # (n,) which bag each is in
     share: Array | None  # (n,) per_sample_weights
-    winner: Array | None  # (B, D) max: which look-up is the largest; -1 of an empty bag
+    winner: Array | None  # (B, D) max: which look-up is the largest
     weight: Array  # the table that was read
     long: Array | None  # which of the rows that were looked up, in order, were rescaled
 
@@ -138,23 +138,21 @@ class EmbeddingBag(Table):
         self, input: Array, offsets: Array | None = None, per_sample_weights: Array | None = None
     ) -> tuple[Array, BagCache]:
         """Return one row for each bag, (B, D)."""
-        starts = self._starts(input, offsets, per_sample_weights)
-        index = input.reshape(-1)
-        bag = np.searchsorted(starts, np.arange(index.size), side="right") - 1
-        share = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+        self._check_call(input, offsets, per_sample_weights)
+        starts, index = self._starts(input, offsets), input.reshape(-1)
         weight, long = self._rescaled(index)
-        kept = None if self.padding_idx is None else index != self.padding_idx
-        if kept is not None:
-            index, bag = index[kept], bag[kept]
-            share = None if share is None else share[kept]
-        rows = weight[index]  # (n, D)
-        winner = _winners(rows, bag, len(starts)) if self.mode == "max" else None
-        cache = BagCache(tuple(input.shape), kept, index, bag, share, winner, weight, long)
-        if winner is not None:
-            return _picked(rows, winner), cache
-        if share is not None:
-            rows = rows * share[:, None]
-        return summed(rows, bag, len(starts), by_count=self.mode == "mean"), cache
+        bag = np.searchsorted(starts, np.arange(len(index)), side="right") - 1
+        kept = index != self.padding_idx
+        index, bag = index[kept], bag[kept]
+        rows, share, winner = weight[index], None, None  # (n, D)
+        if self.mode == "max":
+            y, winner = _largest(rows, bag, len(starts))
+        else:
+            if per_sample_weights is not None:
+                share = per_sample_weights.reshape(-1)[kept]
+                rows = rows * share[:, None]
+            y = summed(rows, bag, len(starts), by_count=self.mode == "mean")
+        return y, BagCache(tuple(input.shape), kept, index, bag, share, winner, weight, long)
 
     def backward(
         self, grad_output: Array, cache: BagCache
@@ -179,7 +177,9 @@ class EmbeddingBag(Table):
         weights = None
         if cache.share is not None:
             at = (grad_output[cache.bag] * cache.weight[cache.index]).sum(axis=1)
-            weights = _returned(at, cache)
+            weights = np.zeros_like(at, shape=cache.kept.shape)
+            weights[cache.kept] = at
+            weights = weights.reshape(cache.shape)
         return (None, None, weights), self.grad_params(grad_output, cache)
 
     def grad_params(self, grad_output: Array, cache: BagCache) -> Arrays:
@@ -204,8 +204,8 @@ class EmbeddingBag(Table):
         holds = {
             "weighted": cache.share is not None,
             "by frequency": self.scale_grad_by_freq,
-            "rows": len(cache.shape) == 2 and cache.kept is None,
-            "full": cache.winner is not None and not (cache.winner < 0).any(),
+            "rows": len(cache.shape) == 2 and cache.kept.all(),
+            "full": cache.winner is not None and len(np.unique(cache.bag)) == len(cache.winner),
         }
         return tuple(name for name, true in holds.items() if true)
 
@@ -214,73 +214,58 @@ class EmbeddingBag(Table):
         shown = self._options(usual) + f", mode={self.mode!r}"
         return shown + ("" if self.padding_idx is None else f", padding_idx={self.padding_idx}")
 
-    def _starts(self, x: Array, offsets: Array | None, weights: Array | None) -> Array:
-        """Return where each bag begins among the look-ups in a row.
+    def _starts(self, x: Array, offsets: Array | None) -> Array:
+        """Return where each bag begins among the look-ups in a row."""
+        if offsets is None:
+            return np.arange(len(x)) * x.shape[1]
+        return offsets[:-1] if self.include_last_offset else offsets
 
-        Raises:
-            ValueError, TypeError, IndexError: what is given does not fit.
-        """
+    def _check_call(self, x: Array, offsets: Array | None, weights: Array | None) -> None:
+        """Refuse what does not fit: TypeError, IndexError or ValueError."""
         self._check(x)
         if weights is not None and (self.mode != "sum" or weights.shape != x.shape):
             raise ValueError(
                 "EmbeddingBag: per_sample_weights belong to mode='sum' and have the input's shape "
                 f"{tuple(x.shape)}, received {tuple(weights.shape)} and mode={self.mode!r}."
             )
-        if x.ndim == 2 and offsets is None and x.shape[1]:
-            return np.arange(0, x.size, x.shape[1])
-        if x.ndim != 1 or offsets is None or offsets.ndim != 1:
+        rows = x.ndim == 2 and offsets is None and x.shape[1] > 0
+        if not rows and (x.ndim != 1 or offsets is None or offsets.ndim != 1):
             shape = None if offsets is None else tuple(offsets.shape)
             raise ValueError(
                 "EmbeddingBag: the input must be (B, N), N not 0, without offsets, or (n,) with "
                 f"offsets (B,), received {tuple(x.shape)} and offsets {shape}."
             )
-        return self._checked(offsets, len(x))
+        if offsets is not None:
+            self._check_offsets(offsets, len(x))
 
-    def _checked(self, offsets: Array, length: int) -> Array:
+    def _check_offsets(self, offsets: Array, length: int) -> None:
         if offsets.dtype.kind != "i":
             raise TypeError(
                 f"EmbeddingBag: offsets must hold signed integers, received {offsets.dtype}."
             )
         last = self.include_last_offset
-        ends = np.append(offsets, () if last else length).astype(np.int64)
-        if len(offsets) < 1 + last or ends[0] or ends[-1] != length or (np.diff(ends) < 0).any():
+        ends = offsets if last else np.append(offsets, length)
+        if len(ends) < 2 or ends[0] or ends[-1] != length or (np.diff(ends) < 0).any():
             raise ValueError(
                 f"EmbeddingBag: offsets must begin with 0, not fall, and "
                 f"{'end with' if last else 'not pass'} the input's length {length}, received "
                 f"{offsets.tolist()}. Torch reads others in one way in float32 and in another in "
                 "float64."
             )
-        return ends[:-1]
 
 
-def _winners(rows: Array, bag: Array, count: int) -> Array:
-    """Return the look-up that is the largest of its bag, by column (B, D); -1 of an empty bag.
+def _largest(rows: Array, bag: Array, count: int) -> tuple[Array, Array]:
+    """Return the largest number of each bag (B, D), 0 of an empty one, and which look-up it is.
 
     Place by place in all bags, the first of equals; a NaN is passed over unless it comes first.
     """
-    sizes = np.bincount(bag, minlength=count)
-    first = np.cumsum(sizes) - sizes
-    winner = np.where(sizes[:, None] > 0, first[:, None], -1) + np.zeros((1, rows.shape[1]), int)
-    for place in range(1, sizes.max(initial=0)):
-        open_ = np.flatnonzero(sizes > place)
-        at, best = first[open_] + place, winner[open_]
-        larger = rows[at] > np.take_along_axis(rows, best, axis=0)
-        winner[open_] = np.where(larger, at[:, None], best)
-    return winner
-
-
-def _picked(rows: Array, winner: Array) -> Array:
-    """Return the winners' numbers, 0 for an empty bag."""
-    found = np.zeros_like(rows, shape=winner.shape)
-    full = winner[:, :1].ravel() >= 0
-    found[full] = np.take_along_axis(rows, winner[full], axis=0)
-    return found
-
-
-def _returned(weights: Array, cache: BagCache) -> Array:
-    """Return gradients of look-ups in the input's shape, 0 where a look-up did not count."""
-    if cache.kept is None:
-        return weights.reshape(cache.shape)
-    found = np.zeros_like(weights, shape=cache.kept.shape)
-    found[cache.kept] = weights
-    return found.reshape(cache.shape)
+    places = np.arange(len(bag)) - np.searchsorted(bag, bag)  # of each look-up in its bag
+    best = np.zeros_like(rows, shape=(count, rows.shape[1]))
+    winner = np.zeros(best.shape, int)
+    for place in np.unique(places):
+        at = np.flatnonzero(places == place)
+        into = bag[at]
+        larger = (rows[at] > best[into]) | (place == 0)
+        best[into] = np.where(larger, rows[at], best[into])
+        winner[into] = np.where(larger, at[:, None], winner[into])
+    return best, winner

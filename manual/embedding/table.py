@@ -55,8 +55,6 @@ class Table(Layer):
         looked_up = weight[rows]
         norms = _norm(looked_up, self.norm_type)
         long = norms > self.max_norm
-        if not long.any():
-            return weight, long
         scale = self.max_norm / (norms[long] + KEEPS_FINITE)
         weight = weight.copy()
         weight[rows[long]] = looked_up[long] * scale[:, None]
@@ -116,9 +114,9 @@ def summed(rows: Array, places: Array, count: int, *, by_count: bool = False) ->
 def _norm(rows: Array, p: float) -> Array:
     """Return the p-norm of each row (n, D); of p = 0 how many numbers are not 0."""
     if p == 0:
-        return (rows != 0).sum(axis=1) + 0.0
-    if np.isinf(p):
-        return abs(rows).max(axis=1) if p > 0 else abs(rows).min(axis=1)
-    if p == 2:
-        return np.sqrt((rows * rows).sum(axis=1))
+        return (rows != 0).sum(axis=1)
+    if p == np.inf:
+        return abs(rows).max(axis=1)
+    if p == -np.inf:
+        return abs(rows).min(axis=1)
     return (abs(rows) ** p).sum(axis=1) ** (1 / p)

@@ -1,4 +1,4 @@
-"""Layers of several outputs and optional inputs beside torch's: LSTM, MultiheadAttention.
+"""Layers of several outputs, optional inputs or many draws beside torch's: LSTM, attention.
 
 What torch drops, both drop: its masks are recorded and handed to the hand-written layer as noise.
 """
@@ -50,7 +50,46 @@ MORE = {
                 (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
     ),
 }  # fmt: skip
-TYPES = ("LSTM", "MultiheadAttention")
+SMALL = {"d_model": 4, "nhead": 2, "dim_feedforward": 3, "dropout": 0.0}
+LENGTHS = ((2, 3, 4), (3, 3, 4))
+WRONG = np.zeros((3, 3), bool)  # a hint in its place hides what comes later
+MORE |= {
+    "ScaledDotProductAttention": (
+        Example({"dropout_p": 1.0}, ((2, 2), (3, 2), (3, 2))),
+        Example({"enable_gqa": True, "dropout_p": 0.4}, ((2, 4, 2, 3), (4, 3, 3), (2, 2, 3, 2))),
+        Example({}, ((2, 3, 3), (3, 3), (2, 3, 3), BLIND[:1])),
+        Example({}, ((1, 2, 3), (2, 1, 3, 3), (3, 2), ~BLIND)),
+        Example({"is_causal": True}, ((4, 3), (2, 3), (2, 2))),
+    ),
+    "TransformerEncoderLayer": (
+        Example({**SMALL, "is_causal": True}, ((3, 2, 4), WRONG)),
+        Example({**SMALL, "dropout": 1.0}, ((3, 2, 4),)),
+        Example({"d_model": 2, "nhead": 1}, ((2, 2),)),
+    ),
+    "TransformerEncoder": (
+        Example({"encoder_layer": SMALL, "num_layers": 1, "is_causal": True},
+                ((3, 2, 4), WRONG)),
+        Example({"encoder_layer": {**SMALL, "is_causal": True}, "num_layers": 1},
+                ((3, 2, 4), WRONG)),
+    ),
+    "TransformerDecoderLayer": (
+        Example({**SMALL, "tgt_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({**SMALL, "memory_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({"d_model": 2, "nhead": 1}, ((2, 2), (1, 2))),
+    ),
+    "TransformerDecoder": (
+        Example({"decoder_layer": SMALL, "num_layers": 1, "tgt_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({"decoder_layer": SMALL, "num_layers": 1, "memory_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+    ),
+    "Transformer": (),
+}  # fmt: skip
+TYPES = ("LSTM", "MultiheadAttention", "ScaledDotProductAttention", "TransformerEncoderLayer",
+         "TransformerEncoder", "TransformerDecoderLayer", "TransformerDecoder",
+         "Transformer")  # fmt: skip
 
 
 def examples(type_name: str) -> tuple[Example, ...]:
@@ -91,7 +130,7 @@ class PortsCheck(Check):
             drawn = self.example.draw(self.rng(seed, scale))
             inputs = tuple(exact(x * scale) if _is_float(x) else x for x in drawn)
             found.append(Sample(f"times {scale:g}", self.example.training, inputs))
-        if self.example.arguments.get("dropout"):
+        if _chances(self.type, self.example):
             found.append(Sample("the other mode", not self.example.training, found[0].inputs))
         return found
 
@@ -149,9 +188,9 @@ Masks = dict[str, tuple[np.ndarray, ...]]
 @cache
 def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
     """Return torch's values, and the masks that it drew, by sample."""
-    import torch
 
     from evidence.mutation.battery.torch_side import DTYPES, tensor
+    from torch_ref.classes import module_class
     from torch_ref.side import array_of
 
     cls = registry.LAYERS[check.type]
@@ -160,7 +199,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     theirs = {k: v for k, v in arguments.items() if k not in called}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that do nothing, and of slow paths
-        twin = getattr(torch.nn, check.type)(**theirs).to(DTYPES[dtype.name])
+        twin = module_class(check.type)(**theirs).to(DTYPES[dtype.name])
     shapes = {k: tuple(p.shape) for k, p in twin.named_parameters()}
     own = {k: tensor(p, dtype) for k, p in check.params(seed, shapes).items()}
     twin.load_state_dict(own)
@@ -170,7 +209,8 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     for sample in check.samples(seed):
         twin.train(sample.training)
         found, masks[sample.name] = _torch_run(check, twin, options, sample, dtype, seed)
-        if arguments.get("dropout") == 1 and sample.training:  # torch draws nothing to drop all
+        if sample.training and set(_chances(check.type, check.example)) == {1}:
+            # torch draws nothing to drop all
             drawn = cls(**arguments).draw(*sample.inputs, rng=np.random.default_rng(0))
             masks[sample.name] = drawn if isinstance(drawn, tuple) else (drawn,)
         values |= found
@@ -226,6 +266,8 @@ def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list
     """Say whether an input has a gradient; a causal hint replaces its mask, as in torch."""
     if x is None or not x.is_floating_point():
         return False
+    if check.type != "MultiheadAttention":
+        return True
     replaced = options.get("is_causal") and not options["need_weights"] and inputs[3] is None
     return not (i == 4 and replaced)
 
@@ -235,6 +277,8 @@ def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
         x, h_0, c_0 = inputs
         y, (h_n, c_n) = twin(x, None if h_0 is None else (h_0, c_0))
         return [y, h_n, c_n]
+    if type_name != "MultiheadAttention":
+        return [twin(*inputs, **options)]
     found = twin(*inputs[:3], key_padding_mask=inputs[3], attn_mask=inputs[4], **options)
     return [y for y in found if y is not None]
 
@@ -283,11 +327,18 @@ class DrawCheck(ExactCheck):
         return _counted([np.asarray(m) for m in masks])
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        p = self.ports.example.arguments.get("dropout", 0.0)
+        p = max(_chances(self.type, self.ports.example), default=0.0)
         masks = next(m for k, m in _beside(self.ports, dtype, seed)[1].items()
                      if m or not p)  # fmt: skip
         ladders = [np.arange(m.size) / m.size >= p for m in masks]
         return _counted([k.reshape(m.shape) for k, m in zip(ladders, masks, strict=True)])
+
+
+def _chances(type_name: str, example: Example) -> tuple[float, ...]:
+    """Return with which probabilities an example's layer drops."""
+    layer = registry.LAYERS[type_name](**example.arguments)
+    p = example.arguments.get("dropout", 0.0)
+    return getattr(layer, "chances", (p,) if p else ())
 
 
 def _counted(masks: list[np.ndarray]) -> Values:
