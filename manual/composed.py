@@ -19,7 +19,6 @@ class Composed(Layer):
         graph: the pieces, by the names that torch's module has for them; a layer that is built of
             this one takes the graph, which is then unfolded.
         drawing: the pieces that draw, in torch's order; noise is a tuple of what they drew.
-        chances: the probability with which each of them drops.
     """
 
     stochastic = True
@@ -39,14 +38,8 @@ class Composed(Layer):
         self.graph = Graph(inner, inputs, {"output": inner[-1].name})
         self.params = {k: self.graph.params[k] for name in order or own for k in own[name]}
         flat = unfolded(inner, {}).nodes
-        self.drawing = tuple(n.name for n in flat if _chance(n.layer))
-        self.chances = tuple(_chance(n.layer) for n in flat if _chance(n.layer))
-        self.stochastic = bool(self.drawing)
-
-    @property
-    def stacks(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The parameters of the pieces that hold several maps (`Layer.stacks`)."""
-        return self.graph.stacks
+        self.drawing = tuple(n.name for n in flat if n.layer.chances)
+        self.chances = tuple(p for n in flat for p in n.layer.chances)
 
     def _run(self, *inputs: Array | None, noise: Noise = None) -> tuple[Output, Tape]:
         return self.graph.forward(*inputs, noise=self._by_name(noise))
@@ -55,14 +48,17 @@ class Composed(Layer):
         """Return what each piece drew."""
         if noise is None:
             return None
-        draws = noise if isinstance(noise, tuple) else (noise,)
-        if len(draws) != len(self.drawing):
+        self._check_noise(noise)
+        return dict(zip(self.drawing, noise, strict=True))
+
+    def _check_noise(self, noise: Noise) -> None:
+        count = len(noise) if isinstance(noise, tuple) else 1
+        if not isinstance(noise, tuple) or count != len(self.drawing):
             raise ValueError(
                 f"{type(self).__name__}: noise must be a tuple of {len(self.drawing)} masks, of "
-                f"{', '.join(self.drawing) or 'no piece'}, received {len(draws)}. Draw it with "
+                f"{', '.join(self.drawing) or 'no piece'}, received {count}. Draw it with "
                 f"{type(self).__name__}.draw(*inputs, rng=rng)."
             )
-        return dict(zip(self.drawing, draws, strict=True))
 
     def _pulled(self, grad_output: Output, tape: Tape) -> tuple[tuple[Array | None, ...], Arrays]:
         """Return what the graph's backward pass finds."""
@@ -74,10 +70,8 @@ class Composed(Layer):
         found = self.graph.grad_params(grad_output, cache)
         return {key: found[key] for key in self.params}
 
-    def draw(self, *inputs: Array | None, rng: Any) -> tuple[Noise, ...] | None:
-        """Return the pieces' draws; None if none draws."""
-        if not self.drawing:
-            return None
+    def draw(self, *inputs: Array | None, rng: Any) -> tuple[Noise, ...]:
+        """Return the pieces' draws, in torch's order."""
         found = self.graph.train().draw(*inputs, rng=rng)
         return tuple(found[name] for name in self.drawing)
 
@@ -94,8 +88,3 @@ class Composed(Layer):
     def train(self, mode: bool = True) -> Self:
         """Return a copy with every piece in training, or in evaluation."""
         return self._twin(graph=self.graph.train(mode), training=mode)
-
-
-def _chance(layer: Layer) -> float:
-    """Return the probability with which a piece drops; 0 for what draws nothing."""
-    return getattr(layer, "p", getattr(layer, "dropout", 0.0)) if layer.stochastic else 0.0

@@ -32,6 +32,7 @@ class Layer(Checked, ABC):
         buffers: state that is not trained, under torch.nn's names.
         training: whether the layer acts as in training (batch norm, dropout).
         stochastic: whether forward takes `noise`, which `draw` makes.
+        chances: the probabilities with which one pass drops, one for each mask that torch draws.
         stacks: parameters that hold several maps, counted by their first axis: what is said of a
             weight's inputs and outputs (initial values) is said of one map.
         rewrites: parameters that torch changes in the forward pass, in place: an Embedding's long
@@ -63,6 +64,7 @@ class Layer(Checked, ABC):
     buffers: Arrays = cast(Arrays, {})
     training: bool = True
     stochastic: bool = False
+    chances: tuple[float, ...] = ()
     stacks: ClassVar[tuple[str, ...]] = ()
     rewrites: tuple[str, ...] = ()
     equations: ClassVar[Mapping[str, str]] = {}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array
+from manual.layer import Array, Noise
 
 
 class Mask(NamedTuple):
@@ -21,6 +21,24 @@ class Dropped(NamedTuple):
 
     keep: Array
     scale: float
+
+
+def told(owner: str, noise: Noise, p: float, *shapes: tuple[int, ...]) -> Dropped | None:
+    """Return the weights' mask as booleans, which lift no float32, in the first of its shapes.
+
+    Raises:
+        ValueError: noise is no mask of any of these shapes.
+    """
+    if isinstance(noise, tuple):  # of one draw, or of none
+        noise = noise[0] if noise else None
+    if noise is None:
+        return None
+    if tuple(noise.shape) not in shapes:
+        raise ValueError(
+            f"{owner}: noise must be a mask of the weights, {' or '.join(map(str, shapes))}, "
+            f"received {tuple(noise.shape)}. Draw it with {owner}.draw(query, key, value, rng=rng)."
+        )
+    return Dropped(noise.reshape(*shapes[0]) != 0, 0.0 if p == 1 else 1 / (1 - p))
 
 
 class Attended(NamedTuple):

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.attention.dot_product import Attended, Dropped, Mask, attend, attend_backward
+from manual.attention.dot_product import Attended, Mask, attend, attend_backward, told
 from manual.attention.masks import is_added, parted
 from manual.examples import Example
 from manual.gates.broadcasting import summed_to
@@ -15,8 +15,8 @@ from manual.layer import Array, Arrays, Layer, Noise
 
 __all__ = ["ScaledDotProductAttention"]
 
-SEEN = np.array([[True, False, True], [False, False, False]])  # the second query sees nothing
 HIDES = np.array([[0.5, -np.inf, 0.0], [-1.0, 0.25, -np.inf]])
+Shape = tuple[int, ...]
 WEIGHTS = (
     "\nwhere a[n,l,s] = exp(z[n,l,s]) / sum(u, exp(z[n,l,u]))"
     "\nwhere z[n,l,s] = c * sum(j, Q[n,l,j] * K[n,s,j])"
@@ -86,7 +86,6 @@ class ScaledDotProductAttention(Layer):
             )
         self.dropout_p, self.is_causal = dropout_p, is_causal
         self.scale, self.enable_gqa = scale, enable_gqa
-        self.stochastic = dropout_p > 0
         self.chances = (dropout_p,) if dropout_p else ()
 
     def forward(  # type: ignore[override]
@@ -99,13 +98,12 @@ class ScaledDotProductAttention(Layer):
         noise: Noise = None,
     ) -> tuple[Array, ScaledCache]:
         """Return the means of values; without noise nothing is dropped."""
-        shape = self.weights_shape(query, key, value, attn_mask)
-        shapes = (query.shape, key.shape, value.shape)
+        self._check_inputs(query, key, value, attn_mask)
+        shapes, shape = (query.shape, key.shape, value.shape), self._shape(query, key)
+        dropped = told(type(self).__name__, noise, self.dropout_p, shape)
         key, value = self._repeated(key, query), self._repeated(value, query)
-        past = attend(
-            query, key, value, self._mask(attn_mask, shape), self._dropped(noise, shape),
-            blind=0.0, scale=self.scale,
-        )  # fmt: skip
+        mask = self._mask(attn_mask, shape)
+        past = attend(query, key, value, mask, dropped, blind=0.0, scale=self.scale)
         return past.output, ScaledCache(shapes, past, attn_mask, past.scale)
 
     def backward(
@@ -129,8 +127,7 @@ class ScaledDotProductAttention(Layer):
         dq, dk, dv, dz = attend_backward(grad_output, None, cache.past)
         shapes = cache.shapes
         keys, values = self._grouped(dk, shapes[1]), self._grouped(dv, shapes[2])
-        added = cache.mask is not None and is_added(cache.mask)
-        mask = summed_to(dz, tuple(cache.mask.shape)) if added else None  # type: ignore[union-attr]
+        mask = summed_to(dz, tuple(cache.mask.shape)) if is_added(cache.mask) else None
         return (summed_to(dq, shapes[0]), keys, values, mask), {}
 
     # ── heads in groups ──────────────────────────────────────────────────────────────────────────
@@ -138,8 +135,8 @@ class ScaledDotProductAttention(Layer):
         """Return keys or values with one head for each of the queries'."""
         if not self.enable_gqa:
             return x
-        heads = np.arange(query.shape[-3]) // (query.shape[-3] // x.shape[-3])
-        return x[..., heads, :, :]
+        heads = x.shape[-3]
+        return x[..., np.repeat(np.arange(heads), query.shape[-3] // heads), :, :]
 
     def _grouped(self, grad: Array, shape: tuple[int, ...]) -> Array:
         """Return the gradient of keys or values, that of a head's copies added up."""
@@ -161,19 +158,13 @@ class ScaledDotProductAttention(Layer):
         """Return a mask of the weights in torch's shape; None if nothing is dropped."""
         if not self.dropout_p:
             return None
-        shape = self.weights_shape(query, key, value, attn_mask)
-        return rng.random(shape) >= self.dropout_p
+        return rng.random(self._shape(query, key)) >= self.dropout_p
 
-    def _dropped(self, noise: Noise, shape: tuple[int, ...]) -> Dropped | None:
-        if noise is None:
-            return None
-        if tuple(noise.shape) != shape:
-            raise ValueError(
-                f"ScaledDotProductAttention: noise must be a mask of the weights, {shape}, "
-                f"received {tuple(noise.shape)}. Draw it with ScaledDotProductAttention.draw("
-                "query, key, value, rng=rng)."
-            )
-        return Dropped(noise != 0, 0.0 if self.dropout_p == 1 else 1 / (1 - self.dropout_p))
+    def _shape(self, query: Array, key: Array) -> tuple[int, ...]:
+        """Return the shape of the weights, (…, L, S); raise ValueError if there is none."""
+        keys = (*key.shape[:-3], query.shape[-3]) if self.enable_gqa else key.shape[:-2]
+        leading = np.broadcast_shapes(query.shape[:-2], keys)
+        return (*leading, query.shape[-2], key.shape[-2])
 
     def _mask(self, mask: Array | None, shape: tuple[int, ...]) -> Mask:
         if self.is_causal:
@@ -182,43 +173,32 @@ class ScaledDotProductAttention(Layer):
             return Mask()
         return Mask(*parted(mask)) if is_added(mask) else Mask(~mask)
 
-    def weights_shape(
-        self, query: Array, key: Array, value: Array, attn_mask: Array | None = None
-    ) -> tuple[int, ...]:
-        """Return the shape of the weights, (…, L, S).
-
-        Raises:
-            ValueError: shapes do not fit, or there are a mask and causality.
-        """
-        shapes = [tuple(x.shape) for x in (query, key, value)]
+    def _check_inputs(self, query: Array, key: Array, value: Array, mask: Array | None) -> None:
+        """Refuse shapes that do not fit, and a mask beside causality."""
+        shapes = tuple(query.shape), tuple(key.shape), tuple(value.shape)
         try:
-            if min(map(len, shapes)) < 2 or key.shape[-2] != value.shape[-2]:
-                raise ValueError
-            if query.shape[-1] != key.shape[-1]:
-                raise ValueError
-            leading = np.broadcast_shapes(
-                shapes[0][:-2], *(self._stretched(s, shapes[0]) for s in shapes[1:])
-            )
-            shape = (*leading, query.shape[-2], key.shape[-2])
-            if attn_mask is not None and np.broadcast_shapes(shape, attn_mask.shape) != shape:
-                raise ValueError
+            self._check_fit(*shapes, mask=None if mask is None else tuple(mask.shape))
         except ValueError:
             raise ValueError(
-                "ScaledDotProductAttention: query (…, L, d), key (…, S, d), value (…, S, e) and "
-                "attn_mask (…, L, S) must broadcast, with enable_gqa the key's and value's heads "
-                f"divide the query's, received {', '.join(map(str, shapes))} and mask "
-                f"{None if attn_mask is None else tuple(attn_mask.shape)}."
+                "ScaledDotProductAttention: query (…, L, d), key (…, S, d), value (…, S, e) must "
+                "broadcast, attn_mask to (…, L, S), and with enable_gqa the heads of key and value "
+                f"divide the query's; received {', '.join(map(str, shapes))} and mask "
+                f"{None if mask is None else tuple(mask.shape)}."
             ) from None
-        self._check_mask(attn_mask)
-        return shape
+        self._check_mask(mask)
 
-    def _stretched(self, shape: tuple[int, ...], query: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the leading axes of keys or values, with one head for each of the queries'."""
-        if not self.enable_gqa:
-            return shape[:-2]
-        if min(len(shape), len(query)) < 3 or query[-3] % shape[-3]:
+    def _check_fit(self, query: Shape, key: Shape, value: Shape, mask: Shape | None) -> None:
+        if min(map(len, (query, key, value))) < (3 if self.enable_gqa else 2):
             raise ValueError
-        return (*shape[:-3], query[-3])
+        if query[-1] != key[-1] or key[-2] != value[-2]:
+            raise ValueError
+        if self.enable_gqa and (query[-3] % key[-3] or query[-3] % value[-3]):
+            raise ValueError
+        cut = 3 if self.enable_gqa else 2
+        shape = (*np.broadcast_shapes(query[:-cut], key[:-cut]), *query[-cut:-1], key[-2])
+        np.broadcast_shapes(shape[:-cut], value[:-cut])
+        if mask is not None and np.broadcast_shapes(shape, mask) != shape:
+            raise ValueError
 
     def _check_mask(self, mask: Array | None) -> None:
         if mask is None:

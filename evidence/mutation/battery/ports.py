@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -56,7 +58,10 @@ WRONG = np.zeros((3, 3), bool)  # a hint in its place hides what comes later
 MORE |= {
     "ScaledDotProductAttention": (
         Example({"dropout_p": 1.0}, ((2, 2), (3, 2), (3, 2))),
-        Example({"enable_gqa": True, "dropout_p": 0.4}, ((2, 4, 2, 3), (4, 3, 3), (2, 2, 3, 2))),
+        Example({"enable_gqa": True, "dropout_p": 0.5}, ((2, 4, 2, 3), (4, 3, 3), (2, 2, 3, 2))),
+        Example({"enable_gqa": True, "dropout_p": 0.5}, ((4, 2, 3), (2, 2, 3, 3), (1, 3, 2))),
+        Example({"dropout_p": 0.5}, ((1, 2, 3), (2, 1, 3, 3), (3, 2))),
+        Example({"dropout_p": 0.5}, ((3, 1, 2, 3), (2, 3, 3), (3, 2, 3, 2))),
         Example({}, ((2, 3, 3), (3, 3), (2, 3, 3), BLIND[:1])),
         Example({}, ((1, 2, 3), (2, 1, 3, 3), (3, 2), ~BLIND)),
         Example({"is_causal": True}, ((4, 3), (2, 3), (2, 2))),
@@ -68,8 +73,6 @@ MORE |= {
     ),
     "TransformerEncoder": (
         Example({"encoder_layer": SMALL, "num_layers": 1, "is_causal": True},
-                ((3, 2, 4), WRONG)),
-        Example({"encoder_layer": {**SMALL, "is_causal": True}, "num_layers": 1},
                 ((3, 2, 4), WRONG)),
     ),
     "TransformerDecoderLayer": (
@@ -146,12 +149,16 @@ class PortsCheck(Check):
         layer = layer.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
         masks, samples = _beside(self, dtype, seed)[1], self.samples(seed)
         runs = []
+        modes = {True: layer.train(False).train(), False: layer.train(False)}
         for sample in samples:
             inputs = [lift(x) if _is_float(x) else x for x in sample.inputs]
             noise = masks[sample.name]
-            run = layer.train(sample.training).forward(*inputs, noise=noise if noise else None)
+            run = modes[sample.training].forward(*inputs, noise=noise if noise else None)
             runs.append((sample, *run))
         values = {Key(k, "param"): p for k, p in layer.params.items()}
+        for sample, _, cache_ in runs if self.type.startswith("Transformer") else ():
+            found = layer.decisions(cache_)
+            values[Key(sample.name, "decisions")] = np.array([] if found is None else found, float)
         for run in runs:
             values |= self._calls(layer, lift, seed, *run)
         return values
@@ -234,11 +241,15 @@ def _torch_run(
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        with recorder:
+        with recorder, _inner(twin) as before_relu:
             ys = _call(check.type, twin, inputs, options)
     outputs = _outputs(check.type)
     values = {Key(sample.name, f"output {n}"): array_of(y).copy()
               for n, y in zip(outputs, ys, strict=False)}  # fmt: skip
+    if check.type.startswith("Transformer"):
+        relu = "gelu" not in str(check.example.arguments)
+        signs = [(array_of(x) > 0).ravel() for x in before_relu if relu]
+        values[Key(sample.name, "decisions")] = np.concatenate([[], *signs]).astype(float)
     ups = [tensor(check.upstream(seed, sample, i, y.shape), dtype) for i, y in enumerate(ys)]
     own = dict(twin.named_parameters())
     leaves = [*(inputs[i] for i in wanted), *own.values()]
@@ -256,6 +267,18 @@ def _torch_run(
             for k, g in zip(own, arrays[len(wanted) :], strict=True):
                 values |= {Key(where, f"grad:{k}"): g, Key(where, f"alone:{k}"): g}
     return values, tuple(d.numpy().astype(np.float64) for d in recorder.draws)
+
+
+@contextmanager
+def _inner(twin: Any) -> Iterator[list[Any]]:
+    """Gather what a Transformer's first linear layers give, in their order."""
+    found: list[Any] = []
+    keep = lambda module, inputs, output: found.append(output)  # noqa: E731
+    parts = [m for name, m in twin.named_modules() if name.rpartition(".")[2] == "linear1"]
+    hooks = [part.register_forward_hook(keep) for part in parts]
+    yield found
+    for hook in hooks:
+        hook.remove()
 
 
 def _outputs(type_name: str) -> tuple[str, ...]:
@@ -324,21 +347,31 @@ class DrawCheck(ExactCheck):
         masks = () if drawn is None else drawn if isinstance(drawn, tuple) else (drawn,)
         again = layer.forward(*inputs, noise=drawn)[0]
         assert again is not None
-        return _counted([np.asarray(m) for m in masks])
+        return _counted([np.asarray(m) for m in masks]) | {
+            Key("", "chances"): np.array(layer.chances, float),
+            Key("", "stochastic"): np.array(layer.stochastic, float),
+            Key("", "order"): np.argsort(list(layer.params)).astype(float),
+        }
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         p = max(_chances(self.type, self.ports.example), default=0.0)
         masks = next(m for k, m in _beside(self.ports, dtype, seed)[1].items()
                      if m or not p)  # fmt: skip
         ladders = [np.arange(m.size) / m.size >= p for m in masks]
-        return _counted([k.reshape(m.shape) for k, m in zip(ladders, masks, strict=True)])
+        found = _counted([k.reshape(m.shape) for k, m in zip(ladders, masks, strict=True)])
+        told = 0 if self.type == "LSTM" else len(masks)
+        params = [k.layer for k in _beside(self.ports, dtype, seed)[0] if k.quantity == "param"]
+        return found | {
+            Key("", "chances"): np.full(told, p, float),
+            Key("", "stochastic"): np.array(1.0),
+            Key("", "order"): np.argsort(params).astype(float),
+        }
 
 
 def _chances(type_name: str, example: Example) -> tuple[float, ...]:
     """Return with which probabilities an example's layer drops."""
-    layer = registry.LAYERS[type_name](**example.arguments)
     p = example.arguments.get("dropout", 0.0)
-    return getattr(layer, "chances", (p,) if p else ())
+    return registry.LAYERS[type_name](**example.arguments).chances or ((p,) if p else ())
 
 
 def _counted(masks: list[np.ndarray]) -> Values:
