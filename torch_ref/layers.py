@@ -204,9 +204,11 @@ class TransformerDecoder(nn.TransformerDecoder):
 
 
 class Transformer(nn.Transformer):
-    """torch.nn's, without the warning that it will not take its fast path."""
+    """torch.nn's, whose stacks may also be their arguments by name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kinds = {"custom_encoder": TransformerEncoder, "custom_decoder": TransformerDecoder}
+        kwargs |= {k: _made(kwargs[k], kind) for k, kind in kinds.items() if k in kwargs}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             super().__init__(*args, **kwargs)

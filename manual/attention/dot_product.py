@@ -35,7 +35,7 @@ def told(owner: str, noise: Noise, p: float, *shapes: tuple[int, ...]) -> Droppe
         return None
     if tuple(noise.shape) not in shapes:
         raise ValueError(
-            f"{owner}: noise must be a mask of the weights, {' or '.join(map(str, shapes))}, "
+            f"{owner}: noise must be a mask of the weights, {' or '.join(map(str, shapes[::-1]))}, "
             f"received {tuple(noise.shape)}. Draw it with {owner}.draw(query, key, value, rng=rng)."
         )
     return Dropped(noise.reshape(*shapes[0]) != 0, 0.0 if p == 1 else 1 / (1 - p))

@@ -47,6 +47,7 @@ class Embedding(Table):
 
     equations: ClassVar[Mapping[str, str]] = {
         "output": "y[n,d] = W[x[n],d]",
+        "output/max_norm": "y[n,d] = R[x[n],d]",
         "grad:weight": (
             "dW[v,d] = sum(n, x[n] == v, dy[n,d])\nmatrix: ∂L/∂W = Eᵀ δ, E_nv = [x_n = v]"
         ),
@@ -58,7 +59,7 @@ class Embedding(Table):
             "dW[v,d] = (v != p) * sum(n, x[n] == v, dy[n,d] / k[x[n]])" + OCCURRENCES
         ),
     }
-    symbols: ClassVar[Mapping[str, str]] = {"W": "cache.weight", "p": "padding_idx"}
+    symbols: ClassVar[Mapping[str, str]] = {"W": "weight", "R": "cache.weight", "p": "padding_idx"}
     examples = (
         Example({"num_embeddings": 5, "embedding_dim": 3}, (Draw((2, 4), "integers", 0, 5),)),
         Example(

@@ -62,7 +62,7 @@ class TransformerDecoderLayer(Composed):
         norm_first: bool = False,
         bias: bool = True,
         *,
-        tgt_is_causal: bool = False,
+        tgt_is_causal: bool | None = False,
         memory_is_causal: bool = False,
     ) -> None:
         self.sizes = sizes = Sizes(
@@ -121,7 +121,7 @@ class TransformerDecoderLayer(Composed):
         """
         return self._pulled(grad_output, cache)
 
-    def hinted(self, tgt_is_causal: bool, memory_is_causal: bool) -> TransformerDecoderLayer:
+    def hinted(self, tgt_is_causal: bool | None, memory_is_causal: bool) -> TransformerDecoderLayer:
         """Return this layer with other hints."""
         return TransformerDecoderLayer(
             **vars(self.sizes), tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal
@@ -165,7 +165,7 @@ class TransformerDecoder(Composed):
     ) -> None:
         check_count(type(self).__name__, num_layers)
         layer = made(decoder_layer, TransformerDecoderLayer, type(self).__name__, "decoder_layer")
-        layer = layer.hinted(bool(tgt_is_causal), memory_is_causal)
+        layer = layer.hinted(tgt_is_causal, memory_is_causal)
         self.num_layers = num_layers
         self.tgt_is_causal, self.memory_is_causal = tgt_is_causal, memory_is_causal
         nodes, x = [], "tgt"

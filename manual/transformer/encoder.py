@@ -61,7 +61,7 @@ class TransformerEncoderLayer(Composed):
         norm_first: bool = False,
         bias: bool = True,
         *,
-        is_causal: bool = False,
+        is_causal: bool | None = False,
     ) -> None:
         self.sizes = Sizes(
             d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
@@ -116,7 +116,7 @@ class TransformerEncoderLayer(Composed):
         """
         return self._pulled(grad_output, cache)
 
-    def hinted(self, is_causal: bool) -> TransformerEncoderLayer:
+    def hinted(self, is_causal: bool | None) -> TransformerEncoderLayer:
         """Return this layer with another hint."""
         return TransformerEncoderLayer(**vars(self.sizes), is_causal=is_causal)
 
@@ -160,8 +160,9 @@ class TransformerEncoder(Composed):
     ) -> None:
         check_count(type(self).__name__, num_layers)
         layer = made(encoder_layer, TransformerEncoderLayer, type(self).__name__, "encoder_layer")
-        layer = layer.hinted(bool(is_causal))
+        layer = layer.hinted(is_causal)
         self.num_layers, self.is_causal = num_layers, is_causal
+        self.enable_nested_tensor, self.mask_check = enable_nested_tensor, mask_check
         masks = ("src_mask=mask", "src_key_padding_mask=src_key_padding_mask")
         nodes, x = [], "src"
         for i in range(num_layers):

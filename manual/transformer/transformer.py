@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from manual.composed import Composed
 from manual.graph import Tape
 from manual.layer import Array, Arrays, Layer, Noise
 from manual.nodes import Node
-from manual.transformer.decoder import TransformerDecoder, TransformerDecoderLayer
-from manual.transformer.encoder import TransformerEncoder, TransformerEncoderLayer
+from manual.transformer.decoder import TransformerDecoder
+from manual.transformer.encoder import TransformerEncoder
 from manual.transformer.examples import TRANSFORMER
-from manual.transformer.pieces import Sizes, check_pair
+from manual.transformer.pieces import Sizes, check_pair, made
 
 __all__ = ["Transformer"]
 
@@ -28,7 +29,8 @@ class Transformer(Composed):
         d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
             norm_first, bias: as of TransformerEncoderLayer; both stacks end with a norm.
         num_encoder_layers, num_decoder_layers: how many layers each stack has.
-        custom_encoder, custom_decoder: layers to take the stacks' places, with their inputs.
+        custom_encoder, custom_decoder: a TransformerEncoder and a TransformerDecoder to take the
+            stacks' places, or their arguments by name.
         src_is_causal, tgt_is_causal, memory_is_causal: hints, as of the stacks; torch.nn's
             arguments of forward.
 
@@ -59,8 +61,8 @@ class Transformer(Composed):
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
         activation: str | Layer = "relu",
-        custom_encoder: Layer | None = None,
-        custom_decoder: Layer | None = None,
+        custom_encoder: TransformerEncoder | Mapping[str, Any] | None = None,
+        custom_decoder: TransformerDecoder | Mapping[str, Any] | None = None,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -77,14 +79,16 @@ class Transformer(Composed):
         self.src_is_causal, self.tgt_is_causal = src_is_causal, tgt_is_causal
         self.memory_is_causal = memory_is_causal
         given = vars(sizes)
-        encoder = custom_encoder or TransformerEncoder(
-            TransformerEncoderLayer(**given), num_encoder_layers, sizes.norm(),
-            is_causal=src_is_causal,
-        )  # fmt: skip
-        decoder = custom_decoder or TransformerDecoder(
-            TransformerDecoderLayer(**given), num_decoder_layers, sizes.norm(),
-            tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal,
-        )  # fmt: skip
+        encoder: Any = custom_encoder or {
+            "encoder_layer": given, "num_layers": num_encoder_layers, "norm": sizes.norm(),
+            "is_causal": src_is_causal,
+        }  # fmt: skip
+        decoder: Any = custom_decoder or {
+            "decoder_layer": given, "num_layers": num_decoder_layers, "norm": sizes.norm(),
+            "tgt_is_causal": tgt_is_causal, "memory_is_causal": memory_is_causal,
+        }  # fmt: skip
+        encoder = made(encoder, TransformerEncoder, "Transformer", "custom_encoder")
+        decoder = made(decoder, TransformerDecoder, "Transformer", "custom_decoder")
         masks = ("tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask")
         nodes = [
             Node("encoder", encoder, ("src", "src_mask", "src_key_padding_mask")),

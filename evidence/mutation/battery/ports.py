@@ -21,7 +21,8 @@ from evidence.mutation.battery.base import Check, ExactCheck, Lift, exact
 from evidence.mutation.battery.dropout import Ladder
 from evidence.mutation.battery.layers import build
 from manual import registry  # the right code's: a mutant is loaded without its examples
-from manual.layer import Example
+from manual.activations import Tanh
+from manual.layer import Example, Layer
 
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
 HEADS = {"embed_dim": 4, "num_heads": 2}
@@ -53,7 +54,8 @@ MORE = {
     ),
 }  # fmt: skip
 SMALL = {"d_model": 4, "nhead": 2, "dim_feedforward": 3, "dropout": 0.0}
-LENGTHS = ((2, 3, 4), (3, 3, 4))
+STACKS = {"num_encoder_layers": 2, "num_decoder_layers": 3}
+THREES = ((3, 2, 4), (3, 2, 4))
 WRONG = np.zeros((3, 3), bool)  # a hint in its place hides what comes later
 MORE |= {
     "ScaledDotProductAttention": (
@@ -69,6 +71,7 @@ MORE |= {
     "TransformerEncoderLayer": (
         Example({**SMALL, "is_causal": True}, ((3, 2, 4), WRONG)),
         Example({**SMALL, "dropout": 1.0}, ((3, 2, 4),)),
+        Example({**SMALL, "activation": Tanh()}, ((3, 2, 4),)),
         Example({"d_model": 2, "nhead": 1}, ((2, 2),)),
     ),
     "TransformerEncoder": (
@@ -85,10 +88,22 @@ MORE |= {
     "TransformerDecoder": (
         Example({"decoder_layer": SMALL, "num_layers": 1, "tgt_is_causal": True},
                 ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({"decoder_layer": SMALL, "num_layers": 1},
+                (*THREES, (3, 3), (3, 3), (2, 3), (2, 3))),
         Example({"decoder_layer": SMALL, "num_layers": 1, "memory_is_causal": True},
                 ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
     ),
-    "Transformer": (),
+    "Transformer": (
+        Example({**SMALL, **STACKS, "nhead": 1, "batch_first": True, "tgt_is_causal": True},
+                ((2, 3, 4), (2, 3, 4), WRONG, WRONG, WRONG)),
+        Example({**SMALL, **STACKS, "src_is_causal": True}, (*THREES, WRONG, WRONG, WRONG)),
+        Example({**SMALL, **STACKS, "norm_first": True, "memory_is_causal": True},
+                (*THREES, WRONG, WRONG, WRONG)),
+        Example({**SMALL, **STACKS, "custom_encoder": {"encoder_layer": SMALL, "num_layers": 1}},
+                THREES),
+        Example({**SMALL, **STACKS, "custom_decoder": {"decoder_layer": SMALL, "num_layers": 1}},
+                THREES),
+    ),
 }  # fmt: skip
 TYPES = ("LSTM", "MultiheadAttention", "ScaledDotProductAttention", "TransformerEncoderLayer",
          "TransformerEncoder", "TransformerDecoderLayer", "TransformerDecoder",
@@ -192,6 +207,13 @@ class PortsCheck(Check):
 Masks = dict[str, tuple[np.ndarray, ...]]
 
 
+def _for_torch(value: Any) -> Any:
+    """Return a constructor's argument as torch takes it: a layer as torch's of that name."""
+    from torch_ref.classes import module_class
+
+    return module_class(type(value).__name__)() if isinstance(value, Layer) else value
+
+
 @cache
 def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
     """Return torch's values, and the masks that it drew, by sample."""
@@ -203,7 +225,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     cls = registry.LAYERS[check.type]
     arguments = dict(check.example.arguments)
     called = getattr(cls, "call_arguments", ())
-    theirs = {k: v for k, v in arguments.items() if k not in called}
+    theirs = {k: _for_torch(v) for k, v in arguments.items() if k not in called}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that do nothing, and of slow paths
         twin = module_class(check.type)(**theirs).to(DTYPES[dtype.name])
@@ -339,6 +361,14 @@ class DrawCheck(ExactCheck):
     def ports(self) -> PortsCheck:
         return PortsCheck(self.type, self.number)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What torch takes at a call, and what changes no number, as the example has it."""
+        cls, given = registry.LAYERS[self.type], self.ports.example.arguments
+        known = inspect.signature(cls).parameters
+        names = (*getattr(cls, "call_arguments", ()), "enable_nested_tensor", "mask_check")
+        return {k: given.get(k, known[k].default) for k in names if k in known}
+
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         example = self.ports.example
         layer = build(self.type, tuple(example.arguments.items()))
@@ -351,9 +381,14 @@ class DrawCheck(ExactCheck):
             Key("", "chances"): np.array(layer.chances, float),
             Key("", "stochastic"): np.array(layer.stochastic, float),
             Key("", "order"): np.argsort(list(layer.params)).astype(float),
+            Key("", "defaults"): _numbers(self.type, type(layer)),
+            Key("", "settings"): np.array([bool(getattr(layer, k, 0)) for k in self.settings]),
+            Key("", "layers"): np.array(float(getattr(layer, "num_layers", 1))),
         }
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
         p = max(_chances(self.type, self.ports.example), default=0.0)
         masks = next(m for k, m in _beside(self.ports, dtype, seed)[1].items()
                      if m or not p)  # fmt: skip
@@ -365,7 +400,25 @@ class DrawCheck(ExactCheck):
             Key("", "chances"): np.full(told, p, float),
             Key("", "stochastic"): np.array(1.0),
             Key("", "order"): np.argsort(params).astype(float),
+            Key("", "defaults"): _numbers(
+                self.type, getattr(torch.nn, self.type, registry.LAYERS[self.type])
+            ),
+            Key("", "settings"): np.array([bool(v) for v in self.settings.values()]),
+            Key("", "layers"): np.array(self.ports.example.arguments.get("num_layers", 1.0)),
         }
+
+
+def _numbers(type_name: str, cls: Any) -> np.ndarray:
+    """Return a constructor's defaults that are numbers, of the arguments that both sides have."""
+    import torch
+
+    theirs = getattr(torch.nn, type_name, None)
+    if theirs is None:
+        return np.array([])
+    known = inspect.signature(theirs).parameters
+    names = [k for k in inspect.signature(registry.LAYERS[type_name]).parameters if k in known]
+    found = [inspect.signature(cls).parameters[k].default for k in names]
+    return np.array([float(v) for v in found if isinstance(v, int | float)])
 
 
 def _chances(type_name: str, example: Example) -> tuple[float, ...]:
