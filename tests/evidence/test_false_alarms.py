@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from compare.commands.run import Runner
+from compare.description.config import Config
 from compare.judge.judge import AGREE, DISAGREE
-from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine
-from evidence.false_alarms.draw import draw
+from compare.pair.plant import parse, plant
+from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine, run
+from evidence.false_alarms.draw import Draw, draw
 from evidence.false_alarms.layers import placed
 from evidence.false_alarms.mistakes import MISTAKES
 from evidence.false_alarms.rules import GAUGE, RULES, Rule, agrees
@@ -23,6 +28,8 @@ from handgrad.cli import app
 from manual import registry
 
 FEW = 12
+LOST = "torch lost digits"
+ONCE = json.loads((Path(__file__).parent / "networks.json").read_text())
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Implicit dimension choice"),
     pytest.mark.filterwarnings("ignore:dropout2d. Received a 3D input"),
@@ -183,7 +190,7 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
 def test_a_network_that_never_stays_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from evidence.false_alarms import count as module
 
-    monkeypatch.setattr(module, "_run", lambda *_: None)
+    monkeypatch.setattr(module, "run", lambda *_: None)
 
     with pytest.raises(RuntimeError, match=f"in {ATTEMPTS} draws: seed 1, number 3"):
         examine(1, 3)
@@ -195,7 +202,7 @@ def test_a_failing_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(module, "_run", fails)
+    monkeypatch.setattr(module, "run", fails)
 
     with pytest.raises(ValueError, match="no such thing") as raised:
         examine(1, 3)
@@ -264,11 +271,43 @@ def test_the_command_prints_a_table() -> None:
     assert "one sample dropped" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "number", [741, 1271, 1607, 8056], ids=["samples of rows", "saturated", "flat", "exploding"]
-)
-def test_what_once_stopped_the_count_is_counted(number: int) -> None:
-    found = examine(0, number)
+def as_drawn(name: str) -> Draw:
+    kept = ONCE[name]
+    return Draw(Config.model_validate(kept["config"]), kept["feature_scale"], kept["target_scale"])
 
+
+@pytest.mark.parametrize("name", [name for name in ONCE if name != LOST])
+def test_what_once_was_falsely_rejected_or_not_judged_agrees(name: str) -> None:
+    """Networks as they were drawn then: numbers draw others when there are more layers."""
+    kept = ONCE[name]
+    drawn = Draw(Config.model_validate(kept["config"]), kept["feature_scale"], kept["target_scale"])
+
+    found = run(drawn, np.random.default_rng(0))
+
+    assert found is not None
     assert found.verdicts[AGREE] > 0
     assert found.verdicts[DISAGREE] == 0
+    assert not found.inaccurate
+
+
+def test_where_torch_lost_digits_nobody_is_accused() -> None:
+    found = run(as_drawn(LOST), np.random.default_rng(0))
+
+    assert found is not None
+    assert found.inaccurate == ("step 0 n21 (GroupNorm)", "step 1 n21 (GroupNorm)")
+    assert not found.alarms
+
+
+@pytest.mark.parametrize("mistake", ["", "n23.bias.grad*=-1", "n22.grad_input*=-1"])
+def test_a_run_blames_torch_for_lost_digits_and_nobody_else_for_theirs(mistake: str) -> None:
+    made = as_drawn(LOST).experiment()
+    if mistake:
+        wrong = plant(made.manual, parse(mistake, made.manual.graph))
+        made = replace(made, manual=wrong)
+
+    report = Runner(made, lambda *_: None).run()
+
+    assert report.verdict == ("disagree" if mistake else "incomplete")
+    assert (report.first_divergence is None) == (not mistake)
+    lost = "Reference inaccurate: torch's float32 loses digits in 'n21' (GroupNorm)."
+    assert report.reason.startswith(lost) == (not mistake)
