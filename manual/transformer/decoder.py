@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from manual.composed import Composed
 from manual.graph import Tape
-from manual.layer import Array, Arrays, Layer, Noise
+from manual.layer import Array, Arrays, Noise
 from manual.nodes import Node
 from manual.norm import LayerNorm
 from manual.transformer.examples import DECODER, DECODER_LAYER
@@ -56,7 +55,7 @@ class TransformerDecoderLayer(Composed):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str | Layer = "relu",
+        activation: Any = "relu",
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -156,9 +155,9 @@ class TransformerDecoder(Composed):
 
     def __init__(
         self,
-        decoder_layer: TransformerDecoderLayer | Mapping[str, Any],
+        decoder_layer: Any,
         num_layers: int,
-        norm: LayerNorm | Mapping[str, Any] | None = None,
+        norm: Any = None,
         *,
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,

@@ -91,13 +91,15 @@ def _fed(name: str, source: str) -> str:
 
 
 def _activation(given: Any) -> Layer:
-    if isinstance(given, Layer):
-        return given
-    if given not in ACTIVATIONS:
+    _check_activation(given)
+    return ACTIVATIONS[given]() if isinstance(given, str) else given
+
+
+def _check_activation(given: Any) -> None:
+    if given not in ACTIVATIONS if isinstance(given, str) else not hasattr(given, "backward"):
         raise ValueError(
             f"activation must be 'relu', 'gelu' or a layer, as manual.SiLU(), received {given!r}."
         )
-    return ACTIVATIONS[given]()
 
 
 def made(given: Any, kind: type[Layer], owner: str, argument: str) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from manual.composed import Composed
 from manual.graph import Tape
-from manual.layer import Array, Arrays, Layer, Noise
+from manual.layer import Array, Arrays, Noise
 from manual.nodes import Node
 from manual.transformer.decoder import TransformerDecoder
 from manual.transformer.encoder import TransformerEncoder
@@ -60,9 +59,9 @@ class Transformer(Composed):
         num_decoder_layers: int = 6,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str | Layer = "relu",
-        custom_encoder: TransformerEncoder | Mapping[str, Any] | None = None,
-        custom_decoder: TransformerDecoder | Mapping[str, Any] | None = None,
+        activation: Any = "relu",
+        custom_encoder: Any = None,
+        custom_decoder: Any = None,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
