@@ -269,7 +269,7 @@ def _torch_run(
     values = {Key(sample.name, f"output {n}"): array_of(y).copy()
               for n, y in zip(outputs, ys, strict=False)}  # fmt: skip
     if check.type.startswith("Transformer"):
-        relu = "gelu" not in str(check.example.arguments)
+        relu = not any(name in str(check.example.arguments) for name in ("gelu", "Tanh"))
         signs = [(array_of(x) > 0).ravel() for x in before_relu if relu]
         values[Key(sample.name, "decisions")] = np.concatenate([[], *signs]).astype(float)
     ups = [tensor(check.upstream(seed, sample, i, y.shape), dtype) for i, y in enumerate(ys)]
