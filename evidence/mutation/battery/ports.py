@@ -404,7 +404,7 @@ class DrawCheck(ExactCheck):
                 self.type, getattr(torch.nn, self.type, registry.LAYERS[self.type])
             ),
             Key("", "settings"): np.array([bool(v) for v in self.settings.values()]),
-            Key("", "layers"): np.array(self.ports.example.arguments.get("num_layers", 1.0)),
+            Key("", "layers"): np.array(float(self.ports.example.arguments.get("num_layers", 1))),
         }
 
 
