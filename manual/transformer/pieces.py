@@ -44,10 +44,10 @@ class Sizes:
     norm_first: bool
     bias: bool
 
-    def attention(self, is_causal: bool | None) -> MultiheadAttention:
+    def attention(self, is_causal: Any) -> MultiheadAttention:
         return MultiheadAttention(
             self.d_model, self.nhead, dropout=self.dropout, bias=self.bias,
-            batch_first=self.batch_first, need_weights=False, is_causal=bool(is_causal),
+            batch_first=self.batch_first, need_weights=False, is_causal=is_causal,
         )  # fmt: skip
 
     def norm(self) -> LayerNorm:
