@@ -23,8 +23,7 @@ OTHERWISE = {  # functionals whose name is not their module's
                  ("Constant", "Reflection", "Replication", "Circular") for n in AXES),
 }  # fmt: skip
 UNTOLD = {  # with a signature of their own: the table comes first, or the draw is not told
-    "embedding", "embedding_bag", "ctc_loss", "linear_cross_entropy",
-    "triplet_margin_with_distance_loss",
+    "embedding", "embedding_bag", "linear_cross_entropy",
 }  # fmt: skip
 
 

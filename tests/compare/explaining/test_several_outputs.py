@@ -19,9 +19,12 @@ from manual import registry
 from manual.layer import Example
 
 # What has no equation. Embedding's inputs are integers: they have no gradient. Those of attention's
-# projections and inputs, and an LSTM's parameters above the first layer, of the reverse direction
-# and of the projection, are derived in backward's docstring only.
+# projections and inputs, of clusters after the first, and an LSTM's parameters above the first
+# layer, of the reverse direction and of the projection, are derived in backward's docstring only.
 WITHOUT = {
+    "AdaptiveLogSoftmaxWithLoss": {
+        f"grad:tail.{cluster}.{part}.weight" for cluster in (1, 2) for part in (0, 1)
+    },
     "Embedding": {"grad_input"},
     "MultiheadAttention": {
         "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
@@ -34,7 +37,7 @@ WITHOUT = {
         *(f"grad:weight_hr_l{k}{r}" for k in (0, 1) for r in ("", "_reverse")),
     },
 }  # fmt: skip
-PORTS = {"LSTM", "MultiheadAttention"}
+PORTS = {"AdaptiveLogSoftmaxWithLoss", "LSTM", "MultiheadAttention"}
 ALONE = [(name, example) for name in sorted(PORTS) for example in registry.LAYERS[name].examples]
 
 
@@ -87,16 +90,19 @@ def unworked(name: str, example: Example) -> set[str]:
 
 
 PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
-         "LSTM": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
+         "LSTM": {"input_size", "hidden_size", "batch_first"},
+         "AdaptiveLogSoftmaxWithLoss": {"in_features", "n_classes", "cutoffs", "div_value",
+                                        "head_bias"}}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), ALONE)
 def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
     name: str, example: Example
 ) -> None:
-    """Their equations are those of one layer or head; of others none claims to hold."""
+    """Their equations are those of one layer, head or cluster; of others none claims to hold."""
     given = example.arguments
     plain = set(given) <= PLAIN[name] and given.get("num_heads", 1) == 1
+    plain &= "cutoffs" not in given or "head_bias" in given
     missing = unworked(name, example)
 
     if plain:
