@@ -141,3 +141,30 @@ class LocalContrastNorm(nn.Module):
     def _mean(self, x: Tensor) -> Tensor:
         images = x.reshape(-1, 1, *x.shape[-2:])
         return nn.functional.avg_pool2d(images, self.size, 1, self.size // 2).reshape(x.shape)
+
+
+class GridSample(nn.Module):
+    """Images read at the places of a grid: torch's functional."""
+
+    def __init__(
+        self,
+        mode: str = "bilinear",
+        padding_mode: str = "zeros",
+        align_corners: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = mode, padding_mode, bool(align_corners)
+
+    def forward(self, input: Tensor, grid: Tensor) -> Tensor:
+        return nn.functional.grid_sample(input, grid, *self.options)
+
+
+class AffineGrid(nn.Module):
+    """The grid of an affine map: torch's functional."""
+
+    def __init__(self, size: Sequence[int], align_corners: bool | None = None) -> None:
+        super().__init__()
+        self.size, self.align_corners = list(size), bool(align_corners)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        return nn.functional.affine_grid(theta, self.size, self.align_corners)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from torch_ref.classes import module_class
+
 __all__ = ["Call", "as_module", "modules_of"]
 
 AXES = ("1d", "2d", "3d")
@@ -17,7 +19,7 @@ OTHERWISE = {  # functionals whose name is not their module's
     "binary_cross_entropy": ("BCELoss",), "binary_cross_entropy_with_logits":
     ("BCEWithLogitsLoss",), "interpolate": ("Upsample",), "upsample_bilinear":
     ("UpsamplingBilinear2d",), "upsample_nearest": ("UpsamplingNearest2d",),
-    "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
+    "grid_sample": ("GridSample",), "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
     "instance_norm": tuple(f"InstanceNorm{n}" for n in AXES),
     "pad": tuple(f"{mode}Pad{n}" for mode in
                  ("Constant", "Reflection", "Replication", "Circular") for n in AXES),
@@ -83,7 +85,7 @@ def as_module(module: str, info: Any, sample: Any) -> Call | None:
     if options is None:
         return None
     training = bool(given.get("training", given.get("use_input_stats", True)))
-    asked = inspect.signature(getattr(nn, module).forward).parameters
+    asked = inspect.signature(module_class(module).forward).parameters
     rest = {k: v for k, v in given.items() if k not in {*inputs, *state}}
 
     def reference(*tensors: Any, **own: Tensor) -> Any:
@@ -123,7 +125,7 @@ def _sorted(
     module: str, x: Tensor, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any] | None, dict[str, Tensor], list[str]]:
     """Tell the arguments apart: of the constructor, state, and inputs of forward."""
-    cls = getattr(nn, module)
+    cls = module_class(module)
     known = inspect.signature(cls).parameters
     options = {
         RENAMED.get(k, k): v
