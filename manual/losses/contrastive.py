@@ -150,40 +150,50 @@ class TripletCache(NamedTuple):
 
 
 PAIRS = (("a", "b"), ("a", "c"), ("b", "c"))
-DISTANCES = {  # the distance d of x and y, and its slopes s by x and r by y
+NAMES = ("dsru", "etpv", "fzhw")  # of a pair's distance, of its slopes by the two, and of its inner
+DISTANCES = {
     "Euclidean": (
-        "sqrt(sum(k, v{i}[n,k]**2))", "v{i}[n,k] / d{i}[n]", "-v{i}[n,k] / d{i}[n]",
-        "\nwhere v{i}[n,k] = {x}[n,k] - {y}[n,k] + eps",
+        "sqrt(sum(k, {u}[n,k]**2))", "{u}[n,k] / {d}[n]", "-{u}[n,k] / {d}[n]",
+        "\nwhere {u}[n,k] = {x}[n,k] - {y}[n,k] + eps",
     ),
     "cosine": (
-        "sum(k, {x}[n,k] * {y}[n,k]) / (l{x}[n] * l{y}[n])",
-        "({y}[n,k] / l{y}[n] - d{i}[n] * {x}[n,k] / l{x}[n]) / l{x}[n]",
-        "({x}[n,k] / l{x}[n] - d{i}[n] * {y}[n,k] / l{y}[n]) / l{y}[n]",
+        "sum(k, {x}[n,k] * {y}[n,k]) / ({X}[n] * {Y}[n])",
+        "({y}[n,k] / {Y}[n] - {d}[n] * {x}[n,k] / {X}[n]) / {X}[n]",
+        "({x}[n,k] / {X}[n] - {d}[n] * {y}[n,k] / {Y}[n]) / {Y}[n]",
         "",
     ),
 }  # fmt: skip
 
 
+def _distances(name: str) -> str:
+    """Return the definitions of the three distances and of their slopes."""
+    value, by_first, by_second, inner = DISTANCES[name]
+    found = ""
+    for (x, y), (d, s, r, u) in zip(PAIRS, NAMES, strict=True):
+        text = f"\nwhere {s}[n,k] = {by_first}\nwhere {r}[n,k] = {by_second}"
+        text += f"\nwhere {d}[n] = {value}{inner}"
+        found += text.format(d=d, u=u, x=x, y=y, X=x.upper(), Y=y.upper())
+    if name == "cosine":
+        found += "".join(f"\nwhere {x.upper()}[n] = sqrt(sum(k, {x}[n,k]**2))" for x in "abc")
+    return found
+
+
 def _equations() -> Iterator[tuple[str, str]]:
-    for name, (d, s, r, where) in DISTANCES.items():
-        given = "".join(f"\nwhere l{x}[n] = sqrt(sum(k, {x}[n,k]**2))" for x in "abc")
-        for i, (x, y) in enumerate(PAIRS, 1):
-            text = f"\nwhere s{i}[n,k] = {s}\nwhere r{i}[n,k] = {r}\nwhere d{i}[n] = {d}{where}"
-            given += text.format(i=i, x=x, y=y)
+    for name in DISTANCES:
         for swap, far, share in (
-            ("", "d2[n]", "1"),
-            ("swap", "min(d2[n], d3[n])", "((d2[n] < d3[n]) + (d2[n] <= d3[n])) / 2"),
-        ):
+            ("", "e[n]", "1"), ("swap", "min(e[n], f[n])", "((e[n] < f[n]) + (e[n] <= f[n])) / 2"),
+        ):  # fmt: skip
+            where = f"\nwhere g[n] = (margin + d[n] - {far} >= 0)\nwhere q[n] = {share}"
             yield from reduced(
                 "n",
-                f"max(0, margin + d1[n] - {far})",
+                f"max(0, margin + d[n] - {far})",
                 {
-                    "grad_anchor": "da[n,k] = g[n] * (s1[n,k] - q[n] * s2[n,k])",
-                    "grad_positive": "db[n,k] = g[n] * (r1[n,k] - (1 - q[n]) * s3[n,k])",
-                    "grad_negative": ("dc[n,k] = -g[n] * (q[n] * r2[n,k] + (1 - q[n]) * r3[n,k])"),
+                    "grad_anchor": "da[n,k] = g[n] * (s[n,k] - q[n] * t[n,k])",
+                    "grad_positive": "db[n,k] = g[n] * (r[n,k] - (1 - q[n]) * z[n,k])",
+                    "grad_negative": "dc[n,k] = -g[n] * (q[n] * p[n,k] + (1 - q[n]) * h[n,k])",
                 },
                 "N",
-                where=f"\nwhere g[n] = (margin + d1[n] - {far} >= 0)\nwhere q[n] = {share}{given}",
+                where=where + _distances(name),
                 variant=", ".join(filter(None, (name, swap))),
             ).items()
 

@@ -50,9 +50,9 @@ def places(g: Array, n: int, mode: str, padding: str, aligned: bool) -> Places:
         return _cubic(at, n, padding, aligned)
     if padding == "reflection":
         at = _reflected(at, n, aligned)
-    if padding != "zeros":
-        at = _held(at, n)
     first = _floor(at.p)
+    if padding != "zeros":
+        at, first = _held(at, first, n)
     w = at.p - first
     if mode == "nearest":
         up = (w > 0.5) | ((w == 0.5) & (first % 2 == 1))
@@ -67,10 +67,11 @@ def _on_axis(g: Array, n: int, aligned: bool) -> Held:
     return Held(((g + 1) * n - 1) / 2, n / 2 + 0 * g)
 
 
-def _held(at: Held, n: int) -> Held:
+def _held(at: Held, first: Array, n: int) -> tuple[Held, Array]:
     low, high = at.p <= 0, at.p >= n - 1
+    first = np.where(low, 0, np.where(high, n - 1, first))
     p = np.where(low, 0 * at.p, np.where(high, n - 1 + 0 * at.p, at.p))
-    return Held(p, np.where(low | high, 0, at.slope))
+    return Held(p, np.where(low | high, 0, at.slope)), first
 
 
 def _reflected(at: Held, n: int, aligned: bool) -> Held:

@@ -159,8 +159,9 @@ def _never_drawn() -> set[str]:
 
 def test_only_layers_that_no_network_of_rows_can_hold_are_never_drawn() -> None:
     assert _never_drawn() == {
-        "BatchReindex", "CosineSimilarity", "Crop", "Embedding", "FractionalMaxPool2d",
-        "FractionalMaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
+        "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CosineSimilarity", "Crop",
+        "Embedding", "FractionalMaxPool2d", "FractionalMaxPool3d", "GridSample", "MaxUnpool1d",
+        "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
     }  # fmt: skip
 
 
@@ -174,10 +175,10 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
         return made._replace(feature_scale=1e36) if attempt == 0 else made
 
     monkeypatch.setattr(module, "draw", first_too_large)
-    found = examine(1, 15)
+    found = [examine(1, index) for index in range(10, 18)]
 
-    assert found.dtype == "float32"
-    assert found.redrawn >= 1
+    assert all(one.dtype == "float32" for one in found if one.redrawn)
+    assert sum(one.redrawn for one in found) >= 1
 
 
 def test_a_network_that_never_stays_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
