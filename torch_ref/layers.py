@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 
 class Add(nn.Module):
@@ -168,3 +170,21 @@ class AffineGrid(nn.Module):
 
     def forward(self, theta: Tensor) -> Tensor:
         return nn.functional.affine_grid(theta, self.size, self.align_corners)
+
+
+class WeightNorm(nn.Module):
+    """Torch's module under its own parametrisation: this class makes one and is none."""
+
+    def __new__(cls, module: Mapping[str, Any], name: str = "weight", dim: int | None = 0) -> Any:
+        return parametrizations.weight_norm(_module(module), name, dim)  # type: ignore[arg-type]
+
+
+class SpectralNorm(nn.Module):
+    """Torch's module under its own parametrisation: this class makes one and is none."""
+
+    def __new__(cls, module: Mapping[str, Any], name: str = "weight", **options: Any) -> Any:
+        return parametrizations.spectral_norm(_module(module), name, **options)
+
+
+def _module(table: Mapping[str, Any]) -> nn.Module:
+    return getattr(nn, table["type"])(**{k: v for k, v in table.items() if k != "type"})

@@ -150,7 +150,11 @@ class TripletCache(NamedTuple):
 
 
 PAIRS = (("a", "b"), ("a", "c"), ("b", "c"))
-NAMES = ("dsru", "etpv", "fzhw")  # of a pair's distance, of its slopes by the two, and of its inner
+NAMES = (
+    tuple("dsru"),
+    tuple("etpv"),
+    tuple("fzhw"),
+)  # of a pair's distance, of its slopes by the two, and of its inner
 DISTANCES = {
     "Euclidean": (
         "sqrt(sum(k, {u}[n,k]**2))", "{u}[n,k] / {d}[n]", "-{u}[n,k] / {d}[n]",

@@ -175,10 +175,10 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
         return made._replace(feature_scale=1e36) if attempt == 0 else made
 
     monkeypatch.setattr(module, "draw", first_too_large)
-    found = [examine(1, index) for index in range(10, 18)]
+    found = examine(1, 15)
 
-    assert all(one.dtype == "float32" for one in found if one.redrawn)
-    assert sum(one.redrawn for one in found) >= 1
+    assert found.dtype == "float32"
+    assert found.redrawn >= 1
 
 
 def test_a_network_that_never_stays_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

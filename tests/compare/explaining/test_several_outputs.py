@@ -20,7 +20,8 @@ from manual.layer import Example
 
 # What has no equation. Embedding's inputs are integers: they have no gradient. Those of attention's
 # projections and inputs, of clusters after the first, and an LSTM's parameters above the first
-# layer, of the reverse direction and of the projection, are derived in backward's docstring only.
+# layer, of the reverse direction and of the projection, are derived in backward's docstring only;
+# what WeightNorm and SpectralNorm compute is what the layer within does.
 WITHOUT = {
     "AdaptiveLogSoftmaxWithLoss": {
         f"grad:tail.{cluster}.{part}.weight" for cluster in (1, 2) for part in (0, 1)
@@ -35,6 +36,15 @@ WITHOUT = {
           for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
           for k, r in ((1, ""), (2, ""), (0, "_reverse"), (1, "_reverse"))),
         *(f"grad:weight_hr_l{k}{r}" for k in (0, 1) for r in ("", "_reverse")),
+    },
+    "SpectralNorm": {
+        "output", "grad_input", "grad:bias", "grad:parametrizations.weight.original",
+        "grad:weight", "grad:parametrizations.bias.original",
+    },
+    "WeightNorm": {
+        "output", "grad_input", "grad:bias", "grad:weight",
+        *(f"grad:parametrizations.{name}.original{i}"
+          for name in ("weight", "bias") for i in (0, 1)),
     },
 }  # fmt: skip
 PORTS = {"AdaptiveLogSoftmaxWithLoss", "LSTM", "MultiheadAttention"}
