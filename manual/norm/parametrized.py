@@ -190,9 +190,9 @@ class SpectralNorm(Parametrized):
             note="u and v, which follow W, count as constants",
         ),
         Example({"module": LINEAR}, ((2, 3),), training=False),
+        Example({"module": LINEAR, "name": "bias"}, ((2, 3),)),
         Example({"module": LINEAR, "dim": 1, "eps": 4.0}, ((2, 3),), convention=True,
                 note="norms below eps; u and v, which follow W, count as constants"),
-        Example({"module": LINEAR, "name": "bias"}, ((2, 3),)),
     )  # fmt: skip
 
     def __init__(
