@@ -14,6 +14,7 @@ from manual.layer import Array, Arrays, Layer
 __all__ = ["SpectralNorm", "WeightNorm"]
 
 LINEAR = {"type": "Linear", "in_features": 3, "out_features": 2}
+CONV = {"type": "Conv1d", "in_channels": 2, "out_channels": 3, "kernel_size": 2}
 
 
 class ParametrizedCache(NamedTuple):
@@ -90,7 +91,8 @@ class WeightNorm(Parametrized):
 
     Args:
         module: the layer, or a table of its type and arguments.
-        name: of the parameter that is made.
+        name: of the parameter that is made (a configuration's `name` is the node's: there it is
+            `weight`).
         dim: the axis of the weight along which every slice has a length of its own; None, or -1 as
             in torch: the weight has one.
 
@@ -104,9 +106,9 @@ class WeightNorm(Parametrized):
 
     examples: ClassVar = (
         Example({"module": LINEAR}, ((4, 3),)),
-        Example({"module": LINEAR, "dim": 1}, ((2, 3),)),
+        Example({"module": CONV, "dim": 1}, ((2, 3),)),
         Example({"module": LINEAR, "dim": None}, ((2, 3),), training=False),
-        Example({"module": LINEAR, "name": "bias"}, ((2, 3),)),
+        Example({"module": LINEAR, "name": "bias"}, ((3,),)),
     )
 
     def __init__(self, module: Any, name: str = "weight", dim: int | None = 0) -> None:
@@ -168,7 +170,8 @@ class SpectralNorm(Parametrized):
 
     Args:
         module: the layer, or a table of its type and arguments.
-        name: of the parameter that is made.
+        name: of the parameter that is made (a configuration's `name` is the node's: there it is
+            `weight`).
         n_power_iterations: at least 1.
         eps: no norm counts as less.
         dim: the axis that is W's first, the others being its second; None: 0, of transposed
@@ -190,8 +193,8 @@ class SpectralNorm(Parametrized):
             note="u and v, which follow W, count as constants",
         ),
         Example({"module": LINEAR}, ((2, 3),), training=False),
-        Example({"module": LINEAR, "name": "bias"}, ((2, 3),)),
-        Example({"module": LINEAR, "dim": 1, "eps": 4.0}, ((2, 3),), convention=True,
+        Example({"module": LINEAR, "name": "bias"}, ((3,),)),
+        Example({"module": CONV, "dim": 1, "eps": 4.0}, ((2, 3),), convention=True,
                 note="norms below eps; u and v, which follow W, count as constants"),
     )  # fmt: skip
 
