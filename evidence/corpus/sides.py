@@ -19,6 +19,7 @@ from compare.judge.quantities import Key, Values
 from evidence.corpus.samples import Refusal, Sample
 from manual.distance import PairwiseDistance
 from manual.layer import Layer
+from manual.lazy import Lazy
 from manual.softmax import LogSoftmax
 from torch_ref.hybrid import array_of, as_torch, told_apart
 
@@ -83,6 +84,8 @@ def refused(cls: Callable[..., Any], call: Refusal) -> bool:
 # ── the hand-written side ────────────────────────────────────────────────────────────────────────
 def _layer(cls: Callable[..., Any], sample: Sample) -> Any:
     layer = _made(cls, sample.arguments, sample.options).train(sample.training)
+    if isinstance(layer, Lazy):
+        layer = layer.for_input(sample.inputs[0])
     given = _given(layer, sample)
     state = {k: array_of(v) for k, v in sample.state.items() if k not in given}
     if sample.corpus == "op_db":
