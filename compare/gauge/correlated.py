@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.gauge.array import EXACT, Gauge, is_exact, least_tolerance, parts
+from compare.gauge.array import EXACT, Gauge, K, is_exact, least_tolerance, parts
 from compare.gauge.registry import CORRELATED, ufunc
 from compare.gauge.state import setting
 
@@ -173,10 +173,20 @@ def _cbrt(a: Gauge) -> Gauge:
 
 
 def _pick(ufunc: np.ufunc) -> Callable[..., Gauge]:
+    """The larger or smaller of two, and of the two as far off as they may be.
+
+    Errors are taken K-fold and given back as a K-th: what they would make it pick counts as well.
+    """
+
     def pick(a: Any, b: Any) -> Gauge:
         (av, ae), (bv, be) = parts(a), parts(b)
-        v = ufunc(av, bv)
-        return Gauge(v, np.where(v == av, ae, be))
+        v, most = ufunc(av, bv), K * setting().roundoff
+        first = v == av
+        with np.errstate(invalid="ignore", over="ignore"):
+            far_a, far_b = av + most * ae, bv + most * be
+            far = ufunc(far_a, far_b)
+            turned = ((far == far_a) != first) & ~np.isinf(far) | np.isnan(far)
+            return Gauge(v, np.where(turned, (far - v) / most, np.where(first, ae, be)))
 
     return pick
 

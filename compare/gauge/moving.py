@@ -202,10 +202,10 @@ def _sort(a: Gauge, axis: int | None = -1, kind: Any = None, *, stable: Any = No
     if setting().sketch is not None or is_exact(found._e2):
         return found
     e2 = np.moveaxis(found.writable(), axis, 0)
-    gaps = np.square(np.diff(np.moveaxis(found.v, axis, 0), axis=0))
+    gaps = np.diff(np.moveaxis(found.v, axis, 0), axis=0)
     for _ in range(len(gaps)):  # as far as a chain of near ones goes
         most = np.maximum(e2[1:], e2[:-1])
-        near = (gaps <= np.square(2.0**-15) * most) & (e2[1:] != e2[:-1])
+        near = (gaps <= 2.0**-15 * np.sqrt(most)) & (e2[1:] != e2[:-1])
         if not near.any():
             break
         e2[1:] = np.where(near, most, e2[1:])

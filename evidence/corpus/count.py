@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.judge.judge import VERDICTS, judge
+from evidence.corpus import optimizers
 from evidence.corpus.ledger import excepted
 from evidence.corpus.samples import Sample, refusals, samples
 from evidence.corpus.sides import Sides, both, refused
@@ -26,7 +27,7 @@ class Row(NamedTuple):
 
     `status` is one of STATUSES: `empty` where there is no number to compare, `vacuous`
     where zeros would have passed everywhere, `non-finite` where
-    both sides are it alike, `refused` or `accepted` of a call that torch refuses.
+    both sides are it alike, everywhere, `refused` or `accepted` of a call that torch refuses.
     """
 
     module: str
@@ -37,7 +38,11 @@ class Row(NamedTuple):
 
 
 def rows(module: str) -> Iterator[Row]:
-    """Judge every sample of a module; nothing is yielded for a class that is not hand-written."""
+    """Judge every sample of a class; nothing is yielded for one that is not hand-written."""
+    if module in registry.OPTIMIZERS:
+        for sample, status, reason in optimizers.rows(module):
+            yield _ledgered(Row(module, "optim_db", sample, status, reason))
+        return
     cls = registry.find(module)
     if cls is None:
         return
@@ -72,12 +77,14 @@ def _verdict(sides: Sides) -> tuple[str, str]:
             own, torch = sides.ours[key].dtype, sides.theirs[key].dtype
             return "disagree", f"{key.quantity} is {own}, torch's {torch}"
     if not any(v.size for v in sides.theirs.values()):
-        alike = all(sides.ours[k].shape == sides.theirs[k].shape for k in keys)
-        return ("empty", "") if alike else ("disagree", "empty, and of another shape")
+        same = all(sides.ours[k].shape == sides.theirs[k].shape for k in keys)
+        return ("empty", "") if same else ("disagree", "empty, and of another shape")
     filled = [k for k in keys if sides.theirs[k].size or sides.ours[k].size]
     ours, theirs, tolerances = ({k: side.get(k, 0.0) for k in filled} for side in sides)
     wild = [k for k in filled if not np.isfinite(theirs[k]).all()]
-    if wild and all(np.array_equal(_kinds(ours[k]), _kinds(theirs[k])) for k in wild):
+    alike = {k for k in wild if np.array_equal(_kinds(ours[k]), _kinds(theirs[k]))}
+    filled = [k for k in filled if k not in alike]
+    if not filled:
         return "non-finite", f"{', '.join(k.quantity for k in wild)}, on both sides alike"
     found = judge(filled, ours, theirs, tolerances)
     for key, code, worst in zip(found.keys, found.verdicts, found.measures.budget, strict=True):

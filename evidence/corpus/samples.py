@@ -72,8 +72,12 @@ def samples(
 
 
 def names() -> list[str]:
-    """Return the modules that any corpus has."""
-    return sorted({*_module_infos(), *_functionals(), *_legacy_tests()})
+    """Return the modules and optimisers that any corpus has."""
+    with flags_kept():
+        from torch.testing._internal.common_optimizers import optim_db
+
+    rules = (info.optim_cls.__name__ for info in optim_db)
+    return sorted({*_module_infos(), *_functionals(), *_legacy_tests(), *rules})
 
 
 # ── module_db ────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from evidence.corpus.count import Row
 __all__ = ["as_dict", "counts", "score", "table", "told"]
 
 COLUMNS = ("agree", "excepted", "empty", "vacuous", "disagree", "raised")
-FOLDED = {"non-finite": "disagree", "accepted": "disagree", "refused": "agree"}
+FOLDED = {"non-finite": "vacuous", "accepted": "disagree", "refused": "agree"}
 SILENT = ["empty", "vacuous"]  # a sample that could show nothing
 
 
@@ -35,7 +35,8 @@ def score(found: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     """Return the shares of samples that agree, averaged over modules.
 
     What is excepted does not agree, and a class that is not hand-written agrees nowhere. Samples
-    without a number, those where zeros would do, and calls that torch refuses, are counted apart.
+    without a number, those where zeros would do or all is nan, and calls that torch refuses, are
+    counted apart.
     """
     calls = found[found["corpus"] != "errors"].groupby("module")
     sums = calls[["samples", *SILENT, "agree"]].sum()
@@ -72,10 +73,10 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
     if absent:
         parts.append(f"Not hand-written: {', '.join(absent)}.")
     parts.append(
-        f"{summary['hand-written']} of {summary['modules']} modules; {summary['agree']:,} of "
+        f"{summary['hand-written']} of {summary['modules']} classes; {summary['agree']:,} of "
         f"{summary['samples']:,} samples agree, {summary['excepted']} are excepted in writing, "
-        f"{summary['vacuous']} are zero on both sides and {summary['empty']} empty.\n"
-        f"Share that agrees, averaged over modules: {summary['macro']:.3f}; over the hand-written "
+        f"{summary['vacuous']} are zero or nan on both sides and {summary['empty']} empty.\n"
+        f"Share that agrees, averaged over classes: {summary['macro']:.3f}; over the hand-written "
         f"ones: {summary['macro of the hand-written']:.3f}."
     )
     return "\n".join(parts)

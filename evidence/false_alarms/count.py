@@ -17,6 +17,7 @@ import numpy as np
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Lockstep, Step
+from compare.running.refusal import TorchRefusedError
 from evidence.false_alarms.draw import Draw, draw
 from evidence.false_alarms.mistakes import Place, planted
 from evidence.false_alarms.rules import RULES, Rule, agrees
@@ -109,14 +110,15 @@ def _examine_all(work: tuple[int, range, tuple[Rule, ...]]) -> list[Found]:
 
 
 def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
-    """Run one network; draw another in its place while torch's own values are not all finite.
+    """Run one network; draw another in its place while torch refuses it, or overflows.
 
-    Only torch decides about that, so that no overflow of the hand-written side alone is hidden.
+    It refuses, say, to normalise a batch of one row. Only torch decides about that, so that no
+    overflow of the hand-written side alone is hidden.
     """
     for attempt in range(ATTEMPTS):
         drawn = draw(seed, index, attempt)
         try:
-            found = _run(drawn, np.random.default_rng([seed, index, attempt, 1]), rules)
+            found = run(drawn, np.random.default_rng([seed, index, attempt, 1]), rules)
         except Exception as error:
             error.add_note(f"in random network {index} of seed {seed}, attempt {attempt}")
             raise
@@ -125,8 +127,8 @@ def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
     raise RuntimeError(f"No finite network in {ATTEMPTS} draws: seed {seed}, number {index}.")
 
 
-def _run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule]) -> Found | None:
-    """Run all steps; None if torch overflows."""
+def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) -> Found | None:
+    """Run all steps of a drawn network; None if torch overflows, or refuses to run it."""
     experiment = drawn.experiment()
     lockstep = Lockstep(experiment)
     total = Found(
@@ -135,7 +137,10 @@ def _run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule]) -> Found 
     )  # fmt: skip
     with np.errstate(all="ignore"):
         for number, batch in zip(range(experiment.steps), experiment.batches(), strict=False):
-            step = lockstep.step(number, batch)
+            try:
+                step = lockstep.step(number, batch)
+            except TorchRefusedError:
+                return None
             if not all(np.isfinite(value).all() for value in step.torch.values()):
                 return None
             total = _added(total, step, rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from compare.description.config import Config
 from compare.judge.judge import AGREE, DISAGREE
-from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine
-from evidence.false_alarms.draw import draw
+from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine, run
+from evidence.false_alarms.draw import Draw, draw
 from evidence.false_alarms.layers import placed
 from evidence.false_alarms.mistakes import MISTAKES
 from evidence.false_alarms.rules import GAUGE, RULES, Rule, agrees
@@ -23,6 +25,7 @@ from handgrad.cli import app
 from manual import registry
 
 FEW = 12
+ONCE = json.loads((Path(__file__).parent / "networks.json").read_text())
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Implicit dimension choice"),
     pytest.mark.filterwarnings("ignore:dropout2d. Received a 3D input"),
@@ -184,7 +187,7 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
 def test_a_network_that_never_stays_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from evidence.false_alarms import count as module
 
-    monkeypatch.setattr(module, "_run", lambda *_: None)
+    monkeypatch.setattr(module, "run", lambda *_: None)
 
     with pytest.raises(RuntimeError, match=f"in {ATTEMPTS} draws: seed 1, number 3"):
         examine(1, 3)
@@ -196,7 +199,7 @@ def test_a_failing_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(module, "_run", fails)
+    monkeypatch.setattr(module, "run", fails)
 
     with pytest.raises(ValueError, match="no such thing") as raised:
         examine(1, 3)
@@ -265,11 +268,14 @@ def test_the_command_prints_a_table() -> None:
     assert "one sample dropped" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "number", [741, 1271, 1607, 8056], ids=["samples of rows", "saturated", "flat", "exploding"]
-)
-def test_what_once_stopped_the_count_is_counted(number: int) -> None:
-    found = examine(0, number)
+@pytest.mark.parametrize("name", ONCE)
+def test_what_once_was_falsely_rejected_or_not_judged_agrees(name: str) -> None:
+    """Networks as they were drawn then: numbers draw others when there are more layers."""
+    kept = ONCE[name]
+    drawn = Draw(Config.model_validate(kept["config"]), kept["feature_scale"], kept["target_scale"])
 
+    found = run(drawn, np.random.default_rng(0))
+
+    assert found is not None
     assert found.verdicts[AGREE] > 0
     assert found.verdicts[DISAGREE] == 0

@@ -64,6 +64,21 @@ def test_an_error_that_cancels_is_not_counted_twice() -> None:
     assert (estimated(cancelled, x) < 0.3 * expected(cancelled, x)).all()
 
 
+@pytest.mark.parametrize("noise", [1e-9, 1e140])
+def test_noise_that_a_bound_cuts_is_off_by_up_to_the_whole_range(noise: float) -> None:
+    """(x / 3 + 1) - x / 3 - 1 is rounding: its sign is any, and so is the bound that it meets."""
+    rng = np.random.default_rng(2)
+
+    def cut(x):
+        third = x * noise / 3
+        return np.clip(((third + noise) - third - noise) / noise * 1e20, -0.5, 0.5)
+
+    x = rng.uniform(1, 2, 50)
+
+    assert (estimated(cut, x) * 256 * 2.0**-53 >= 0.1).all()
+    assert (expected(cut, x) * 256 * 2.0**-53 >= 0.1).all()
+
+
 def test_the_sign_of_an_error_follows_from_the_number() -> None:
     x = np.random.default_rng(2).standard_normal(1000)
     found = signs(x, "add")
