@@ -9,7 +9,7 @@ import numpy as np
 
 from manual.distance import CosineSimilarity, PairwiseDistance
 from manual.examples import Example
-from manual.layer import Array, Arrays, Layer
+from manual.layer import Array, Arrays
 from manual.losses.base import Loss, ones
 from manual.losses.equations import TRIED, reduced
 
@@ -66,10 +66,7 @@ class ContrastiveLoss(Loss):
             )
             for legacy, reduction in zip((False, True, False), TRIED, strict=True)
         ),
-        Example(
-            {}, (np.array([0.5, -1]), np.array([0.5, -1]), np.array(0)), convention=True,
-            note="no distance: the loss has a peak",
-        ),
+        Example({"margin": 3.0}, ((2,), (2,), np.array(0))),
     )  # fmt: skip
 
     def __init__(
@@ -245,7 +242,7 @@ class TripletMarginWithDistanceLoss(Loss):
                 f"TripletMarginWithDistanceLoss: margin must be above 0, received {margin}."
             )
         distance = PairwiseDistance() if distance_function is None else distance_function
-        if not isinstance(distance, Layer) or distance.params or distance.stochastic:
+        if not hasattr(distance, "grad_params") or distance.params or distance.stochastic:
             raise TypeError(
                 "TripletMarginWithDistanceLoss: distance_function must be a hand-written layer "
                 "without parameters, whose backward is known, as PairwiseDistance(p=1.0) or "
@@ -306,10 +303,10 @@ class TripletMarginWithDistanceLoss(Loss):
     def variants(self, cache: TripletCache) -> tuple[str, ...]:
         """Return the distance, if it is one that the equations are of."""
         distance = self.distance_function
-        if isinstance(distance, CosineSimilarity):
+        kind = type(distance).__name__
+        if kind == "CosineSimilarity":
             return ("cosine",)
-        plain = isinstance(distance, PairwiseDistance) and distance.p == 2
-        return ("Euclidean",) if plain else ()
+        return ("Euclidean",) if kind == "PairwiseDistance" and distance.p == 2 else ()
 
     def extra_repr(self) -> str:
         return (

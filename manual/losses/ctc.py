@@ -270,13 +270,14 @@ def _padded(targets: Array, lengths: Array) -> Array:
 def _forwards(y: Array, paths: Paths) -> Iterator[Reached]:
     """Yield α_t for t = 0 … T - 1; after a sample's last step it stays."""
     state = np.arange(y.shape[2])
-    here = Reached(y[0], np.broadcast_to(state < 2, y.shape[1:]))
+    own = state <= 2 * paths.lengths[:, None]  # not those of longer labels
+    here = Reached(y[0], own & (state < 2))
     yield here
     for t in range(1, len(y)):
         one, two = _moved(here, 1), _moved(here, 2)
         total = _sum(
-            here, one._replace(open=one.open & (state >= 1)),
-            two._replace(open=two.open & paths.skip),
+            here, one._replace(open=one.open & own & (state >= 1)),
+            two._replace(open=two.open & own & paths.skip),
         )  # fmt: skip
         runs = (t < paths.steps)[:, None]
         here = Reached(
@@ -290,13 +291,13 @@ def _backwards(y: Array, paths: Paths) -> list[Reached]:
     state, last = np.arange(y.shape[2]), 2 * paths.lengths[:, None]
     end = Reached(0 * y[0], (state == last) | (state == last - 1))
     here, found = end, [end]
-    skipped = np.concatenate((paths.skip[:, 2:], np.zeros_like(paths.skip[:, :2])), axis=1)
+    skipped = np.roll(paths.skip, -2, axis=1)  # the first two are none
     for t in range(len(y) - 2, -1, -1):
         after = Reached(y[t + 1] + here.log, here.open)
         one, two = _moved(after, -1), _moved(after, -2)
         total = _sum(
             after, one._replace(open=one.open & (state < len(state) - 1)),
-            two._replace(open=two.open & skipped[:, : len(state)]),
+            two._replace(open=two.open & skipped),
         )  # fmt: skip
         runs = (t < paths.steps - 1)[:, None]
         here = Reached(np.where(runs, total.log, end.log), np.where(runs, total.open, end.open))
@@ -315,21 +316,25 @@ def _moved(states: Reached, by: int) -> Reached:
 
 
 def _sum(*terms: Reached) -> Reached:
-    """Return log Σ e^term over the terms that are open."""
+    """Return log Σ e^term over the terms that are open.
+
+    In place of one that is not stands a smaller number, so that nothing compares what is not there.
+    """
     total, some = terms[0]
     for log, is_open in terms[1:]:
-        both = np.where(is_open, _log_add(total, log), total)
-        total = np.where(some, both, log)
+        a = np.where(some, total, log - 1)
+        both = _log_add(a, np.where(is_open, log, a - 1))
+        total = np.where(some & is_open, both, np.where(is_open, log, total))
         some = some | is_open
     return Reached(total, some)
 
 
 def _log_add(a: Array, b: Array) -> Array:
-    """Return log(eᵃ + eᵇ); NumPy's function takes no complex numbers."""
-    if a.dtype.kind != "c":
-        return np.logaddexp(a, b)
-    top = np.maximum(a.real, b.real)
-    return top + np.log(np.exp(a - top) + np.exp(b - top))
+    """Return log(eᵃ + eᵇ)."""
+    top = np.maximum(a, b)
+    top = np.where(top == -np.inf, 0, top)
+    with np.errstate(divide="ignore"):  # log 0
+        return top + np.log(np.exp(a - top) + np.exp(b - top))
 
 
 def _ends(alpha: Reached, paths: Paths) -> tuple[Array, Array]:

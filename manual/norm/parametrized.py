@@ -28,7 +28,7 @@ class Parametrized(Layer):
 
     def __init__(self, module: Any, name: str) -> None:
         layer = _built(module)
-        if not isinstance(layer, Layer) or layer.stochastic:
+        if not hasattr(layer, "grad_params") or layer.stochastic:
             raise TypeError(
                 f"{type(self).__name__}: module must be a hand-written layer that draws nothing, "
                 f"or a table such as {LINEAR}, received {module!r}."

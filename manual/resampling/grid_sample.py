@@ -132,7 +132,7 @@ class GridSample(Layer):
         """
         count = len(cache.axes)
         total: list[Any] = [0] * count
-        dx, dy = np.zeros_like(cache.x), grad_output
+        dy = grad_output
         flat, values = [], []
         for at, value, weight in _elements(cache):
             index, inside = _index(cache, at)
