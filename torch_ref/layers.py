@@ -180,10 +180,15 @@ class WeightNorm(nn.Module):
 
 
 class SpectralNorm(nn.Module):
-    """Torch's module under its own parametrisation: this class makes one and is none."""
+    """Torch's module under its own parametrisation; u and v start from 1, 2, 3 …, not at random."""
 
     def __new__(cls, module: Mapping[str, Any], name: str = "weight", **options: Any) -> Any:
-        return parametrizations.spectral_norm(_module(module), name, **options)
+        made = parametrizations.spectral_norm(_module(module), name, **options)
+        for key, vector in made.named_buffers():
+            if key.endswith(("0._u", "0._v")):
+                rising = torch.arange(1, len(vector) + 1, dtype=torch.float64)
+                made.get_buffer(key).copy_(rising / rising.norm())
+        return made
 
 
 def _module(table: Mapping[str, Any]) -> nn.Module:

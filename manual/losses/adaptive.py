@@ -86,9 +86,9 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
     }  # fmt: skip
     examples = (
         Example(
-            {"in_features": 3, "n_classes": 4, "cutoffs": (2,), "div_value": 1.5,
+            {"in_features": 3, "n_classes": 5, "cutoffs": (3,), "div_value": 1.5,
              "head_bias": True},
-            ((4, 3), np.array([1, 3, 0, 2])),
+            ((4, 3), np.array([1, 4, 0, 3])),
         ),
         Example(
             {"in_features": 4, "n_classes": 7, "cutoffs": (1, 3, 4), "div_value": 1.5},
@@ -166,7 +166,7 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         x, params = cache.x, self.params
         e = 0 * cache.head.p[:, 0]  # (N,)
         if dy is not None:
-            e = e + np.reshape(dy, (-1,))
+            e = e + np.reshape(dy, len(x))
         if dloss is not None:
             e = e - dloss / len(x)
         dz = _slope(cache.head, e)

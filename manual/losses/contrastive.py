@@ -108,7 +108,7 @@ class ContrastiveLoss(Loss):
         """
         v, distance, short, alike = cache
         if self.legacy_version:
-            push = ones(short > 0, v)
+            push = ones(short > 0, short)
         else:
             push = np.maximum(short, 0) / np.where(distance == 0, 1, distance)
         da = self.to_rows(grad_output, short.size) * np.where(alike, 1, -push) * v
@@ -297,8 +297,8 @@ class TripletMarginWithDistanceLoss(Loss):
         return (da + more, db, dc), {}
 
     def decisions(self, cache: TripletCache) -> Array:
-        """Return 1 where the margin is not kept, and 2 less where the distance was swapped."""
-        return (cache.short >= 0) + 2 * (cache.share > 0.5)
+        """Return 1 where the margin is not kept, and 2 more where the distance was swapped."""
+        return (cache.short >= 0) + 2 * (cache.share < 0.5)
 
     def variants(self, cache: TripletCache) -> tuple[str, ...]:
         """Return the distance, if it is one that the equations are of."""

@@ -135,9 +135,9 @@ class GridSample(Layer):
         dy = grad_output
         flat, values = [], []
         for at, value, weight in _elements(cache):
-            index, inside = _index(cache, at)
+            index, _ = _index(cache, at)
             flat.append(np.broadcast_to(index[:, None], dy.shape))
-            values.append(np.where(inside[:, None], dy * weight, 0))
+            values.append(dy * weight)
             read = (dy * value).sum(axis=1)  # (N, *places)
             for a in range(count):
                 total[a] = total[a] + read * _weight(cache, at, a)
@@ -258,10 +258,11 @@ class AffineGrid(Layer):
                 f"AffineGrid: the maps must be ({self.size[0]}, {axes}, {axes + 1}) for size "
                 f"{self.size}, received shape {tuple(theta.shape)}."
             )
-        kind = np.float32 if theta.dtype == np.float32 else np.float64
-        lines = [_line(n, self.align_corners).astype(kind) for n in self.size[2:]]
+        lines = [_line(n, self.align_corners) for n in self.size[2:]]
         mesh = np.meshgrid(*lines, indexing="ij")[::-1]  # x, y(, z)
-        base = np.stack([m.reshape(-1) for m in (*mesh, np.ones_like(mesh[0]))], axis=1)
+        kind = np.float32 if theta.dtype == np.float32 else np.float64
+        base = np.ones((mesh[0].size, axes + 1), dtype=kind)
+        base[:, :axes] = np.stack(mesh, axis=-1).reshape(-1, axes)
         y = base @ theta.swapaxes(1, 2)  # (N, H W, 2)
         return y.reshape(len(theta), *self.size[2:], axes), AffineCache(base)
 
@@ -288,10 +289,5 @@ class AffineGrid(Layer):
 
 
 def _line(n: int, aligned: bool) -> np.ndarray:
-    """Return the places of n elements, counted from both ends as torch does."""
-    if n == 1:
-        return np.zeros(1)
-    i = np.arange(n)
-    step = 2 / (n - 1)
-    line = np.where(i < n // 2, step * i - 1, 1 - step * (n - 1 - i))
-    return line if aligned else line * (n - 1) / n
+    """Return the places of n elements."""
+    return (2 * np.arange(n) - (n - 1)) / (max(n - 1, 1) if aligned else n)
