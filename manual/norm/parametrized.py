@@ -314,5 +314,6 @@ def _summed(x: Array, dim: int) -> Array:
 
 
 def _unit(size: int) -> np.ndarray:
+    """Return a unit vector, the same in every dtype."""
     rising = np.arange(1.0, size + 1)
-    return rising / np.sqrt((rising**2).sum())
+    return (rising / np.sqrt((rising**2).sum())).astype(np.float32).astype(np.float64)
