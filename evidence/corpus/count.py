@@ -40,8 +40,8 @@ class Row(NamedTuple):
 def rows(module: str) -> Iterator[Row]:
     """Judge every sample of a class; nothing is yielded for one that is not hand-written."""
     if module in registry.OPTIMIZERS:
-        for sample, status, reason in optimizers.rows(module):
-            yield _ledgered(Row(module, "optim_db", sample, status, reason))
+        for found in optimizers.rows(module):
+            yield _ledgered(Row(module, "optim_db", *found))
         return
     cls = registry.find(module)
     if cls is None:

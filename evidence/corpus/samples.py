@@ -76,8 +76,10 @@ def names() -> list[str]:
     with flags_kept():
         from torch.testing._internal.common_optimizers import optim_db
 
-    rules = (info.optim_cls.__name__ for info in optim_db)
-    return sorted({*_module_infos(), *_functionals(), *_legacy_tests(), *rules})
+    classes: Any = (info.optim_cls for info in optim_db)  # annotated as instances
+    return sorted(
+        {*_module_infos(), *_functionals(), *_legacy_tests(), *(c.__name__ for c in classes)}
+    )
 
 
 # ── module_db ────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.diagnose.reference import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
+from compare.running.alone import Moment
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Lockstep, Step
 from compare.running.refusal import TorchRefusedError
@@ -40,6 +42,7 @@ class Found(NamedTuple):
     caught: dict[str, tuple[bool, ...]]  # by mistake
     unchecked: tuple[str, ...]  # mistakes made in a tensor that the harness calls vacuous
     alarms: tuple[dict[str, Any], ...]  # the harness's own
+    inaccurate: tuple[str, ...] = ()  # steps not counted: torch's float32 lost digits, and where
 
 
 class Count(NamedTuple):
@@ -143,11 +146,26 @@ def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) ->
                 return None
             if not all(np.isfinite(value).all() for value in step.torch.values()):
                 return None
-            total = _added(total, step, rules)
-            if number == 0 and total.verdicts[MISSING] == 0:
+            blamed = _blamed(experiment, lockstep, step)
+            if blamed:
+                total = total._replace(inaccurate=(*total.inaccurate, blamed))
+            else:
+                total = _added(total, step, rules)
+            if number == 0 and not blamed and total.verdicts[MISSING] == 0:
                 total = _with_mistakes(total, step, _places(experiment, lockstep, step, rng), rules)
             lockstep.resynchronise()
     return total
+
+
+def _blamed(experiment: Experiment, lockstep: Lockstep, step: Step) -> str:
+    """Return where torch's float32 lost digits, if all that disagrees follows from that."""
+    if not step.rows.bad.size:
+        return ""
+    assert lockstep.start is not None
+    moment = Moment.of(experiment, lockstep.start, step)
+    names = reference_inaccurate(moment, step.rows)
+    named = (f"{n} ({type(moment.nodes[n].layer).__name__ if n != 'loss' else n})" for n in names)
+    return f"step {step.number} {', '.join(named)}" if names else ""
 
 
 def _added(total: Found, step: Step, rules: Sequence[Rule]) -> Found:

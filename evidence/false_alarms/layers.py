@@ -215,7 +215,7 @@ class Layers:
         cls = registry.LAYERS[name]
         table = varied(self.rng, cls, example.arguments)
         if _first(cls(**table), [np.ones((2, *before))] * n) != (2, *after):  # a scale factor, say
-            table = example.arguments
+            table = dict(example.arguments)
         self.add({"type": name, **table}, *[self.last] * n)
         if len(after) > 1:
             self.add({"type": "Flatten"})
