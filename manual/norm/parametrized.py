@@ -14,7 +14,7 @@ from manual.layer import Array, Arrays, Layer
 __all__ = ["SpectralNorm", "WeightNorm"]
 
 LINEAR = {"type": "Linear", "in_features": 3, "out_features": 2}
-CONV = {"type": "Conv1d", "in_channels": 2, "out_channels": 3, "kernel_size": 2}
+BILINEAR = {"type": "Bilinear", "in1_features": 2, "in2_features": 3, "out_features": 2}
 
 
 class ParametrizedCache(NamedTuple):
@@ -106,7 +106,7 @@ class WeightNorm(Parametrized):
 
     examples: ClassVar = (
         Example({"module": LINEAR}, ((4, 3),)),
-        Example({"module": CONV, "dim": 1}, ((2, 3),)),
+        Example({"module": BILINEAR, "dim": 1}, ((2, 2), (2, 3))),
         Example({"module": LINEAR, "dim": None}, ((2, 3),), training=False),
         Example({"module": LINEAR, "name": "bias"}, ((3,),)),
     )
@@ -194,7 +194,7 @@ class SpectralNorm(Parametrized):
         ),
         Example({"module": LINEAR}, ((2, 3),), training=False),
         Example({"module": LINEAR, "name": "bias"}, ((3,),)),
-        Example({"module": CONV, "dim": 1, "eps": 4.0}, ((2, 3),), convention=True,
+        Example({"module": BILINEAR, "dim": 1, "eps": 4.0}, ((2, 2), (2, 3)), convention=True,
                 note="norms below eps; u and v, which follow W, count as constants"),
     )  # fmt: skip
 

@@ -32,7 +32,8 @@ def behind_log_softmax(loss: Any, z: np.ndarray, *rest: Any, dy: Any = 1.0) -> t
 
 def by_torch(z: np.ndarray, *rest: Any, **options: Any) -> tuple[Any, Any]:
     leaf = torch.tensor(z, requires_grad=True)
-    y = functional.ctc_loss(leaf.log_softmax(-1), *map(torch.tensor, rest), **options)
+    targets, steps, lengths = map(torch.tensor, rest)
+    y = functional.ctc_loss(leaf.log_softmax(-1), targets, steps, lengths, **options)
     y.sum().backward()
     assert leaf.grad is not None
     return y.detach().numpy(), leaf.grad.numpy()
@@ -64,7 +65,8 @@ def test_ctc_has_the_derivative_where_torch_adds_the_probabilities() -> None:
     loss = losses.CTCLoss(reduction="sum")
     leaf = torch.tensor(x, requires_grad=True)
     rest = (TARGETS, np.array([6, 5, 0]), LENGTHS[1])
-    functional.ctc_loss(leaf, *map(torch.tensor, rest), reduction="sum").backward()
+    targets, steps, lengths = map(torch.tensor, rest)
+    functional.ctc_loss(leaf, targets, steps, lengths, reduction="sum").backward()
     _, cache = loss.forward(x, *rest)
     (dx, *others), _ = loss.backward(1.0, cache)
     step = np.zeros_like(x)
