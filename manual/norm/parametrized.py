@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -294,11 +295,9 @@ def _built(module: Any) -> Any:
     """Return the layer that a table describes; anything else as it is."""
     if not isinstance(module, Mapping):
         return module
-    from manual import registry
-
     options = {k: v for k, v in module.items() if k != "type"}
-    cls = registry.find(str(module.get("type")))
-    return module if cls is None else cls(**options)
+    cls = getattr(import_module("manual"), str(module.get("type")), None)  # all that is exported
+    return cls(**options) if isinstance(cls, type) else module
 
 
 def _norm(v: Array, dim: int) -> Array:
