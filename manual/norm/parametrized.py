@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -296,7 +296,7 @@ def _built(module: Any) -> Any:
     if not isinstance(module, Mapping):
         return module
     options = {k: v for k, v in module.items() if k != "type"}
-    cls = getattr(import_module("manual"), str(module.get("type")), None)  # all that is exported
+    cls = getattr(sys.modules["manual"], str(module.get("type")), None)  # what imports this
     return cls(**options) if isinstance(cls, type) else module
 
 
