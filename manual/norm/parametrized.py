@@ -46,7 +46,8 @@ class Parametrized(Layer):
 
     def forward(self, *inputs: Array, **named: Any) -> tuple[Any, ParametrizedCache]:
         """Return what the layer makes of its inputs with the weight made here."""
-        weight, made = self._made()
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a weight of 0: nan, as in torch
+            weight, made = self._made()
         y, inner = self._inner(weight).forward(*inputs, **named)
         return y, ParametrizedCache(inner, weight, made)
 
