@@ -33,8 +33,11 @@ class Layer(Checked, ABC):
         training: whether the layer acts as in training (batch norm, dropout).
         stochastic: whether forward takes `noise`, which `draw` makes.
         pictured: whether a row of its output, call after call, is worth a picture (weightings).
+        chances: the probabilities with which one pass drops, one for each mask that torch draws.
         stacks: parameters that hold several maps, counted by their first axis: what is said of a
             weight's inputs and outputs (initial values) is said of one map.
+        rewrites: parameters that torch changes in the forward pass, in place: an Embedding's long
+            rows. Here forward computes with the new ones, and `rewritten` returns them.
         equations: what the layer computes, in the index language of `compare.explain`: by role
             (`output`, `grad_input`, `grad:weight`, with a variant as `output/no bias`). A text of
             lines: the equation `y[n,o] = sum(i, x[n,i] * W[o,i])`, then any of `where NAME = …` and
@@ -63,7 +66,9 @@ class Layer(Checked, ABC):
     training: bool = True
     stochastic: bool = False
     pictured: ClassVar[bool] = False
+    chances: tuple[float, ...] = ()
     stacks: ClassVar[tuple[str, ...]] = ()
+    rewrites: tuple[str, ...] = ()
     equations: ClassVar[Mapping[str, str]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -92,6 +97,10 @@ class Layer(Checked, ABC):
     def next_buffers(self, cache: Any) -> Arrays:
         """Return the buffers after the forward pass that left this cache; pure, as backward is."""
         return self.buffers
+
+    def rewritten(self, cache: Any) -> Arrays:
+        """Return the parameters of `rewrites` as torch holds them after this forward pass."""
+        return {}
 
     def draw(self, *inputs: Array, rng: np.random.Generator) -> Noise:
         """Return the noise of one forward pass on these inputs."""

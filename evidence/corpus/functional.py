@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from evidence.corpus.tables import TABLED, Call
+from torch_ref.classes import module_class
 
 __all__ = ["Call", "as_module", "modules_of"]
 
@@ -17,14 +20,10 @@ OTHERWISE = {  # functionals whose name is not their module's
     "binary_cross_entropy": ("BCELoss",), "binary_cross_entropy_with_logits":
     ("BCEWithLogitsLoss",), "interpolate": ("Upsample",), "upsample_bilinear":
     ("UpsamplingBilinear2d",), "upsample_nearest": ("UpsamplingNearest2d",),
-    "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
+    "grid_sample": ("GridSample",), "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
     "instance_norm": tuple(f"InstanceNorm{n}" for n in AXES),
     "pad": tuple(f"{mode}Pad{n}" for mode in
                  ("Constant", "Reflection", "Replication", "Circular") for n in AXES),
-}  # fmt: skip
-UNTOLD = {  # with a signature of their own: the table comes first, or the draw is not told
-    "embedding", "embedding_bag", "ctc_loss", "linear_cross_entropy",
-    "triplet_margin_with_distance_loss",
 }  # fmt: skip
 
 
@@ -35,8 +34,10 @@ def modules_of(functional_name: str) -> tuple[str, ...]:
     >>> modules_of("leaky_relu"), modules_of("huber_loss"), modules_of("kl_div")
     (('LeakyReLU',), ('HuberLoss',), ('KLDivLoss',))
     """
-    if functional_name in OTHERWISE or functional_name in UNTOLD:
-        return OTHERWISE.get(functional_name, ())
+    if functional_name in TABLED:
+        return (TABLED[functional_name][0],)
+    if functional_name in OTHERWISE:
+        return OTHERWISE[functional_name]
     plain = functional_name.replace("_", "")
     classes = {name.lower(): name for name in vars(nn) if name[0].isupper()}
     return tuple(classes[name] for name in (plain, f"{plain}loss") if name in classes)[:1]
@@ -63,20 +64,12 @@ BUILT_IN = {  # functionals without a signature: their arguments after the first
 RENAMED = {"prob_type": "p", "pad": "padding"}
 
 
-class Call(NamedTuple):
-    """A functional's call, as one of a module."""
-
-    options: dict[str, Any]
-    state: dict[str, Tensor]
-    inputs: tuple[Any, ...]
-    named: dict[str, Any]
-    reference: Callable
-    training: bool
-
-
 def as_module(module: str, info: Any, sample: Any) -> Call | None:
     """Return the call of the module that computes a sample; None where it is not this module's."""
-    given = _bound(info.name.removeprefix("nn.functional."), info.op, sample)
+    name = info.name.removeprefix("nn.functional.")
+    if name in TABLED:
+        return TABLED[name][1](info.op, sample.input, tuple(sample.args), sample.kwargs)
+    given = _bound(name, info.op, sample)
     if given is None:
         return None
     x = sample.input
@@ -84,7 +77,7 @@ def as_module(module: str, info: Any, sample: Any) -> Call | None:
     if options is None:
         return None
     training = bool(given.get("training", given.get("use_input_stats", True)))
-    asked = inspect.signature(getattr(nn, module).forward).parameters
+    asked = inspect.signature(module_class(module).forward).parameters
     rest = {k: v for k, v in given.items() if k not in {*inputs, *state}}
 
     def reference(*tensors: Any, **own: Tensor) -> Any:
@@ -124,7 +117,7 @@ def _sorted(
     module: str, x: Tensor, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any] | None, dict[str, Tensor], list[str]]:
     """Tell the arguments apart: of the constructor, state, and inputs of forward."""
-    cls = getattr(nn, module)
+    cls = module_class(module)
     known = inspect.signature(cls).parameters
     options = {
         RENAMED.get(k, k): v

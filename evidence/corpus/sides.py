@@ -17,13 +17,18 @@ from compare.gauge import K, gauge, gauging
 from compare.judge.judge import gauged
 from compare.judge.quantities import Key, Values
 from evidence.corpus.samples import Refusal, Sample
+from manual.distance import PairwiseDistance
 from manual.layer import Layer
+from manual.lazy import Lazy
+from manual.softmax import LogSoftmax
 from torch_ref.hybrid import array_of, as_torch, told_apart
 
 __all__ = ["Sides", "both", "refused"]
 
 DEVICE = ("device", "dtype")
 MODULES_OWN = ("num_batches_tracked", "_random_samples")  # buffers of which functionals hold none
+ACTIVATIONS = {nn.functional.relu: "relu", nn.functional.gelu: "gelu"}
+NORMALISED = {"CTCLoss": LogSoftmax(dim=-1)}  # by what torch's gradient is that of: both sides
 SEED = 42  # that op_db itself sets before a random functional
 
 
@@ -57,6 +62,9 @@ def both(cls: Callable[..., Any], sample: Sample) -> Sides:
         raise TypeError("complex numbers, of which no rounding error is followed")
     dtype = next(v.dtype for v in theirs.values() if v.dtype.kind == "f")
     ours = _by_hand(layer, arrays, wanted, upstream, options, lambda a: a)
+    for name in layer.rewrites:  # of which torch's are told where they changed
+        if np.array_equal(ours[Key("", f"param:{name}")], layer.params[name]):
+            del ours[Key("", f"param:{name}")]
     with gauging(dtype):
         values = _by_hand(layer, arrays, wanted, upstream, options, gauge)
     if sample.corpus == "op_db":
@@ -80,6 +88,8 @@ def refused(cls: Callable[..., Any], call: Refusal) -> bool:
 # ── the hand-written side ────────────────────────────────────────────────────────────────────────
 def _layer(cls: Callable[..., Any], sample: Sample) -> Any:
     layer = _made(cls, sample.arguments, sample.options).train(sample.training)
+    if isinstance(layer, Lazy):
+        layer = layer.for_input(sample.inputs[0])
     given = _given(layer, sample)
     state = {k: array_of(v) for k, v in sample.state.items() if k not in given}
     if sample.corpus == "op_db":
@@ -110,7 +120,28 @@ def _made(cls: Callable[..., Any], arguments: tuple, options: Mapping[str, Any])
 
 def _plain(value: Any) -> Any:
     """Return a constructor's argument as the hand-written class takes it."""
-    return tree_map(lambda leaf: array_of(leaf) if isinstance(leaf, Tensor) else leaf, value)
+    return tree_map(_plain_leaf, value)
+
+
+def _plain_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        return array_of(leaf)
+    if isinstance(leaf, nn.PairwiseDistance):
+        return PairwiseDistance(leaf.norm, leaf.eps, leaf.keepdim)
+    if isinstance(leaf, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+        return _arguments(leaf)
+    return ACTIVATIONS.get(leaf, leaf) if callable(leaf) else leaf
+
+
+def _arguments(layer: Any) -> dict[str, Any]:
+    """Return the arguments that torch's layer of a Transformer was made with."""
+    return {
+        "d_model": layer.self_attn.embed_dim, "nhead": layer.self_attn.num_heads,
+        "dim_feedforward": layer.linear1.out_features, "dropout": layer.dropout.p,
+        "activation": _plain_leaf(layer.activation), "layer_norm_eps": layer.norm1.eps,
+        "batch_first": layer.self_attn.batch_first, "norm_first": layer.norm_first,
+        "bias": layer.linear1.bias is not None,
+    }  # fmt: skip
 
 
 def _array(value: Any) -> Any:
@@ -131,13 +162,20 @@ def _by_hand(
     lifted = lambda a: lift(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a  # noqa: E731
     layer = layer.with_params({k: lifted(p) for k, p in layer.params.items()})
     layer = layer.with_buffers({k: lifted(b) for k, b in layer.buffers.items()})
-    y, cache = layer.forward(*map(lifted, arrays), **options)
+    inputs: list[Any] = list(map(lifted, arrays))
+    before: Any = None
+    if front := NORMALISED.get(type(layer).__name__):
+        inputs[0], before = front.forward(inputs[0])
+    y, cache = layer.forward(*inputs, **options)
     ports = y if isinstance(y, tuple) else (y,)
     found = {Key("", f"output#{i}"): port for i, port in enumerate(ports) if port is not None}
     found |= {Key("", f"buffer:{k}"): b for k, b in layer.next_buffers(cache).items()}
+    found |= {Key("", f"param:{k}"): p for k, p in layer.rewritten(cache).items()}
     if any(dy is not None for dy in upstream):
         dys = tuple(None if dy is None else lifted(dy) for dy in upstream)
         grads, own = layer.backward(dys if isinstance(y, tuple) else dys[0], cache)
+        if front:
+            grads = (*front.backward(grads[0], before)[0], *grads[1:])
         pairs = zip(grads, wanted, strict=False)  # what was left out has no place
         found |= {Key("", f"grad_input#{i}"): g for i, (g, want) in enumerate(pairs) if want}
         found |= {Key("", f"grad:{k}"): g for k, g in own.items()}
@@ -177,11 +215,15 @@ def _by_torch(sample: Sample, tensors: Sequence[Any]) -> tuple[Values, list[Any]
     upstream = [_upstream(y, rng) for y in ys]
     values = {Key("", f"output#{i}"): array_of(y) for i, y in enumerate(ys)}
     values |= {Key("", f"buffer:{k}"): array_of(v) for k, v in state.items() if k not in params}
+    changed = [k for k, v in params.items() if not torch.equal(v, sample.state[k])]
+    values |= {Key("", f"param:{k}"): array_of(params[k]) for k in changed}  # in place
     leaves |= {f"grad:{k}": v for k, v in params.items()}
     return values | _gradients(ys, upstream, leaves), upstream
 
 
 def _called(sample: Sample, state: dict[str, Tensor], inputs: tuple, named: dict) -> Any:
+    if sample.module in NORMALISED:
+        inputs = (inputs[0].log_softmax(-1), *inputs[1:])
     if not isinstance(sample.reference, nn.Module):
         return sample.reference(*inputs, **state)
     module = copy.deepcopy(sample.reference)
@@ -191,7 +233,7 @@ def _called(sample: Sample, state: dict[str, Tensor], inputs: tuple, named: dict
 def _trained(sample: Sample, name: str) -> bool:
     if isinstance(sample.reference, nn.Module):
         return name in dict(sample.reference.named_parameters())
-    return name in ("weight", "bias")
+    return not name.startswith("running")
 
 
 def _upstream(y: Tensor, rng: np.random.Generator) -> Any:

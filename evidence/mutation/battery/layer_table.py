@@ -19,7 +19,8 @@ from manual.layer import Layer
 KINDS = ("random", "large", "small")
 OF_PORTS = (
     "GRU", "GRUCell", "Interpolation", "LSTM", "LSTMCell", "MultiheadAttention", "RNN", "RNNCell",
-    "Unbind",
+    "ScaledDotProductAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer", "Unbind",
 )  # fmt: skip
 COLUMN: Shape = (193, 1)  # of the grid, which has a shape of its own
 Shapes = tuple[tuple[Shape, ...], ...]
