@@ -29,6 +29,7 @@ WITHOUT = {
         f"grad:tail.{cluster}.{part}.weight" for cluster in (1, 2) for part in (0, 1)
     },
     "Embedding": {"grad_input"},
+    "EmbeddingBag": {"grad_input"},
     "InitialState": {"grad_input"},
     "MultiheadAttention": {
         "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
