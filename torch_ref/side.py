@@ -40,6 +40,7 @@ class TorchSide:
         training: False puts all layers (dropout, batch norm) into evaluation.
         ports: the names of a node's outputs, where it has several.
         tied: parameters that are another one, by name.
+        inputs: the names of the network's inputs.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class TorchSide:
         training: bool = True,
         ports: Mapping[str, Sequence[str]] | None = None,
         tied: Mapping[str, str] | None = None,
+        inputs: Sequence[str] = (INPUT,),
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
-        network = Network(topological(nodes), ports, tied)
+        network = Network(topological(nodes, inputs), ports, tied, inputs)
         self.network = network.to(self.device, self.dtype).train(training)
         self.parameters = dict(self.network.model.named_parameters())
         self.loss_name = loss[0]
@@ -80,8 +82,13 @@ class TorchSide:
         name, args = self.optimizer_spec
         self.optimizer = optimizers.build(name, self.parameters, args)
 
-    def tensor(self, array: np.ndarray) -> Tensor:
-        """Copy an array over (`torch.from_numpy` would alias it); integers stay integers."""
+    def tensor(self, array: Any) -> Any:
+        """Copy an array over (`torch.from_numpy` would alias it); integers stay integers.
+
+        Several by name become tensors by name.
+        """
+        if isinstance(array, Mapping):
+            return {name: self.tensor(one) for name, one in array.items()}
         dtype = self.dtype if array.dtype.kind == "f" else None
         return torch.tensor(array, dtype=dtype, device=self.device)
 
@@ -93,20 +100,25 @@ class TorchSide:
             for key, value in args.items()
         }
 
-    def forward_backward(self, x: Tensor, target: Tensor, *, input_grad: bool = False) -> float:
+    def forward_backward(
+        self, x: Tensor | Mapping[str, Tensor], target: Tensor, *, input_grad: bool = False
+    ) -> float:
         """Run forward, loss and backward; gradients are left on parameters and taps."""
         for parameter in self.parameters.values():
             parameter.grad = None
-        x = x.detach().requires_grad_(input_grad)
-        self.x = x
-        self.loss = self.loss_module(self.network(x), target)
+        inputs = x if isinstance(x, Mapping) else {self.network.inputs[0]: x}
+        leaves = {
+            name: t.detach().requires_grad_(input_grad and t.is_floating_point())
+            for name, t in inputs.items()
+        }
+        self.loss = self.loss_module(self.network(leaves), target)
         for penalty, names in self.penalties:
             for name in names:
                 self.loss = self.loss + penalty(self.parameters[name])
         self.loss.backward()
         return self.loss.item()
 
-    def evaluated(self, x: Tensor, target: Tensor) -> tuple[np.ndarray, float]:
+    def evaluated(self, x: Any, target: Tensor) -> tuple[np.ndarray, float]:
         """Return the network's output and the loss in evaluation; nothing changes."""
         before = self.network.training
         self.network.train(False)
@@ -210,10 +222,11 @@ class TorchSide:
         self.optimizer.step()
 
     def outputs(self) -> dict[str, np.ndarray]:
-        return {name: array_of(y) for name, y in self.network.taps.items() if name != INPUT}
+        taps, inputs = self.network.taps.items(), self.network.inputs
+        return {name: array_of(y) for name, y in taps if name not in inputs}
 
     def grad_outputs(self) -> dict[str, np.ndarray]:
-        """Gradients of the loss at every tap; the network's input under `input`."""
+        """Gradients of the loss at every tap, and at the network's inputs under their names."""
         taps = [(k, y) for k, y in self.network.taps.items() if y.requires_grad]
         return {name: array_of(y.grad) for name, y in taps if y.grad is not None}
 

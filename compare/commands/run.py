@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.description.data.dataset import named
 from compare.diagnose.divergence import Divergence
 from compare.errors import UserError
 from compare.gauge import K
@@ -225,7 +226,10 @@ class Runner:
     def _provenance(self) -> dict[str, Any]:
         from compare.report.provenance import provenance
 
-        data = {"features": self.experiment.features, "targets": self.experiment.targets}
+        found = named(self.experiment.features)
+        several = {f"features.{name}": array for name, array in found.items()}
+        features = several if len(found) > 1 else {"features": next(iter(found.values()))}
+        data = features | {"targets": self.experiment.targets}
         weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
         return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 

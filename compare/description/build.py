@@ -17,7 +17,7 @@ def build_graph(config: Config) -> Graph:
     """
     nodes = [Node(layer.name, layer.build(), layer.inputs) for layer in config.layers]
     try:
-        graph = Graph(nodes, tied=config.tied)
+        graph = Graph(nodes, config.inputs, tied=config.tied)
         return graph.train(False) if config.train.evaluate else graph
     except ValueError as error:
         raise UserError(f"{config.name}: [[layers]]: {error}") from None

@@ -22,9 +22,9 @@ class UnexplainedError(Exception):
 
 
 def computed(moment: Moment, name: str) -> np.ndarray:
-    """Return what a node put out on the hand-written side; the data for `input`."""
-    if name == "input":
-        return moment.start.x
+    """Return what a node put out on the hand-written side; the data for an input."""
+    if name in moment.start.inputs:
+        return moment.start.inputs[name]
     node, _, port = name.partition(":")
     return needed(moment, Key(node, f"output:{port}" if port else "output"))
 

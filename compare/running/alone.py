@@ -48,8 +48,8 @@ class Moment(NamedTuple):
 
     def recorded(self, value: str) -> np.ndarray:
         """Return a value as torch's side had it: of the data, a parameter, or a node's port."""
-        if value == "input":
-            return self.start.x
+        if value in self.start.inputs:
+            return self.start.inputs[value]
         if value in self.start.params:
             return self.start.params[value]
         node, _, port = value.partition(":")

@@ -13,6 +13,7 @@ import numpy as np
 from compare.description import build, shapes, weights
 from compare.description.config import Config
 from compare.description.data import Dataset, load
+from compare.description.data.dataset import Inputs, each
 from compare.errors import UserError, nearest
 from compare.judge.quantities import real
 from compare.pair import hybrid
@@ -35,22 +36,22 @@ class Experiment:
     dtype: np.dtype
     schedule: Any
     mistake: Plant | None
-    features: np.ndarray
+    features: Inputs
     targets: np.ndarray
     torch_layers: tuple[str, ...] = ()  # computed by torch on both sides
-    held_out: tuple[np.ndarray, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
+    held_out: tuple[Inputs, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
 
     @property
     def steps(self) -> int:
         """How many steps are planned."""
-        return self.config.train.total_steps(len(self.features))
+        return self.config.train.total_steps(len(self.targets))
 
     def batches(self) -> Iterator[np.ndarray]:
-        return batches.batches(len(self.features), self.config.train)
+        return batches.batches(len(self.targets), self.config.train)
 
-    def rows(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, batch: np.ndarray) -> tuple[Inputs, np.ndarray]:
         """Return a batch's features and targets in the run's dtype (classes stay integers)."""
-        return self.features[batch], self.targets[batch]
+        return each(lambda array: array[batch], self.features), self.targets[batch]
 
     def lr(self, step: int) -> float:
         """Return the step's learning rate; both sides are given this number."""
@@ -97,10 +98,13 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         dtype,
         build.build_schedule(config),
         planted,
-        _in(dtype, data.features[train]),
+        each(lambda array: _in(dtype, array[train]), data.features),
         _in(dtype, data.targets[train]),
         replaced,
-        (_in(dtype, data.features[held_out]), _in(dtype, data.targets[held_out])),
+        (
+            each(lambda array: _in(dtype, array[held_out]), data.features),
+            _in(dtype, data.targets[held_out]),
+        ),
     )
 
 
@@ -122,6 +126,7 @@ def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:
             training=not config.train.evaluate,
             ports=ports,
             tied=config.tied,
+            inputs=config.inputs,
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None

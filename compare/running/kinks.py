@@ -67,4 +67,5 @@ class Referee:
         return layer.decisions(layer.forward(*inputs, *extra, **noise)[1])
 
     def _torch_output(self, name: str) -> np.ndarray:
-        return self.start.x if name == "input" else self.torch[Key(name, "output")]
+        inputs = self.start.inputs
+        return inputs[name] if name in inputs else self.torch[Key(name, "output")]

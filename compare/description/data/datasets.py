@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.description.data.dataset import Table
+from compare.description.data.dataset import INPUT, Table
 from compare.errors import UserError, nearest
 
 HERE = Path(__file__).parent
@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 class Source(NamedTuple):
     summary: str
     read: Callable[..., Table]
+    inputs: tuple[str, ...] = (INPUT,)
 
 
 def make(name: str, args: dict[str, Any]) -> Table:
@@ -47,6 +48,11 @@ def check(name: str, args: dict[str, Any]) -> None:
 def settings_of(name: str) -> Mapping[str, Any]:
     """Return the parameters of a generated data set; none for the others."""
     return inspect.signature(DATASETS[name].read).parameters if name in DATASETS else {}
+
+
+def inputs_of(name: str) -> tuple[str, ...]:
+    """Return the names of a data set's inputs."""
+    return DATASETS[name].inputs if name in DATASETS else (INPUT,)
 
 
 def _takes(settings: Any) -> str:
