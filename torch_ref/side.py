@@ -41,6 +41,7 @@ class TorchSide:
         ports: the names of a node's outputs, where it has several.
         tied: parameters that are another one, by name.
         inputs: the names of the network's inputs.
+        groups: names of parameters, and the optimiser's settings that are their own.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class TorchSide:
         ports: Mapping[str, Sequence[str]] | None = None,
         tied: Mapping[str, str] | None = None,
         inputs: Sequence[str] = (INPUT,),
+        groups: optimizers.Groups = (),
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -66,9 +68,9 @@ class TorchSide:
         self.loss_name = loss[0]
         self.loss_module = module_class(loss[0])(**self._tensors(loss[1])).to(self.device)
         self.penalties = [(module_class(t)(c), names) for t, c, names in penalties]
-        self.optimizer_spec, self.clip = optimizer, clip
+        self.optimizer_spec, self.clip, self.groups = optimizer, clip, groups
         self.overflowed = False
-        self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1])
+        self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1], groups)
 
     def load(
         self, weights: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray] | None = None
@@ -80,7 +82,12 @@ class TorchSide:
             for name, array in (buffers or {}).items():
                 self.network.model.get_buffer(name).copy_(torch.as_tensor(array))
         name, args = self.optimizer_spec
-        self.optimizer = optimizers.build(name, self.parameters, args)
+        self.optimizer = optimizers.build(name, self.parameters, args, self.groups)
+
+    def settings_of(self, parameter: str) -> dict[str, Any]:
+        """Return the optimiser's arguments for one parameter."""
+        own = next((args for names, args in self.groups if parameter in names), {})
+        return {**self.optimizer_spec[1], **own}
 
     def tensor(self, array: Any) -> Any:
         """Copy an array over (`torch.from_numpy` would alias it); integers stay integers.

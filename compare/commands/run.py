@@ -265,7 +265,7 @@ def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
         NodeInfo(
             node.name,
             repr(node.layer).partition("(")[0],
-            node.inputs,
+            tuple(source for source in node.inputs if source is not None),
             repr(node.layer),
             repr(modules[node.name]),
             derivation_of(node.layer),

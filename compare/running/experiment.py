@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -68,19 +68,19 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     graph = build.build_graph(config)
     shapes.check_shapes(config, data)
     sizes = {name: tuple(p.shape) for name, p in graph.params.items()}
-    penalties = _penalties(config, sizes)
+    penalties, groups = _penalties(config, sizes), _groups(config, sizes)
     manual = ManualSide(
         graph,
         build.build_loss(config),
         [(penalty, names) for penalty, names, _ in penalties],
-        build.build_optimizer(config),
+        build.build_optimizer(config, groups),
         config.optimizer.clip_norm,
         config.optimizer.clip_value,
     )
     _check_device(config.train.device)
     torch.manual_seed(config.train.seed)
     ports = {node.name: node.layer.outputs for node in graph.nodes}
-    reference = _torch_side(config, [spec for _, _, spec in penalties], ports)
+    reference = _torch_side(config, [spec for _, _, spec in penalties], ports, groups)
     drawn = _draw(config, sizes, graph.stacks)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
@@ -113,7 +113,7 @@ def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
     return values.astype(dtype) if real(values) else values
 
 
-def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:
+def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
     try:
         return TorchSide(
             config.layers,
@@ -127,6 +127,7 @@ def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:
             ports=ports,
             tied=config.tied,
             inputs=config.inputs,
+            groups=[(names, group.args) for names, group in groups],
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
@@ -146,15 +147,30 @@ def _draw(
 def _penalties(config: Config, names: Any) -> list:
     found = []
     for patterns, penalty in build.build_penalties(config):
-        hits = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
-        if not hits:
-            raise UserError(
-                f"A {type(penalty).__name__} applies to {', '.join(patterns)}, which names no "
-                f"parameter. {nearest(patterns[0], names, what='Parameters')}"
-            )
+        hits = _matching(f"A {type(penalty).__name__}", patterns, names)
         coefficient = penalty.coefficient  # type: ignore[attr-defined]
         found.append((penalty, hits, (type(penalty).__name__, coefficient, hits)))
     return found
+
+
+def _groups(config: Config, names: Any) -> list:
+    """Return each group's parameters, those that no group before it has, and its table."""
+    found: list = []
+    for group in config.optimizer.groups:
+        hits = _matching("A group of the optimiser", group.parameters, names)
+        taken = {name for before, _ in found for name in before}
+        found.append(([name for name in hits if name not in taken], group))
+    return found
+
+
+def _matching(what: str, patterns: Sequence[str], names: Any) -> list[str]:
+    hits = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
+    if not hits:
+        raise UserError(
+            f"{what} applies to {', '.join(patterns)}, which names no parameter. "
+            f"{nearest(patterns[0], names, what='Parameters')}"
+        )
+    return hits
 
 
 def _check_batch(config: Config, rows: int) -> None:

@@ -79,13 +79,52 @@ def random_classification(n: int = 300, d_in: int = 2, classes: int = 3, seed: i
 
 def characters(context: int = 8) -> Table:
     """The first stanzas of Jabberwocky: each character after the `context` before it."""
-    text = (HERE / "jabberwocky.txt").read_text(encoding="utf-8")
-    alphabet = sorted(set(text))
-    codes = np.array([alphabet.index(c) for c in text], dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, context + 1).copy()
-    names = tuple(repr(c) for c in alphabet)
+    windows, names = _windows("jabberwocky.txt", context + 1)
     features = windows[:, :-1]
     return Table("", "", features, _numbered("c", context), windows[:, -1], ("next",), names)
+
+
+def verses(context: int = 16) -> Table:
+    """The Walrus and the Carpenter: after each of `context` characters in a row, the next one."""
+    windows, names = _windows("walrus.txt", context + 1)
+    columns = _numbered("c", context), windows[:, 1:], ("next",)
+    return Table("", "", windows[:, :-1], *columns, names)
+
+
+def adding(n: int = 512, length: int = 10, seed: int = 0) -> Table:
+    """Rows of numbers from 0 to 1, two of which are marked: one in each half. Target: their sum."""
+    rng = np.random.default_rng(seed)
+    half, every = max(length // 2, 1), np.arange(n)
+    if length < 2:
+        raise ValueError("length must be at least 2: two numbers are added")
+    numbers, marks = rng.random((n, length)), np.zeros((n, length))
+    marks[every, rng.integers(0, half, n)] = 1
+    marks[every, rng.integers(half, length, n)] = 1
+    sums = (numbers * marks).sum(axis=1)
+    features = np.stack([numbers, marks], axis=2)  # (n, length, 2)
+    return Table("", "", features, _numbered("x", 2 * length), sums, ("sum",))
+
+
+def reversal(n: int = 512, length: int = 5, symbols: int = 8, seed: int = 0) -> Table:
+    """Rows of symbols, and the same backwards: what is read, what was written before, what comes.
+
+    `shifted` is the target one place later, after a start symbol: number `symbols`.
+    """
+    rows = np.random.default_rng(seed).integers(0, symbols, (n, length))
+    backwards = np.ascontiguousarray(rows[:, ::-1])
+    shifted = np.concatenate([np.full((n, 1), symbols), backwards[:, :-1]], axis=1)
+    names = (*_numbered("read", length), *_numbered("before", length))
+    columns = names, backwards, ("next",), _numbered("", symbols)
+    return Table("", "", {"source": rows, "shifted": shifted}, *columns)
+
+
+def _windows(file: str, length: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return all runs of so many characters of a text, as numbers, and what they number."""
+    text = (HERE / file).read_text(encoding="utf-8")
+    alphabet = sorted(set(text))
+    codes = np.array([alphabet.index(c) for c in text], dtype=np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, length).copy()
+    return windows, tuple(repr(c) for c in alphabet)
 
 
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:
@@ -159,6 +198,18 @@ DATASETS: dict[str, Source] = {
     "characters": Source(
         "Jabberwocky (Carroll, 1871), character by character: the next one after `context`",
         characters,
+    ),
+    "verses": Source(
+        "The Walrus and the Carpenter (Carroll, 1871): each of `context` characters and the next",
+        verses,
+    ),
+    "adding": Source(
+        "Two marked numbers in a row of `length`: their sum (n, length, seed; regression)", adding
+    ),
+    "reversal": Source(
+        "Rows of symbols backwards, for an encoder and a decoder (n, length, symbols, seed)",
+        reversal,
+        ("source", "shifted"),
     ),
     "random_regression": Source(
         "Normal noise on both sides, as in the 20-line network (n, d_in, d_out, seed)",
