@@ -190,7 +190,8 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        drift, scores = self.drift or (pd.DataFrame(columns=c) for c in (COLUMNS, SCORED))
+        empty = (pd.DataFrame(columns=columns) for columns in (COLUMNS, SCORED))
+        drift, scores, sample = self.drift or (*empty, None)
         return Report(
             name=self.config.name,
             verdict=found,
@@ -203,6 +204,7 @@ class Runner:
             losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
             drift=drift,
             scores=scores,
+            sample=sample,
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,

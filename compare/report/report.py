@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from compare.diagnose.causes import Cause
     from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
+    from compare.running.sampling import Sample
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Report:
             re-synchronised; empty when it was not asked for.
         scores: `step, rows, loss_manual, loss_torch, accuracy_manual, accuracy_torch` of that run,
             in evaluation, on the rows trained on (`train`) and those `held out`.
+        sample: what the hand-written network wrote after that run, if the data are a text.
         kinks: `step, layer, flips`: elements on which the sides took different pieces of a
             piecewise function, each within rounding of the border.
         ulps: `log2_ulps, elements`: histogram of |manual − torch| in units in the last place of
@@ -113,6 +115,7 @@ class Report:
     torch_with_torch: int = 0
     planted_ran: bool = True
     scores: pd.DataFrame = field(default_factory=_no_scores, repr=False)
+    sample: Sample | None = None
     theirs: str = "torch"
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from compare.running.experiment import Experiment
 from compare.running.refusal import torchs_own
+from compare.running.sampling import Sample, sample
 from compare.running.scores import COLUMNS as SCORED
 from compare.running.scores import Scores
 
@@ -22,10 +23,11 @@ COLUMNS = ["step", "loss_manual", "loss_torch", "max_param_diff"]
 
 
 class Drift(NamedTuple):
-    """Losses and distance at every step, and how well both sides do at some."""
+    """Losses and distance at every step, how well both sides do at some, and what was written."""
 
     steps: pd.DataFrame
     scores: pd.DataFrame
+    sample: Sample | None
 
 
 def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) -> Drift:
@@ -53,7 +55,9 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
             rows.append((number, float(done.loss), loss, _distance(params, torch.params())))
             scores.add(number + 1, params, buffers)
             on_step(number + 1)
-    return Drift(pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED))
+        written = sample(experiment, params, buffers)
+    tables = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED)
+    return Drift(*tables, written)
 
 
 def _distance(params: dict, theirs: dict) -> float:

@@ -43,6 +43,7 @@ def load(config: DataConfig) -> Dataset:
         classes=encoded.classes,
         task=encoded.task,
         summary=table.summary,
+        alphabet=table.alphabet,
     )
 
 

@@ -35,6 +35,7 @@ class Dataset:
         targets: (N,) int64 class indices, (N, T) for one at each of T places, or (N, K) float64
             representable in float32.
         classes: the labels behind class indices, one-hot columns or a 0/1 column; else None.
+        alphabet: the characters that indices stand for, where the data are a text.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     classes: tuple[str, ...] | None
     task: Task
     summary: str
+    alphabet: str = ""
 
     @property
     def rows(self) -> int:
@@ -61,6 +63,7 @@ class Table(NamedTuple):
     labels: np.ndarray  # (N,) or (N, K); numbers, or str objects; (N, T) indices into classes
     target_names: tuple[str, ...]
     classes: tuple[str, ...] | None = None  # set: labels are already indices into it
+    alphabet: str = ""  # of a text
 
     def head(self, rows: int | None) -> Table:
         """Return the first rows alone."""

@@ -79,16 +79,14 @@ def random_classification(n: int = 300, d_in: int = 2, classes: int = 3, seed: i
 
 def characters(context: int = 8) -> Table:
     """The first stanzas of Jabberwocky: each character after the `context` before it."""
-    windows, names = _windows("jabberwocky.txt", context + 1)
-    features = windows[:, :-1]
-    return Table("", "", features, _numbered("c", context), windows[:, -1], ("next",), names)
+    windows, alphabet = _windows("jabberwocky.txt", context + 1)
+    return _text(windows[:, :-1], windows[:, -1], alphabet)
 
 
 def verses(context: int = 16) -> Table:
     """The Walrus and the Carpenter: after each of `context` characters in a row, the next one."""
-    windows, names = _windows("walrus.txt", context + 1)
-    columns = _numbered("c", context), windows[:, 1:], ("next",)
-    return Table("", "", windows[:, :-1], *columns, names)
+    windows, alphabet = _windows("walrus.txt", context + 1)
+    return _text(windows[:, :-1], windows[:, 1:], alphabet)
 
 
 def adding(n: int = 512, length: int = 10, seed: int = 0) -> Table:
@@ -118,13 +116,18 @@ def reversal(n: int = 512, length: int = 5, symbols: int = 8, seed: int = 0) -> 
     return Table("", "", {"source": rows, "shifted": shifted}, *columns)
 
 
-def _windows(file: str, length: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return all runs of so many characters of a text, as numbers, and what they number."""
+def _windows(file: str, length: int) -> tuple[np.ndarray, str]:
+    """Return all runs of so many characters of a text, as numbers, and its alphabet."""
     text = (HERE / file).read_text(encoding="utf-8")
     alphabet = sorted(set(text))
     codes = np.array([alphabet.index(c) for c in text], dtype=np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(codes, length).copy()
-    return windows, tuple(repr(c) for c in alphabet)
+    return windows, "".join(alphabet)
+
+
+def _text(features: np.ndarray, following: np.ndarray, alphabet: str) -> Table:
+    names = _numbered("c", features.shape[1]), ("next",), tuple(map(repr, alphabet))
+    return Table("", "", features, names[0], following, *names[1:], alphabet)
 
 
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:

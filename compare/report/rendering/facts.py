@@ -129,12 +129,22 @@ def accuracies(report: Report) -> dict[str, tuple[float, float]]:
 def trained_line(report: Report) -> str:
     """Return how well both sides did after training by themselves; "" if that was not asked."""
     found = [
-        f"{100 * manual:.1f} % ({words(report).theirs} {100 * torch:.1f} %) of the rows "
+        f"{100 * manual:.1f} % ({words(report).theirs} {100 * torch:.1f} %) on the rows "
         f"{'held out' if rows == 'held out' else 'trained on'}"
         for rows, (manual, torch) in accuracies(report).items()
     ]
     steps = fmt.plural(int(report.scores["step"].max()), "step") if found else ""
     return f"Trained by themselves for {steps}, right: {', '.join(found)}" if found else ""
+
+
+def sample_title(report: Report) -> str:
+    """Say what the sample is; "" if there is none."""
+    steps = len(report.drift)
+    return (
+        f"Written by the hand-written network, trained by itself for {fmt.plural(steps, 'step')}"
+        if report.sample is not None
+        else ""
+    )
 
 
 def place(report: Report, step: Any, layer: Any, quantity: Any) -> str:
