@@ -131,7 +131,7 @@ class Examiner:
 
         own = not theirs or not self._judged(run, theirs, "updated")
         name = f"{key.layer}.{key.quantity.split(':')[1]}"
-        optimizer = unplanted(self.side.optimizer.rule(name))
+        optimizer = unplanted(self.side.optimizer.rule_for(name))
         text = (
             f"{type(optimizer).__name__}, given torch's gradients, still differs: the update rule "
             "is wrong."

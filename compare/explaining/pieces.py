@@ -157,7 +157,7 @@ def _update(moment: Moment, key: Key) -> Piece:
     side, start = moment.experiment.manual, moment.start
     _, parameter, *state = key.quantity.split(":")
     name = f"{key.layer}.{parameter}"
-    optimizer = unplanted(side.optimizer.rule(name))
+    optimizer = unplanted(side.optimizer.rule_for(name))
     names = [name] if side.clip_norm is None else start.params
     grads = {n: needed(moment, Key(*_split(n))) for n in names}
     update = Update(

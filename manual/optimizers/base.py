@@ -102,12 +102,12 @@ class Optimizer(Checked, ABC):
         rate = self.lr if lr is None else float(lr)
         new_params, new_states = dict(params), {name: states.get(name, {}) for name in params}
         for name in self.moved(params, grads):
-            rule = self.rule(name)
+            rule = self.rule_for(name)
             found = rule.updated(params[name], grads[name], new_states[name], rate)
             new_params[name], new_states[name] = found
         return new_params, new_states
 
-    def rule(self, name: str) -> Optimizer:
+    def rule_for(self, name: str) -> Optimizer:
         """Return what moves the parameter of this name: itself, where there are no groups."""
         return self
 

@@ -26,7 +26,7 @@ class Groups(Optimizer):
         self.optimizer, self.lr = optimizer, optimizer.lr
         self._rules = {name: rule for names, rule in reversed(groups) for name in names}
 
-    def rule(self, name: str) -> Optimizer:
+    def rule_for(self, name: str) -> Optimizer:
         """Return what moves a parameter."""
         return self._rules.get(name, self.optimizer)
 

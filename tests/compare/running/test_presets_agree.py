@@ -7,8 +7,9 @@ import pytest
 import compare
 from compare.description.config.file import presets
 
-STEPS = {"alexnet": 3, "alexnet-2012": 3, "resnet": 4}  # the others: 12
-OF_INDICES = ("tied-characters",)  # whose data have no gradient
+STEPS = {"alexnet": 3, "alexnet-2012": 3, "resnet": 4, "adding-lstm": 4, "tiny-gpt": 2}
+# the others: 12
+OF_INDICES = ("tied-characters", "tiny-gpt")  # whose data have no gradient
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
