@@ -46,8 +46,8 @@ def page() -> str:
     if summary := found.get("summary"):
         every, written = summary["macro"], summary["macro of the hand-written"]
         parts.append(
-            f"{summary['hand-written']} of the {summary['modules']} classes of torch.nn that have "
-            "samples; the share of samples that agree, averaged over all of them: "
+            f"{summary['hand-written']} of the {summary['modules']} classes of torch.nn and "
+            "torch.optim that have samples; the share that agrees, averaged over all of them: "
             f"{every:.3f}, over the hand-written ones: {written:.3f}.\n"
         )
     return "\n".join(parts)

@@ -265,6 +265,34 @@ def variances() -> str:
     return f"normalised by the variance 1: {normalised}; stored: {kept}"
 
 
+def norms_far_from_zero() -> str:
+    """LayerNorm and GroupNorm of numbers far from zero
+
+    Their backward passes add b x + c, where b x and c cancel, instead of multiplying what is
+    centred: in float32 a mean of a million deviations leaves two digits.
+    """
+    torch.manual_seed(0)
+    x = (1e5 + 0.1 * torch.randn(4, 8)).float()
+    upstream = torch.randn(4, 8)
+    centred = x.double() - x.double().mean(1, keepdim=True)
+    norms: dict[str, Callable] = {
+        "layer_norm": lambda v: F.layer_norm(v, (8,)),
+        "group_norm": lambda v: F.group_norm(v[:, None], 1)[:, 0],
+        "layer_norm of the centred": lambda v: F.layer_norm(v, (8,)),
+    }
+    off = {}
+    for name, norm in norms.items():
+        grads = []
+        for dtype in (torch.float32, torch.float64):
+            leaf = (centred if "centred" in name else x).to(dtype).requires_grad_()
+            grads.append(torch.autograd.grad(norm(leaf), leaf, upstream.to(dtype))[0])
+        single, double = grads
+        off[name] = float((single - double).abs().max() / double.abs().max())
+    demand(off["layer_norm"] > 0.01, off["group_norm"] > 0.01)
+    demand(off["layer_norm of the centred"] < 1e-6)
+    return ", ".join(f"{name} off by {100 * share:.2g} %" for name, share in off.items())
+
+
 def clamped_logarithms() -> str:
     """BCELoss never exceeds 100
 
@@ -370,6 +398,7 @@ FAMILIES: dict[str, tuple[Shown, ...]] = {
         cosine_embedding,
         soft_margin,
         differences_of_equals,
+        norms_far_from_zero,
         digamma,
         differentiable_adam,
     ),

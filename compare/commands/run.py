@@ -19,6 +19,7 @@ from compare.running.refusal import TorchRefusedError
 if TYPE_CHECKING:
     from compare.description.config import Config
     from compare.explaining.worked import Worked
+    from compare.judge.judge import Rows
     from compare.running.alone import Moment
     from compare.running.experiment import Experiment
 
@@ -85,6 +86,8 @@ class Runner:
         self.failed = False  # the hand-written side raised
         self.interrupted = False
         self.refusal = ""  # why torch could not go on
+        self.inaccurate: dict[str, None] = {}  # torch's pieces that lost digits
+        self.inaccurate_rows = 0  # what disagrees because of them
 
     def run(self) -> Report:
         from compare.report.environment import environment
@@ -139,16 +142,29 @@ class Runner:
                 self.kills = kills.kill_rows(step)
             if number % sampled == 0:
                 self._count_ulps(step, ulps)
-            diverged = self.divergence is None and step.rows.bad.size > 0
+            moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+            blamed = self._blame_torch(moment, step.rows)
+            diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
             if number == 0 or diverged:
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
                 self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
             if number == 0:
-                self._ask_asides(Moment.of(self.experiment, lockstep.start, step))  # type: ignore[arg-type]
+                self._ask_asides(moment)
             lockstep.resynchronise()
             self.done = number + 1
             self.progress("comparing", self.done, steps)
+
+    def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
+        """Return whether all that disagrees in a step follows from digits that torch lost."""
+        from compare.diagnose.reference import reference_inaccurate
+
+        if not rows.bad.size:
+            return False
+        blamed = reference_inaccurate(moment, rows)
+        self.inaccurate |= dict.fromkeys(blamed)
+        self.inaccurate_rows += rows.bad.size if blamed else 0
+        return bool(blamed)
 
     def _ask_asides(self, moment: Moment) -> None:
         """Compare what no training step asks, once."""
@@ -158,6 +174,15 @@ class Runner:
         rows = asides(moment)
         self.table.add(moment.number, rows)
         self.divergence = self.divergence or aside_divergence(moment, rows)
+
+    def _inaccurate_text(self) -> str:
+        """Return torch's pieces that lost digits, in words."""
+        nodes = {node.name: node.layer for node in self.experiment.manual.graph.nodes}
+        named = (
+            f"'{name}' ({type(nodes.get(name, self.experiment.manual.loss)).__name__})"
+            for name in self.inaccurate
+        )
+        return ", ".join(named)
 
     def _count_ulps(self, step: Any, ulps: Callable) -> None:
         pairs = [
@@ -187,6 +212,7 @@ class Runner:
         found, reason = verdict(
             self.table, frame, self.config, self.done, planned,
             interrupted=self.interrupted, refusal=self.refusal, torch_with_torch=torch_with_torch,
+            inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)

@@ -91,17 +91,36 @@ class Examiner:
             if not self._agree(self.moment.call(node.name).settled(), "grad_input"):
                 return self._layer(node, "grad_input", key)
         node = self.moment.nodes.get(key.layer, consumers[0])
+        own = len(consumers) > 1 and not self._add_up(consumers, value, key)
         text = (
             f"Every layer fed by '{value}' has a correct backward, given torch's inputs and "
             "upstream gradient: "
             + (
                 "what is wrong is how their gradients are added at the branch."
-                if len(consumers) > 1
+                if own
                 else "what is wrong came from further up."
             )
         )
-        own = len(consumers) > 1
         return Suspect(key.layer, key.quantity, own, node.layer, "backward", text)
+
+    def _add_up(self, consumers: list[Node], value: str, key: Key) -> bool:
+        """Return whether the gradients that flow back into a value add up, on our own numbers."""
+        ours = self.moment._replace(torch=self.moment.manual)
+        if any(k not in ours.torch for k in self.moment.torch):
+            return False  # it raised on the way
+
+        def run(lift: Any) -> dict[str, Any]:
+            flows = []
+            for node in consumers:
+                found = ours.call(node.name).settled().by_hand(lift)
+                flows += [
+                    found[f"grad_input#{i}"]
+                    for i, source in enumerate(node.inputs)
+                    if source == value and f"grad_input#{i}" in found
+                ]
+            return {"added": sum(flows[1:], flows[0])}
+
+        return self._judged(run, {"added": ours.torch[key]}, "added")
 
     def _loss(self, key: Key, quantity: str, method: str) -> Suspect:
         own = not self._agree(self.moment.loss(), quantity)

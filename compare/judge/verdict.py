@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def verdict(
     table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *,
     interrupted: bool, refusal: str = "", torch_with_torch: int = 0,
+    inaccurate: tuple[int, str] = (0, ""),
 ) -> tuple[str, str]:  # fmt: skip
     """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
 
@@ -33,6 +34,7 @@ def verdict(
         interrupted: whether Ctrl-C ended the run, perhaps after its last step.
         refusal: what torch raised in a step, which ended the run.
         torch_with_torch: rows that compare torch with torch, and are no evidence of anything.
+        inaccurate: rows that disagree because torch itself lost digits, and where it did.
     """
     counts = table.counts()
     total, vacuous = int(counts.sum()), int(counts[VACUOUS])
@@ -42,6 +44,14 @@ def verdict(
             f"Torch's side holds NaN or infinity in {undefined:,} of {total:,} compared tensors, "
             "where nothing can be judged: the run overflowed or diverged. A smaller learning rate "
             "or scaled data may keep it finite. All else agrees."
+        )
+    rows, where = inaccurate
+    if rows and bad == rows:
+        return "incomplete", (
+            f"Reference inaccurate: torch's float32 loses digits in {where}. On the same numbers "
+            "its own float64 agrees with the hand-written float32 there, and not with torch's. "
+            f"{bad:,} of {total:,} compared tensors cannot be judged because of that; all else "
+            'agrees. Run it with dtype = "float64".'
         )
     if bad:
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."

@@ -10,6 +10,7 @@ from compare.gauge import Gauge
 from compare.judge.quantities import Key, Values
 from compare.pair.hybrid import TorchNode
 from compare.pair.manual_side import ManualSide
+from compare.pair.sources import unplanted
 from compare.running.moment import Start
 from manual.graph import Array, Node
 from manual.layer import Layer
@@ -40,7 +41,7 @@ class Referee:
         self.start, self.torch, self.flips = start, torch, flips
 
     def __call__(self, node: Node, arguments: tuple[Array, ...]) -> tuple[Array, ...]:
-        if type(node.layer).decisions is Layer.decisions:
+        if type(unplanted(node.layer)).decisions is Layer.decisions:
             return arguments
         winner = self.start.winners.get(node.name)
         layer: Any = node.layer if winner is None else node.layer.settled(None)  # type: ignore[attr-defined]
@@ -64,6 +65,8 @@ class Referee:
         """Run the layer forward to see which pieces it takes; a random one given its noise."""
         extra = (self.start.target,) if node.name == "loss" else ()
         noise = {"noise": self.start.noise.get(node.name)} if layer.stochastic else {}
+        plain = {k: p.v if isinstance(p, Gauge) else p for k, p in layer.params.items()}
+        layer = layer.with_params(plain) if plain else layer
         return layer.decisions(layer.forward(*inputs, *extra, **noise)[1])
 
     def _torch_output(self, name: str) -> np.ndarray:

@@ -15,7 +15,9 @@ from compare.errors import UserError, nearest
 def corpus(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Classes of torch.nn.", show_default="all"),
+        typer.Argument(
+            metavar="[NAME]…", help="Classes of torch.nn and torch.optim.", show_default="all"
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per CPU.")] = -1,
     write: Annotated[
@@ -23,7 +25,7 @@ def corpus(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
-    """Run every sample that torch tests its modules with on the hand-written class, and judge it.
+    """Run every sample that torch tests a class with on the hand-written one, and judge it.
 
     Exit status: 0 all agree or are excepted in writing, 1 one does not, 2 unusable arguments.
     """
@@ -46,7 +48,7 @@ def corpus(
 
 
 def _known() -> list[str]:
-    """Return the modules that torch has samples of.
+    """Return the modules and optimisers that torch has samples of.
 
     Raises:
         UserError: torch's tables cannot be imported.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.judge.judge import VERDICTS, judge
+from evidence.corpus import optimizers
 from evidence.corpus.ledger import excepted
 from evidence.corpus.samples import Sample, refusals, samples
 from evidence.corpus.sides import Sides, both, refused
@@ -37,7 +38,11 @@ class Row(NamedTuple):
 
 
 def rows(module: str) -> Iterator[Row]:
-    """Judge every sample of a module; nothing is yielded for a class that is not hand-written."""
+    """Judge every sample of a class; nothing is yielded for one that is not hand-written."""
+    if module in registry.OPTIMIZERS:
+        for found in optimizers.rows(module):
+            yield _ledgered(Row(module, "optim_db", *found))
+        return
     cls = registry.find(module)
     if cls is None:
         return

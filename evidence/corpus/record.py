@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from compare.errors import UserError
+from compare.witness.fingerprint import fingerprint
 from evidence.corpus.count import Row
 from evidence.corpus.ledger import entries, matches
 from evidence.corpus.table import as_dict, told
 
 __all__ = ["record", "recorded"]
 
+MEASURED = (  # what decides about a sample
+    "manual", "torch_ref", "evidence/corpus", "compare/gauge", "compare/judge/judge.py",
+    "compare/judge/measure.py",
+)  # fmt: skip
 FILE = Path(str(files("evidence.corpus"))) / "score.json"
 
 
@@ -36,7 +41,8 @@ def record(rows: Sequence[Row], names: Sequence[str], file: Path = FILE) -> None
             "Take the entry out."
         )
     found = as_dict(rows, names)
-    kept = {"torch": version("torch"), "summary": found["summary"], "rows": found["rows"]}
+    about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
+    kept = {**about, "summary": found["summary"], "rows": found["rows"]}
     file.write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -72,8 +72,14 @@ def samples(
 
 
 def names() -> list[str]:
-    """Return the modules that any corpus has."""
-    return sorted({*_module_infos(), *_functionals(), *_legacy_tests()})
+    """Return the modules and optimisers that any corpus has."""
+    with flags_kept():
+        from torch.testing._internal.common_optimizers import optim_db
+
+    classes: Any = (info.optim_cls for info in optim_db)  # annotated as instances
+    return sorted(
+        {*_module_infos(), *_functionals(), *_legacy_tests(), *(c.__name__ for c in classes)}
+    )
 
 
 # ── module_db ────────────────────────────────────────────────────────────────────────────────────

@@ -73,10 +73,10 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
     if absent:
         parts.append(f"Not hand-written: {', '.join(absent)}.")
     parts.append(
-        f"{summary['hand-written']} of {summary['modules']} modules; {summary['agree']:,} of "
+        f"{summary['hand-written']} of {summary['modules']} classes; {summary['agree']:,} of "
         f"{summary['samples']:,} samples agree, {summary['excepted']} are excepted in writing, "
         f"{summary['vacuous']} are zero or nan on both sides and {summary['empty']} empty.\n"
-        f"Share that agrees, averaged over modules: {summary['macro']:.3f}; over the hand-written "
+        f"Share that agrees, averaged over classes: {summary['macro']:.3f}; over the hand-written "
         f"ones: {summary['macro of the hand-written']:.3f}."
     )
     return "\n".join(parts)

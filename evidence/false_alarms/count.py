@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.diagnose.reference import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
+from compare.running.alone import Moment
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Lockstep, Step
+from compare.running.refusal import TorchRefusedError
 from evidence.false_alarms.draw import Draw, draw
 from evidence.false_alarms.mistakes import Place, planted
 from evidence.false_alarms.rules import RULES, Rule, agrees
@@ -39,6 +42,7 @@ class Found(NamedTuple):
     caught: dict[str, tuple[bool, ...]]  # by mistake
     unchecked: tuple[str, ...]  # mistakes made in a tensor that the harness calls vacuous
     alarms: tuple[dict[str, Any], ...]  # the harness's own
+    inaccurate: tuple[str, ...] = ()  # steps not counted: torch's float32 lost digits, and where
 
 
 class Count(NamedTuple):
@@ -109,9 +113,10 @@ def _examine_all(work: tuple[int, range, tuple[Rule, ...]]) -> list[Found]:
 
 
 def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
-    """Run one network; draw another in its place while torch's own values are not all finite.
+    """Run one network; draw another in its place while torch refuses it, or overflows.
 
-    Only torch decides about that, so that no overflow of the hand-written side alone is hidden.
+    It refuses, say, to normalise a batch of one row. Only torch decides about that, so that no
+    overflow of the hand-written side alone is hidden.
     """
     for attempt in range(ATTEMPTS):
         drawn = draw(seed, index, attempt)
@@ -126,7 +131,7 @@ def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
 
 
 def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) -> Found | None:
-    """Run all steps of a drawn network; None if torch overflows."""
+    """Run all steps of a drawn network; None if torch overflows, or refuses to run it."""
     experiment = drawn.experiment()
     lockstep = Lockstep(experiment)
     total = Found(
@@ -135,14 +140,32 @@ def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) ->
     )  # fmt: skip
     with np.errstate(all="ignore"):
         for number, batch in zip(range(experiment.steps), experiment.batches(), strict=False):
-            step = lockstep.step(number, batch)
+            try:
+                step = lockstep.step(number, batch)
+            except TorchRefusedError:
+                return None
             if not all(np.isfinite(value).all() for value in step.torch.values()):
                 return None
-            total = _added(total, step, rules)
-            if number == 0 and total.verdicts[MISSING] == 0:
+            blamed = _blamed(experiment, lockstep, step)
+            if blamed:
+                total = total._replace(inaccurate=(*total.inaccurate, blamed))
+            else:
+                total = _added(total, step, rules)
+            if number == 0 and not blamed and total.verdicts[MISSING] == 0:
                 total = _with_mistakes(total, step, _places(experiment, lockstep, step, rng), rules)
             lockstep.resynchronise()
     return total
+
+
+def _blamed(experiment: Experiment, lockstep: Lockstep, step: Step) -> str:
+    """Return where torch's float32 lost digits, if all that disagrees follows from that."""
+    if not step.rows.bad.size:
+        return ""
+    assert lockstep.start is not None
+    moment = Moment.of(experiment, lockstep.start, step)
+    names = reference_inaccurate(moment, step.rows)
+    named = (f"{n} ({type(moment.nodes[n].layer).__name__ if n != 'loss' else n})" for n in names)
+    return f"step {step.number} {', '.join(named)}" if names else ""
 
 
 def _added(total: Found, step: Step, rules: Sequence[Rule]) -> Found:

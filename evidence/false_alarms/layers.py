@@ -212,7 +212,10 @@ class Layers:
         self.linear(prod(before))
         if len(before) > 1:
             self.add({"type": "Unflatten", "dim": 1, "unflattened_size": list(before)})
-        table = varied(self.rng, registry.LAYERS[name], example.arguments)
+        cls = registry.LAYERS[name]
+        table = varied(self.rng, cls, example.arguments)
+        if _first(cls(**table), [np.ones((2, *before))] * n) != (2, *after):  # a scale factor, say
+            table = dict(example.arguments)
         self.add({"type": name, **table}, *[self.last] * n)
         if len(after) > 1:
             self.add({"type": "Flatten"})

@@ -59,6 +59,7 @@ def _harness(counted: Count, found: list[Found]) -> Row:
         "missed_in_vacuous": sum(
             not f.caught[name][0] for f in found for name in f.unchecked
         ),
+        "inaccurate": [f"network {f.number}, {text}" for f in found for text in f.inaccurate],
         "alarms": [{"network": f.number, **alarm} for f in found for alarm in f.alarms],
     }  # fmt: skip
 
@@ -102,6 +103,7 @@ def _own(row: Row) -> str:
         "as vacuous.",
         f"  {row['redrawn']:,} networks were drawn again, because torch's own values overflow.",
     ]
+    lines += [f"  Torch's float32 lost digits, not counted: {text}." for text in row["inaccurate"]]
     return "\n".join([*lines, *_false_alarms(row["alarms"])])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compare.witness.fingerprint import fingerprint
 from evidence.catalogue import page
-from evidence.corpus.record import recorded
+from evidence.corpus.record import MEASURED, recorded
 from manual import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"
@@ -25,6 +26,7 @@ def test_the_page_is_what_the_command_prints() -> None:
 def test_the_recorded_count_has_no_sample_that_disagrees_unexplained() -> None:
     found = recorded()
 
+    assert found["sources"] == fingerprint(*MEASURED)
     assert found["summary"]["disagree"] == found["summary"]["raised"] == 0
     assert found["summary"]["macro of the hand-written"] > 0.98
     assert found["summary"]["hand-written"] >= 121

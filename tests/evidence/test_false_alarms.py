@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from compare.commands.run import Runner
 from compare.description.config import Config
 from compare.judge.judge import AGREE, DISAGREE
+from compare.pair.plant import parse, plant
 from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine, run
 from evidence.false_alarms.draw import Draw, draw
 from evidence.false_alarms.layers import placed
@@ -25,6 +28,7 @@ from handgrad.cli import app
 from manual import registry
 
 FEW = 12
+LOST = "torch lost digits"
 ONCE = json.loads((Path(__file__).parent / "networks.json").read_text())
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Implicit dimension choice"),
@@ -267,7 +271,12 @@ def test_the_command_prints_a_table() -> None:
     assert "one sample dropped" in done.stdout
 
 
-@pytest.mark.parametrize("name", ONCE)
+def as_drawn(name: str) -> Draw:
+    kept = ONCE[name]
+    return Draw(Config.model_validate(kept["config"]), kept["feature_scale"], kept["target_scale"])
+
+
+@pytest.mark.parametrize("name", [name for name in ONCE if name != LOST])
 def test_what_once_was_falsely_rejected_or_not_judged_agrees(name: str) -> None:
     """Networks as they were drawn then: numbers draw others when there are more layers."""
     kept = ONCE[name]
@@ -278,3 +287,27 @@ def test_what_once_was_falsely_rejected_or_not_judged_agrees(name: str) -> None:
     assert found is not None
     assert found.verdicts[AGREE] > 0
     assert found.verdicts[DISAGREE] == 0
+    assert not found.inaccurate
+
+
+def test_where_torch_lost_digits_nobody_is_accused() -> None:
+    found = run(as_drawn(LOST), np.random.default_rng(0))
+
+    assert found is not None
+    assert found.inaccurate == ("step 0 n21 (GroupNorm)", "step 1 n21 (GroupNorm)")
+    assert not found.alarms
+
+
+@pytest.mark.parametrize("mistake", ["", "n23.bias.grad*=-1", "n22.grad_input*=-1"])
+def test_a_run_blames_torch_for_lost_digits_and_nobody_else_for_theirs(mistake: str) -> None:
+    made = as_drawn(LOST).experiment()
+    if mistake:
+        wrong = plant(made.manual, parse(mistake, made.manual.graph))
+        made = replace(made, manual=wrong)
+
+    report = Runner(made, lambda *_: None).run()
+
+    assert report.verdict == ("disagree" if mistake else "incomplete")
+    assert (report.first_divergence is None) == (not mistake)
+    lost = "Reference inaccurate: torch's float32 loses digits in 'n21' (GroupNorm)."
+    assert report.reason.startswith(lost) == (not mistake)

@@ -1,0 +1,58 @@
+"""The reference may be what is wrong: torch's float32 loses digits that its own float64 keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from compare.diagnose.examiner import Examiner
+from compare.judge.judge import DISAGREE, Rows
+from compare.running.alone import Moment
+
+__all__ = ["reference_inaccurate"]
+
+
+def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
+    """Return the pieces in which torch's float32 is off, if they explain all that disagrees.
+
+    Such a piece, run alone on the step's own numbers: torch's float64 agrees with the hand-written
+    float32 within its tolerance, and not with torch's float32. Every other disagreement has to be
+    inherited: alone, on torch's inputs, its piece agrees.
+    """
+    if moment.experiment.dtype != np.float32 or set(rows.verdicts[rows.bad]) != {DISAGREE}:
+        return ()
+    examiner, blamed = Examiner(moment), {}
+    for i in rows.bad:
+        suspect = examiner.suspect(rows.keys[int(i)])
+        if not suspect.own:
+            continue
+        name = suspect.layer
+        if name not in blamed:
+            blamed[name] = name in (*moment.nodes, "loss") and _loses_digits(moment, name)
+        if not blamed[name]:
+            return ()
+    return tuple(blamed)
+
+
+def _loses_digits(moment: Moment, name: str) -> bool:
+    """Return whether torch's float64 sides with the hand-written float32 in all that differs."""
+    call = (moment.loss() if name == "loss" else moment.call(name)).settled()
+    compare = moment.experiment.config.compare
+    if compare.tolerance is not None:
+        return False  # a tolerance that someone chose allows what it allows
+    wide = call.wide().by_torch()
+    sides = call.beside(np.dtype(np.float32), compare.k)
+    off = {
+        role: (mine, wide.get(role), tolerance)
+        for role, (mine, theirs, tolerance) in sides.items()
+        if not _within(mine, theirs, tolerance)
+    }
+    return bool(off) and all(_within(*sides) for sides in off.values())
+
+
+def _within(mine: Any, theirs: Any, tolerance: Any) -> bool:
+    if theirs is None or np.shape(mine) != np.shape(theirs):
+        return False
+    apart = np.abs(np.subtract(mine, theirs, dtype=np.float64))
+    return bool((apart <= tolerance).all() and np.isfinite(tolerance).all())
