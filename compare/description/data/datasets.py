@@ -103,6 +103,28 @@ def adding(n: int = 512, length: int = 10, seed: int = 0) -> Table:
     return Table("", "", features, _numbered("x", 2 * length), sums, ("sum",))
 
 
+def temporal_order(n: int = 512, length: int = 16, seed: int = 0) -> Table:
+    """Rows of random symbols, of different lengths, in which X or Y stands at two places.
+
+    The classes are XX, XY, YX and YY. A row of `sequence` (n, length, 6) has a 1 per symbol (a, b,
+    c, d, X, Y), and zeros beyond its end; it has half of `length` to `length` symbols.
+    """
+    rng = np.random.default_rng(seed)
+    half, every = max(length // 2, 2), np.arange(n)
+    if length < 4:
+        raise ValueError("length must be at least 4: the shortest row has half of it")
+    lengths = rng.integers(half, length + 1, n)
+    symbols, classes = rng.integers(0, 4, (n, length)), rng.integers(0, 2, (n, 2))
+    first = rng.integers(0, lengths // 2)
+    second = rng.integers(lengths // 2, lengths)
+    symbols[every, first], symbols[every, second] = 4 + classes.T
+    inside = np.arange(length) < lengths[:, None]
+    sequence = np.eye(6)[symbols] * inside[:, :, None]
+    names = (*_numbered("x", 6 * length), "length")
+    columns = names, classes @ (2, 1), ("order",), ("XX", "XY", "YX", "YY")
+    return Table("", "", {"sequence": sequence, "lengths": lengths}, *columns)
+
+
 def reversal(n: int = 512, length: int = 5, symbols: int = 8, seed: int = 0) -> Table:
     """Rows of symbols, and the same backwards: what is read, what was written before, what comes.
 
@@ -208,6 +230,11 @@ DATASETS: dict[str, Source] = {
     ),
     "adding": Source(
         "Two marked numbers in a row of `length`: their sum (n, length, seed; regression)", adding
+    ),
+    "temporal_order": Source(
+        "X or Y twice in rows of different lengths: in which order? (n, length, seed)",
+        temporal_order,
+        ("sequence", "lengths"),
     ),
     "reversal": Source(
         "Rows of symbols backwards, for an encoder and a decoder (n, length, symbols, seed)",
