@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import nn
 
-from torch_ref import gates, layers, losses
+from torch_ref import gates, layers, losses, recurrent
 
 
 def module_class(name: str) -> type[nn.Module]:
-    """Return torch.nn's class of this name, or ours where torch has none.
+    """Return torch.nn's class of this name, or ours where torch has none (or no `lengths`).
 
     Raises:
         AttributeError: nobody has such a class.
     """
-    for ours in (layers, losses, gates):
+    for ours in (layers, losses, gates, recurrent):
         if name in vars(ours):
             return getattr(ours, name)
     return getattr(nn, name)

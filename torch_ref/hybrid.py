@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.utils.rnn import PackedSequence
 
 from torch_ref.draws import Recorder
 
@@ -75,6 +76,12 @@ class HandWritten(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the layer's output for its inputs (a loss: input and target)."""
+        if any(isinstance(x, PackedSequence) for x in inputs):
+            raise TypeError(
+                f"{self.layer!r} takes padded sequences and their lengths, received a "
+                "PackedSequence. With x, lengths = torch.nn.utils.rnn.pad_packed_sequence(packed), "
+                "call module(x, lengths=lengths)."
+            )
         tensors, options = told_apart(self.layer, inputs, named)
         own = dict(self.named_parameters(remove_duplicate=False))
         params = {key: own[key] for key in getattr(self.layer, "params", {})}
@@ -125,6 +132,11 @@ class HandWritten(nn.Module):
             with torch.no_grad(), Recorder() as recorder:
                 nn.functional.rrelu(x, lower, layer.upper, training=True)
             return array_of(recorder.draws[0])
+        if hasattr(layer, "mask_shapes"):  # between layers
+            shapes = layer.mask_shapes(*inputs)
+            with torch.no_grad():
+                masks = [nn.functional.dropout(x.new_ones(s), layer.dropout) for s in shapes]  # type: ignore[union-attr]
+            return tuple(array_of(mask != 0) for mask in masks)
         seed = int(torch.randint(2**63 - 1, ()))
         arrays = [None if x is None else array_of(x) for x in inputs]
         return layer.draw(*arrays, rng=np.random.default_rng(seed))

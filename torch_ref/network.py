@@ -113,12 +113,13 @@ class Network(nn.Module):
     def _tapped(self, name: str, y: Any, taken: set[int]) -> dict[str, Tensor]:
         """Return a call's outputs by name, each of which keeps its gradient.
 
-        A module may return its input itself (dropout in evaluation), whose gradient is another.
+        A module may return its input itself (dropout in evaluation), whose gradient is another, or
+        what it reads itself besides (LSTMCell's c, from which h is computed).
         """
         rest = self.ports[name][1:]
         names = [name, *(f"{name}:{port}" for port in rest)]
         found = [t for t in tree_leaves(y) if isinstance(t, Tensor)]
-        found = [t.view_as(t) if id(t) in taken else t for t in found]
+        found = [t.view_as(t) if rest or id(t) in taken else t for t in found]
         for tensor in found:
             if tensor.requires_grad:
                 tensor.retain_grad()
@@ -160,9 +161,11 @@ def nested(module: nn.Module, arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 @cache
 def _places(forward: Callable) -> int | None:
-    """Return how many arguments a module's forward takes; None if any number."""
+    """Return how many arguments a module's forward takes by place; None if any number."""
     _, *parameters = signature(forward).parameters.values()
-    return None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(parameters)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind is not p.KEYWORD_ONLY for p in parameters)
 
 
 def call_options(node: NodeDescription) -> dict[str, Any]:

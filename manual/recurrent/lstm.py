@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from manual.examples import Example
-from manual.layer import Array, Arrays, Layer, Noise
-from manual.recurrent.equations import EQUATIONS, SYMBOLS
-from manual.recurrent.lstm_cell import Back, Past, Weights, run, run_backward
-from manual.recurrent.refusals import check_arguments, check_inputs
+from manual.layer import Array, Arrays, Noise
+from manual.recurrent.equations import LSTM_EQUATIONS, LSTM_SYMBOLS
+from manual.recurrent.lstm_cell import LSTMUnit
+from manual.recurrent.stack import Recurrent, RecurrentCache
 
 __all__ = ["LSTM"]
 
 
-class LSTMCache(NamedTuple):
-    pasts: tuple[Past, ...]  # of each layer, forward then reverse
-    keeps: tuple[Array, ...]  # the dropout masks; empty in evaluation
-    batched: bool
-    given: bool  # whether initial states were
-
-
-class LSTM(Layer):
+class LSTM(Recurrent):
     r"""Long short-term memory: a state c that is kept, written to and read through gates.
 
     At each step, with σ the logistic function and ⊙ the product element by element:
@@ -44,8 +35,11 @@ class LSTM(Layer):
         proj_size: P > 0 projects h to that size; 0 does not, and P = H.
 
     Inputs: `input` (T, N, I) or (T, I); `h_0` (D·num_layers, N, P) and `c_0` (D·num_layers, N, H),
-    D = 2 if bidirectional, both or neither; zero if left out. Outputs: `output` (T, N, D·P), `h_n`,
-    `c_n` as the initial states. Noise: a 0/1 mask (T, N, D·P) for each layer except the last.
+    D = 2 if bidirectional, both or neither; zero if left out; `lengths` (N,) whole numbers from 1
+    to T, in any order: how much of each padded sequence counts, T if left out. Outputs: `output`
+    (T, N, D·P), 0 beyond a sequence's end; `h_n`, `c_n` as the initial states, of each sequence's
+    end. Noise: a 0/1 mask (T, N, D·P), with lengths (Σ lengths, D·P), for each layer except the
+    last.
 
     Parameters, for layer k (and its reverse, with the suffix `_reverse`): `weight_ih_l{k}` W
     (4H, I), above the first layer (4H, D·P); `weight_hh_l{k}` U (4H, P); `bias_ih_l{k}`,
@@ -56,9 +50,10 @@ class LSTM(Layer):
     """
 
     outputs = ("output", "h_n", "c_n")
-    stochastic = True
-    equations = EQUATIONS
-    symbols = SYMBOLS
+    structure = ("output", ("h_n", "c_n"))
+    equations = LSTM_EQUATIONS
+    symbols = LSTM_SYMBOLS
+    unit = LSTMUnit()
     examples = (
         Example({"input_size": 3, "hidden_size": 2}, ((3, 2, 3), None, None)),
         Example({"input_size": 2, "hidden_size": 2}, ((2, 2, 2), (1, 2, 2), (1, 2, 2))),
@@ -89,7 +84,7 @@ class LSTM(Layer):
                 "bidirectional": True,
                 "proj_size": 1,
             },
-            ((2, 3, 2), (4, 2, 1), (4, 2, 3)),
+            ((2, 3, 2), (4, 2, 1), (4, 2, 3), np.array([2, 3])),
         ),
         Example(
             {"input_size": 2, "hidden_size": 2, "num_layers": 2, "bidirectional": True},
@@ -108,68 +103,25 @@ class LSTM(Layer):
         bidirectional: bool = False,
         proj_size: int = 0,
     ) -> None:
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
-        self.bidirectional, self.proj_size = bidirectional, proj_size
-        check_arguments(self)
-        self.params = {
-            key: np.zeros(shape)
-            for layer in self._layers()
-            for suffix in layer
-            for key, shape in self._shapes(suffix).items()
-        }
+        self.proj_size = proj_size
+        self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
 
-    @property
-    def output_size(self) -> int:
-        """P, the size of h: proj_size, or hidden_size without a projection."""
-        return self.proj_size or self.hidden_size
-
-    @property
-    def directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
-    @property
-    def scale(self) -> float:
-        """1 / (1 - p): what dropout leaves is scaled up; 0 for p = 1, where nothing is left."""
-        return 0.0 if self.dropout == 1 else 1 / (1 - self.dropout)
-
-    # ── forward ──────────────────────────────────────────────────────────────────────────────────
     def forward(  # type: ignore[override]
         self,
         input: Array,
         h_0: Array | None = None,
         c_0: Array | None = None,
+        lengths: Array | None = None,
         *,
         noise: Noise = None,
-    ) -> tuple[tuple[Array, Array, Array], LSTMCache]:
+    ) -> tuple[tuple[Array, Array, Array], RecurrentCache]:
         """Return `(output, h_n, c_n)`; without noise nothing is dropped."""
-        check_inputs(self, input, h_0, c_0)
-        batched, given = input.ndim == 3, h_0 is not None
-        x = self._time_first(input, batched)  # (T, N, I)
-        keeps = self._keeps(noise, x)
-        h_0 = self._states(h_0, x, self.output_size, batched)  # (D layers, N, P)
-        c_0 = self._states(c_0, x, self.hidden_size, batched)  # (D layers, N, H)
-        pasts: list[Past] = []
-        ends: list[tuple[Array, Array]] = []
-        for suffixes in self._layers():
-            if pasts and keeps:
-                x = x * keeps[len(pasts) // self.directions - 1] * self.scale
-            ys = []
-            for suffix in suffixes:
-                at, turn = len(pasts), _turn(suffix)
-                y, c, past = run(x[::turn], h_0[at], c_0[at], self._weights(suffix))
-                pasts.append(past)
-                ends.append((y[-1], c))
-                ys.append(y[::turn])
-            x = np.concatenate(ys, axis=-1) if self.bidirectional else ys[0]  # (T, N, D P)
-        h_n, c_n = (_unbatched(np.stack(states), batched) for states in zip(*ends, strict=True))
-        cache = LSTMCache(tuple(pasts), keeps, batched, given)
-        return (self._laid_out(x, batched), h_n, c_n), cache
+        (y, h_n, c_n), cache = self._walk(input, {"h_0": h_0, "c_0": c_0}, lengths, noise)
+        return (y, h_n, c_n), cache
 
-    # ── backward ─────────────────────────────────────────────────────────────────────────────────
     def backward(  # type: ignore[override]
-        self, grad_output: tuple[Array | None, ...], cache: LSTMCache
-    ) -> tuple[tuple[Array | None, Array | None, Array | None], Arrays]:
+        self, grad_output: tuple[Array | None, ...], cache: RecurrentCache
+    ) -> tuple[tuple[Array | None, ...], Arrays]:
         r"""Chain rule through the cell, then through time, then through the layers.
 
         Shapes: x (T, N, I), W (4H, I), U (4H, P), b (4H,), R (P, H); z (T, N, 4H) the scores; i, f,
@@ -204,175 +156,16 @@ class LSTM(Layer):
           / (1 - p), and so is its gradient. A reverse direction sees x turned around in time: its
           dy is turned before, its dx after. The two directions read the same x: their dx add.
 
+        4. Lengths: beyond its end a sequence keeps its states, h_t = h_{t-1} and c_t = c_{t-1}, and
+          shows 0; so dh_n and dc_n pass the steps there unchanged and enter at its own last step,
+          dz, dx and what arrives from doutput are 0 there. The reverse direction turns each
+          sequence at its own end.
+
         Torch: nn.LSTM, the same gate order and layouts; its gate bias is stored twice (for cuDNN).
-        `output` and `h_n` share the last h: torch adds both upstream gradients, too.
+        `output` and `h_n` share the last h: torch adds both upstream gradients, too. With lengths,
+        nn.LSTM between pack_padded_sequence and pad_packed_sequence.
         Source: Hochreiter & Schmidhuber, Long Short-Term Memory (1997); Gers et al. (2000) for f;
         Werbos, Backpropagation Through Time (1990); Greff et al., LSTM: A Search Space Odyssey
         (2017), appendix A; Sak et al. (2014) for the projection.
         """
-        dx, dh_0, dc_0, grads = self._walk_back(grad_output, cache, input_grad=True)
-        dx = self._laid_out(dx, cache.batched)
-        if not cache.given:
-            return (dx, None, None), grads
-        return (dx, _unbatched(dh_0, cache.batched), _unbatched(dc_0, cache.batched)), grads
-
-    def grad_params(self, grad_output: tuple[Array | None, ...], cache: LSTMCache) -> Arrays:  # type: ignore[override]
-        """Return the parameters' gradients, without the last product, dx = dz W."""
-        return self._walk_back(grad_output, cache, input_grad=False)[3]
-
-    def _walk_back(
-        self, grad_output: tuple[Array | None, ...], cache: LSTMCache, input_grad: bool
-    ) -> tuple[Array, Array, Array, Arrays]:
-        """Return dx (T, N, I), dh_0, dc_0 (D layers, N, ·) and the parameters' gradients."""
-        dy, dh_n, dc_n = self._upstream(grad_output, cache)
-        backs: list[Back] = []  # from the last to the first
-        for layer, suffixes in reversed(list(enumerate(self._layers()))):
-            found: list[Array] = []
-            for d, suffix in reversed(list(enumerate(suffixes))):
-                at, turn = layer * self.directions + d, _turn(suffix)
-                own = dy[..., d * self.output_size : (d + 1) * self.output_size][::turn]
-                wanted = input_grad or layer > 0
-                weights, past = self._weights(suffix), cache.pasts[at]
-                back = run_backward(own, dh_n[at], dc_n[at], weights, past, wanted)
-                backs.append(back)
-                if back.x is not None:
-                    found.append(back.x[::turn])
-            if found:
-                dy = found[0] if len(found) == 1 else found[0] + found[1]
-            if layer and cache.keeps:
-                dy = dy * cache.keeps[layer - 1] * self.scale
-        backs.reverse()
-        grads = self._named([back.weights for back in backs])
-        return dy, np.stack([b.h for b in backs]), np.stack([b.c for b in backs]), grads
-
-    def _upstream(
-        self, grad_output: tuple[Array | None, ...], cache: LSTMCache
-    ) -> tuple[Array, Array, Array]:
-        """Return the upstream gradients, time first; None, of an unused output, is zero."""
-        dy, dh_n, dc_n = grad_output
-        like = cache.pasts[0].x  # (T, N, I)
-        steps, n, _ = like.shape
-        if dy is None:
-            dy = np.zeros_like(like, shape=(steps, n, self.directions * self.output_size))
-        else:
-            dy = self._time_first(dy, cache.batched)
-        return (
-            dy,
-            self._states(dh_n, like, self.output_size, cache.batched),
-            self._states(dc_n, like, self.hidden_size, cache.batched),
-        )
-
-    # ── parameters ───────────────────────────────────────────────────────────────────────────────
-    def _layers(self) -> list[tuple[str, ...]]:
-        """Return torch's suffixes of the parameters, by layer: `l0`, and `l0_reverse`."""
-        names = [f"l{k}" for k in range(self.num_layers)]
-        return [(name, f"{name}_reverse") if self.bidirectional else (name,) for name in names]
-
-    def _shapes(self, suffix: str) -> dict[str, tuple[int, ...]]:
-        below = self.directions * self.output_size
-        width = self.input_size if suffix in self._layers()[0] else below
-        rows = 4 * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {
-            f"weight_ih_{suffix}": (rows, width),
-            f"weight_hh_{suffix}": (rows, self.output_size),
-        }
-        if self.bias:
-            shapes |= {f"bias_ih_{suffix}": (rows,), f"bias_hh_{suffix}": (rows,)}
-        if self.proj_size:
-            shapes[f"weight_hr_{suffix}"] = (self.proj_size, self.hidden_size)
-        return shapes
-
-    def _weights(self, suffix: str) -> Weights:
-        own = self.params
-        bias = own[f"bias_ih_{suffix}"] + own[f"bias_hh_{suffix}"] if self.bias else None
-        projection = own[f"weight_hr_{suffix}"] if self.proj_size else None
-        return Weights(own[f"weight_ih_{suffix}"], own[f"weight_hh_{suffix}"], bias, projection)
-
-    def _named(self, gradients: list[Weights]) -> Arrays:
-        """Return the gradients under their parameters' names, in their order."""
-        grads: Arrays = {}
-        suffixes = [suffix for layer in self._layers() for suffix in layer]
-        for suffix, (ih, hh, bias, hr) in zip(suffixes, gradients, strict=True):
-            grads |= {f"weight_ih_{suffix}": ih, f"weight_hh_{suffix}": hh}
-            if bias is not None:
-                grads |= {f"bias_ih_{suffix}": bias, f"bias_hh_{suffix}": bias.copy()}
-            if hr is not None:
-                grads[f"weight_hr_{suffix}"] = hr
-        return grads
-
-    # ── layouts ──────────────────────────────────────────────────────────────────────────────────
-    def _time_first(self, a: Array, batched: bool) -> Array:
-        """Return a sequence as (T, N, ·)."""
-        if not batched:
-            return a[:, None]
-        return a.swapaxes(0, 1) if self.batch_first else a
-
-    def _laid_out(self, a: Array, batched: bool) -> Array:
-        """Return (T, N, ·) in the layout of the input."""
-        if not batched:
-            return a[:, 0]
-        return a.swapaxes(0, 1) if self.batch_first else a
-
-    def _states(self, given: Array | None, like: Array, size: int, batched: bool) -> Array:
-        """Return states, or their gradients, as (D layers, N, size); zero if not given."""
-        if given is None:
-            count = self.directions * self.num_layers
-            return np.zeros_like(like, shape=(count, like.shape[1], size))
-        return given if batched else given[:, None]
-
-    # ── noise ────────────────────────────────────────────────────────────────────────────────────
-    def draw(  # type: ignore[override]
-        self,
-        input: Array,
-        h_0: Array | None = None,
-        c_0: Array | None = None,
-        *,
-        rng: np.random.Generator,
-    ) -> tuple[Array, ...]:
-        """Return a mask (T, N, D·P) for each layer except the last; none if nothing is dropped."""
-        shape = self._mask_shape(self._time_first(input, input.ndim == 3))
-        count = self.num_layers - 1 if self.dropout else 0
-        return tuple(rng.random(shape) >= self.dropout for _ in range(count))
-
-    def _mask_shape(self, x: Array) -> tuple[int, int, int]:
-        return x.shape[0], x.shape[1], self.directions * self.output_size
-
-    def _keeps(self, noise: Noise, x: Array) -> tuple[Array, ...]:
-        """Return the masks as booleans, which lift no float32."""
-        if noise is None:
-            return ()
-        masks = (noise,) if hasattr(noise, "shape") else tuple(noise)
-        count = self.num_layers - 1 if self.dropout else 0
-        shape = self._mask_shape(x)
-        if [tuple(m.shape) for m in masks] != [shape] * count:
-            raise ValueError(
-                f"LSTM: noise must be {count} masks of shape {shape} (time first, one for each "
-                f"layer except the last), received {[tuple(m.shape) for m in masks]}. Draw them "
-                "with LSTM.draw(input, rng=rng)."
-            )
-        return tuple(mask != 0 for mask in masks)
-
-    def variants(self, cache: LSTMCache) -> tuple[str, ...]:
-        """Return which equations hold for a pass: those for one layer, or none."""
-        plain = self.num_layers == self.directions == 1 and self.bias and not self.proj_size
-        if not (plain and cache.batched):
-            return ()
-        return ("one layer", "initial states") if cache.given else ("one layer",)
-
-    def extra_repr(self) -> str:
-        changed = {
-            "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-            "bidirectional": False, "proj_size": 0,
-        }  # fmt: skip
-        rest = [f"{k}={getattr(self, k)}" for k, v in changed.items() if getattr(self, k) != v]
-        return ", ".join([f"{self.input_size}, {self.hidden_size}", *rest])
-
-
-def _turn(suffix: str) -> int:
-    """Return the step with which a direction walks the sequence."""
-    return -1 if suffix.endswith("_reverse") else 1
-
-
-def _unbatched(states: Array, batched: bool) -> Array:
-    """Return states (D layers, N, ·) without the batch axis if the input had none."""
-    return states if batched else states[:, 0]
+        return self._walked_back(grad_output, cache)

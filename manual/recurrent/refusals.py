@@ -1,66 +1,109 @@
-"""What LSTM refuses, and what it says about it."""
+"""What recurrent layers and cells refuse, and what they say about it."""
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
 
 from manual.layer import Array
 
-if TYPE_CHECKING:
-    from manual.recurrent.lstm import LSTM
+
+def check_size(layer: Any, name: str, least: int) -> None:
+    """Refuse a size that is no whole number, or too small."""
+    size, who = getattr(layer, name), type(layer).__name__
+    if not isinstance(size, Integral):
+        raise TypeError(f"{who}: {name} must be a whole number, received {size!r}.")
+    if size < least:
+        raise ValueError(f"{who}: {name} must be at least {least}, received {size}.")
 
 
-def check_arguments(layer: LSTM) -> None:
-    """Refuse sizes below 1, a probability that is none, and a projection that is too large."""
+def check_arguments(layer: Any) -> None:
+    """Refuse sizes that do not fit, options neither True nor False, and a wrong probability."""
+    who = type(layer).__name__
     for name in ("input_size", "hidden_size", "num_layers"):
-        size = getattr(layer, name)
-        if not isinstance(size, Integral):
-            raise TypeError(f"LSTM: {name} must be a whole number, received {size!r}.")
-        if size < 1:
-            raise ValueError(f"LSTM: {name} must be at least 1, received {size}.")
+        check_size(layer, name, least=1)
     for name in ("bias", "batch_first", "bidirectional"):
         if not isinstance(getattr(layer, name), bool):
             value = getattr(layer, name)
-            raise TypeError(f"LSTM: {name} must be True or False, received {value!r}.")
-    if not 0 <= layer.dropout <= 1:
+            raise TypeError(f"{who}: {name} must be True or False, received {value!r}.")
+    p = layer.dropout
+    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= float(p) <= 1:
         raise ValueError(
-            "LSTM: dropout is the probability of dropping an element and must lie between 0 and 1, "
-            f"received {layer.dropout}."
+            f"{who}: dropout is the probability of dropping an element and must lie between 0 and "
+            f"1, received {p!r}."
         )
     if not 0 <= layer.proj_size < layer.hidden_size:
         raise ValueError(
-            "LSTM: proj_size must be 0 (no projection) or from 1 to hidden_size - 1 = "
+            f"{who}: proj_size must be 0 (no projection) or from 1 to hidden_size - 1 = "
             f"{layer.hidden_size - 1}, received {layer.proj_size}."
         )
 
 
-def check_inputs(layer: LSTM, input: Array, h_0: Array | None, c_0: Array | None) -> None:
-    """Refuse a sequence or initial states whose shapes do not fit."""
+def check_inputs(
+    layer: Any, input: Array, states: Mapping[str, Array | None], lengths: Array | None
+) -> None:
+    """Refuse a sequence, initial states or lengths that do not fit."""
+    who = type(layer).__name__
     time = 1 if input.ndim == 3 and layer.batch_first else 0
     if not (input.ndim in (2, 3) and input.shape[-1] == layer.input_size and input.shape[time] > 0):
         layout = "(N, T, I)" if layer.batch_first else "(T, N, I)"
         raise ValueError(
-            f"LSTM: the input must be {layout} or unbatched (T, I), with T > 0 and I = input_size "
+            f"{who}: the input must be {layout} or unbatched (T, I), with T > 0 and I = input_size "
             f"= {layer.input_size}, received shape {tuple(input.shape)}. Set batch_first, or "
             "input_size, to what the data are."
         )
-    if (h_0 is None) != (c_0 is None):
-        given, missing = ("h_0", "c_0") if c_0 is None else ("c_0", "h_0")
+    _check_together(who, states)
+    batch = () if input.ndim == 2 else (input.shape[1 - time],)
+    for (name, state), size in zip(states.items(), layer.state_sizes, strict=True):
+        expected = (layer.directions * layer.num_layers, *batch, size)
+        if state is not None and tuple(state.shape) != expected:
+            raise ValueError(
+                f"{who}: {name} must have the shape (D · num_layers, N, size) = {expected}, "
+                f"received {tuple(state.shape)}. It stays so with batch_first; N is left out for "
+                "an unbatched input."
+            )
+    if lengths is not None:
+        _check_lengths(who, lengths, batch, input.shape[time])
+
+
+def _check_lengths(who: str, lengths: Array, batch: tuple[int, ...], steps: int) -> None:
+    if lengths.dtype.kind != "i":
+        raise TypeError(f"{who}: lengths must be whole numbers, received {lengths.dtype}.")
+    if not batch or tuple(lengths.shape) != batch:
+        fits = f"one number for each of the {batch[0]} sequences" if batch else "a batched input"
+        raise ValueError(f"{who}: lengths need {fits}, received shape {tuple(lengths.shape)}.")
+    wrong = lengths[(lengths < 1) | (lengths > steps)]
+    if wrong.size:
         raise ValueError(
-            f"LSTM: h_0 and c_0 come together, received {given} alone. Pass zeros as {missing}."
+            f"{who}: every length must lie between 1 and T = {steps}, received {wrong[0]}. Leave "
+            "empty sequences out."
         )
-    if h_0 is not None:
-        _check_state(layer, "h_0", h_0, input, layer.output_size)
-        _check_state(layer, "c_0", c_0, input, layer.hidden_size)
 
 
-def _check_state(layer: LSTM, name: str, state: Array, input: Array, size: int) -> None:
-    batch = () if input.ndim == 2 else (input.shape[0 if layer.batch_first else 1],)
-    expected = (layer.directions * layer.num_layers, *batch, size)
-    if tuple(state.shape) != expected:
+def check_cell_inputs(layer: Any, input: Array, states: Mapping[str, Array | None]) -> None:
+    """Refuse an input or states of a cell that do not fit."""
+    who = type(layer).__name__
+    if not (input.ndim in (1, 2) and input.shape[-1] == layer.input_size):
         raise ValueError(
-            f"LSTM: {name} must have the shape (D · num_layers, N, size) = {expected}, received "
-            f"{tuple(state.shape)}. It stays so with batch_first; N is left out for an unbatched "
-            "input."
+            f"{who}: the input must be (N, I) or unbatched (I,) with I = input_size = "
+            f"{layer.input_size}, received shape {tuple(input.shape)}."
+        )
+    _check_together(who, states)
+    expected = (*input.shape[:-1], layer.hidden_size)
+    for name, state in states.items():
+        if state is not None and tuple(state.shape) != expected:
+            raise ValueError(
+                f"{who}: {name} must have the shape {expected}, for this input and hidden_size = "
+                f"{layer.hidden_size}, received {tuple(state.shape)}."
+            )
+
+
+def _check_together(who: str, states: Mapping[str, Array | None]) -> None:
+    given = [name for name, state in states.items() if state is not None]
+    if given and len(given) < len(states):
+        (missing,) = states.keys() - set(given)
+        raise ValueError(
+            f"{who}: {' and '.join(states)} come together, received {given[0]} alone. Pass zeros "
+            f"as {missing}."
         )

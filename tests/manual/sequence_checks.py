@@ -1,4 +1,4 @@
-"""How a layer with several outputs and optional inputs is checked: LSTM, MultiheadAttention.
+"""How a layer with several outputs and optional inputs is checked: recurrent ones, attention.
 
 Each check raises AssertionError; the tests also hand each one planted mistakes it must reject.
 """
@@ -28,7 +28,8 @@ def of_example(kind: type[Layer], example: Example, seed: int = 0) -> tuple[Laye
     rng = np.random.default_rng(seed)
     layer = filled(kind(**example.arguments).train(example.training), rng)
     inputs = example.draw(rng)
-    return layer, inputs, layer.draw(*inputs, rng=rng) if example.noise else None
+    draws = example.noise and layer.stochastic
+    return layer, inputs, layer.draw(*inputs, rng=rng) if draws else None
 
 
 def filled(layer: Layer, rng: np.random.Generator, dtype: np.dtype = F64) -> Layer:
@@ -53,8 +54,13 @@ def cast(inputs: Inputs, dtype: Any) -> list[Any]:
 
 
 # ── results ──────────────────────────────────────────────────────────────────────────────────────
+def drawing(layer: Layer, noise: Any) -> dict[str, Any]:
+    """Return the noise as forward takes it, if it does."""
+    return {"noise": noise} if layer.stochastic else {}
+
+
 def outputs_of(layer: Layer, inputs: Inputs, noise: Any) -> list[Any]:
-    y = layer.forward(*inputs, noise=noise)[0]  # type: ignore[call-arg]
+    y = layer.forward(*inputs, **drawing(layer, noise))[0]
     return list(y) if len(layer.outputs) > 1 else [y]
 
 
@@ -72,10 +78,10 @@ def upstream(layer: Layer, inputs: Inputs, noise: Any, port: str | None = None) 
 
 def results(layer: Layer, inputs: Inputs, ups: Sequence[Any], noise: Any = None) -> Named:
     """Return every output and every gradient by name."""
-    y, cache = layer.forward(*inputs, noise=noise)  # type: ignore[call-arg]
+    y, cache = layer.forward(*inputs, **drawing(layer, noise))
     several = len(layer.outputs) > 1
     grad_inputs, grads = layer.backward(tuple(ups) if several else ups[0], cache)
-    assert len(grad_inputs) == len(inputs)
+    assert all(g is None for g in grad_inputs[len(inputs) :]), "a gradient of nothing given"
     assert list(grads) == list(layer.params)
     found = dict(zip(layer.outputs, y if several else (y,), strict=True))
     found |= {f"input {i}": g for i, g in enumerate(grad_inputs) if g is not None}
@@ -87,8 +93,10 @@ def twin(layer: Layer, arguments: Mapping[str, Any], dtype: np.dtype) -> Any:
     """Return the torch.nn module with the layer's mode and parameters."""
     import torch
 
+    from torch_ref.classes import module_class
+
     theirs = {k: v for k, v in arguments.items() if k not in call_arguments(layer)}
-    module = getattr(torch.nn, type(layer).__name__)(**theirs).to(
+    module = module_class(type(layer).__name__)(**theirs).to(
         torch.float64 if dtype == F64 else torch.float32
     )
     module.load_state_dict({k: torch.tensor(v) for k, v in layer.params.items()})
@@ -103,7 +111,11 @@ def call_arguments(layer: Layer) -> tuple[str, ...]:
 
 def torch_call(layer: Layer, module: Any, tensors: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Return torch's outputs, and the masks that it drew on the way."""
+    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    from torch_ref.recurrent import call_of
 
     drawn: list[Any] = []
 
@@ -118,10 +130,9 @@ def torch_call(layer: Layer, module: Any, tensors: Sequence[Any]) -> tuple[list[
             return out
 
     with Recorder():
-        if type(layer).__name__ == "LSTM":
-            x, h_0, c_0 = tensors
-            y, (h_n, c_n) = module(x, None if h_0 is None else (h_0, c_0))
-            return [y, h_n, c_n], drawn
+        if not isinstance(module, torch.nn.MultiheadAttention):
+            places, named = call_of(module, tensors)
+            return tree_leaves(module(*places, **named)), drawn
         query, key, value, padding, attention = tensors
         options = {name: getattr(layer, name) for name in call_arguments(layer)}
         found = module(query, key, value, key_padding_mask=padding, attn_mask=attention, **options)
@@ -215,7 +226,7 @@ def check_certified(
 
     def forward(*arrays: Any) -> Any:
         twin, given = placed(layer, inputs, dict(zip(names, arrays, strict=True)))
-        y, cache = twin.forward(*given, noise=noise)  # type: ignore[call-arg]
+        y, cache = twin.forward(*given, **drawing(twin, noise))
         return y, (twin, cache)
 
     def backward(dout: Any, state: Any) -> Named:
@@ -263,11 +274,11 @@ def check_pure(layer: Layer, inputs: Inputs, noise: Any = None) -> None:
     """Demand that nothing given or returned is changed, and that results repeat exactly."""
     ups = upstream(layer, inputs, noise)
     given = copy.deepcopy((list(inputs), layer.params, noise, ups))
-    y, cache = layer.forward(*inputs, noise=noise)  # type: ignore[call-arg]
+    y, cache = layer.forward(*inputs, **drawing(layer, noise))
     left = copy.deepcopy((y, cache))
     dy = tuple(ups) if len(layer.outputs) > 1 else ups[0]
     first = copy.deepcopy(layer.backward(dy, cache))
-    layer.forward(*(x + 1 if is_float(x) else x for x in inputs), noise=noise)  # type: ignore[call-arg]
+    layer.forward(*(x + 1 if is_float(x) else x for x in inputs), **drawing(layer, noise))
     second = layer.backward(dy, cache)
     assert same(second, first), "backward, done twice, changed"
     assert same((list(inputs), layer.params, noise, ups), given), "something given changed"

@@ -19,6 +19,7 @@ from manual import registry
 from manual.graph import Layer
 from tests.helpers import Planted, draw, set_params
 from torch_ref import as_torch
+from torch_ref.classes import module_class
 
 F64 = torch.float64
 CONVENTIONS = {"padding_idx", "scale_grad_by_freq"}  # gradients that are, as torch's, no derivative
@@ -303,6 +304,29 @@ def test_dropout_draws_what_torch_draws(p: float, dtype: torch.dtype) -> None:
 
     for theirs, mine in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("lengths", [None, [2, 4, 2]])
+def test_recurrent_layers_drop_what_torch_drops_between_layers(lengths: Any) -> None:
+    x, sizes = tensor(draw(0, (4, 3, 2))), lengths and torch.tensor(lengths)
+    stock = module_class("GRU")(2, 5, num_layers=3, dropout=0.5).to(F64)
+    mine = as_torch(manual.GRU(2, 5, num_layers=3, dropout=0.5))
+    mine.load_state_dict(stock.state_dict())
+    found = []
+    with torch.random.fork_rng():
+        for module in (stock, mine):
+            torch.manual_seed(7)
+            found.append((*module(x, lengths=sizes), torch.rand(3)))
+
+    for theirs, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+def test_a_packed_sequence_is_refused_with_what_to_pass_instead() -> None:
+    packed = nn.utils.rnn.pack_padded_sequence(tensor(draw(0, (4, 2, 2))), torch.tensor([4, 2]))
+
+    with pytest.raises(TypeError, match=r"GRU\(2, 3\) takes padded sequences .*lengths=lengths"):
+        as_torch(manual.GRU(2, 3))(packed)
 
 
 def test_dropout_in_evaluation_is_the_identity() -> None:

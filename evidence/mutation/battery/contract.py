@@ -179,6 +179,21 @@ def _one_mask() -> Any:
     return alone - in_tuple, bool(np.any(alone != layer.forward(x)[0][0]))
 
 
+def _padding() -> Any:
+    """What lies beyond a sequence's end is not read, whatever it is."""
+    layer = build("GRU", (("input_size", 2), ("hidden_size", 2)))
+    layer = layer.with_params({k: p + 0.5 for k, p in layer.params.items()})
+    x, lengths = X.reshape(2, 2, 2), np.array([1, 2])
+    found = []
+    for beyond in (0.0, np.nan):
+        spoiled = np.where(np.arange(2)[:, None, None] < lengths[:, None], x, beyond)
+        y, cache_ = layer.forward(spoiled, None, lengths)
+        found.append((y, layer.backward(tuple(map(np.ones_like, y)), cache_)))
+    (y, ((dx, *_), grads)), (again, (_, spoiled)) = found
+    apart = [float(np.abs(grads[k] - g).sum()) for k, g in spoiled.items()]
+    return y[0][1, 0], dx[1, 0], again[1] - y[1], apart
+
+
 def _blind() -> Any:
     """A query that sees nothing has no weights: nan, as in torch, where they are asked for."""
     hidden = np.array([[False, True], [True, True]])
@@ -394,6 +409,9 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
         ],
     ),
     "a mask that comes alone": (_one_mask, (np.zeros((2, 2, 2)), True)),
+    "what is beyond a sequence's end": (
+        _padding, (ONES * 0, ONES * 0, np.zeros((1, 2, 2)), [0.0] * 4),
+    ),
     "a query that sees nothing": (
         _blind,
         (

@@ -180,6 +180,53 @@ class SettledCheck(Check):
         return values
 
 
+@dataclass(frozen=True)
+class RectifiedCheck(ExactCheck):
+    """Which steps of a recurrent layer or cell with rectifiers let through: those it shows."""
+
+    type: str
+    shape: tuple[int, ...]
+    state: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] = ()
+    arguments: Arguments = ()
+
+    @property
+    def name(self) -> str:
+        shown = ", ".join(f"{key}={value}" for key, value in self.arguments)
+        return f"decisions of {self.type}({shown}), {self.shape}, {self.lengths}"
+
+    def inputs(self, seed: int) -> list[Any]:
+        rng = self.rng(seed, "data")
+        drawn = [None if s is None else make("ties", rng, s) for s in (self.shape, self.state)]
+        return [*drawn, *([np.array(self.lengths)] if self.lengths else [])]
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        layer = build(self.type, self.arguments)
+        params = {k: make("ties", self.rng(seed, k), p.shape) for k, p in layer.params.items()}
+        layer = layer.with_params({k: lift(p) for k, p in params.items()})
+        inputs = [x if x is None or x.dtype.kind == "i" else lift(x) for x in self.inputs(seed)]
+        found = layer.decisions(layer.forward(*inputs)[1])
+        return {PLACE: np.array(-1.0) if found is None else found.astype(np.float64)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from evidence.mutation.battery.torch_side import module, tensor
+        from torch_ref.recurrent import call_of
+
+        twin = module(self.type, dict(self.arguments), dtype)
+        own = {k: make("ties", self.rng(seed, k), tuple(p.shape))
+               for k, p in twin.named_parameters()}  # fmt: skip
+        twin.load_state_dict({k: tensor(p, dtype) for k, p in own.items()})
+        places, named = call_of(twin, [None if x is None else tensor(x, dtype)
+                                       for x in self.inputs(seed)])  # fmt: skip
+        y = twin(*places, **named)
+        if dict(self.arguments).get("nonlinearity") != "relu":
+            return {PLACE: np.array(-1.0)}
+        shown = (y[0] if isinstance(y, tuple) else y).detach().numpy() > 0
+        if isinstance(y, tuple):  # (T, N, D H) to (D, T, N, H)
+            shown = np.moveaxis(shown.reshape(*shown.shape[:2], 2, -1), 2, 0)
+        return {PLACE: shown.astype(np.float64)}
+
+
 def _winners(twin: Any, params: Any, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return which piece of a Maxout unit the gradient of its output reaches, row by row."""
     from evidence.mutation.battery.torch_side import run_module
@@ -197,6 +244,7 @@ RULES: dict[str, Rule] = {
     "winner": lambda slope: slope,
 }
 MAXOUT: Arguments = (("in_features", 3), ("out_features", 4), ("num_pieces", 3))
+RELU: Arguments = (("input_size", 3), ("hidden_size", 2), ("nonlinearity", "relu"))
 SUM = (("reduction", "sum"),)
 
 
@@ -214,6 +262,12 @@ def decision_checks() -> list[Check]:
         DecisionCheck("L1Loss", "sign", SUM),
         DecisionCheck("HuberLoss", "at the bound", (*SUM, ("delta", 2.0))),
         DecisionCheck("SmoothL1Loss", "at slope 1", (*SUM, ("beta", 2.0))),
+        RectifiedCheck("RNNCell", (4, 3), (4, 2), arguments=RELU),
+        RectifiedCheck("RNNCell", (3,), (2,), arguments=RELU),
+        RectifiedCheck("RNNCell", (3,), arguments=RELU[:2]),
+        RectifiedCheck("RNN", (5, 3, 3), arguments=(*RELU, ("bidirectional", True))),
+        RectifiedCheck("RNN", (5, 3, 3), None, (2, 5, 3), (*RELU, ("bidirectional", True))),
+        RectifiedCheck("RNN", (5, 3, 3), arguments=RELU[:2]),
         *(LossDecisionCheck(name, example) for name, example in PIECES),
         DecisionCheck("MulticlassHingeLoss", "rises", SUM, "ties", 5),
         DecisionCheck("MultiMarginLoss", "rises", SUM, "ties", 5),

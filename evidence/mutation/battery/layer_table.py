@@ -17,6 +17,7 @@ from manual.examples import Draw, Example
 from manual.layer import Layer
 
 KINDS = ("random", "large", "small")
+OF_PORTS = ("GRU", "GRUCell", "LSTM", "LSTMCell", "MultiheadAttention", "RNN", "RNNCell")
 COLUMN: Shape = (193, 1)  # of the grid, which has a shape of its own
 Shapes = tuple[tuple[Shape, ...], ...]
 
@@ -32,7 +33,7 @@ def layer_checks() -> list[Check]:
 
 def _checks(name: str) -> Iterator[Check]:
     cls = registry.LAYERS[name]
-    if cls.stochastic:
+    if cls.stochastic or name in OF_PORTS:
         return
     if beyond_rows(cls):
         yield from example_checks(name)

@@ -1,4 +1,4 @@
-"""Layers of several outputs and optional inputs beside torch's: LSTM, MultiheadAttention.
+"""Layers of several outputs and optional inputs beside torch's: recurrent ones, attention.
 
 What torch drops, both drop: its masks are recorded and handed to the hand-written layer as noise.
 """
@@ -17,12 +17,14 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, exact
 from evidence.mutation.battery.dropout import Ladder
+from evidence.mutation.battery.layer_table import OF_PORTS
 from evidence.mutation.battery.layers import build
 from manual import registry  # the right code's: a mutant is loaded without its examples
 from manual.layer import Example
 
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
 HEADS = {"embed_dim": 4, "num_heads": 2}
+CELL = {"input_size": 2, "hidden_size": 3}
 BLIND = np.array([[False, True, False], [True, True, True]])  # the second query sees nothing
 PADDING = np.array([[False, False, True], [False, True, False]])
 CAUSAL = np.triu(np.ones((3, 3), bool), 1)
@@ -34,6 +36,10 @@ MORE = {
         Example({"input_size": 2, "hidden_size": 2, "num_layers": 4, "dropout": 0.4},
                 ((1, 3, 2), None, None)),  # one step, three masks
     ),
+    **{
+        name: (Example(CELL, ((2,), *((3,),) * states)), Example(CELL, ((2, 2), *(None,) * states)))
+        for name, states in (("RNNCell", 1), ("GRUCell", 1), ("LSTMCell", 2))
+    },
     "MultiheadAttention": (
         Example({**HEADS, "dropout": 1.0}, (*((3, 2, 4),) * 3, None, None)),
         Example({**HEADS, "kdim": 3}, ((2, 1, 4), (2, 1, 3), (2, 1, 4), None, None)),
@@ -50,12 +56,11 @@ MORE = {
                 (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
     ),
 }  # fmt: skip
-TYPES = ("LSTM", "MultiheadAttention")
 
 
 def examples(type_name: str) -> tuple[Example, ...]:
     """Return the class's own, and those whose numbers no certificate can be asked about."""
-    return (*registry.LAYERS[type_name].examples, *MORE[type_name])
+    return (*registry.LAYERS[type_name].examples, *MORE.get(type_name, ()))
 
 
 class Sample(NamedTuple):
@@ -109,9 +114,8 @@ class PortsCheck(Check):
         runs = []
         for sample in samples:
             inputs = [lift(x) if _is_float(x) else x for x in sample.inputs]
-            noise = masks[sample.name]
-            run = layer.train(sample.training).forward(*inputs, noise=noise if noise else None)
-            runs.append((sample, *run))
+            noise = {"noise": masks[sample.name] or None} if layer.stochastic else {}
+            runs.append((sample, *layer.train(sample.training).forward(*inputs, **noise)))
         values = {Key(k, "param"): p for k, p in layer.params.items()}
         for run in runs:
             values |= self._calls(layer, lift, seed, *run)
@@ -135,6 +139,7 @@ class PortsCheck(Check):
                          if g is not None}  # fmt: skip
                 values |= found
                 values[Key(where + again, "gradients in shared memory")] = _shared(own)
+                values[Key(where + again, "gradients of inputs")] = np.float64(len(grads))
                 values |= {Key(where + again, f"grad:{k}"): g for k, g in own.items()}
                 values |= {Key(where + again, f"alone:{k}"): g for k, g in alone.items()}
         return values
@@ -149,9 +154,8 @@ Masks = dict[str, tuple[np.ndarray, ...]]
 @cache
 def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
     """Return torch's values, and the masks that it drew, by sample."""
-    import torch
-
     from evidence.mutation.battery.torch_side import DTYPES, tensor
+    from torch_ref.classes import module_class
     from torch_ref.side import array_of
 
     cls = registry.LAYERS[check.type]
@@ -160,7 +164,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     theirs = {k: v for k, v in arguments.items() if k not in called}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that do nothing, and of slow paths
-        twin = getattr(torch.nn, check.type)(**theirs).to(DTYPES[dtype.name])
+        twin = module_class(check.type)(**theirs).to(DTYPES[dtype.name])
     shapes = {k: tuple(p.shape) for k, p in twin.named_parameters()}
     own = {k: tensor(p, dtype) for k, p in check.params(seed, shapes).items()}
     twin.load_state_dict(own)
@@ -212,10 +216,16 @@ def _torch_run(
         for again in ("", " again"):
             where = f"{sample.name}, of {kept}{again}"
             values[Key(where, "gradients in shared memory")] = np.zeros(())
+            values[Key(where, "gradients of inputs")] = np.array(float(_places(check.type)))
             values |= {Key(where, f"input {i}"): g for i, g in zip(wanted, arrays, strict=False)}
             for k, g in zip(own, arrays[len(wanted) :], strict=True):
                 values |= {Key(where, f"grad:{k}"): g, Key(where, f"alone:{k}"): g}
     return values, tuple(d.numpy().astype(np.float64) for d in recorder.draws)
+
+
+def _places(type_name: str) -> int:
+    parameters = inspect.signature(registry.LAYERS[type_name].forward).parameters
+    return len(parameters.keys() - {"self", "noise"})
 
 
 def _outputs(type_name: str) -> tuple[str, ...]:
@@ -231,10 +241,13 @@ def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list
 
 
 def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
-    if type_name == "LSTM":
-        x, h_0, c_0 = inputs
-        y, (h_n, c_n) = twin(x, None if h_0 is None else (h_0, c_0))
-        return [y, h_n, c_n]
+    from torch.utils._pytree import tree_leaves
+
+    from torch_ref.recurrent import call_of
+
+    if type_name != "MultiheadAttention":
+        places, named = call_of(twin, inputs)
+        return tree_leaves(twin(*places, **named))
     found = twin(*inputs[:3], key_padding_mask=inputs[3], attn_mask=inputs[4], **options)
     return [y for y in found if y is not None]
 
@@ -301,7 +314,9 @@ def _counted(masks: list[np.ndarray]) -> Values:
 def port_checks() -> list[Check]:
     """Return every example of the layers that walk along sequences, and what they draw."""
     found: list[Check] = []
-    for name in TYPES:
+    for name in OF_PORTS:
         for number, _ in enumerate(examples(name)):
-            found += [PortsCheck(name, number), DrawCheck(name, number)]
+            found.append(PortsCheck(name, number))
+            if registry.LAYERS[name].stochastic:
+                found.append(DrawCheck(name, number))
     return found

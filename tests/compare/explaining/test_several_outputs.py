@@ -19,22 +19,24 @@ from manual import registry
 from manual.layer import Example
 
 # What has no equation. Embedding's inputs are integers: they have no gradient. Those of attention's
-# projections and inputs, and an LSTM's parameters above the first layer, of the reverse direction
-# and of the projection, are derived in backward's docstring only.
+# projections and inputs, and a recurrent layer's parameters above the first layer, of the reverse
+# direction and of the projection, are derived in backward's docstring only.
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+FURTHER = {f"grad:{p}_{at}" for p in PARTS for at in ("l1", "l0_reverse", "l1_reverse")}
 WITHOUT = {
     "Embedding": {"grad_input"},
     "MultiheadAttention": {
         "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
         "grad:k_proj_weight", "grad:v_proj_weight", "grad:bias_k", "grad:bias_v",
     },
+    "RNN": FURTHER,
+    "GRU": FURTHER,
     "LSTM": {
-        *(f"grad:{p}_l{k}{r}"
-          for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-          for k, r in ((1, ""), (2, ""), (0, "_reverse"), (1, "_reverse"))),
+        *FURTHER, *(f"grad:{p}_l2" for p in PARTS),
         *(f"grad:weight_hr_l{k}{r}" for k in (0, 1) for r in ("", "_reverse")),
     },
 }  # fmt: skip
-PORTS = {"LSTM", "MultiheadAttention"}
+PORTS = {"GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN"}
 ALONE = [(name, example) for name in sorted(PORTS) for example in registry.LAYERS[name].examples]
 
 
@@ -52,8 +54,8 @@ def by_role(case: Made, dy: Any) -> dict[str, Any]:
 
 
 def _of_states(case: Made, grads: Any) -> dict[str, Any]:
-    """Return the gradients of an LSTM's initial states, where they were given."""
-    pairs = zip(case.names, grads, strict=True)
+    """Return the gradients of initial states, where they were given."""
+    pairs = zip(case.names, grads, strict=False)  # what was left out has no place
     return {f"grad_{k}": g for k, g in pairs if g is not None and k in ("h_0", "c_0")}
 
 
@@ -87,7 +89,10 @@ def unworked(name: str, example: Example) -> set[str]:
 
 
 PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
-         "LSTM": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
+         "LSTM": {"input_size", "hidden_size", "batch_first"},
+         "LSTMCell": {"input_size", "hidden_size", "bias"},
+         "RNN": {"input_size", "hidden_size", "batch_first"},
+         "GRU": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), ALONE)
@@ -101,7 +106,7 @@ def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
 
     if plain:
         own = {f"grad:{p}" for p in registry.LAYERS[name](**given).params}
-        assert missing == WITHOUT[name] & {"grad_input", *own}
+        assert missing == WITHOUT.get(name, set()) & {"grad_input", *own}
     else:
         case = made(registry.LAYERS[name], example, np.random.default_rng(5))
         assert missing == set(by_role(case, case.upstream(np.random.default_rng(7))))
@@ -115,6 +120,9 @@ def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
         ("LSTM", "grad_h_0/one layer, initial states", "dz[0,n,m]", "dz[1,n,m]"),
         ("LSTM", "grad_c_0/one layer, initial states", "f[0,n,k]", "f[1,n,k]"),
         ("LSTM", "output:c_n/one layer", "t > T - 2", "t > T - 3"),
+        ("LSTMCell", "grad_input/given state", "dc_n[n,k]", "0"),
+        ("GRU", "grad_h_0/one layer, initial states", " + dh[0,n,p] * z[0,n,p]", ""),
+        ("RNN", "grad:bias_hh_l0/tanh, one layer, initial states", "dh_n[0,n,k]", "0"),
         ("MultiheadAttention", "output/one head", " / sqrt(E)", ""),
     ],
 )
