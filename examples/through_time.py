@@ -16,13 +16,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 from compare.description.config import load
 from compare.running.experiment import Experiment, prepare
 from manual.clipping import clip_grad_norm
 
-mpl.use("svg")
-import matplotlib.pyplot as plt
+mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "time", "font.family": "sans-serif"}
 
 LENGTHS, STEPS, LONG, LARGE = (10, 20, 40, 80), 400, 60, 5.0
 COLOURS = {"rnn": "#c2410c", "lstm": "#0b5cab"}
@@ -111,12 +111,13 @@ def draw_errors(axes: Any) -> None:
 
 def main(path: str) -> None:
     """Draw all three."""
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    panels: Any = figure.subplots(1, 3)
     for axes, draw in zip(panels, (draw_through_time, draw_clipping, draw_errors), strict=True):
         draw(axes)
         axes.legend(fontsize=7, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    figure.savefig(path, facecolor="white", metadata={"Date": None})
 
 
 if __name__ == "__main__":

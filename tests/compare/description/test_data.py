@@ -17,7 +17,7 @@ from compare.description.data import DATASETS, Dataset, load
 from compare.description.data.scaling import representable, scale
 from compare.errors import UserError
 
-OF_INDICES = {"characters", "verses", "reversal"}
+OF_INDICES = {"characters", "verses", "reversal", "temporal_order"}
 
 
 def loaded(**settings: Any) -> Dataset:
