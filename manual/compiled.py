@@ -39,6 +39,11 @@ class Compiled:
     """
 
     def __init__(self, graph: Graph, wrt: Collection[str] = ()) -> None:
+        if graph.rewrites:
+            raise ValueError(
+                f"compiled: a forward pass changes {', '.join(graph.rewrites)} (max_norm), and "
+                "these passes leave parameters as they are. Use Graph.run and Graph.rewritten."
+            )
         self.graph = graph
         writer = _Writer(graph, tuple(wrt))
         self.names = tuple(writer.found)

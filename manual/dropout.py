@@ -57,6 +57,11 @@ class Dropping(InPlace):
             )
         self.p = p
 
+    @property
+    def chances(self) -> tuple[float, ...]:  # type: ignore[override]
+        """The probability p of its one mask; torch draws none for p = 0."""
+        return (self.p,) if self.p else ()
+
     def mask_shape(self, shape: Shape) -> Shape:
         """Return the shape of the mask for an input's; a lone sample's has a batch axis of 1."""
         self._check(shape)

@@ -223,6 +223,20 @@ class Graph(Layer):
         """Return the buffers after the pass; calls of one module update them one after another."""
         return cache.buffers
 
+    @property
+    def rewrites(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The parameters that a forward pass changes, by dotted name (`Layer.rewrites`)."""
+        return tuple(self._leaves[n.name][key] for n in self.nodes for key in n.layer.rewrites)
+
+    def rewritten(self, cache: Tape) -> Arrays:
+        """Return them as they are after the pass."""
+        new: Arrays = {}
+        for name, layer, _ in self.nodes:
+            if layer.rewrites:
+                found = layer.rewritten(cache.caches[name])
+                new |= {self._leaves[name][key]: p for key, p in found.items()}
+        return new
+
     def draw(self, *inputs: Array | None, rng: np.random.Generator) -> dict[str, Noise]:
         """Return the noise of each random node, drawn in the order of the nodes."""
         return self.forward(*inputs, noise=rng)[1].noise

@@ -32,8 +32,11 @@ class Layer(Checked, ABC):
         buffers: state that is not trained, under torch.nn's names.
         training: whether the layer acts as in training (batch norm, dropout).
         stochastic: whether forward takes `noise`, which `draw` makes.
+        chances: the probabilities with which one pass drops, one for each mask that torch draws.
         stacks: parameters that hold several maps, counted by their first axis: what is said of a
             weight's inputs and outputs (initial values) is said of one map.
+        rewrites: parameters that torch changes in the forward pass, in place: an Embedding's long
+            rows. Here forward computes with the new ones, and `rewritten` returns them.
         equations: what the layer computes, in the index language of `compare.explain`: by role
             (`output`, `grad_input`, `grad:weight`, with a variant as `output/no bias`). A text of
             lines: the equation `y[n,o] = sum(i, x[n,i] * W[o,i])`, then any of `where NAME = …` and
@@ -61,7 +64,9 @@ class Layer(Checked, ABC):
     buffers: Arrays = cast(Arrays, {})
     training: bool = True
     stochastic: bool = False
+    chances: tuple[float, ...] = ()
     stacks: ClassVar[tuple[str, ...]] = ()
+    rewrites: tuple[str, ...] = ()
     equations: ClassVar[Mapping[str, str]] = {}
     symbols: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -90,6 +95,10 @@ class Layer(Checked, ABC):
     def next_buffers(self, cache: Any) -> Arrays:
         """Return the buffers after the forward pass that left this cache; pure, as backward is."""
         return self.buffers
+
+    def rewritten(self, cache: Any) -> Arrays:
+        """Return the parameters of `rewrites` as torch holds them after this forward pass."""
+        return {}
 
     def draw(self, *inputs: Array, rng: np.random.Generator) -> Noise:
         """Return the noise of one forward pass on these inputs."""

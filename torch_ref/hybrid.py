@@ -94,7 +94,8 @@ class HandWritten(nn.Module):
         found = function.apply(layer, options, new, tuple(params), *tensors, *params.values())
         for key, array in new.items():
             with torch.no_grad():
-                self.get_buffer(key).copy_(tensor_of(array))
+                held = own[key].data if key in own else self.get_buffer(key)  # no new version
+                held.copy_(tensor_of(array))
         structure = getattr(layer, "structure", None)
         return found if structure is None else _nested(structure, layer.outputs, found)
 
@@ -137,9 +138,21 @@ class HandWritten(nn.Module):
             with torch.no_grad():
                 masks = [nn.functional.dropout(x.new_ones(s), layer.dropout) for s in shapes]  # type: ignore[union-attr]
             return tuple(array_of(mask != 0) for mask in masks)
+        if chances := getattr(layer, "chances", ()):
+            return self._dropped(layer, inputs, chances)
         seed = int(torch.randint(2**63 - 1, ()))
         arrays = [None if x is None else array_of(x) for x in inputs]
         return layer.draw(*arrays, rng=np.random.default_rng(seed))
+
+    def _dropped(self, layer: Any, inputs: list[Tensor | None], chances: Sequence[float]) -> Any:
+        """Draw torch's masks, one for each probability in its order, shaped as its own."""
+        arrays = [None if x is None else array_of(x) for x in inputs]
+        own = layer.draw(*arrays, rng=np.random.default_rng(0))
+        masks = []
+        for mask, p in zip(own if isinstance(own, tuple) else (own,), chances, strict=True):
+            ones = torch.ones(mask.shape, dtype=inputs[0].dtype)  # type: ignore[union-attr]
+            masks.append(array_of(nn.functional.dropout(ones, p) != 0))
+        return tuple(masks) if isinstance(own, tuple) else masks[0]
 
     def extra_repr(self) -> str:
         return repr(self.layer)
@@ -155,7 +168,7 @@ class _Run(Function):
     def forward(
         ctx: Any, layer: Any, options: dict, new: dict, keys: tuple[str, ...], *tensors: Any
     ) -> Any:
-        """Run forward; what it made of the buffers is put into `new`."""
+        """Run forward; what it made of buffers and of rewritten parameters is put into `new`."""
         arrays = [None if t is None else array_of(t) for t in tensors]
         count = len(arrays) - len(keys)
         if keys:
@@ -163,6 +176,8 @@ class _Run(Function):
         output, cache = layer.forward(*arrays[:count], **options)
         if getattr(layer, "buffers", None):
             new.update(layer.next_buffers(cache))
+        if getattr(layer, "rewrites", ()):
+            new.update(layer.rewritten(cache))
         ctx.layer, ctx.cache, ctx.keys = layer, cache, keys
         ctx.like = [None if a is None else (a.shape, a.dtype) for a in arrays]
         given = [t for t in tensors if t is not None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,3 +174,102 @@ class LocalContrastNorm(nn.Module):
     def _mean(self, x: Tensor) -> Tensor:
         images = x.reshape(-1, 1, *x.shape[-2:])
         return nn.functional.avg_pool2d(images, self.size, 1, self.size // 2).reshape(x.shape)
+
+
+class ScaledDotProductAttention(nn.Module):
+    """torch.nn.functional.scaled_dot_product_attention, which drops in training alone."""
+
+    def __init__(
+        self,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dropout_p = dropout_p
+        self.options: dict[str, Any] = {
+            "is_causal": is_causal,
+            "scale": scale,
+            "enable_gqa": enable_gqa,
+        }
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None
+    ) -> Tensor:
+        dropped = self.dropout_p if self.training else 0.0
+        return nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropped, **self.options
+        )
+
+
+def _made(given: Any, kind: type[nn.Module]) -> Any:
+    return kind(**given) if isinstance(given, Mapping) else given
+
+
+class TransformerEncoder(nn.TransformerEncoder):
+    """torch.nn's, whose layer and norm may also be their arguments by name."""
+
+    def __init__(
+        self,
+        encoder_layer: Any,
+        num_layers: int,
+        norm: Any = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
+        layer = _made(encoder_layer, nn.TransformerEncoderLayer)
+        with warnings.catch_warnings():  # that it will not take its fast path
+            warnings.simplefilter("ignore")
+            super().__init__(
+                layer, num_layers, _made(norm, nn.LayerNorm), enable_nested_tensor, mask_check
+            )
+
+
+class TransformerDecoder(nn.TransformerDecoder):
+    """torch.nn's, whose layer and norm may also be their arguments by name."""
+
+    def __init__(self, decoder_layer: Any, num_layers: int, norm: Any = None) -> None:
+        layer = _made(decoder_layer, nn.TransformerDecoderLayer)
+        super().__init__(layer, num_layers, _made(norm, nn.LayerNorm))
+
+
+class Transformer(nn.Transformer):
+    """torch.nn's, whose stacks may also be their arguments by name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kinds = {"custom_encoder": TransformerEncoder, "custom_decoder": TransformerDecoder}
+        kwargs |= {k: _made(kwargs[k], kind) for k, kind in kinds.items() if k in kwargs}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            super().__init__(*args, **kwargs)
+
+
+class EmbeddingBag(nn.EmbeddingBag):
+    """torch.nn's, whose scale_grad_by_freq divides by other rows' frequencies: here by its own."""
+
+    def forward(
+        self,
+        input: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        if not self.scale_grad_by_freq:
+            return super().forward(input, offsets, per_sample_weights)
+        self.scale_grad_by_freq = False
+        with torch.no_grad():  # checks, and rescales rows that are too long
+            found = super().forward(input, offsets, per_sample_weights)
+        self.scale_grad_by_freq = True
+        if offsets is None:
+            bag = torch.arange(len(input)).repeat_interleave(input.shape[1])
+        else:
+            bag = torch.searchsorted(offsets, torch.arange(len(input)), right=True) - 1
+        index = input.reshape(-1)
+        counts = index != (-1 if self.padding_idx is None else self.padding_idx)
+        index, bag = index[counts], bag[counts]
+        rows = nn.functional.embedding(index, self.weight, scale_grad_by_freq=True)
+        if per_sample_weights is not None:
+            rows = rows * per_sample_weights.reshape(-1)[counts, None]
+        if self.mode == "mean":
+            rows = rows / torch.bincount(bag)[bag, None]
+        return torch.zeros_like(found).index_add(0, bag, rows)

@@ -61,6 +61,7 @@ class TorchSide:
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.mha.set_fastpath_enabled(False)  # a Transformer's, which leaves padding out
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
         network = Network(topological(nodes, inputs), ports, tied, inputs)
         self.network = network.to(self.device, self.dtype).train(training)
@@ -266,5 +267,5 @@ class TorchSide:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """View a CPU tensor as an array, or bring a copy over from the GPU."""
-    return tensor.numpy(force=True)
+    """View a CPU tensor as an array, or bring a copy over from the GPU; a sparse one in full."""
+    return (tensor.to_dense() if tensor.is_sparse else tensor).numpy(force=True)

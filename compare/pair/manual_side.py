@@ -164,5 +164,6 @@ class ManualSide(NamedTuple):
         grads = {v: g for v, g in gradients.values.items() if v in used and real(values[v])}
         into |= of_backward(grads, gradients.params, self.graph.inputs)
         into |= of_buffers(forward.tape.buffers)
+        params = {**params, **self.graph.rewritten(forward.tape)}
         into |= of_update(*self.update(params, gradients.params, states, lr))
         return into

@@ -49,6 +49,7 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
                 loss = torch.forward_backward(torch.tensor(x), torch.tensor(target))
             done = side.forward_backward(params, x, target, buffers=buffers, noise=torch.noise())
             buffers = done.tape.buffers
+            params = {**params, **side.graph.rewritten(done.tape)}
             params, states = side.update(params, done.gradients.params, states, lr)
             with torchs_own():
                 torch.update(lr)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Call", "as_module", "modules_of"]
+from evidence.corpus.tables import TABLED, Call
+
+__all__ = ["as_module", "modules_of"]
 
 AXES = ("1d", "2d", "3d")
 OTHERWISE = {  # functionals whose name is not their module's
@@ -23,8 +25,7 @@ OTHERWISE = {  # functionals whose name is not their module's
                  ("Constant", "Reflection", "Replication", "Circular") for n in AXES),
 }  # fmt: skip
 UNTOLD = {  # with a signature of their own: the table comes first, or the draw is not told
-    "embedding", "embedding_bag", "ctc_loss", "linear_cross_entropy",
-    "triplet_margin_with_distance_loss",
+    "ctc_loss", "triplet_margin_with_distance_loss",
 }  # fmt: skip
 
 
@@ -35,6 +36,8 @@ def modules_of(functional_name: str) -> tuple[str, ...]:
     >>> modules_of("leaky_relu"), modules_of("huber_loss"), modules_of("kl_div")
     (('LeakyReLU',), ('HuberLoss',), ('KLDivLoss',))
     """
+    if functional_name in TABLED:
+        return (TABLED[functional_name][0],)
     if functional_name in OTHERWISE or functional_name in UNTOLD:
         return OTHERWISE.get(functional_name, ())
     plain = functional_name.replace("_", "")
@@ -63,20 +66,12 @@ BUILT_IN = {  # functionals without a signature: their arguments after the first
 RENAMED = {"prob_type": "p", "pad": "padding"}
 
 
-class Call(NamedTuple):
-    """A functional's call, as one of a module."""
-
-    options: dict[str, Any]
-    state: dict[str, Tensor]
-    inputs: tuple[Any, ...]
-    named: dict[str, Any]
-    reference: Callable
-    training: bool
-
-
 def as_module(module: str, info: Any, sample: Any) -> Call | None:
     """Return the call of the module that computes a sample; None where it is not this module's."""
-    given = _bound(info.name.removeprefix("nn.functional."), info.op, sample)
+    name = info.name.removeprefix("nn.functional.")
+    if name in TABLED:
+        return TABLED[name][1](info.op, sample.input, tuple(sample.args), sample.kwargs)
+    given = _bound(name, info.op, sample)
     if given is None:
         return None
     x = sample.input

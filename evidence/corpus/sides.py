@@ -24,6 +24,7 @@ __all__ = ["Sides", "both", "refused"]
 
 DEVICE = ("device", "dtype")
 MODULES_OWN = ("num_batches_tracked", "_random_samples")  # buffers of which functionals hold none
+ACTIVATIONS = {nn.functional.relu: "relu", nn.functional.gelu: "gelu"}
 SEED = 42  # that op_db itself sets before a random functional
 
 
@@ -57,6 +58,9 @@ def both(cls: Callable[..., Any], sample: Sample) -> Sides:
         raise TypeError("complex numbers, of which no rounding error is followed")
     dtype = next(v.dtype for v in theirs.values() if v.dtype.kind == "f")
     ours = _by_hand(layer, arrays, wanted, upstream, options, lambda a: a)
+    for name in layer.rewrites:  # of which torch's are told where they changed
+        if np.array_equal(ours[Key("", f"param:{name}")], layer.params[name]):
+            del ours[Key("", f"param:{name}")]
     with gauging(dtype):
         values = _by_hand(layer, arrays, wanted, upstream, options, gauge)
     if sample.corpus == "op_db":
@@ -110,7 +114,26 @@ def _made(cls: Callable[..., Any], arguments: tuple, options: Mapping[str, Any])
 
 def _plain(value: Any) -> Any:
     """Return a constructor's argument as the hand-written class takes it."""
-    return tree_map(lambda leaf: array_of(leaf) if isinstance(leaf, Tensor) else leaf, value)
+    return tree_map(_plain_leaf, value)
+
+
+def _plain_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        return array_of(leaf)
+    if isinstance(leaf, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+        return _arguments(leaf)
+    return ACTIVATIONS.get(leaf, leaf) if callable(leaf) else leaf
+
+
+def _arguments(layer: Any) -> dict[str, Any]:
+    """Return the arguments that torch's layer of a Transformer was made with."""
+    return {
+        "d_model": layer.self_attn.embed_dim, "nhead": layer.self_attn.num_heads,
+        "dim_feedforward": layer.linear1.out_features, "dropout": layer.dropout.p,
+        "activation": _plain_leaf(layer.activation), "layer_norm_eps": layer.norm1.eps,
+        "batch_first": layer.self_attn.batch_first, "norm_first": layer.norm_first,
+        "bias": layer.linear1.bias is not None,
+    }  # fmt: skip
 
 
 def _array(value: Any) -> Any:
@@ -135,6 +158,7 @@ def _by_hand(
     ports = y if isinstance(y, tuple) else (y,)
     found = {Key("", f"output#{i}"): port for i, port in enumerate(ports) if port is not None}
     found |= {Key("", f"buffer:{k}"): b for k, b in layer.next_buffers(cache).items()}
+    found |= {Key("", f"param:{k}"): p for k, p in layer.rewritten(cache).items()}
     if any(dy is not None for dy in upstream):
         dys = tuple(None if dy is None else lifted(dy) for dy in upstream)
         grads, own = layer.backward(dys if isinstance(y, tuple) else dys[0], cache)
@@ -177,6 +201,8 @@ def _by_torch(sample: Sample, tensors: Sequence[Any]) -> tuple[Values, list[Any]
     upstream = [_upstream(y, rng) for y in ys]
     values = {Key("", f"output#{i}"): array_of(y) for i, y in enumerate(ys)}
     values |= {Key("", f"buffer:{k}"): array_of(v) for k, v in state.items() if k not in params}
+    changed = [k for k, v in params.items() if not torch.equal(v, sample.state[k])]
+    values |= {Key("", f"param:{k}"): array_of(params[k]) for k in changed}  # in place
     leaves |= {f"grad:{k}": v for k, v in params.items()}
     return values | _gradients(ys, upstream, leaves), upstream
 
@@ -191,7 +217,7 @@ def _called(sample: Sample, state: dict[str, Tensor], inputs: tuple, named: dict
 def _trained(sample: Sample, name: str) -> bool:
     if isinstance(sample.reference, nn.Module):
         return name in dict(sample.reference.named_parameters())
-    return name in ("weight", "bias")
+    return not name.startswith("running")
 
 
 def _upstream(y: Tensor, rng: np.random.Generator) -> Any:

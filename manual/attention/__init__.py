@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from manual.attention.multihead import MultiheadAttention
+from manual.attention.scaled import ScaledDotProductAttention
 
-__all__ = ["MultiheadAttention"]
+__all__ = ["MultiheadAttention", "ScaledDotProductAttention"]

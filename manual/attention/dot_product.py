@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.layer import Array
+from manual.layer import Array, Noise
 
 
 class Mask(NamedTuple):
@@ -23,22 +23,44 @@ class Dropped(NamedTuple):
     scale: float
 
 
+def told(owner: str, noise: Noise, p: float, *shapes: tuple[int, ...]) -> Dropped | None:
+    """Return the weights' mask as booleans, which lift no float32, in the first of its shapes.
+
+    Raises:
+        ValueError: noise is no mask of any of these shapes.
+    """
+    if isinstance(noise, tuple):  # of one draw, or of none
+        noise = noise[0] if noise else None
+    if noise is None:
+        return None
+    if tuple(noise.shape) not in shapes:
+        raise ValueError(
+            f"{owner}: noise must be a mask of the weights, {' or '.join(map(str, shapes[::-1]))}, "
+            f"received {tuple(noise.shape)}. Draw it with {owner}.draw(query, key, value, rng=rng)."
+        )
+    return Dropped(noise.reshape(*shapes[0]) != 0, 0.0 if p == 1 else 1 / (1 - p))
+
+
 class Attended(NamedTuple):
     """What attention leaves for its way back."""
 
-    q: Array  # (N, h, L, d), already divided by √d
+    q: Array  # (N, h, L, d), already times the scale
     k: Array  # (N, h, S, d)
     v: Array  # (N, h, S, d)
     softmax: Array  # (N, h, L, S)
     weights: Array  # the same after dropout
     output: Array  # (N, h, L, d)
     dropped: Dropped | None
+    scale: float
 
 
 def attend(
-    q: Array, k: Array, v: Array, mask: Mask, dropped: Dropped | None, blind: float
-) -> Attended:
+    q: Array, k: Array, v: Array, mask: Mask, dropped: Dropped | None, blind: float,
+    scale: float | None = None,
+) -> Attended:  # fmt: skip
     """Return softmax(q kᵀ / √d + mask) v for q (N, h, L, d), k and v (N, h, S, d).
+
+    Leading axes may be any that broadcast; results and gradients then have the common ones.
 
     Args:
         q: queries.
@@ -47,14 +69,16 @@ def attend(
         mask: what is hidden and what is added.
         dropped: dropout of the softmax, if any.
         blind: the weights of a query that sees no key at all.
+        scale: what takes the place of 1 / √d.
     """
-    q = q * q.shape[-1] ** -0.5
-    z = q @ k.swapaxes(2, 3)  # (N, h, L, S)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    q = q * scale
+    z = q @ k.swapaxes(-2, -1)  # (N, h, L, S)
     if mask.added is not None:
         z = z + mask.added
     softmax = visible_softmax(z, mask.hidden, blind)
     weights = softmax if dropped is None else _dropped(softmax, dropped)
-    return Attended(q, k, v, softmax, weights, weights @ v, dropped)
+    return Attended(q, k, v, softmax, weights, weights @ v, dropped, scale)
 
 
 def visible_softmax(z: Array, hidden: Array | None, blind: float) -> Array:
@@ -102,9 +126,9 @@ def attend_backward(
     Source: Vaswani et al., Attention Is All You Need (2017), section 3.2; Dao et al.,
     FlashAttention (2022), appendix B.
     """
-    q, k, v, a, w, o, dropped = past
-    dv = w.swapaxes(2, 3) @ do
-    dz = do @ v.swapaxes(2, 3)  # dw
+    q, k, v, a, w, o, dropped, scale = past
+    dv = w.swapaxes(-2, -1) @ do
+    dz = do @ v.swapaxes(-2, -1)  # dw
     total = (do * o).sum(axis=-1, keepdims=True)
     if dweights is not None:
         dz = dz + dweights
@@ -114,8 +138,8 @@ def attend_backward(
     dz -= total
     dz *= a
     dq = dz @ k
-    dq *= q.shape[-1] ** -0.5
-    return dq, dz.swapaxes(2, 3) @ q, dv, dz
+    dq *= scale
+    return dq, dz.swapaxes(-2, -1) @ q, dv, dz
 
 
 def _dropped(a: Array, dropped: Dropped) -> Array:

@@ -20,10 +20,10 @@ class Masks(NamedTuple):
     def gradients(self, dz: Array, batched: bool) -> tuple[Array | None, Array | None]:
         """Return the masks' gradients from dz (N, h, L, S), the scores' gradient."""
         padding = attention = None
-        if _added(self.padding):
+        if is_added(self.padding):
             padding = dz.sum(axis=(1, 2))
             padding = padding if batched else padding[0]
-        if _added(self.attention) and not self.causal:
+        if is_added(self.attention) and not self.causal:
             for_all = self.attention.ndim == 2  # samples and heads
             attention = dz.sum(axis=(0, 1)) if for_all else dz.reshape(-1, *dz.shape[2:])
         return padding, attention
@@ -49,7 +49,7 @@ def merged(masks: Masks, queries: tuple[int, int, int], keys: int) -> Mask:
     hidden: Array | None = None
     added: Array | None = None
     for part in (_longer(p, keys) for p in parts):
-        hides, adds = _parted(part)
+        hides, adds = parted(part)
         if hides is not None:
             hidden = hides if hidden is None else hidden | hides
         if adds is not None:
@@ -57,7 +57,7 @@ def merged(masks: Masks, queries: tuple[int, int, int], keys: int) -> Mask:
     return Mask(hidden, added)
 
 
-def _added(mask: Array | None) -> TypeGuard[Array]:
+def is_added(mask: Array | None) -> TypeGuard[Array]:
     return mask is not None and mask.dtype != bool
 
 
@@ -69,9 +69,9 @@ def _longer(mask: Array, keys: int) -> Array:
     return np.concatenate((mask, np.zeros_like(mask, shape=(*mask.shape[:-1], short))), axis=-1)
 
 
-def _parted(mask: Array) -> tuple[Array | None, Array | None]:
+def parted(mask: Array) -> tuple[Array | None, Array | None]:
     """Return what a mask hides and what it adds."""
-    if not _added(mask):
+    if not is_added(mask):
         return mask, None
     infinite = ~np.isfinite(mask)
     if not infinite.any():

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.attention.dot_product import Attended, Dropped, attend, attend_backward
+from manual.attention.dot_product import Attended, attend, attend_backward, told
 from manual.attention.equations import EQUATIONS, SYMBOLS
 from manual.attention.examples import EXAMPLES
 from manual.attention.masks import Masks, merged
@@ -98,6 +98,7 @@ class MultiheadAttention(Layer):
         self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
         self.batch_first, self.need_weights = batch_first, need_weights
         self.average_attn_weights, self.is_causal = average_attn_weights, is_causal
+        self.chances = (dropout,) if dropout else ()
         check_arguments(self)
         self.outputs = ("output", "weights") if need_weights else ("output",)
         self.params = {key: np.zeros(shape) for key, shape in self._shapes().items()}
@@ -129,7 +130,8 @@ class MultiheadAttention(Layer):
         q, k, v = (self._projected(j, x) for j, x in enumerate(inputs))
         k, v = self._lengthened(k, "bias_k"), self._lengthened(v, "bias_v")
         mask = merged(masks, q.shape[:3], k.shape[2])
-        dropped = self._dropped(noise, (*q.shape[:3], k.shape[2]))
+        n, h, length, steps = shape = (*q.shape[:3], k.shape[2])
+        dropped = told("MultiheadAttention", noise, self.dropout, shape, (n * h, length, steps))
         past = attend(q, k, v, mask, dropped, blind=np.nan if self.need_weights else 0.0)
         context = self._rows(past.output, query)  # (N L, E)
         output = context @ self.params["out_proj.weight"].T
@@ -310,22 +312,6 @@ class MultiheadAttention(Layer):
         n, length, steps = self.sizes(query, key)
         heads = (n * self.num_heads,) if self.need_weights else (n, self.num_heads)
         return rng.random((*heads, length, steps + self.appended)) >= self.dropout
-
-    def _dropped(self, noise: Noise, shape: tuple[int, ...]) -> Dropped | None:
-        """Return the mask of the weights (N, h, L, S') as booleans, which lift no float32."""
-        if isinstance(noise, tuple):  # of one draw, or of none
-            noise = noise[0] if noise else None
-        if noise is None:
-            return None
-        flat = (shape[0] * shape[1], *shape[2:])
-        if tuple(noise.shape) not in (shape, flat):
-            raise ValueError(
-                f"MultiheadAttention: noise must be a mask of the weights, {flat} or {shape}, "
-                f"received {tuple(noise.shape)}. Draw it with MultiheadAttention.draw(query, key, "
-                "value, rng=rng)."
-            )
-        scale = 0.0 if self.dropout == 1 else 1 / (1 - self.dropout)
-        return Dropped(noise.reshape(*shape) != 0, scale)
 
     def _masks(self, key_padding_mask: Array | None, attn_mask: Array | None) -> Masks:
         causal = self.is_causal and not self.need_weights and key_padding_mask is None

@@ -7,8 +7,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from manual.embedding.table import Table
 from manual.examples import Draw, Example
-from manual.layer import Array, Arrays, Layer
+from manual.layer import Array, Arrays
 
 __all__ = ["Embedding"]
 
@@ -17,9 +18,11 @@ OCCURRENCES = "\nwhere k[v] = sum(n, (x[n] == v))"
 
 class EmbeddingCache(NamedTuple):
     index: Array
+    weight: Array  # the table that was read
+    long: Array | None  # which of the rows that were looked up, in order, were rescaled
 
 
-class Embedding(Layer):
+class Embedding(Table):
     """Rows of a table, picked by integers: y = W[x].
 
     Args:
@@ -27,21 +30,24 @@ class Embedding(Layer):
         embedding_dim: D, the length of a row.
         padding_idx: the row whose gradient is 0, so that it is never trained; counted from the end
             if negative.
-        max_norm: not written yet: torch rescales the rows that are looked up, in place.
-        norm_type: belongs to max_norm.
+        max_norm: the length to which rows that are looked up are cut: forward computes with the
+            shorter rows, and `rewritten` returns the table that torch then holds.
+        norm_type: p of the norm that is meant.
         scale_grad_by_freq: whether a row's gradient is divided by how often it was looked up.
-        sparse: not written yet: the gradient is an array of W's shape.
+        sparse: torch's gradient is a sparse tensor; here an array of W's shape, as always.
+        _weight: W; zeros without it.
 
-    Parameter, in torch's layout: `weight` W (V, D). Zero until it is set.
+    Parameter, in torch's layout: `weight` W (V, D).
 
     Raises:
-        ValueError: padding_idx is no row, or max_norm or sparse is asked for.
+        ValueError: padding_idx is no row, or sparse and scale_grad_by_freq are both asked for.
         TypeError: the input does not hold signed integers.
         IndexError: an integer is no row; negative ones are none, as in torch.
     """
 
     equations: ClassVar[Mapping[str, str]] = {
         "output": "y[n,d] = W[x[n],d]",
+        "output/max_norm": "y[n,d] = R[x[n],d]",
         "grad:weight": (
             "dW[v,d] = sum(n, x[n] == v, dy[n,d])\nmatrix: ∂L/∂W = Eᵀ δ, E_nv = [x_n = v]"
         ),
@@ -53,7 +59,7 @@ class Embedding(Layer):
             "dW[v,d] = (v != p) * sum(n, x[n] == v, dy[n,d] / k[x[n]])" + OCCURRENCES
         ),
     }
-    symbols: ClassVar[Mapping[str, str]] = {"W": "weight", "p": "padding_idx"}
+    symbols: ClassVar[Mapping[str, str]] = {"W": "weight", "R": "cache.weight", "p": "padding_idx"}
     examples = (
         Example({"num_embeddings": 5, "embedding_dim": 3}, (Draw((2, 4), "integers", 0, 5),)),
         Example(
@@ -87,6 +93,11 @@ class Embedding(Layer):
         ),
         Example({"num_embeddings": 3, "embedding_dim": 2}, (np.array(2),)),  # one row alone
         Example({"num_embeddings": 6, "embedding_dim": 1}, (Draw((2, 1, 3), "integers", 0, 6),)),
+        Example(
+            {"num_embeddings": 4, "embedding_dim": 3, "max_norm": 1.25},
+            (np.array([[0, 2, 2], [2, 3, 0]]),),
+            convention=True,
+        ),
     )
 
     def __init__(
@@ -98,24 +109,18 @@ class Embedding(Layer):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
+        _weight: Array | None = None,
     ) -> None:
-        _check_default("max_norm", max_norm, max_norm is not None, "None")
-        _check_default("norm_type", norm_type, norm_type != 2, "2.0: it belongs to max_norm")
-        _check_default("sparse", sparse, sparse, "False: the gradient is an array of W's shape")
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ValueError(
-                f"Embedding: padding_idx must be one of the {num_embeddings} rows, from "
-                f"{-num_embeddings} to {num_embeddings - 1}, received {padding_idx}."
-            )
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.params = {"weight": np.zeros((num_embeddings, embedding_dim))}
+        self._set_table(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq,
+            sparse, _weight,
+        )  # fmt: skip
 
     def forward(self, x: Array) -> tuple[Array, EmbeddingCache]:  # type: ignore[override]
         """Return W[x], shape (*, D) for integers x of shape (*)."""
         self._check(x)
-        return np.take(self.params["weight"], x, axis=0), EmbeddingCache(x)
+        weight, long = self._rescaled(x)
+        return np.take(weight, x, axis=0), EmbeddingCache(x, weight, long)
 
     def backward(self, grad_output: Array, cache: EmbeddingCache) -> tuple[tuple[None], Arrays]:
         r"""Chain rule through y = W[x]; an integer has no gradient.
@@ -127,6 +132,8 @@ class Embedding(Layer):
         built, the rows of dy are grouped by their v instead.
         padding_idx p: dW_p = 0, by convention; W_p is a constant that forward still reads.
         scale_grad_by_freq: dW_v / #{n: x_n = v}: then it is no derivative of the loss any more.
+        max_norm: W here is the table after its long rows were cut, in place and outside the graph:
+        the gradient is that of the new W, and says nothing of how the old one was cut.
 
         Torch: nn.Embedding, the same conventions.
         Source: Bengio et al., A Neural Probabilistic Language Model (2003), section 3.1, C(i).
@@ -134,26 +141,12 @@ class Embedding(Layer):
         return (None,), self.grad_params(grad_output, cache)
 
     def grad_params(self, grad_output: Array, cache: EmbeddingCache) -> Arrays:
-        """Return dW, the sum of dy over the look-ups of every row.
+        """Return dW, the sum of dy over the look-ups of every row."""
+        return self._gradient(grad_output.reshape(-1, self.embedding_dim), cache.index.reshape(-1))
 
-        Rows that were looked up equally often are summed together: at most √(2 N) sums, in which
-        every row of dy is read once, in its order.
-        """
-        dy = grad_output.reshape(-1, self.embedding_dim)  # (N, D)
-        grad = np.zeros_like(dy, shape=(self.num_embeddings, self.embedding_dim))
-        index = cache.index.reshape(-1)
-        order = np.argsort(index, kind="stable")
-        rows = index[order]
-        starts = np.flatnonzero(np.concatenate((rows[:1] >= 0, rows[1:] != rows[:-1])))
-        counts = np.diff(starts, append=len(rows))
-        for count in np.unique(counts):
-            first = starts[counts == count]
-            picked = dy[order[first[:, None] + np.arange(count)]]  # (rows, count, D)
-            summed = picked.sum(axis=1) if count > 1 else picked[:, 0]
-            grad[rows[first]] = summed / int(count) if self.scale_grad_by_freq else summed
-        if self.padding_idx is not None:
-            grad[self.padding_idx] = 0
-        return {"weight": grad}
+    def decisions(self, cache: EmbeddingCache) -> Array | None:
+        """Return which of the rows that were looked up were too long."""
+        return cache.long
 
     def variants(self, cache: EmbeddingCache) -> tuple[str, ...]:
         """Return which conventions change the gradient."""
@@ -161,27 +154,8 @@ class Embedding(Layer):
         return (*padding, "by frequency") if self.scale_grad_by_freq else padding
 
     def extra_repr(self) -> str:
-        shown = f"{self.num_embeddings}, {self.embedding_dim}"
-        if self.padding_idx is not None:
-            shown += f", padding_idx={self.padding_idx}"
-        return shown + (", scale_grad_by_freq=True" if self.scale_grad_by_freq else "")
-
-    def _check(self, x: Array) -> None:
-        if x.dtype.kind != "i":
-            raise TypeError(
-                f"Embedding: the input must hold signed integers, the rows to look up, received "
-                f"{x.dtype}. Cast it: x.astype(np.int64)."
-            )
-        if x.size and not 0 <= x.min() <= x.max() < self.num_embeddings:
-            wrong = x.min() if x.min() < 0 else x.max()
-            raise IndexError(
-                f"Embedding: every integer must be one of the rows 0 to {self.num_embeddings - 1}, "
-                f"received {wrong}. Set num_embeddings to the size of the vocabulary."
-            )
-
-
-def _check_default(name: str, value: object, asked: bool, only: str) -> None:
-    if asked:
-        raise ValueError(
-            f"Embedding: {name}={value!r} is not written yet; only {only} is. Leave it out."
-        )
+        usual = {
+            "padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False,
+            "sparse": False,
+        }  # fmt: skip
+        return self._options(usual)

@@ -189,6 +189,8 @@ def _worked(layer: Layer, key: str, x: Any, dy: Any, shape: tuple[int, ...]) -> 
         held = {**layer.params, **layer.buffers}
         if source in held:
             arrays[name] = held[source]
+        elif source.startswith("cache."):
+            arrays[name] = getattr(layer.forward(x)[1], source.removeprefix("cache."))
         elif source not in ("weight", "bias", "running_mean", "running_var"):
             scalars[name] = getattr(layer, source)
     env = Env(arrays, scalars, dict(map(definition, stated)))

@@ -30,11 +30,37 @@ GIVEN = ("integers", "uniform")  # kinds of inputs that a layer needs: not to be
 WIDER = 2  # samples more than an example has
 
 
+TABLE: dict[str, Any] = {"num_embeddings": 4, "embedding_dim": 3}
+ROWS = np.array([[3, 1, 1], [1, 3, 3]])  # no row has its own number
+MANY = np.arange(16)[::-1].copy()
+MORE = {
+    "Embedding": tuple(
+        Example({**TABLE, "num_embeddings": 16, "max_norm": 1, "norm_type": p}, (MANY,))
+        for p in (0, 1, 3.0, np.inf, -np.inf)
+    ),
+    "EmbeddingBag": (
+        Example({**TABLE, "max_norm": 0.75, "mode": "sum"}, (ROWS,)),
+        Example({**TABLE, "max_norm": 40.0, "norm_type": 1}, (ROWS[:, :1],)),
+        Example({**TABLE, "mode": "sum", "padding_idx": 1}, (ROWS, None, (2, 3))),
+        Example({**TABLE, "mode": "sum", "sparse": True}, (ROWS,)),
+        Example({**TABLE, "mode": "max"}, (ROWS[0], np.array([0, 0, 2, 3]))),
+        Example({**TABLE, "mode": "max", "padding_idx": 1, "max_norm": 1}, (ROWS,)),
+        Example({**TABLE, "mode": "max"}, (ROWS[:, :0].reshape(-1), np.array([0]))),
+        Example(TABLE, (ROWS[:1],)),
+    ),
+}  # fmt: skip
+
+
+def examples(name: str) -> tuple[Example, ...]:
+    """Return the class's own, and those that only mutants need."""
+    return (*registry.LAYERS[name].examples, *MORE.get(name, ()))
+
+
 class Call(NamedTuple):
     """One way of calling a layer: a name, and the input arrays."""
 
     name: str
-    inputs: tuple[np.ndarray, ...]
+    inputs: tuple[np.ndarray | None, ...]
 
 
 @dataclass(frozen=True)
@@ -59,7 +85,7 @@ class ExampleCheck(Check):
 
     @property
     def example(self) -> Example:
-        return registry.LAYERS[self.type].examples[self.number]
+        return examples(self.type)[self.number]
 
     @property
     def settings(self) -> list[str]:
@@ -79,7 +105,7 @@ class ExampleCheck(Check):
         for name in ("as it is", "another", "wider"):
             rng = self.rng(seed, name)
             found = [_array(spec, name, self.kind, rng) for spec in specs]
-            if name != "wider" or _takes(self.type, self.number, tuple(x.shape for x in found)):
+            if name != "wider" or _takes(self.type, self.number, tuple(map(np.shape, found))):
                 yield Call(name, tuple(found))
 
     def upstream(self, seed: int, call: str, shape: Shape) -> np.ndarray:
@@ -108,7 +134,7 @@ class ExampleCheck(Check):
         layer = layer.with_buffers({k: lifted(lift, b) for k, b in buffers.items()})
         layer.with_params({k: lift(p) for k, p in self.params(seed + 1, shapes).items()})
         calls = self.calls(seed)
-        inputs = [[lifted(lift, x) for x in call.inputs] for call in calls]
+        inputs = [[None if x is None else lifted(lift, x) for x in call.inputs] for call in calls]
         runs = [layer.forward(*given) for given in inputs]
         values = _as_built(new, new.params, new.buffers, self.settings)
         for call, given, (y, cache_) in zip(calls, inputs, runs, strict=True):
@@ -118,6 +144,8 @@ class ExampleCheck(Check):
             values[Key(call.name, "outputs in an input's memory")] = _shared(ports, given)
             after = layer.next_buffers(cache_)
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
+            new = layer.rewritten(cache_)
+            values |= {Key(call.name, f"rewritten:{k}"): p for k, p in new.items()}
             dy = lift(self.upstream(seed, call.name, ports[0].shape))
             upstream = (dy, *(None for _ in ports[1:])) if isinstance(y, tuple) else dy
             for again in ("", " again"):
@@ -136,36 +164,41 @@ class ExampleCheck(Check):
         new = _twin(self.type, self.number, dtype)
         built = {key: array_of(b) for key, b in new.named_buffers()}
         values = _as_built(new, dict(new.named_parameters()), built, self.settings)
+        rewritten = registry.LAYERS[self.type](**self.example.arguments).rewrites
         for call in self.calls(seed):
             twin = _twin(self.type, self.number, dtype)
             own = dict(twin.named_parameters())
             params = self.params(seed, {key: tuple(p.shape) for key, p in own.items()})
             start = self.buffers(seed, {k: array_of(b) for k, b in twin.named_buffers()})
             twin.load_state_dict({k: tensor(a, dtype) for k, a in (params | start).items()})
-            leaves = [tensor(x, dtype) for x in call.inputs]
+            leaves = [None if x is None else tensor(x, dtype) for x in call.inputs]
             names = argument_names(
                 registry.LAYERS[self.type](**self.example.arguments), len(leaves)
             )
-            wanted = [
-                x.requires_grad_()
-                for name, x in zip(names, leaves, strict=True)
-                if x.is_floating_point() and name not in self.example.fixed
-            ]
+            wanted = {
+                i: x.requires_grad_()
+                for i, (name, x) in enumerate(zip(names, leaves, strict=True))
+                if x is not None and x.is_floating_point() and name not in self.example.fixed
+            }
             y = _quiet(twin, *leaves)
             ports = y if isinstance(y, tuple) else (y,)
             values |= {Key(call.name, f"output#{i}"): array_of(p) for i, p in enumerate(ports)}
             values[Key(call.name, "outputs")] = np.array(len(ports), float)
-            storages = [x.untyped_storage().data_ptr() for x in leaves]
+            storages = [x.untyped_storage().data_ptr() for x in leaves if x is not None]
             shared = sum(p.untyped_storage().data_ptr() in storages for p in ports)
             values[Key(call.name, "outputs in an input's memory")] = np.array(shared, float)
             after = {k: array_of(b).copy() for k, b in twin.named_buffers()}
             values |= {Key(call.name, f"buffer:{k}"): b for k, b in after.items()}
+            values |= {Key(call.name, f"rewritten:{k}"): array_of(own[k]).copy()
+                       for k in rewritten}  # fmt: skip
             dy = tensor(self.upstream(seed, call.name, tuple(ports[0].shape)), dtype)
-            found = torch.autograd.grad(ports[0], [*wanted, *own.values()], dy)
+            found = torch.autograd.grad(ports[0], [*wanted.values(), *own.values()], dy)
             grads = [array_of(g).copy() for g in found]
             named = dict(zip(own, grads[len(wanted) :], strict=True))
             for again in ("", " again"):
-                values |= _gradients(call.name + again, grads[: len(wanted)], named)
+                places = dict(zip(wanted, grads, strict=False))
+                placed = [places.get(i) for i in range(len(leaves))]
+                values |= _gradients(call.name + again, placed, named)
                 values |= {Key(call.name + again, f"alone:{k}"): g for k, g in named.items()}
         return values
 
@@ -202,10 +235,11 @@ def beyond_rows(cls: type[Layer]) -> bool:
 def example_checks(name: str) -> Iterator[Check]:
     """Yield the checks of a class: every example, with every kind of numbers that it may have."""
     cls = registry.LAYERS[name]
-    fixed = [(n, e) for n, e in enumerate(cls.examples) if not cls(**e.arguments).stochastic]
+    fixed = [(n, e) for n, e in enumerate(examples(name)) if not cls(**e.arguments).stochastic]
     for number, example in fixed:
-        drawn = any(real(_array(s, "", "random", np.random.default_rng(0))) and
-                    not isinstance(s, np.ndarray) for s in example.inputs)  # fmt: skip
+        drawn = any(not isinstance(s, np.ndarray | None) and
+                    real(_array(s, "", "random", np.random.default_rng(0)))
+                    for s in example.inputs)  # fmt: skip
         kinds = (
             ("random", "ties") if example.exact else KINDS
         )  # what only adds has no large numbers
@@ -241,10 +275,13 @@ def _gradients(call: str, grads: Any, own: Any) -> Values:
     return values | {Key(call, f"grad:{k}"): g for k, g in own.items()}
 
 
-def _array(spec: Any, call: str, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Return one input; what is fixed is turned around for `another` call."""
+def _array(spec: Any, call: str, kind: str, rng: np.random.Generator) -> Any:
+    """Return one input; what is fixed is turned around for `another` call, but for offsets."""
+    if spec is None:
+        return None
     if isinstance(spec, np.ndarray):
-        return np.flip(spec).copy() if call == "another" else spec
+        offsets = spec.ndim == 1 and spec[:1].sum() == 0 and (np.diff(spec) >= 0).all()
+        return np.flip(spec).copy() if call == "another" and not offsets else spec
     draw = spec if isinstance(spec, Draw) else Draw(tuple(spec))
     if call == "wider" and len(draw.shape) > 1:
         draw = draw._replace(shape=(draw.shape[0] + WIDER, *draw.shape[1:]))
@@ -258,7 +295,7 @@ def _twin(name: str, number: int, dtype: np.dtype) -> Any:
     from evidence.mutation.battery.torch_side import DTYPES
     from torch_ref.classes import module_class
 
-    example = registry.LAYERS[name].examples[number]
+    example = examples(name)[number]
     own = {
         k: torch.tensor(v, dtype=torch.float64) if isinstance(v, list) else v
         for k, v in example.arguments.items()
@@ -286,9 +323,9 @@ def _takes(name: str, number: int, shapes: tuple[Shape, ...]) -> bool:
     from evidence.mutation.battery.torch_side import tensor
 
     double = np.dtype(np.float64)
-    example = registry.LAYERS[name].examples[number]
-    if shapes == tuple(_array(s, "", "random", np.random.default_rng(0)).shape
-                       for s in example.inputs):  # fmt: skip
+    example = examples(name)[number]
+    own = [_array(s, "", "random", np.random.default_rng(0)) for s in example.inputs]
+    if shapes == tuple(map(np.shape, own)):
         return False
     try:
         _quiet(_twin(name, number, double), *(tensor(np.ones(s), double) for s in shapes))

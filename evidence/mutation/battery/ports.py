@@ -1,4 +1,4 @@
-"""Layers of several outputs and optional inputs beside torch's: recurrent ones, attention.
+"""Layers of several outputs, optional inputs or many draws beside torch's: recurrent, attention.
 
 What torch drops, both drop: its masks are recorded and handed to the hand-written layer as noise.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -20,7 +22,8 @@ from evidence.mutation.battery.dropout import Ladder
 from evidence.mutation.battery.layer_table import OF_PORTS
 from evidence.mutation.battery.layers import build
 from manual import registry  # the right code's: a mutant is loaded without its examples
-from manual.layer import Example
+from manual.activations import Tanh
+from manual.layer import Example, Layer
 
 SCALES = (1.0, 40.0)  # the second one beyond where exponentials overflow float32
 HEADS = {"embed_dim": 4, "num_heads": 2}
@@ -54,6 +57,59 @@ MORE = {
         Example({**HEADS, "dropout": 0.4, "add_bias_kv": True}, (*((2, 1, 4),) * 3, None, None)),
         Example({**HEADS, "need_weights": False, "is_causal": True},
                 (*((3, 2, 4),) * 3, None, (3, 3))),  # causal, whatever the mask says
+    ),
+}  # fmt: skip
+SMALL = {"d_model": 4, "nhead": 2, "dim_feedforward": 3, "dropout": 0.0}
+STACKS = {"num_encoder_layers": 2, "num_decoder_layers": 3}
+THREES = ((3, 2, 4), (3, 2, 4))
+WRONG = np.zeros((3, 3), bool)  # a hint in its place hides what comes later
+MORE |= {
+    "ScaledDotProductAttention": (
+        Example({"dropout_p": 1.0}, ((2, 2), (3, 2), (3, 2))),
+        Example({"enable_gqa": True, "dropout_p": 0.5}, ((2, 4, 2, 3), (4, 3, 3), (2, 2, 3, 2))),
+        Example({"enable_gqa": True, "dropout_p": 0.5}, ((4, 2, 3), (2, 2, 3, 3), (1, 3, 2))),
+        Example({"dropout_p": 0.5}, ((1, 2, 3), (2, 1, 3, 3), (3, 2))),
+        Example({"dropout_p": 0.5}, ((3, 1, 2, 3), (2, 3, 3), (3, 2, 3, 2))),
+        Example({}, ((2, 3, 3), (3, 3), (2, 3, 3), BLIND[:1])),
+        Example({}, ((1, 2, 3), (2, 1, 3, 3), (3, 2), ~BLIND)),
+        Example({"is_causal": True}, ((4, 3), (2, 3), (2, 2))),
+    ),
+    "TransformerEncoderLayer": (
+        Example({**SMALL, "is_causal": True}, ((3, 2, 4), WRONG)),
+        Example({**SMALL, "dropout": 1.0}, ((3, 2, 4),)),
+        Example({**SMALL, "activation": Tanh()}, ((3, 2, 4),)),
+        Example({"d_model": 2, "nhead": 1}, ((2, 2),)),
+    ),
+    "TransformerEncoder": (
+        Example({"encoder_layer": SMALL, "num_layers": 1, "is_causal": True,
+                 "enable_nested_tensor": False},
+                ((3, 2, 4), WRONG)),
+    ),
+    "TransformerDecoderLayer": (
+        Example({**SMALL, "tgt_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({**SMALL, "memory_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({"d_model": 2, "nhead": 1}, ((2, 2), (1, 2))),
+    ),
+    "TransformerDecoder": (
+        Example({"decoder_layer": SMALL, "num_layers": 1, "tgt_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+        Example({"decoder_layer": SMALL, "num_layers": 1},
+                (*THREES, (3, 3), (3, 3), (2, 3), (2, 3))),
+        Example({"decoder_layer": SMALL, "num_layers": 1, "memory_is_causal": True},
+                ((3, 2, 4), (3, 2, 4), WRONG, WRONG)),
+    ),
+    "Transformer": (
+        Example({**SMALL, **STACKS, "nhead": 1, "batch_first": True, "tgt_is_causal": True},
+                ((2, 3, 4), (2, 3, 4), WRONG, WRONG, WRONG)),
+        Example({**SMALL, **STACKS, "src_is_causal": True}, (*THREES, WRONG, WRONG, WRONG)),
+        Example({**SMALL, **STACKS, "norm_first": True, "memory_is_causal": True},
+                (*THREES, WRONG, WRONG, WRONG)),
+        Example({**SMALL, **STACKS, "custom_encoder": {"encoder_layer": SMALL, "num_layers": 1}},
+                THREES),
+        Example({**SMALL, **STACKS, "custom_decoder": {"decoder_layer": SMALL, "num_layers": 1}},
+                THREES),
     ),
 }  # fmt: skip
 
@@ -96,7 +152,7 @@ class PortsCheck(Check):
             drawn = self.example.draw(self.rng(seed, scale))
             inputs = tuple(exact(x * scale) if _is_float(x) else x for x in drawn)
             found.append(Sample(f"times {scale:g}", self.example.training, inputs))
-        if self.example.arguments.get("dropout"):
+        if _chances(self.type, self.example):
             found.append(Sample("the other mode", not self.example.training, found[0].inputs))
         return found
 
@@ -112,11 +168,15 @@ class PortsCheck(Check):
         layer = layer.with_params({k: lift(p) for k, p in self.params(seed, shapes).items()})
         masks, samples = _beside(self, dtype, seed)[1], self.samples(seed)
         runs = []
+        modes = {True: layer.train(False).train(), False: layer.train(False)}
         for sample in samples:
             inputs = [lift(x) if _is_float(x) else x for x in sample.inputs]
             noise = {"noise": masks[sample.name] or None} if layer.stochastic else {}
-            runs.append((sample, *layer.train(sample.training).forward(*inputs, **noise)))
+            runs.append((sample, *modes[sample.training].forward(*inputs, **noise)))
         values = {Key(k, "param"): p for k, p in layer.params.items()}
+        for sample, _, cache_ in runs if self.type.startswith("Transformer") else ():
+            found = layer.decisions(cache_)
+            values[Key(sample.name, "decisions")] = np.array([] if found is None else found, float)
         for run in runs:
             values |= self._calls(layer, lift, seed, *run)
         return values
@@ -151,6 +211,13 @@ class PortsCheck(Check):
 Masks = dict[str, tuple[np.ndarray, ...]]
 
 
+def _for_torch(value: Any) -> Any:
+    """Return a constructor's argument as torch takes it: a layer as torch's of that name."""
+    from torch_ref.classes import module_class
+
+    return module_class(type(value).__name__)() if isinstance(value, Layer) else value
+
+
 @cache
 def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Masks]:
     """Return torch's values, and the masks that it drew, by sample."""
@@ -161,7 +228,7 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     cls = registry.LAYERS[check.type]
     arguments = dict(check.example.arguments)
     called = getattr(cls, "call_arguments", ())
-    theirs = {k: v for k, v in arguments.items() if k not in called}
+    theirs = {k: _for_torch(v) for k, v in arguments.items() if k not in called}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that do nothing, and of slow paths
         twin = module_class(check.type)(**theirs).to(DTYPES[dtype.name])
@@ -174,7 +241,8 @@ def _beside(check: PortsCheck, dtype: np.dtype, seed: int) -> tuple[Values, Mask
     for sample in check.samples(seed):
         twin.train(sample.training)
         found, masks[sample.name] = _torch_run(check, twin, options, sample, dtype, seed)
-        if arguments.get("dropout") == 1 and sample.training:  # torch draws nothing to drop all
+        if sample.training and set(_chances(check.type, check.example)) == {1}:
+            # torch draws nothing to drop all
             drawn = cls(**arguments).draw(*sample.inputs, rng=np.random.default_rng(0))
             masks[sample.name] = drawn if isinstance(drawn, tuple) else (drawn,)
         values |= found
@@ -198,11 +266,15 @@ def _torch_run(
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        with recorder:
+        with recorder, _inner(twin) as before_relu:
             ys = _call(check.type, twin, inputs, options)
     outputs = _outputs(check.type)
     values = {Key(sample.name, f"output {n}"): array_of(y).copy()
               for n, y in zip(outputs, ys, strict=False)}  # fmt: skip
+    if check.type.startswith("Transformer"):
+        relu = not any(name in str(check.example.arguments) for name in ("gelu", "Tanh"))
+        signs = [(array_of(x) > 0).ravel() for x in before_relu if relu]
+        values[Key(sample.name, "decisions")] = np.concatenate([[], *signs]).astype(float)
     ups = [tensor(check.upstream(seed, sample, i, y.shape), dtype) for i, y in enumerate(ys)]
     own = dict(twin.named_parameters())
     leaves = [*(inputs[i] for i in wanted), *own.values()]
@@ -228,6 +300,18 @@ def _places(type_name: str) -> int:
     return len(parameters.keys() - {"self", "noise"})
 
 
+@contextmanager
+def _inner(twin: Any) -> Iterator[list[Any]]:
+    """Gather what a Transformer's first linear layers give, in their order."""
+    found: list[Any] = []
+    keep = lambda module, inputs, output: found.append(output)  # noqa: E731
+    parts = [m for name, m in twin.named_modules() if name.rpartition(".")[2] == "linear1"]
+    hooks = [part.register_forward_hook(keep) for part in parts]
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
 def _outputs(type_name: str) -> tuple[str, ...]:
     return registry.LAYERS[type_name].outputs
 
@@ -236,16 +320,20 @@ def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list
     """Say whether an input has a gradient; a causal hint replaces its mask, as in torch."""
     if x is None or not x.is_floating_point():
         return False
+    if check.type != "MultiheadAttention":
+        return True
     replaced = options.get("is_causal") and not options["need_weights"] and inputs[3] is None
     return not (i == 4 and replaced)
 
 
 def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
-    from torch.utils._pytree import tree_leaves
-
-    from torch_ref.recurrent import call_of
-
+    if type_name.startswith(("Transformer", "ScaledDot")):
+        return [twin(*inputs, **options)]
     if type_name != "MultiheadAttention":
+        from torch.utils._pytree import tree_leaves
+
+        from torch_ref.recurrent import call_of
+
         places, named = call_of(twin, inputs)
         return tree_leaves(twin(*places, **named))
     found = twin(*inputs[:3], key_padding_mask=inputs[3], attn_mask=inputs[4], **options)
@@ -285,6 +373,14 @@ class DrawCheck(ExactCheck):
     def ports(self) -> PortsCheck:
         return PortsCheck(self.type, self.number)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What torch takes at a call, and what changes no number, as the example has it."""
+        cls, given = registry.LAYERS[self.type], self.ports.example.arguments
+        known = inspect.signature(cls).parameters
+        names = (*getattr(cls, "call_arguments", ()), "enable_nested_tensor", "mask_check")
+        return {k: given.get(k, known[k].default) for k in names if k in known}
+
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         example = self.ports.example
         layer = build(self.type, tuple(example.arguments.items()))
@@ -293,14 +389,54 @@ class DrawCheck(ExactCheck):
         masks = () if drawn is None else drawn if isinstance(drawn, tuple) else (drawn,)
         again = layer.forward(*inputs, noise=drawn)[0]
         assert again is not None
-        return _counted([np.asarray(m) for m in masks])
+        return _counted([np.asarray(m) for m in masks]) | {
+            Key("", "chances"): np.array(layer.chances, float),
+            Key("", "stochastic"): np.array(layer.stochastic, float),
+            Key("", "order"): np.argsort(list(layer.params)).astype(float),
+            Key("", "defaults"): _numbers(self.type, type(layer)),
+            Key("", "settings"): np.array([bool(getattr(layer, k, 0)) for k in self.settings]),
+            Key("", "layers"): np.array(float(getattr(layer, "num_layers", 1))),
+        }
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        p = self.ports.example.arguments.get("dropout", 0.0)
+        import torch
+
+        p = max(_chances(self.type, self.ports.example), default=0.0)
         masks = next(m for k, m in _beside(self.ports, dtype, seed)[1].items()
                      if m or not p)  # fmt: skip
         ladders = [np.arange(m.size) / m.size >= p for m in masks]
-        return _counted([k.reshape(m.shape) for k, m in zip(ladders, masks, strict=True)])
+        found = _counted([k.reshape(m.shape) for k, m in zip(ladders, masks, strict=True)])
+        told = 0 if self.type == "LSTM" else len(masks)
+        params = [k.layer for k in _beside(self.ports, dtype, seed)[0] if k.quantity == "param"]
+        return found | {
+            Key("", "chances"): np.full(told, p, float),
+            Key("", "stochastic"): np.array(1.0),
+            Key("", "order"): np.argsort(params).astype(float),
+            Key("", "defaults"): _numbers(
+                self.type, getattr(torch.nn, self.type, registry.LAYERS[self.type])
+            ),
+            Key("", "settings"): np.array([bool(v) for v in self.settings.values()]),
+            Key("", "layers"): np.array(float(self.ports.example.arguments.get("num_layers", 1))),
+        }
+
+
+def _numbers(type_name: str, cls: Any) -> np.ndarray:
+    """Return a constructor's defaults that are numbers, of the arguments that both sides have."""
+    import torch
+
+    theirs = getattr(torch.nn, type_name, None)
+    if theirs is None:
+        return np.array([])
+    known = inspect.signature(theirs).parameters
+    names = [k for k in inspect.signature(registry.LAYERS[type_name]).parameters if k in known]
+    found = [inspect.signature(cls).parameters[k].default for k in names]
+    return np.array([float(v) for v in found if isinstance(v, int | float)])
+
+
+def _chances(type_name: str, example: Example) -> tuple[float, ...]:
+    """Return with which probabilities an example's layer drops."""
+    p = example.arguments.get("dropout", 0.0)
+    return registry.LAYERS[type_name](**example.arguments).chances or ((p,) if p else ())
 
 
 def _counted(masks: list[np.ndarray]) -> Values:

@@ -42,9 +42,7 @@ from tests.manual.module_checks import (
 
 SIZE = {"num_embeddings": 6, "embedding_dim": 3}
 INDEX = np.array([[4, 1, 4, 4], [0, 1, 2, 4]])  # rows 1 and 4 repeat, 3 and 5 are not looked up
-DERIVATIVES = [
-    e for e in Embedding.examples if not {"padding_idx", "scale_grad_by_freq"} & e.arguments.keys()
-]
+DERIVATIVES = [e for e in Embedding.examples if not e.convention]
 
 
 def check_own_forward(layer: Embedding, index: np.ndarray) -> None:
@@ -205,14 +203,13 @@ def test_names_and_layouts_are_torchs(options: dict) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_norm": 1.0}, r"Embedding: max_norm=1\.0 is not written yet"),
-        ({"norm_type": 1.0}, r"Embedding: norm_type=1\.0 is not written yet"),
-        ({"sparse": True}, r"Embedding: sparse=True is not written yet"),
+        ({"sparse": True, "scale_grad_by_freq": True}, r"Embedding: sparse=True has no scale_gr"),
+        ({"_weight": np.zeros((3, 6))}, r"Embedding: _weight must be \(6, 3\), received \(3, 6\)"),
         ({"padding_idx": 6}, r"Embedding: padding_idx must be one of the 6 rows.*received 6"),
         ({"padding_idx": -7}, r"Embedding: padding_idx must be one of the 6 rows.*received -7"),
     ],
 )
-def test_what_is_not_written_or_no_row_is_refused_by_name(options: dict, message: str) -> None:
+def test_what_does_not_fit_is_refused_by_name(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Embedding(6, 3, **options)
 
