@@ -16,7 +16,7 @@ WIDTH, HEIGHT, ACROSS, DOWN = 176, 30, 200, 54  # of a node, and from one to the
 MARGIN = 8
 PASSING = 28  # width that an edge takes which passes a layer
 SWEEPS = 4
-LETTERS = 24  # of a node's name and type
+LETTERS = 22  # of a node's name and type
 
 
 class Drawn(NamedTuple):
