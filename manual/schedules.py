@@ -125,19 +125,15 @@ class Warmup(Schedule):
             )
 
     def factor(self, step: int) -> float:
-        r"""Return s + (1 - s) step / w below w, then the cosine of `Cosine` over T - w steps.
+        r"""Return s + (1 - s) step / w up to w, then the factor of `Cosine` over T - w steps.
 
         The first steps are short: Adam's averages of squares are then still of few gradients.
         Torch: lr_scheduler.SequentialLR of LinearLR and CosineAnnealingLR, milestone w.
         Source: Vaswani et al., Attention Is All You Need, 2017, section 5.3 (the warm-up).
         """
-        if step >= self.warmup_steps:
-            return self._cosine.factor(step - self.warmup_steps)
-        return self.start_factor + (1 - self.start_factor) * step / self.warmup_steps
-
-    @property
-    def _cosine(self) -> Cosine:
-        return Cosine(self.total_steps - self.warmup_steps, self.min_factor)
+        w, s = self.warmup_steps, self.start_factor
+        risen = s + (1 - s) * min(step / w, 1)
+        return risen * Cosine(self.total_steps - w, self.min_factor).factor(max(step - w, 0))
 
 
 def _at_least(schedule: str, name: str, value: float, bound: float) -> None:

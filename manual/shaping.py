@@ -9,6 +9,7 @@ import numpy as np
 
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
+from manual.linear import NoCache
 
 __all__ = ["BatchReindex", "Crop", "Select", "Transpose", "Unflatten"]
 
@@ -147,13 +148,13 @@ class Transpose(Layer):
     def __init__(self, dim0: int, dim1: int) -> None:
         self.dim0, self.dim1 = dim0, dim1
 
-    def forward(self, input: Array) -> tuple[Array, ShapeCache]:  # type: ignore[override]
+    def forward(self, input: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
         for dim in (self.dim0, self.dim1):
             if not -input.ndim <= dim < input.ndim:
                 raise ValueError(f"Transpose: {dim} is no axis of an input {tuple(input.shape)}.")
-        return input.swapaxes(self.dim0, self.dim1), ShapeCache(tuple(input.shape))
+        return input.swapaxes(self.dim0, self.dim1), NoCache()
 
-    def backward(self, grad_output: Array, cache: ShapeCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through a renaming of indices.
 
         y_…j…i… = x_…i…j…   ->   dx_…i…j… = dy_…j…i…: the same axes change places again
