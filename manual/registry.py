@@ -16,6 +16,7 @@ from typing import Any
 import manual
 from manual.initializers import INITIALIZERS
 from manual.layer import Layer
+from manual.lazy import Lazy
 from manual.losses import Loss
 from manual.optimizers import Optimizer
 from manual.schedules import Schedule
@@ -26,6 +27,7 @@ __all__ = [
     "INITIALIZERS",
     "KINDS",
     "LAYERS",
+    "LAZY",
     "LOSSES",
     "MASKS",
     "OPTIMIZERS",
@@ -69,14 +71,8 @@ def _classes(base: type, group: str | None = None) -> dict[str, Any]:
 def find(name: str) -> Any:
     """Return the class of this name, or None."""
     tables: tuple[dict[str, Any], ...] = (
-        LAYERS,
-        GATES,
-        MASKS,
-        LOSSES,
-        PENALTIES,
-        OPTIMIZERS,
-        SCHEDULES,
-    )
+        LAYERS, GATES, MASKS, LOSSES, PENALTIES, OPTIMIZERS, SCHEDULES, LAZY,
+    )  # fmt: skip
     return next((table[name] for table in tables if name in table), None)
 
 
@@ -89,6 +85,7 @@ LOSSES: dict[str, type[Layer]] = _classes(Loss)
 PENALTIES: dict[str, type[Layer]] = _classes(Layer, "penalty")
 OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer)
 SCHEDULES: dict[str, type[Schedule]] = _classes(Schedule)
+LAZY: dict[str, type[Lazy]] = _classes(Lazy)
 KINDS: dict[str, dict[str, type[Layer]]] = {  # every class with a forward and a backward
     "layer": {name: cls for name, cls in LAYERS.items() if name not in ACTIVATIONS},
     "activation": ACTIVATIONS,

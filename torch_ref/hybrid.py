@@ -269,9 +269,16 @@ def _flat(inputs: Sequence[Any]) -> list[Any]:
     return [x for part in inputs for x in (part if isinstance(part, tuple | list) else [part])]
 
 
+def _whole(value: Any) -> Any:
+    """Return lengths that are given as a list of integers as a tensor."""
+    several = isinstance(value, tuple | list) and len(value) > 0
+    return torch.tensor(value) if several and all(type(n) is int for n in value) else value
+
+
 def _in_order(layer: Any, inputs: Sequence, named: Mapping[str, Any]) -> list[Tensor | None]:
     """Return the inputs in forward's order, tuples unpacked, None for those that are left out."""
-    flat = _flat(inputs)
+    flat = _flat([_whole(part) for part in inputs])
+    named = {name: _whole(x) for name, x in named.items()}
     if not named:
         return flat
     names = _inputs(layer)

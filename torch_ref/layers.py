@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 
 class Add(nn.Module):
@@ -273,3 +274,53 @@ class EmbeddingBag(nn.EmbeddingBag):
         if self.mode == "mean":
             rows = rows / torch.bincount(bag)[bag, None]
         return torch.zeros_like(found).index_add(0, bag, rows)
+
+
+class GridSample(nn.Module):
+    """Images read at the places of a grid: torch's functional."""
+
+    def __init__(
+        self,
+        mode: str = "bilinear",
+        padding_mode: str = "zeros",
+        align_corners: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = mode, padding_mode, bool(align_corners)
+
+    def forward(self, input: Tensor, grid: Tensor) -> Tensor:
+        return nn.functional.grid_sample(input, grid, *self.options)
+
+
+class AffineGrid(nn.Module):
+    """The grid of an affine map: torch's functional."""
+
+    def __init__(self, size: Sequence[int], align_corners: bool | None = None) -> None:
+        super().__init__()
+        self.size, self.align_corners = list(size), bool(align_corners)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        return nn.functional.affine_grid(theta, self.size, self.align_corners)
+
+
+class WeightNorm(nn.Module):
+    """Torch's module under its own parametrisation: this class makes one and is none."""
+
+    def __new__(cls, module: Mapping[str, Any], name: str = "weight", dim: int | None = 0) -> Any:
+        return parametrizations.weight_norm(_module(module), name, dim)  # type: ignore[arg-type]
+
+
+class SpectralNorm(nn.Module):
+    """Torch's module under its own parametrisation; u and v start from 1, 2, 3 …, not at random."""
+
+    def __new__(cls, module: Mapping[str, Any], name: str = "weight", **options: Any) -> Any:
+        made = parametrizations.spectral_norm(_module(module), name, **options)
+        for key, vector in made.named_buffers():
+            if key.endswith(("0._u", "0._v")):
+                rising = torch.arange(1, len(vector) + 1, dtype=torch.float64)
+                made.get_buffer(key).copy_(rising / rising.norm())
+        return made
+
+
+def _module(table: Mapping[str, Any]) -> nn.Module:
+    return getattr(nn, table["type"])(**{k: v for k, v in table.items() if k != "type"})

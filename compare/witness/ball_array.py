@@ -11,9 +11,11 @@ from flint import arb
 
 from compare.witness.balls import Ball, as_ball
 
+PLAIN: dict[Any, type] = {np.isfinite: bool, np.isnan: bool, np.floor: float}  # exact answers
+
 
 class BallArray(np.ndarray):
-    """An object array of balls that also answers scipy.special's erf and expit, and isfinite."""
+    """An object array of balls that also answers scipy.special's erf and expit, isfinite, floor."""
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple = (), **kwargs: Any
@@ -24,7 +26,7 @@ class BallArray(np.ndarray):
         own = _extra().get(ufunc)
         if own is not None and method == "__call__" and not out:
             found = np.frompyfunc(own, ufunc.nin, 1)(*arguments)
-            return np.asarray(found, bool) if ufunc in (np.isfinite, np.isnan) else _wrapped(found)
+            return np.asarray(found, PLAIN[ufunc]) if ufunc in PLAIN else _wrapped(found)
         result = getattr(ufunc, method)(*arguments, **kwargs)
         return out[0] if out else _wrapped(result)
 
@@ -61,5 +63,13 @@ def _extra() -> dict[Any, Callable[..., Any]]:
         special.log_expit: lambda x: -(-as_ball(x)).exp().log1p(),
         np.isfinite: lambda x: as_ball(x).value.is_finite(),
         np.isnan: lambda x: as_ball(x).value.is_nan(),
+        np.floor: _floor,
         np.logaddexp: lambda a, b: (as_ball(a).exp() + as_ball(b).exp()).log(),
     }
+
+
+def _floor(x: Any) -> int:
+    """Return ⌊x⌋ of a ball that no integer lies in: its comparisons say so, or raise."""
+    ball = as_ball(x)
+    below = int(ball.value.mid().floor().unique_fmpz())
+    return below - 1 if ball < below else below + int(ball >= below + 1)

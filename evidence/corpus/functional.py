@@ -11,21 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evidence.corpus.tables import TABLED, Call
+from torch_ref.classes import module_class
 
-__all__ = ["as_module", "modules_of"]
+__all__ = ["Call", "as_module", "modules_of"]
 
 AXES = ("1d", "2d", "3d")
 OTHERWISE = {  # functionals whose name is not their module's
     "binary_cross_entropy": ("BCELoss",), "binary_cross_entropy_with_logits":
     ("BCEWithLogitsLoss",), "interpolate": ("Upsample",), "upsample_bilinear":
     ("UpsamplingBilinear2d",), "upsample_nearest": ("UpsamplingNearest2d",),
-    "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
+    "grid_sample": ("GridSample",), "batch_norm": tuple(f"BatchNorm{n}" for n in AXES),
     "instance_norm": tuple(f"InstanceNorm{n}" for n in AXES),
     "pad": tuple(f"{mode}Pad{n}" for mode in
                  ("Constant", "Reflection", "Replication", "Circular") for n in AXES),
-}  # fmt: skip
-UNTOLD = {  # with a signature of their own: the table comes first, or the draw is not told
-    "ctc_loss", "triplet_margin_with_distance_loss",
 }  # fmt: skip
 
 
@@ -38,8 +36,8 @@ def modules_of(functional_name: str) -> tuple[str, ...]:
     """
     if functional_name in TABLED:
         return (TABLED[functional_name][0],)
-    if functional_name in OTHERWISE or functional_name in UNTOLD:
-        return OTHERWISE.get(functional_name, ())
+    if functional_name in OTHERWISE:
+        return OTHERWISE[functional_name]
     plain = functional_name.replace("_", "")
     classes = {name.lower(): name for name in vars(nn) if name[0].isupper()}
     return tuple(classes[name] for name in (plain, f"{plain}loss") if name in classes)[:1]
@@ -79,7 +77,7 @@ def as_module(module: str, info: Any, sample: Any) -> Call | None:
     if options is None:
         return None
     training = bool(given.get("training", given.get("use_input_stats", True)))
-    asked = inspect.signature(getattr(nn, module).forward).parameters
+    asked = inspect.signature(module_class(module).forward).parameters
     rest = {k: v for k, v in given.items() if k not in {*inputs, *state}}
 
     def reference(*tensors: Any, **own: Tensor) -> Any:
@@ -119,7 +117,7 @@ def _sorted(
     module: str, x: Tensor, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any] | None, dict[str, Tensor], list[str]]:
     """Tell the arguments apart: of the constructor, state, and inputs of forward."""
-    cls = getattr(nn, module)
+    cls = module_class(module)
     known = inspect.signature(cls).parameters
     options = {
         RENAMED.get(k, k): v

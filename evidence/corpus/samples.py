@@ -113,6 +113,8 @@ def _of_module_db(module: str, dtype: torch.dtype) -> Iterator[Sample]:
             mode = "" if training else " evaluation"
             given = m.constructor_input
             twin = _built(info.module_cls, given.args, given.kwargs, dtype, training)
+            if info.is_lazy:  # its first pass gives it parameters
+                twin(*m.forward_input.args)
             yield Sample(
                 "module_db", module, f"{i} {m.desc}{mode}".strip(), given.args, given.kwargs, twin,
                 _state(twin), m.forward_input.args, m.forward_input.kwargs, training,

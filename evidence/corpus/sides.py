@@ -17,7 +17,10 @@ from compare.gauge import K, gauge, gauging
 from compare.judge.judge import gauged
 from compare.judge.quantities import Key, Values
 from evidence.corpus.samples import Refusal, Sample
+from manual.distance import PairwiseDistance
 from manual.layer import Layer
+from manual.lazy import Lazy
+from manual.softmax import LogSoftmax
 from torch_ref.hybrid import array_of, as_torch, told_apart
 
 __all__ = ["Sides", "both", "refused"]
@@ -25,6 +28,7 @@ __all__ = ["Sides", "both", "refused"]
 DEVICE = ("device", "dtype")
 MODULES_OWN = ("num_batches_tracked", "_random_samples")  # buffers of which functionals hold none
 ACTIVATIONS = {nn.functional.relu: "relu", nn.functional.gelu: "gelu"}
+NORMALISED = {"CTCLoss": LogSoftmax(dim=-1)}  # by what torch's gradient is that of: both sides
 SEED = 42  # that op_db itself sets before a random functional
 
 
@@ -84,6 +88,8 @@ def refused(cls: Callable[..., Any], call: Refusal) -> bool:
 # ── the hand-written side ────────────────────────────────────────────────────────────────────────
 def _layer(cls: Callable[..., Any], sample: Sample) -> Any:
     layer = _made(cls, sample.arguments, sample.options).train(sample.training)
+    if isinstance(layer, Lazy):
+        layer = layer.for_input(sample.inputs[0])
     given = _given(layer, sample)
     state = {k: array_of(v) for k, v in sample.state.items() if k not in given}
     if sample.corpus == "op_db":
@@ -120,6 +126,8 @@ def _plain(value: Any) -> Any:
 def _plain_leaf(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
         return array_of(leaf)
+    if isinstance(leaf, nn.PairwiseDistance):
+        return PairwiseDistance(leaf.norm, leaf.eps, leaf.keepdim)
     if isinstance(leaf, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
         return _arguments(leaf)
     return ACTIVATIONS.get(leaf, leaf) if callable(leaf) else leaf
@@ -154,7 +162,11 @@ def _by_hand(
     lifted = lambda a: lift(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a  # noqa: E731
     layer = layer.with_params({k: lifted(p) for k, p in layer.params.items()})
     layer = layer.with_buffers({k: lifted(b) for k, b in layer.buffers.items()})
-    y, cache = layer.forward(*map(lifted, arrays), **options)
+    inputs: list[Any] = list(map(lifted, arrays))
+    before: Any = None
+    if front := NORMALISED.get(type(layer).__name__):
+        inputs[0], before = front.forward(inputs[0])
+    y, cache = layer.forward(*inputs, **options)
     ports = y if isinstance(y, tuple) else (y,)
     found = {Key("", f"output#{i}"): port for i, port in enumerate(ports) if port is not None}
     found |= {Key("", f"buffer:{k}"): b for k, b in layer.next_buffers(cache).items()}
@@ -162,6 +174,8 @@ def _by_hand(
     if any(dy is not None for dy in upstream):
         dys = tuple(None if dy is None else lifted(dy) for dy in upstream)
         grads, own = layer.backward(dys if isinstance(y, tuple) else dys[0], cache)
+        if front:
+            grads = (*front.backward(grads[0], before)[0], *grads[1:])
         pairs = zip(grads, wanted, strict=False)  # what was left out has no place
         found |= {Key("", f"grad_input#{i}"): g for i, (g, want) in enumerate(pairs) if want}
         found |= {Key("", f"grad:{k}"): g for k, g in own.items()}
@@ -208,6 +222,8 @@ def _by_torch(sample: Sample, tensors: Sequence[Any]) -> tuple[Values, list[Any]
 
 
 def _called(sample: Sample, state: dict[str, Tensor], inputs: tuple, named: dict) -> Any:
+    if sample.module in NORMALISED:
+        inputs = (inputs[0].log_softmax(-1), *inputs[1:])
     if not isinstance(sample.reference, nn.Module):
         return sample.reference(*inputs, **state)
     module = copy.deepcopy(sample.reference)

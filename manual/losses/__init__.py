@@ -6,9 +6,12 @@ where the loss is the end of the graph) and returns a gradient for the input, an
 where targets are real numbers.
 """
 
+from manual.losses.adaptive import AdaptiveLogSoftmaxWithLoss
 from manual.losses.base import Loss
 from manual.losses.binary import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
-from manual.losses.classes import CrossEntropyLoss, NLLLoss
+from manual.losses.classes import CrossEntropyLoss, NLLLoss, NLLLoss2d
+from manual.losses.contrastive import ContrastiveLoss, TripletMarginWithDistanceLoss
+from manual.losses.ctc import CTCLoss
 from manual.losses.embeddings import CosineEmbeddingLoss, TripletMarginLoss
 from manual.losses.likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from manual.losses.linear import LinearCrossEntropyLoss
@@ -17,8 +20,11 @@ from manual.losses.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, S
 from manual.losses.signs import HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
 
 __all__ = [
+    "AdaptiveLogSoftmaxWithLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
+    "ContrastiveLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -35,9 +41,11 @@ __all__ = [
     "MultiMarginLoss",
     "MulticlassHingeLoss",
     "NLLLoss",
+    "NLLLoss2d",
     "PoissonNLLLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "SquaredErrorLoss",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
 ]

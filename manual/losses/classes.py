@@ -24,7 +24,7 @@ from manual.losses.labels import (
 )
 from manual.losses.rows import row_max, row_sum
 
-__all__ = ["CrossEntropyLoss", "NLLLoss"]
+__all__ = ["CrossEntropyLoss", "NLLLoss", "NLLLoss2d"]
 
 
 WEIGHTED = "sum(c, q[n,c] * (log(sum(k, exp(z[n,k]))) - z[n,c]))"
@@ -129,6 +129,17 @@ class NLLLoss(Loss):
 
     def extra_repr(self) -> str:
         return f"{_shown(self.weight)}ignore_index={self.ignore_index}, {super().extra_repr()}"
+
+
+class NLLLoss2d(NLLLoss):
+    """NLLLoss of images, (N, C, H, W) with targets (N, H, W): torch's old name for it.
+
+    Args:
+        weight, ignore_index, reduction: as of NLLLoss. Derivation: NLLLoss's.
+    """
+
+    examples = (Example({"weight": WEIGHT}, ((2, 3, 1, 2), np.array([[[0, 2]], [[1, 0]]]))),)
+    equations = {role: NLLLoss.equations[role] for role in ("output", "grad_input")}
 
 
 class CrossEntropyCache(NamedTuple):

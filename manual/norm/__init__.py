@@ -5,6 +5,7 @@ from manual.norm.group_norm import GroupNorm
 from manual.norm.instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from manual.norm.layer_norm import LayerNorm
 from manual.norm.local_response import CrossMapLRN2d, LocalResponseNorm
+from manual.norm.parametrized import SpectralNorm, WeightNorm
 from manual.norm.rms_norm import RMSNorm
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "RMSNorm",
+    "SpectralNorm",
     "SyncBatchNorm",
+    "WeightNorm",
 ]

@@ -22,7 +22,7 @@ import numpy as np
 from manual.bilinear import bilinear
 from manual.layer import Array
 
-__all__ = ["matrix", "resampled"]
+__all__ = ["KEYS", "keys", "matrix", "resampled"]
 
 KEYS = -0.75  # torch's a
 
@@ -53,7 +53,7 @@ def matrix(
         r = np.arange(m).astype(kind)
     first = np.floor(r)
     w = r - first
-    near = _keys(w) if way == "cubic" else [1 - w, w]
+    near = keys(w) if way == "cubic" else [1 - w, w]
     start = first.astype(int) - (way == "cubic")
     return sum(
         weight[:, None] * _picked(np.clip(start + k, 0, n - 1), n, kind)
@@ -95,7 +95,7 @@ def _floored(at: np.ndarray) -> np.ndarray:
     return at.astype(np.float32).astype(int)
 
 
-def _keys(w: np.ndarray) -> list[np.ndarray]:
+def keys(w: np.ndarray) -> list[np.ndarray]:
     """Return the weights of the four elements around a place, w after the second one."""
 
     def near(x: Any) -> Any:  # within 1

@@ -166,9 +166,9 @@ def _never_drawn() -> set[str]:
 
 def test_only_layers_that_no_network_of_rows_can_hold_are_never_drawn() -> None:
     assert _never_drawn() == {
-        "BatchReindex", "CosineSimilarity", "Crop", "Embedding", "EmbeddingBag",
-        "FractionalMaxPool2d",
-        "FractionalMaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
+        "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CosineSimilarity", "Crop",
+        "Embedding", "EmbeddingBag", "FractionalMaxPool2d", "FractionalMaxPool3d", "GridSample",
+        "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
         "ScaledDotProductAttention", "TransformerDecoder", "TransformerDecoderLayer",
     }  # fmt: skip
 

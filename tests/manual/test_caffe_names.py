@@ -23,6 +23,7 @@ FORMULAS: dict[str, tuple[tuple, Callable[..., Any]]] = {  # inputs, what Caffe 
     "batch_reindex": ((X, INDEX), lambda x, i: np.stack([x[k] for k in i])),
     "bnll": ((X,), lambda x: np.where(x > 0, x, 0) + np.log(1 + np.exp(-np.abs(x)))),
     "concat": ((X, Y), lambda x, y: np.hstack([x, y])),
+    "contrastive_loss": ((X, Y, np.array([1, 0])), lambda *given: _contrastive(*given)),
     "crop": ((IMAGES, IMAGES[:, :, :2, :3]), lambda x, like: x[:, :, 1:3, 1:4]),
     "cudnn_relu": ((X,), lambda x: np.maximum(x, 0)),
     "cudnn_sigmoid": ((X,), lambda x: 1 / (1 + np.exp(-x))),
@@ -35,6 +36,11 @@ FORMULAS: dict[str, tuple[tuple, Callable[..., Any]]] = {  # inputs, what Caffe 
     "euclidean_loss": ((X, Y), lambda x, y: ((x - y) ** 2).sum() / (2 * len(x))),
     "exp": ((X,), np.exp),
 }
+
+
+def _contrastive(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
+    d = np.sqrt(((a - b) ** 2).sum(axis=1))
+    return float((y * d**2 + (1 - y) * np.maximum(5 - d, 0) ** 2).sum() / (2 * len(a)))
 
 
 def rows() -> dict[str, str]:

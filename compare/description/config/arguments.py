@@ -10,12 +10,18 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from compare.errors import nearest
+from manual.registry import LAZY
 
 
 def check_type(kind: str, name: str, classes: Mapping[str, Any], key: str = "type") -> None:
     """Raise a ValueError unless `name` is one of `classes`."""
     if name in classes:
         return
+    if lazy := LAZY.get(name):
+        raise ValueError(
+            f"key '{key}': {name} takes {lazy.size} from its first input, and a description says "
+            f"all sizes. Write {lazy.becomes.__name__} with {lazy.size}."
+        )
     if _is_torchs(kind, name):
         known = ", ".join(classes)
         raise ValueError(

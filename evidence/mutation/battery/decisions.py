@@ -107,6 +107,11 @@ def _triple(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return (1 + near >= far)[..., None]
 
 
+def _swapped(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    near, far, across = (np.linalg.norm(v + 1e-6, axis=-1) for v in (a - b, a - c, b - c))
+    return (2.5 + near >= np.minimum(far, across)) + 2 * (across < far)
+
+
 def _counted(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     near, far, across = ((x != y).sum(axis=-1) for x, y in ((a, b), (a, c), (b, c)))
     return ((1 + near >= np.minimum(far, across)) + 2 * (across < far))[..., None]
@@ -131,6 +136,8 @@ PIECES: dict[tuple[str, int], Callable[..., Any]] = {
     ("CosineEmbeddingLoss", 0): lambda a, b, y: (a * b).sum(axis=1, keepdims=True) >= 0,
     ("TripletMarginLoss", 0): _triple,
     ("TripletMarginLoss", 11): _counted,
+    ("TripletMarginWithDistanceLoss", 1): _swapped,
+    ("ContrastiveLoss", 0): lambda a, b, y: np.linalg.norm(a - b, axis=1, keepdims=True) < 2,
     ("MultiLabelMarginLoss", 0): _lists,
 }
 

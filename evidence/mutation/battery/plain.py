@@ -14,6 +14,7 @@ from evidence.mutation.battery.layers import Arguments, build
 
 SHARES = np.array([0.0, -0.5, 0.25])  # two of which are none
 LOGS = np.array([-1.0, -2.0, 0.5])
+ONES = np.ones((2, 1))
 LIMITS = {"KLDivLoss": -np.inf, "PoissonNLLLoss": -LOGS[0]}
 NONE = ("reduction", "none")
 EMPTY_ROWS, EMPTY_COLUMNS, SCALAR = np.zeros((3, 0)), np.zeros((0, 3)), np.array(0.5)
@@ -25,6 +26,21 @@ CALLS: dict[str, tuple[str, Arguments, tuple[Any, ...]]] = {
     "shares that are none": ("KLDivLoss", (NONE,), (LOGS, SHARES)),
     "counts of nothing": ("PoissonNLLLoss", (("full", True), NONE), (LOGS, np.array([0.0, 1, 3]))),
     "one score": ("MultiLabelMarginLoss", (), (SCALAR, np.array(0))),
+    "a pair at no distance": (
+        "ContrastiveLoss",
+        (NONE,),
+        (SHARES * ONES, SHARES * ONES, np.array([0, 1])),
+    ),
+    "too short for its labels": (
+        "CTCLoss",
+        (NONE,),
+        (LOGS * np.ones((2, 2, 1)), np.array([[1, 1], [1, 2]]), np.array([2, 2]), np.array([2, 2])),
+    ),
+    "infinite numbers beside": (
+        "GridSample",
+        (),
+        (np.full((1, 1, 2, 2), np.inf), np.array([[[[9.0, 0.0], [0.0, -9.0]]]])),
+    ),
     "a scalar as a row": ("Flatten", (("start_dim", 0),), (SCALAR,)),
     **{
         f"{name}, {what}": (name, arguments, (x,))

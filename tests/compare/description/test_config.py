@@ -328,10 +328,6 @@ class TestMistakes:
             ("[compare]\ngauge_every = 0", ["key 'gauge_every'"]),
             ("[compare]\ntolerance = [1e-5]", ["[compare], key 'tolerance'"]),
             ("[compare]\ntolerance = [-1, 0]", ["[compare], key 'tolerance'", "received -1"]),
-            (
-                "[loss]\ntype = 'CTCLoss'",
-                ["CTCLoss: no hand-written loss yet. Check one of your own"],
-            ),
             ("[loss]\ntype = 'CrossEntropy'", ["[loss]", "Did you mean 'CrossEntropyLoss'"]),
             ("[loss]\nreduction = 'none'", ["[loss]", "'none'"]),
             ("[loss]\nreduktion = 'sum'", ["key 'reduktion'", "Did you mean 'reduction'?"]),

@@ -119,7 +119,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Softplus": {"beta": 2.0, "threshold": 0.1},
 }
 PLACED = ["BatchNorm2d", "Conv2d", "GLU", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
-WINDOWS = ("manual.pool", "manual.norm")  # worked on their examples, in tests/manual
+WINDOWS = (
+    "manual.pool",
+    "manual.norm",
+    "manual.resampling.grid",
+)  # worked on their examples, in tests/manual
 
 
 def keeps_rows(name: str) -> bool:

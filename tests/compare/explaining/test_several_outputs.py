@@ -19,11 +19,15 @@ from manual import registry
 from manual.layer import Example
 
 # What has no equation. Embedding's inputs are integers: they have no gradient. Those of attention's
-# projections and inputs, and a recurrent layer's parameters above the first layer, of the reverse
-# direction and of the projection, are derived in backward's docstring only.
+# projections and inputs, of clusters after the first, and a recurrent layer's parameters above the
+# first layer, of the reverse direction and of the projection, are derived in backward's docstring
+# only; what WeightNorm and SpectralNorm compute is what the layer within does.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 FURTHER = {f"grad:{p}_{at}" for p in PARTS for at in ("l1", "l0_reverse", "l1_reverse")}
 WITHOUT = {
+    "AdaptiveLogSoftmaxWithLoss": {
+        f"grad:tail.{cluster}.{part}.weight" for cluster in (1, 2) for part in (0, 1)
+    },
     "Embedding": {"grad_input"},
     "MultiheadAttention": {
         "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
@@ -35,8 +39,17 @@ WITHOUT = {
         *FURTHER, *(f"grad:{p}_l2" for p in PARTS),
         *(f"grad:weight_hr_l{k}{r}" for k in (0, 1) for r in ("", "_reverse")),
     },
+    "SpectralNorm": {
+        "output", "grad_input", "grad:bias", "grad:parametrizations.weight.original",
+        "grad:weight", "grad:parametrizations.bias.original",
+    },
+    "WeightNorm": {
+        "output", "grad_input", "grad:bias", "grad:weight",
+        *(f"grad:parametrizations.{name}.original{i}"
+          for name in ("weight", "bias") for i in (0, 1)),
+    },
 }  # fmt: skip
-PORTS = {"GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN"}
+PORTS = {"AdaptiveLogSoftmaxWithLoss", "GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN"}
 ALONE = [(name, example) for name in sorted(PORTS) for example in registry.LAYERS[name].examples]
 
 
@@ -92,16 +105,19 @@ PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
          "LSTM": {"input_size", "hidden_size", "batch_first"},
          "LSTMCell": {"input_size", "hidden_size", "bias"},
          "RNN": {"input_size", "hidden_size", "batch_first"},
-         "GRU": {"input_size", "hidden_size", "batch_first"}}  # fmt: skip
+         "GRU": {"input_size", "hidden_size", "batch_first"},
+         "AdaptiveLogSoftmaxWithLoss": {"in_features", "n_classes", "cutoffs", "div_value",
+                                        "head_bias"}}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), ALONE)
 def test_a_layer_of_several_outputs_alone_gives_the_numbers_of_its_equations(
     name: str, example: Example
 ) -> None:
-    """Their equations are those of one layer or head; of others none claims to hold."""
+    """Their equations are those of one layer, head or cluster; of others none claims to hold."""
     given = example.arguments
     plain = set(given) <= PLAIN[name] and given.get("num_heads", 1) == 1
+    plain &= "cutoffs" not in given or "head_bias" in given
     missing = unworked(name, example)
 
     if plain:

@@ -25,8 +25,9 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 JOINS = {"Concatenate"}  # in a test of its own, as are Add and Multiply
 NOWHERE = {  # of rows
-    "BatchReindex", "CosineSimilarity", "Crop", "Embedding", "FractionalMaxPool2d",
-    "FractionalMaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
+    "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CosineSimilarity", "Crop",
+    "Embedding", "FractionalMaxPool2d", "FractionalMaxPool3d", "GridSample", "MaxUnpool1d",
+    "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
 }  # fmt: skip
 NUMBERS = ["MSELoss", "SquaredErrorLoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss"]
 CLASSES = ["CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss"]

@@ -130,4 +130,6 @@ def test_arrays_of_balls_answer_what_arrays_of_floats_answer() -> None:
         np.testing.assert_allclose(mids, np.ravel(function(x)), rtol=1e-13, atol=1e-13)
     assert np.isfinite(lifted).all()
     assert np.isfinite(lifted).dtype == bool
+    assert np.floor(3 * lifted).dtype == float
+    np.testing.assert_array_equal(np.floor(3 * lifted), np.floor(3 * x))
     assert isinstance(np.concatenate([lifted, lifted]), BallArray)

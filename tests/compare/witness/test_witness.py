@@ -245,7 +245,7 @@ def test_gradients_are_matched_by_position_number_or_name() -> None:
         gradients((x,), inputs)
 
 
-OF_ABS = ("L1", "Abs", "PairwiseDistance", "TripletMarginLoss")  # |z| of a complex number is real
+OF_ABS = ("L1", "Abs", "PairwiseDistance", "TripletMargin")  # |z| of a complex number is real
 
 
 # ── the hand-written layers ──────────────────────────────────────────────────────────────────────
