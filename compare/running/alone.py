@@ -13,6 +13,7 @@ import numpy as np
 
 from compare.gauge import Gauge, gauge, gauging, least_tolerance
 from compare.judge.quantities import Key, Values, real
+from compare.pair.sources import unplanted
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Step
 from compare.running.moment import Start
@@ -167,7 +168,7 @@ class Call(NamedTuple):
         """Run torch's module on the same."""
         found = self.torch.alone(
             self.name, self.inputs, self.params, self.buffers, self.upstream, self.wanted,
-            inputs_of(type(self.layer)) or (),
+            inputs_of(type(unplanted(self.layer))) or (),
         )  # fmt: skip
         roles = _roles(self.layer.outputs)
         named: Found = dict(zip(roles, found.outputs, strict=False))
