@@ -110,3 +110,20 @@ def test_a_data_set_may_have_inputs_of_its_own() -> None:
 def test_a_mistake_in_the_inputs_is_told(network: Path, change: dict, told: str) -> None:
     with pytest.raises(UserError, match=told):
         compare.run(load(network, change))
+
+
+@pytest.mark.parametrize("plant", ["h.0.attn.grad_input*=1.01", "mask.output*=0"])
+def test_a_mistake_beside_a_mask_is_located(plant: str) -> None:
+    report = compare.run("tiny-gpt", steps=1, drift=False, plant=plant, batch_size=2)
+
+    assert report.first_divergence is not None
+    assert plant.startswith(report.first_divergence.layer)
+
+
+@pytest.mark.parametrize(
+    ("preset", "layer"),
+    [("tiny-gpt", "mask"), ("tiny-gpt", "h.0.attn"), ("temporal-order", "lstm")],
+)
+def test_what_torch_cannot_stand_in_for_is_told(preset: str, layer: str) -> None:
+    with pytest.raises(UserError, match=f"torch cannot compute layer '{layer}'"):
+        compare.run(preset, steps=1, torch_layers=[layer])
