@@ -181,10 +181,10 @@ class TorchSide:
             (t, self._copied(u)) for t, u in zip(outputs, ups, strict=False) if t.requires_grad
         ]
         floats = [t for t in (*leaves, *own.values()) if t is not None and t.requires_grad]
-        ends, ups = [t for t, _ in pairs], [u for _, u in pairs]
+        ends, over = [t for t, _ in pairs], [u for _, u in pairs]
         asked = bool(ends and floats)  # a mask has no gradient to ask for
         none = (None,) * len(floats)
-        grads = iter(torch.autograd.grad(ends, floats, ups, allow_unused=True) if asked else none)
+        grads = iter(torch.autograd.grad(ends, floats, over, allow_unused=True) if asked else none)
         found = [next(grads) if t is not None and t.requires_grad else None for t in leaves]
         return Alone(
             [array_of(t) for t in outputs],
