@@ -32,6 +32,7 @@ class Layer(Checked, ABC):
         buffers: state that is not trained, under torch.nn's names.
         training: whether the layer acts as in training (batch norm, dropout).
         stochastic: whether forward takes `noise`, which `draw` makes.
+        pictured: whether a row of its output, call after call, is worth a picture (weightings).
         chances: the probabilities with which one pass drops, one for each mask that torch draws.
         stacks: parameters that hold several maps, counted by their first axis: what is said of a
             weight's inputs and outputs (initial values) is said of one map.
@@ -64,6 +65,7 @@ class Layer(Checked, ABC):
     buffers: Arrays = cast(Arrays, {})
     training: bool = True
     stochastic: bool = False
+    pictured: ClassVar[bool] = False
     chances: tuple[float, ...] = ()
     stacks: ClassVar[tuple[str, ...]] = ()
     rewrites: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
-"""Layers that only rename or pick elements: Unflatten, Select, Transpose, Crop, BatchReindex."""
+"""Layers that rename or pick elements: Unflatten, Select, Transpose, Unbind, Crop, BatchReindex."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 from manual.linear import NoCache
 
-__all__ = ["BatchReindex", "Crop", "Select", "Transpose", "Unflatten"]
+__all__ = ["BatchReindex", "Crop", "Select", "Transpose", "Unbind", "Unflatten"]
 
 
 class ShapeCache(NamedTuple):
@@ -165,6 +165,64 @@ class Transpose(Layer):
 
     def extra_repr(self) -> str:
         return f"dim0={self.dim0}, dim1={self.dim1}"
+
+
+class Unbind(Layer):
+    """All elements of one axis, each an output of its own: the steps of a sequence, say.
+
+    Args:
+        dim: the axis, which is dropped.
+        count: how many elements it has, two or more. The first is the output; the others are the
+            ports 1, 2, …
+
+    Raises:
+        ValueError: there is no such axis, or it has another number of elements.
+    """
+
+    equations = {  # of up to three elements
+        "output": "y[n] = sum(j, j == 0, x[n,j])",
+        "output:1": "y[n] = sum(j, j == 1, x[n,j])",
+        "output:2": "y[n] = sum(j, j == 2, x[n,j])",
+        "grad_input/count = 2": "dx[n,j] = (j == 0) * dy[n] + (j == 1) * u[n]",
+        "grad_input/count = 3": "dx[n,j] = (j == 0) * dy[n] + (j == 1) * u[n] + (j == 2) * v[n]",
+    }
+    symbols = {"j": "dim", "u": "grad_output.1", "v": "grad_output.2"}  # j runs along that axis
+    examples = (
+        Example({"dim": 1, "count": 3}, ((2, 3, 4),), exact=True),
+        Example({"dim": -1, "count": 2}, ((3, 2),), exact=True),
+    )
+
+    def __init__(self, dim: int, count: int) -> None:
+        if count < 2:
+            raise ValueError(f"Unbind: count must be at least 2, received {count}.")
+        self.dim, self.count = dim, count
+        self.outputs = ("output", *map(str, range(1, count)))
+
+    def forward(self, input: Array) -> tuple[tuple[Array, ...], NoCache]:  # type: ignore[override]
+        """Return `count` arrays."""
+        shape = tuple(input.shape)
+        if not -len(shape) <= self.dim < len(shape) or shape[self.dim] != self.count:
+            raise ValueError(
+                f"Unbind: axis {self.dim} must have {self.count} elements, received an input of "
+                f"shape {shape}."
+            )
+        rows = np.moveaxis(input, self.dim, 0)
+        return tuple(rows[i] for i in range(self.count)), NoCache()
+
+    def backward(self, grad_output: Any, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y_k = x_(…, k, …), one output for each k.
+
+        Every x element is one element of one output, so dx is all dy_k side by side again; 0 for
+        an output without a gradient (None).
+        Torch: Tensor.unbind(dim); torch.nn has no module for it.
+        Source: CS231n notes, Backpropagation: a gate that passes its gradient on.
+        """
+        zero = np.zeros_like(next(dy for dy in grad_output if dy is not None))
+        rows = [zero if dy is None else dy for dy in grad_output]
+        return (np.stack(rows, axis=self.dim),), {}
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, count={self.count}"
 
 
 class CropCache(NamedTuple):

@@ -81,6 +81,17 @@ class Positions(nn.Module):
         return torch.arange(length, device=input.device).expand(n, length)
 
 
+class Unbind(nn.Module):
+    """All `count` elements of one axis, each by itself."""
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.dim, self.count = dim, count
+
+    def forward(self, input: Tensor) -> tuple[Tensor, ...]:
+        return input.unbind(self.dim)
+
+
 class Maxout(nn.Module):
     """The largest of `num_pieces` affine maps, unit by unit (Goodfellow et al., 2013).
 

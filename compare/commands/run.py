@@ -99,7 +99,8 @@ class Runner:
             with np.errstate(all="ignore"):
                 self._lockstep(1 if free else planned)
             if (free or self.config.compare.drift) and not self.failed:
-                self._free(planned)
+                asked = self.config.compare.drift
+                self._free(planned if free or asked is True else asked)
                 self.done = planned if free else self.done
         except KeyboardInterrupt:
             self.interrupted = True
@@ -204,7 +205,7 @@ class Runner:
         import pandas as pd
 
         from compare.judge.verdict import verdict
-        from compare.running.drift import COLUMNS
+        from compare.running.drift import COLUMNS, Drift
         from compare.running.scores import COLUMNS as SCORED
 
         frame = self.table.frame()
@@ -216,8 +217,8 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        empty = (pd.DataFrame(columns=columns) for columns in (COLUMNS, SCORED))
-        drift, scores, sample = self.drift or (*empty, None)
+        none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {}, None)
+        drift = self.drift or none
         return Report(
             name=self.config.name,
             verdict=found,
@@ -228,9 +229,10 @@ class Runner:
             differences=frame,
             ledger=self.table.ledger(),
             losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
-            drift=drift,
-            scores=scores,
-            sample=sample,
+            drift=drift.steps,
+            scores=drift.scores,
+            pictures=drift.pictures,
+            sample=drift.sample,
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compare.description.data.datasets import DATASETS
+from compare.description.networks import NETWORKS
 from compare.description.presets import preset_path, presets
 from compare.errors import nearest
 from manual import registry
@@ -23,6 +24,7 @@ def catalog() -> dict[str, list[Entry]]:
         "activations": _described(registry.ACTIVATIONS),
         "losses": _described(registry.LOSSES),
         "optimizers": _described(registry.OPTIMIZERS),
+        "networks": _described(NETWORKS),
         "datasets": [_entry(name, source.summary) for name, source in DATASETS.items()],
         "presets": [_entry(name, _summary(name)) for name in presets()],
     }

@@ -62,7 +62,9 @@ def _forward(config: Config, graph: Graph, data: Dataset) -> Any:
     except (ValueError, TypeError, IndexError) as error:
         node, inputs = reached[-1]
         fed = ", ".join(
-            f"'{name}' with shape {_shape(x)}" for name, x in zip(node.inputs, inputs, strict=True)
+            f"'{name}' with shape {_shape(x)}"
+            for name, x in zip(node.inputs, inputs, strict=True)
+            if x is not None
         )
         raise UserError(
             f"{config.name}: layer '{node.name}' ({node.layer!r}) cannot take its input from "

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from compare.errors import UserError
+from compare.errors import UserError, nearest
 from compare.pair.manual_side import ManualSide
 from manual.graph import Array, Arrays, Graph, Layer
 from manual.optimizers import Optimizer
@@ -65,8 +65,8 @@ def parse(text: str, graph: Graph) -> Plant:
     targets = _targets(graph)
     if match["target"] not in targets:
         raise UserError(
-            f"The network has no '{match['target']}' to plant a mistake in. It has: "
-            f"{', '.join(targets)}."
+            f"The network has no '{match['target']}' to plant a mistake in. "
+            f"{nearest(match['target'], targets, what='It has')}"
         )
     layer, quantity = targets[match["target"]]
     return Plant(text.strip(), layer, quantity, match["op"], value)

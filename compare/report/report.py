@@ -63,6 +63,8 @@ class Report:
         scores: `step, rows, loss_manual, loss_torch, accuracy_manual, accuracy_torch` of that run,
             in evaluation, on the rows trained on (`train`) and those `held out`.
         sample: what the hand-written network wrote after that run, if the data are a text.
+        pictures: of the network that this run trained by hand, by layer: a row of its output at
+            every call (T, N), of layers that say `pictured`.
         kinks: `step, layer, flips`: elements on which the sides took different pieces of a
             piecewise function, each within rounding of the border.
         ulps: `log2_ulps, elements`: histogram of |manual − torch| in units in the last place of
@@ -116,6 +118,7 @@ class Report:
     planted_ran: bool = True
     scores: pd.DataFrame = field(default_factory=_no_scores, repr=False)
     sample: Sample | None = None
+    pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     theirs: str = "torch"
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 

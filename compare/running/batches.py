@@ -12,10 +12,12 @@ from compare.errors import UserError
 WEIGHTS, SHUFFLE = 0, 1  # streams of the run's seed
 
 
-def batches(rows: int, train: TrainConfig) -> Iterator[np.ndarray]:
-    """Yield each step's row numbers; each epoch is shuffled by itself if asked."""
+def batches(rows: int, train: TrainConfig, steps: int | None = None) -> Iterator[np.ndarray]:
+    """Yield each step's row numbers, of all steps or of so many; each epoch is shuffled by itself
+    if asked.
+    """
     size, per_epoch = train.rows_per_step(rows), train.steps_per_epoch(rows)
-    for step in range(train.total_steps(rows)):
+    for step in range(steps or train.total_steps(rows)):
         epoch, position = divmod(step, per_epoch)
         if position == 0:
             order = np.arange(rows)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from compare.running.experiment import Experiment
+from compare.running.pictures import pictures
 from compare.running.refusal import torchs_own
 from compare.running.sampling import Sample, sample
 from compare.running.scores import COLUMNS as SCORED
@@ -23,10 +24,11 @@ COLUMNS = ["step", "loss_manual", "loss_torch", "max_param_diff"]
 
 
 class Drift(NamedTuple):
-    """Losses and distance at every step, how well both sides do at some, and what was written."""
+    """Losses and distance at every step, how well both sides do at some; what is there to show."""
 
     steps: pd.DataFrame
     scores: pd.DataFrame
+    pictures: dict[str, np.ndarray]
     sample: Sample | None
 
 
@@ -34,7 +36,7 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
     """Train both sides on the same batches for `steps` steps."""
     import pandas as pd
 
-    side, torch, scores = experiment.manual, experiment.torch, Scores(experiment)
+    side, torch, scores = experiment.manual, experiment.torch, Scores(experiment, steps)
     params: Any = experiment.weights
     states: Any = {}
     buffers = side.graph.buffers
@@ -42,7 +44,7 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
     rows = []
     with np.errstate(all="ignore"):
         scores.add(0, params, buffers)
-        for number, batch in zip(range(steps), experiment.batches(), strict=False):
+        for number, batch in zip(range(steps), experiment.batches(steps), strict=True):
             x, target = experiment.rows(batch)
             lr = experiment.lr(number)
             with torchs_own():
@@ -56,9 +58,10 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
             rows.append((number, float(done.loss), loss, _distance(params, torch.params())))
             scores.add(number + 1, params, buffers)
             on_step(number + 1)
+        shown = pictures(side.graph, params, buffers, experiment.features)
         written = sample(experiment, params, buffers)
-    tables = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED)
-    return Drift(*tables, written)
+    steps_, scored = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED)
+    return Drift(steps_, scored, shown, written)
 
 
 def _distance(params: dict, theirs: dict) -> float:

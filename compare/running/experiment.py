@@ -46,8 +46,9 @@ class Experiment:
         """How many steps are planned."""
         return self.config.train.total_steps(len(self.targets))
 
-    def batches(self) -> Iterator[np.ndarray]:
-        return batches.batches(len(self.targets), self.config.train)
+    def batches(self, steps: int | None = None) -> Iterator[np.ndarray]:
+        """Yield each step's row numbers, of the planned steps or of so many."""
+        return batches.batches(len(self.targets), self.config.train, steps)
 
     def rows(self, batch: np.ndarray) -> tuple[Inputs, np.ndarray]:
         """Return a batch's features and targets in the run's dtype (classes stay integers)."""

@@ -25,7 +25,7 @@ class Scores:
     no classes have none.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, steps: int) -> None:
         self.experiment, self.rows = experiment, []  # type: ignore[var-annotated]
         self.manual = experiment.manual._replace(graph=experiment.manual.graph.train(False))
         self.sets = {
@@ -36,7 +36,6 @@ class Scores:
             }.items()
             if len(target)
         }
-        steps = experiment.steps
         self.due = {0, *np.linspace(0, steps, min(POINTS, steps) + 1).round().astype(int).tolist()}
 
     def add(self, step: int, params: Arrays, buffers: Arrays) -> None:

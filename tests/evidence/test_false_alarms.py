@@ -166,9 +166,10 @@ def _never_drawn() -> set[str]:
 
 def test_only_layers_that_no_network_of_rows_can_hold_are_never_drawn() -> None:
     assert _never_drawn() == {
-        "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CosineSimilarity", "Crop",
-        "Embedding", "EmbeddingBag", "FractionalMaxPool2d", "FractionalMaxPool3d", "GridSample",
-        "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance",
+        "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CircularConvolution",
+        "CosineSimilarity", "Crop", "Embedding", "EmbeddingBag", "FractionalMaxPool2d",
+        "FractionalMaxPool3d", "GridSample", "Interpolation", "MaxUnpool1d", "MaxUnpool2d",
+        "MaxUnpool3d", "MemoryAdd", "MemoryErase", "MemoryRead", "PairwiseDistance", "Sharpening",
         "ScaledDotProductAttention", "TransformerDecoder", "TransformerDecoderLayer",
     }  # fmt: skip
 

@@ -170,7 +170,7 @@ def test_list_names_every_kind_and_every_preset(call) -> None:
 
     assert status == 0
     assert set(entries) == {
-        "layers", "gates", "activations", "losses", "optimizers", "datasets", "presets",
+        "layers", "gates", "activations", "losses", "optimizers", "networks", "datasets", "presets",
     }  # fmt: skip
     assert [item["name"] for item in entries["presets"]] == presets()
     assert all(item["summary"] for items in entries.values() for item in items)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compare.description.config.arguments import construct
 from compare.description.config.base import Described, Names, Positive, Table, collected
+from compare.description.networks import NETWORKS
 from manual import registry
 
 
@@ -21,12 +22,22 @@ class LayerConfig(Described):
 
     @classmethod
     def registered(cls) -> tuple[str, Mapping[str, Any]]:
-        return "layer", registry.LAYERS | registry.MASKS
+        return "layer", registry.LAYERS | registry.GATES | registry.MASKS
 
     @field_validator("inputs", mode="before")
     @classmethod
     def _one_or_many(cls, inputs: Any) -> Any:
         return (inputs,) if isinstance(inputs, str) else inputs
+
+
+class NetworkConfig(Described):
+    """A rule that makes the layers, and its sizes."""
+
+    type: str
+
+    @classmethod
+    def registered(cls) -> tuple[str, Mapping[str, Any]]:
+        return "network", NETWORKS
 
 
 class PenaltyConfig(Described):

@@ -14,6 +14,7 @@ from compare.errors import nearest
 
 TABLES: dict[str, type[BaseModel]] = {
     "data": settings.DataConfig,
+    "network": described.NetworkConfig,
     "layers": described.LayerConfig,
     "loss": described.LossConfig,
     "loss.penalties": described.PenaltyConfig,
@@ -63,7 +64,7 @@ def _table(path: str, index: int | None, tables: Mapping[str, Any]) -> str:
         return f"[[{path}]]"
     if path != "layers":
         return f"[[{path}]] table {index + 1}"
-    layer = tables["layers"][index]
+    layer = dict(enumerate(tables.get("layers", ()))).get(index)
     name = layer.get("name") if isinstance(layer, Mapping) else None
     return place(index, str(name or index))
 

@@ -12,6 +12,7 @@ from compare.description.config.described import (
     InitConfig,
     LayerConfig,
     LossConfig,
+    NetworkConfig,
     OptimizerConfig,
 )
 from compare.description.config.network import check_network, named_layers
@@ -30,6 +31,7 @@ class Config(Table):
     name: Annotated[str, Field(pattern=r"^\w[\w.+ -]*$", max_length=100)] = "run"
     summary: str = ""
     data: DataConfig = Field(default_factory=DataConfig)
+    network: NetworkConfig | None = None  # makes the layers
     layers: Annotated[tuple[LayerConfig, ...], Field(strict=False, min_length=1)]
     tied: dict[str, str] = Field(default_factory=dict)  # a parameter that is another one
     loss: LossConfig = Field(default_factory=LossConfig)
@@ -45,6 +47,8 @@ class Config(Table):
         if not isinstance(table, Mapping):
             return table
         table = dict(table)
+        if table.get("network") is not None:
+            table["layers"] = _made(table)
         data, kind = table.get("data", {}), target_kind(table.get("loss", {}))
         if isinstance(table.get("layers"), list | tuple):
             table["layers"] = named_layers(table["layers"], input_names(data))
@@ -79,6 +83,8 @@ class Config(Table):
     def as_dict(self) -> dict[str, Any]:
         """Return the tables as the file would hold them; what is not set is left out."""
         tables = flat(self)
+        if self.network is not None:
+            del tables["layers"]
         if tables["data"]["target_kind"] == target_kind(self.loss):
             del tables["data"]["target_kind"]
         return tables
@@ -88,6 +94,23 @@ class Config(Table):
         import tomli_w
 
         return tomli_w.dumps(self.as_dict())
+
+
+def _made(table: Mapping[str, Any]) -> Any:
+    """Return the layers that [network] makes; of one that is wrong, one that will not be looked at.
+
+    Raises:
+        ValueError: there are layers beside it.
+    """
+    if "layers" in table:
+        raise ValueError(
+            "tables [network] and [[layers]]: the first makes the second. Change the keys of "
+            "[network], or write all layers yourself and leave it out."
+        )
+    try:
+        return NetworkConfig.model_validate(table["network"]).build()
+    except ValueError:  # said where [network] itself is validated
+        return [{"type": "Identity"}]
 
 
 def target_kind(loss: Any) -> str:

@@ -15,6 +15,7 @@ RIVALS = {  # setting one takes the other out
     "data.file": "data.dataset",
 }
 KEPT = {  # what a new type leaves; everything else were the old type's arguments
+    "network.type": (),
     "loss.type": ("penalties",),
     "optimizer.type": ("schedule", "clip_norm", "clip_value"),
     "optimizer.schedule.type": (),

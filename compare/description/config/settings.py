@@ -126,6 +126,6 @@ class CompareConfig(Table):
                   Field(strict=False)] | None
     ) = None  # fmt: skip
     input_gradient: bool = True
-    drift: bool = True
+    drift: bool | Annotated[int, Field(ge=1)] = True  # or how many steps the free run has
     structural_zeros: Names = ()
     torch_layers: Names = ()  # computed by torch on both sides; "all" for every layer

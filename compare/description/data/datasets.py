@@ -152,6 +152,18 @@ def _text(features: np.ndarray, following: np.ndarray, alphabet: str) -> Table:
     return Table("", "", features, names[0], following, *names[1:], alphabet)
 
 
+def copy_task(n: int = 1024, bits: int = 3, length: int = 2, seed: int = 0) -> Table:
+    """Sequences of random bits between two flags, then silence: the target is the sequence."""
+    rng = np.random.default_rng(seed)
+    symbols = rng.integers(0, 2, (n, length, bits)).astype(np.float64)
+    features = np.zeros((n, 2 * length + 2, bits + 2))
+    features[:, 0, bits] = 1  # the sequence begins
+    features[:, 1 : length + 1, :bits] = symbols
+    features[:, length + 1, bits + 1] = 1  # it ends, and is to be said
+    labels = symbols.reshape(n, -1)
+    return Table("", "", features, (), labels, _numbered("bit", labels.shape[1]))
+
+
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{i}" for i in range(count))
 
@@ -240,6 +252,10 @@ DATASETS: dict[str, Source] = {
         "Rows of symbols backwards, for an encoder and a decoder (n, length, symbols, seed)",
         reversal,
         ("source", "shifted"),
+    ),
+    "copy_task": Source(
+        "Random symbols between two flags, to be said again in silence (n, bits, length, seed)",
+        copy_task,
     ),
     "random_regression": Source(
         "Normal noise on both sides, as in the 20-line network (n, d_in, d_out, seed)",

@@ -127,7 +127,12 @@ def accuracies(report: Report) -> dict[str, tuple[float, float]]:
 
 
 def trained_line(report: Report) -> str:
-    """Return how well both sides did after training by themselves; "" if that was not asked."""
+    """Return how well both sides did after training by themselves; "" if that was not asked.
+
+    Where targets are no classes, that is their loss.
+    """
+    if len(report.scores) and not accuracies(report):
+        return _trained_loss(report)
     found = [
         f"{100 * manual:.1f} % ({words(report).theirs} {100 * torch:.1f} %) on the rows "
         f"{'held out' if rows == 'held out' else 'trained on'}"
@@ -159,6 +164,19 @@ def sample_title(report: Report) -> str:
         if report.sample is not None
         else ""
     )
+
+
+def _trained_loss(report: Report) -> str:
+    ends = report.scores.groupby("rows", sort=False).last()
+    steps = fmt.plural(int(report.scores["step"].max()), "step")
+    found = [
+        f"{manual:.3g} ({words(report).theirs} {torch:.3g}) on the rows "
+        f"{'held out' if rows == 'held out' else 'trained on'}"
+        for rows, manual, torch in zip(
+            ends.index, ends["loss_manual"], ends["loss_torch"], strict=True
+        )
+    ]
+    return f"Trained by themselves for {steps}, loss: {', '.join(found)}"
 
 
 def place(report: Report, step: Any, layer: Any, quantity: Any) -> str:

@@ -106,6 +106,22 @@ def accuracy(report: Report) -> Figure:
     return figure
 
 
+def scored_losses(report: Report) -> Figure:
+    """Both sides' loss while each trains by itself, on each kind of rows: thin inside broad."""
+    figure, axes = new_figure()
+    colours = (("d0", "d5"), ("h4", "s1"))
+    kinds = report.scores.groupby("rows", sort=False)
+    for (rows, table), (broad, thin_) in zip(kinds, colours, strict=False):
+        for side, colour, width in (("torch", broad, 5.0), ("manual", thin_, 1.4)):
+            values = table[f"loss_{side}"].to_numpy(dtype=float)
+            draw_line(axes, table["step"].to_numpy(), values, color=SENTINEL[colour],
+                      linewidth=width, label=f"{rows}, {side}")  # fmt: skip
+    axes.set(xlabel="step", ylabel="loss, in evaluation")
+    set_ticks(axes)
+    set_legend(axes)
+    return figure
+
+
 def ulps(report: Report) -> Figure:
     """How many elements differ by how many units in the last place."""
     figure, axes = new_figure()

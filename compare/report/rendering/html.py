@@ -46,7 +46,7 @@ from compare.report.rendering.facts import (
 )
 from compare.report.rendering.heat_map import hover
 from compare.report.rendering.kills import HEADINGS, kills_of
-from compare.report.rendering.network_graph import Drawn, network_svg
+from compare.report.rendering.network_graph import Drawn, folded, network_svg
 from compare.report.rendering.network_map import Stop, network_map
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 from compare.report.rendering.plots import Plot, make_plots
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 DRAWN = 200  # nodes; a larger network is not drawn
+UNFOLDED = 100  # nodes; of a larger network all calls of a layer are drawn as one
 DECADES = 4  # a bar spans this many decades below the limit
 
 
@@ -95,6 +96,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             layers=list({row.layer: None for row in tensors}),
             stops=(stops := network_map(report, tensors)),
             graph=Markup(_graph(report, stops)),
+            folded=len(report.nodes) > UNFOLDED,
             hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
             facts=evidence_facts(report),
             sampled=sampled_text(report),
@@ -210,17 +212,17 @@ def _largest(report: Report) -> float:
 
 def _graph(report: Report, stops: Sequence[Stop]) -> str:
     """Return the network drawn, each node a click away from its class's derivation; "" of none."""
-    if not stops or len(report.nodes) > DRAWN:
+    if not stops:
         return ""
     tones = {stop.name: stop.tone for stop in stops}
     entries = {name: i for i, entry in enumerate(_docstrings(report)) for name in entry.nodes}
-    return network_svg(
-        [
-            Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""),
-                  f"#of-{entries[n.name]}" if n.name in entries else "")
-            for n in report.nodes
-        ]
-    )  # fmt: skip
+    nodes = [
+        Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""),
+              f"#of-{entries[n.name]}" if n.name in entries else "")
+        for n in report.nodes
+    ]  # fmt: skip
+    shown = nodes if len(nodes) <= UNFOLDED else folded(nodes)
+    return network_svg(shown) if len(shown) <= DRAWN else ""
 
 
 def _found(report: Report) -> list[str]:

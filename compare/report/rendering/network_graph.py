@@ -9,13 +9,15 @@ from typing import NamedTuple
 import networkx as nx
 
 from compare.explaining import format as fmt
+from manual.nodes import path_of
 
-__all__ = ["Drawn", "network_svg"]
+__all__ = ["Drawn", "folded", "network_svg"]
 
 WIDTH, HEIGHT, ACROSS, DOWN = 176, 30, 200, 54  # of a node, and from one to the next, in pixels
 MARGIN = 8
 PASSING = 28  # width that an edge takes which passes a layer
 SWEEPS = 4
+TONES = ("bad", "unjudged", "vacuous", "agree")  # gravest first
 LETTERS = 22  # of a node's name and type
 
 
@@ -61,6 +63,30 @@ def network_svg(nodes: Sequence[Drawn], label: str = "The network") -> str:
     )
 
 
+def folded(nodes: Sequence[Drawn]) -> list[Drawn]:
+    """Return an unrolled network with all calls of a layer as one node, in the worst call's colour.
+
+    What a layer takes from another call than its own (of the step before) is drawn as given.
+    """
+    known = {node.name: node for node in nodes}
+    calls: dict[str, list[Drawn]] = {}
+    for node in nodes:
+        calls.setdefault(path_of(node.name), []).append(node)
+    found = []
+    for path, of in calls.items():
+        feeds = [_fold(source, node.name, known) for node in of for source in node.inputs]
+        tone = min((node.tone for node in of), key=lambda t: TONES.index(t) if t in TONES else -1)
+        found.append(Drawn(path, of[0].type, tuple(dict.fromkeys(feeds)), tone, of[0].link))
+    return found
+
+
+def _fold(source: str, reader: str, known: Mapping[str, Drawn]) -> str:
+    """Return what a value is called once all calls are one."""
+    owner = _owner(source, known)
+    call, own = owner.partition("@")[2], reader.partition("@")[2]
+    return f"previous {path_of(owner)}" if call and own and call != own else path_of(owner)
+
+
 def _owner(source: str, known: Mapping[str, Drawn]) -> str:
     """Return the node of a port such as `lstm:h_n`."""
     return source if source in known else source.partition(":")[0]
@@ -94,10 +120,13 @@ def _laid_out(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> Layout:
 
 
 def _depths(graph: nx.MultiDiGraph) -> dict[str, int]:
-    """Return each node's layer: one below the lowest that feeds it."""
+    """Return each node's layer: below the lowest that feeds it, right above its first reader."""
     depth: dict[str, int] = {}
-    for name in nx.topological_sort(graph):
+    order = list(nx.topological_sort(graph))
+    for name in order:
         depth[name] = max((depth[s] + 1 for s in graph.predecessors(name)), default=0)
+    for name in reversed(order):
+        depth[name] = min((depth[s] - 1 for s in graph.successors(name)), default=depth[name])
     return depth
 
 

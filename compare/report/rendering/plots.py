@@ -11,6 +11,7 @@ from compare.report.rendering import figures
 from compare.report.rendering.axes import POINTS
 from compare.report.rendering.facts import accuracies, judged_steps, severity, tensor_codes
 from compare.report.rendering.heat_map import HEAT_ROWS, heat_map
+from compare.report.rendering.over_time import over_time
 from compare.report.rendering.svg import drawing, to_svg
 
 if TYPE_CHECKING:
@@ -138,10 +139,31 @@ RECIPES = (
 )
 
 
+SOMETIMES = (  # not missed where there is nothing to draw
+    Recipe(
+        "scored_loss",
+        "Loss while training",
+        "Each side trains by itself, from its own gradients alone; the thin lines are the "
+        "hand-written side and should lie inside torch's.",
+        lambda report: "" if len(report.scores) and not accuracies(report) else "accuracies tell.",
+        figures.scored_losses,
+    ),
+    Recipe(
+        "over_time",
+        "Where the network looks, step by step",
+        "The first row of the data in the network that the hand-written gradients trained: each "
+        "column is a step, each row a place, and a place is the darker the more weight it has.",
+        lambda report: "" if report.pictures else "no layer is worth a picture.",
+        over_time,
+    ),
+)
+
+
 def make_plots(report: Report) -> list[Plot]:
     """Draw every plot that the report has data for."""
     with drawing():
-        return [_plot(recipe, report) for recipe in RECIPES]
+        chosen = [*RECIPES, *(r for r in SOMETIMES if not r.why_not(report))]
+        return [_plot(recipe, report) for recipe in chosen]
 
 
 def _plot(recipe: Recipe, report: Report) -> Plot:

@@ -26,7 +26,11 @@ from manual.examples import Draw, Example
 from manual.layer import Layer
 
 KINDS = ("random", "large", "small", "ties")
-GIVEN = ("integers", "uniform")  # kinds of inputs that a layer needs: not to be replaced by KINDS
+GIVEN = (
+    "integers",
+    "uniform",
+    "simplex",
+)  # kinds of inputs that a layer needs: not to be replaced by KINDS
 WIDER = 2  # samples more than an example has
 
 

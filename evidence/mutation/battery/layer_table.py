@@ -17,9 +17,11 @@ from manual.examples import Draw, Example
 from manual.layer import Layer
 
 KINDS = ("random", "large", "small")
-OF_PORTS = ("GRU", "GRUCell", "LSTM", "LSTMCell", "MultiheadAttention", "RNN", "RNNCell",
-            "ScaledDotProductAttention", "Transformer", "TransformerDecoder",
-            "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer")  # fmt: skip
+OF_PORTS = (
+    "GRU", "GRUCell", "Interpolation", "LSTM", "LSTMCell", "MultiheadAttention", "RNN", "RNNCell",
+    "ScaledDotProductAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer", "Unbind",
+)  # fmt: skip
 COLUMN: Shape = (193, 1)  # of the grid, which has a shape of its own
 Shapes = tuple[tuple[Shape, ...], ...]
 

@@ -273,7 +273,7 @@ def _torch_run(
         torch.manual_seed(seed)
         with recorder, _inner(twin) as before_relu:
             ys = _call(check.type, twin, inputs, options)
-    outputs = _outputs(check.type)
+    outputs = _outputs(check)
     values = {Key(sample.name, f"output {n}"): array_of(y).copy()
               for n, y in zip(outputs, ys, strict=False)}  # fmt: skip
     if check.type.startswith("Transformer"):
@@ -317,8 +317,10 @@ def _inner(twin: Any) -> Iterator[list[Any]]:
         hook.remove()
 
 
-def _outputs(type_name: str) -> tuple[str, ...]:
-    return registry.LAYERS[type_name].outputs
+def _outputs(check: PortsCheck) -> tuple[str, ...]:
+    if check.type == "Unbind":  # as many as there are elements
+        return registry.LAYERS["Unbind"](**check.example.arguments).outputs
+    return registry.LAYERS[check.type].outputs
 
 
 def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list) -> bool:
@@ -334,6 +336,9 @@ def _has_gradient(check: PortsCheck, options: dict, i: int, x: Any, inputs: list
 def _call(type_name: str, twin: Any, inputs: list, options: dict) -> list[Any]:
     if type_name.startswith(("Transformer", "ScaledDot")):
         return [twin(*inputs, **options)]
+    if type_name in ("Interpolation", "Unbind"):
+        found = twin(*(x for x in inputs if x is not None))
+        return list(found) if isinstance(found, tuple) else [found]
     if type_name != "MultiheadAttention":
         from torch.utils._pytree import tree_leaves
 

@@ -14,7 +14,16 @@ from compare.description.data import DATASETS
 from compare.description.presets import presets
 from manual import registry
 
-KINDS = ["layers", "gates", "activations", "losses", "optimizers", "datasets", "presets"]
+KINDS = [
+    "layers",
+    "gates",
+    "activations",
+    "losses",
+    "optimizers",
+    "networks",
+    "datasets",
+    "presets",
+]
 SLOW = ["torch", "pandas", "sklearn", "pydantic", "scipy", "matplotlib"]
 MEASURE = """
 import json, sys, time

@@ -181,7 +181,7 @@ def placed(name: str, example: Example) -> list[dict[str, Any]]:
 def may_be_placed(example: Example) -> bool:
     """Whether it trains on several random samples, keeps them apart and has one output."""
     given, spec = example.arguments, example.inputs[0]
-    whole = given.get("dim") in (0, -1) or given.get("return_indices")
+    whole = given.get("dim") in (0, -1) or given.get("return_indices") or example.fixed
     lone = len(example.inputs) == 1 and isinstance(spec, tuple) and not isinstance(spec, Draw)
     return example.training and not whole and lone and len(spec) > 1
 

@@ -29,6 +29,7 @@ WITHOUT = {
         f"grad:tail.{cluster}.{part}.weight" for cluster in (1, 2) for part in (0, 1)
     },
     "Embedding": {"grad_input"},
+    "InitialState": {"grad_input"},
     "MultiheadAttention": {
         "grad_input", "grad:in_proj_weight", "grad:in_proj_bias", "grad:q_proj_weight",
         "grad:k_proj_weight", "grad:v_proj_weight", "grad:bias_k", "grad:bias_v",
@@ -49,7 +50,8 @@ WITHOUT = {
           for name in ("weight", "bias") for i in (0, 1)),
     },
 }  # fmt: skip
-PORTS = {"AdaptiveLogSoftmaxWithLoss", "GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN"}
+PORTS = {"AdaptiveLogSoftmaxWithLoss", "GRU", "LSTM", "LSTMCell", "MultiheadAttention", "RNN",
+         "Unbind"}  # fmt: skip
 ALONE = [(name, example) for name in sorted(PORTS) for example in registry.LAYERS[name].examples]
 
 
@@ -107,7 +109,8 @@ PLAIN = {"MultiheadAttention": {"embed_dim", "num_heads", "batch_first"},
          "RNN": {"input_size", "hidden_size", "batch_first"},
          "GRU": {"input_size", "hidden_size", "batch_first"},
          "AdaptiveLogSoftmaxWithLoss": {"in_features", "n_classes", "cutoffs", "div_value",
-                                        "head_bias"}}  # fmt: skip
+                                        "head_bias"},
+         "Unbind": {"dim", "count"}}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "example"), ALONE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from compare.report.rendering.network_graph import Drawn, network_svg
+from compare.report.rendering.network_graph import Drawn, folded, network_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -74,3 +74,27 @@ def test_names_are_escaped_and_lead_to_the_derivation() -> None:
     assert "<b>" not in text
     assert 'href="#of-Conv2d"' in text
     assert "lstm</tspan>" in text
+
+
+def test_all_calls_of_a_layer_are_drawn_as_one_and_the_step_before_as_given() -> None:
+    nodes = [
+        Drawn("at", "Unbind", ("input",)),
+        Drawn("cell@0", "RNNCell", ("at",), "agree", "#of-0"),
+        Drawn("cell@1", "RNNCell", ("at:1", "cell@0"), "bad", "#of-0"),
+        Drawn("head", "Linear", ("cell@1",)),
+    ]
+    cell = folded(nodes)[1]
+
+    assert [node.name for node in folded(nodes)] == ["at", "cell", "head"]
+    assert cell == Drawn("cell", "RNNCell", ("at", "previous cell"), "bad", "#of-0")
+    assert folded(nodes)[2].inputs == ("cell",)
+    assert "previous" in boxes(drawn(folded(nodes)))
+
+
+def test_a_node_stands_right_above_its_first_reader() -> None:
+    nodes = [Drawn(c, "ReLU", (b,)) for b, c in zip(["input", *"abc"], "abcd", strict=True)]
+    found = boxes(
+        drawn([*nodes, Drawn("late", "Linear", ("a",)), Drawn("e", "Add", ("d", "late"))])
+    )
+
+    assert found["late"][1] == found["d"][1]
