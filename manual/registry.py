@@ -2,7 +2,7 @@
 
 The package is searched: a class is found if it can be built and the module that defines it lists it
 in `__all__`. Which list a layer is in follows from `GROUP` in its module or package: `activation`,
-`gate` or `penalty`; without one it is a plain layer.
+`gate`, `mask` or `penalty`; without one it is a plain layer.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "LAYERS",
     "LAZY",
     "LOSSES",
+    "MASKS",
     "OPTIMIZERS",
     "PENALTIES",
     "SCHEDULES",
@@ -70,7 +71,7 @@ def _classes(base: type, group: str | None = None) -> dict[str, Any]:
 def find(name: str) -> Any:
     """Return the class of this name, or None."""
     tables: tuple[dict[str, Any], ...] = (
-        LAYERS, GATES, LOSSES, PENALTIES, OPTIMIZERS, SCHEDULES, LAZY,
+        LAYERS, GATES, MASKS, LOSSES, PENALTIES, OPTIMIZERS, SCHEDULES, LAZY,
     )  # fmt: skip
     return next((table[name] for table in tables if name in table), None)
 
@@ -79,6 +80,7 @@ _FOUND = list(_exported())
 ACTIVATIONS: dict[str, type[Layer]] = _classes(Layer, "activation")
 LAYERS: dict[str, type[Layer]] = _classes(Layer, "layer") | ACTIVATIONS
 GATES: dict[str, type[Layer]] = _classes(Layer, "gate")
+MASKS: dict[str, type[Layer]] = _classes(Layer, "mask")
 LOSSES: dict[str, type[Layer]] = _classes(Loss)
 PENALTIES: dict[str, type[Layer]] = _classes(Layer, "penalty")
 OPTIMIZERS: dict[str, type[Optimizer]] = _classes(Optimizer)

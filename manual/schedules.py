@@ -13,7 +13,7 @@ from typing import final
 
 from manual.arguments import Checked
 
-__all__ = ["Constant", "Cosine", "Schedule", "Step"]
+__all__ = ["Constant", "Cosine", "Schedule", "Step", "Warmup"]
 
 
 class Schedule(Checked, ABC):
@@ -91,6 +91,49 @@ class Cosine(Schedule):
             return float(self.min_factor)
         fallen = (1 + math.cos(math.pi * step / self.total_steps)) / 2
         return self.min_factor + (1 - self.min_factor) * fallen
+
+
+@final
+@dataclass(frozen=True)
+class Warmup(Schedule):
+    """The learning rate first rises along a line, then falls along half a cosine.
+
+    Args:
+        warmup_steps: w, the step at which the optimiser's own rate is reached.
+        total_steps: T, the step at which the minimum is reached.
+        start_factor: s, the first rate, relative to the optimiser's own.
+        min_factor: f, the minimum, relative to the optimiser's own.
+
+    Raises:
+        ValueError: warmup_steps is below 1, total_steps not above it, start_factor not above 0 or
+            above 1, or min_factor is negative.
+    """
+
+    warmup_steps: int
+    total_steps: int
+    start_factor: float = 0.1
+    min_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least("Warmup", "warmup_steps", self.warmup_steps, 1)
+        _at_least("Warmup", "total_steps", self.total_steps, self.warmup_steps + 1)
+        _at_least("Warmup", "min_factor", self.min_factor, 0)
+        if not 0 < self.start_factor <= 1:
+            raise ValueError(
+                "Warmup: start_factor must be above 0 and at most 1, received "
+                f"{self.start_factor!r}."
+            )
+
+    def factor(self, step: int) -> float:
+        r"""Return s + (1 - s) step / w up to w, then the factor of `Cosine` over T - w steps.
+
+        The first steps are short: Adam's averages of squares are then still of few gradients.
+        Torch: lr_scheduler.SequentialLR of LinearLR and CosineAnnealingLR, milestone w.
+        Source: Vaswani et al., Attention Is All You Need, 2017, section 5.3 (the warm-up).
+        """
+        w, s = self.warmup_steps, self.start_factor
+        risen = s + (1 - s) * min(step / w, 1)
+        return risen * Cosine(self.total_steps - w, self.min_factor).factor(max(step - w, 0))
 
 
 def _at_least(schedule: str, name: str, value: float, bound: float) -> None:

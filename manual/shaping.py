@@ -1,4 +1,4 @@
-"""Layers that only rename or pick elements: Unflatten, Select, Unbind, Crop, BatchReindex."""
+"""Layers that rename or pick elements: Unflatten, Select, Transpose, Unbind, Crop, BatchReindex."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 from manual.linear import NoCache
 
-__all__ = ["BatchReindex", "Crop", "Select", "Unbind", "Unflatten"]
+__all__ = ["BatchReindex", "Crop", "Select", "Transpose", "Unbind", "Unflatten"]
 
 
 class ShapeCache(NamedTuple):
@@ -127,6 +127,44 @@ class Select(Layer):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, index={self.index}"
+
+
+class Transpose(Layer):
+    """Two axes that change places: scores (N, T, C) as (N, C, T) for CrossEntropyLoss.
+
+    Args:
+        dim0, dim1: the axes.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
+
+    equations = {"output": "y[j] = x[fold(j)]", "grad_input": "dx[i] = dy[fold(i)]"}
+    examples = (
+        Example({"dim0": 1, "dim1": 2}, ((2, 3, 4),), exact=True),
+        Example({"dim0": -1, "dim1": 0}, ((2, 3),), exact=True),
+    )
+
+    def __init__(self, dim0: int, dim1: int) -> None:
+        self.dim0, self.dim1 = dim0, dim1
+
+    def forward(self, input: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        for dim in (self.dim0, self.dim1):
+            if not -input.ndim <= dim < input.ndim:
+                raise ValueError(f"Transpose: {dim} is no axis of an input {tuple(input.shape)}.")
+        return input.swapaxes(self.dim0, self.dim1), NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through a renaming of indices.
+
+        y_…j…i… = x_…i…j…   ->   dx_…i…j… = dy_…j…i…: the same axes change places again
+        Torch: Tensor.transpose(dim0, dim1); torch.nn has no module for it.
+        Source: CS231n notes, Backpropagation: a gate that passes its gradient on.
+        """
+        return (grad_output.swapaxes(self.dim0, self.dim1),), {}
+
+    def extra_repr(self) -> str:
+        return f"dim0={self.dim0}, dim1={self.dim1}"
 
 
 class Unbind(Layer):

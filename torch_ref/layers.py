@@ -50,6 +50,37 @@ class Select(nn.Module):
         return input.select(self.dim, self.index)
 
 
+class Transpose(nn.Module):
+    """Two axes that change places."""
+
+    def __init__(self, dim0: int, dim1: int) -> None:
+        super().__init__()
+        self.dim0, self.dim1 = dim0, dim1
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.transpose(self.dim0, self.dim1)
+
+
+class CausalMask(nn.Module):
+    """True where one position of a sequence comes after another."""
+
+    def __init__(self, dim: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        size = input.shape[self.dim]
+        return nn.Transformer.generate_square_subsequent_mask(size, input.device) < 0
+
+
+class Positions(nn.Module):
+    """The place of each element in its sequence."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        n, length = input.shape[:2]
+        return torch.arange(length, device=input.device).expand(n, length)
+
+
 class Unbind(nn.Module):
     """All `count` elements of one axis, each by itself."""
 

@@ -49,8 +49,10 @@ class Network(nn.Module):
         nodes: Iterable[NodeDescription],
         ports: Mapping[str, Sequence[str]] | None = None,
         tied: Mapping[str, str] | None = None,
+        inputs: Sequence[str] = (INPUT,),
     ) -> None:
         super().__init__()
+        self.inputs = tuple(inputs)
         self.nodes = list(nodes)
         self.ports = {node.name: (ports or {}).get(node.name, ("output",)) for node in self.nodes}
         self.taps: dict[str, Tensor] = {}
@@ -81,9 +83,10 @@ class Network(nn.Module):
         _add(parent, last, module, node.name)
         return module
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Visit the nodes in order, leaving every output on its tap."""
-        values = {INPUT: x}
+    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Visit the nodes in order, leaving every output on its tap; several inputs are by name."""
+        values = dict(x) if isinstance(x, Mapping) else {self.inputs[0]: x}
+        first = values[self.inputs[0]]
         drew = set()
         self.noise = {}
         for node in self.nodes:
@@ -92,7 +95,7 @@ class Network(nn.Module):
             arguments = nested(module, places)
             named |= self._options[node.name]
             if module.training and (self._random is None or node.name in self._random):
-                self._generator_states[node.name] = _generator_state(x)
+                self._generator_states[node.name] = _generator_state(first)
                 with Recorder() as recorder:
                     y = module(*arguments, **named)
                 draws = recorder.draws or drawn_by_none(module, y)
@@ -211,9 +214,11 @@ def _parted(source: str) -> tuple[str, str, str]:
     return source.partition("=")
 
 
-def topological(nodes: Sequence[NodeDescription]) -> list[NodeDescription]:
+def topological(
+    nodes: Sequence[NodeDescription], inputs: Sequence[str] = (INPUT,)
+) -> list[NodeDescription]:
     """Order the nodes so that each follows what feeds it; the manual side finds its own order."""
-    placed, waiting, ordered = {INPUT}, list(nodes), []
+    placed, waiting, ordered = set(inputs), list(nodes), []
     while waiting:
         ready = next((n for n in waiting if placed.issuperset(_nodes_of(n.inputs))), None)
         if ready is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,23 +19,32 @@ OPTIMIZERS = (
 LOOPS = ("LBFGS", "Muon", "SparseAdam")  # have one implementation, and no argument to choose it
 SINGLE = ("step", "eta", "mu", "mu_product")  # numbers of a state that torch keeps in float32
 States = dict[str, dict[str, Tensor]]
+Groups = Sequence[tuple[Sequence[str], Mapping[str, Any]]]
 
 
 def build(
-    name: str, params: Mapping[str, Parameter], args: Mapping[str, Any]
-) -> torch.optim.Optimizer:
+    name: str, params: Mapping[str, Parameter], args: Mapping[str, Any], groups: Groups = (),
+) -> torch.optim.Optimizer:  # fmt: skip
     """Return torch.optim's optimiser of this name over `params`, its state still empty.
 
     It runs torch's plain loop over parameters (`foreach` off) unless the arguments say otherwise.
+    `groups` are parameters' names with settings of their own: torch's parameter groups.
 
     Raises:
         ValueError: an unknown name, or arguments that torch refuses.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimiser '{name}'; known are {', '.join(OPTIMIZERS)}.")
-    options = {key: tuple(v) if isinstance(v, list) else v for key, v in args.items()}
+    options = _tuples(args)
     plain = {} if name in LOOPS or options.get("fused") else {"foreach": False}
-    return getattr(torch.optim, name)(list(params.values()), **{**plain, **options})
+    rest = [p for key, p in params.items() if not any(key in names for names, _ in groups)]
+    parts = [{"params": [params[n] for n in names], **_tuples(own)} for names, own in groups]
+    grouped = [{"params": rest}, *parts] if rest else parts
+    return getattr(torch.optim, name)(grouped if groups else rest, **{**plain, **options})
+
+
+def _tuples(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in args.items()}
 
 
 def state_of(optimizer: torch.optim.Optimizer, params: Mapping[str, Parameter]) -> States:

@@ -17,7 +17,18 @@ def _cosine(optimizer: Any, lr: float, total_steps: int, min_factor: float = 0.0
     return lr_scheduler.CosineAnnealingLR(optimizer, total_steps, min_factor * lr)
 
 
-SCHEDULERS: Mapping[str, Any] = {"Step": _step, "Cosine": _cosine}
+def _warmup(
+    optimizer: Any, lr: float, warmup_steps: int, total_steps: int,
+    start_factor: float = 0.1, min_factor: float = 0.0,
+) -> Any:  # fmt: skip
+    parts = [
+        lr_scheduler.LinearLR(optimizer, start_factor, total_iters=warmup_steps),
+        _cosine(optimizer, lr, total_steps - warmup_steps, min_factor),
+    ]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[warmup_steps])
+
+
+SCHEDULERS: Mapping[str, Any] = {"Step": _step, "Cosine": _cosine, "Warmup": _warmup}
 
 
 def rates(name: str, args: Mapping[str, Any], lr: float, steps: int) -> list[float]:

@@ -40,6 +40,8 @@ class TorchSide:
         training: False puts all layers (dropout, batch norm) into evaluation.
         ports: the names of a node's outputs, where it has several.
         tied: parameters that are another one, by name.
+        inputs: the names of the network's inputs.
+        groups: names of parameters, and the optimiser's settings that are their own.
     """
 
     def __init__(
@@ -54,20 +56,22 @@ class TorchSide:
         training: bool = True,
         ports: Mapping[str, Sequence[str]] | None = None,
         tied: Mapping[str, str] | None = None,
+        inputs: Sequence[str] = (INPUT,),
+        groups: optimizers.Groups = (),
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.mha.set_fastpath_enabled(False)  # a Transformer's, which leaves padding out
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
-        network = Network(topological(nodes), ports, tied)
+        network = Network(topological(nodes, inputs), ports, tied, inputs)
         self.network = network.to(self.device, self.dtype).train(training)
         self.parameters = dict(self.network.model.named_parameters())
         self.loss_name = loss[0]
         self.loss_module = module_class(loss[0])(**self._tensors(loss[1])).to(self.device)
         self.penalties = [(module_class(t)(c), names) for t, c, names in penalties]
-        self.optimizer_spec, self.clip = optimizer, clip
+        self.optimizer_spec, self.clip, self.groups = optimizer, clip, groups
         self.overflowed = False
-        self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1])
+        self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1], groups)
 
     def load(
         self, weights: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray] | None = None
@@ -79,10 +83,20 @@ class TorchSide:
             for name, array in (buffers or {}).items():
                 self.network.model.get_buffer(name).copy_(torch.as_tensor(array))
         name, args = self.optimizer_spec
-        self.optimizer = optimizers.build(name, self.parameters, args)
+        self.optimizer = optimizers.build(name, self.parameters, args, self.groups)
 
-    def tensor(self, array: np.ndarray) -> Tensor:
-        """Copy an array over (`torch.from_numpy` would alias it); integers stay integers."""
+    def settings_of(self, parameter: str) -> dict[str, Any]:
+        """Return the optimiser's arguments for one parameter."""
+        own = next((args for names, args in self.groups if parameter in names), {})
+        return {**self.optimizer_spec[1], **own}
+
+    def tensor(self, array: Any) -> Any:
+        """Copy an array over (`torch.from_numpy` would alias it); integers stay integers.
+
+        Several by name become tensors by name.
+        """
+        if isinstance(array, Mapping):
+            return {name: self.tensor(one) for name, one in array.items()}
         dtype = self.dtype if array.dtype.kind == "f" else None
         return torch.tensor(array, dtype=dtype, device=self.device)
 
@@ -94,20 +108,25 @@ class TorchSide:
             for key, value in args.items()
         }
 
-    def forward_backward(self, x: Tensor, target: Tensor, *, input_grad: bool = False) -> float:
+    def forward_backward(
+        self, x: Tensor | Mapping[str, Tensor], target: Tensor, *, input_grad: bool = False
+    ) -> float:
         """Run forward, loss and backward; gradients are left on parameters and taps."""
         for parameter in self.parameters.values():
             parameter.grad = None
-        x = x.detach().requires_grad_(input_grad)
-        self.x = x
-        self.loss = self.loss_module(self.network(x), target)
+        inputs = x if isinstance(x, Mapping) else {self.network.inputs[0]: x}
+        leaves = {
+            name: t.detach().requires_grad_(input_grad and t.is_floating_point())
+            for name, t in inputs.items()
+        }
+        self.loss = self.loss_module(self.network(leaves), target)
         for penalty, names in self.penalties:
             for name in names:
                 self.loss = self.loss + penalty(self.parameters[name])
         self.loss.backward()
         return self.loss.item()
 
-    def evaluated(self, x: Tensor, target: Tensor) -> tuple[np.ndarray, float]:
+    def evaluated(self, x: Any, target: Tensor) -> tuple[np.ndarray, float]:
         """Return the network's output and the loss in evaluation; nothing changes."""
         before = self.network.training
         self.network.train(False)
@@ -162,11 +181,10 @@ class TorchSide:
             (t, self._copied(u)) for t, u in zip(outputs, ups, strict=False) if t.requires_grad
         ]
         floats = [t for t in (*leaves, *own.values()) if t is not None and t.requires_grad]
-        grads = iter(
-            torch.autograd.grad(
-                [t for t, _ in pairs], floats, [u for _, u in pairs], allow_unused=True
-            )
-        )
+        ends, over = [t for t, _ in pairs], [u for _, u in pairs]
+        asked = bool(ends and floats)  # a mask has no gradient to ask for
+        none = (None,) * len(floats)
+        grads = iter(torch.autograd.grad(ends, floats, over, allow_unused=True) if asked else none)
         found = [next(grads) if t is not None and t.requires_grad else None for t in leaves]
         return Alone(
             [array_of(t) for t in outputs],
@@ -211,10 +229,11 @@ class TorchSide:
         self.optimizer.step()
 
     def outputs(self) -> dict[str, np.ndarray]:
-        return {name: array_of(y) for name, y in self.network.taps.items() if name != INPUT}
+        taps, inputs = self.network.taps.items(), self.network.inputs
+        return {name: array_of(y) for name, y in taps if name not in inputs}
 
     def grad_outputs(self) -> dict[str, np.ndarray]:
-        """Gradients of the loss at every tap; the network's input under `input`."""
+        """Gradients of the loss at every tap, and at the network's inputs under their names."""
         taps = [(k, y) for k, y in self.network.taps.items() if y.requires_grad]
         return {name: array_of(y.grad) for name, y in taps if y.grad is not None}
 

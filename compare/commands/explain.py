@@ -174,7 +174,9 @@ def _index(index: Any, key: Key, shape: tuple[int, ...], worst: float) -> tuple[
 def _printed(experiment: Experiment, key: Key) -> str:
     side = experiment.manual
     nodes = {n.name: n.layer for n in side.graph.nodes}
-    return repr(nodes.get(key.layer, side.loss)) if key.layer != "input" else "the data"
+    return (
+        repr(nodes.get(key.layer, side.loss)) if key.layer not in side.graph.inputs else "the data"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.description.data.dataset import named
 from compare.diagnose.divergence import Divergence
 from compare.errors import UserError
 from compare.gauge import K
@@ -216,7 +217,7 @@ class Runner:
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
-        none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {})
+        none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {}, None)
         drift = self.drift or none
         return Report(
             name=self.config.name,
@@ -231,6 +232,7 @@ class Runner:
             drift=drift.steps,
             scores=drift.scores,
             pictures=drift.pictures,
+            sample=drift.sample,
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,
@@ -254,7 +256,10 @@ class Runner:
     def _provenance(self) -> dict[str, Any]:
         from compare.report.provenance import provenance
 
-        data = {"features": self.experiment.features, "targets": self.experiment.targets}
+        found = named(self.experiment.features)
+        several = {f"features.{name}": array for name, array in found.items()}
+        features = several if len(found) > 1 else {"features": next(iter(found.values()))}
+        data = features | {"targets": self.experiment.targets}
         weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
         return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from compare.description.config import Config
 from compare.errors import UserError
 from manual.graph import Graph, Layer, Node
 from manual.optimizers import Optimizer
+from manual.optimizers.groups import Groups
 from manual.schedules import Constant, Schedule
 
 
@@ -17,7 +20,7 @@ def build_graph(config: Config) -> Graph:
     """
     nodes = [Node(layer.name, layer.build(), layer.inputs) for layer in config.layers]
     try:
-        graph = Graph(nodes, tied=config.tied)
+        graph = Graph(nodes, config.inputs, tied=config.tied)
         return graph.train(False) if config.train.evaluate else graph
     except ValueError as error:
         raise UserError(f"{config.name}: [[layers]]: {error}") from None
@@ -33,8 +36,11 @@ def build_penalties(config: Config) -> list[tuple[tuple[str, ...], Layer]]:
     return [(penalty.parameters, penalty.build()) for penalty in config.loss.penalties]
 
 
-def build_optimizer(config: Config) -> Optimizer:
-    return config.optimizer.build()
+def build_optimizer(config: Config, groups: Sequence[tuple] = ()) -> Optimizer:
+    """Return the optimiser, with groups if there are any: names of parameters, and their table."""
+    optimizer = config.optimizer.build()
+    rules = [(names, config.optimizer.build_group(group)) for names, group in groups]
+    return Groups(optimizer, rules) if rules else optimizer
 
 
 def build_schedule(config: Config) -> Schedule:

@@ -19,7 +19,7 @@ def catalog() -> dict[str, list[Entry]]:
     """Return name and summary of everything that can be named, by kind."""
     others = {n: c for n, c in registry.LAYERS.items() if n not in registry.ACTIVATIONS}
     return {
-        "layers": _described(others),
+        "layers": _described(others | registry.MASKS),
         "gates": _described(registry.GATES),
         "activations": _described(registry.ACTIVATIONS),
         "losses": _described(registry.LOSSES),

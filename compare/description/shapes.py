@@ -10,6 +10,7 @@ import numpy as np
 from compare.description.build import build_graph, build_loss
 from compare.description.config import Config
 from compare.description.data import Dataset
+from compare.description.data.dataset import each, named
 from compare.description.wanted import wants_fractions
 from compare.errors import UserError
 from manual.graph import Graph, Node
@@ -57,7 +58,7 @@ def _forward(config: Config, graph: Graph, data: Dataset) -> Any:
         return inputs
 
     try:
-        return graph.run(data.features[:ROWS], intercept=note).output
+        return graph.run(_rows(data), intercept=note).output
     except (ValueError, TypeError, IndexError) as error:
         node, inputs = reached[-1]
         fed = ", ".join(
@@ -73,11 +74,14 @@ def _forward(config: Config, graph: Graph, data: Dataset) -> Any:
 
 def _check_targets(config: Config, graph: Graph, data: Dataset, output: Any) -> None:
     last = f"the network's output ('{graph.output}')"
-    if data.targets.ndim == 1:
+    if data.targets.dtype == np.int64:
         wanted = len(data.classes or ())
-        if output.ndim == 2 and output.shape[1] >= wanted:
+        if output.shape[2:] == data.targets.shape[1:] and output.shape[1:2] >= (wanted,):
             return
         need = f"{data.name} has {wanted} classes, so {config.loss.type} needs {wanted} columns"
+        if data.targets.ndim > 1:
+            places = ", ".join(map(str, data.targets.shape[1:]))
+            need += f" at each place, (N, {wanted}, {places}): Transpose the axes"
         if wanted > 20 and 4 * wanted > data.rows:
             need += " (if these are numbers to predict rather than classes, use MSELoss)"
     else:
@@ -120,13 +124,17 @@ def _check_probabilities(config: Config, graph: Graph, data: Dataset) -> None:
     rng = np.random.default_rng(0)
     for _ in range(8):
         params = {name: 2 * rng.standard_normal(p.shape) for name, p in graph.params.items()}
-        y = graph.with_params(params).run(data.features[:ROWS]).output
+        y = graph.with_params(params).run(_rows(data)).output
         if ((y < 0) | (y > 1)).any():
             raise UserError(
                 f"{config.name}: {config.loss.type} wants probabilities, but the network's output "
                 f"('{graph.output}') can leave 0 … 1. End the network with a Sigmoid layer, or use "
                 "BCEWithLogitsLoss."
             )
+
+
+def _rows(data: Dataset) -> Any:
+    return each(lambda array: array[:ROWS], data.features)
 
 
 def _shape(array: Any) -> str:
@@ -139,9 +147,10 @@ def _names(data: Dataset) -> str:
 
 
 def _data_hint(node: Node, data: Dataset) -> str:
-    if "input" not in node.inputs:
+    fed = [array for name, array in named(data.features).items() if name in node.inputs]
+    if not fed:
         return ""
-    return f" ({data.name} has {int(np.prod(data.features.shape[1:]))} features)"
+    return f" ({data.name} has {int(np.prod(fed[0].shape[1:]))} features)"
 
 
 def _reason(error: Exception, inputs: int) -> str:

@@ -149,7 +149,8 @@ class Examiner:
             return updated(self.moment, key, lift)
 
         own = not theirs or not self._judged(run, theirs, "updated")
-        optimizer = unplanted(self.side.optimizer)
+        name = f"{key.layer}.{key.quantity.split(':')[1]}"
+        optimizer = unplanted(self.side.optimizer.rule_for(name))
         text = (
             f"{type(optimizer).__name__}, given torch's gradients, still differs: the update rule "
             "is wrong."

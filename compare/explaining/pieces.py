@@ -22,9 +22,9 @@ class UnexplainedError(Exception):
 
 
 def computed(moment: Moment, name: str) -> np.ndarray:
-    """Return what a node put out on the hand-written side; the data for `input`."""
-    if name == "input":
-        return moment.start.x
+    """Return what a node put out on the hand-written side; the data for an input."""
+    if name in moment.start.inputs:
+        return moment.start.inputs[name]
     node, _, port = name.partition(":")
     return needed(moment, Key(node, f"output:{port}" if port else "output"))
 
@@ -157,7 +157,7 @@ def _update(moment: Moment, key: Key) -> Piece:
     side, start = moment.experiment.manual, moment.start
     _, parameter, *state = key.quantity.split(":")
     name = f"{key.layer}.{parameter}"
-    optimizer = unplanted(side.optimizer)
+    optimizer = unplanted(side.optimizer.rule_for(name))
     names = [name] if side.clip_norm is None else start.params
     grads = {n: needed(moment, Key(*_split(n))) for n in names}
     update = Update(

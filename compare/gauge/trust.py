@@ -70,5 +70,6 @@ def _among(small: list[tuple[Key, Any, Any, Any]]) -> Iterator[Key]:
 def _within(v: Any, plain: Any, tolerance: Any) -> bool:
     """Written so that a NaN of the gauged run alone is found."""
     with np.errstate(all="ignore"):
-        near = np.abs(v - plain) <= tolerance
+        off = np.subtract(v, plain, dtype=np.result_type(v, plain, np.int8))  # truth values too
+        near = np.abs(off) <= tolerance
     return bool(near.all()) or not bool((~near & np.isfinite(plain)).any())

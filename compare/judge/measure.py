@@ -108,6 +108,8 @@ def _flat(tolerances: Tolerances, sizes: np.ndarray) -> np.ndarray:
 def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
     """Measure one large tensor."""
     m, t = m.ravel(), t.ravel()
+    if t.dtype == bool:  # which cannot be subtracted
+        m, t = m.astype(np.float64), t.astype(np.float64)
     diff = np.subtract(m, t)
     np.abs(diff, out=diff)
     scale = max(float(t.max()), -float(t.min()))

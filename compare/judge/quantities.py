@@ -40,8 +40,8 @@ def split(dotted: str) -> tuple[str, str]:
 
 
 def expected(
-    nodes: Sequence[Any], parameters: Iterable[str], states: Iterable[Key], *, input_grad: bool,
-    buffers: Iterable[str] = (),
+    nodes: Sequence[Any], parameters: Iterable[str], states: Iterable[Key], *,
+    inputs: Iterable[str] = (), buffers: Iterable[str] = (),
 ) -> list[Key]:  # fmt: skip
     """Return every key of a step in execution order: forward, loss, backward, update.
 
@@ -49,13 +49,13 @@ def expected(
         nodes: the graph's nodes in topological order.
         parameters: dotted names; a tied one is under its owner's name only.
         states: the optimiser's state keys.
-        input_grad: whether gradients run down to the network's input.
+        inputs: those of the network's inputs that gradients run down to.
         buffers: dotted names.
     """
     owned: dict[str, list[str]] = {}
     for name in parameters:
         owned.setdefault(split(name)[0], []).append(split(name)[1])
-    differentiable = {"input"} if input_grad else set()
+    differentiable = set(inputs)
     first_calls: dict[str, str] = {}  # by module: in backward order its gradients end there
     for node in nodes:
         first_calls.setdefault(path_of(node.name), node.name)
@@ -69,7 +69,7 @@ def expected(
         path = path_of(node.name)
         if first_calls[path] == node.name:
             keys += [Key(path, f"grad:{p}") for p in owned.get(path, ())]
-    keys += [GRAD_INPUT] if input_grad else []
+    keys += [Key(name, "grad_input") for name in inputs if name in used]
     keys += [_of_parameter(name, "buffer") for name in buffers]
     keys += [Key(layer, f"param:{p}") for layer, names in owned.items() for p in names]
     position = {key: i for i, key in enumerate(keys)}
@@ -101,9 +101,14 @@ def of_forward(outputs: Mapping[str, Any]) -> Values:
     return {_of_node(name, "output"): y for name, y in outputs.items()}
 
 
-def of_backward(grad_outputs: Mapping[str, Any], grads: Mapping[str, Any]) -> Values:
-    """Put the gradients of values (the network's input under `input`) and parameters."""
-    values = {_of_node(name, "grad_output"): grad for name, grad in grad_outputs.items()}
+def of_backward(
+    grad_outputs: Mapping[str, Any], grads: Mapping[str, Any], inputs: Iterable[str] = ("input",)
+) -> Values:
+    """Put the gradients of values (among them the network's `inputs`) and parameters."""
+    ends = {name: Key(name, "grad_input") for name in inputs}
+    values = {
+        ends.get(name) or _of_node(name, "grad_output"): g for name, g in grad_outputs.items()
+    }
     return values | {_of_parameter(dotted, "grad"): grad for dotted, grad in grads.items()}
 
 
@@ -124,16 +129,15 @@ def collected(
     params: Mapping[str, Any],
     state: Mapping[str, Mapping[str, Any]],
     buffers: Mapping[str, Any],
+    inputs: Iterable[str] = ("input",),
 ) -> Values:
     """Put all that one side found in one step under its keys."""
-    forward, backward = of_forward(outputs), of_backward(grad_outputs, grads)
+    forward, backward = of_forward(outputs), of_backward(grad_outputs, grads, inputs)
     return forward | {LOSS: loss} | backward | of_buffers(buffers) | of_update(params, state)
 
 
 @cache
 def _of_node(name: str, quantity: str) -> Key:
-    if name == "input":
-        return GRAD_INPUT
     node, _, port = name.partition(":")
     return Key(node, f"{quantity}:{port}" if port else quantity)
 

@@ -19,7 +19,8 @@ import numpy as np
 from compare.errors import UserError, nearest
 from compare.gauge import Gauge
 from compare.pair.hybrid_gauge import GaugeCache, gauged_backward, gauged_forward
-from manual.graph import Array, Arrays, Graph, Layer
+from manual import registry
+from manual.graph import Array, Arrays, Graph, Layer, Node
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,22 +29,37 @@ ALL = "all"
 
 
 def chosen(names: Iterable[str], graph: Graph, *, where: str) -> tuple[str, ...]:
-    """Return the nodes that are to be torch, in the graph's order; `all` means every one.
+    """Return the nodes that are to be torch, in the graph's order; `all` means all that can be.
 
     Raises:
-        UserError: the network has no such node.
+        UserError: the network has no such node, or torch cannot stand in its place.
     """
     known = [node.name for node in graph.nodes]
     names = [name.strip() for name in names]
+    kept = {node.name: why for node in graph.nodes if (why := _kept(node))}
     if ALL in names and ALL not in known:
-        return tuple(known)
+        return tuple(name for name in known if name not in kept)
     for name in names:
         if name not in known:
             raise UserError(
                 f"{where}: the network has no layer '{name}' for torch to compute. "
                 f"{nearest(name, known, what='Layers')} Or all of them: {ALL}."
             )
+        if name in kept:
+            raise UserError(
+                f"{where}: torch cannot compute layer '{name}' in the hand-written one's place, "
+                f"because it {kept[name]}."
+            )
     return tuple(name for name in known if name in names)
+
+
+def _kept(node: Node) -> str:
+    """Return why a node stays hand-written, or nothing."""
+    if len(node.layer.outputs) > 1:
+        return "has several outputs"
+    if None in node.inputs:
+        return "leaves some of its inputs out"
+    return "has no gradient" if type(node.layer).__name__ in registry.MASKS else ""
 
 
 def hybrid(graph: Graph, modules: Mapping[str, nn.Module], device: Any = None) -> Graph:

@@ -35,6 +35,7 @@ from manual.optimizers import Optimizer
 from manual.training import Training
 
 States = dict[str, dict[str, Any]]
+Given = Array | Mapping[str, Array]  # the network's input, or its inputs by name
 
 
 class Pass(NamedTuple):
@@ -86,7 +87,7 @@ class ManualSide(NamedTuple):
     def forward(
         self,
         params: Mapping[str, Array],
-        x: Array,
+        x: Given,
         target: Array,
         *,
         buffers: Mapping[str, Array] | None = None,
@@ -127,7 +128,7 @@ class ManualSide(NamedTuple):
         return gradients
 
     def forward_backward(
-        self, params: Mapping[str, Array], x: Array, target: Array, *, input_grad: bool = False,
+        self, params: Mapping[str, Array], x: Given, target: Array, *, input_grad: bool = False,
         **options: Any,
     ) -> Pass:  # fmt: skip
         """Run forward and backward."""
@@ -145,7 +146,7 @@ class ManualSide(NamedTuple):
         return self.optimizer.step(params, grads, states, lr)
 
     def step(
-        self, params: Arrays, states: States, lr: float, x: Array, target: Array, *,
+        self, params: Arrays, states: States, lr: float, x: Given, target: Array, *,
         into: Values | None = None, input_grad: bool = False, **options: Any,
     ) -> Values:  # fmt: skip
         """Run one whole training step; return everything that is compared under its key.
@@ -161,7 +162,7 @@ class ManualSide(NamedTuple):
         gradients = self.backward(forward, input_grad=input_grad)
         used = used_values(self.graph.nodes)
         grads = {v: g for v, g in gradients.values.items() if v in used and real(values[v])}
-        into |= of_backward(grads, gradients.params)
+        into |= of_backward(grads, gradients.params, self.graph.inputs)
         into |= of_buffers(forward.tape.buffers)
         params = {**params, **self.graph.rewritten(forward.tape)}
         into |= of_update(*self.update(params, gradients.params, states, lr))

@@ -154,6 +154,9 @@ class PlantedOptimizer(Optimizer):
         self.optimizer, self.mistake = optimizer, mistake
         self.lr = optimizer.lr
 
+    def rule_for(self, name: str) -> Optimizer:
+        return self.optimizer.rule_for(name)
+
     def update(self, param: Array, grad: Array, state: dict, lr: float) -> tuple[Array, dict]:
         return self.optimizer.update(param, grad, state, lr)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from compare.diagnose.causes import Cause
     from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
+    from compare.running.sampling import Sample
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Report:
             re-synchronised; empty when it was not asked for.
         scores: `step, rows, loss_manual, loss_torch, accuracy_manual, accuracy_torch` of that run,
             in evaluation, on the rows trained on (`train`) and those `held out`.
+        sample: what the hand-written network wrote after that run, if the data are a text.
         pictures: of the network that this run trained by hand, by layer: a row of its output at
             every call (T, N), of layers that say `pictured`.
         kinks: `step, layer, flips`: elements on which the sides took different pieces of a
@@ -115,6 +117,7 @@ class Report:
     torch_with_torch: int = 0
     planted_ran: bool = True
     scores: pd.DataFrame = field(default_factory=_no_scores, repr=False)
+    sample: Sample | None = None
     pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     theirs: str = "torch"
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)

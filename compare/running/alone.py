@@ -13,6 +13,7 @@ import numpy as np
 
 from compare.gauge import Gauge, gauge, gauging, least_tolerance
 from compare.judge.quantities import Key, Values, real
+from compare.pair.sources import unplanted
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Step
 from compare.running.moment import Start
@@ -48,8 +49,8 @@ class Moment(NamedTuple):
 
     def recorded(self, value: str) -> np.ndarray:
         """Return a value as torch's side had it: of the data, a parameter, or a node's port."""
-        if value == "input":
-            return self.start.x
+        if value in self.start.inputs:
+            return self.start.inputs[value]
         if value in self.start.params:
             return self.start.params[value]
         node, _, port = value.partition(":")
@@ -167,7 +168,7 @@ class Call(NamedTuple):
         """Run torch's module on the same."""
         found = self.torch.alone(
             self.name, self.inputs, self.params, self.buffers, self.upstream, self.wanted,
-            inputs_of(type(self.layer)) or (),
+            inputs_of(type(unplanted(self.layer))) or (),
         )  # fmt: skip
         roles = _roles(self.layer.outputs)
         named: Found = dict(zip(roles, found.outputs, strict=False))

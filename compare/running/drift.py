@@ -13,6 +13,7 @@ import numpy as np
 from compare.running.experiment import Experiment
 from compare.running.pictures import pictures
 from compare.running.refusal import torchs_own
+from compare.running.sampling import Sample, sample
 from compare.running.scores import COLUMNS as SCORED
 from compare.running.scores import Scores
 
@@ -23,11 +24,12 @@ COLUMNS = ["step", "loss_manual", "loss_torch", "max_param_diff"]
 
 
 class Drift(NamedTuple):
-    """Losses and distance at every step, how well both sides do at some, pictures at the end."""
+    """Losses and distance at every step, how well both sides do at some; what is there to show."""
 
     steps: pd.DataFrame
     scores: pd.DataFrame
     pictures: dict[str, np.ndarray]
+    sample: Sample | None
 
 
 def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) -> Drift:
@@ -57,8 +59,9 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
             scores.add(number + 1, params, buffers)
             on_step(number + 1)
         shown = pictures(side.graph, params, buffers, experiment.features)
+        written = sample(experiment, params, buffers)
     steps_, scored = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED)
-    return Drift(steps_, scored, shown)
+    return Drift(steps_, scored, shown, written)
 
 
 def _distance(params: dict, theirs: dict) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from compare.description import build, shapes, weights
 from compare.description.config import Config
 from compare.description.data import Dataset, load
+from compare.description.data.dataset import Inputs, each
 from compare.errors import UserError, nearest
 from compare.judge.quantities import real
 from compare.pair import hybrid
@@ -35,23 +36,23 @@ class Experiment:
     dtype: np.dtype
     schedule: Any
     mistake: Plant | None
-    features: np.ndarray
+    features: Inputs
     targets: np.ndarray
     torch_layers: tuple[str, ...] = ()  # computed by torch on both sides
-    held_out: tuple[np.ndarray, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
+    held_out: tuple[Inputs, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
 
     @property
     def steps(self) -> int:
         """How many steps are planned."""
-        return self.config.train.total_steps(len(self.features))
+        return self.config.train.total_steps(len(self.targets))
 
     def batches(self, steps: int | None = None) -> Iterator[np.ndarray]:
         """Yield each step's row numbers, of the planned steps or of so many."""
-        return batches.batches(len(self.features), self.config.train, steps)
+        return batches.batches(len(self.targets), self.config.train, steps)
 
-    def rows(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, batch: np.ndarray) -> tuple[Inputs, np.ndarray]:
         """Return a batch's features and targets in the run's dtype (classes stay integers)."""
-        return self.features[batch], self.targets[batch]
+        return each(lambda array: array[batch], self.features), self.targets[batch]
 
     def lr(self, step: int) -> float:
         """Return the step's learning rate; both sides are given this number."""
@@ -68,19 +69,19 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     graph = build.build_graph(config)
     shapes.check_shapes(config, data)
     sizes = {name: tuple(p.shape) for name, p in graph.params.items()}
-    penalties = _penalties(config, sizes)
+    penalties, groups = _penalties(config, sizes), _groups(config, sizes)
     manual = ManualSide(
         graph,
         build.build_loss(config),
         [(penalty, names) for penalty, names, _ in penalties],
-        build.build_optimizer(config),
+        build.build_optimizer(config, groups),
         config.optimizer.clip_norm,
         config.optimizer.clip_value,
     )
     _check_device(config.train.device)
     torch.manual_seed(config.train.seed)
     ports = {node.name: node.layer.outputs for node in graph.nodes}
-    reference = _torch_side(config, [spec for _, _, spec in penalties], ports)
+    reference = _torch_side(config, [spec for _, _, spec in penalties], ports, groups)
     drawn = _draw(config, sizes, graph.stacks)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
@@ -98,10 +99,13 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         dtype,
         build.build_schedule(config),
         planted,
-        _in(dtype, data.features[train]),
+        each(lambda array: _in(dtype, array[train]), data.features),
         _in(dtype, data.targets[train]),
         replaced,
-        (_in(dtype, data.features[held_out]), _in(dtype, data.targets[held_out])),
+        (
+            each(lambda array: _in(dtype, array[held_out]), data.features),
+            _in(dtype, data.targets[held_out]),
+        ),
     )
 
 
@@ -110,7 +114,7 @@ def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
     return values.astype(dtype) if real(values) else values
 
 
-def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:
+def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
     try:
         return TorchSide(
             config.layers,
@@ -123,6 +127,8 @@ def _torch_side(config: Config, penalties: list, ports: dict) -> TorchSide:
             training=not config.train.evaluate,
             ports=ports,
             tied=config.tied,
+            inputs=config.inputs,
+            groups=[(names, group.args) for names, group in groups],
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
@@ -142,15 +148,30 @@ def _draw(
 def _penalties(config: Config, names: Any) -> list:
     found = []
     for patterns, penalty in build.build_penalties(config):
-        hits = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
-        if not hits:
-            raise UserError(
-                f"A {type(penalty).__name__} applies to {', '.join(patterns)}, which names no "
-                f"parameter. {nearest(patterns[0], names, what='Parameters')}"
-            )
+        hits = _matching(f"A {type(penalty).__name__}", patterns, names)
         coefficient = penalty.coefficient  # type: ignore[attr-defined]
         found.append((penalty, hits, (type(penalty).__name__, coefficient, hits)))
     return found
+
+
+def _groups(config: Config, names: Any) -> list:
+    """Return each group's parameters, those that no group before it has, and its table."""
+    found: list = []
+    for group in config.optimizer.groups:
+        hits = _matching("A group of the optimiser", group.parameters, names)
+        taken = {name for before, _ in found for name in before}
+        found.append(([name for name in hits if name not in taken], group))
+    return found
+
+
+def _matching(what: str, patterns: Sequence[str], names: Any) -> list[str]:
+    hits = [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
+    if not hits:
+        raise UserError(
+            f"{what} applies to {', '.join(patterns)}, which names no parameter. "
+            f"{nearest(patterns[0], names, what='Parameters')}"
+        )
+    return hits
 
 
 def _check_batch(config: Config, rows: int) -> None:

@@ -69,5 +69,9 @@ class Referee:
         layer = layer.with_params(plain) if plain else layer
         return layer.decisions(layer.forward(*inputs, *extra, **noise)[1])
 
-    def _torch_output(self, name: str) -> np.ndarray:
-        return self.start.x if name == "input" else self.torch[Key(name, "output")]
+    def _torch_output(self, name: str | None) -> Any:
+        given = {**self.start.inputs, **self.start.params}
+        if name is None or name in given:
+            return None if name is None else given[name]
+        node, _, port = name.partition(":")
+        return self.torch[Key(node, f"output:{port}" if port else "output")]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.description.data.dataset import named
 from compare.gauge import (
     FAR,
     SMALLEST,
@@ -77,19 +78,20 @@ class Lockstep:
         thorough = self._is_thorough(number)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
-        input_grad = thorough and self.compare.input_gradient and real(x)
+        reals = tuple(name for name, array in named(x).items() if real(array))
+        inputs = reals if thorough and self.compare.input_gradient else ()
         with torchs_own():
             loss = torch.forward_backward(
-                torch.tensor(x), torch.tensor(target), input_grad=input_grad
+                torch.tensor(x), torch.tensor(target), input_grad=bool(inputs)
             )
         noise, winners = torch.noise(), torch.winners()
         start = Start(
-            self.params, self.states, x, target, lr, noise, winners, input_grad, self.buffers
+            self.params, self.states, x, target, lr, noise, winners, bool(inputs), self.buffers
         )
         self.start = start
         first = attempt(self.experiment.manual, start)
         theirs = self._torch_values(loss, lr)
-        keys = self._keys(first.values, theirs, input_grad)
+        keys = self._keys(first.values, theirs, inputs)
         return self._judged(number, keys, first, theirs, thorough)
 
     def _is_thorough(self, number: int) -> bool:
@@ -233,17 +235,16 @@ class Lockstep:
         params, state, buffers = torch.params(), torch.state(), torch.buffers()
         if torch.overflowed:  # its update says nothing
             params, state = (_undefined(part) for part in (params, state))
-        return collected(outputs, value, grad_outputs, grads, params, state, buffers)
+        inputs = self.experiment.config.inputs
+        return collected(outputs, value, grad_outputs, grads, params, state, buffers, inputs)
 
-    def _keys(self, manual: Values, torch: Values, input_grad: bool) -> list[Key]:
+    def _keys(self, manual: Values, torch: Values, inputs: tuple[str, ...]) -> list[Key]:
         states = frozenset(k for k in (*manual, *torch) if k.quantity[:6] == "state:")
-        if (input_grad, states) not in self._known_keys:
+        if (inputs, states) not in self._known_keys:
             nodes = self.experiment.manual.graph.nodes
-            found = expected(
-                nodes, self.params, states, input_grad=input_grad, buffers=self.buffers
-            )
-            self._known_keys[input_grad, states] = _without_indices(found, torch)
-        return self._known_keys[input_grad, states]
+            found = expected(nodes, self.params, states, inputs=inputs, buffers=self.buffers)
+            self._known_keys[inputs, states] = _without_indices(found, torch)
+        return self._known_keys[inputs, states]
 
     def resynchronise(self) -> None:
         """Give the hand-written side copies of torch's weights, buffers and optimiser state.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.description.data.dataset import Inputs, each, named
 from compare.gauge import gauge, gauging, sketching
 from compare.judge.quantities import Values, real
 from compare.pair.manual_side import ManualSide, States
@@ -17,13 +19,18 @@ class Start(NamedTuple):
 
     params: Arrays
     states: States
-    x: np.ndarray
+    x: Inputs
     target: np.ndarray
     lr: float
     noise: dict[str, np.ndarray]
     winners: dict[str, np.ndarray]
     input_grad: bool
     buffers: Arrays = {}
+
+    @property
+    def inputs(self) -> Mapping[str, np.ndarray]:
+        """The network's inputs by name."""
+        return named(self.x)
 
 
 class Attempt(NamedTuple):
@@ -92,7 +99,7 @@ def gauge_values(
     }
     params: Any = {name: gauge(p) for name, p in start.params.items()}
     buffers = {name: gauge(b) if real(b) else b for name, b in start.buffers.items()}
-    x = gauge(start.x) if real(start.x) else start.x
+    x = each(lambda array: gauge(array) if real(array) else array, start.x)
     target = start.target.astype(np.float64) if real(start.target) else start.target
     try:
         with gauging(dtype, wide=wide) if sketch is None else sketching(dtype, sketch):

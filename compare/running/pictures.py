@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.description.data.dataset import each
 from manual.graph import Graph
 from manual.nodes import path_of
 
@@ -14,7 +15,7 @@ __all__ = ["pictures"]
 
 
 def pictures(
-    graph: Graph, params: Mapping[str, Any], buffers: Mapping[str, Any], features: np.ndarray
+    graph: Graph, params: Mapping[str, Any], buffers: Mapping[str, Any], features: Any
 ) -> dict[str, np.ndarray]:
     """Return the outputs (T, N) of each layer that says `pictured` and is called T > 1 times.
 
@@ -28,7 +29,7 @@ def pictures(
         return {}
     trained = graph.with_params(params).with_buffers(buffers).train(False)  # type: ignore[arg-type]
     try:
-        values = trained.run(features[:1]).values
+        values = trained.run(each(lambda array: array[:1], features)).values
     except Exception:  # a mistake may raise whatever it likes: no picture
         return {}
     return {path: np.stack([values[name][0] for name in names]) for path, names in calls.items()}

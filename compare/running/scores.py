@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.description.data.dataset import each
 from compare.description.wanted import wants_fractions, wants_labels
 from compare.running.experiment import Experiment
 from manual.graph import Arrays
@@ -28,12 +29,12 @@ class Scores:
         self.experiment, self.rows = experiment, []  # type: ignore[var-annotated]
         self.manual = experiment.manual._replace(graph=experiment.manual.graph.train(False))
         self.sets = {
-            kind: (x[:MOST], target[:MOST])
+            kind: (each(lambda array: array[:MOST], x), target[:MOST])
             for kind, (x, target) in {
                 TRAIN: (experiment.features, experiment.targets),
                 HELD_OUT: experiment.held_out,
             }.items()
-            if len(x)
+            if len(target)
         }
         self.due = {0, *np.linspace(0, steps, min(POINTS, steps) + 1).round().astype(int).tolist()}
 

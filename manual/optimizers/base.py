@@ -102,9 +102,14 @@ class Optimizer(Checked, ABC):
         rate = self.lr if lr is None else float(lr)
         new_params, new_states = dict(params), {name: states.get(name, {}) for name in params}
         for name in self.moved(params, grads):
-            found = self.updated(params[name], grads[name], new_states[name], rate)
+            rule = self.rule_for(name)
+            found = rule.updated(params[name], grads[name], new_states[name], rate)
             new_params[name], new_states[name] = found
         return new_params, new_states
+
+    def rule_for(self, name: str) -> Optimizer:
+        """Return what moves the parameter of this name: itself, where there are no groups."""
+        return self
 
     def moved(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[str]:
         """Return the names of the parameters that have a gradient; raise as `step` does."""

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manual.schedules import Constant, Cosine, Schedule, Step
+from manual.schedules import Constant, Cosine, Schedule, Step, Warmup
+from torch_ref.schedules import rates as scheduled
 
 many = settings(derandomize=True, deadline=None, max_examples=25)
 
@@ -73,6 +74,36 @@ def test_a_wrong_cosine_schedule_is_caught(wrong: Schedule) -> None:
 
     assert rates(Cosine(10, 0.1), 0.5, 11) == pytest.approx(theirs, rel=1e-9)
     assert rates(wrong, 0.5, 11) != pytest.approx(theirs, rel=1e-9)
+
+
+def torch_warmup(warmup: int, total: int, lr: float, start: float, minimum: float) -> list[float]:
+    steps = {"warmup_steps": warmup, "total_steps": total}
+    return scheduled("Warmup", steps | {"start_factor": start, "min_factor": minimum}, lr, total)
+
+
+@many
+@given(warmup=st.integers(1, 9), rest=st.integers(1, 20), start=st.floats(0.01, 1.0),
+       minimum=st.floats(0.0, 1.0))  # fmt: skip
+def test_warmup_is_torchs_linear_and_then_its_cosine(
+    warmup: int, rest: int, start: float, minimum: float
+) -> None:
+    theirs = torch_warmup(warmup, warmup + rest, 0.3, start, minimum)
+
+    mine = rates(Warmup(warmup, warmup + rest, start, minimum), 0.3, warmup + rest)
+    assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    "wrong", [Warmup(4, 12, 0.2), Warmup(5, 11, 0.2), Warmup(5, 12, 0.1), Warmup(5, 12, 0.2, 0.1)]
+)
+def test_a_wrong_warmup_is_caught(wrong: Schedule) -> None:
+    assert rates(wrong, 0.1, 12) != pytest.approx(torch_warmup(5, 12, 0.1, 0.2, 0.0), rel=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [(0, 5), (5, 5), (2, 5, 0.0), (2, 5, 1.5), (2, 5, 0.1, -0.1)])
+def test_a_warmup_that_cannot_be_is_refused(wrong: tuple) -> None:
+    with pytest.raises(ValueError, match="Warmup: "):
+        Warmup(*wrong)
 
 
 def test_constant_is_always_one() -> None:

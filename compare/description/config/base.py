@@ -33,11 +33,7 @@ class Described(Table):
     @model_validator(mode="before")
     @classmethod
     def _collect(cls, table: Any) -> Any:
-        if not isinstance(table, Mapping):
-            return table
-        own = {key: value for key, value in table.items() if key in cls.model_fields}
-        rest = {key: value for key, value in table.items() if key not in cls.model_fields}
-        return {**own, "args": {**as_table(own.get("args")), **rest}}
+        return collected(cls, table)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -58,6 +54,15 @@ class Described(Table):
     def arguments(self) -> dict[str, Any]:
         """Return what the constructor is given."""
         return self.args
+
+
+def collected(cls: type[Table], table: Any) -> Any:
+    """Put the keys that a table does not know into its `args`."""
+    if not isinstance(table, Mapping):
+        return table
+    own = {key: value for key, value in table.items() if key in cls.model_fields}
+    rest = {key: value for key, value in table.items() if key not in cls.model_fields}
+    return {**own, "args": {**as_table(own.get("args")), **rest}}
 
 
 def as_table(value: Any) -> dict[str, Any]:

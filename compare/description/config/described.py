@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compare.description.config.base import Described, Names, Positive
+from compare.description.config.arguments import construct
+from compare.description.config.base import Described, Names, Positive, Table, collected
 from compare.description.networks import NETWORKS
 from manual import registry
 
@@ -21,7 +22,7 @@ class LayerConfig(Described):
 
     @classmethod
     def registered(cls) -> tuple[str, Mapping[str, Any]]:
-        return "layer", registry.LAYERS | registry.GATES
+        return "layer", registry.LAYERS | registry.GATES | registry.MASKS
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -75,13 +76,26 @@ class ScheduleConfig(Described):
         return "schedule", registry.SCHEDULES
 
 
+class GroupConfig(Table):
+    """Settings of the optimiser for the parameters that `parameters` (glob patterns) names."""
+
+    parameters: Annotated[Names, Field(min_length=1)]
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect(cls, table: Any) -> Any:
+        return collected(cls, table)
+
+
 class OptimizerConfig(Described):
-    """The optimiser with torch's arguments, its schedule, and gradient clipping."""
+    """The optimiser with torch's arguments, groups, its schedule, and gradient clipping."""
 
     type: str = "SGD"
     schedule: ScheduleConfig | None = None
     clip_norm: Positive | None = None
     clip_value: Positive | None = None
+    groups: Annotated[tuple[GroupConfig, ...], Field(strict=False)] = ()
 
     @classmethod
     def registered(cls) -> tuple[str, Mapping[str, Any]]:
@@ -91,6 +105,23 @@ class OptimizerConfig(Described):
         """Return the rule's arguments; which implementation of it runs is said to torch alone."""
         chosen = registry.OPTIMIZERS[self.type].implementations
         return {key: value for key, value in self.args.items() if key not in chosen}
+
+    def build_group(self, group: GroupConfig) -> Any:
+        """Return what moves a group's parameters."""
+        return construct(self.type, registry.OPTIMIZERS[self.type], self.arguments() | group.args)
+
+    @model_validator(mode="after")
+    def _fits_groups(self) -> Self:
+        chosen = registry.OPTIMIZERS[self.type].implementations
+        for number, group in enumerate(self.groups, 1):
+            try:
+                for key in ("lr", *chosen):
+                    if key in group.args:
+                        raise ValueError(f"key '{key}': it is the same for all groups.")
+                self.build_group(group)
+            except ValueError as error:
+                raise ValueError(f"groups, table {number}, {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _fits_a_run(self) -> Self:

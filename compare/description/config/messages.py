@@ -20,11 +20,12 @@ TABLES: dict[str, type[BaseModel]] = {
     "loss.penalties": described.PenaltyConfig,
     "optimizer": described.OptimizerConfig,
     "optimizer.schedule": described.ScheduleConfig,
+    "optimizer.groups": described.GroupConfig,
     "train": settings.TrainConfig,
     "init": described.InitConfig,
     "compare": settings.CompareConfig,
 }
-ARRAYS = ("layers", "loss.penalties")
+ARRAYS = ("layers", "loss.penalties", "optimizer.groups")
 
 
 def explain(error: ValidationError, tables: Mapping[str, Any]) -> str:

@@ -16,7 +16,12 @@ from compare.description.config.described import (
     OptimizerConfig,
 )
 from compare.description.config.network import check_network, named_layers
-from compare.description.config.settings import CompareConfig, DataConfig, TrainConfig
+from compare.description.config.settings import (
+    CompareConfig,
+    DataConfig,
+    TrainConfig,
+    input_names,
+)
 from compare.description.wanted import wants_labels
 
 
@@ -44,9 +49,9 @@ class Config(Table):
         table = dict(table)
         if table.get("network") is not None:
             table["layers"] = _made(table)
-        if isinstance(table.get("layers"), list | tuple):
-            table["layers"] = named_layers(table["layers"])
         data, kind = table.get("data", {}), target_kind(table.get("loss", {}))
+        if isinstance(table.get("layers"), list | tuple):
+            table["layers"] = named_layers(table["layers"], input_names(data))
         if isinstance(data, Mapping):
             table["data"] = {"target_kind": kind, **data}
         elif isinstance(data, DataConfig) and "target_kind" not in data.model_fields_set:
@@ -55,7 +60,7 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_network(self.layers)
+        check_network(self.layers, self.inputs)
         if self.loss.args.get("reduction") == "none":
             raise ValueError(
                 "[loss], key 'reduction': 'none' leaves one loss per element, and the loss of a "
@@ -69,6 +74,11 @@ class Config(Table):
                         "key, or choose a loss on numbers such as MSELoss."
                     )
         return self
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the network's inputs: what the data give."""
+        return input_names(self.data)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the tables as the file would hold them; what is not set is left out."""

@@ -7,13 +7,16 @@ from typing import Any
 
 from compare.errors import nearest
 
-RESERVED = ("input", "loss")  # the network's input, and the loss in every report
+RESERVED = ("input", "loss")  # a network's only input, and the loss in every report
 
 
-def named_layers(layers: Sequence[Any]) -> list[Any]:
-    """Return layer tables with every name (its position) and input (the layer before) filled in."""
+def named_layers(layers: Sequence[Any], inputs: Sequence[str]) -> list[Any]:
+    """Return layer tables with every name (its position) and input (the layer before) filled in.
+
+    The first layer's is the first of the network's inputs.
+    """
     filled = []
-    previous = "input"
+    previous = inputs[0]
     for position, layer in enumerate(layers):
         table = layer if isinstance(layer, Mapping) else getattr(layer, "__dict__", None)
         if table is None:
@@ -25,11 +28,11 @@ def named_layers(layers: Sequence[Any]) -> list[Any]:
     return filled
 
 
-def check_network(layers: Sequence[Any]) -> None:
+def check_network(layers: Sequence[Any], inputs: Sequence[str]) -> None:
     """Raise a ValueError if a name is used twice or reserved, or an input names no layer."""
     names = [layer.name for layer in layers]
     for i, name in enumerate(names):
-        if name in RESERVED:
+        if name in (*RESERVED, *inputs):
             raise ValueError(f"{place(i, name)}: the name '{name}' is reserved. Choose another.")
         if name in names[:i]:
             raise ValueError(
@@ -39,10 +42,10 @@ def check_network(layers: Sequence[Any]) -> None:
     for i, layer in enumerate(layers):
         for text in layer.inputs:  # mask=tokens, lstm:h_n
             source = (text.partition("=")[2] or text).partition(":")[0]
-            if source != "input" and source not in names:
+            if source not in inputs and source not in names:
                 raise ValueError(
                     f"{place(i, layer.name)}, key 'inputs': there is no layer '{source}'. "
-                    f"{nearest(source, ['input', *names], what='Layers')}"
+                    f"{nearest(source, [*inputs, *names], what='Layers')}"
                 )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compare.description.config.base import Names, Positive, Table, as_table
 from compare.description.data import datasets
+from compare.description.data.dataset import INPUT
 
 
 class DataConfig(Table):
@@ -18,6 +19,7 @@ class DataConfig(Table):
     file: str | None = None
     target: Names = ()
     features: Names = ()
+    inputs: dict[str, Annotated[Names, Field(min_length=1)]] = Field(default_factory=dict)
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     scale: Literal["none", "standard", "minmax"] = "none"
     target_scale: Literal["none", "standard", "minmax"] = "none"
@@ -33,6 +35,13 @@ class DataConfig(Table):
     @classmethod
     def _one_or_many(cls, names: Any) -> Any:
         return (names,) if isinstance(names, str) else names
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _one_or_many_each(cls, inputs: Any) -> Any:
+        if not isinstance(inputs, Mapping):
+            return inputs
+        return {key: (names,) if isinstance(names, str) else names for key, names in inputs.items()}
 
     @model_validator(mode="before")
     @classmethod
@@ -52,14 +61,24 @@ class DataConfig(Table):
     def _check(self) -> Self:
         if self.file is None:
             datasets.check(str(self.dataset), self.args)
-            for key in ("target", "features", "delimiter", "one_hot", "classes"):
+            for key in ("target", "features", "inputs", "delimiter", "one_hot", "classes"):
                 if getattr(self, key):
                     raise ValueError(f"key '{key}' is for a file; '{self.dataset}' has its own.")
         elif self.dataset is not None:
             raise ValueError("keys 'dataset' and 'file': give one of them, received both.")
         elif not self.target:
             raise ValueError("key 'target' is missing: name the column of the file to predict.")
+        elif self.inputs and self.features:
+            raise ValueError("keys 'features' and 'inputs': give one of them, received both.")
         return self
+
+
+def input_names(data: Any) -> tuple[str, ...]:
+    """Return the names of the network's inputs, given the table [data] or what was read from it."""
+    table = data if isinstance(data, Mapping) else getattr(data, "__dict__", {})
+    if table.get("file") is None:
+        return datasets.inputs_of(str(table.get("dataset") or "digits"))
+    return tuple(map(str, as_table(table.get("inputs")))) or (INPUT,)
 
 
 class TrainConfig(Table):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compare.description.data import datasets, files, scaling, targets
-from compare.description.data.dataset import Dataset, Table
+from compare.description.data.dataset import Dataset, Table, each, named
 from compare.description.data.datasets import DATASETS
 from compare.errors import UserError
 
@@ -30,14 +31,7 @@ def load(config: DataConfig) -> Dataset:
     kept = table.head(config.limit)
     values = encoded.values[: config.limit]
     _require_variety(kept, values, encoded)
-    features = kept.features
-    if features.dtype != np.int64:  # indices stay as they are
-        features = scaling.representable(scaling.scale(features, config.scale))
-    elif config.scale != "none":
-        raise UserError(
-            f"{table.name}: [data] scale is '{config.scale}', but these features are indices, "
-            "which have no scale. Remove the key."
-        )
+    features = each(partial(_scaled, table.name, config.scale), kept.features)
     if values.dtype != np.int64:
         values = scaling.representable(values)
     return Dataset(
@@ -49,24 +43,44 @@ def load(config: DataConfig) -> Dataset:
         classes=encoded.classes,
         task=encoded.task,
         summary=table.summary,
+        alphabet=table.alphabet,
     )
 
 
+def _scaled(name: str, how: str, features: np.ndarray) -> np.ndarray:
+    """Return features scaled column by column; indices stay as they are."""
+    if features.dtype != np.int64:
+        return scaling.representable(scaling.scale(features, how))
+    if how != "none":
+        raise UserError(
+            f"{name}: [data] scale is '{how}', but these features are indices, which have no "
+            "scale. Remove the key."
+        )
+    return features
+
+
 def _require_finite(table: Table) -> None:
-    flat = table.features.reshape(len(table.features), -1)
+    before = 0  # columns of the inputs before
+    for features in named(table.features).values():
+        flat = features.reshape(len(features), -1)
+        _require_finite_columns(table, flat, before)
+        before += flat.shape[1]
+
+
+def _require_finite_columns(table: Table, flat: np.ndarray, before: int) -> None:
     bad = ~(np.abs(flat) <= np.finfo(np.float32).max)  # NaN fails too
     if bad.any():
         row, column = np.argwhere(bad)[0]
         value = flat[row, column]
         what = "has no value (NaN)" if np.isnan(value) else f"holds {value:g}"
         raise UserError(
-            f"{table.name}: {table.place(int(column), row)} {what}; features must be finite and "
-            "within float32's range. Remove or fill that row."
+            f"{table.name}: {table.place(before + int(column), row)} {what}; features must be "
+            "finite and within float32's range. Remove or fill that row."
         )
 
 
 def _require_variety(table: Table, values: np.ndarray, encoded: targets.Targets) -> None:
-    rows = len(table.features)
+    rows = len(table.labels)
     if rows < 2:
         raise UserError(f"{table.name}: training needs at least two rows, received {rows}.")
     if encoded.classes is not None and (values == values[0]).all():

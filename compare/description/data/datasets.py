@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.description.data.dataset import Table
+from compare.description.data.dataset import INPUT, Table
 from compare.errors import UserError, nearest
 
 HERE = Path(__file__).parent
@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 class Source(NamedTuple):
     summary: str
     read: Callable[..., Table]
+    inputs: tuple[str, ...] = (INPUT,)
 
 
 def make(name: str, args: dict[str, Any]) -> Table:
@@ -49,6 +50,11 @@ def settings_of(name: str) -> Mapping[str, Any]:
     return inspect.signature(DATASETS[name].read).parameters if name in DATASETS else {}
 
 
+def inputs_of(name: str) -> tuple[str, ...]:
+    """Return the names of a data set's inputs."""
+    return DATASETS[name].inputs if name in DATASETS else (INPUT,)
+
+
 def _takes(settings: Any) -> str:
     if not settings:
         return "It takes none beside those of [data]."
@@ -73,13 +79,77 @@ def random_classification(n: int = 300, d_in: int = 2, classes: int = 3, seed: i
 
 def characters(context: int = 8) -> Table:
     """The first stanzas of Jabberwocky: each character after the `context` before it."""
-    text = (HERE / "jabberwocky.txt").read_text(encoding="utf-8")
+    windows, alphabet = _windows("jabberwocky.txt", context + 1)
+    return _text(windows[:, :-1], windows[:, -1], alphabet)
+
+
+def verses(context: int = 16) -> Table:
+    """The Walrus and the Carpenter: after each of `context` characters in a row, the next one."""
+    windows, alphabet = _windows("walrus.txt", context + 1)
+    return _text(windows[:, :-1], windows[:, 1:], alphabet)
+
+
+def adding(n: int = 512, length: int = 10, seed: int = 0) -> Table:
+    """Rows of numbers from 0 to 1, two of which are marked: one in each half. Target: their sum."""
+    rng = np.random.default_rng(seed)
+    half, every = max(length // 2, 1), np.arange(n)
+    if length < 2:
+        raise ValueError("length must be at least 2: two numbers are added")
+    numbers, marks = rng.random((n, length)), np.zeros((n, length))
+    marks[every, rng.integers(0, half, n)] = 1
+    marks[every, rng.integers(half, length, n)] = 1
+    sums = (numbers * marks).sum(axis=1)
+    features = np.stack([numbers, marks], axis=2)  # (n, length, 2)
+    return Table("", "", features, _numbered("x", 2 * length), sums, ("sum",))
+
+
+def temporal_order(n: int = 512, length: int = 16, seed: int = 0) -> Table:
+    """Rows of random symbols, of different lengths, in which X or Y stands at two places.
+
+    The classes are XX, XY, YX and YY. A row of `sequence` (n, length, 6) has a 1 per symbol (a, b,
+    c, d, X, Y), and zeros beyond its end; it has half of `length` to `length` symbols.
+    """
+    rng = np.random.default_rng(seed)
+    half, every = max(length // 2, 2), np.arange(n)
+    if length < 4:
+        raise ValueError("length must be at least 4: the shortest row has half of it")
+    lengths = rng.integers(half, length + 1, n)
+    symbols, classes = rng.integers(0, 4, (n, length)), rng.integers(0, 2, (n, 2))
+    first = rng.integers(0, lengths // 2)
+    second = rng.integers(lengths // 2, lengths)
+    symbols[every, first], symbols[every, second] = 4 + classes.T
+    inside = np.arange(length) < lengths[:, None]
+    sequence = np.eye(6)[symbols] * inside[:, :, None]
+    names = (*_numbered("x", 6 * length), "length")
+    columns = names, classes @ (2, 1), ("order",), ("XX", "XY", "YX", "YY")
+    return Table("", "", {"sequence": sequence, "lengths": lengths}, *columns)
+
+
+def reversal(n: int = 512, length: int = 5, symbols: int = 8, seed: int = 0) -> Table:
+    """Rows of symbols, and the same backwards: what is read, what was written before, what comes.
+
+    `shifted` is the target one place later, after a start symbol: number `symbols`.
+    """
+    rows = np.random.default_rng(seed).integers(0, symbols, (n, length))
+    backwards = np.ascontiguousarray(rows[:, ::-1])
+    shifted = np.concatenate([np.full((n, 1), symbols), backwards[:, :-1]], axis=1)
+    names = (*_numbered("read", length), *_numbered("before", length))
+    columns = names, backwards, ("next",), _numbered("", symbols)
+    return Table("", "", {"source": rows, "shifted": shifted}, *columns)
+
+
+def _windows(file: str, length: int) -> tuple[np.ndarray, str]:
+    """Return all runs of so many characters of a text, as numbers, and its alphabet."""
+    text = (HERE / file).read_text(encoding="utf-8")
     alphabet = sorted(set(text))
     codes = np.array([alphabet.index(c) for c in text], dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, context + 1).copy()
-    names = tuple(repr(c) for c in alphabet)
-    features = windows[:, :-1]
-    return Table("", "", features, _numbered("c", context), windows[:, -1], ("next",), names)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, length).copy()
+    return windows, "".join(alphabet)
+
+
+def _text(features: np.ndarray, following: np.ndarray, alphabet: str) -> Table:
+    names = _numbered("c", features.shape[1]), ("next",), tuple(map(repr, alphabet))
+    return Table("", "", features, names[0], following, *names[1:], alphabet)
 
 
 def copy_task(n: int = 1024, bits: int = 3, length: int = 2, seed: int = 0) -> Table:
@@ -165,6 +235,23 @@ DATASETS: dict[str, Source] = {
     "characters": Source(
         "Jabberwocky (Carroll, 1871), character by character: the next one after `context`",
         characters,
+    ),
+    "verses": Source(
+        "The Walrus and the Carpenter (Carroll, 1871): each of `context` characters and the next",
+        verses,
+    ),
+    "adding": Source(
+        "Two marked numbers in a row of `length`: their sum (n, length, seed; regression)", adding
+    ),
+    "temporal_order": Source(
+        "X or Y twice in rows of different lengths: in which order? (n, length, seed)",
+        temporal_order,
+        ("sequence", "lengths"),
+    ),
+    "reversal": Source(
+        "Rows of symbols backwards, for an encoder and a decoder (n, length, symbols, seed)",
+        reversal,
+        ("source", "shifted"),
     ),
     "copy_task": Source(
         "Random symbols between two flags, to be said again in silence (n, bits, length, seed)",

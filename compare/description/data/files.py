@@ -27,6 +27,21 @@ LARGEST_TABLE = LARGEST // 4  # bytes of text: two may be a number of eight
 
 def read(config: DataConfig) -> Table:
     """Return the raw table of `config.file`; the target columns are split off."""
+    if config.inputs:
+        parts = [_read(_alone(config, columns)) for columns in config.inputs.values()]
+        names = tuple(column for part in parts for column in part.feature_names)
+        features: Any = dict(zip(config.inputs, (part.features for part in parts), strict=True))
+        return parts[0]._replace(features=features, feature_names=names)
+    return _read(config)
+
+
+def _alone(config: DataConfig, columns: tuple[str, ...]) -> DataConfig:
+    """Return what reads one of a network's inputs."""
+    one_hot = tuple(name for name in config.one_hot if name in columns)
+    return config.model_copy(update={"inputs": {}, "features": columns, "one_hot": one_hot})
+
+
+def _read(config: DataConfig) -> Table:
     path = Path(str(config.file))
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Targets(NamedTuple):
-    values: np.ndarray  # (N,) int64, or (N, K) float64
+    values: np.ndarray  # (N,) or (N, T) int64, or (N, K) float64
     names: tuple[str, ...]
     classes: tuple[str, ...] | None
     task: Task
@@ -48,13 +48,13 @@ def class_indices(table: Table, order: tuple[str, ...]) -> tuple[np.ndarray, tup
     Raises:
         UserError: several target columns, fractions, a missing value, a label outside `order`.
     """
+    if table.classes is not None:
+        return table.labels.astype(np.int64), table.classes
     if table.labels.ndim > 1:
         raise UserError(
             f"{table.name}: classes need one target column, received {table.labels.shape[1]}: "
             f"{', '.join(table.target_names)}. For several numbers use MSELoss."
         )
-    if table.classes is not None:
-        return table.labels.astype(np.int64), table.classes
     labels = _text(table)
     found = _sorted(labels)
     classes = order or tuple(found)

@@ -162,7 +162,7 @@ class Search:
 
     def _sizes(self) -> dict[str, int]:
         output = self.torch[Key(self.experiment.manual.graph.output, "output")]
-        sizes = {BATCH: len(self.start.x)}
+        sizes = {BATCH: len(self.start.target)}
         return sizes | ({CLASSES: output.shape[-1]} if output.ndim > 1 else {})
 
 

@@ -46,10 +46,10 @@ def update_cause(alone: Alone, dotted: str, quantity: str) -> Cause | None:
 def _update(alone: Alone, dotted: str) -> Update:
     """Return torch's update of this parameter."""
     start, torch = alone.start, alone.experiment.torch
-    spec, args = torch.optimizer_spec
     raw = alone.gradients()
     return Update(
-        spec, args, wide(start.params[dotted]), clipped(raw, torch.clip)[dotted],
+        torch.optimizer_spec[0], torch.settings_of(dotted),
+        wide(start.params[dotted]), clipped(raw, torch.clip)[dotted],
         {k: wide(v) for k, v in start.states.get(dotted, {}).items()}, start.lr, "param",
         None if torch.clip == (None, None) else raw[dotted],
     )  # fmt: skip

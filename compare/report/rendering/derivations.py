@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from compare.report.report import Report
 
 
-NAMED = {"loss": "Loss", "input": "Network input"}
+NAMED = {"loss": "Loss"}
 
 
 class Derivation(NamedTuple):
@@ -66,7 +66,8 @@ def grouped(report: Report, found: list[Derivation]) -> list[Group]:
     order = {name: i for i, name in enumerate(types)}
     for d in sorted(found, key=lambda d: order.get(_node(d, types), len(order))):
         name = d.worked.layer
-        kind = types.get(_node(d, types), NAMED.get(name, name))
+        of_input = d.worked.quantity == "grad_input"
+        kind = "Network input" if of_input else types.get(_node(d, types), NAMED.get(name, name))
         groups.setdefault(kind, {}).setdefault(name, []).append(d)
     return [Group(t, [OfLayer(*item) for item in of.items()]) for t, of in groups.items() if of]
 

@@ -134,12 +134,36 @@ def trained_line(report: Report) -> str:
     if len(report.scores) and not accuracies(report):
         return _trained_loss(report)
     found = [
-        f"{100 * manual:.1f} % ({words(report).theirs} {100 * torch:.1f} %) of the rows "
+        f"{100 * manual:.1f} % ({words(report).theirs} {100 * torch:.1f} %) on the rows "
         f"{'held out' if rows == 'held out' else 'trained on'}"
         for rows, (manual, torch) in accuracies(report).items()
     ]
+    what, found = ("right", found) if found else ("loss", _losses(report))
     steps = fmt.plural(int(report.scores["step"].max()), "step") if found else ""
-    return f"Trained by themselves for {steps}, right: {', '.join(found)}" if found else ""
+    return f"Trained by themselves for {steps}, {what}: {', '.join(found)}" if found else ""
+
+
+def _losses(report: Report) -> list[str]:
+    """Return the losses at the end of a free run of which some rows were held out."""
+    if not len(report.scores) or "held out" not in set(report.scores["rows"]):
+        return []
+    ends = report.scores.groupby("rows", sort=False).last()
+    pairs = zip(ends.index, ends["loss_manual"], ends["loss_torch"], strict=True)
+    return [
+        f"{fmt.short(manual)} ({words(report).theirs} {fmt.short(torch)}) on the rows "
+        f"{'held out' if rows == 'held out' else 'trained on'}"
+        for rows, manual, torch in pairs
+    ]
+
+
+def sample_title(report: Report) -> str:
+    """Say what the sample is; "" if there is none."""
+    steps = len(report.drift)
+    return (
+        f"Written by the hand-written network, trained by itself for {fmt.plural(steps, 'step')}"
+        if report.sample is not None
+        else ""
+    )
 
 
 def _trained_loss(report: Report) -> str:

@@ -90,7 +90,7 @@ def drift(report: Report) -> Figure:
 
 
 def accuracy(report: Report) -> Figure:
-    """Both sides' share of right rows: thin lines inside broad ones, for each kind of rows."""
+    """Both sides' share of right answers: thin lines inside broad ones, for each kind of rows."""
     figure, axes = new_figure()
     colours = (("d0", "d5"), ("h4", "s1"))
     kinds = report.scores.groupby("rows", sort=False)
@@ -100,7 +100,7 @@ def accuracy(report: Report) -> Figure:
             label = f"{rows}, {side}"
             draw_line(axes, table["step"].to_numpy(), values, color=SENTINEL[colour],
                       linewidth=width, label=label)  # fmt: skip
-    axes.set(xlabel="step", ylabel="share of rows that is right")
+    axes.set(xlabel="step", ylabel="share right")
     set_ticks(axes)
     set_legend(axes)
     return figure

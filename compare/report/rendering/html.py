@@ -37,6 +37,7 @@ from compare.report.rendering.facts import (
     headline,
     notices,
     per_tensor,
+    sample_title,
     sampled_text,
     severity,
     totals,
@@ -111,6 +112,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             worked_digits=DIGITS,
             config=config_toml(report),
             largest=_largest(report),
+            sample_title=sample_title(report),
             kills=kills_of(report),
             kill_headings=list(HEADINGS.values()),
         )

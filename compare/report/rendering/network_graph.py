@@ -18,7 +18,7 @@ MARGIN = 8
 PASSING = 28  # width that an edge takes which passes a layer
 SWEEPS = 4
 TONES = ("bad", "unjudged", "vacuous", "agree")  # gravest first
-LETTERS = 24  # of a node's name and type
+LETTERS = 22  # of a node's name and type
 
 
 class Drawn(NamedTuple):

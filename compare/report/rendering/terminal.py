@@ -14,6 +14,7 @@ from compare.report.rendering.facts import (
     headline,
     notices,
     place,
+    sample_title,
     totals,
     trained_line,
     words,
@@ -143,7 +144,11 @@ def _counts(report: Report) -> list[str]:
     lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
-    return lines + list(filter(None, [kills_line(report), trained_line(report)]))
+    lines += filter(None, [kills_line(report), trained_line(report)])
+    if report.sample is None:
+        return lines
+    said = "".join(report.sample).splitlines()
+    return [*lines, f"{sample_title(report)}:", *(f"  | {fmt.block(line)}" for line in said)]
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -18,6 +18,7 @@ from compare.report.rendering.facts import (
     notices,
     per_tensor,
     place,
+    sample_title,
     sampled_text,
     totals,
     trained_line,
@@ -135,6 +136,8 @@ def summary_markdown(report: Report) -> str:
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
     parts += ["</details>", _escape(f"{budget_sentence(report)} Tolerance: {report.tolerance}.")]
     parts += [_escape(line) for line in [kills_line(report), trained_line(report)] if line]
+    if report.sample is not None:
+        parts += [f"{sample_title(report)}:", _block("".join(report.sample))]
     parts += [_escape(line) for line in evidence_lines(report)]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
     return "\n\n".join([*parts, versions]).rstrip() + "\n"
@@ -194,6 +197,10 @@ def _code(text: object) -> str:
     """Return a code span that is safe inside a table."""
     clean = fmt.name(text).replace("`", "ˋ").replace("|", "\\|")
     return f"`{clean}`" if clean.strip() else "–"
+
+
+def _block(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _escape(text: object) -> str:

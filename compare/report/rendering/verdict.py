@@ -52,6 +52,7 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "environment": report.environment,
         "theirs": report.theirs,
         "accuracies": {k: _sides(pair) for k, pair in accuracies(report).items()},
+        "sample": report.sample._asdict() if report.sample is not None else None,
         "compared_at_some_steps": [s._asdict() for s in sampled(report)],
         "provenance": evidence(report),
     }

@@ -16,6 +16,7 @@ from evidence.mutation.battery.base import ExactCheck, Lift
 from evidence.mutation.battery.dropout import Ladder
 from evidence.mutation.battery.layers import build
 from evidence.mutation.battery.rules import RULES
+from evidence.mutation.battery.sequences import SEQUENCES
 from evidence.mutation.battery.wired import WIRED, linear
 
 X = np.arange(-4.0, 4.0).reshape(2, 4)
@@ -434,6 +435,7 @@ ASKED: dict[str, tuple[Callable[[], Any], Any]] = {
         (np.concatenate([X.ravel() > 0] * 2), None),
     ),
     **RULES,
+    **SEQUENCES,
 }  # fmt: skip
 
 

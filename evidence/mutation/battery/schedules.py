@@ -41,6 +41,8 @@ class ScheduleCheck(FixedCheck):
             last = given["total_steps"]
             low = {"eta_min": given["min_factor"]} if "min_factor" in given else {}
             schedule: Any = torch_schedules.CosineAnnealingLR(optimizer, last, **low)
+        elif self.type == "Warmup":
+            last, schedule = given["total_steps"], _warmup(torch_schedules, optimizer, **given)
         elif self.type == "Step":
             last, schedule = self.steps, torch_schedules.StepLR(optimizer, **given)
         else:
@@ -54,11 +56,23 @@ class ScheduleCheck(FixedCheck):
         return {Key(f"step {i}", "factor"): f for i, f in enumerate(factors)}
 
 
+def _warmup(
+    schedules: Any, optimizer: Any, warmup_steps: int, total_steps: int,
+    start_factor: float = 0.1, min_factor: float = 0.0,
+) -> Any:  # fmt: skip
+    rising = schedules.LinearLR(optimizer, start_factor, total_iters=warmup_steps)
+    rest = total_steps - warmup_steps
+    falling = schedules.CosineAnnealingLR(optimizer, rest, eta_min=min_factor)
+    return schedules.SequentialLR(optimizer, [rising, falling], milestones=[warmup_steps])
+
+
 @cache
 def schedule_checks() -> list[Check]:
     """Return every schedule with its options."""
     schedules: list[tuple[str, dict[str, Any]]] = [
         ("Constant", {}), ("Step", {"step_size": 3}), ("Step", {"step_size": 4, "gamma": 0.5}),
         ("Cosine", {"total_steps": 8}), ("Cosine", {"total_steps": 7, "min_factor": 0.25}),
+        ("Warmup", {"warmup_steps": 3, "total_steps": 9}),
+        ("Warmup", {"warmup_steps": 4, "total_steps": 11, "start_factor": 0.3, "min_factor": 0.2}),
     ]  # fmt: skip
     return [ScheduleCheck(name, tuple(given.items())) for name, given in schedules]

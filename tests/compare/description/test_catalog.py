@@ -54,7 +54,9 @@ def test_the_kinds_are_these_in_this_order() -> None:
 def test_nothing_is_left_out_and_nothing_listed_twice() -> None:
     names = {kind: [entry["name"] for entry in entries] for kind, entries in catalog().items()}
 
-    assert sorted(names["layers"] + names["activations"]) == sorted(registry.LAYERS)
+    assert sorted(names["layers"] + names["activations"]) == sorted(
+        registry.LAYERS | registry.MASKS
+    )
     assert sorted(names["gates"]) == sorted(registry.GATES)
     assert set(names["losses"]) == set(registry.LOSSES)
     assert set(names["optimizers"]) == set(registry.OPTIMIZERS)
@@ -82,12 +84,12 @@ def test_the_course_is_in_the_registry() -> None:
     }  # fmt: skip
     assert {"SGD", "Adagrad", "RMSprop", "Adam", "AdamW"} <= registry.OPTIMIZERS.keys()
     assert registry.PENALTIES.keys() == {"L1Penalty", "L2Penalty"}
-    assert registry.SCHEDULES.keys() == {"Constant", "Step", "Cosine"}
+    assert registry.SCHEDULES.keys() == {"Constant", "Step", "Cosine", "Warmup"}
 
 
 def test_every_registered_class_can_be_imported_from_the_package() -> None:
-    tables = (registry.LAYERS, registry.LOSSES, registry.OPTIMIZERS, registry.PENALTIES,
-              registry.SCHEDULES)  # fmt: skip
+    tables = (registry.LAYERS, registry.MASKS, registry.LOSSES, registry.OPTIMIZERS,
+              registry.PENALTIES, registry.SCHEDULES)  # fmt: skip
     for table in tables:
         for name, cls in table.items():
             assert getattr(manual, name) is cls

@@ -33,7 +33,7 @@ def test_the_documented_file_runs_and_agrees(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "model", "elsewhere"),
     [
-        ("data", DataConfig, {"dataset", "args", "target_kind"}),
+        ("data", DataConfig, {"dataset", "inputs", "args", "target_kind"}),
         ("train", TrainConfig, {"steps"}),
         ("compare", CompareConfig, {"tolerance"}),
         ("loss", LossConfig, set()),

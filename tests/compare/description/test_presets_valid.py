@@ -11,6 +11,7 @@ from compare.description.build import build_graph, build_loss, build_optimizer, 
 from compare.description.config import Config, load
 from compare.description.data import Dataset
 from compare.description.data import load as load_data
+from compare.description.data.dataset import each
 from compare.description.presets import preset_path, presets
 from compare.description.shapes import check_shapes
 
@@ -79,7 +80,7 @@ class TestEveryPreset:
         params = {key: 0.1 * rng.standard_normal(p.shape) for key, p in graph.params.items()}
 
         graph = graph.with_params(params)
-        tape = graph.run(data.features[batch], noise=rng)
+        tape = graph.run(each(lambda array: array[batch], data.features), noise=rng)
         value, cache = loss.forward(tape.output, data.targets[batch])
         grads = graph.gradients(tape, loss.backward(1.0, cache)[0][0]).params
         updated, _ = optimizer.step(params, grads, {}, optimizer.lr)
@@ -158,4 +159,6 @@ class TestTheCoursesNetworks:
 
         used = {config.optimizer.type for config in configs}
         assert used == {"SGD", "Adagrad", "RMSprop", "Adam", "AdamW"}
-        assert {type(build_schedule(c)).__name__ for c in configs} == {"Constant", "Step", "Cosine"}
+        assert {type(build_schedule(c)).__name__ for c in configs} == {
+            "Constant", "Step", "Cosine", "Warmup"
+        }  # fmt: skip

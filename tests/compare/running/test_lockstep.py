@@ -187,7 +187,7 @@ def test_a_gradient_that_torchs_side_does_not_hand_over_is_missing() -> None:
 
 def test_what_is_expected_follows_from_the_description_not_from_what_sides_return() -> None:
     keys = expected(
-        prepare(load("residual")).manual.graph.nodes, ["stem.weight"], [], input_grad=True
+        prepare(load("residual")).manual.graph.nodes, ["stem.weight"], [], inputs=("input",)
     )
     rows = judge(keys, {}, {}, {})
 

@@ -8,7 +8,12 @@ import compare
 from compare.description.config.file import presets
 
 STEPS = {"alexnet": 3, "alexnet-2012": 3, "resnet": 4, "ntm": 2}  # the others: 12
-OF_INDICES = ("tied-characters",)  # whose data have no gradient
+STEPS |= dict.fromkeys(
+    ["adding-lstm", "adding-rnn", "reversal", "temporal-order", "tiny-gpt", "verses-gru",
+     "verses-lstm", "verses-rnn"], 2,
+)  # fmt: skip
+OF_INDICES = ("reversal", "tied-characters", "tiny-gpt", "verses-gru", "verses-lstm", "verses-rnn")
+# whose data have no gradient
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
