@@ -122,10 +122,19 @@ class ContrastiveLoss(nn.Module):
 class TripletMarginWithDistanceLoss(nn.TripletMarginWithDistanceLoss):
     """torch.nn's, with torch's module of the name of a hand-written distance in its place."""
 
-    def __init__(self, *, distance_function: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        distance_function: Any = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
         if hasattr(distance_function, "backward"):
             distance_function = _stock(distance_function)
-        super().__init__(distance_function=distance_function, **options)
+        super().__init__(
+            distance_function=distance_function, margin=margin, swap=swap, reduction=reduction
+        )
 
 
 def _stock(layer: Any) -> nn.Module:
