@@ -93,7 +93,7 @@ def _layer(moment: Moment, node: Node, role: str, position: int = 0) -> Piece:
     layer = layer.with_params(params) if params else layer
     if moment.flips.get(node.name) and node.name in start.winners:
         layer = layer.settled(start.winners[node.name])
-    inputs = tuple(None if name is None else computed(moment, name) for name in node.inputs)
+    inputs: Any = tuple(None if name is None else computed(moment, name) for name in node.inputs)
     upstream = None if role == "output" else needed(moment, Key(node.name, "grad_output"))
     if role == "grad_input":
         role = role_of(layer, position, len(inputs))

@@ -47,7 +47,7 @@ def both(layer: Any, options: dict[str, Any], inputs: list[Any]) -> tuple[dict, 
 
 
 CASES: list[tuple[type, dict[str, Any], list[Any]]] = [
-    (EmbeddingBag, {"mode": mode, **options}, inputs)
+    (EmbeddingBag, {"mode": mode, **options}, inputs)  # type: ignore[dict-item, misc]
     for mode, options, inputs in [
         ("sum", {"max_norm": 0.5, "norm_type": 1, "padding_idx": 3}, [FLAT, OFFSETS, SHARES]),
         ("sum", {"sparse": True, "padding_idx": -2}, [ROWS, None, SHARES.reshape(2, 3)]),
@@ -83,7 +83,7 @@ class ReadsTheOldTable(Embedding):
 class TakesTheLast(EmbeddingBag):
     def forward(self, *inputs: Any) -> Any:
         y, cache = super().forward(*inputs)
-        return y, cache._replace(winner=cache.winner[:, ::-1])
+        return y, cache._replace(winner=cache.winner[:, ::-1])  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
