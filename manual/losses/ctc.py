@@ -323,10 +323,19 @@ def _sum(*terms: Reached) -> Reached:
     total, some = terms[0]
     for log, is_open in terms[1:]:
         a = np.where(some, total, log - 1)
-        both = np.logaddexp(a, np.where(is_open, log, a - 1))
+        both = _log_add(a, np.where(is_open, log, a - 1))
         total = np.where(some & is_open, both, np.where(is_open, log, total))
         some = some | is_open
     return Reached(total, some)
+
+
+def _log_add(a: Array, b: Array) -> Array:
+    """Return log(eᵃ + eᵇ); NumPy's own knows no complex numbers."""
+    if a.dtype.kind != "c":
+        return np.logaddexp(a, b)
+    top = np.maximum(a, b)
+    top = np.where(top == -np.inf, 0, top)
+    return top + np.log(np.exp(a - top) + np.exp(b - top))
 
 
 def _ends(alpha: Reached, paths: Paths) -> tuple[Array, Array]:

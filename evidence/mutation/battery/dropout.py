@@ -13,7 +13,7 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift
 from evidence.mutation.battery.data import Shape
-from evidence.mutation.battery.layer_table import shapes_of
+from evidence.mutation.battery.layer_table import OF_PORTS, shapes_of
 from evidence.mutation.battery.layers import Arguments, build
 from manual import registry
 
@@ -150,7 +150,7 @@ def dropout_checks() -> list[Check]:
     given = [
         NoiseCheck(name, tuple(example.arguments.items()), shape)
         for name, cls in registry.LAYERS.items()
-        if cls.stochastic and not cls(**cls.examples[0].arguments).params
+        if cls.stochastic and name not in OF_PORTS and not cls(**cls.examples[0].arguments).params
         for example in cls.examples
         for shape in shapes_of(example)
     ]

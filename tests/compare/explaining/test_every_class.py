@@ -145,6 +145,7 @@ ROWS = [n for n in registry.LAYERS if n not in PORTS and keeps_rows(n)]
 RESHAPED = [
     n for n, cls in registry.LAYERS.items()
     if n not in {*ROWS, *PORTS, *PLACED} and not cls.__module__.startswith(WINDOWS)
+    and not issubclass(cls, Composed)
 ]  # fmt: skip
 LINEAR = {"type": "Linear", "in_features": 5, "out_features": 4}
 LAST = {"type": "Linear", "in_features": 4, "out_features": 3}

@@ -25,10 +25,11 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 JOINS = {"Concatenate"}  # in a test of its own, as are Add and Multiply
 NOWHERE = {  # of rows
-    "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CosineSimilarity", "Crop",
-    "Embedding", "EmbeddingBag", "FractionalMaxPool2d", "FractionalMaxPool3d", "GridSample",
-    "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "PairwiseDistance", "ScaledDotProductAttention",
-    "TransformerDecoder", "TransformerDecoderLayer",
+    "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CircularConvolution",
+    "CosineSimilarity", "Crop", "Embedding", "EmbeddingBag", "FractionalMaxPool2d",
+    "FractionalMaxPool3d", "GridSample", "InitialState", "Interpolation", "MaxUnpool1d",
+    "MaxUnpool2d", "MaxUnpool3d", "MemoryAdd", "MemoryErase", "MemoryRead", "PairwiseDistance",
+    "ScaledDotProductAttention", "Sharpening", "TransformerDecoder", "TransformerDecoderLayer",
 }  # fmt: skip
 NUMBERS = ["MSELoss", "SquaredErrorLoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss"]
 CLASSES = ["CrossEntropyLoss", "MultiMarginLoss", "MulticlassHingeLoss"]
