@@ -214,13 +214,6 @@ def test_defaults_and_constants_are_formulas() -> None:
     assert "C = 0.0223575" in planted("C = 0.044715")
 
 
-def test_every_operator_finds_something_and_there_are_many_mutants() -> None:
-    found = [mutant for name in sources.modules() for mutant in sources.mutants(name)]
-
-    assert {mutant.operator for mutant in found} == set(OPERATORS)
-    assert len(found) >= MANY
-
-
 def test_a_mutant_is_its_diff() -> None:
     for mutant in sources.mutants("manual.linear"):
         assert mutant.before != mutant.after
@@ -228,10 +221,12 @@ def test_a_mutant_is_its_diff() -> None:
         assert mutant.path == "manual/linear.py"
 
 
-def test_every_entry_of_the_reviewed_list_fits_a_mutant_and_has_its_reason() -> None:
+def test_there_are_mutants_of_every_kind_and_the_reviewed_list_is_of_some_of_them() -> None:
     marked = equivalent.equivalents()
     everything = [mutant for name in sources.modules() for mutant in sources.mutants(name)]
 
+    assert {mutant.operator for mutant in everything} == set(OPERATORS)
+    assert len(everything) >= MANY
     stale = [e[:4] for e in equivalent.idle(marked, everything)]
     assert stale == [], "manual/ has changed: run `handgrad mutate` and review equivalent.toml"
     assert all(e.reason.endswith(".") for e in marked)

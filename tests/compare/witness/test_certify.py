@@ -35,6 +35,7 @@ TINY = 1e-30  # a relative mistake that no float64 comparison can see
 ITEMS = items()
 GRADIENTS = [i for i in ITEMS if i.kind != "optimizer" and "p=1.0" not in i.name]  # not all 0
 FIRST = list({i.group: i for i in reversed(GRADIENTS)}.values())  # one of every class
+SOME = [i for n, i in enumerate(ITEMS) if [j.group for j in ITEMS[:n]].count(i.group) < 2]
 OPTIMIZERS = [i for i in ITEMS if i.kind == "optimizer"]
 RNG = np.random.default_rng
 
@@ -57,8 +58,9 @@ def wrong(item: Item, mistake: Callable, seed: int = 0) -> Certificate:
 
 
 # ── what is certified ────────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.name)
-def test_every_item_is_certified_to_50_digits(item: Item) -> None:
+@pytest.mark.parametrize("item", SOME, ids=lambda item: item.name)
+def test_items_are_certified_to_50_digits(item: Item) -> None:
+    """Of every class two; of all, what `handgrad certify --record` wrote of these very sources."""
     found = item.certify(256, 50, 0)
 
     assert found.certified, found.note
