@@ -90,33 +90,26 @@ def drift(report: Report) -> Figure:
 
 
 def accuracy(report: Report) -> Figure:
-    """Both sides' share of right answers: thin lines inside broad ones, for each kind of rows."""
-    figure, axes = new_figure()
-    colours = (("d0", "d5"), ("h4", "s1"))
-    kinds = report.scores.groupby("rows", sort=False)
-    for (rows, table), (broad, thin_) in zip(kinds, colours, strict=False):
-        for side, colour, width in (("torch", broad, 5.0), ("manual", thin_, 1.4)):
-            values = table[f"accuracy_{side}"].to_numpy(dtype=float)
-            label = f"{rows}, {side}"
-            draw_line(axes, table["step"].to_numpy(), values, color=SENTINEL[colour],
-                      linewidth=width, label=label)  # fmt: skip
-    axes.set(xlabel="step", ylabel="share right")
-    set_ticks(axes)
-    set_legend(axes)
-    return figure
+    """Both sides' share of right answers, for each kind of rows."""
+    return _scored(report, "accuracy", "share right")
 
 
 def scored_losses(report: Report) -> Figure:
-    """Both sides' loss while each trains by itself, on each kind of rows: thin inside broad."""
+    """Both sides' loss while each trains by itself, on each kind of rows."""
+    return _scored(report, "loss", "loss, in evaluation")
+
+
+def _scored(report: Report, column: str, label: str) -> Figure:
+    """Draw a column of the scores: the hand-written side thin inside torch's broad line."""
     figure, axes = new_figure()
     colours = (("d0", "d5"), ("h4", "s1"))
     kinds = report.scores.groupby("rows", sort=False)
     for (rows, table), (broad, thin_) in zip(kinds, colours, strict=False):
         for side, colour, width in (("torch", broad, 5.0), ("manual", thin_, 1.4)):
-            values = table[f"loss_{side}"].to_numpy(dtype=float)
+            values = table[f"{column}_{side}"].to_numpy(dtype=float)
             draw_line(axes, table["step"].to_numpy(), values, color=SENTINEL[colour],
                       linewidth=width, label=f"{rows}, {side}")  # fmt: skip
-    axes.set(xlabel="step", ylabel="loss, in evaluation")
+    axes.set(xlabel="step", ylabel=label)
     set_ticks(axes)
     set_legend(axes)
     return figure
