@@ -1,0 +1,7 @@
+"""What stands for a call of a torch function: tables of builders by torch's name."""
+
+from __future__ import annotations
+
+from compare.pair.mirror.call import Builder
+
+FUNCTIONS: dict[str, Builder] = {}
