@@ -1,1 +1,1 @@
-"""A torch model taken apart: every captured call beside the hand-written layer that stands for it."""
+"""A torch model taken apart: each captured call beside the hand-written layer that is its twin."""
