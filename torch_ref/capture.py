@@ -1,0 +1,594 @@
+"""A torch model run once, and every call in it that a gradient flows through.
+
+Modules that someone asks to keep stay one call; others are opened, and so are functions that torch
+writes in Python. Values have names: `path.operation` in the module that calls, and a module's
+output is its path. Whatever no gradient flows through (masks, positions) is data.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_map
+
+from torch_ref.aliases import Aliases
+from torch_ref.draws import Recorder
+
+__all__ = [
+    "Capture", "CapturedCall", "OneDtype", "Ref", "Region", "UnforeseenChangeError", "operation",
+    "tensors_of",
+]  # fmt: skip
+
+FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+CONVERSIONS = {
+    "float": torch.float32, "double": torch.float64, "half": torch.float16,
+    "bfloat16": torch.bfloat16,
+}  # fmt: skip
+REFLECTED = {"add", "mul", "and", "or", "xor"}  # a + b = b + a
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands for a tensor in a captured call's arguments: the value of this name."""
+
+    name: str
+
+
+@dataclass
+class Region:
+    """A custom autograd.Function that was seen through: its forward's calls are captured."""
+
+    function: type
+    path: str
+    args: Any  # with Refs
+    outputs: tuple[str, ...] = ()
+    calls: list[CapturedCall] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}.{self.function.__name__}" if self.path else self.function.__name__
+
+
+@dataclass
+class CapturedCall:
+    """One call: a module or a function, its arguments with Refs for tensors, and what it returned.
+
+    `twin` is what whoever asked for the capture put there when it was about to run.
+    """
+
+    name: str
+    path: str  # of the module that is called, or that calls the function
+    operation: str
+    function: Callable
+    args: tuple
+    kwargs: dict[str, Any]
+    module: nn.Module | None = None
+    region: Region | None = None
+    in_place: bool = False
+    twin: Any = None
+    outputs: tuple[str, ...] = ()  # names of the tensors returned
+    draws: list[Tensor] = field(default_factory=list)
+    state: Tensor | None = None  # of the generator before it ran
+    why: str = ""  # nothing stands for it
+
+
+class Capture(TorchFunctionMode):
+    """Captures one run of a function on a module; torch computes it as it would without.
+
+    Args:
+        module: whose parameters, buffers and submodules give names.
+        dtype: the run's; conversions to another floating type are left out, and counted.
+        derive: asked before each call that a gradient flows through; what it returns becomes the
+            call's `twin`. None opens the call, or leaves it to torch where it cannot be opened.
+        careful: copy every value when it is born, not only before operations known to be in place.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        dtype: torch.dtype,
+        derive: Callable[[CapturedCall], Any] = lambda call: True,
+        *,
+        careful: bool = False,
+    ) -> None:
+        super().__init__()
+        self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
+        self.calls: list[CapturedCall] = []
+        self.regions: list[Region] = []
+        self.values: dict[str, Tensor] = {}  # as they were born
+        self.grads: dict[str, Tensor] = {}  # filled by backward
+        self.taps: dict[str, Tensor] = {}  # the tensors themselves
+        self.data: dict[str, Tensor] = {}
+        self.notes: Counter[str] = Counter()
+        self.aliases = Aliases()
+        self._names: Counter[str] = Counter()
+        self._where: dict[int, str] = {}
+        self._version: dict[int, int] = {}
+        self._origin: dict[int, str] = {}
+        self._keep: list[Any] = []
+        self._paths = [""]
+        self._busy = False
+        self._opening: list[Callable] = []
+        self._live: set[int] | None = None  # inside a custom Function: what its gradient is of
+        self._region: Region | None = None
+        self._modules = {id(m): name for name, m in module.named_modules()}
+        self._leaves = {id(p): name for name, p in module.named_parameters()}
+        self._buffers = {id(b): name for name, b in module.named_buffers()}
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────
+    def run(self, function: Callable, inputs: Mapping[str, Tensor]) -> Any:
+        """Call `function()` under the capture; `inputs` are the tensors that it gets, by name."""
+        for name, tensor in inputs.items():
+            self._names[name] += 1
+            self._bind(name, tensor)
+        with _patched(self), self:
+            return function()
+
+    def name(self, module: nn.Module, path: str) -> None:
+        """Give a module beside the model a path, and with it what it holds."""
+        for name, inner in module.named_modules():
+            self._modules.setdefault(id(inner), f"{path}.{name}" if name else path)
+        for name, parameter in module.named_parameters():
+            self._leaves.setdefault(id(parameter), f"{path}.{name}")
+
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Name what is computed here as if a module of this path did it."""
+        self._paths.append(path)
+        try:
+            yield
+        finally:
+            self._paths.pop()
+
+    def name_of(self, tensor: Tensor) -> str:
+        """Return the name of a value, as the run left it."""
+        return self._ref(tensor).name
+
+    @contextmanager
+    def _aside(self, busy: bool = True) -> Iterator[None]:
+        """Let the capture's own operations go by; not `busy`: the user's are seen again."""
+        before, self._busy = self._busy, busy
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._busy:
+            return func(*args, **kwargs)
+        name, in_place = operation(func)
+        (func, name, args, kwargs), said = of_one_dtype(self.dtype, func, name, args, kwargs)
+        if said is not None:
+            self.notes[f"the model asks for {said}, and the run stays in {self.dtype}"] += 1
+        found = tensors_of((args, kwargs))
+        if not any(map(self._differentiable, found)):
+            return self._as_data(name, func, args, kwargs)
+        in_place = in_place or kwargs.get("inplace") is True
+        return self._recorded(name, func, args, kwargs, in_place=in_place)
+
+    def _recorded(
+        self, name: str, func: Callable, args: tuple, kwargs: dict, *,
+        in_place: bool = False, module: nn.Module | None = None,
+    ) -> Any:  # fmt: skip
+        path = self._paths[-1] if module is None else name
+        what = name if module is None else type(module).__name__
+        own = path if module is not None else _joined(path, name)
+        places, named = self._refs((args, kwargs))
+        region = self._region
+        call = CapturedCall(own, path, what, func, places, named, module, region, in_place)
+        call.twin = self.derive(call)
+        if call.twin is None and self._can_open(func, module):
+            return self._opened(func, args, kwargs, module)
+        before = tensors_of((args, kwargs))
+        if in_place:
+            self._save(before)
+        versions = {id(t): t._version for t in before}
+        found = self._run(call, func, args, kwargs)
+        outputs = tensors_of(args[0] if name == "setitem" else found)
+        changed = {id(t) for t in before if t._version != versions[id(t)]}
+        if not changed and all(id(t) in versions for t in outputs):
+            return found  # nothing came of it, or its input itself
+        if changed and not (in_place or self.careful):
+            raise UnforeseenChangeError(own)
+        call.in_place = bool(changed)
+        self._leave(call, outputs)
+        self._written(call, [t for t in before if id(t) in changed], outputs)
+        return found
+
+    def _run(self, call: CapturedCall, func: Callable, args: tuple, kwargs: dict) -> Any:
+        call.state = torch.get_rng_state()
+        recorder = Recorder() if getattr(call.twin, "stochastic", False) else None
+        with self._aside(), recorder or nullcontext():
+            found = func(*args, **kwargs)
+        call.draws = recorder.draws if recorder else []
+        return found
+
+    def _leave(self, call: CapturedCall, outputs: list[Tensor]) -> None:
+        """Name what a call returned; integers and masks are compared, and data to all others."""
+        call.name = self._named(call.name)
+        ports = getattr(call.twin, "ports", None) or [str(i) for i in range(len(outputs))]
+        names = [call.name, *(f"{call.name}:{port}" for port in ports[1:])]
+        for name, tensor in zip(names, outputs, strict=False):
+            if tensor.is_floating_point() or tensor.is_complex():
+                self._bind(name, tensor)
+                if self._live is not None:
+                    self._live.add(id(tensor))
+            else:
+                self.values[name] = tensor.detach()
+                self._origin[id(tensor)] = f"{call.name}.data"
+                self._keep.append(tensor)
+        call.outputs = tuple(names[: len(outputs)])
+        self.calls.append(call)
+        if self._region is not None:
+            self._region.calls.append(call)
+
+    def _written(self, call: CapturedCall, changed: list[Tensor], outputs: list[Tensor]) -> None:
+        """Take note of what a call wrote into: what it returned, and what shares memory with it."""
+        returned = {id(t) for t in outputs}
+        if not {_storage(t) for t in changed} <= {_storage(t) for t in outputs}:
+            raise UnforeseenChangeError(call.name)
+        for tensor in changed:
+            if id(tensor) in returned:
+                self.aliases.wrote(tensor, self._where[id(tensor)])
+                self.aliases.know(tensor)
+
+    def _can_open(self, func: Callable, module: nn.Module | None) -> bool:
+        """Return whether a call is written in Python, so that its inner calls can be captured."""
+        if module is not None:
+            return True
+        python = isinstance(func, types.FunctionType) and func.__module__.startswith("torch")
+        return python and func not in self._opening
+
+    def _opened(self, func: Callable, args: tuple, kwargs: dict, module: nn.Module | None) -> Any:
+        if module is not None:
+            return self._inside(module, args, kwargs)
+        self._opening.append(func)
+        try:
+            with _unasked(func), self._aside(False), self:
+                return func(*args, **kwargs)
+        finally:
+            self._opening.pop()
+
+    def _inside(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        self._paths.append(self._modules[id(module)])
+        try:
+            with self._aside(False), nullcontext() if _active(self) else self:
+                return _CALL(module, *args, **kwargs)
+        finally:
+            self._paths.pop()
+
+    def called(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """Stand for a module's call: one call of its own, or those inside."""
+        if self._busy or id(module) not in self._modules:
+            return _CALL(module, *args, **kwargs)
+        path, tensors = self._modules[id(module)], [*tensors_of((args, kwargs))]
+        with self._aside():
+            reached = any(map(self._differentiable, (*tensors, *module.parameters())))
+            if reached and path and plain(module):
+                in_place = getattr(module, "inplace", False)
+                return self._recorded(
+                    path, partial(_CALL, module), args, kwargs, in_place=in_place, module=module
+                )
+        return self._inside(module, args, kwargs)
+
+    def applied(self, function: Any, args: tuple) -> Any:
+        """Stand for a custom Function's `apply`: its forward's calls are captured."""
+        with self._aside():
+            live = {id(t) for t in tensors_of(args) if self._differentiable(t)}
+        if self._busy or self._live is not None or not live:
+            return _APPLY.__func__(function, *args)
+        with self._aside():
+            region = Region(function, self._paths[-1], self._refs(args))
+        self._live, self._region, count = live, region, len(self.calls)
+        try:
+            found = _APPLY.__func__(function, *args)
+        finally:
+            self._live = self._region = None
+        with self._aside():
+            return self._seen_through(region, count, found)
+
+    def _seen_through(self, region: Region, count: int, found: Any) -> Any:
+        outputs = [t for t in tensors_of(found) if t.requires_grad]
+        names = [self._where.get(id(t)) for t in outputs]
+        made = {name for call in region.calls for name in call.outputs}
+        if not outputs or any(name not in made for name in names):
+            del self.calls[count:]  # part of it is out of sight: torch computes all of it
+            return self._opaque(region, found)
+        region.outputs = tuple(names)  # type: ignore[arg-type]
+        for name, tensor in zip(region.outputs, outputs, strict=True):
+            self._version[id(tensor)] = tensor._version
+            self._tap(name, tensor)
+        self.regions.append(region)
+        return found
+
+    def _opaque(self, region: Region, found: Any) -> Any:
+        outputs = tensors_of(found)
+        if not outputs:
+            return found
+        name, apply = region.function.__name__, region.function.apply  # type: ignore[attr-defined]
+        call = CapturedCall(region.name, region.path, name, apply, region.args, {})
+        call.twin = self.derive(call)
+        self.notes[f"{name} cannot be seen through"] += 1
+        self._leave(call, outputs)
+        return found
+
+    # ── values ───────────────────────────────────────────────────────────────────────────────────
+    def _differentiable(self, tensor: Tensor) -> bool:
+        if self._live is not None:
+            return id(tensor) in self._live or (id(tensor) in self._leaves and tensor.requires_grad)
+        return tensor.requires_grad and torch.is_grad_enabled()
+
+    def _bind(self, name: str, tensor: Tensor) -> None:
+        """Give a tensor a name, keep its value, and wait for its gradient."""
+        self._where[id(tensor)], self._version[id(tensor)] = name, tensor._version
+        self._keep.append(tensor)
+        self.values[name] = tensor.detach().clone() if self.careful else tensor.detach()
+        self.aliases.know(tensor)
+        self._tap(name, tensor)
+
+    def tensor(self, name: str) -> Tensor:
+        """Return what is known under a name: a value, data, or a parameter."""
+        found = self.values.get(name, self.data.get(name))
+        return self.module.get_parameter(name).detach() if found is None else found
+
+    def untold(self, name: str) -> bool:
+        """Return whether torch tells no gradient of a value though one may flow through it.
+
+        Inside a custom Function none is kept; where memory was written into, autograd goes round.
+        """
+        return name not in self.taps or self.aliases.written(self.values[name])
+
+    def _tap(self, name: str, tensor: Tensor) -> None:
+        if not tensor.requires_grad:
+            return
+        self.taps[name] = tensor
+        if tensor.is_leaf:
+            return  # its .grad has it
+
+        def keep(grad: Tensor) -> None:
+            known = self.grads.get(name)
+            self.grads[name] = grad.detach() if known is None else known + grad
+
+        tensor.register_hook(keep)
+
+    def _save(self, tensors: list[Tensor]) -> None:
+        """Copy what an operation in place is about to change, under all its names."""
+        storages = {_storage(t) for t in tensors}
+        for kept in (self.values, self.data):
+            for name, tensor in kept.items():
+                if _storage(tensor) in storages:
+                    kept[name] = tensor.clone()
+
+    def _refs(self, tree: Any) -> Any:
+        return tree_map(lambda x: self._ref(x) if isinstance(x, Tensor) else x, tree)
+
+    def _ref(self, tensor: Tensor) -> Ref:
+        known = self._where.get(id(tensor))
+        if known is not None:
+            if tensor._version != self._version[id(tensor)]:
+                return self._changed(known, tensor)
+            return Ref(known)
+        if id(tensor) in self._leaves and tensor.requires_grad:
+            return Ref(self._leaves[id(tensor)])
+        return self._datum(tensor)
+
+    def _datum(self, tensor: Tensor) -> Ref:
+        """Take a tensor as data: a copy of what it holds now."""
+        origin = self._buffers.get(id(tensor)) or self._leaves.get(id(tensor))
+        origin = origin or self._origin.get(id(tensor)) or _joined(self._paths[-1], "constant")
+        if tensor.requires_grad and torch.is_grad_enabled():
+            self.notes[f"{origin} has a gradient, and is no parameter of the model"] += 1
+        name = self._named(origin)
+        self._where[id(tensor)], self._version[id(tensor)] = name, tensor._version
+        self._keep.append(tensor)
+        self.data[name] = tensor.detach().clone()
+        return Ref(name)
+
+    def _changed(self, known: str, tensor: Tensor) -> Ref:
+        """Return a value that was changed through others which share its memory."""
+        writers = self.aliases.writers_of(tensor)
+        if not self._differentiable(tensor) or not writers:
+            if self._differentiable(tensor):
+                self.notes[f"{known} was changed where nothing could be seen"] += 1
+            self._origin.setdefault(id(tensor), known)
+            return self._datum(tensor)
+        value = known
+        for writer, positions in writers:
+            own = f"{known.partition(':')[0]}.changed"
+            refs = (Ref(value), Ref(writer), positions)
+            call = CapturedCall(own, own, "overwrite", overwritten, refs, {}, None, self._region)
+            call.twin = self.derive(call)
+            call.name = value = self._named(own)
+            call.outputs = (value,)
+            with torch.no_grad():
+                found = overwritten(self.values[known], self.values[writer], positions)
+            self.values[value] = found
+            known = value
+            self.calls.append(call)
+        self._bind(value, tensor)
+        return Ref(value)
+
+    def _as_data(self, name: str, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Run what no gradient flows through; its results are data, named for what made them."""
+        with self._aside():
+            found = func(*args, **kwargs)
+        for tensor in tensors_of(found):
+            if id(tensor) not in self._where and id(tensor) not in self._leaves:
+                self._origin[id(tensor)] = _joined(self._paths[-1], name)
+                self._keep.append(tensor)
+        return found
+
+    def _named(self, name: str) -> str:
+        count = self._names[name]
+        self._names[name] += 1
+        if not count:
+            return name
+        modules = name in self._modules.values()
+        return self._named(f"{name}@{count}") if modules else self._named(f"{name}_{count}")
+
+
+class OneDtype(TorchFunctionMode):
+    """Leaves out conversions to another floating type than the run's, and does nothing else."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        name = operation(func)[0]
+        (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs or {})
+        return func(*args, **kwargs)
+
+
+def of_one_dtype(
+    dtype: torch.dtype, func: Callable, name: str, args: tuple, kwargs: dict[str, Any]
+) -> tuple[tuple[Callable, str, tuple, dict[str, Any]], torch.dtype | None]:
+    """Return a call with the run's floating type in the place of any other, and which that was."""
+    said: list[torch.dtype] = []
+
+    def kept(x: Any) -> Any:
+        if isinstance(x, torch.dtype) and x in FLOATING and x != dtype:
+            said.append(x)
+            return dtype
+        return x
+
+    if name in CONVERSIONS and not kwargs and len(args) == 1:
+        func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
+    call = (func, name, tree_map(kept, args), tree_map(kept, kwargs))
+    return call, said[0] if said else None
+
+
+class UnforeseenChangeError(Exception):
+    """A call changed a tensor in place whose old value was not kept."""
+
+
+def operation(function: Callable) -> tuple[str, bool]:
+    """Return torch's name of a function, without its module, and whether it works in place.
+
+    >>> operation(torch.Tensor.__iadd__)
+    ('add', True)
+    """
+    name = resolve_name(function) or getattr(function, "__name__", str(function))
+    for prefix in ("torch.", "Tensor.", "nn.functional.", "_C._nn.", "_VF.", "functional."):
+        name = name.removeprefix(prefix)
+    if name.endswith(".__get__"):
+        return name.removesuffix(".__get__"), False
+    if name.startswith("__") and name.endswith("__"):
+        return _dunder(name[2:-2])
+    in_place = name.endswith("_") and not name.endswith("__")
+    return (name[:-1], True) if in_place else (name, False)
+
+
+def _dunder(name: str) -> tuple[str, bool]:
+    if name == "setitem":
+        return name, True
+    if name[:1] == "i" and name[1:] in (
+        "add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor",
+    ):  # fmt: skip
+        return _plain(name[1:]), True
+    if name[:1] == "r" and name[1:] in REFLECTED:
+        return name[1:], False
+    return _plain(name), False
+
+
+def _plain(name: str) -> str:
+    names = {"truediv": "div", "rtruediv": "rdiv", "mod": "remainder", "floordiv": "floor_divide"}
+    return names.get(name, name)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    """Return the tensors in nested sequences, mappings and dataclasses, in order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, Mapping):
+        return [t for x in tree.values() for t in tensors_of(x)]
+    if isinstance(tree, tuple | list):
+        return [t for x in tree for t in tensors_of(x)]
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return [t for f in fields(tree) for t in tensors_of(getattr(tree, f.name))]
+    return []
+
+
+def plain(module: nn.Module) -> bool:
+    """Return whether a module is its class's forward alone: no hooks, nothing put over it."""
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks, module._backward_hooks,
+        module._backward_pre_hooks,
+    )  # fmt: skip
+    return not any(hooks) and "forward" not in vars(module)
+
+
+def overwritten(old: Tensor, new: Tensor, positions: Tensor) -> Tensor:
+    """Return `old` with the elements of `new` where positions are not negative."""
+    taken = new.reshape(-1)[positions.clamp(min=0)]
+    return torch.where(positions >= 0, taken, old)
+
+
+def _joined(path: str, name: str) -> str:
+    name = name.replace(".", "_")
+    return f"{path}.{name}" if path else name
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _active(mode: TorchFunctionMode) -> bool:
+    from torch.overrides import _get_current_function_mode_stack
+
+    return any(m is mode for m in _get_current_function_mode_stack())
+
+
+@contextmanager
+def _unasked(function: Any) -> Iterator[None]:
+    """Let a Python function of torch's run its body: at first it asks whether a mode wants it."""
+    scope = function.__globals__
+    asked = {name: f for name, f in scope.items() if name.startswith("has_torch_function")}
+
+    def once(*_: Any) -> bool:
+        scope.update(asked)
+        return False
+
+    scope.update(dict.fromkeys(asked, once))
+    try:
+        yield
+    finally:
+        scope.update(asked)
+
+
+_CALL = nn.Module.__call__
+_APPLY = Function.__dict__["apply"]
+
+
+@contextmanager
+def _patched(capture: Capture) -> Iterator[None]:
+    """Let modules' and custom Functions' calls go through the capture."""
+
+    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return capture.called(module, args, kwargs)
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return capture.applied(cls, args)
+
+    nn.Module.__call__ = call  # type: ignore[method-assign]
+    Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__call__ = _CALL  # type: ignore[method-assign]
+        Function.apply = _APPLY  # type: ignore[method-assign]
