@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from torch_ref.network import NodeDescription
-
-
-class AddGate(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.add(x, y)
-
-
-class SubtractGate(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.sub(x, y)
-
-
-class MultiplyGate(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.mul(x, y)
-
-
-class DivideGate(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.div(x, y)
-
-
-class MaxGate(nn.Module):
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.maximum(x, y)
 
 
 class ConstantGate(nn.Module):
@@ -48,99 +23,94 @@ class ConstantGate(nn.Module):
         return self.value
 
 
-class AddConstantGate(nn.Module):
-    def __init__(self, constant: float) -> None:
-        super().__init__()
-        self.constant = constant
+def _module(function: Callable[..., Any]) -> type[nn.Module]:
+    """Return the module that calls a function with its constructor's arguments."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.constant
+    class Gate(nn.Module):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__()
+            self.arguments = arguments
 
+        def forward(self, *inputs: Any) -> Any:
+            return function(*inputs, **self.arguments)
 
-class MultiplyConstantGate(nn.Module):
-    def __init__(self, constant: float) -> None:
-        super().__init__()
-        self.constant = constant
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.constant
+    return Gate
 
 
-class PowerGate(nn.Module):
-    def __init__(self, exponent: float) -> None:
-        super().__init__()
-        self.exponent = exponent
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.pow(x, self.exponent)
+def _reduced(x: Tensor, function: Callable[..., Any], dim: Any = None, **others: Any) -> Any:
+    """Call a function whose `dim` must be left out, or be all axes, where all are meant."""
+    return function(x, **others) if dim is None else function(x, dim=dim, **others)
 
 
-class NegateGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.neg(x)
+def _every(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, **given: _reduced(x, function, **given)
 
 
-class ReciprocalGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.reciprocal(x)
+def _or_number(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, y=None, other=None, **given: function(x, other if y is None else y, **given)
 
 
-class ExpGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.exp(x)
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "AddGate": torch.add,
+    "SubtractGate": torch.sub,
+    "MultiplyGate": torch.mul,
+    "DivideGate": torch.div,
+    "MaxGate": torch.maximum,
+    "AddConstantGate": lambda x, constant: x + constant,
+    "MultiplyConstantGate": lambda x, constant: x * constant,
+    "SubtractFromGate": lambda x, constant: constant - x,
+    "DivideConstantGate": lambda x, constant: x / constant,
+    "DivideIntoGate": lambda x, constant: constant / x,
+    "PowerGate": torch.pow,
+    "ExponentialGate": lambda x, base: base**x,
+    "MatMulGate": torch.matmul,
+    "SquaredNormGate": lambda x: x.square().sum(),
+    "SumGate": torch.sum,
+    "MeanGate": torch.mean,
+    "NanSumGate": torch.nansum,
+    "NanMeanGate": torch.nanmean,
+    "VarGate": torch.var,
+    "StdGate": torch.std,
+    "ProdGate": _every(torch.prod),
+    "AmaxGate": _every(torch.amax),
+    "AminGate": _every(torch.amin),
+    "MedianGate": lambda x, skips_nan=False: (torch.nanmedian if skips_nan else torch.median)(x),
+    "LogSumExpGate": lambda x, dim=None, keepdim=False: torch.logsumexp(
+        x, tuple(range(x.ndim)) if dim is None else dim, keepdim
+    ),
+    "NormGate": lambda x, p=2.0, **given: torch.linalg.vector_norm(x, p, **given),
+    "CumSumGate": torch.cumsum,
+    "CumProdGate": torch.cumprod,
+    "LogCumSumExpGate": torch.logcumsumexp,
+    "DiffGate": torch.diff,
+    "WhereGate": lambda c, x, y, first=None, second=None: torch.where(
+        c, first if x is None else x, second if y is None else y
+    ),
+    "ClampGate": torch.clamp,
+    "ClampBetweenGate": torch.clamp,
+    "LerpGate": lambda x, y, w=None, weight=None: torch.lerp(x, y, weight if w is None else w),
+    "RemainderGate": _or_number(torch.remainder),
+    "FmodGate": _or_number(torch.fmod),
+    "CopysignGate": _or_number(torch.copysign),
+    "RoundedDivideGate": _or_number(torch.div),
+    **{
+        f"{name}Gate": getattr(torch, name.lower())
+        for name in (
+            "Exp", "Log", "Sigmoid", "Tanh", "Abs", "Sin", "Cos", "Reciprocal", "Sqrt", "Rsqrt",
+            "Exp2", "ExpM1", "Log1p", "Log2", "Log10", "Tan", "Asin", "Acos", "Atan", "Sinh",
+            "Cosh", "Asinh", "Acosh", "Atanh", "Sinc", "Floor", "Ceil", "Round", "Trunc", "Sign",
+            "Frac", "Fmax", "Fmin", "Atan2", "Hypot", "LogAddExp", "LogAddExp2", "Xlogy", "Ldexp",
+            "Addcmul", "Addcdiv", "Pow",
+        )
+    },
+    "MinGate": torch.minimum,
+    "NegateGate": torch.neg,
+    "Xlog1pyGate": torch.special.xlog1py,
+}  # fmt: skip
+globals().update({name: _module(function) for name, function in FUNCTIONS.items()})
 
 
-class LogGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.log(x)
-
-
-class SigmoidGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(x)
-
-
-class TanhGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(x)
-
-
-class AbsGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.abs(x)
-
-
-class SinGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sin(x)
-
-
-class CosGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cos(x)
-
-
-class MeanGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.mean(x)
-
-
-class SumGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sum(x)
-
-
-class SquaredNormGate(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.square().sum()
-
-
-class MatMulGate(nn.Module):
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.matmul(a, b)
-
-
-def gate(type_name: str, **arguments: float) -> nn.Module:
+def gate(type_name: str, **arguments: Any) -> nn.Module:
     """Build the gate of this name.
 
     Raises:

@@ -12,7 +12,8 @@ as LaTeX, as Unicode and with the numbers put in; so what is shown is what was w
     prod, largest, mean    likewise
     cases(c, a, b)   a where c holds, else b
     (x > 0)          1 where it holds, else 0
-    pi exp log sqrt sin cos tanh sigma Phi phi abs sign max min fold
+    pi exp log sqrt abs sign floor max min fold sigma Phi phi
+    sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
     single(x)        x rounded to float32
 """
 
@@ -25,7 +26,7 @@ from functools import cache
 REDUCTIONS = ("sum", "prod", "largest", "mean")
 FUNCTIONS = (
     "exp", "log", "sqrt", "sin", "cos", "tanh", "sigma", "Phi", "phi", "abs", "sign", "max", "min",
-    "single",
+    "single", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "floor",
 )  # fmt: skip
 INDEX_FUNCTIONS = ("size", "reflect", "clamp", "wrap")
 SPECIAL = ("cases", "fold", *INDEX_FUNCTIONS)

@@ -29,7 +29,10 @@ LATEX_FUNCTIONS = {
     "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sigma": r"\sigma", "Phi": r"\Phi",
     "sin": r"\sin", "cos": r"\cos", "phi": r"\varphi", "sign": r"\operatorname{sign}",
     "max": r"\max", "min": r"\min", "single": r"\operatorname{single}",
-    "fold": r"\operatorname{fold}", **{n: rf"\operatorname{{{n}}}" for n in INDEX_FUNCTIONS},
+    "tan": r"\tan", "sinh": r"\sinh", "cosh": r"\cosh", "fold": r"\operatorname{fold}",
+    **{n: rf"\operatorname{{ar{n[1:]}}}" for n in ("asinh", "acosh", "atanh")},
+    **{n: rf"\arc{n[1:]}" for n in ("asin", "acos", "atan")}, "floor": r"\operatorname{floor}",
+    **{n: rf"\operatorname{{{n}}}" for n in INDEX_FUNCTIONS},
 }  # fmt: skip
 PLAIN_FUNCTIONS = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}
 SIGNS = {

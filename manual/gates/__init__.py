@@ -15,7 +15,8 @@ from manual.gates.functions import (
     SinGate,
     TanhGate,
 )
-from manual.gates.products import MatMulGate, MeanGate, SquaredNormGate, SumGate
+from manual.gates.products import MatMulGate, SquaredNormGate
+from manual.gates.reductions import MeanGate, SumGate
 
 __all__ = [
     "AbsGate",

@@ -30,52 +30,70 @@ class PairCache(NamedTuple):
     y: Array
 
 
-class AddGate(Layer):
-    """z = x + y; its backward distributes the gradient."""
+class Scaled(Layer):
+    """A sum of x and a multiple of y.
+
+    Args:
+        alpha: the factor of y.
+    """
+
+    symbols = {"dz": "grad_output"}
+    examples = (*EXAMPLES, Example({"alpha": -0.5}, ((2, 3), (2, 3))))
+
+    def __init__(self, alpha: float = 1) -> None:
+        self.alpha = alpha
+
+    def scaled(self, y: Array) -> Array:
+        return y if self.alpha == 1 else self.alpha * y
+
+    def extra_repr(self) -> str:
+        return "" if self.alpha == 1 else f"alpha={self.alpha}"
+
+
+class AddGate(Scaled):
+    """z = x + y, or x + αy; its backward distributes the gradient."""
 
     equations = {
-        "output": "z[i] = x[i] + y[i]",
+        "output": "z[i] = x[i] + alpha * y[i]",
         "grad_x": "dx[i] = dz[i]",
-        "grad_y": "dy[i] = dz[i]",
+        "grad_y": "dy[i] = alpha * dz[i]",
     }
-    symbols = {"dz": "grad_output"}
-    examples = EXAMPLES
 
     def forward(self, x: Array, y: Array) -> tuple[Array, ShapesCache]:  # type: ignore[override]
-        return x + y, ShapesCache(np.shape(x), np.shape(y))
+        return x + self.scaled(y), ShapesCache(np.shape(x), np.shape(y))
 
     def backward(self, grad_output: Array, cache: ShapesCache) -> tuple[Pair, Arrays]:
-        r"""Chain rule through z = x + y.
+        r"""Chain rule through z = x + αy, α = 1 unless given.
 
-        ∂z/∂x = 1,  ∂z/∂y = 1   ->   dx = dz,  dy = dz     (each summed to its input's shape)
+        ∂z/∂x = 1,  ∂z/∂y = α   ->   dx = dz,  dy = α dz     (each summed to its input's shape)
         Torch: torch.add.
         Source: CS231n lecture 4: the add gate distributes.
         """
-        return (summed_to(grad_output, cache.x), summed_to(grad_output, cache.y)), {}
+        dz = grad_output
+        return (summed_to(dz, cache.x), summed_to(self.scaled(dz), cache.y)), {}
 
 
-class SubtractGate(Layer):
-    """z = x - y; its backward distributes the gradient, negated to the second input."""
+class SubtractGate(Scaled):
+    """z = x - y, or x - αy; its backward distributes the gradient, negated to the second input."""
 
     equations = {
-        "output": "z[i] = x[i] - y[i]",
+        "output": "z[i] = x[i] - alpha * y[i]",
         "grad_x": "dx[i] = dz[i]",
-        "grad_y": "dy[i] = -dz[i]",
+        "grad_y": "dy[i] = -alpha * dz[i]",
     }
-    symbols = {"dz": "grad_output"}
-    examples = EXAMPLES
 
     def forward(self, x: Array, y: Array) -> tuple[Array, ShapesCache]:  # type: ignore[override]
-        return x - y, ShapesCache(np.shape(x), np.shape(y))
+        return x - self.scaled(y), ShapesCache(np.shape(x), np.shape(y))
 
     def backward(self, grad_output: Array, cache: ShapesCache) -> tuple[Pair, Arrays]:
-        r"""Chain rule through z = x - y.
+        r"""Chain rule through z = x - αy, α = 1 unless given.
 
-        ∂z/∂x = 1,  ∂z/∂y = -1   ->   dx = dz,  dy = -dz
+        ∂z/∂x = 1,  ∂z/∂y = -α   ->   dx = dz,  dy = -α dz
         Torch: torch.sub.
         Source: the add gate, with a negated input.
         """
-        return (summed_to(grad_output, cache.x), summed_to(-grad_output, cache.y)), {}
+        dz = grad_output
+        return (summed_to(dz, cache.x), summed_to(-self.scaled(dz), cache.y)), {}
 
 
 class MultiplyGate(Layer):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from manual.activations.pointwise import InputCache
 from manual.examples import Draw, Example
+from manual.gates.pointwise import POSITIVE, Pointwise, equations
 from manual.layer import Array, Arrays, Layer
 from manual.linear import NoCache
 
-__all__ = ["AddConstantGate", "ConstantGate", "MultiplyConstantGate", "PowerGate"]
+__all__ = [
+    "AddConstantGate",
+    "ConstantGate",
+    "DivideConstantGate",
+    "DivideIntoGate",
+    "MultiplyConstantGate",
+    "PowerGate",
+    "SubtractFromGate",
+]
 
 
 class ConstantGate(Layer):
@@ -92,14 +103,64 @@ class MultiplyConstantGate(Layer):
         return f"constant={self.constant}"
 
 
+class Constant(Pointwise):
+    """A function of x and a number.
+
+    Args:
+        constant: c.
+    """
+
+    def __init__(self, constant: float) -> None:
+        self.constant = constant
+
+    def extra_repr(self) -> str:
+        return f"constant={self.constant}"
+
+
+class SubtractFromGate(Constant):
+    """y = c - x."""
+
+    equations = equations("constant - x[i]", "(-1)")
+    examples = (Example({"constant": 0.75}, ((2, 3),)),)
+
+    def value(self, x: Array) -> Array:
+        return self.constant - x
+
+    def slope(self, x: Array, y: Array) -> Array:
+        return -np.ones_like(x)
+
+
+class DivideConstantGate(Constant):
+    """y = x / c."""
+
+    equations = equations("x[i] / constant", "1 / constant")
+    examples = (Example({"constant": 0.75}, ((2, 3),)),)
+
+    def value(self, x: Array) -> Array:
+        return x / self.constant
+
+    def slope(self, x: Array, y: Array) -> Array:
+        return np.ones_like(x) / self.constant
+
+
+class DivideIntoGate(Constant):
+    """y = c / x."""
+
+    equations = equations("constant / x[i]", "-constant / x[i]**2")
+    examples = (Example({"constant": 0.75}, (POSITIVE,)),)
+
+    def value(self, x: Array) -> Array:
+        return self.constant / x
+
+    def slope(self, x: Array, y: Array) -> Array:
+        return -y / x
+
+
 class PowerGate(Layer):
     """y = x to a constant power, element by element.
 
     Args:
-        exponent: p, not 0: that would be the constant 1, and nothing would flow back.
-
-    Raises:
-        ValueError: the exponent is 0.
+        exponent: p; of p = 0 the slope is 0, also at x = 0.
     """
 
     equations = {
@@ -107,16 +168,11 @@ class PowerGate(Layer):
         "grad_input": "dx[i] = dy[i] * exponent * x[i]**(exponent - 1)",
     }
     examples = (
-        *(Example({"exponent": p}) for p in (1.0, 2.0, 3.0)),
+        *(Example({"exponent": p}) for p in (0.0, 1.0, 2.0, 3.0)),
         *(Example({"exponent": p}, (Draw((3, 4), "uniform", 0.25, 3),)) for p in (0.5, -1.0)),
     )
 
     def __init__(self, exponent: float) -> None:
-        if exponent == 0:
-            raise ValueError(
-                "PowerGate: the exponent must not be 0, received 0: x**0 is the constant 1, "
-                "through which no gradient flows. Write 1."
-            )
         self.exponent = exponent
 
     def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
@@ -131,6 +187,8 @@ class PowerGate(Layer):
         """
         if self.exponent == 1:
             return (grad_output,), {}
+        if self.exponent == 0:  # 0 · 0⁻¹ would be nan
+            return (0 * cache.x,), {}
         p = self.exponent
         return (grad_output * (p * cache.x ** (p - 1)),), {}
 

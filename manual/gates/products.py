@@ -1,4 +1,4 @@
-"""Gates that mix elements: the sum and mean of all, the squared norm, the matrix product."""
+"""Gates that mix elements: the squared norm, the matrix product."""
 
 from __future__ import annotations
 
@@ -11,47 +11,7 @@ from manual.examples import Example
 from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["MatMulGate", "MeanGate", "SquaredNormGate", "SumGate"]
-
-
-class SumGate(Layer):
-    """y = Σ of all elements of x."""
-
-    equations = {"output": "y = sum(i, x[i])", "grad_input": "dx[i] = dy"}
-    examples = (Example(),)
-
-    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
-        return np.sum(x), InputCache(x)
-
-    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
-        r"""Chain rule through y = Σ_i x_i.
-
-        Shapes: x (any), y and dy one number.
-        ∂y/∂x_i = 1   ->   dx_i = dy for every i
-        Torch: torch.sum.
-        Source: the add gate, with as many inputs as x has elements.
-        """
-        return (grad_output * np.ones_like(cache.x),), {}
-
-
-class MeanGate(Layer):
-    """y = the mean of all elements of x."""
-
-    equations = {"output": "y = mean(i, x[i])", "grad_input": "dx[i] = dy / size(x, 0)"}
-    examples = (Example({}, ((5,),)),)
-
-    def forward(self, x: Array) -> tuple[Array, InputCache]:  # type: ignore[override]
-        return np.sum(x) / np.size(x), InputCache(x)
-
-    def backward(self, grad_output: Array, cache: InputCache) -> tuple[tuple[Array], Arrays]:
-        r"""Chain rule through y = Σ_i x_i / N, N the number of elements.
-
-        Shapes: x (any), y and dy one number.
-        ∂y/∂x_i = 1/N   ->   dx_i = dy / N for every i
-        Torch: torch.mean.
-        Source: the sum gate, then the gate ·(1/N).
-        """
-        return (grad_output / np.size(cache.x) * np.ones_like(cache.x),), {}
+__all__ = ["MatMulGate", "SquaredNormGate"]
 
 
 class SquaredNormGate(Layer):

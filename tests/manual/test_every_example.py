@@ -313,7 +313,8 @@ def worked(case: Made, role: str, position: int, dy: Any) -> np.ndarray:
 
 def stretched(case: Made) -> bool:
     """Whether inputs broadcast, or rows hold further axes: indices then say something else."""
-    if registry.GATES.get(type(case.layer).__name__) and "grad_x" in case.layer.equations:
+    of_pairs = any(key.startswith("grad_x") for key in case.layer.equations)
+    if registry.GATES.get(type(case.layer).__name__) and of_pairs:
         return len({np.shape(x) for x in case.inputs}) > 1
     shapes = [np.shape(x) for x in case.inputs]
     if isinstance(case.layer, CosineSimilarity | PairwiseDistance):

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from compare.pair.mirror.call import Builder
+from compare.pair.mirror.functions import elementwise, reductions
 
-FUNCTIONS: dict[str, Builder] = {}
+FUNCTIONS: dict[str, Builder] = {**elementwise.TABLE, **reductions.TABLE}

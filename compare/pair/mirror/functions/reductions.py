@@ -1,0 +1,205 @@
+"""Functions of many elements: sums, extremes, orders, what runs along an axis, softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from compare.pair.mirror.call import Builder, Call, NoTwin, Value
+from compare.pair.mirror.functions.arguments import a_number, of, same_type
+from manual import gates, softmax
+from manual.gates import cumulative, picks, reductions
+from manual.layer import Layer
+
+TABLE: dict[str, Builder] = {}
+Dim = Any  # an axis, several, or None
+
+
+def _entry(*names: str) -> Callable[[Builder], Builder]:
+    def enter(builder: Builder) -> Builder:
+        TABLE.update(dict.fromkeys(names, builder))
+        return builder
+
+    return enter
+
+
+def _axes(dim: Any) -> Any:
+    return tuple(dim) if isinstance(dim, list | tuple) else dim
+
+
+def _reduction(layer: Callable[..., Layer]) -> Builder:
+    def build(input: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Call:
+        same_type(input, dtype)
+        return of(layer(_axes(dim), keepdim), input)
+
+    return build
+
+
+REDUCTIONS: dict[str, Callable[..., Layer]] = {
+    "sum": reductions.SumGate,
+    "mean": reductions.MeanGate,
+    "nansum": reductions.NanSumGate,
+    "nanmean": reductions.NanMeanGate,
+    "prod": reductions.ProdGate,
+    "amax": reductions.AmaxGate,
+    "amin": reductions.AminGate,
+    "logsumexp special.logsumexp": reductions.LogSumExpGate,
+}
+for _names, _layer in REDUCTIONS.items():
+    TABLE.update(dict.fromkeys(_names.split(), _reduction(_layer)))
+
+
+def _spread(layer: type[reductions.Spread]) -> Builder:
+    def build(
+        input: Value,
+        dim: Dim = None,
+        unbiased: bool | None = None,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> Call:
+        if isinstance(dim, bool):  # var(input, unbiased)
+            dim, unbiased = None, dim
+        if correction is None:
+            correction = 1 if unbiased is None else int(unbiased)
+        return of(layer(_axes(dim), correction, keepdim), input)
+
+    return build
+
+
+TABLE["var"] = _spread(reductions.VarGate)
+TABLE["std"] = _spread(reductions.StdGate)
+TABLE["var_mean"] = _spread(reductions.VarMeanGate)
+TABLE["std_mean"] = _spread(reductions.StdMeanGate)
+
+
+@_entry("max")
+def _max(input: Value, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Call:
+    other = dim if isinstance(dim, Value) else other
+    if other is not None:
+        return of(gates.MaxGate(), input, other)
+    if dim is None:
+        return of(reductions.AmaxGate(), input)
+    return of(picks.MaxAlongGate(dim, keepdim), input)
+
+
+@_entry("min")
+def _min(input: Value, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Call:
+    from manual.gates.pairs import MinGate
+
+    other = dim if isinstance(dim, Value) else other
+    if other is not None:
+        return of(MinGate(), input, other)
+    if dim is None:
+        return of(reductions.AminGate(), input)
+    return of(picks.MinAlongGate(dim, keepdim), input)
+
+
+@_entry("aminmax")
+def _aminmax(input: Value, *, dim: int | None = None, keepdim: bool = False) -> Call:
+    return of(reductions.AminmaxGate(dim, keepdim), input)
+
+
+def _median(skips_nan: bool) -> Builder:
+    def build(input: Value, dim: int | None = None, keepdim: bool = False) -> Call:
+        if dim is None:
+            return of(reductions.MedianGate(skips_nan), input)
+        return of(picks.MedianAlongGate(dim, keepdim, skips_nan), input)
+
+    return build
+
+
+TABLE["median"], TABLE["nanmedian"] = _median(False), _median(True)
+
+
+@_entry("mode")
+def _mode(input: Value, dim: int = -1, keepdim: bool = False) -> Call:
+    return of(picks.ModeGate(dim, keepdim), input)
+
+
+@_entry("kthvalue")
+def _kthvalue(input: Value, k: int, dim: int = -1, keepdim: bool = False) -> Call:
+    return of(picks.KthValueGate(k, dim, keepdim), input)
+
+
+@_entry("sort")
+def _sort(
+    input: Value, dim: int = -1, descending: bool = False, *, stable: bool | None = None
+) -> Call:
+    return of(picks.SortGate(dim, descending), input)
+
+
+@_entry("topk")
+def _topk(input: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Call:
+    return of(picks.TopKGate(k, dim, largest), input)
+
+
+def _along(layer: Callable[[int], Layer]) -> Builder:
+    def build(input: Value, dim: int, *, dtype: Any = None) -> Call:
+        same_type(input, dtype)
+        return of(layer(dim), input)
+
+    return build
+
+
+for _name, _running in {
+    "cumsum": cumulative.CumSumGate,
+    "cumprod": cumulative.CumProdGate,
+    "logcumsumexp": cumulative.LogCumSumExpGate,
+    "cummax": picks.CumMaxGate,
+    "cummin": picks.CumMinGate,
+}.items():
+    TABLE[_name] = _along(_running)
+
+
+@_entry("diff")
+def _diff(input: Value, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Call:
+    if prepend is not None or append is not None:
+        raise NoTwin("prepend=, append=")
+    return of(cumulative.DiffGate(n, dim), input)
+
+
+# ── norms ────────────────────────────────────────────────────────────────────────────────────────
+@_entry("linalg.vector_norm")
+def _vector_norm(
+    x: Value, ord: float = 2, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
+) -> Call:
+    same_type(x, dtype)
+    return of(reductions.NormGate(a_number(ord, "ord"), _axes(dim), keepdim), x)
+
+
+@_entry("norm")
+def _norm(
+    input: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None
+) -> Call:
+    if p == "nuc":
+        raise NoTwin("the nuclear norm")
+    return _vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
+
+
+@_entry("linalg.norm", "linalg.matrix_norm")
+def _linalg_norm(
+    A: Value, ord: Any = None, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
+) -> Call:
+    axes = A.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
+    if ord is None or ord == "fro":
+        return _vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if isinstance(ord, str) or axes != 1:
+        raise NoTwin(f"the matrix norm {ord}")
+    return _vector_norm(A, ord, dim, keepdim, dtype=dtype)
+
+
+# ── softmax and its kin ──────────────────────────────────────────────────────────────────────────
+def _softmax(layer: Callable[[int | None], Layer]) -> Builder:
+    def build(
+        input: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+    ) -> Call:
+        same_type(input, dtype)
+        return of(layer(dim), input)
+
+    return build
+
+
+TABLE["softmax"] = TABLE["special.softmax"] = _softmax(softmax.Softmax)
+TABLE["log_softmax"] = TABLE["special.log_softmax"] = _softmax(softmax.LogSoftmax)
+TABLE["softmin"] = _softmax(softmax.Softmin)

@@ -1,0 +1,493 @@
+"""Gates of two or three inputs, element by element: each says its value and its slopes.
+
+Inputs broadcast as NumPy's do; every gradient is summed back to its input's shape.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from manual.activations.pointwise import sigmoid
+from manual.examples import Draw, Example
+from manual.gates.broadcasting import summed_to
+from manual.gates.steps import truncated
+from manual.layer import Array, Arrays, Layer
+
+__all__ = [
+    "AddcdivGate",
+    "AddcmulGate",
+    "Atan2Gate",
+    "CopysignGate",
+    "FmaxGate",
+    "FminGate",
+    "FmodGate",
+    "HypotGate",
+    "LdexpGate",
+    "LerpGate",
+    "LogAddExp2Gate",
+    "LogAddExpGate",
+    "MinGate",
+    "PowGate",
+    "RemainderGate",
+    "RoundedDivideGate",
+    "Xlog1pyGate",
+    "XlogyGate",
+]
+
+LN2 = math.log(2)
+PLAIN = (Example({}, ((2, 3), (3,))), Example({}, ((2,), (2,))))
+FIRST, LATER = Draw((2, 3), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
+POSITIVE = (Example({}, (FIRST, LATER)), Example({}, (LATER, LATER)))
+TIED = (Example({}, ((2, 3), (3,)), {"x = y": {"x": np.array([-1.0, 2.0, 1.0]), "y": 1.0}}),
+        Example({}, ((2,), (2,))))  # fmt: skip
+
+
+class SeveralCache(NamedTuple):
+    inputs: tuple[Array, ...]
+    z: Array
+
+
+class Several(Layer):
+    """A function of several numbers, of every element by itself."""
+
+    symbols = {"dz": "grad_output"}
+
+    @abstractmethod
+    def of(self, *inputs: Array) -> Array:
+        """Return z = f(x, y, …)."""
+
+    @abstractmethod
+    def shares(self, dz: Array, z: Array, *inputs: Array) -> tuple[Array, ...]:
+        """Return dz · ∂z/∂x, dz · ∂z/∂y, …, in z's shape."""
+
+    def backward(self, grad_output: Array, cache: SeveralCache) -> tuple[tuple, Arrays]:
+        r"""Chain rule through z_i = f(x_i, y_i, …), with what was stretched added up.
+
+        dx_i = dz_i ∂f/∂x,  dy_i = dz_i ∂f/∂y   (each summed to its input's shape)
+        The slopes are in the equations.
+        Torch: the function of this name, at ties and poles as well.
+        Source: any table of derivatives.
+        """
+        shares = self.shares(grad_output, cache.z, *cache.inputs)
+        pairs = zip(shares, cache.inputs, strict=True)
+        return tuple(summed_to(share, np.shape(x)) for share, x in pairs), {}
+
+
+class Pair(Several):
+    """A function of two numbers."""
+
+    def forward(self, x: Array, y: Array) -> tuple[Array, SeveralCache]:  # type: ignore[override]
+        z = self.of(x, y)
+        return z, SeveralCache((x, y), z)
+
+
+def equations(value: str, by_x: str, by_y: str) -> dict[str, str]:
+    """Return the equations of a value and its two slopes."""
+    slopes = {"grad_x": f"dx[i] = dz[i] * {by_x}", "grad_y": f"dy[i] = dz[i] * {by_y}"}
+    return {"output": f"z[i] = {value}", **slopes}
+
+
+class Choice(Pair):
+    """One of the two numbers, whichever it is."""
+
+    def decisions(self, cache: SeveralCache) -> Array:
+        x, y = cache.inputs
+        return np.sign(x - y)
+
+
+class MinGate(Choice):
+    """z = min(x, y); at a tie each input gets half."""
+
+    equations = equations(
+        "min(x[i], y[i])",
+        "((x[i] < y[i]) + (x[i] <= y[i])) / 2",
+        "((y[i] < x[i]) + (y[i] <= x[i])) / 2",
+    )
+    examples = TIED
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return np.minimum(x, y)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        half = 0.5 * dz * (x == y)
+        return dz * (x < y) + half, dz * (y < x) + half
+
+
+class FmaxGate(Choice):
+    """z = max(x, y), the other one where one is nan; at a tie all goes to x."""
+
+    equations = equations("max(x[i], y[i])", "(x[i] >= y[i])", "(x[i] < y[i])")
+    examples = TIED
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return np.where((x >= y) | (y != y), x, y)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        first = (x >= y) | (y != y)
+        return np.where(first, dz, 0), np.where(first, 0, dz)
+
+
+class FminGate(Choice):
+    """z = min(x, y), the other one where one is nan; at a tie all goes to x."""
+
+    equations = equations("min(x[i], y[i])", "(x[i] <= y[i])", "(x[i] > y[i])")
+    examples = TIED
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return np.where((x <= y) | (y != y), x, y)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        first = (x <= y) | (y != y)
+        return np.where(first, dz, 0), np.where(first, 0, dz)
+
+
+class PowGate(Pair):
+    """z = xʸ; of x = 0 the slope by y >= 0 is 0, of y = 0 that by x."""
+
+    equations = equations("x[i]**y[i]", "y[i] * x[i]**(y[i] - 1)", "x[i]**y[i] * log(x[i])")
+    examples = POSITIVE
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return x**y
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        nothing = (x == 0) & (y >= 0)
+        dx = np.where(y == 0, 0, dz * (y * x ** (y - 1)))
+        return dx, dz * np.where(nothing, 0, z * np.log(np.where(nothing, 1, x)))
+
+
+class Atan2Gate(Pair):
+    """z = the angle of the point that is x up and y to the right."""
+
+    equations = equations(
+        "atan(x[i] / y[i])", "y[i] / (x[i]**2 + y[i]**2)", "(-x[i] / (x[i]**2 + y[i]**2))"
+    )
+    examples = POSITIVE
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return np.arctan2(np.real(x), np.real(y))
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        over = 1 / (x * x + y * y)
+        return dz * y * over, -dz * x * over
+
+
+class HypotGate(Pair):
+    """z = √(x² + y²), where the squares may overflow."""
+
+    equations = equations("sqrt(x[i]**2 + y[i]**2)", "x[i] / z[i]\n" + (
+        "where z[i] = sqrt(x[i]**2 + y[i]**2)"
+    ), "y[i] / z[i]\nwhere z[i] = sqrt(x[i]**2 + y[i]**2)")  # fmt: skip
+    examples = PLAIN
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        m = np.maximum(np.abs(x), np.abs(y))
+        m = np.where((m == 0) | np.isinf(m), 1, m)
+        x, y = x / m, y / m
+        return m * np.sqrt(x * x + y * y)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        return dz * (x / z), dz * (y / z)
+
+
+class LogAddExpGate(Pair):
+    """z = log(eˣ + eʸ)."""
+
+    equations = equations("log(exp(x[i]) + exp(y[i]))", "sigma(x[i] - y[i])", "sigma(y[i] - x[i])")
+    examples = PLAIN
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return log_of_sum(x, y)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        return dz * sigmoid(x - y), dz * sigmoid(y - x)
+
+
+class LogAddExp2Gate(Pair):
+    """z = log(2ˣ + 2ʸ) to the base 2."""
+
+    equations = equations(
+        "log(2**x[i] + 2**y[i]) / log(2)",
+        "2**x[i] / (2**x[i] + 2**y[i])",
+        "2**y[i] / (2**x[i] + 2**y[i])",
+    )
+    examples = PLAIN
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return log_of_sum(x, y, LN2)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        return dz * sigmoid(LN2 * (x - y)), dz * sigmoid(LN2 * (y - x))
+
+
+def log_of_sum(x: Array, y: Array, log_base: float = 1.0) -> Array:
+    """Return log(bˣ + bʸ) to the base b, as the larger and what the smaller adds to it."""
+    m = np.maximum(x, y)
+    below = np.where(m == np.minimum(x, y), 0, np.minimum(x, y) - m)  # not ∞ - ∞
+    return m + np.log1p(np.exp(log_base * below)) / log_base
+
+
+class XlogyGate(Pair):
+    """z = x log y, and 0 where x = 0."""
+
+    equations = equations("x[i] * log(y[i])", "log(y[i])", "x[i] / y[i]")
+    examples = POSITIVE
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        zero = (x == 0) & (y == y)
+        return np.where(zero, 0, x * np.log(np.where(zero, 1, y)))
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        zero = (x == 0) & (y <= 0)
+        return dz * np.log(np.where(zero, 1, y)), dz * x / y
+
+
+class Xlog1pyGate(Pair):
+    """z = x log(1 + y), and 0 where x = 0."""
+
+    equations = equations("x[i] * log(1 + y[i])", "log(1 + y[i])", "x[i] / (1 + y[i])")
+    examples = POSITIVE
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        zero = (x == 0) & (y == y)
+        return np.where(zero, 0, x * np.log1p(np.where(zero, 0, y)))
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        zero = (x == 0) & (y <= -1)
+        return dz * np.log1p(np.where(zero, 0, y)), dz * x / (y + 1)
+
+
+class LdexpGate(Pair):
+    """z = x 2ʸ."""
+
+    equations = equations("x[i] * 2**y[i]", "2**y[i]", "x[i] * 2**y[i] * log(2)")
+    examples = PLAIN
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return x * 2.0**y
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
+        return dz * 2.0**y, dz * (LN2 * z)
+
+
+class Division(Several):
+    """What a division leaves, or its whole part: a whole number k, decided by x / y.
+
+    Args:
+        other: y, where it is a number.
+    """
+
+    def __init__(self, other: float | None = None) -> None:
+        self.other = other
+
+    def forward(self, x: Array, y: Array | None = None) -> tuple[Array, SeveralCache]:  # type: ignore[override]
+        z = self.of(x, self.other if y is None else y)
+        return z, SeveralCache((x,) if y is None else (x, y), z)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Any = None) -> tuple:  # type: ignore[override]
+        if y is None:
+            return self.both(dz, z, x, self.other)[:1]
+        return self.both(dz, z, x, y)
+
+    @abstractmethod
+    def both(self, dz: Array, z: Array, x: Array, y: Any) -> tuple[Array, Array]:
+        """Return both shares."""
+
+    def extra_repr(self) -> str:
+        return "" if self.other is None else f"other={self.other}"
+
+    def whole(self, x: Array, y: Array) -> Array:
+        """Return k."""
+        return np.floor(np.real(x / y))
+
+    def decisions(self, cache: SeveralCache) -> Array:
+        x, *y = cache.inputs
+        return self.whole(x, *(y or [self.other]))
+
+
+class RemainderGate(Division):
+    """z = x - y ⌊x / y⌋: what a division leaves, with the sign of y."""
+
+    equations = {"grad_x": "dx[i] = dz[i]", "grad_y": "dy[i] = -dz[i] * floor(x[i] / y[i])"}
+    examples = (Example({}, ((2, 3), LATER)), Example({}, (LATER, LATER)))
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return x - y * self.whole(x, y)
+
+    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        return np.ones_like(z) * dz, -dz * self.whole(x, y)
+
+
+class FmodGate(RemainderGate):
+    """z = x - y [x / y], the whole part towards 0: what a division leaves, with the sign of x."""
+
+    equations = {"grad_x": "dx[i] = dz[i]"}
+
+    def whole(self, x: Array, y: Array) -> Array:
+        return truncated(x / y)
+
+
+class RoundedDivideGate(Division):
+    """z = x / y, rounded: ⌊x / y⌋, or towards 0; no gradient.
+
+    Args:
+        rounding_mode: "floor" or "trunc".
+        other: y, where it is a number.
+    """
+
+    equations = {"grad_x": "dx[i] = 0 * dz[i]", "grad_y": "dy[i] = 0 * dz[i]"}
+    examples = tuple(
+        Example(
+            {"rounding_mode": mode}, ((2, 3), LATER), convention=True, note="steps have slope 0"
+        )
+        for mode in ("floor", "trunc")
+    )
+
+    def __init__(self, rounding_mode: str, other: float | None = None) -> None:
+        super().__init__(other)
+        self.rounding_mode = rounding_mode
+
+    def whole(self, x: Array, y: Array) -> Array:
+        return super().whole(x, y) if self.rounding_mode == "floor" else truncated(x / y)
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return self.whole(x, y)
+
+    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        return np.zeros_like(dz), np.zeros_like(dz)
+
+    def extra_repr(self) -> str:
+        return f"rounding_mode={self.rounding_mode!r}"
+
+
+class CopysignGate(Division):
+    """z = |x| with the sign of y; of x = 0 the slope is 0.
+
+    Args:
+        other: y, where it is a number.
+    """
+
+    equations = equations("abs(x[i]) * sign(y[i])", "sign(x[i]) * sign(y[i])", "0")
+    examples = (Example({}, ((2, 3), LATER)), Example({}, ((2, 3), (2, 3))))
+
+    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return signed(np.abs(x), y)
+
+    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        return dz * signed(np.sign(x), y), np.zeros_like(dz * y)
+
+    def whole(self, x: Array, y: Any) -> Array:
+        return np.sign(np.real(x)) * signed(np.ones_like(np.real(x)), y)
+
+
+def signed(x: Array, y: Any) -> Array:
+    """Return -x where y is negative, as -0.0 is; else x."""
+    y = np.real(y)
+    negative = np.signbit(y) if y.dtype.kind == "f" else y < 0
+    return np.where(negative, -x, x)
+
+
+class LerpGate(Several):
+    """z = x + w (y - x).
+
+    Args:
+        weight: w; None where it is the third input.
+    """
+
+    equations = {
+        "output": "z[i] = x[i] + w[i] * (y[i] - x[i])",
+        "grad_x": "dx[i] = dz[i] * (1 - w[i])",
+        "grad_y": "dy[i] = dz[i] * w[i]",
+        "grad_w": "dw[i] = dz[i] * (y[i] - x[i])",
+        "output/weight": "z[i] = x[i] + weight * (y[i] - x[i])",
+        "grad_x/weight": "dx[i] = dz[i] * (1 - weight)",
+        "grad_y/weight": "dy[i] = dz[i] * weight",
+    }
+    examples = (
+        Example({}, ((2, 3), (2, 3), (2, 3))),
+        Example({"weight": 0.25}, ((2, 3), (2, 3))),
+        Example({}, ((2, 3), (3,), ())),
+    )
+
+    def __init__(self, weight: float | None = None) -> None:
+        self.weight = weight
+
+    def forward(self, x: Array, y: Array, w: Array | None = None) -> tuple[Array, SeveralCache]:  # type: ignore[override]
+        inputs = (x, y) if w is None else (x, y, w)
+        z = self.of(*inputs)
+        return z, SeveralCache(inputs, z)
+
+    def of(self, x: Array, y: Array, w: Array | None = None) -> Array:  # type: ignore[override]
+        return x + (self.weight if w is None else w) * (y - x)
+
+    def shares(self, dz: Array, z: Array, x: Array, y: Array, w: Array | None = None) -> tuple:  # type: ignore[override]
+        if w is None:
+            return dz * (1 - self.weight), dz * self.weight  # type: ignore[operator]
+        return dz * (1 - w), dz * w, dz * (y - x)
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}"
+
+
+class Added(Several):
+    """A number plus a constant times a function of two others.
+
+    Args:
+        value: c.
+    """
+
+    def __init__(self, value: float = 1.0) -> None:
+        self.value = value
+
+    def forward(self, x: Array, a: Array, b: Array) -> tuple[Array, SeveralCache]:  # type: ignore[override]
+        z = self.of(x, a, b)
+        return z, SeveralCache((x, a, b), z)
+
+    def extra_repr(self) -> str:
+        return f"value={self.value}"
+
+
+class AddcmulGate(Added):
+    """z = x + c a b."""
+
+    symbols = {"dz": "grad_output", "c": "value"}
+    equations = {
+        "output": "z[i] = x[i] + c * a[i] * b[i]",
+        "grad_x": "dx[i] = dz[i]",
+        "grad_a": "da[i] = dz[i] * c * b[i]",
+        "grad_b": "db[i] = dz[i] * c * a[i]",
+    }
+    examples = (Example({"value": 0.5}, ((2, 3),) * 3), Example({}, ((2, 3), (3,), (2, 1))))
+
+    def of(self, x: Array, a: Array, b: Array) -> Array:  # type: ignore[override]
+        return x + self.value * (a * b)
+
+    def shares(self, dz: Array, z: Array, x: Array, a: Array, b: Array) -> tuple:  # type: ignore[override]
+        return dz, dz * (self.value * b), dz * (self.value * a)
+
+
+class AddcdivGate(Added):
+    """z = x + c a / b."""
+
+    symbols = {"dz": "grad_output", "c": "value"}
+    equations = {
+        "output": "z[i] = x[i] + c * a[i] / b[i]",
+        "grad_x": "dx[i] = dz[i]",
+        "grad_a": "da[i] = dz[i] * c / b[i]",
+        "grad_b": "db[i] = -dz[i] * c * a[i] / b[i]**2",
+    }
+    examples = (
+        Example({"value": 0.5}, ((2, 3), (2, 3), FIRST)),
+        Example({}, ((2, 3), (2, 1), LATER)),
+    )
+
+    def of(self, x: Array, a: Array, b: Array) -> Array:  # type: ignore[override]
+        return x + self.value * (a / b)
+
+    def shares(self, dz: Array, z: Array, x: Array, a: Array, b: Array) -> tuple:  # type: ignore[override]
+        da = dz * (self.value / b)
+        return dz, da, -da * (a / b)
