@@ -3,5 +3,11 @@
 from __future__ import annotations
 
 from compare.pair.mirror.call import Builder
+from compare.pair.mirror.functions import indexing, layers, products, shapes
 
-FUNCTIONS: dict[str, Builder] = {}
+FUNCTIONS: dict[str, Builder] = {
+    **shapes.TABLE,
+    **indexing.TABLE,
+    **products.TABLE,
+    **layers.TABLE,
+}
