@@ -19,7 +19,17 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Config", "Report", "UserError", "check", "check_torch", "explain", "load", "run"]
+__all__ = [
+    "Config",
+    "Report",
+    "UserError",
+    "check",
+    "check_torch",
+    "explain",
+    "load",
+    "mirror",
+    "run",
+]
 
 _HOMES = {
     "Config": "compare.description.config",
@@ -29,6 +39,7 @@ _HOMES = {
     "check_torch": "compare.commands.check.check",
     "explain": "compare.commands.explain",
     "load": "compare.description.config",
+    "mirror": "compare.commands.mirror",
     "run": "compare.commands.run",
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from compare.commands.check.check import check, check_torch
     from compare.commands.explain import explain
+    from compare.commands.mirror import mirror
     from compare.commands.run import run
     from compare.description.config import Config, load
     from compare.errors import UserError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Config", "Report", "UserError", "__version__", "check", "check_torch", "explain", "load",
-    "run",
+    "mirror", "run",
 ]  # fmt: skip
 
 

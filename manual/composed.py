@@ -37,7 +37,7 @@ class Composed(Layer):
         own = {n.name: [dotted(n.name, key) for key in n.layer.params] for n in nodes}
         self.graph = Graph(inner, inputs, {"output": inner[-1].name})
         self.params = {k: self.graph.params[k] for name in order or own for k in own[name]}
-        flat = unfolded(inner, {}).nodes
+        flat = unfolded(inner, {}, {}).nodes
         self.drawing = tuple(n.name for n in flat if n.layer.chances)
         self.chances = tuple(p for n in flat for p in n.layer.chances)
 

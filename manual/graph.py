@@ -68,6 +68,7 @@ class Graph(Layer):
         outputs: the graph's ports and the values they are; without it, the one node that feeds no
             other.
         tied: parameters that are another one: `{"lm_head.weight": "wte.weight"}`.
+        parameters: those that no node has, by dotted name: values for nodes to read.
 
     Attributes:
         results: the names of the values that leave the graph, one per output.
@@ -84,10 +85,14 @@ class Graph(Layer):
         inputs: tuple[str, ...] = ("input",),
         outputs: Mapping[str, str] | None = None,
         tied: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Array] | None = None,
     ) -> None:
         self.inputs = tuple(inputs)
-        flat, self.tied, self.alias, self.groups = unfolded([Node(*n) for n in nodes], tied or {})
+        flat, self.tied, self.alias, self.groups, self.free = unfolded(
+            [Node(*n) for n in nodes], tied or {}, parameters or {}
+        )
         own = dict.fromkeys(dotted(n.name, key) for n in flat for key in n.layer.params)
+        own |= dict.fromkeys(self.free)
         for name in [*self.tied, *self.tied.values()]:
             if name not in own:
                 raise ValueError(f"tied: '{name}' is no parameter. Parameters: {', '.join(own)}.")
@@ -255,7 +260,8 @@ class Graph(Layer):
             name, layer, sources = nodes[index]
             own = layer.with_params({key: params[leaf] for key, leaf in slots})
             nodes[index] = Node(name, own, sources)
-        return self._twin(nodes=tuple(nodes), params={p: params[p] for p in self.params})
+        free = {name: params[name] for name in self.free}
+        return self._twin(nodes=tuple(nodes), params={p: params[p] for p in self.params}, free=free)
 
     def with_buffers(self, buffers: Mapping[str, Array]) -> Self:
         """Return the same network with other buffers."""
@@ -281,12 +287,14 @@ class Graph(Layer):
 
     def state_names(self) -> dict[str, str]:
         """Return torch's `state_dict` keys, tied names included, and the name each one is of."""
-        keys = (dotted(n.name, k) for n in self.nodes for k in (*n.layer.params, *n.layer.buffers))
+        keys = [dotted(n.name, k) for n in self.nodes for k in (*n.layer.params, *n.layer.buffers)]
+        keys += self.free
         return {key: self.tied.get(key, key) for key in keys}
 
     def _derive(self) -> None:
         """Work out from the nodes what both passes need."""
         self.params, self.buffers = self._gathered("params"), self._gathered("buffers")
+        self.params |= {name: self.params.get(name, p) for name, p in self.free.items()}
         self._leaves = {n.name: self._named(n.name, n.layer.params) for n in self.nodes}
         self._slots = tuple(
             (index, tuple(self._leaves[n.name].items()))

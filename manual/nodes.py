@@ -52,6 +52,7 @@ class Unfolded(NamedTuple):
     tied: dict[str, str]  # of the inner graphs too
     alias: dict[str, str | None]  # the outputs of inner graphs: which values they are now
     groups: list[tuple[str | None, ...]]  # the outputs of each inner graph: using one is enough
+    free: dict[str, Any]  # parameters that no node has, of the inner graphs too
 
 
 def path_of(node: str) -> str:
@@ -75,13 +76,13 @@ def joined(prefix: str, name: str) -> str:
     return prefix + name if name[:1] in "@:" else f"{prefix}.{name}"
 
 
-def unfolded(nodes: Iterable[Node], tied: Mapping[str, str]) -> Unfolded:
+def unfolded(nodes: Iterable[Node], tied: Mapping[str, str], free: Mapping[str, Any]) -> Unfolded:
     """Replace every graph by its nodes, and give every argument of forward a value's name or None.
 
     Raises:
         ValueError: a node has inputs that its layer does not take, or too few.
     """
-    found = Unfolded([], dict(tied), {}, [])
+    found = Unfolded([], dict(tied), {}, [], dict(free))
     for node in nodes:
         if hasattr(node.layer, "nodes"):
             _unfold(node, found)
@@ -94,7 +95,8 @@ def unfolded(nodes: Iterable[Node], tied: Mapping[str, str]) -> Unfolded:
     alias = {name: _final(name, names) for name in found.alias}
     groups = [tuple(_final(v, names) for v in group) for group in found.groups]
     flat = [n._replace(inputs=tuple(_final(s, names) for s in n.inputs)) for n in found.nodes]
-    return Unfolded(flat, {a: str(_final(a, found.tied)) for a in found.tied}, alias, groups)
+    owners = {a: str(_final(a, found.tied)) for a in found.tied}
+    return Unfolded(flat, owners, alias, groups, found.free)
 
 
 def _unfold(node: Node, found: Unfolded) -> None:
@@ -110,6 +112,7 @@ def _unfold(node: Node, found: Unfolded) -> None:
         sources = tuple(outer(s) for s in n.inputs)
         found.nodes.append(Node(joined(name, n.name), n.layer, sources))
     found.tied.update({dotted(name, a): dotted(name, b) for a, b in graph.tied.items()})  # type: ignore[attr-defined]
+    found.free.update({dotted(name, a): p for a, p in graph.free.items()})  # type: ignore[attr-defined]
     found.alias.update({joined(name, a): outer(v) for a, v in graph.alias.items()})  # type: ignore[attr-defined]
     results = tuple(outer(value) for value in graph.results)  # type: ignore[attr-defined]
     found.alias[name] = results[0]

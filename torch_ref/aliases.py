@@ -24,6 +24,10 @@ class Aliases:
         seen = tensor.detach()  # its shape and place: the tensor itself may be changed again
         self._writers.setdefault(_storage(tensor), []).append((seen, value))
 
+    def written(self, tensor: Tensor) -> bool:
+        """Return whether anything was written into a tensor's memory."""
+        return _storage(tensor) in self._writers
+
     def writers_of(self, tensor: Tensor) -> list[tuple[str, Tensor]]:
         """Return what was written where a tensor is, since its value was known.
 

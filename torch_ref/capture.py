@@ -24,7 +24,10 @@ from torch.utils._pytree import tree_map
 from torch_ref.aliases import Aliases
 from torch_ref.draws import Recorder
 
-__all__ = ["Capture", "CapturedCall", "Ref", "Region", "operation", "tensors_of"]
+__all__ = [
+    "Capture", "CapturedCall", "OneDtype", "Ref", "Region", "UnforeseenChangeError", "operation",
+    "tensors_of",
+]  # fmt: skip
 
 FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 CONVERSIONS = {
@@ -73,9 +76,10 @@ class CapturedCall:
     region: Region | None = None
     in_place: bool = False
     twin: Any = None
-    outputs: tuple[str | None, ...] = ()  # names of the tensors returned; None: no gradient
+    outputs: tuple[str, ...] = ()  # names of the tensors returned
     draws: list[Tensor] = field(default_factory=list)
     state: Tensor | None = None  # of the generator before it ran
+    why: str = ""  # nothing stands for it
 
 
 class Capture(TorchFunctionMode):
@@ -103,9 +107,9 @@ class Capture(TorchFunctionMode):
         self.regions: list[Region] = []
         self.values: dict[str, Tensor] = {}  # as they were born
         self.grads: dict[str, Tensor] = {}  # filled by backward
+        self.taps: dict[str, Tensor] = {}  # the tensors themselves
         self.data: dict[str, Tensor] = {}
         self.notes: Counter[str] = Counter()
-        self.tapped: set[str] = set()
         self.aliases = Aliases()
         self._names: Counter[str] = Counter()
         self._where: dict[int, str] = {}
@@ -130,6 +134,22 @@ class Capture(TorchFunctionMode):
         with _patched(self), self:
             return function()
 
+    def name(self, module: nn.Module, path: str) -> None:
+        """Give a module beside the model a path, and with it what it holds."""
+        for name, inner in module.named_modules():
+            self._modules.setdefault(id(inner), f"{path}.{name}" if name else path)
+        for name, parameter in module.named_parameters():
+            self._leaves.setdefault(id(parameter), f"{path}.{name}")
+
+    @contextmanager
+    def at(self, path: str) -> Iterator[None]:
+        """Name what is computed here as if a module of this path did it."""
+        self._paths.append(path)
+        try:
+            yield
+        finally:
+            self._paths.pop()
+
     def name_of(self, tensor: Tensor) -> str:
         """Return the name of a value, as the run left it."""
         return self._ref(tensor).name
@@ -150,9 +170,9 @@ class Capture(TorchFunctionMode):
         if self._busy:
             return func(*args, **kwargs)
         name, in_place = operation(func)
-        if name in CONVERSIONS and not kwargs and len(args) == 1:
-            func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
-        args, kwargs = self._one_dtype(args, kwargs)
+        (func, name, args, kwargs), said = of_one_dtype(self.dtype, func, name, args, kwargs)
+        if said is not None:
+            self.notes[f"the model asks for {said}, and the run stays in {self.dtype}"] += 1
         found = tensors_of((args, kwargs))
         if not any(map(self._differentiable, found)):
             return self._as_data(name, func, args, kwargs)
@@ -324,10 +344,17 @@ class Capture(TorchFunctionMode):
         found = self.values.get(name, self.data.get(name))
         return self.module.get_parameter(name).detach() if found is None else found
 
+    def untold(self, name: str) -> bool:
+        """Return whether torch tells no gradient of a value though one may flow through it.
+
+        Inside a custom Function none is kept; where memory was written into, autograd goes round.
+        """
+        return name not in self.taps or self.aliases.written(self.values[name])
+
     def _tap(self, name: str, tensor: Tensor) -> None:
         if not tensor.requires_grad:
             return
-        self.tapped.add(name)
+        self.taps[name] = tensor
         if tensor.is_leaf:
             return  # its .grad has it
 
@@ -404,18 +431,6 @@ class Capture(TorchFunctionMode):
                 self._keep.append(tensor)
         return found
 
-    def _one_dtype(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Leave out conversions to another floating type than the run's."""
-
-        def kept(x: Any) -> Any:
-            if isinstance(x, torch.dtype) and x in FLOATING and x != self.dtype:
-                said, own = str(x)[6:], str(self.dtype)[6:]
-                self.notes[f"the model asks for {said}, and the run stays in {own}"] += 1
-                return self.dtype
-            return x
-
-        return tree_map(kept, args), tree_map(kept, kwargs)
-
     def _named(self, name: str) -> str:
         count = self._names[name]
         self._names[name] += 1
@@ -423,6 +438,39 @@ class Capture(TorchFunctionMode):
             return name
         modules = name in self._modules.values()
         return self._named(f"{name}@{count}") if modules else self._named(f"{name}_{count}")
+
+
+class OneDtype(TorchFunctionMode):
+    """Leaves out conversions to another floating type than the run's, and does nothing else."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        name = operation(func)[0]
+        (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs or {})
+        return func(*args, **kwargs)
+
+
+def of_one_dtype(
+    dtype: torch.dtype, func: Callable, name: str, args: tuple, kwargs: dict[str, Any]
+) -> tuple[tuple[Callable, str, tuple, dict[str, Any]], torch.dtype | None]:
+    """Return a call with the run's floating type in the place of any other, and which that was."""
+    said: list[torch.dtype] = []
+
+    def kept(x: Any) -> Any:
+        if isinstance(x, torch.dtype) and x in FLOATING and x != dtype:
+            said.append(x)
+            return dtype
+        return x
+
+    if name in CONVERSIONS and not kwargs and len(args) == 1:
+        func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
+    call = (func, name, tree_map(kept, args), tree_map(kept, kwargs))
+    return call, said[0] if said else None
 
 
 class UnforeseenChangeError(Exception):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compare.judge.judge import Rows
     from compare.running.alone import Moment
     from compare.running.experiment import Experiment
+    from compare.running.lockstep import Lockstep
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -68,6 +69,9 @@ def run(
 class Runner:
     """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
 
+    works = True  # whether the worst element of each row is worked by its formula
+    asks = True  # whether what training never asks is compared once
+
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
         from compare.judge import kills
         from compare.judge.ledger import Table
@@ -108,6 +112,12 @@ class Runner:
             self._refused(refused)
         return self._report(planned, environment(train.device, train.threads, train.seed))
 
+    def in_lockstep(self) -> Lockstep:
+        """Return what runs the steps."""
+        from compare.running.lockstep import Lockstep
+
+        return Lockstep(self.experiment)
+
     def _refused(self, refused: Exception) -> None:
         """Keep what was compared; a free run's drift is lost.
 
@@ -128,12 +138,12 @@ class Runner:
         from compare.judge import kills
         from compare.judge.measure import ulps
         from compare.running.alone import Moment
-        from compare.running.lockstep import Lockstep
 
-        lockstep = Lockstep(self.experiment)
+        lockstep = self.in_lockstep()
         sampled = max(1, steps // 20)
         for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
             step = lockstep.step(number, batch)
+            self.experiment = lockstep.experiment
             self.table.add(number, step.rows)
             self.failed |= step.failure is not None
             self.losses.append((number, *step.losses))
@@ -146,11 +156,11 @@ class Runner:
             moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
             blamed = self._blame_torch(moment, step.rows)
             diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-            if number == 0 or diverged:
+            if self.works and (number == 0 or diverged):
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
                 self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-            if number == 0:
+            if self.asks and number == 0:
                 self._ask_asides(moment)
             lockstep.resynchronise()
             self.done = number + 1

@@ -53,9 +53,10 @@ def expected(
         buffers: dotted names.
     """
     owned: dict[str, list[str]] = {}
+    parameters = tuple(parameters)
     for name in parameters:
         owned.setdefault(split(name)[0], []).append(split(name)[1])
-    differentiable = set(inputs)
+    differentiable = {*inputs, *parameters}
     first_calls: dict[str, str] = {}  # by module: in backward order its gradients end there
     for node in nodes:
         first_calls.setdefault(path_of(node.name), node.name)
@@ -69,6 +70,8 @@ def expected(
         path = path_of(node.name)
         if first_calls[path] == node.name:
             keys += [Key(path, f"grad:{p}") for p in owned.get(path, ())]
+    free = (split(name) for name in parameters if split(name)[0] not in first_calls)
+    keys += [Key(path, f"grad:{p}") for path, p in free]  # no node has them: they are only read
     keys += [Key(name, "grad_input") for name in inputs if name in used]
     keys += [_of_parameter(name, "buffer") for name in buffers]
     keys += [Key(layer, f"param:{p}") for layer, names in owned.items() for p in names]

@@ -66,6 +66,7 @@ class ManualSide(NamedTuple):
     optimizer: Optimizer
     clip_norm: float | None = None
     clip_value: float | None = None
+    frozen: frozenset[str] = frozenset()  # parameters that are not trained
 
     def training(self, params: Arrays) -> Training:
         """Return plain training from these parameters, without anything that is compared.
@@ -162,8 +163,9 @@ class ManualSide(NamedTuple):
         gradients = self.backward(forward, input_grad=input_grad)
         used = used_values(self.graph.nodes)
         grads = {v: g for v, g in gradients.values.items() if v in used and real(values[v])}
-        into |= of_backward(grads, gradients.params, self.graph.inputs)
+        trained = {name: g for name, g in gradients.params.items() if name not in self.frozen}
+        into |= of_backward(grads, trained, self.graph.inputs)
         into |= of_buffers(forward.tape.buffers)
         params = {**params, **self.graph.rewritten(forward.tape)}
-        into |= of_update(*self.update(params, gradients.params, states, lr))
+        into |= of_update(*self.update(params, trained, states, lr))
         return into

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from manual.layer import Layer
+
+F64 = np.dtype(np.float64)
 
 
 class NoTwin(Exception):  # noqa: N818
     """Nothing hand-written stands for this call; the text says why."""
 
 
-class Value(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Value:
     """A tensor that goes into a call.
 
     Attributes:
@@ -28,7 +33,7 @@ class Value(NamedTuple):
     name: str
     array: np.ndarray
     grad: bool = False
-    dtype: np.dtype = np.dtype(np.float64)
+    dtype: np.dtype = F64
     cast: bool = False
 
     @property
@@ -39,11 +44,11 @@ class Value(NamedTuple):
     def ndim(self) -> int:
         return self.array.ndim
 
-    def real(self) -> Self:
+    def real(self) -> Value:
         """Return the value as arithmetic takes it: integers and booleans as real numbers."""
         if self.array.dtype.kind in "fc":
             return self
-        return self._replace(array=self.array.astype(self.dtype), cast=True)
+        return replace(self, array=self.array.astype(self.dtype), cast=True)
 
 
 class Call(NamedTuple):
@@ -62,8 +67,6 @@ def built(builder: Builder, args: Any, kwargs: Any) -> Call:
     Raises:
         NoTwin: there is none for these arguments.
     """
-    from inspect import signature
-
     try:
         bound = signature(builder).bind(*args, **kwargs)
     except TypeError as error:

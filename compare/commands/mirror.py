@@ -1,0 +1,77 @@
+"""Mirror a torch model: its hand-written twin, made from what one run shows, and the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compare.commands.run import Progress, Runner
+from compare.report.report import Report
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["mirror"]
+
+
+def mirror(
+    module: torch.nn.Module, args: Sequence[Any] | Any = (),
+    kwargs: Mapping[str, Any] | None = None, *, loss: Callable[..., Any] | None = None,
+    optimizer: torch.optim.Optimizer | None = None, steps: int = 1, dtype: str = "float64", seed: int = 0, progress: Progress | None = None,
+) -> Report:  # fmt: skip
+    """Run a torch model beside its hand-written twin, and compare every value and gradient.
+
+    The model is run once on a copy to see what it computes; each call of a torch.nn layer or a
+    torch function gets the hand-written layer that stands for it, and torch computes the few that
+    none stands for on both sides. The reference is the model itself, in `dtype`. It is left as it
+    was, and so is torch's generator.
+
+    Args:
+        module: any torch.nn.Module, on the CPU, in the mode (train or eval) that is meant.
+        args, kwargs: what it is called with; a single tensor may stand by itself.
+        loss: makes one number of what the module returns, such as
+            `lambda output: F.cross_entropy(output, targets)`. Without one: the `loss` that the
+            module returns, the number that it returns, or else a random upstream gradient.
+        optimizer: of torch.optim, on the module's parameters: each step is followed by its update.
+        steps: how many training steps, on the same inputs.
+        dtype: `float64` or `float32`.
+        seed: of what the model draws.
+        progress: called as `progress(what, done, total)` after each step.
+
+    Raises:
+        UserError: the model cannot be copied, run or captured, or nothing in it has a gradient.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> mirror(nn.Sequential(nn.Linear(3, 2), nn.Tanh()), torch.ones(2, 3)).verdict
+    'agree'
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from compare.running.mirror.experiment import prepare
+    from compare.running.mirror.model import Model
+
+    given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
+    default, threads = torch.get_default_dtype(), torch.get_num_threads()
+    try:
+        with threadpool_limits(limits=1), torch.random.fork_rng(devices=[]):
+            torch.set_num_threads(1)
+            model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
+            torch.set_default_dtype(model.dtype)
+            experiment = prepare(model, type(module).__name__, steps, dtype, seed)
+            return MirrorRunner(experiment, progress or (lambda *_: None)).run()
+    finally:
+        torch.set_default_dtype(default)
+        torch.set_num_threads(threads)
+
+
+class MirrorRunner(Runner):
+    """The steps of a mirror, and its Report."""
+
+    works = asks = False
+
+    def in_lockstep(self) -> Any:
+        from compare.running.mirror.lockstep import MirrorLockstep
+
+        return MirrorLockstep(self.experiment)

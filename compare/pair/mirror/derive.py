@@ -1,0 +1,83 @@
+"""Which hand-written layer stands for a captured call."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch.utils._pytree import tree_leaves, tree_map
+
+from compare.pair.mirror.by_torch import ByTorch
+from compare.pair.mirror.call import Call, NoTwin, Value, built
+from compare.pair.mirror.functions import FUNCTIONS
+from compare.pair.mirror.modules import twin_of_module
+from manual.layer import Layer
+from torch_ref.capture import Capture, CapturedCall, Ref
+
+__all__ = ["Twin", "derive", "left_to_torch"]
+
+CAST = "~real"  # of a value that a layer takes as real numbers
+
+
+class Twin(NamedTuple):
+    """What stands for a captured call: a layer, and the names of the values that it takes."""
+
+    layer: Layer
+    names: tuple[str | None, ...]
+    casts: dict[str, np.ndarray]  # integers as real numbers, by name
+    why: str = ""  # torch computes it: why nothing hand-written does
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        return self.layer.outputs
+
+    @property
+    def stochastic(self) -> bool:
+        return self.layer.stochastic and self.layer.training
+
+    @property
+    def chance(self) -> float:
+        return getattr(self.layer, "p", 0.0)
+
+
+def derive(capture: Capture, call: CapturedCall) -> Twin | None:
+    """Return the hand-written twin of a call that is about to run; None if there is none."""
+    try:
+        found = _asked(capture, call)
+    except NoTwin as error:
+        call.why = str(error)
+        return None
+    casts = {f"{v.name}{CAST}": v.array for v in found.inputs if v is not None and v.cast}
+    names = tuple(
+        None if v is None else f"{v.name}{CAST}" if v.cast else v.name for v in found.inputs
+    )
+    return Twin(found.layer, names, casts)
+
+
+def _asked(capture: Capture, call: CapturedCall) -> Call:
+    args, kwargs = _values(capture, (call.args, call.kwargs))
+    if call.module is not None:
+        return twin_of_module(call.module, args, kwargs)
+    builder = FUNCTIONS.get(call.operation)
+    if builder is None:
+        raise NoTwin(f"nothing hand-written stands for torch's {call.operation}")
+    return built(builder, args, kwargs)
+
+
+def _values(capture: Capture, tree: Any) -> Any:
+    def value(x: Any) -> Any:
+        if not isinstance(x, Ref):
+            return x
+        tensor = capture.tensor(x.name)
+        grad = x.name not in capture.data
+        return Value(x.name, tensor.detach().numpy(), grad, np.dtype(str(capture.dtype)[6:]))
+
+    return tree_map(value, tree)
+
+
+def left_to_torch(call: CapturedCall, network: Any) -> Twin:
+    """Return the twin of a call that torch computes on both sides."""
+    refs = [x.name for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Ref)]
+    ports = ["output", *(name.rpartition(":")[2] for name in call.outputs[1:])]
+    layer = ByTorch(call, refs, ports, network)
+    return Twin(layer, tuple(refs), {}, call.why or "nothing hand-written stands for it")

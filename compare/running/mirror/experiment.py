@@ -1,0 +1,164 @@
+"""A mirror as an experiment: the same steps, judged by the same judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from compare.description.config.settings import CompareConfig, TrainConfig
+from compare.errors import UserError
+from compare.pair.manual_side import ManualSide
+from compare.pair.mirror.derive import derive
+from compare.pair.mirror.graph import mirrored
+from compare.running.experiment import Experiment
+from compare.running.mirror.fidelity import prove
+from compare.running.mirror.model import Model
+from manual import registry
+from manual.graph import Array, Arrays
+from manual.layer import Layer
+from manual.linear import NoCache
+from manual.optimizers import Optimizer
+from torch_ref.captured_side import CapturedSide
+
+__all__ = ["MirrorConfig", "MirrorExperiment", "prepare"]
+
+
+class Whole(Layer):
+    """Stands where a loss stands: the graph's output is the loss already."""
+
+    def forward(self, output: Array, target: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
+        return output * 1, NoCache()
+
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Any, Any], Arrays]:
+        return (grad_output, None), {}
+
+
+class Still(Optimizer):
+    """Updates nothing: a mirror without an optimiser."""
+
+    lr = 0.0
+
+    def __init__(self) -> None:
+        pass
+
+    def update(self, param: Array, grad: Array, state: Any, lr: float) -> tuple[Array, Any]:
+        return param, state
+
+    def step(self, params: Any, grads: Any, states: Any, lr: float | None = None) -> Any:
+        return {}, {}
+
+
+@dataclass(frozen=True)
+class MirrorConfig:
+    """What of a configuration a mirror has."""
+
+    name: str
+    train: TrainConfig
+    compare: CompareConfig
+    inputs: tuple[str, ...]
+    described: dict[str, Any]
+    layers: tuple[Any, ...] = ()
+    loss: Any = field(default_factory=lambda: SimpleNamespace(type="Whole", args={}))
+    optimizer: Any = field(default_factory=lambda: SimpleNamespace(schedule=None))
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.described
+
+
+@dataclass(frozen=True)
+class MirrorExperiment(Experiment):
+    """An experiment whose hand-written side follows from what torch's side captured."""
+
+    model: Any = None
+    twin: Any = None  # Mirrored
+
+    def batches(self, steps: int | None = None) -> Iterator[np.ndarray]:
+        """Yield nothing to choose, once a step: every step sees the same inputs."""
+        yield from (np.empty(0) for _ in range(steps or self.steps))
+
+    def rows(self, batch: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Return the inputs and data of the last captured run; there is no target."""
+        return self.twin.data, np.zeros(())
+
+    def lr(self, step: int) -> float:
+        return self.manual.optimizer.lr
+
+    @property
+    def updated(self) -> bool:
+        """Whether there is an optimiser."""
+        return not isinstance(self.manual.optimizer, Still)
+
+    def captured(self) -> MirrorExperiment:
+        """Return the experiment with the hand-written side of torch's last run."""
+        side: Any = self.torch
+        twin = mirrored(side.network, side.capture, side.loss)
+        side.kept = set(twin.graph.params)
+        manual = self.manual._replace(graph=twin.graph)
+        return replace(
+            self, manual=manual, twin=twin, torch_layers=tuple(twin.by_torch),
+            features=twin.data, weights=dict(twin.graph.params),
+        )  # fmt: skip
+
+
+def prepare(model: Model, name: str, steps: int, dtype: str, seed: int) -> MirrorExperiment:
+    """Run the model once under the capture, and build the hand-written side of it.
+
+    Raises:
+        UserError: the model cannot be run, or nothing in it has a gradient.
+    """
+    side = CapturedSide(
+        model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, seed
+    )
+    frozen = frozenset(n for n, p in model.module.named_parameters() if not p.requires_grad)
+    manual = ManualSide(
+        None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
+    )  # fmt: skip
+    prove(model, side)
+    side.kept = set(mirrored(side.network, side.capture, side.loss).graph.params)
+    config = MirrorConfig(
+        name,
+        TrainConfig(steps=steps, dtype=dtype, seed=seed, batch_size="all"),  # type: ignore[arg-type]
+        CompareConfig(drift=False, structural_zeros=("*",)),
+        tuple(model.inputs),
+        {"name": name, "model": type(model.module).__name__, "steps": steps, "dtype": dtype},
+    )
+    return MirrorExperiment(
+        config, None, manual, side, {}, np.dtype(dtype), SimpleNamespace(factor=lambda _: 1.0),  # type: ignore[arg-type]
+        None, {}, np.zeros(1), model=model,
+    )  # fmt: skip
+
+
+def _optimizer(model: Model) -> Optimizer:
+    """Return the hand-written optimiser with the same settings.
+
+    Raises:
+        UserError: there is none of that name, or its groups have several learning rates.
+    """
+    theirs = model.optimizer
+    if theirs is None:
+        return Still()
+    from inspect import signature
+
+    from manual.optimizers.groups import Groups
+
+    cls = registry.OPTIMIZERS.get(type(theirs).__name__)
+    if cls is None:
+        raise UserError(
+            f"optimizer: nothing hand-written stands for {type(theirs).__name__}. Those that are: "
+            f"{', '.join(registry.OPTIMIZERS)}."
+        )
+    names = {id(p): n for n, p in model.module.named_parameters()}
+    rules = []
+    for group in theirs.param_groups:
+        own = {k: group[k] for k in signature(cls).parameters if k in group}
+        rules.append(([names[id(p)] for p in group["params"] if id(p) in names], cls(**own)))
+    if len({rule.lr for _, rule in rules}) > 1:
+        raise UserError(
+            "optimizer: its parameter groups have several learning rates, which a mirror does not "
+            "follow. Give every group the same."
+        )
+    return rules[0][1] if len(rules) == 1 else Groups(rules[0][1], rules)

@@ -1,0 +1,153 @@
+"""Is what was captured what the model does? Nothing is claimed before that is shown.
+
+Runs of copies, with the same random draws: the model plainly (twice), under the capture, and the
+captured calls one after another. All must give the same loss and the same gradients.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from compare.errors import UserError
+from compare.running.mirror.model import Model
+from torch_ref.capture import OneDtype, Ref, Region, tensors_of
+from torch_ref.captured_side import CapturedSide
+
+__all__ = ["prove"]
+
+CLOSE = 1e-9  # of the largest element: gradients may be added in another order
+Told = dict[str, Tensor | None]  # the loss, and the gradients of parameters and inputs
+
+
+def prove(model: Model, side: CapturedSide) -> None:
+    """Run a copy of the model; leave what was captured with the side, for its names.
+
+    Raises:
+        UserError: the model cannot be run, is not deterministic, or was not captured faithfully.
+    """
+    own = copy.deepcopy(model.module)
+    state = copy.deepcopy(own.state_dict())
+    probe = Model(own, model.args, model.kwargs, model.inputs, model.loss, None, model.dtype)
+    name = type(own).__name__
+
+    def again() -> None:
+        own.load_state_dict(state)
+        own.zero_grad()
+        torch.manual_seed(side.seed)
+
+    plain = _plainly(probe, again)
+    if part := _different(plain, _plainly(probe, again), close=0.0):
+        raise UserError(
+            f"{name} is not deterministic: run twice with the same weights, inputs and "
+            f"torch.manual_seed it gave another {part}. What draws otherwise than torch (random, "
+            "numpy.random), or keeps state outside of buffers, cannot be compared."
+        )
+    again()
+    watched = CapturedSide(own, probe.run, model.inputs, None, side.dtype, side.derive, side.seed)
+    watched.forward_backward()
+    captured = _told(watched.loss, probe)
+    if part := _different(plain, captured):
+        raise UserError(
+            f"{name} has another {part} while its calls are watched, so that it cannot be "
+            "mirrored. Does it look at the stack, or at the types of functions?"
+        )
+    again()
+    replayed = _Replay(watched).loss()
+    replayed.backward()
+    if part := _different(captured, _told(replayed, probe)):
+        raise UserError(
+            f"{name} was not captured faithfully: what was captured gives another {part}. Does it "
+            "compute outside of torch (numpy, .data) with numbers that a gradient should flow "
+            "through?"
+        )
+    side.network.take(watched.capture)
+    side.loss = watched.loss
+
+
+def _plainly(model: Model, again: Any) -> Told:
+    again()
+    try:
+        with OneDtype(model.dtype):
+            loss = model.run()
+        loss.backward()
+    except UserError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors_of((model.args, model.kwargs)))
+        raise UserError(
+            f"{type(model.module).__name__} cannot be run on inputs of shape {shapes or 'none'}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return _told(loss, model)
+
+
+def _told(loss: Tensor, model: Model) -> Told:
+    """Return what a backward pass left, and take it away."""
+    found: Told = {"loss": loss.detach().clone()}
+    leaves = {**dict(model.module.named_parameters()), **model.inputs}
+    for name, tensor in leaves.items():
+        found[f"gradient of {name}"] = None if tensor.grad is None else tensor.grad.clone()
+        tensor.grad = None
+    return found
+
+
+def _different(a: Told, b: Told, close: float = CLOSE) -> str:
+    """Return the first entry in which two runs differ, or nothing."""
+    for name in a:
+        x, y = a[name], b[name]
+        if x is None or y is None:
+            if any(t is not None and t.any() for t in (x, y)):
+                return name
+            continue
+        apart = (x - y).abs().nan_to_num(0.0)
+        if x.isfinite().ne(y.isfinite()).any() or (apart > close * x.abs().max()).any():
+            return name
+    return ""
+
+
+class _Replay:
+    """The captured calls, called one after another by torch."""
+
+    def __init__(self, side: CapturedSide) -> None:
+        self.side, self.network, self.capture = side, side.network, side.capture
+        self.parameters = dict(side.model.named_parameters())
+        self.values: dict[str, Tensor] = dict(side.inputs)
+        self.regions: set[int] = set()
+
+    def loss(self) -> Tensor:
+        for call in self.capture.calls:
+            if call.region is None:
+                args, kwargs = self._filled((call.args, call.kwargs))
+                random = call.state is not None and (
+                    call.twin is None or not call.twin.layer.params or call.twin.stochastic
+                )
+                with self.network.same_draw(call.name) if random else nullcontext():
+                    found = self.network.module_of(call.name)(*args, **kwargs)
+                self._take(call.outputs, tensors_of(found))
+            elif id(call.region) not in self.regions:
+                self._applied(call.region)
+        return self.values[self.capture.name_of(self.side.loss)]
+
+    def _applied(self, region: Region) -> None:
+        self.regions.add(id(region))
+        found = region.function.apply(*self._filled(region.args))  # type: ignore[attr-defined]
+        outputs = [t for t in tensors_of(found) if t.requires_grad]
+        self._take(region.outputs, outputs)
+
+    def _take(self, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+        self.values.update(zip(names, tensors, strict=False))
+
+    def _filled(self, tree: Any) -> Any:
+        return tree_map(lambda x: self._tensor(x.name) if isinstance(x, Ref) else x, tree)
+
+    def _tensor(self, name: str) -> Tensor:
+        if name in self.values:
+            return self.values[name]
+        return self.parameters[name] if name in self.parameters else self.capture.data[name]

@@ -1,0 +1,96 @@
+"""A step of a mirror: torch's model under the capture, then its twin on the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values, expected
+from compare.running.lockstep import Lockstep, Step
+from compare.running.mirror.experiment import MirrorExperiment
+from compare.running.moment import Start, attempt
+from compare.running.refusal import torchs_own
+from manual.nodes import ports_of
+from torch_ref.capture import Capture
+
+__all__ = ["MirrorLockstep"]
+
+
+class MirrorLockstep(Lockstep):
+    """Runs the model's steps; each has a hand-written graph of its own."""
+
+    experiment: MirrorExperiment
+
+    def step(self, number: int, batch: np.ndarray) -> Step:
+        side: Any = self.experiment.torch
+        with torchs_own():
+            loss = side.forward_backward()
+        self.experiment = self.experiment.captured()
+        x, target = self.experiment.rows(batch)
+        lr = self.experiment.lr(number)
+        start = Start(self.params, self.states, x, target, lr, side.noise(), {}, True, self.buffers)
+        self.start = start
+        first = attempt(self.experiment.manual, start)
+        theirs = self._torch_values(loss, lr)
+        manual = self._comparable(first.values, theirs)
+        keys = self._keys_of(manual, theirs)
+        return self._judged(number, keys, first._replace(values=manual), theirs, True)
+
+    @property
+    def _capture(self) -> Capture:
+        side: Any = self.experiment.torch
+        return side.capture
+
+    def _torch_values(self, loss: float, lr: float) -> Values:
+        """Read torch's side: of what the twin has too."""
+        found = super()._torch_values(loss, lr)
+        nodes = self.experiment.manual.graph.nodes
+        known = {port for node in nodes for port in ports_of(node)}
+        idle = {name for name in self._capture.values if name not in known}
+        gone = {_key(name, kind) for name in idle for kind in ("output", "grad_output")}
+        updated = self.experiment.updated
+        return {
+            key: value
+            for key, value in found.items()
+            if key not in gone and (updated or key.quantity[:6] != "param:")
+        }
+
+    def _keys_of(self, manual: Values, theirs: Values) -> list[Key]:
+        """Return what is expected: every value; its gradient where torch has or must have one."""
+        experiment = self.experiment
+        states = frozenset(k for k in (*manual, *theirs) if k.quantity[:6] == "state:")
+        nodes = experiment.manual.graph.nodes
+        inputs = tuple(name for name in experiment.model.inputs if name in experiment.twin.data)
+        keys = expected(nodes, self.params, states, inputs=inputs, buffers=self.buffers)
+        return [key for key in keys if key in theirs or self._required(key)]
+
+    def _required(self, key: Key) -> bool:
+        """Return whether something has to be there although torch has not got it."""
+        kind = key.quantity.partition(":")[0]
+        if kind == "param":
+            return self.experiment.updated
+        if kind == "grad":
+            return False  # of a parameter that no gradient reaches, torch keeps none
+        return kind not in ("grad_output", "grad_input")
+
+    def _comparable(self, manual: Values, theirs: Values) -> Values:
+        """Leave out gradients that torch keeps no account of: zeros, and of what it overwrote."""
+        capture = self._capture
+        unknown = {_key(n, "grad_output") for n in capture.values if capture.untold(n)}
+        inputs = {_key(n, "grad_input") for n in self.experiment.twin.data}
+        return {
+            key: value
+            for key, value in manual.items()
+            if key in theirs
+            or not (
+                key in unknown
+                or (key in inputs and key.layer not in self.experiment.model.inputs)
+                or (key.quantity[:4] == "grad" and not np.any(value))
+            )
+        }
+
+
+def _key(value: str, kind: str) -> Key:
+    node, _, port = value.partition(":")
+    return Key(node, f"{kind}:{port}" if port else kind)

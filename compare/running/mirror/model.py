@@ -1,0 +1,183 @@
+"""What is mirrored: a copy of the user's model with its inputs, loss and optimiser."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from compare.errors import UserError
+from torch_ref.capture import Capture, tensors_of
+from torch_ref.side import DTYPES
+
+__all__ = ["Model"]
+
+UPSTREAM = 20260  # seeds the random upstream gradient
+
+
+@dataclass
+class Model:
+    """A copy of a model that can be run and trained without the user's being touched.
+
+    `inputs` are the real tensors among its arguments, by name: leaves that get a gradient.
+    """
+
+    module: nn.Module
+    args: tuple
+    kwargs: dict[str, Any]
+    inputs: dict[str, Tensor]
+    loss: Callable[..., Tensor] | None
+    optimizer: torch.optim.Optimizer | None
+    dtype: torch.dtype
+
+    @classmethod
+    def copied(
+        cls, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any],
+        loss: Callable | None, optimizer: Any, dtype: str,
+    ) -> Model:  # fmt: skip
+        """Copy all of it in one dtype.
+
+        Raises:
+            UserError: it cannot be copied, or is not what can be mirrored.
+        """
+        _check(module)
+        try:
+            own, own_loss, own_optimizer = copy.deepcopy((module, loss, optimizer))
+        except Exception as error:
+            raise UserError(
+                f"{type(module).__name__} cannot be copied ({type(error).__name__}: {error}), and "
+                "a mirror works on a copy. Does it keep a tensor that has a gradient as an "
+                "attribute, or an open file? Make that a parameter, a buffer, or leave it out."
+            ) from None
+        wanted = DTYPES[dtype]
+        own = own.to(wanted)
+        if isinstance(own_loss, nn.Module):
+            own_loss = own_loss.to(wanted)
+        arguments, named = tree_map(lambda x: _taken(x, wanted), (tuple(args), dict(kwargs)))
+        inputs = _named(own, arguments, named)
+        found = cls(own, arguments, named, inputs, own_loss, own_optimizer, wanted)
+        found._check_optimizer()
+        return found
+
+    def run(self, capture: Capture | None = None) -> Tensor:
+        """Compute the loss of one step, under a capture or plainly."""
+        if capture is None:
+            return self._total(self.module(*self.args, **self.kwargs), None)
+        if isinstance(self.loss, nn.Module):
+            capture.name(self.loss, "criterion")
+        return capture.run(
+            lambda: self._total(self.module(*self.args, **self.kwargs), capture), self.inputs
+        )
+
+    def _total(self, output: Any, capture: Capture | None) -> Tensor:
+        """Return what the gradients are of."""
+        if self.loss is not None:
+            with capture.at("loss") if capture else nullcontext():
+                total = self.loss(output)
+            if not isinstance(total, Tensor) or total.numel() != 1:
+                raise UserError(
+                    "loss: it must return one number as a tensor, received "
+                    f"{_described(total)}. Reduce it by .mean() or .sum()."
+                )
+            return total.reshape(()) if total.ndim else total
+        own = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        if isinstance(own, Tensor) and own.numel() == 1 and own.requires_grad:
+            return own
+        if isinstance(output, Tensor) and output.ndim == 0 and output.requires_grad:
+            return output
+        return self._upstream(output, capture)
+
+    def _upstream(self, output: Any, capture: Capture | None) -> Tensor:
+        """Return the product of the outputs with random numbers, their upstream gradients."""
+        found = [t for t in tensors_of(output) if t.requires_grad]
+        if not found:
+            raise UserError(
+                f"No output of {type(self.module).__name__} has a gradient: it returned "
+                f"{_described(output)}. Is it run under torch.no_grad, or are all its parameters "
+                "frozen and its inputs integers?"
+            )
+        generator = torch.Generator().manual_seed(UPSTREAM)
+        total: Any = 0
+        with capture.at("upstream") if capture else nullcontext():
+            for tensor in found:
+                ups = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+                real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+                ups = ups.to(self.dtype) if real is tensor else ups.to(self.dtype)[..., None]
+                total = total + (real * ups).sum()
+        return total
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer is None:
+            return
+        own = {id(p) for p in self.module.parameters()}
+        held = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if not own.intersection(map(id, held)):
+            raise UserError(
+                "optimizer: it holds none of the model's parameters. Make it of the model that is "
+                "mirrored: torch.optim.SGD(model.parameters(), lr=0.1)."
+            )
+
+
+def _check(module: Any) -> None:
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"mirror takes a torch.nn.Module, received {_described(module)}. For a function with a "
+            "hand-written backward use compare.check, for a configuration compare.run."
+        )
+    tensors = (*module.parameters(), *module.buffers())
+    if any(nn.parameter.is_lazy(t) for t in tensors):
+        raise UserError(
+            f"{type(module).__name__} has lazy parameters that have no shape yet. Run it once on "
+            "its inputs before it is mirrored."
+        )
+    devices = {t.device.type for t in tensors} - {"cpu"}
+    if devices:
+        raise UserError(
+            f"{type(module).__name__} is on {', '.join(sorted(devices))}; the hand-written side "
+            "works on the CPU. Mirror module.cpu()."
+        )
+    halves = {str(t.dtype)[6:] for t in tensors if t.dtype in (torch.float16, torch.bfloat16)}
+    if halves:
+        raise UserError(
+            f"{type(module).__name__} holds {', '.join(sorted(halves))}; mirror module.float(): "
+            "the comparison is made in float64 or float32."
+        )
+
+
+def _taken(x: Any, dtype: torch.dtype) -> Any:
+    """Return a tensor's own copy, real numbers in the run's dtype."""
+    if not isinstance(x, Tensor):
+        return x
+    copied = x.detach().clone().cpu()
+    return copied.to(dtype).requires_grad_() if copied.is_floating_point() else copied
+
+
+def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
+    """Return the real tensors among the arguments, by the names of forward's parameters."""
+    try:
+        bound = signature(module.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        raise UserError(
+            f"{type(module).__name__} cannot be called with these inputs: {error}."
+        ) from None
+    named: dict[str, Tensor] = {}
+    taken = {name.partition(".")[0] for name, _ in module.named_children()}
+    for name, value in bound.arguments.items():
+        found = [t for t in tensors_of(value) if t.requires_grad]
+        own = f"{name}_" if name in taken else name
+        for place, tensor in enumerate(found):
+            named[own if len(found) == 1 else f"{own}_{place}"] = tensor
+    return named
+
+
+def _described(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return f"a tensor of shape {tuple(x.shape)} in {str(x.dtype)[6:]}"
+    return f"{type(x).__name__}"

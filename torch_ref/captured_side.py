@@ -1,0 +1,263 @@
+"""The torch side of a mirror: the user's own model, run under the capture at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from torch_ref import optimizers
+from torch_ref.capture import Capture, CapturedCall, Ref, UnforeseenChangeError
+from torch_ref.side import TorchSide, array_of
+
+__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled"]
+
+Run = Callable[[Capture | None], Tensor]  # computes the loss of one step
+
+
+class Whole(nn.Module):
+    """Stands where a loss stands: what a captured run returns is the loss already."""
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return output * 1
+
+
+class CapturedFunction(nn.Module):
+    """A captured call of a function, as a module."""
+
+    def __init__(self, call: CapturedCall) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, on copies where it works in place."""
+        if self.call.in_place:
+            args = tuple(tree_map(_own, args))
+        found = self.call.function(*args, **kwargs)
+        return args[0] if self.call.operation == "setitem" else found
+
+    def __repr__(self) -> str:
+        return f"torch: {self.call.operation}"
+
+
+def _own(x: Any) -> Any:
+    return x.clone() if isinstance(x, Tensor) and x.is_floating_point() else x
+
+
+def filled(
+    call: CapturedCall, names: Sequence[str | None], tensors: Sequence[Any], rest: Callable
+) -> tuple[tuple, dict]:
+    """Return a call's arguments with tensors in the places of its Refs.
+
+    Args:
+        names, tensors: what is known by name; a name that stands twice is two places.
+        rest: gives the tensor of any other name.
+    """
+    known: dict[str | None, list] = {}
+    for name, given in zip(names, tensors, strict=True):
+        known.setdefault(name, []).append(given)
+
+    def tensor(x: Any) -> Any:
+        if not isinstance(x, Ref):
+            return x
+        places = known.get(x.name)
+        if not places:
+            return rest(x.name)
+        return places.pop(0) if len(places) > 1 else places[0]
+
+    return tree_map(tensor, call.args), tree_map(tensor, call.kwargs)
+
+
+class CapturedNetwork:
+    """What the rest of the harness asks of a network, answered from the last capture."""
+
+    def __init__(self, model: nn.Module, inputs: Sequence[str]) -> None:
+        self.model, self.inputs = model, tuple(inputs)
+        self.training = model.training
+        self.calls: dict[str, CapturedCall] = {}
+        self.capture: Capture | None = None
+        self.noise: dict[str, Any] = {}
+
+    def take(self, capture: Capture) -> None:
+        """Answer from this capture from now on."""
+        self.capture = capture
+        self.calls = {call.name: call for call in capture.calls}
+
+    @property
+    def taps(self) -> dict[str, Tensor]:
+        return {} if self.capture is None else self.capture.taps
+
+    @property
+    def modules_by_node(self) -> dict[str, nn.Module]:
+        return {name: self.module_of(name) for name in self.calls}
+
+    def module_of(self, name: str) -> nn.Module:
+        """Return the module that a node calls, or its function as one."""
+        call = self.calls[name]
+        return CapturedFunction(call) if call.module is None else call.module
+
+    def call_of(self, name: str, inputs: Sequence[Any], names: Sequence[str]) -> tuple[tuple, dict]:
+        """Return a node's arguments, with these tensors as the inputs of its twin."""
+        if name not in self.calls:
+            return tuple(inputs), {}
+        call = self.calls[name]
+        values = call.twin.names if call.twin is not None else ()
+        return filled(call, values, inputs, self._known)
+
+    def _known(self, name: str) -> Tensor:
+        assert self.capture is not None
+        return self.capture.tensor(name)
+
+    @contextmanager
+    def same_draw(self, name: str) -> Iterator[None]:
+        """Let a random node draw what it drew in the captured run."""
+        call = self.calls.get(name)
+        if call is None or call.state is None:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(call.state)
+            yield
+
+
+class CapturedSide(TorchSide):
+    """The user's model (a copy that is trained here), its loss and its optimiser.
+
+    Args:
+        model: whose parameters and buffers are compared.
+        run: computes the loss of one step, under a capture or without.
+        inputs: the tensors that a gradient is wanted of, by name: leaves.
+        optimizer: bound to the model's parameters; None: nothing is updated.
+        dtype: what the run computes in.
+        derive: see `Capture`.
+        seed: of what is drawn.
+    """
+
+    def __init__(  # not TorchSide's: nothing is built from a description
+        self, model: nn.Module, run: Run, inputs: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer | None, dtype: torch.dtype,
+        derive: Callable[[Capture, CapturedCall], Any], seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.dtype, self.device = dtype, torch.device("cpu")
+        self.model, self.run, self.inputs, self.derive = model, run, dict(inputs), derive
+        self.network: Any = CapturedNetwork(model, tuple(inputs))
+        self.parameters = dict(model.named_parameters())
+        self.loss_name, self.loss_module = "Whole", Whole()
+        self.penalties, self.clip, self.overflowed = [], (None, None), False
+        self.optimizer: Any = optimizer
+        self.optimizer_spec: Any = (type(optimizer).__name__, {})
+        self.groups = ()
+        self.seed = seed
+        self.kept: set[str] | None = None  # names of the parameters that are compared
+
+    def load(self, weights: Any, buffers: Any = None) -> None:
+        """The model has its own weights."""
+
+    def forward_backward(self, x: Any = None, target: Any = None, **_: Any) -> float:
+        """Run the model under the capture and go back through it."""
+        for tensor in (*self.inputs.values(), *self.parameters.values()):
+            tensor.grad = None
+        torch.manual_seed(self.seed)
+        capture, self.loss = self._captured()
+        self.seed += 1
+        self.network.take(capture)
+        self.network.noise = {c.name: self._draws(c) for c in capture.calls if _random(c)}
+        self.loss.backward()
+        return self.loss.item()
+
+    def _captured(self) -> tuple[Capture, Tensor]:
+        careful, before = False, {k: b.clone() for k, b in self.model.named_buffers()}
+        while True:
+            capture = Capture(self.model, self.dtype, lambda _: None, careful=careful)
+            capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
+            try:
+                return capture, self.run(capture)
+            except UnforeseenChangeError:
+                if careful:
+                    raise
+                careful = True
+                torch.manual_seed(self.seed)
+                for name, buffer in self.model.named_buffers():
+                    buffer.copy_(before[name])
+
+    @property
+    def capture(self) -> Capture:
+        """The last captured run."""
+        assert self.network.capture is not None
+        return self.network.capture
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        given = self.network.inputs
+        return {k: array_of(v) for k, v in self.capture.values.items() if k not in given}
+
+    def grad_outputs(self) -> dict[str, np.ndarray]:
+        found = {k: array_of(g) for k, g in self.capture.grads.items()}
+        leaves = {k: t.grad for k, t in self.inputs.items() if t.grad is not None}
+        return found | {k: array_of(g) for k, g in leaves.items()}
+
+    def grads(self) -> dict[str, np.ndarray]:
+        return {k: g for k, g in super().grads().items() if self._keeps(k)}
+
+    def params(self) -> dict[str, np.ndarray]:
+        return {k: p for k, p in super().params().items() if self._keeps(k)}
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        known = {c.path for c in self.capture.calls if c.module is not None}
+        return {
+            name: array_of(b)
+            for name, b in self.model.named_buffers()
+            if name.rpartition(".")[0] in known
+        }
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        if self.optimizer is None:
+            return {}
+        state = optimizers.state_of(self.optimizer, self.parameters)
+        return {
+            p: {k: array_of(v) for k, v in entry.items()}
+            for p, entry in state.items()
+            if self._keeps(p)
+        }
+
+    def winners(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def noise(self) -> dict[str, Any]:
+        return {
+            name: tuple(map(array_of, draws)) if isinstance(draws, tuple) else array_of(draws)
+            for name, draws in self.network.noise.items()
+        }
+
+    def update(self, lr: float) -> None:
+        """Take one step of the optimiser, at its own learning rate."""
+        if self.optimizer is not None:
+            self.optimizer.step()
+
+    def settings_of(self, parameter: str) -> dict[str, Any]:
+        tensor = self.parameters[parameter]
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        found: dict[str, Any] = next(
+            (g for g in groups if any(p is tensor for p in g["params"])), {}
+        )
+        return {k: v for k, v in found.items() if k != "params"}
+
+    def module_of(self, name: str) -> nn.Module:
+        return self.loss_module if name == "loss" else self.network.module_of(name)
+
+    def _draws(self, call: CapturedCall) -> Any:
+        """Return what a call drew; of a dropout that had nothing to draw, all or nothing."""
+        if call.draws:
+            return call.draws[0] if len(call.draws) == 1 else tuple(call.draws)
+        return torch.full(self.capture.values[call.name].shape, call.twin.chance != 1)
+
+    def _keeps(self, parameter: str) -> bool:
+        return self.kept is None or parameter in self.kept
+
+
+def _random(call: CapturedCall) -> bool:
+    return bool(getattr(call.twin, "stochastic", False))
