@@ -357,7 +357,8 @@ class Capture(TorchFunctionMode):
         self._keep.append(tensor)
         self.values[name] = tensor.detach().clone() if self.careful else tensor.detach()
         self.aliases.know(tensor)
-        self._tap(name, tensor)
+        if self._live is None:  # inside a custom Function autograd tells nothing
+            self._tap(name, tensor)
 
     def tensor(self, name: str) -> Tensor:
         """Return what is known under a name: a value, data, or a parameter."""
