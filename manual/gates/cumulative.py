@@ -127,7 +127,8 @@ class LogCumSumExpGate(Running):
 
 def difference(a: Array, b: Array) -> Array:
     """Return a - b, and 0 of equal infinities."""
-    return np.where(a == b, 0, a - np.where(a == b, 0, b))
+    none = np.zeros_like(a)
+    return np.where(a == b, none, a - np.where(a == b, none, b))
 
 
 class DiffGate(Running):

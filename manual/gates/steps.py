@@ -10,7 +10,7 @@ from manual.layer import Array
 
 __all__ = ["CeilGate", "FloorGate", "FracGate", "RoundGate", "SignGate", "TruncGate"]
 
-EXAMPLES = (Example({}, ((2, 3),), convention=True, note="a step: 0 wherever there is a slope"),)
+EXAMPLES = (Example({}, ((2, 3),)),)
 
 
 class Step(Pointwise):
