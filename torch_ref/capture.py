@@ -349,7 +349,7 @@ class Capture(TorchFunctionMode):
 
         Inside a custom Function none is kept; where memory was written into, autograd goes round.
         """
-        return name not in self.taps or self.aliases.written(self.values[name])
+        return name not in self.taps or self.aliases.written(self.taps[name])
 
     def _tap(self, name: str, tensor: Tensor) -> None:
         if not tensor.requires_grad:
@@ -358,7 +358,9 @@ class Capture(TorchFunctionMode):
         if tensor.is_leaf:
             return  # its .grad has it
 
-        def keep(grad: Tensor) -> None:
+        def keep(grad: Tensor | None) -> None:
+            if grad is None:
+                return
             known = self.grads.get(name)
             self.grads[name] = grad.detach() if known is None else known + grad
 

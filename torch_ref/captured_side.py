@@ -166,7 +166,8 @@ class CapturedSide(TorchSide):
         capture, self.loss = self._captured()
         self.seed += 1
         self.network.take(capture)
-        self.network.noise = {c.name: self._draws(c) for c in capture.calls if _random(c)}
+        drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
+        self.network.noise = {name: draws for name, draws in drawn if draws is not None}
         self.loss.backward()
         return self.loss.item()
 
@@ -253,6 +254,8 @@ class CapturedSide(TorchSide):
         """Return what a call drew; of a dropout that had nothing to draw, all or nothing."""
         if call.draws:
             return call.draws[0] if len(call.draws) == 1 else tuple(call.draws)
+        if call.twin.chance is None:
+            return None
         return torch.full(self.capture.values[call.name].shape, call.twin.chance != 1)
 
     def _keeps(self, parameter: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from torch_ref import gates, layers, losses, memory, recurrent
+from torch_ref import gates, layers, losses, memory, moves, recurrent
 
 
 def module_class(name: str) -> type[nn.Module]:
@@ -13,7 +13,7 @@ def module_class(name: str) -> type[nn.Module]:
     Raises:
         AttributeError: nobody has such a class.
     """
-    for ours in (layers, losses, gates, memory, recurrent):
+    for ours in (layers, losses, gates, moves, memory, recurrent):
         if name in vars(ours):
             return getattr(ours, name)
     return getattr(nn, name)

@@ -17,7 +17,8 @@ __all__ = ["mirror"]
 def mirror(
     module: torch.nn.Module, args: Sequence[Any] | Any = (),
     kwargs: Mapping[str, Any] | None = None, *, loss: Callable[..., Any] | None = None,
-    optimizer: torch.optim.Optimizer | None = None, steps: int = 1, dtype: str = "float64", seed: int = 0, progress: Progress | None = None,
+    optimizer: torch.optim.Optimizer | None = None, steps: int = 1, dtype: str = "float64",
+    seed: int = 0, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Run a torch model beside its hand-written twin, and compare every value and gradient.
 

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from compare.gauge import Gauge, gauge
+from compare.gauge import Gauge
 from compare.pair.hybrid_gauge import measured
 from manual.layer import Array, Arrays, Layer, Output
 from torch_ref.capture import CapturedCall
 from torch_ref.captured_side import CapturedFunction, CapturedNetwork, filled
 
 __all__ = ["ByTorch"]
-
-F64 = np.dtype(np.float64)
 
 
 class TorchPass(NamedTuple):
@@ -105,43 +103,41 @@ class ByTorch(Layer):
 
     # ── with errors ──────────────────────────────────────────────────────────────────────────────
     def _gauged(self, inputs: tuple) -> tuple[Output, GaugedPass]:
-        points = [_lifted(x) for x in (*inputs, *self.params.values()) if _real(x)]
-        plain = self._run([_value(x) for x in inputs], _values(self.params))
+        inputs = tuple(x if own else _value(x) for x, own in zip(inputs, self.leaves, strict=True))
+        given = (*inputs, *self.params.values())
+        plain = self._run(*self._halves([_value(x) for x in given]))
         floats = [i for i, y in enumerate(plain.outputs) if y.is_floating_point()]
 
         def outputs(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-            found = self._run(*self._placed(inputs, arrays)).outputs
+            found = self._run(*self._halves(_moved(given, arrays))).outputs
             return [_array(found[i]) for i in floats]
 
-        errors = iter(measured(outputs, points))
-        found = [next(errors) if i in floats else _array(y) for i, y in enumerate(plain.outputs)]
+        points = [x for x in given if isinstance(x, Gauge)]
+        errors = dict(zip(floats, measured(outputs, points), strict=True))
+        found = [errors.get(i, _array(y)) for i, y in enumerate(plain.outputs)]  # type: ignore[arg-type]
         return self._as_output(found), GaugedPass(inputs, self.params)
 
     def _gauged_backward(self, ups: Sequence[Any], cache: GaugedPass) -> Any:
-        given = (*cache.inputs, *cache.params.values())
-        points = [_lifted(x) for x in (*given, *ups) if _real(x)]
-        plain = self._run([_value(x) for x in cache.inputs], _values(cache.params))
-        there = [
-            i
-            for i, g in enumerate(self._gradients(plain, [_value(u) for u in ups]))
-            if g is not None
-        ]
+        count = len(cache.inputs) + len(cache.params)
+        given = (*cache.inputs, *cache.params.values(), *ups)
+
+        def every(arrays: Sequence[Any]) -> list[np.ndarray | None]:
+            return self._gradients(self._run(*self._halves(arrays[:count])), arrays[count:])
+
+        there = [i for i, g in enumerate(every([_value(x) for x in given])) if g is not None]
 
         def gradients(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-            count = sum(map(_real, given))
-            moved = iter(arrays[count:])
-            over = [next(moved) if _real(u) else u for u in ups]
-            found = self._gradients(self._run(*self._placed(cache.inputs, arrays[:count])), over)
+            found = every(_moved(given, arrays))
             return [found[i] for i in there]  # type: ignore[misc]
 
+        points = [x for x in given if isinstance(x, Gauge)]
         errors = dict(zip(there, measured(gradients, points), strict=True))
-        return self._split([errors.get(i) for i in range(len(given))])
+        return self._split([errors.get(i) for i in range(count)])
 
-    def _placed(self, inputs: Sequence[Any], arrays: Sequence[np.ndarray]) -> tuple[list, Arrays]:
-        """Return inputs and parameters with these arrays in the places of the real ones."""
-        moved = iter(arrays)
-        own = [next(moved) if _real(x) else x for x in inputs]
-        return own, {k: next(moved) for k in self.params}
+    def _halves(self, arrays: Sequence[Any]) -> tuple[Sequence[Any], Arrays]:
+        """Return inputs, and parameters by name."""
+        count = len(self.names)
+        return arrays[:count], dict(zip(self.params, arrays[count:], strict=True))
 
     def __repr__(self) -> str:
         return f"torch: {self.call.operation}"
@@ -156,17 +152,11 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy().copy()
 
 
-def _real(x: Any) -> bool:
-    return isinstance(x, Gauge) or np.asarray(x).dtype.kind == "f"
-
-
 def _value(x: Any) -> Any:
     return x.v if isinstance(x, Gauge) else x
 
 
-def _values(arrays: Arrays) -> Arrays:
-    return {k: _value(a) for k, a in arrays.items()}
-
-
-def _lifted(x: Any) -> Gauge:
-    return x if isinstance(x, Gauge) else gauge(np.asarray(x, F64))
+def _moved(given: Sequence[Any], arrays: Sequence[np.ndarray]) -> list[Any]:
+    """Return what is given with these arrays in the places of those that carry errors."""
+    moved = iter(arrays)
+    return [next(moved) if isinstance(x, Gauge) else x for x in given]

@@ -36,8 +36,9 @@ class Twin(NamedTuple):
         return self.layer.stochastic and self.layer.training
 
     @property
-    def chance(self) -> float:
-        return getattr(self.layer, "p", 0.0)
+    def chance(self) -> float | None:
+        """With which probability it drops, where that is all it draws."""
+        return getattr(self.layer, "p", None)
 
 
 def derive(capture: Capture, call: CapturedCall) -> Twin | None:

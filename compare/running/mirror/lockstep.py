@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class MirrorLockstep(Lockstep):
     """Runs the model's steps; each has a hand-written graph of its own."""
 
     experiment: MirrorExperiment
+    untold: Set[Key] = frozenset()  # what the twin computes and torch tells nothing of
 
     def step(self, number: int, batch: np.ndarray) -> Step:
         side: Any = self.experiment.torch
@@ -34,8 +36,16 @@ class MirrorLockstep(Lockstep):
         first = attempt(self.experiment.manual, start)
         theirs = self._torch_values(loss, lr)
         manual = self._comparable(first.values, theirs)
+        self.untold = first.values.keys() - manual.keys()
         keys = self._keys_of(manual, theirs)
         return self._judged(number, keys, first._replace(values=manual), theirs, True)
+
+    def _gauged(
+        self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
+    ) -> dict[Key, Any]:
+        found = super()._gauged(start, torch, failing=failing, wide=wide)
+        self.gauges = {k: v for k, v in self.gauges.items() if k not in self.untold}
+        return found
 
     @property
     def _capture(self) -> Capture:

@@ -49,7 +49,7 @@ class Model:
         """
         _check(module)
         try:
-            own, own_loss, own_optimizer = copy.deepcopy((module, loss, optimizer))
+            own, own_loss, own_optimizer = copy.deepcopy((module, loss, optimizer), _made(module))
         except Exception as error:
             raise UserError(
                 f"{type(module).__name__} cannot be copied ({type(error).__name__}: {error}), and "
@@ -123,6 +123,12 @@ class Model:
                 "optimizer: it holds none of the model's parameters. Make it of the model that is "
                 "mirrored: torch.optim.SGD(model.parameters(), lr=0.1)."
             )
+
+
+def _made(module: nn.Module) -> dict[int, Any]:
+    """Return copies of tensors that were computed and kept: weights that old hooks make anew."""
+    kept = (t for m in module.modules() for t in vars(m).values() if isinstance(t, Tensor))
+    return {id(t): t.detach().clone() for t in kept if not t.is_leaf}
 
 
 def _check(module: Any) -> None:

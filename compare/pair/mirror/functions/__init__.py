@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from compare.pair.mirror.call import Builder
-from compare.pair.mirror.functions import elementwise, reductions
+from compare.pair.mirror.functions import (
+    elementwise,
+    indexing,
+    layers,
+    products,
+    reductions,
+    shapes,
+)
 
-FUNCTIONS: dict[str, Builder] = {**elementwise.TABLE, **reductions.TABLE}
+FUNCTIONS: dict[str, Builder] = {
+    **shapes.TABLE,
+    **indexing.TABLE,
+    **products.TABLE,
+    **layers.TABLE,
+    **elementwise.TABLE,
+    **reductions.TABLE,
+}

@@ -1,0 +1,111 @@
+"""Torch's products of matrices and their kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compare.pair.mirror.call import Builder, Call, NoTwin, Value
+from compare.pair.mirror.functions.places import one_list
+from manual.gates.arithmetic import MultiplyGate
+from manual.gates.contraction import AddProductGate, EinsumGate
+from manual.gates.products import MatMulGate
+
+
+def matmul(input: Value, other: Value) -> Call:
+    return Call(MatMulGate(), (input.real(), other.real()))
+
+
+def einsum(equation: Any, *operands: Any) -> Call:
+    if not isinstance(equation, str):
+        raise NoTwin("indices given as lists of numbers")
+    given = one_list(operands)
+    return product(equation, *given)
+
+
+def product(equation: str, *values: Value) -> Call:
+    return Call(EinsumGate(equation), tuple(v.real() for v in values))
+
+
+def inner(input: Value, other: Value) -> Call:
+    if not (input.ndim and other.ndim):
+        return Call(MultiplyGate(), (input, other))
+    a, b = "abcdefghij"[: input.ndim - 1], "klmnopqrst"[: other.ndim - 1]
+    return product(f"{a}z,{b}z->{a}{b}", input, other)
+
+
+def tensordot(a: Value, b: Value, dims: Any = 2, out: Any = None) -> Call:
+    dims = dims.array.tolist() if isinstance(dims, Value) else dims
+    if isinstance(dims, int):
+        dims = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    left, right = (([d] if isinstance(d, int) else list(d)) for d in dims)
+    rows, columns = list("abcdefghijklm"[: a.ndim]), list("nopqrstuvwxyz"[: b.ndim])
+    for p, q in zip(left, right, strict=True):
+        columns[q % b.ndim] = rows[p % a.ndim]
+    met = {rows[p % a.ndim] for p in left}
+    out = "".join(c for c in (*rows, *columns) if c not in met)
+    return product(f"{''.join(rows)},{''.join(columns)}->{out}", a, b)
+
+
+def chain(*matrices: Any) -> Call:
+    given = one_list(matrices)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    read = [letters[k : k + 2] for k in range(len(given))]
+    if given[0].ndim == 1:
+        read[0] = read[0][1:]
+    if given[-1].ndim == 1:
+        read[-1] = read[-1][:1]
+    ends = read[0][:-1] + read[-1][1:]
+    return product(f"{','.join(read)}->{ends}", *given)
+
+
+def matrix_power(input: Value, n: int) -> Call:
+    if n < 1:
+        raise NoTwin("a power below 1")
+    letters = "abcdefghijklmnopqrstuvwxyz"[: n + 1]
+    if len(letters) <= n:
+        raise NoTwin("so high a power")
+    read = ",".join(f"...{letters[k : k + 2]}" for k in range(n))
+    return product(f"{read}->...{letters[0]}{letters[n]}", *[input] * n)
+
+
+def added(equation: str) -> Builder:
+    """Return addmm and its kin."""
+
+    def builder(input: Value, a: Value, b: Value, *, beta: float = 1, alpha: float = 1) -> Call:
+        return Call(AddProductGate(equation, beta, alpha), (input.real(), a.real(), b.real()))
+
+    return builder
+
+
+def trace(input: Value) -> Call:
+    if input.shape[0] != input.shape[1]:
+        raise NoTwin("a matrix that is not square")
+    return product("ii->", input)
+
+
+def of(equation: str) -> Builder:
+    def builder(input: Value, other: Value) -> Call:
+        return product(equation, input, other)
+
+    return builder
+
+
+def vecdot(x: Value, y: Value, *, dim: int = -1) -> Call:
+    n = max(x.ndim, y.ndim)
+    letters = "abcdefghijklm"[:n]
+    met = letters[dim % n]
+    return product(
+        f"{letters[n - x.ndim :]},{letters[n - y.ndim :]}->{letters.replace(met, '')}", x, y
+    )
+
+
+TABLE: dict[str, Builder] = {
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot", "linalg.matmul"), matmul),
+    "rmatmul": lambda input, other: matmul(other, input),
+    "einsum": einsum, "inner": inner, "tensordot": tensordot, "chain_matmul": chain,
+    "linalg.multi_dot": chain, "linalg.vecdot": vecdot, "trace": trace,
+    "outer": of("i,j->ij"), "ger": of("i,j->ij"), "matrix_power": matrix_power,
+    "linalg.matrix_power": matrix_power,
+    "addmm": added("ij,jk->ik"), "addmv": added("ij,j->i"), "addr": added("i,j->ij"),
+    "addbmm": added("bij,bjk->ik"), "baddbmm": added("bij,bjk->bik"),
+}  # fmt: skip

@@ -1,0 +1,98 @@
+"""A layer as a function: its parameters come as inputs, as torch.nn.functional takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature, signature
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from manual.layer import Array, Arrays, Layer, Noise, Output
+
+__all__: list[str] = []  # it is tried as the layer that it holds
+
+
+class FunctionalCache(NamedTuple):
+    layer: Layer  # with the parameters that were given
+    own: Any  # what its forward left
+    shapes: tuple[tuple[int, ...], ...]  # of what was given
+
+
+class Functional(Layer):
+    """A layer whose parameters and buffers are inputs, after its own inputs.
+
+    Args:
+        layer: what is computed.
+        names: of its parameters and buffers that are given, in the order of the inputs.
+        count: how many inputs of its own it is given.
+        constants: further arguments of its forward, by name.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        names: Sequence[str] = (),
+        count: int = 1,
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.layer, self.names, self.count = layer, tuple(names), count
+        self.constants = constants or {}
+        self.outputs, self.structure = layer.outputs, layer.structure
+        self.stochastic, self.training = layer.stochastic, layer.training
+        self.chances = layer.chances
+        own = list(signature(layer.forward).parameters)[:count]
+        self.arguments = (*own, *self.names)
+        self.symbols = layer.symbols  # type: ignore[misc]
+        self.equations = {  # type: ignore[misc]
+            role.replace("grad:", "grad_", 1): text for role, text in layer.equations.items()
+        }
+
+    def _held(self, given: Sequence[Array]) -> Layer:
+        """Return the layer with what was given."""
+        named = dict(zip(self.names, given, strict=True))
+        params = {k: named.get(k, p) for k, p in self.layer.params.items()}
+        buffers = {k: named.get(k, b) for k, b in self.layer.buffers.items()}
+        return self.layer.with_params(params).with_buffers(buffers)
+
+    @property
+    def forward(self) -> Callable[..., tuple[Output, FunctionalCache]]:  # type: ignore[override]
+        """Return the forward pass, whose signature names the layer's inputs and what is given."""
+        kind = Parameter.POSITIONAL_OR_KEYWORD
+
+        def forward(*inputs: Array, **noise: Any) -> tuple[Output, FunctionalCache]:
+            layer = self._held(inputs[self.count :])
+            y, own = layer.forward(*inputs[: self.count], **self.constants, **noise)
+            shapes = tuple(tuple(x.shape) for x in inputs[self.count :])
+            return y, FunctionalCache(layer, own, shapes)
+
+        signed: Any = forward
+        signed.__signature__ = Signature([Parameter(name, kind) for name in self.arguments])
+        return forward
+
+    def backward(
+        self, grad_output: Output, cache: FunctionalCache
+    ) -> tuple[tuple[Array, ...], Arrays]:
+        """Return the layer's gradients: what it calls grad_params are those of inputs here.
+
+        Torch: the function in torch.nn.functional that the layer calls.
+        """
+        grads, params = cache.layer.backward(grad_output, cache.own)
+        given = (params.get(name) for name in self.names)
+        return (*grads[: self.count], *map(_of_shape, given, cache.shapes)), {}
+
+    def draw(self, *inputs: Array, rng: np.random.Generator) -> Noise:
+        return self._held(inputs[self.count :]).draw(*inputs[: self.count], rng=rng)
+
+    def decisions(self, cache: FunctionalCache) -> Array | None:
+        return cache.layer.decisions(cache.own)
+
+    def variants(self, cache: FunctionalCache) -> tuple[str, ...]:
+        return cache.layer.variants(cache.own)
+
+    def __repr__(self) -> str:
+        return repr(self.layer)
+
+
+def _of_shape(grad: Array | None, shape: tuple[int, ...]) -> Array | None:
+    return grad if grad is None or tuple(grad.shape) == shape else grad.reshape(shape)
