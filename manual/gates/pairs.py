@@ -384,7 +384,8 @@ class CopysignGate(Division):
 def signed(x: Array, y: Any) -> Array:
     """Return -x where y is negative, as -0.0 is; else x."""
     y = np.real(y)
-    negative = np.signbit(y) if y.dtype.kind == "f" else y < 0
+    plain = isinstance(y, float) or y.dtype.kind == "f"
+    negative = np.signbit(y) if plain else y < 0
     return np.where(negative, -x, x)
 
 
