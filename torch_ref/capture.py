@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
@@ -42,6 +43,15 @@ class Ref:
     """Stands for a tensor in a captured call's arguments: the value of this name."""
 
     name: str
+
+
+class Packed(NamedTuple):
+    """Stands for a PackedSequence in a captured call's arguments: that cannot hold Refs."""
+
+    data: Any
+    batch_sizes: Any
+    sorted_indices: Any
+    unsorted_indices: Any
 
 
 @dataclass
@@ -375,7 +385,12 @@ class Capture(TorchFunctionMode):
                     kept[name] = tensor.clone()
 
     def _refs(self, tree: Any) -> Any:
-        return tree_map(lambda x: self._ref(x) if isinstance(x, Tensor) else x, tree)
+        def shown(x: Any) -> Any:
+            if isinstance(x, PackedSequence):
+                return Packed(*map(shown, x))
+            return self._ref(x) if isinstance(x, Tensor) else x
+
+        return tree_map(shown, tree, is_leaf=lambda x: isinstance(x, PackedSequence))
 
     def _ref(self, tensor: Tensor) -> Ref:
         known = self._where.get(id(tensor))
@@ -517,6 +532,8 @@ def tensors_of(tree: Any) -> list[Tensor]:
     """Return the tensors in nested sequences, mappings and dataclasses, in order."""
     if isinstance(tree, Tensor):
         return [tree]
+    if isinstance(tree, PackedSequence):
+        return [tree.data]
     if isinstance(tree, Mapping):
         return [t for x in tree.values() for t in tensors_of(x)]
     if isinstance(tree, tuple | list):

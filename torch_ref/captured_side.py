@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, Ref, UnforeseenChangeError
+from torch_ref.capture import Capture, CapturedCall, Packed, Ref, UnforeseenChangeError
 from torch_ref.side import TorchSide, array_of
 
-__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled"]
+__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "restored"]
 
 Run = Callable[[Capture | None], Tensor]  # computes the loss of one step
 
@@ -70,7 +71,16 @@ def filled(
             return rest(x.name)
         return places.pop(0) if len(places) > 1 else places[0]
 
-    return tree_map(tensor, call.args), tree_map(tensor, call.kwargs)
+    return restored((call.args, call.kwargs), tensor)
+
+
+def restored(tree: Any, tensor: Callable[[Any], Any]) -> Any:
+    """Return captured arguments with `tensor(x)` in the place of each x, packed as they were."""
+
+    def packed(x: Any) -> Any:
+        return PackedSequence(*map(tensor, x)) if isinstance(x, Packed) else tensor(x)
+
+    return tree_map(packed, tree, is_leaf=lambda x: isinstance(x, Packed))
 
 
 class CapturedNetwork:
