@@ -13,10 +13,10 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, Packed, Ref, UnforeseenChangeError
+from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError
 from torch_ref.side import TorchSide, array_of
 
-__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "restored"]
+__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
 
 Run = Callable[[Capture | None], Tensor]  # computes the loss of one step
 
@@ -71,16 +71,16 @@ def filled(
             return rest(x.name)
         return places.pop(0) if len(places) > 1 else places[0]
 
-    return restored((call.args, call.kwargs), tensor)
+    return put_in(call.args, tensor), put_in(call.kwargs, tensor)
 
 
-def restored(tree: Any, tensor: Callable[[Any], Any]) -> Any:
-    """Return captured arguments with `tensor(x)` in the place of each x, packed as they were."""
+def put_in(tree: Any, tensor: Callable[[Any], Any]) -> Any:
+    """Return captured arguments with tensors in the places of their Refs."""
 
-    def packed(x: Any) -> Any:
-        return PackedSequence(*map(tensor, x)) if isinstance(x, Packed) else tensor(x)
+    def put(x: Any) -> Any:
+        return PackedSequence(*map(tensor, x)) if isinstance(x, PackedRefs) else tensor(x)
 
-    return tree_map(packed, tree, is_leaf=lambda x: isinstance(x, Packed))
+    return tree_map(put, tree, is_leaf=lambda x: isinstance(x, PackedRefs))
 
 
 class CapturedNetwork:

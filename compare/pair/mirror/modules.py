@@ -13,7 +13,7 @@ from manual import registry
 from manual.layer import Layer
 from manual.nodes import inputs_of
 from manual.recurrent.packed import PackedRecurrent
-from torch_ref.capture import Packed
+from torch_ref.capture import PackedRefs
 from torch_ref.hybrid import array_of
 
 __all__ = ["twin_of_module"]
@@ -28,7 +28,7 @@ def twin_of_module(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Ca
         NoTwin: there is none, or it cannot be called like this.
     """
     layer = layer_of(module)
-    if args and isinstance(args[0], Packed):
+    if args and isinstance(args[0], PackedRefs):
         return _packed(layer, *args, **kwargs)
     names = inputs_of(type(layer))
     flat = [x for part in args for x in (part if isinstance(part, tuple | list) else [part])]
@@ -48,7 +48,7 @@ def twin_of_module(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Ca
     return Call(layer, inputs)
 
 
-def _packed(layer: Any, input: Packed, hx: Any = None) -> Call:
+def _packed(layer: Any, input: PackedRefs, hx: Any = None) -> Call:
     """Return the twin of a recurrent module on a PackedSequence."""
     states = () if hx is None else (hx,) if isinstance(hx, Value) else tuple(hx)
     first = layer._twin(batch_first=False)

@@ -17,7 +17,7 @@ from torch import Tensor
 from compare.errors import UserError
 from compare.running.mirror.model import Model
 from torch_ref.capture import OneDtype, Ref, Region, tensors_of
-from torch_ref.captured_side import CapturedSide, restored
+from torch_ref.captured_side import CapturedSide, put_in
 
 __all__ = ["prove"]
 
@@ -144,7 +144,7 @@ class _Replay:
         self.values.update(zip(names, tensors, strict=False))
 
     def _filled(self, tree: Any) -> Any:
-        return restored(tree, lambda x: self._tensor(x.name) if isinstance(x, Ref) else x)
+        return put_in(tree, lambda x: self._tensor(x.name) if isinstance(x, Ref) else x)
 
     def _tensor(self, name: str) -> Tensor:
         if name in self.values:
