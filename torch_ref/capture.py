@@ -554,6 +554,8 @@ def tensors_of(tree: Any) -> list[Tensor]:
     """Return the tensors in nested sequences, mappings and dataclasses, in order."""
     if isinstance(tree, Tensor):
         return [tree]
+    if isinstance(tree, PackedSequence):
+        return [tree.data]
     if isinstance(tree, Mapping):
         return [t for x in tree.values() for t in tensors_of(x)]
     if isinstance(tree, tuple | list):

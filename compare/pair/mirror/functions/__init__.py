@@ -9,6 +9,7 @@ from compare.pair.mirror.functions import (
     layers,
     products,
     reductions,
+    sequences,
     shapes,
 )
 
@@ -19,4 +20,5 @@ FUNCTIONS: dict[str, Builder] = {
     **layers.TABLE,
     **elementwise.TABLE,
     **reductions.TABLE,
+    **sequences.TABLE,
 }
