@@ -485,6 +485,8 @@ def operation(function: Callable) -> tuple[str, bool]:
     >>> operation(torch.Tensor.__iadd__)
     ('add', True)
     """
+    if function is nn.functional.unfold:  # Tensor.unfold is another function
+        return "im2col", False
     name = resolve_name(function) or getattr(function, "__name__", str(function))
     for prefix in ("torch.", "Tensor.", "nn.functional.", "_C._nn.", "_VF.", "functional."):
         name = name.removeprefix(prefix)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from inspect import Parameter, Signature, signature
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,12 +40,6 @@ class Functional(Layer):
         self.outputs, self.structure = layer.outputs, layer.structure
         self.stochastic, self.training = layer.stochastic, layer.training
         self.chances = layer.chances
-        own = list(signature(layer.forward).parameters)[:count]
-        self.arguments = (*own, *self.names)
-        self.symbols = layer.symbols  # type: ignore[misc]
-        self.equations = {  # type: ignore[misc]
-            role.replace("grad:", "grad_", 1): text for role, text in layer.equations.items()
-        }
 
     def _held(self, given: Sequence[Array]) -> Layer:
         """Return the layer with what was given."""
@@ -55,20 +48,11 @@ class Functional(Layer):
         buffers = {k: named.get(k, b) for k, b in self.layer.buffers.items()}
         return self.layer.with_params(params).with_buffers(buffers)
 
-    @property
-    def forward(self) -> Callable[..., tuple[Output, FunctionalCache]]:  # type: ignore[override]
-        """Return the forward pass, whose signature names the layer's inputs and what is given."""
-        kind = Parameter.POSITIONAL_OR_KEYWORD
-
-        def forward(*inputs: Array, **noise: Any) -> tuple[Output, FunctionalCache]:
-            layer = self._held(inputs[self.count :])
-            y, own = layer.forward(*inputs[: self.count], **self.constants, **noise)
-            shapes = tuple(tuple(x.shape) for x in inputs[self.count :])
-            return y, FunctionalCache(layer, own, shapes)
-
-        signed: Any = forward
-        signed.__signature__ = Signature([Parameter(name, kind) for name in self.arguments])
-        return forward
+    def forward(self, *inputs: Array, **noise: Any) -> tuple[Output, FunctionalCache]:
+        layer = self._held(inputs[self.count :])
+        y, own = layer.forward(*inputs[: self.count], **self.constants, **noise)
+        shapes = tuple(tuple(x.shape) for x in inputs[self.count :])
+        return y, FunctionalCache(layer, own, shapes)
 
     def backward(
         self, grad_output: Output, cache: FunctionalCache
