@@ -14,9 +14,11 @@ class Aliases:
     def __init__(self) -> None:
         self._writers: dict[int, list[tuple[Tensor, str]]] = {}
         self._known: dict[int, int] = {}
+        self._sharing: dict[int, set[int]] = {}
 
     def know(self, tensor: Tensor) -> None:
         """Take note that a tensor's value is known as it is now."""
+        self._sharing.setdefault(_storage(tensor), set()).add(id(tensor))
         self._known[id(tensor)] = len(self._writers.get(_storage(tensor), ()))
 
     def wrote(self, tensor: Tensor, value: str) -> None:
@@ -24,9 +26,13 @@ class Aliases:
         seen = tensor.detach()  # its shape and place: the tensor itself may be changed again
         self._writers.setdefault(_storage(tensor), []).append((seen, value))
 
-    def written(self, tensor: Tensor) -> bool:
-        """Return whether anything was written into a tensor's memory."""
-        return _storage(tensor) in self._writers
+    def tangled(self, tensor: Tensor) -> bool:
+        """Return whether several tensors share this one's memory, and one of them was changed.
+
+        Autograd then sends gradients through the memory, not through the values that were read.
+        """
+        place = _storage(tensor)
+        return place in self._writers and len(self._sharing[place]) > 1
 
     def writers_of(self, tensor: Tensor) -> list[tuple[str, Tensor]]:
         """Return what was written where a tensor is, since its value was known.

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
@@ -25,8 +26,8 @@ from torch_ref.aliases import Aliases
 from torch_ref.draws import Recorder
 
 __all__ = [
-    "Capture", "CapturedCall", "OneDtype", "Ref", "Region", "UnforeseenChangeError", "operation",
-    "tensors_of",
+    "Capture", "CapturedCall", "OneDtype", "PackedRefs", "Ref", "Region", "UnforeseenChangeError",
+    "operation", "tensors_of",
 ]  # fmt: skip
 
 FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -34,6 +35,7 @@ CONVERSIONS = {
     "float": torch.float32, "double": torch.float64, "half": torch.float16,
     "bfloat16": torch.bfloat16,
 }  # fmt: skip
+CONSTANT = {"detach", "new_zeros", "new_ones", "new_empty", "new_full", "sign", "floor", "round"}
 REFLECTED = {"add", "mul", "and", "or", "xor"}  # a + b = b + a
 
 
@@ -42,6 +44,15 @@ class Ref:
     """Stands for a tensor in a captured call's arguments: the value of this name."""
 
     name: str
+
+
+class PackedRefs(NamedTuple):
+    """Stands for a PackedSequence; each part is a Ref or None."""
+
+    data: Any
+    batch_sizes: Any
+    sorted_indices: Any
+    unsorted_indices: Any
 
 
 @dataclass
@@ -197,10 +208,19 @@ class Capture(TorchFunctionMode):
             self._save(before)
         versions = {id(t): t._version for t in before}
         found = self._run(call, func, args, kwargs)
+        if (
+            module is not None
+            and isinstance(found, tuple)
+            and not isinstance(found, PackedSequence)
+        ):
+            found = tree_map(_seen_as, found)  # one may be computed from another inside
         outputs = tensors_of(args[0] if name == "setitem" else found)
         changed = {id(t) for t in before if t._version != versions[id(t)]}
         if not changed and all(id(t) in versions for t in outputs):
             return found  # nothing came of it, or its input itself
+        if not changed and not self._carries(what, outputs):
+            self._from(own, outputs)
+            return found
         if changed and not (in_place or self.careful):
             raise UnforeseenChangeError(own)
         call.in_place = bool(changed)
@@ -349,7 +369,7 @@ class Capture(TorchFunctionMode):
 
         Inside a custom Function none is kept; where memory was written into, autograd goes round.
         """
-        return name not in self.taps or self.aliases.written(self.taps[name])
+        return name not in self.taps or self.aliases.tangled(self.taps[name])
 
     def _tap(self, name: str, tensor: Tensor) -> None:
         if not tensor.requires_grad:
@@ -375,7 +395,12 @@ class Capture(TorchFunctionMode):
                     kept[name] = tensor.clone()
 
     def _refs(self, tree: Any) -> Any:
-        return tree_map(lambda x: self._ref(x) if isinstance(x, Tensor) else x, tree)
+        def ref(x: Any) -> Any:
+            if isinstance(x, PackedSequence):
+                return PackedRefs(*(self._refs(part) for part in x))
+            return self._ref(x) if isinstance(x, Tensor) else x
+
+        return tree_map(ref, tree, is_leaf=lambda x: isinstance(x, PackedSequence))
 
     def _ref(self, tensor: Tensor) -> Ref:
         known = self._where.get(id(tensor))
@@ -427,11 +452,22 @@ class Capture(TorchFunctionMode):
         """Run what no gradient flows through; its results are data, named for what made them."""
         with self._aside():
             found = func(*args, **kwargs)
-        for tensor in tensors_of(found):
-            if id(tensor) not in self._where and id(tensor) not in self._leaves:
-                self._origin[id(tensor)] = _joined(self._paths[-1], name)
-                self._keep.append(tensor)
+        self._from(_joined(self._paths[-1], name), tensors_of(found))
         return found
+
+    def _from(self, name: str, tensors: list[Tensor]) -> None:
+        """Remember by which name data are to be known, should anything take them."""
+        for tensor in tensors:
+            if id(tensor) not in self._where and id(tensor) not in self._leaves:
+                self._origin[id(tensor)] = name
+                self._keep.append(tensor)
+
+    def _carries(self, name: str, outputs: list[Tensor]) -> bool:
+        """Return whether a gradient may flow through what a call returned."""
+        if self._live is None:
+            return any(t.requires_grad for t in outputs)
+        numbers = any(t.is_floating_point() or t.is_complex() for t in outputs)
+        return numbers and name not in CONSTANT and not name.endswith("_like")
 
     def _named(self, name: str) -> str:
         count = self._names[name]
@@ -541,6 +577,10 @@ def overwritten(old: Tensor, new: Tensor, positions: Tensor) -> Tensor:
     """Return `old` with the elements of `new` where positions are not negative."""
     taken = new.reshape(-1)[positions.clamp(min=0)]
     return torch.where(positions >= 0, taken, old)
+
+
+def _seen_as(x: Any) -> Any:
+    return x.view_as(x) if isinstance(x, Tensor) else x
 
 
 def _joined(path: str, name: str) -> str:

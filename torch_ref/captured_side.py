@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, Ref, UnforeseenChangeError
+from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError
 from torch_ref.side import TorchSide, array_of
 
-__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled"]
+__all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
 
 Run = Callable[[Capture | None], Tensor]  # computes the loss of one step
 
@@ -70,7 +71,16 @@ def filled(
             return rest(x.name)
         return places.pop(0) if len(places) > 1 else places[0]
 
-    return tree_map(tensor, call.args), tree_map(tensor, call.kwargs)
+    return put_in(call.args, tensor), put_in(call.kwargs, tensor)
+
+
+def put_in(tree: Any, tensor: Callable[[Any], Any]) -> Any:
+    """Return captured arguments with tensors in the places of their Refs."""
+
+    def put(x: Any) -> Any:
+        return PackedSequence(*map(tensor, x)) if isinstance(x, PackedRefs) else tensor(x)
+
+    return tree_map(put, tree, is_leaf=lambda x: isinstance(x, PackedRefs))
 
 
 class CapturedNetwork:

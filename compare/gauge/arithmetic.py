@@ -20,13 +20,21 @@ from compare.gauge.state import setting
 @ufunc(np.add)
 def _add(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(av + bv, ae + be)
+    return _unbounded(rounded(av + bv, ae + be), (av, ae), (bv, be))
 
 
 @ufunc(np.subtract)
 def _subtract(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return rounded(av - bv, ae + be)
+    return _unbounded(rounded(av - bv, ae + be), (av, ae), (bv, be))
+
+
+def _unbounded(found: Gauge, *given: tuple[Any, Any]) -> Gauge:
+    """Return a sum without error where an exact part of it is infinite: a mask of -inf."""
+    masks = [np.isinf(v) for v, e2 in given if is_exact(e2) and np.ndim(v) and np.isinf(v).any()]
+    if not masks:
+        return found
+    return Gauge(found.v, np.where(masks[0], 0.0, found.e2))
 
 
 @ufunc(np.multiply)

@@ -71,7 +71,7 @@ class ByTorch(Layer):
 
     def _run(self, inputs: Sequence[Any], params: Arrays) -> TorchPass:
         leaves = [_leaf(x, wanted) for x, wanted in zip(inputs, self.leaves, strict=True)]
-        own = {k: torch.tensor(p).requires_grad_() for k, p in params.items()}
+        own = {k: _leaf(p, True) for k, p in params.items()}
         with torch.enable_grad(), self.network.same_draw(self.call.name):
             args, kwargs = filled(self.call, self.names, leaves, self.network._known)
             y = functional_call(self.module, own, args, kwargs)
@@ -79,7 +79,7 @@ class ByTorch(Layer):
 
     def _gradients(self, found: TorchPass, ups: Sequence[Any]) -> list[np.ndarray | None]:
         pairs = [
-            (y, torch.tensor(np.asarray(u), dtype=y.dtype))
+            (y, torch.from_numpy(np.array(u, order="C")).to(y.dtype))
             for y, u in zip(found.outputs, ups, strict=False)
             if y.requires_grad
         ]
@@ -144,7 +144,7 @@ class ByTorch(Layer):
 
 
 def _leaf(x: Any, wanted: bool) -> Tensor:
-    tensor = torch.tensor(np.asarray(x))
+    tensor = torch.from_numpy(np.array(x, order="C"))
     return tensor.requires_grad_() if wanted and tensor.is_floating_point() else tensor
 
 

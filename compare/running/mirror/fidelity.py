@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
 from torch_ref.capture import OneDtype, Ref, Region, tensors_of
-from torch_ref.captured_side import CapturedSide
+from torch_ref.captured_side import CapturedSide, put_in
 
 __all__ = ["prove"]
 
@@ -145,7 +144,7 @@ class _Replay:
         self.values.update(zip(names, tensors, strict=False))
 
     def _filled(self, tree: Any) -> Any:
-        return tree_map(lambda x: self._tensor(x.name) if isinstance(x, Ref) else x, tree)
+        return put_in(tree, lambda x: self._tensor(x.name) if isinstance(x, Ref) else x)
 
     def _tensor(self, name: str) -> Tensor:
         if name in self.values:

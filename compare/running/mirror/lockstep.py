@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from compare.judge.quantities import Key, Values, expected
+from compare.judge.judge import Rows
+from compare.judge.quantities import Key, Values, expected, real
 from compare.running.lockstep import Lockstep, Step
 from compare.running.mirror.experiment import MirrorExperiment
 from compare.running.moment import Start, attempt
@@ -40,6 +41,21 @@ class MirrorLockstep(Lockstep):
         keys = self._keys_of(manual, theirs)
         return self._judged(number, keys, first._replace(values=manual), theirs, True)
 
+    def _rows(
+        self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
+    ) -> Rows:
+        """Judge; what both sides hold as the same infinity (a mask of -inf) is alike."""
+        for key in keys:
+            ours, theirs = manual.get(key), torch.get(key)
+            alike = _same_infinity(ours, theirs) if key.quantity[:6] == "output" else None
+            if alike is None:
+                continue
+            manual = {**manual, key: np.where(alike, 0.0, ours)}
+            torch = {**torch, key: np.where(alike, 0.0, theirs)}
+            least = np.finfo(theirs.dtype).tiny
+            tolerances = {**tolerances, key: np.where(alike, least, tolerances.get(key, 0.0))}
+        return super()._rows(keys, manual, torch, tolerances, start)
+
     def _gauged(
         self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
     ) -> dict[Key, Any]:
@@ -60,11 +76,17 @@ class MirrorLockstep(Lockstep):
         idle = {name for name in self._capture.values if name not in known}
         gone = {_key(name, kind) for name in idle for kind in ("output", "grad_output")}
         updated = self.experiment.updated
+        gone |= self._untold()
         return {
             key: value
             for key, value in found.items()
             if key not in gone and (updated or key.quantity[:6] != "param:")
         }
+
+    def _untold(self) -> set[Key]:
+        """Return the gradients of values that torch tells none of, or that of their memory."""
+        capture = self._capture
+        return {_key(n, "grad_output") for n in capture.values if capture.untold(n)}
 
     def _keys_of(self, manual: Values, theirs: Values) -> list[Key]:
         """Return what is expected: every value; its gradient where torch has or must have one."""
@@ -86,8 +108,7 @@ class MirrorLockstep(Lockstep):
 
     def _comparable(self, manual: Values, theirs: Values) -> Values:
         """Leave out gradients that torch keeps no account of: zeros, and of what it overwrote."""
-        capture = self._capture
-        unknown = {_key(n, "grad_output") for n in capture.values if capture.untold(n)}
+        unknown = self._untold()
         inputs = {_key(n, "grad_input") for n in self.experiment.twin.data}
         return {
             key: value
@@ -99,6 +120,14 @@ class MirrorLockstep(Lockstep):
                 or (key.quantity[:4] == "grad" and not np.any(value))
             )
         }
+
+
+def _same_infinity(ours: Any, theirs: Any) -> np.ndarray | None:
+    """Return where two arrays hold the same infinity; None if nowhere, or they are not alike."""
+    if ours is None or theirs is None or ours.shape != theirs.shape or not real(theirs):
+        return None
+    alike = np.isinf(theirs) & (ours == theirs)
+    return alike if alike.any() else None
 
 
 def _key(value: str, kind: str) -> Key:

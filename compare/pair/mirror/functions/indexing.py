@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.places import listed, numbers, taken
-from manual.gates.places import AddAtGate
+from manual.gates.places import AddAtGate, TakeGate
 from manual.gates.shapes import SliceGate
 
 
@@ -74,6 +74,13 @@ def _axes(part: Any) -> int:
     if part is None or part is Ellipsis or isinstance(part, bool):
         return 0
     return part.ndim if isinstance(part, np.ndarray) and part.dtype == bool else 1
+
+
+def overwrite(old: Value, new: Value, places: Any) -> Call:
+    """Return what a value is after another one was written into its memory, where places >= 0."""
+    found, size = np.asarray(places), old.array.size
+    own = np.arange(size).reshape(old.shape)
+    return Call(TakeGate(np.where(found < 0, own, size + found)), (old, new))
 
 
 def setitem(input: Value, index: Any, value: Any) -> Call:
@@ -320,7 +327,8 @@ def as_strided(input: Value, size: Any, stride: Any, storage_offset: Any = None)
 
 
 TABLE: dict[str, Builder] = {
-    "getitem": getitem, "setitem": setitem, "select": select, "select_copy": select,
+    "getitem": getitem, "setitem": setitem, "overwrite": overwrite,
+    "select": select, "select_copy": select,
     "narrow": narrow, "narrow_copy": narrow, "index_select": index_select, "gather": gather,
     "take": take, "take_along_dim": take_along_dim, "masked_select": masked_select,
     "index_add": index_add, "index_copy": index_copy, "index_fill": index_fill,
