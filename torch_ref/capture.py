@@ -505,7 +505,7 @@ def of_one_dtype(
             return dtype
         return x
 
-    if name in CONVERSIONS and not kwargs and len(args) == 1:
+    if name in CONVERSIONS and len(args) == 1:
         func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
     call = (func, name, tree_map(kept, args), tree_map(kept, kwargs))
     return call, said[0] if said else None

@@ -29,7 +29,7 @@ from evidence.corpus.samples import SEED, flags_kept
 
 __all__ = ["COLUMNS", "by_name", "names", "record", "rows", "summary", "table"]
 
-COLUMNS = ("by hand", "by torch", "disagree", "excepted", "raised", "silent")
+COLUMNS = ("by hand", "by torch", "complex", "disagree", "excepted", "raised", "silent")
 MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
 FILE = Path(str(files("evidence.corpus"))) / "ops.json"
 NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
@@ -52,7 +52,20 @@ class Operation(nn.Module):
             return inputs[x.number] if isinstance(x, Place) else x
 
         args, kwargs = tree_map(given, (self.args, self.kwargs))
-        return self.call(*args, **kwargs)
+        found = self.call(*args, **kwargs)
+        if any(found is x for x in inputs):
+            raise NothingDone
+        if any(t.is_complex() for t in tree_leaves(found) if isinstance(t, Tensor)):
+            raise ComplexNumbers
+        return found
+
+
+class NothingDone(Exception):  # noqa: N818
+    """The operation returns its input itself: there is nothing to derive."""
+
+
+class ComplexNumbers(Exception):  # noqa: N818
+    """The operation returns complex numbers, whose errors no gauge follows."""
 
 
 class Place:
@@ -104,6 +117,14 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
 
     operation, inputs = _taken(info, sample)
     try:
+        operation(*inputs)
+    except NothingDone:
+        return "silent", "its input itself"
+    except ComplexNumbers:
+        return "complex", ""
+    except Exception as error:
+        return "silent", f"torch refuses: {error}"
+    try:
         report = compare.mirror(operation, inputs, seed=SEED)
     except UserError as error:
         said = str(error)
@@ -153,7 +174,7 @@ def _all(found: Counter[str]) -> str:
             return bad
     if found["by hand"]:
         return "partly by hand" if found["by torch"] else "by hand"
-    return "by torch" if found["by torch"] else "silent"
+    return next((kind for kind in ("by torch", "complex") if found[kind]), "silent")
 
 
 def summary(found: Iterable[Row]) -> dict[str, int]:
