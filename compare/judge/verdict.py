@@ -81,12 +81,16 @@ def verdict(
     same = ""
     if torch_with_torch:
         same = f"; {torch_with_torch:,} of these {total:,} compare torch with torch"
+    steps = f"{done:,} step{'s' if done != 1 else ''}"
     if vacuous:
+        why = "each checked at another step or allowed by name"
+        if "*" in config.compare.structural_zeros:
+            why = "which says nothing of them"
         return "agree", (
-            f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero "
-            f"within their tolerance, each checked at another step or allowed by name{same}."
+            f"{total - vacuous:,} tensors of {steps} agree; {vacuous:,} more are zero "
+            f"within their tolerance, {why}{same}."
         )
-    return "agree", f"All {total:,} tensors of {done:,} steps agree{same}."
+    return "agree", f"All {total:,} tensors of {steps} agree{same}."
 
 
 def _undefined(table: Table) -> int:
