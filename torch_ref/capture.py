@@ -506,7 +506,7 @@ def of_one_dtype(
             return dtype
         return x
 
-    if name in CONVERSIONS and not kwargs and len(args) == 1:
+    if name in CONVERSIONS and len(args) == 1:
         func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
     call = (func, name, tree_map(kept, args), tree_map(kept, kwargs))
     return call, said[0] if said else None
@@ -522,6 +522,8 @@ def operation(function: Callable) -> tuple[str, bool]:
     >>> operation(torch.Tensor.__iadd__)
     ('add', True)
     """
+    if function is nn.functional.unfold:  # Tensor.unfold is another function
+        return "im2col", False
     name = resolve_name(function) or getattr(function, "__name__", str(function))
     for prefix in ("torch.", "Tensor.", "nn.functional.", "_C._nn.", "_VF.", "functional."):
         name = name.removeprefix(prefix)

@@ -127,6 +127,8 @@ def _different(a: Told, b: Told, close: float = CLOSE) -> str:
                 return name
             continue
         apart = (x - y).abs().nan_to_num(0.0)
+        if not x.numel():
+            continue
         if x.isfinite().ne(y.isfinite()).any() or (apart > close * x.abs().max()).any():
             return name
     return ""
