@@ -477,9 +477,8 @@ class LogSumExpGate(Reduction):
         return m + np.log(np.exp(x - m).sum(axis=axes, keepdims=True))
 
     def slope(self, cache: Reduced) -> Array:
-        """Return e^(x - y) = softmax x."""
-        y = cache.y
-        return np.exp(cache.x - np.where(y == -math.inf, 0, y))
+        """Return e^(x - y) = softmax x; nan where all are -∞, as torch has it."""
+        return np.exp(cache.x - cache.y)
 
 
 class NormGate(Reduction):
