@@ -10,6 +10,7 @@ from compare.pair.mirror.functions import (
     products,
     reductions,
     shapes,
+    special,
 )
 
 FUNCTIONS: dict[str, Builder] = {
@@ -19,4 +20,5 @@ FUNCTIONS: dict[str, Builder] = {
     **layers.TABLE,
     **elementwise.TABLE,
     **reductions.TABLE,
+    **special.TABLE,
 }
