@@ -118,6 +118,12 @@ class Runner:
 
         return Lockstep(self.experiment)
 
+    def first_divergence(self, lockstep: Lockstep, step: Any) -> Divergence | None:
+        """Return where the sides part first in a step, and whose mistake it is."""
+        from compare.diagnose.divergence import first_divergence
+
+        return first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+
     def _refused(self, refused: Exception) -> None:
         """Keep what was compared; a free run's drift is lost.
 
@@ -133,7 +139,6 @@ class Runner:
             ) from refused
 
     def _lockstep(self, steps: int) -> None:
-        from compare.diagnose.divergence import first_divergence
         from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
@@ -159,7 +164,7 @@ class Runner:
             if self.works and (number == 0 or diverged):
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
-                self.divergence = first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+                self.divergence = self.first_divergence(lockstep, step)
             if self.asks and number == 0:
                 self._ask_asides(moment)
             lockstep.resynchronise()

@@ -47,6 +47,8 @@ class Examiner:
         names = [key.layer] if key.layer in nodes else owners(self.moment, key.layer, parameter)
         if key.quantity.startswith("grad:"):
             names = owners(self.moment, key.layer, parameter)
+        if not names:  # a parameter that no layer has: those that read it
+            return self._consumers(key, f"{key.layer}.{parameter}" if key.layer else parameter)
         found = [self._layer(nodes[name], self._role(name, key), key) for name in names]
         wrong = next((suspect for suspect in found if suspect.own), found[0])
         if wrong.own or len(found) == 1:

@@ -16,25 +16,33 @@ from compare.gauge.registry import ufunc
 from compare.gauge.smooth import rounded, scaled, within_4_ulps
 from compare.gauge.state import setting
 
+HUGE = 2.0**24  # numbers above this may swallow others
+
 
 @ufunc(np.add)
 def _add(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return _unbounded(rounded(av + bv, ae + be), (av, ae), (bv, be))
+    return _absorbed(rounded(av + bv, ae + be), (av, ae), (bv, be))
 
 
 @ufunc(np.subtract)
 def _subtract(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
-    return _unbounded(rounded(av - bv, ae + be), (av, ae), (bv, be))
+    return _absorbed(rounded(av - bv, ae + be), (av, ae), (bv, be))
 
 
-def _unbounded(found: Gauge, *given: tuple[Any, Any]) -> Gauge:
-    """Return a sum without error where an exact part of it is infinite: a mask of -inf."""
-    masks = [np.isinf(v) for v, e2 in given if is_exact(e2) and np.ndim(v) and np.isinf(v).any()]
-    if not masks:
-        return found
-    return Gauge(found.v, np.where(masks[0], 0.0, found.e2))
+def _absorbed(found: Gauge, a: tuple[Any, Any], b: tuple[Any, Any]) -> Gauge:
+    """Return a sum without error where an exact part swallows the other, as a mask of -inf does.
+
+    Where |b| u/4 > |a| + Ea u the sum is b itself, in every program.
+    """
+    for (v, e2), (other, error) in ((a, b), (b, a)):
+        if is_exact(e2) and np.ndim(v) and np.abs(v).max(initial=0.0) > HUGE:
+            u = setting().roundoff
+            sketch = setting().sketch is not None
+            reach = np.abs(other) + u * (np.abs(error) if sketch else np.sqrt(error))
+            found = Gauge(found.v, np.where(np.abs(v) * (u / 4) > reach, 0.0, found.e2))
+    return found
 
 
 @ufunc(np.multiply)

@@ -48,10 +48,10 @@ def verdict(
     rows, where = inaccurate
     if rows and bad == rows:
         return "incomplete", (
-            f"Reference inaccurate: torch's float32 loses digits in {where}. On the same numbers "
-            "its own float64 agrees with the hand-written float32 there, and not with torch's. "
-            f"{bad:,} of {total:,} compared tensors cannot be judged because of that; all else "
-            'agrees. Run it with dtype = "float64".'
+            f"Reference inaccurate: torch's {config.train.dtype} loses digits in {where}. "
+            f"{_whom(config.train.dtype)} {bad:,} of {total:,} compared tensors cannot be judged "
+            "because of that; all else agrees."
+            + (' Run it with dtype = "float64".' if config.train.dtype == "float32" else "")
         )
     if bad:
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
@@ -81,12 +81,29 @@ def verdict(
     same = ""
     if torch_with_torch:
         same = f"; {torch_with_torch:,} of these {total:,} compare torch with torch"
+    steps = f"{done:,} step{'s' if done != 1 else ''}"
     if vacuous:
+        why = "each checked at another step or allowed by name"
+        if "*" in config.compare.structural_zeros:
+            why = "which says nothing of them"
         return "agree", (
-            f"{total - vacuous:,} tensors of {done:,} steps agree; {vacuous:,} more are zero "
-            f"within their tolerance, each checked at another step or allowed by name{same}."
+            f"{total - vacuous:,} tensors of {steps} agree; {vacuous:,} more are zero "
+            f"within their tolerance, {why}{same}."
         )
-    return "agree", f"All {total:,} tensors of {done:,} steps agree{same}."
+    return "agree", f"All {total:,} tensors of {steps} agree{same}."
+
+
+def _whom(dtype: str) -> str:
+    """Say who contradicts torch."""
+    if dtype == "float32":
+        return (
+            "On the same numbers its own float64 agrees with the hand-written float32 there, and "
+            "not with torch's."
+        )
+    return (
+        "There the slope of the forward pass, which both sides share, was measured: it is the "
+        "hand-written gradient."
+    )
 
 
 def _undefined(table: Table) -> int:

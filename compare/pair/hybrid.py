@@ -21,6 +21,7 @@ from compare.gauge import Gauge
 from compare.pair.hybrid_gauge import GaugeCache, gauged_backward, gauged_forward
 from manual import registry
 from manual.graph import Array, Arrays, Graph, Layer, Node
+from manual.nodes import path_of, ports_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -82,12 +83,18 @@ def torch_on_both_sides(graph: Graph, names: Sequence[str]) -> set[tuple[str, st
         for source in node.inputs:
             fed.setdefault(source, set()).add(node.name)
         if node.name in names:
-            rows.add((node.name, "output"))
-            rows |= {(node.name, f"grad:{key}") for key in node.layer.params}
+            rows |= {_row(port, "output") for port in ports_of(node)}
+            rows |= {(path_of(node.name), f"grad:{key}") for key in node.layer.params}
     for source, consumers in fed.items():
         if consumers <= set(names):
-            rows.add((source, "grad_input" if source in graph.inputs else "grad_output"))
+            rows.add(_row(source, "grad_input" if source in graph.inputs else "grad_output"))
+            rows.add((source.rpartition(".")[0], f"grad:{source.rpartition('.')[2]}"))
     return rows
+
+
+def _row(value: str, quantity: str) -> tuple[str, str]:
+    node, _, port = value.partition(":")
+    return node, f"{quantity}:{port}" if port else quantity
 
 
 class TorchCache(NamedTuple):

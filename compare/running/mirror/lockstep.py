@@ -56,6 +56,10 @@ class MirrorLockstep(Lockstep):
             tolerances = {**tolerances, key: np.where(alike, least, tolerances.get(key, 0.0))}
         return super()._rows(keys, manual, torch, tolerances, start)
 
+    def _refereed(self, start: Start, torch: Values) -> tuple[Values, dict[str, int]]:
+        again, flips = super()._refereed(start, torch)
+        return {k: v for k, v in again.items() if k not in self.untold}, flips
+
     def _gauged(
         self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
     ) -> dict[Key, Any]:

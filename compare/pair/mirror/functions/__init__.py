@@ -9,6 +9,7 @@ from compare.pair.mirror.functions import (
     layers,
     products,
     reductions,
+    sequences,
     shapes,
     special,
 )
@@ -21,4 +22,5 @@ FUNCTIONS: dict[str, Builder] = {
     **elementwise.TABLE,
     **reductions.TABLE,
     **special.TABLE,
+    **sequences.TABLE,
 }

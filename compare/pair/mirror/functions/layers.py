@@ -494,7 +494,7 @@ TABLE: dict[str, Builder] = {
     "rrelu": rrelu, "interpolate": interpolate, "upsample": interpolate,
     "upsample_nearest": upsample_nearest, "upsample_bilinear": upsample_bilinear,
     "grid_sample": grid_sample, "affine_grid": affine_grid, "fold": fold,
-    "nn.functional.unfold": unfold, "pad": pad,
+    "im2col": unfold, "pad": pad,
     "constant_pad_nd": lambda input, pad_, value=0: pad(input, pad_, value=value),
     "pixel_shuffle": of_one("PixelShuffle"), "pixel_unshuffle": of_one("PixelUnshuffle"),
     "channel_shuffle": of_one("ChannelShuffle"), "native_channel_shuffle": of_one("ChannelShuffle"),

@@ -1,0 +1,213 @@
+"""Torch's operations in a mirror: each differentiable one of op_db on torch's own samples of it.
+
+A sample is a module that does nothing but the operation. It is captured, taken apart, run beside
+its hand-written twin and judged as any model is.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from compare.errors import UserError
+from compare.witness.fingerprint import fingerprint
+from evidence.corpus.count import Row
+from evidence.corpus.ledger import excepted
+from evidence.corpus.samples import SEED, flags_kept
+
+__all__ = ["COLUMNS", "by_name", "names", "record", "rows", "summary", "table"]
+
+COLUMNS = ("by hand", "by torch", "complex", "disagree", "excepted", "raised", "silent")
+MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
+FILE = Path(str(files("evidence.corpus"))) / "ops.json"
+NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
+
+
+class Operation(nn.Module):
+    """One call of an operation.
+
+    Args:
+        call: the function.
+        args, kwargs: with a `Place` where an input of forward goes.
+    """
+
+    def __init__(self, call: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        super().__init__()
+        self.call, self.args, self.kwargs = call, args, kwargs
+
+    def forward(self, *inputs: Tensor) -> Any:
+        def given(x: Any) -> Any:
+            return inputs[x.number] if isinstance(x, Place) else x
+
+        args, kwargs = tree_map(given, (self.args, self.kwargs))
+        found = self.call(*args, **kwargs)
+        if any(found is x for x in inputs):
+            raise NothingDone
+        if any(t.is_complex() for t in tree_leaves(found) if isinstance(t, Tensor)):
+            raise ComplexNumbers
+        return found
+
+
+class NothingDone(Exception):  # noqa: N818
+    """The operation returns its input itself: there is nothing to derive."""
+
+
+class ComplexNumbers(Exception):  # noqa: N818
+    """The operation returns complex numbers, whose errors no gauge follows."""
+
+
+class Place:
+    """Stands for an input."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@cache
+def _operations() -> dict[str, list[Any]]:
+    """Return the differentiable entries of op_db by name."""
+    with flags_kept():
+        from torch.testing._internal.common_methods_invocations import op_db
+
+    found: dict[str, list[Any]] = {}
+    for info in op_db:
+        if info.supports_autograd and torch.float64 in info.dtypes:
+            found.setdefault(info.name, []).append(info)
+    return found
+
+
+def names() -> list[str]:
+    """Return the operations that torch has samples of, in float64 and with a gradient."""
+    return sorted(_operations())
+
+
+def rows(name: str, most: int | None = None) -> Iterator[Row]:
+    """Judge every sample of an operation, or of each of its variants the first `most`."""
+    for info in _operations()[name]:
+        torch.manual_seed(SEED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for i, sample in enumerate(info.sample_inputs("cpu", torch.float64, True)):
+                if i == most:
+                    break
+                row = Row(
+                    name, "ops", f"{info.variant_test_name} {i}".strip(), *_judged(info, sample)
+                )
+                yield _ledgered(row)
+
+
+def _ledgered(row: Row) -> Row:
+    why = excepted(row) if row.status in ("disagree", "raised") else None
+    return row if why is None else row._replace(status="excepted", reason=f"{row.reason}: {why}")
+
+
+def _judged(info: Any, sample: Any) -> tuple[str, str]:
+    """Return what became of a sample: one of COLUMNS, and why."""
+    import compare
+
+    operation, inputs = _taken(info, sample)
+    try:
+        operation(*inputs)
+    except NothingDone:
+        return "silent", "its input itself"
+    except ComplexNumbers:
+        return "complex", ""
+    except Exception as error:
+        return "silent", f"torch refuses: {error}"
+    try:
+        report = compare.mirror(operation, inputs, seed=SEED)
+    except UserError as error:
+        said = str(error)
+        return ("silent", "") if any(part in said for part in NO_GRADIENT) else ("raised", said)
+    except Exception as error:
+        return "raised", f"{type(error).__name__}: {error}"
+    theirs = [layer for layer in report.torch_layers if not layer.startswith("upstream")]
+    if report.verdict == "disagree":
+        return "disagree", report.reason
+    if theirs:
+        return "by torch", ", ".join(theirs)
+    return ("by hand" if report.verdict == "agree" else "silent"), report.reason
+
+
+def _taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:
+    """Return a sample as a module and its inputs: the tensors that have a gradient."""
+    given = ((sample.input, *sample.args), dict(sample.kwargs))
+    found: dict[int, Tensor] = {
+        id(t): t for t in tree_leaves(given) if isinstance(t, Tensor) and t.requires_grad
+    }
+    places = {key: Place(i) for i, key in enumerate(found)}
+
+    def placed(x: Any) -> Any:
+        return places.get(id(x), x.detach()) if isinstance(x, Tensor) else x
+
+    args, kwargs = tree_map(placed, given)
+    return Operation(info.op, args, kwargs), tuple(found.values())
+
+
+# ── counted ──────────────────────────────────────────────────────────────────────────────────────
+def by_name(found: Iterable[Row]) -> pd.DataFrame:
+    """Return a line per operation: samples, how many of each kind, and what the operation is."""
+    counted: dict[str, Counter[str]] = {}
+    for row in found:
+        counted.setdefault(row.module, Counter())[row.status] += 1
+    lines = [
+        {"operation": name, "samples": c.total(), "all": _all(c)} | {k: c[k] for k in COLUMNS}
+        for name, c in sorted(counted.items())
+    ]
+    return pd.DataFrame(lines, columns=["operation", "samples", "all", *COLUMNS])
+
+
+def _all(found: Counter[str]) -> str:
+    """Return what an operation is as a whole: by hand only where every sample with a number is."""
+    for bad in ("raised", "disagree"):
+        if found[bad]:
+            return bad
+    if found["by hand"]:
+        return "partly by hand" if found["by torch"] else "by hand"
+    return next((kind for kind in ("by torch", "complex") if found[kind]), "silent")
+
+
+def summary(found: Iterable[Row]) -> dict[str, int]:
+    """Return how many operations are by hand, partly, by torch, and how many samples."""
+    lines = by_name(found)
+    counts = {str(k): int(n) for k, n in lines["all"].value_counts().items()}
+    samples = {f"samples {name}": int(lines[name].sum()) for name in COLUMNS}
+    return {"operations": len(lines), **counts, "samples": int(lines["samples"].sum()), **samples}
+
+
+def table(found: Sequence[Row]) -> str:
+    """Return the counts, what is wrong, and the sums, as text."""
+    lines = by_name(found)
+    parts = [lines.to_string(index=False)] if len(lines) else []
+    parts += [
+        f"{row.module} {row.sample}: {row.status}. {row.reason}"
+        for row in found
+        if row.status in ("disagree", "raised")
+    ]
+    parts.append(", ".join(f"{key}: {n:,}" for key, n in summary(found).items()))
+    return "\n".join(parts)
+
+
+def record(found: Sequence[Row], file: Path = FILE) -> None:
+    """Write the counts of a whole run down.
+
+    Raises:
+        UserError: a sample does not agree and is not excepted.
+    """
+    if bad := [row for row in found if row.status in ("disagree", "raised")]:
+        raise UserError(f"--record: {bad[0].module} {bad[0].sample} is not right: {bad[0].reason}")
+    about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
+    kept = {**about, "summary": summary(found), "rows": by_name(found).to_dict(orient="records")}
+    file.write_text(json.dumps(kept, indent=1) + "\n")
