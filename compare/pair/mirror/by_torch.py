@@ -72,7 +72,8 @@ class ByTorch(Layer):
         leaves = [_leaf(x, wanted) for x, wanted in zip(inputs, self.leaves, strict=True)]
         own = {k: _leaf(p, True) for k, p in params.items()}
         with torch.enable_grad(), self.network.same_draw(self.call.name):
-            args, kwargs = filled(self.call, self.names, leaves, self.network._known)
+            whole = self.network.whole(self.names, leaves)
+            args, kwargs = filled(self.call, self.names, whole, self.network._known)
             y = functional_call(self.module, own, args, kwargs)
         return TorchPass(leaves, own, tensors_of(y))
 

@@ -171,5 +171,6 @@ class _Replay:
 
     def _tensor(self, name: str) -> Tensor:
         if name in self.values:
-            return self.values[name]
+            found = self.values[name]
+            return found if found.is_complex() else self.network.whole([name], [found])[0]
         return self.parameters[name] if name in self.parameters else self.capture.data[name]
