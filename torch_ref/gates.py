@@ -81,7 +81,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "NormGate": lambda x, p=2.0, **given: torch.linalg.vector_norm(x, p, **given),
     "CumSumGate": torch.cumsum,
     "CumProdGate": torch.cumprod,
-    "LogCumSumExpGate": torch.logcumsumexp,
     "DiffGate": torch.diff,
     "WhereGate": lambda c, x, y, first=None, second=None: torch.where(
         c, first if x is None else x, second if y is None else y

@@ -11,7 +11,7 @@ from manual.examples import Draw, Example
 from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["CumProdGate", "CumSumGate", "DiffGate", "LogCumSumExpGate", "TrapezoidGate"]
+__all__ = ["CumProdGate", "CumSumGate", "DiffGate", "TrapezoidGate"]
 
 
 class RowsCache(NamedTuple):
@@ -99,37 +99,6 @@ class CumProdGate(Running):
             s[..., j] += x[..., j + 1] * s[..., j + 1]
         s[..., 1:] *= y[..., :-1]
         return s
-
-
-class LogCumSumExpGate(Running):
-    """y_i = log Σ e^(x_k) over k <= i."""
-
-    equations = {
-        "output": "y[n,j] = log(sum(k, (k <= j) * exp(x[n,k])))",
-        "grad_input": "dx[n,j] = sum(k, (k >= j) * dy[n,k] * exp(x[n,j]) / s[n,k])\n"
-        "where s[n,k] = sum(i, (i <= k) * exp(x[n,i]))",
-    }
-
-    def run(self, x: Array) -> Array:
-        from manual.gates.pairs import log_of_sum
-
-        y = x.copy()
-        for i in range(1, x.shape[-1]):
-            y[..., i] = log_of_sum(y[..., i - 1], x[..., i])
-        return y
-
-    def back(self, dy: Array, x: Array, y: Array) -> Array:
-        """Return e^(x_j - y_j) r_j with r_j = dy_j + e^(y_j - y_(j+1)) r_(j+1)."""
-        r = dy.copy()
-        for j in range(x.shape[-1] - 2, -1, -1):
-            r[..., j] += np.exp(difference(y[..., j], y[..., j + 1])) * r[..., j + 1]
-        return np.exp(difference(x, y)) * r
-
-
-def difference(a: Array, b: Array) -> Array:
-    """Return a - b, and 0 of equal infinities."""
-    none = np.zeros_like(a)
-    return np.where(a == b, none, a - np.where(a == b, none, b))
 
 
 class DiffGate(Running):
