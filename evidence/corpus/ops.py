@@ -102,7 +102,9 @@ def rows(name: str, most: int | None = None) -> Iterator[Row]:
             for i, sample in enumerate(info.sample_inputs("cpu", torch.float64, True)):
                 if i == most:
                     break
-                row = Row(name, "ops", f"{info.variant_test_name} {i}".strip(), *_judged(info, sample))
+                row = Row(
+                    name, "ops", f"{info.variant_test_name} {i}".strip(), *_judged(info, sample)
+                )
                 yield _ledgered(row)
 
 

@@ -7,6 +7,7 @@ from compare.pair.mirror.functions import (
     elementwise,
     indexing,
     layers,
+    linear_algebra,
     products,
     reductions,
     shapes,
@@ -17,6 +18,7 @@ FUNCTIONS: dict[str, Builder] = {
     **indexing.TABLE,
     **products.TABLE,
     **layers.TABLE,
+    **linear_algebra.TABLE,
     **elementwise.TABLE,
     **reductions.TABLE,
 }

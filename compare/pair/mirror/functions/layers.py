@@ -343,6 +343,14 @@ def grid_sample(
     return Call(made("GridSample", mode, padding_mode, align_corners), (input, grid))
 
 
+def grid_sampler(
+    input: Value, grid: Value, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Call:
+    mode = ("bilinear", "nearest", "bicubic")[interpolation_mode]
+    return grid_sample(input, grid, mode, ("zeros", "border", "reflection")[padding_mode],
+                       align_corners)  # fmt: skip
+
+
 def affine_grid(theta: Value, size: Any, align_corners: bool | None = None) -> Call:
     return Call(made("AffineGrid", plain(size), align_corners), (theta,))
 
@@ -493,7 +501,9 @@ TABLE: dict[str, Builder] = {
     "feature_alpha_dropout": dropping("FeatureAlphaDropout", usually=False),
     "rrelu": rrelu, "interpolate": interpolate, "upsample": interpolate,
     "upsample_nearest": upsample_nearest, "upsample_bilinear": upsample_bilinear,
-    "grid_sample": grid_sample, "affine_grid": affine_grid, "fold": fold,
+    "grid_sample": grid_sample, **dict.fromkeys(
+        ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), grid_sampler),
+    "affine_grid": affine_grid, "fold": fold,
     "im2col": unfold, "pad": pad,
     "constant_pad_nd": lambda input, pad_, value=0: pad(input, pad_, value=value),
     "pixel_shuffle": of_one("PixelShuffle"), "pixel_unshuffle": of_one("PixelUnshuffle"),
