@@ -34,6 +34,10 @@ class Aliases:
         place = _storage(tensor)
         return place in self._writers and len(self._sharing[place]) > 1
 
+    def written(self, tensor: Tensor) -> bool:
+        """Return whether anything was written into a tensor's memory."""
+        return _storage(tensor) in self._writers
+
     def writers_of(self, tensor: Tensor) -> list[tuple[str, Tensor]]:
         """Return what was written where a tensor is, since its value was known.
 

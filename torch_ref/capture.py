@@ -27,7 +27,7 @@ from torch_ref.draws import Recorder
 
 __all__ = [
     "Capture", "CapturedCall", "OneDtype", "PackedRefs", "Ref", "Region", "UnforeseenChangeError",
-    "operation", "tensors_of",
+    "operation", "paired", "tensors_of",
 ]  # fmt: skip
 
 FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -357,7 +357,8 @@ class Capture(TorchFunctionMode):
         self._keep.append(tensor)
         self.values[name] = tensor.detach().clone() if self.careful else tensor.detach()
         self.aliases.know(tensor)
-        self._tap(name, tensor)
+        if self._live is None:  # inside a custom Function autograd tells nothing
+            self._tap(name, tensor)
 
     def tensor(self, name: str) -> Tensor:
         """Return what is known under a name: a value, data, or a parameter."""
@@ -369,7 +370,10 @@ class Capture(TorchFunctionMode):
 
         Inside a custom Function none is kept; where memory was written into, autograd goes round.
         """
-        return name not in self.taps or self.aliases.tangled(self.taps[name])
+        if name not in self.taps:
+            return True
+        tap = self.taps[name]
+        return self.aliases.tangled(tap) or (self.aliases.written(tap) and name not in self.grads)
 
     def _tap(self, name: str, tensor: Tensor) -> None:
         if not tensor.requires_grad:
@@ -555,6 +559,8 @@ def tensors_of(tree: Any) -> list[Tensor]:
     """Return the tensors in nested sequences, mappings and dataclasses, in order."""
     if isinstance(tree, Tensor):
         return [tree]
+    if isinstance(tree, PackedSequence):
+        return [tree.data]
     if isinstance(tree, Mapping):
         return [t for x in tree.values() for t in tensors_of(x)]
     if isinstance(tree, tuple | list):
@@ -562,6 +568,11 @@ def tensors_of(tree: Any) -> list[Tensor]:
     if is_dataclass(tree) and not isinstance(tree, type):
         return [t for f in fields(tree) for t in tensors_of(getattr(tree, f.name))]
     return []
+
+
+def paired(tensor: Tensor) -> Tensor:
+    """Return complex numbers as pairs of real ones along a last axis; others as they are."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def plain(module: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError
+from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError, paired
 from torch_ref.side import TorchSide, array_of
 
 __all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
@@ -40,7 +40,8 @@ class CapturedFunction(nn.Module):
         if self.call.in_place:
             args = tuple(tree_map(_own, args))
         found = self.call.function(*args, **kwargs)
-        return args[0] if self.call.operation == "setitem" else found
+        found = args[0] if self.call.operation == "setitem" else found
+        return tree_map(lambda x: paired(x) if isinstance(x, Tensor) else x, found)
 
     def __repr__(self) -> str:
         return f"torch: {self.call.operation}"
@@ -117,7 +118,21 @@ class CapturedNetwork:
             return tuple(inputs), {}
         call = self.calls[name]
         values = call.twin.names if call.twin is not None else ()
-        return filled(call, values, inputs, self._known)
+        return filled(call, values, self.whole(values, inputs), self._known)
+
+    def whole(self, names: Sequence[str | None], tensors: Sequence[Any]) -> list[Any]:
+        """Return complex numbers for pairs of real ones, by the values that they are."""
+        return [
+            torch.view_as_complex(t.contiguous())
+            if t is not None and name is not None and self._is_complex(name)
+            else t
+            for name, t in zip(names, tensors, strict=True)
+        ]
+
+    def _is_complex(self, name: str) -> bool:
+        assert self.capture is not None
+        known = self.capture.values.get(name, self.capture.data.get(name))
+        return known is not None and known.is_complex()
 
     def _known(self, name: str) -> Tensor:
         assert self.capture is not None
@@ -204,10 +219,10 @@ class CapturedSide(TorchSide):
 
     def outputs(self) -> dict[str, np.ndarray]:
         given = self.network.inputs
-        return {k: array_of(v) for k, v in self.capture.values.items() if k not in given}
+        return {k: array_of(paired(v)) for k, v in self.capture.values.items() if k not in given}
 
     def grad_outputs(self) -> dict[str, np.ndarray]:
-        found = {k: array_of(g) for k, g in self.capture.grads.items()}
+        found = {k: array_of(paired(g)) for k, g in self.capture.grads.items()}
         leaves = {k: t.grad for k, t in self.inputs.items() if t.grad is not None}
         return found | {k: array_of(g) for k, g in leaves.items()}
 

@@ -86,6 +86,25 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "WhereGate": lambda c, x, y, first=None, second=None: torch.where(
         c, first if x is None else x, second if y is None else y
     ),
+    "NanToNumGate": torch.nan_to_num,
+    "FillGate": lambda x, number: torch.fill(x, number),
+    "DistGate": torch.dist,
+    "CdistGate": torch.cdist,
+    "PdistGate": nn.functional.pdist,
+    "RenormGate": torch.renorm,
+    "CovGate": torch.cov,
+    "MatrixNormGate": torch.linalg.matrix_norm,
+    "OrderedGate": lambda x, **given: torch.sort(x, **given)[0],
+    "QuantileGate": lambda x, q, skips_nan=False, **given: (
+        (torch.nanquantile if skips_nan else torch.quantile)(
+            x, torch.as_tensor(q, dtype=x.dtype), **given
+        )
+    ),
+    "TrapezoidGate": lambda y, x=None, dx=1.0, dim=-1, running=False: (
+        (torch.cumulative_trapezoid if running else torch.trapezoid)(
+            y, dim=dim, **({"dx": dx} if x is None else {"x": x})
+        )
+    ),
     "ClampGate": torch.clamp,
     "ClampBetweenGate": torch.clamp,
     "LerpGate": lambda x, y, w=None, weight=None: torch.lerp(x, y, weight if w is None else w),
@@ -99,8 +118,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
             "Exp", "Log", "Sigmoid", "Tanh", "Abs", "Sin", "Cos", "Reciprocal", "Sqrt", "Rsqrt",
             "Exp2", "ExpM1", "Log1p", "Log2", "Log10", "Tan", "Asin", "Acos", "Atan", "Sinh",
             "Cosh", "Asinh", "Acosh", "Atanh", "Sinc", "Floor", "Ceil", "Round", "Trunc", "Sign",
-            "Frac", "Fmax", "Fmin", "Atan2", "Hypot", "LogAddExp", "LogAddExp2", "Xlogy", "Ldexp",
-            "Addcmul", "Addcdiv", "Pow",
+            "Angle", "Frac", "Fmax", "Fmin", "Atan2", "Hypot", "LogAddExp", "LogAddExp2", "Xlogy",
+            "Ldexp", "Addcmul", "Addcdiv", "Pow",
         )
     },
     "MinGate": torch.minimum,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compare.commands.run import Progress, Runner
+from compare.commands.mirror_runner import MirrorRunner
+from compare.commands.run import Progress
 from compare.report.report import Report
 
 if TYPE_CHECKING:
@@ -65,14 +66,3 @@ def mirror(
     finally:
         torch.set_default_dtype(default)
         torch.set_num_threads(threads)
-
-
-class MirrorRunner(Runner):
-    """The steps of a mirror, and its Report."""
-
-    works = asks = False
-
-    def in_lockstep(self) -> Any:
-        from compare.running.mirror.lockstep import MirrorLockstep
-
-        return MirrorLockstep(self.experiment)

@@ -84,6 +84,9 @@ class Report:
             what and when this was found.
         torch_layers: layers that torch computed on both sides; `torch_with_torch` counts the rows
             of `differences` that are no evidence for a hand-written layer because of them.
+        coverage: of a mirror: the shares of its `nodes`, `parameters` and `gradients` that are
+            hand-written and compared with torch; `missing` names what torch computes on both
+            sides: the operation, how often, and why.
         planted_ran: whether the planted mistake's layer was not one of these.
     """
 
@@ -120,6 +123,8 @@ class Report:
     sample: Sample | None = None
     pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     theirs: str = "torch"
+    coverage: dict[str, float] = field(default_factory=dict)
+    missing: tuple[tuple[str, int, str], ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -11,7 +11,14 @@ from flint import arb
 
 from compare.witness.balls import Ball, as_ball
 
-PLAIN: dict[Any, type] = {np.isfinite: bool, np.isnan: bool, np.floor: float}  # exact answers
+FILLED = (np.ones_like, np.zeros_like, np.full_like)
+PLAIN: dict[Any, type] = {
+    np.isfinite: bool,
+    np.isnan: bool,
+    np.isinf: bool,
+    np.floor: float,
+    np.rint: float,
+}  # exact answers
 
 
 class BallArray(np.ndarray):
@@ -31,7 +38,10 @@ class BallArray(np.ndarray):
         return out[0] if out else _wrapped(result)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _wrapped(super().__array_function__(func, types, args, kwargs))
+        found = super().__array_function__(func, types, args, kwargs)
+        if func in FILLED and np.ndim(found):
+            found = np.frompyfunc(as_ball, 1, 1)(_plain(found))  # a third of int 1 is a float
+        return _wrapped(found)
 
 
 def balls(array: np.ndarray) -> BallArray:
@@ -63,9 +73,18 @@ def _extra() -> dict[Any, Callable[..., Any]]:
         special.log_expit: lambda x: -(-as_ball(x)).exp().log1p(),
         np.isfinite: lambda x: as_ball(x).value.is_finite(),
         np.isnan: lambda x: as_ball(x).value.is_nan(),
+        np.isinf: lambda x: not (as_ball(x).value.is_finite() or as_ball(x).value.is_nan()),
+        np.rint: lambda x: _floor(as_ball(x) + 0.5),  # no tie between two whole numbers
+        np.arctan2: _angle,
         np.floor: _floor,
         np.logaddexp: lambda a, b: (as_ball(a).exp() + as_ball(b).exp()).log(),
     }
+
+
+def _angle(y: Any, x: Any) -> Ball:
+    """Return the angle of a point, whose slope is that of arctan y/x, wherever it lies."""
+    a, b = as_ball(y), as_ball(x)
+    return Ball(arb.atan2(a.value, b.value), (a / b).arctan().slope)
 
 
 def _floor(x: Any) -> int:

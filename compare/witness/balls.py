@@ -163,6 +163,9 @@ FUNCTIONS: dict[str, tuple[str, Series]] = {  # NumPy's name: arb's name, and th
     "log1p": ("log1p", lambda s: (s + 1).log()),
     "sinh": ("sinh", lambda s: (s.exp() - (-s).exp()) / 2),
     "cosh": ("cosh", lambda s: (s.exp() + (-s).exp()) / 2),
+    "arcsinh": ("asinh", lambda s: (s + (s * s + 1).sqrt()).log()),
+    "arccosh": ("acosh", lambda s: (s + (s * s - 1).sqrt()).log()),
+    "arctanh": ("atanh", lambda s: ((1 + s) / (1 - s)).log() / 2),
     "tanh": ("tanh", lambda s: 1 - 2 / ((2 * s).exp() + 1)),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from manual.gates.broadcasting import summed_to
 from manual.gates.pointwise import PointCache, Pointwise
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["ClampBetweenGate", "ClampGate", "WhereGate"]
+__all__ = ["ClampBetweenGate", "ClampGate", "NanToNumGate", "WhereGate"]
 
 MASK = Draw((2, 3), "bool")
 
@@ -176,3 +177,30 @@ class ClampBetweenGate(Layer):
         below = x == x if low is None else x < low
         above = x == x if high is None else x > high
         return below + 2 * above
+
+
+class NanToNumGate(Pointwise):
+    """y = x, with other numbers in place of nan and of infinities; those get no gradient.
+
+    Args:
+        nan: in place of nan.
+        posinf, neginf: in place of infinities; None for the largest numbers that there are.
+    """
+
+    equations = {"output": "y[i] = x[i]", "grad_input": "dx[i] = dy[i]"}
+    examples = (Example({}, ((2, 3),)),)
+
+    def __init__(
+        self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    ) -> None:
+        self.nan, self.posinf, self.neginf = nan, posinf, neginf
+
+    def value(self, x: Array) -> Array:
+        largest = float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).max)
+        high = largest if self.posinf is None else self.posinf
+        low = -largest if self.neginf is None else self.neginf
+        y = np.where(x != x, self.nan, x)
+        return np.where(y == math.inf, high, np.where(y == -math.inf, low, y))
+
+    def slope(self, x: Array, y: Array) -> Array:
+        return np.where(np.isfinite(x), np.ones_like(x), 0)

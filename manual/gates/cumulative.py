@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manual.examples import Example
+from manual.examples import Draw, Example
+from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["CumProdGate", "CumSumGate", "DiffGate", "LogCumSumExpGate"]
+__all__ = ["CumProdGate", "CumSumGate", "DiffGate", "LogCumSumExpGate", "TrapezoidGate"]
 
 
 class RowsCache(NamedTuple):
@@ -127,7 +128,8 @@ class LogCumSumExpGate(Running):
 
 def difference(a: Array, b: Array) -> Array:
     """Return a - b, and 0 of equal infinities."""
-    return np.where(a == b, 0, a - np.where(a == b, 0, b))
+    none = np.zeros_like(a)
+    return np.where(a == b, none, a - np.where(a == b, none, b))
 
 
 class DiffGate(Running):
@@ -157,9 +159,78 @@ class DiffGate(Running):
         if self.n >= x.shape[-1]:
             return np.zeros_like(x)
         for _ in range(self.n):
-            none = np.zeros_like(dy, shape=(*dy.shape[:-1], 1))
-            dy = np.concatenate([none, dy], axis=-1) - np.concatenate([dy, none], axis=-1)
+            dy = padded(dy, 1) - padded(dy, 0)
         return dy
 
     def extra_repr(self) -> str:
         return f"n={self.n}, dim={self.dim}"
+
+
+class AreaCache(NamedTuple):
+    y: Array  # (…, n), the axis last
+    steps: Array | float  # between the x; a number where they are alike
+    shapes: tuple[tuple[int, ...], tuple[int, ...] | None]  # of y and x with the axis last
+
+
+class TrapezoidGate(Layer):
+    """The area under the line through points, along an axis: Σ (x_(i+1) - x_i) (y_i + y_(i+1)) / 2.
+
+    Args:
+        dx: the distance of the points, where no x is given.
+        dim: the axis.
+        running: whether every partial sum is wanted.
+    """
+
+    equations = {}
+    examples = (
+        Example({"dx": 0.5, "dim": 0}, ((3, 2),)),
+        Example({}, ((2, 4), Draw((4,), "increasing"))),
+        Example({"dim": 0, "running": True}, ((3, 2), Draw((3, 2), "increasing"))),
+    )
+
+    def __init__(self, dx: float = 1.0, dim: int = -1, running: bool = False) -> None:
+        self.dx, self.dim, self.running = dx, dim, running
+
+    def forward(self, y: Array, x: Array | None = None) -> tuple[Array, AreaCache]:  # type: ignore[override]
+        y = np.moveaxis(y, self.dim, -1)
+        steps, shape = self.dx, None
+        if x is not None:
+            x = np.moveaxis(x, self.dim, -1) if np.ndim(x) > 1 else x
+            steps, shape = x[..., 1:] - x[..., :-1], np.shape(x)
+        areas = steps * (y[..., 1:] + y[..., :-1]) / 2
+        cache = AreaCache(y, steps, (np.shape(y), shape))
+        if not self.running:
+            return areas.sum(axis=-1), cache
+        return np.moveaxis(np.cumsum(areas, axis=-1), -1, self.dim), cache
+
+    def backward(self, grad_output: Array, cache: AreaCache) -> tuple[tuple, Arrays]:
+        r"""Chain rule through the areas a_i = h_i (y_i + y_(i+1)) / 2 with h_i = x_(i+1) - x_i.
+
+        da_i = dz, and of running sums z_k = Σ_(i <= k) a_i it is Σ_(k >= i) dz_k
+        dy_i = (h_i da_i + h_(i-1) da_(i-1)) / 2
+        dh_i = da_i (y_i + y_(i+1)) / 2,  dx_i = dh_(i-1) - dh_i
+        Torch: torch.trapezoid, torch.cumulative_trapezoid.
+        Source: the trapezoidal rule.
+        """
+        y, steps, (y_shape, x_shape) = cache
+        if self.running:
+            da = np.moveaxis(grad_output, self.dim, -1)
+            da = np.cumsum(da[..., ::-1], axis=-1)[..., ::-1]
+        else:
+            da = np.expand_dims(grad_output, -1) * np.ones_like(y[..., 1:])
+        dy = padded(da * steps / 2, 0) + padded(da * steps / 2, 1)
+        dy = np.moveaxis(summed_to(dy, y_shape), -1, self.dim)
+        if x_shape is None:
+            return (dy, None), {}
+        dh = da * (y[..., 1:] + y[..., :-1]) / 2
+        dx = summed_to(padded(dh, 1) - padded(dh, 0), x_shape)
+        return (dy, np.moveaxis(dx, -1, self.dim) if len(x_shape) > 1 else dx), {}
+
+    def extra_repr(self) -> str:
+        return f"dx={self.dx}, dim={self.dim}, running={self.running}"
+
+
+def padded(x: Array, before: int) -> Array:
+    """Return x with a 0 before its last axis, or else behind it."""
+    none = np.zeros_like(x, shape=(*x.shape[:-1], 1))
+    return np.concatenate([none, x] if before else [x, none], axis=-1)

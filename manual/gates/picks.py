@@ -20,6 +20,8 @@ __all__ = [
     "MedianAlongGate",
     "MinAlongGate",
     "ModeGate",
+    "OrderedGate",
+    "QuantileGate",
     "SortGate",
     "TopKGate",
 ]
@@ -260,3 +262,123 @@ class CumMinGate(CumMaxGate):
     """The smallest so far along an axis, the last of equals, and where it is."""
 
     sign = -1
+
+
+class OrderedGate(SortGate):
+    """Elements in order along an axis.
+
+    Args:
+        dim: the axis.
+        descending: whether the largest comes first.
+    """
+
+    outputs = ("output",)
+
+    def forward(self, x: Array) -> tuple[Any, Picked]:  # type: ignore[override]
+        (values, _), cache = super().forward(x)
+        return values, cache
+
+    def backward(self, grad_output: Any, cache: Picked) -> tuple[tuple[Array], Arrays]:
+        """Return each dy to the place that its y came from. Torch: torch.msort."""
+        return super().backward((grad_output,), cache)
+
+
+class Between(NamedTuple):
+    low: np.ndarray  # (…, Q): which elements of its row are on either side
+    high: np.ndarray
+    weight: Array  # (…, Q): how far from low to high
+    shape: tuple[int, ...]  # of the rows
+    x: tuple[int, ...]  # the input's shape
+
+
+class QuantileGate(Layer):
+    """What a share q of the elements lie below, between two of them in order.
+
+    Args:
+        q: from 0 to 1; a list gives one result for each, along a new first axis.
+        dim: the axis; None for all elements.
+        keepdim: whether it stays, 1 long.
+        interpolation: "linear" between the two, "lower", "higher", "nearest" or "midpoint".
+        skips_nan: whether nan counts for nothing; else it makes the result nan.
+    """
+
+    equations = {}
+    examples = (
+        Example({"q": 0.3}, ((2, 3),)),
+        Example({"q": [0.25, 0.8], "dim": 0}, ((3, 2),)),
+        Example({"q": 0.6, "dim": 1, "keepdim": True, "interpolation": "midpoint"}, ((2, 3),)),
+        Example({"q": 0.6, "dim": 1, "interpolation": "nearest", "skips_nan": True}, ((2, 3),)),
+    )
+
+    def __init__(
+        self,
+        q: float | list[float],
+        dim: int | None = None,
+        keepdim: bool = False,
+        interpolation: str = "linear",
+        skips_nan: bool = False,
+    ) -> None:
+        self.q, self.dim, self.keepdim = q, dim, keepdim
+        self.interpolation, self.skips_nan = interpolation, skips_nan
+
+    def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        every = tuple(range(len(shape)))
+        return every if self.dim is None or not shape else (self.dim % len(shape),)
+
+    def forward(self, x: Array) -> tuple[Array, Between]:  # type: ignore[override]
+        axes = self._axes(x.shape)
+        rows = flattened(x, axes)
+        low, high, weight = self._places(rows)
+        a, b = (np.take_along_axis(rows, place, -1) for place in (low, high))
+        y = a + weight * (b - a) if self.interpolation in ("linear", "midpoint") else a
+        y = np.moveaxis(y, -1, 0)
+        if self.keepdim:
+            ones = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
+            y = y.reshape((len(y), *ones))
+        cache = Between(low, high, weight, tuple(rows.shape), tuple(x.shape))
+        return y if isinstance(self.q, list) else y[0], cache
+
+    def _places(self, rows: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which two elements each result lies between, and how far."""
+        order = ordered(rows)
+        known = (rows == rows).sum(axis=-1, keepdims=True)
+        last = known - 1
+        rank = np.atleast_1d(np.asarray(self.q, dtype=np.float64)) * last
+        if not self.skips_nan:
+            rank = np.where(known < rows.shape[-1], rows.shape[-1] - 1, rank)  # the last is nan
+        rank = np.maximum(rank, 0)
+        if self.interpolation in ("lower", "higher", "nearest"):
+            rounding = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}
+            rank = rounding[self.interpolation](rank)
+        low, high = np.floor(rank).astype(np.int64), np.ceil(rank).astype(np.int64)
+        weight = np.full_like(rank, 0.5) if self.interpolation == "midpoint" else rank - low
+        if rows.dtype == np.float32:
+            weight = weight.astype(np.float32)
+        places = (np.take_along_axis(order, place, -1) for place in (low, high))
+        return (*places, weight)  # type: ignore[return-value]
+
+    def backward(self, grad_output: Array, cache: Between) -> tuple[tuple[Array], Arrays]:
+        r"""Chain rule through y = a + w (b - a), where a and b are elements, and w is a constant.
+
+        da = (1 - w) dy,  db = w dy, each added where it came from
+        Torch: torch.quantile, torch.nanquantile.
+        Source: the gates lerp and sort.
+        """
+        low, high, weight, shape, x = cache
+        q = len(self.q) if isinstance(self.q, list) else 1
+        dy = np.moveaxis(np.reshape(grad_output, (q, *shape[:-1])), 0, -1).reshape(-1, q)
+        count = len(dy)
+        dx = np.zeros_like(dy, shape=(count, shape[-1]))
+        at = np.arange(count)[:, None]
+        w = weight.reshape(count, q)
+        if self.interpolation not in ("linear", "midpoint"):
+            w = np.zeros_like(w)
+        np.add.at(dx, (at, low.reshape(count, q)), dy * (1 - w))
+        np.add.at(dx, (at, high.reshape(count, q)), dy * w)
+        return (restored(dx, x, self._axes(x)),), {}
+
+    def decisions(self, cache: Between) -> Array:
+        return np.stack([cache.low, cache.high])
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={value!r}" for key, value in vars(self).items())

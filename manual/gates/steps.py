@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from manual.examples import Example
 from manual.gates.pointwise import PointCache, Pointwise
 from manual.layer import Array
 
-__all__ = ["CeilGate", "FloorGate", "FracGate", "RoundGate", "SignGate", "TruncGate"]
+__all__ = [
+    "AngleGate",
+    "CeilGate",
+    "FillGate",
+    "FloorGate",
+    "FracGate",
+    "RoundGate",
+    "SignGate",
+    "TruncGate",
+]
 
-EXAMPLES = (Example({}, ((2, 3),), convention=True, note="a step: 0 wherever there is a slope"),)
+EXAMPLES = (Example({}, ((2, 3),)),)
 
 
 class Step(Pointwise):
@@ -74,6 +85,35 @@ class SignGate(Step):
 
     def value(self, x: Array) -> Array:
         return np.sign(np.real(x))
+
+
+class AngleGate(Step):
+    """The angle of a real number: π below 0, else 0."""
+
+    def value(self, x: Array) -> Array:
+        x = np.real(x)
+        zeros = np.zeros_like(x)
+        return np.where(x != x, x, np.where(x < 0, zeros + math.pi, zeros))
+
+
+class FillGate(Step):
+    """A number everywhere, in the shape of x.
+
+    Args:
+        number: the number.
+    """
+
+    equations = {"output": "y[i] = number", **Step.equations}
+    examples = (Example({"number": 0.5}, ((2, 3),)),)
+
+    def __init__(self, number: float) -> None:
+        self.number = number
+
+    def value(self, x: Array) -> Array:
+        return np.zeros_like(x) + self.number
+
+    def extra_repr(self) -> str:
+        return f"number={self.number}"
 
 
 class FracGate(Pointwise):

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves
 
 from compare.gauge import Gauge
 from compare.pair.hybrid_gauge import measured
 from manual.layer import Array, Arrays, Layer, Output
-from torch_ref.capture import CapturedCall
+from torch_ref.capture import CapturedCall, tensors_of
 from torch_ref.captured_side import CapturedFunction, CapturedNetwork, filled
 
 __all__ = ["ByTorch"]
@@ -73,9 +72,10 @@ class ByTorch(Layer):
         leaves = [_leaf(x, wanted) for x, wanted in zip(inputs, self.leaves, strict=True)]
         own = {k: _leaf(p, True) for k, p in params.items()}
         with torch.enable_grad(), self.network.same_draw(self.call.name):
-            args, kwargs = filled(self.call, self.names, leaves, self.network._known)
+            whole = self.network.whole(self.names, leaves)
+            args, kwargs = filled(self.call, self.names, whole, self.network._known)
             y = functional_call(self.module, own, args, kwargs)
-        return TorchPass(leaves, own, [t for t in tree_leaves(y) if isinstance(t, Tensor)])
+        return TorchPass(leaves, own, tensors_of(y))
 
     def _gradients(self, found: TorchPass, ups: Sequence[Any]) -> list[np.ndarray | None]:
         pairs = [

@@ -28,6 +28,7 @@ class Value:
         grad: whether a gradient flows into it.
         dtype: the run's: what real numbers are in.
         cast: whether the hand-written layer gets integers or booleans as real numbers.
+        complex: whether torch holds complex numbers, which are pairs along a last axis here.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Value:
     grad: bool = False
     dtype: np.dtype = F64
     cast: bool = False
+    complex: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

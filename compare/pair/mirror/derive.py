@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +10,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.pair.mirror.by_torch import ByTorch
 from compare.pair.mirror.call import Call, NoTwin, Value, built
-from compare.pair.mirror.functions import FUNCTIONS
+from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
 from compare.pair.mirror.modules import twin_of_module
 from manual.layer import Layer
-from torch_ref.capture import Capture, CapturedCall, Ref
+from torch_ref.capture import Capture, CapturedCall, Ref, paired
 
 __all__ = ["Twin", "derive", "left_to_torch"]
 
+COMPLEX = ("view_as_complex", "polar", "complex")  # make complex numbers of real ones
 CAST = "~real"  # of a value that a layer takes as real numbers
 
 
@@ -60,6 +62,14 @@ def _asked(capture: Capture, call: CapturedCall) -> Call:
     if call.module is not None:
         return twin_of_module(call.module, args, kwargs)
     builder = FUNCTIONS.get(call.operation)
+    values = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Value)]
+    if call.operation in COMPLEX or any(value.complex for value in values):
+
+        def mapped(change: Callable[[Value], Value]) -> Call:
+            assert builder is not None
+            return built(builder, *_each(change, (args, kwargs)))
+
+        return complex_numbers.twin(call.operation, builder, args, kwargs, mapped)
     if builder is None:
         raise NoTwin(f"nothing hand-written stands for torch's {call.operation}")
     return built(builder, args, kwargs)
@@ -69,11 +79,16 @@ def _values(capture: Capture, tree: Any) -> Any:
     def value(x: Any) -> Any:
         if not isinstance(x, Ref):
             return x
-        tensor = capture.tensor(x.name)
+        tensor, dtype = capture.tensor(x.name), np.dtype(str(capture.dtype)[6:])
         grad = x.name not in capture.data
-        return Value(x.name, tensor.detach().numpy(), grad, np.dtype(str(capture.dtype)[6:]))
+        array = paired(tensor.detach()).numpy()
+        return Value(x.name, array, grad, dtype, complex=tensor.is_complex())
 
     return tree_map(value, tree)
+
+
+def _each(change: Callable[[Value], Value], tree: Any) -> Any:
+    return tree_map(lambda x: change(x) if isinstance(x, Value) else x, tree)
 
 
 def left_to_torch(call: CapturedCall, network: Any) -> Twin:

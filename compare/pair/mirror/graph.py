@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compare.pair.mirror.derive import Twin, left_to_torch
 from manual.graph import Graph, Node
 from manual.nodes import dotted
-from torch_ref.capture import Capture, CapturedCall
+from torch_ref.capture import Capture, CapturedCall, paired
 from torch_ref.captured_side import CapturedNetwork
 
 __all__ = ["Mirrored", "mirrored"]
@@ -41,7 +41,7 @@ def mirrored(network: CapturedNetwork, capture: Capture, loss: Tensor) -> Mirror
     names, tied = _parameters(capture.module)
     free = {n: _array(capture.module, n) for n in outer if n in names}
     data = {
-        name: casts[name] if name in casts else capture.tensor(name).detach().numpy()
+        name: casts[name] if name in casts else paired(capture.tensor(name).detach()).numpy()
         for name in outer
         if name not in names
     }

@@ -12,6 +12,8 @@ from compare.pair.mirror.call import Call, NoTwin, Value
 from manual import registry
 from manual.layer import Layer
 from manual.nodes import inputs_of
+from manual.recurrent.packed import PackedRecurrent
+from torch_ref.capture import PackedRefs
 from torch_ref.hybrid import array_of
 
 __all__ = ["twin_of_module"]
@@ -26,6 +28,8 @@ def twin_of_module(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Ca
         NoTwin: there is none, or it cannot be called like this.
     """
     layer = layer_of(module)
+    if args and isinstance(args[0], PackedRefs):
+        return _packed(layer, *args, **kwargs)
     names = inputs_of(type(layer))
     flat = [x for part in args for x in (part if isinstance(part, tuple | list) else [part])]
     if names is None:
@@ -42,6 +46,14 @@ def twin_of_module(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Ca
     if any(not isinstance(x, Value | None) for x in inputs):
         raise NoTwin(f"{type(layer).__name__} is called with something that is no tensor")
     return Call(layer, inputs)
+
+
+def _packed(layer: Any, input: PackedRefs, hx: Any = None) -> Call:
+    """Return the twin of a recurrent module on a PackedSequence."""
+    states = () if hx is None else (hx,) if isinstance(hx, Value) else tuple(hx)
+    first = layer._twin(batch_first=False)
+    order = None if input.sorted_indices is None else input.sorted_indices.array
+    return Call(PackedRecurrent(first, input.batch_sizes.array, order), (input.data, *states))
 
 
 def layer_of(module: nn.Module) -> Layer:

@@ -41,7 +41,7 @@ def prove(model: Model, side: CapturedSide) -> None:
         own.zero_grad()
         torch.manual_seed(side.seed)
 
-    plain = _plainly(probe, again)
+    plain = _first(probe, again)
     if part := _different(plain, _plainly(probe, again), close=0.0):
         raise UserError(
             f"{name} is not deterministic: run twice with the same weights, inputs and "
@@ -68,6 +68,27 @@ def prove(model: Model, side: CapturedSide) -> None:
         )
     side.network.take(watched.capture)
     side.loss = watched.loss
+
+
+def _first(model: Model, again: Any) -> Told:
+    """Run a model; one that will not have inputs with gradients gets them without."""
+    try:
+        return _plainly(model, again)
+    except UserError:
+        if not model.inputs:
+            raise
+        for tensor in model.inputs.values():
+            tensor.requires_grad_(False)
+        try:
+            found = _plainly(model, again)
+        except UserError:
+            found = None
+        if found is None:
+            for tensor in model.inputs.values():
+                tensor.requires_grad_()
+            raise
+        model.inputs.clear()
+        return found
 
 
 def _plainly(model: Model, again: Any) -> Told:
@@ -150,5 +171,6 @@ class _Replay:
 
     def _tensor(self, name: str) -> Tensor:
         if name in self.values:
-            return self.values[name]
+            found = self.values[name]
+            return found if found.is_complex() else self.network.whole([name], [found])[0]
         return self.parameters[name] if name in self.parameters else self.capture.data[name]

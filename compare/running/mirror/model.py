@@ -57,9 +57,9 @@ class Model:
                 "attribute, or an open file? Make that a parameter, a buffer, or leave it out."
             ) from None
         wanted = DTYPES[dtype]
-        own = own.to(wanted)
+        own = own._apply(lambda t: _in(t, wanted))
         if isinstance(own_loss, nn.Module):
-            own_loss = own_loss.to(wanted)
+            own_loss = own_loss._apply(lambda t: _in(t, wanted))
         arguments, named = tree_map(lambda x: _taken(x, wanted), (tuple(args), dict(kwargs)))
         inputs = _named(own, arguments, named)
         found = cls(own, arguments, named, inputs, own_loss, own_optimizer, wanted)
@@ -161,8 +161,15 @@ def _taken(x: Any, dtype: torch.dtype) -> Any:
     """Return a tensor's own copy, real numbers in the run's dtype."""
     if not isinstance(x, Tensor):
         return x
-    copied = x.detach().clone().cpu()
-    return copied.to(dtype).requires_grad_() if copied.is_floating_point() else copied
+    copied = _in(x.detach().clone().cpu(), dtype)
+    return copied.requires_grad_() if copied.is_floating_point() else copied
+
+
+def _in(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return real numbers in a dtype, and complex ones in that of two such."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from compare.pair.mirror.functions import (
     linear_algebra,
     products,
     reductions,
+    sequences,
     shapes,
 )
 
@@ -21,4 +22,5 @@ FUNCTIONS: dict[str, Builder] = {
     **linear_algebra.TABLE,
     **elementwise.TABLE,
     **reductions.TABLE,
+    **sequences.TABLE,
 }

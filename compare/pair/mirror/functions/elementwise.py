@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
@@ -64,6 +65,7 @@ UNARY: dict[str, Callable[[], Layer]] = {
     "trunc fix": steps.TruncGate,
     "sign sgn": steps.SignGate,
     "frac": steps.FracGate,
+    "angle": steps.AngleGate,
     "positive": partial(gates.AddConstantGate, 0.0),
     "deg2rad": partial(gates.MultiplyConstantGate, math.pi / 180),
     "rad2deg": partial(gates.MultiplyConstantGate, 180 / math.pi),
@@ -78,9 +80,31 @@ def _round(input: Value, *, decimals: int = 0) -> Call:
 
 
 # ── activations ──────────────────────────────────────────────────────────────────────────────────
-@_entry("relu")
-def _relu(input: Value, inplace: bool = False) -> Call:
-    return of(activations.ReLU(), input)
+def _activation(cls: type[Layer]) -> Builder:
+    """Return the builder of a layer whose arguments are the function's, in place or not."""
+
+    def build(input: Value, *args: Any, **kwargs: Any) -> Call:
+        try:
+            given = signature(cls).bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise NoTwin(str(error)) from None
+        given.pop("inplace", None)
+        try:
+            return of(cls(**given), input)
+        except ValueError as refused:
+            raise NoTwin(str(refused)) from None
+
+    return build
+
+
+ACTIVATIONS = (
+    "ReLU", "ReLU6", "LeakyReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "GLU",
+    "Hardsigmoid", "Hardswish", "Hardtanh", "Hardshrink", "Softshrink", "Tanhshrink", "Threshold",
+    "LogSigmoid", "Softplus", "Softsign",
+)  # fmt: skip
+for _name in ACTIVATIONS:
+    _of = "leaky_relu" if _name == "LeakyReLU" else _name.lower()
+    TABLE[_of] = _activation(getattr(activations, _name))
 
 
 # ── arithmetic with numbers on either side ───────────────────────────────────────────────────────
@@ -275,3 +299,20 @@ def _clamp_min(input: Value, min: Any) -> Call:
 @_entry("clamp_max")
 def _clamp_max(input: Value, max: Any) -> Call:
     return _clamp(input, None, max)
+
+
+@_entry("nan_to_num")
+def _nan_to_num(
+    input: Value, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Call:
+    return of(choices.NanToNumGate(nan or 0.0, posinf, neginf), input)
+
+
+@_entry("fill")
+def _fill(input: Value, value: Any) -> Call:
+    return of(steps.FillGate(a_number(value, "value")), input)
+
+
+@_entry("zero")
+def _zero(input: Value) -> Call:
+    return of(steps.FillGate(0.0), input)

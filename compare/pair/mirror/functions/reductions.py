@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.arguments import a_number, of, same_type
 from manual import gates, softmax
-from manual.gates import cumulative, picks, reductions
+from manual.distance import CosineSimilarity, PairwiseDistance
+from manual.gates import cumulative, distances, picks, reductions, scaling
 from manual.layer import Layer
 
 TABLE: dict[str, Builder] = {}
@@ -159,6 +161,85 @@ def _diff(input: Value, n: int = 1, dim: int = -1, prepend: Any = None, append: 
     return of(cumulative.DiffGate(n, dim), input)
 
 
+@_entry("msort")
+def _msort(input: Value) -> Call:
+    return of(picks.OrderedGate(0), input)
+
+
+def _area(running: bool) -> Builder:
+    def build(y: Value, x: Value | None = None, *, dx: float = 1.0, dim: int = -1) -> Call:
+        return of(cumulative.TrapezoidGate(a_number(dx, "dx"), dim, running), y, x)
+
+    return build
+
+
+TABLE["trapezoid"] = TABLE["trapz"] = _area(False)
+TABLE["cumulative_trapezoid"] = _area(True)
+
+
+def _quantile(skips_nan: bool) -> Builder:
+    def build(
+        input: Value,
+        q: Any,
+        dim: int | None = None,
+        keepdim: bool = False,
+        *,
+        interpolation: str = "linear",
+    ) -> Call:
+        if isinstance(q, Value):
+            if q.grad:
+                raise NoTwin("a q with a gradient")
+            q = q.array.tolist()
+        return of(picks.QuantileGate(q, dim, keepdim, interpolation, skips_nan), input)
+
+    return build
+
+
+TABLE["quantile"], TABLE["nanquantile"] = _quantile(False), _quantile(True)
+
+
+@_entry("renorm")
+def _renorm(input: Value, p: float, dim: int, maxnorm: float) -> Call:
+    return of(scaling.RenormGate(p, dim, maxnorm), input)
+
+
+@_entry("cov")
+def _cov(input: Value, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Call:
+    if fweights is not None or aweights is not None:
+        raise NoTwin("weights of observations")
+    return of(scaling.CovGate(correction), input)
+
+
+# ── distances ────────────────────────────────────────────────────────────────────────────────────
+@_entry("dist")
+def _dist(input: Value, other: Value, p: float = 2) -> Call:
+    return of(distances.DistGate(a_number(p, "p")), input, other)
+
+
+@_entry("cdist")
+def _cdist(x1: Value, x2: Value, p: float = 2.0, compute_mode: Any = None) -> Call:
+    return of(distances.CdistGate(p), x1, x2)
+
+
+@_entry("pdist")
+def _pdist(input: Value, p: float = 2) -> Call:
+    return of(distances.PdistGate(p), input)
+
+
+@_entry("cosine_similarity")
+def _cosine_similarity(x1: Value, x2: Value, dim: int = 1, eps: float = 1e-8) -> Call:
+    return of(CosineSimilarity(dim, eps), x1, x2)
+
+
+@_entry("pairwise_distance")
+def _pairwise_distance(
+    x1: Value, x2: Value, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Call:
+    if p == 0:
+        raise NoTwin("a count")
+    return of(PairwiseDistance(p, eps, keepdim), x1, x2)
+
+
 # ── norms ────────────────────────────────────────────────────────────────────────────────────────
 @_entry("linalg.vector_norm")
 def _vector_norm(
@@ -177,13 +258,22 @@ def _norm(
     return _vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
-@_entry("linalg.norm", "linalg.matrix_norm")
+@_entry("linalg.matrix_norm")
+def _matrix_norm(
+    A: Value, ord: Any = "fro", dim: Dim = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Call:
+    return _linalg_norm(A, ord, dim, keepdim, dtype=dtype)
+
+
+@_entry("linalg.norm")
 def _linalg_norm(
     A: Value, ord: Any = None, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Call:
     axes = A.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
     if ord is None or ord == "fro":
         return _vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if axes == 2 and ord in (1, -1, math.inf, -math.inf):
+        return of(reductions.MatrixNormGate(ord, _axes(dim) or (0, 1), keepdim), A)
     if isinstance(ord, str) or axes != 1:
         raise NoTwin(f"the matrix norm {ord}")
     return _vector_norm(A, ord, dim, keepdim, dtype=dtype)

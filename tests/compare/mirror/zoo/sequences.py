@@ -37,21 +37,26 @@ def packed_lstm() -> Example:
 
 
 class PackedGru(nn.Module):
-    """A tagger: packed, unpacked, every step's output used."""
+    """A tagger: packed, unpacked, every step's output used; sequences start as they have learnt."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Embedding(17, 6)
         self.gru, self.head = nn.GRU(6, 5, batch_first=True), nn.Linear(5, 4)
+        self.start = nn.Linear(1, 5)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        packed = pack_padded_sequence(self.embed(ids), lengths, batch_first=True)
-        out, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, padding_value=0.0)
-        return self.head(out)
+        packed = pack_padded_sequence(
+            self.embed(ids), lengths, batch_first=True, enforce_sorted=False
+        )
+        first = self.start(lengths[None, :, None].type_as(self.start.bias))
+        out, last = self.gru(packed, first)
+        out, _ = pad_packed_sequence(out, batch_first=True, padding_value=0.5)
+        return self.head(out + last.transpose(0, 1))
 
 
 def packed_gru() -> Example:
-    lengths = torch.tensor([5, 3, 2])
+    lengths = torch.tensor([3, 2, 5])
     return Example(PackedGru(), (padded(lengths, 5), lengths))
 
 

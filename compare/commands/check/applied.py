@@ -1,0 +1,84 @@
+"""A custom autograd.Function inside a model, checked by itself on what it was called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from compare.commands.check.check import check_torch
+from compare.errors import UserError
+from torch_ref.capture import Capture, Ref, Region
+from torch_ref.captured_side import put_in
+
+if TYPE_CHECKING:
+    from compare.report.report import Report
+
+__all__ = ["check_region"]
+
+SECONDS = 10.0  # of one Function: what a mirror may spend on the cause
+
+
+class Context:
+    """What a Function's forward is given in the place of autograd's: it keeps, and does nothing."""
+
+    needs_input_grad = (True,) * 64
+    saved_tensors: tuple = ()
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        self.saved_tensors = tensors
+
+    save_for_forward = mark_dirty = mark_non_differentiable = save_for_backward
+
+    def set_materialize_grads(self, value: bool) -> None:
+        pass
+
+
+class Applied:
+    """A Function as a callable of the tensors among its arguments."""
+
+    def __init__(self, region: Region, names: Sequence[str], apply: Callable) -> None:
+        self.region, self.names, self.apply = region, names, apply
+        self.__self__ = region.function  # whose source and name are told
+        self.__name__ = region.function.__name__
+
+    def __call__(self, *tensors: Tensor) -> Any:
+        known = dict(zip(self.names, tensors, strict=True))
+        given = put_in(self.region.args, lambda x: known[x.name] if isinstance(x, Ref) else x)
+        return self.apply(*given)
+
+
+def check_region(region: Region, capture: Capture) -> Report | None:
+    """Check a Function's backward against autograd through its own forward.
+
+    On the inputs that it was called with, and on those that break derivations. None if it cannot
+    be checked so: its forward does not run by itself.
+    """
+    refs = dict.fromkeys(x.name for x in tree_leaves(region.args) if isinstance(x, Ref))
+    names = list(refs)
+    inputs: Mapping[str, Any] = {
+        f"x{i}": np.array(capture.tensor(name)) for i, name in enumerate(names)
+    }
+    data = [f"x{i}" for i, name in enumerate(names) if name in capture.data]
+    function: Any = region.function
+    try:
+        return check_torch(
+            Applied(region, names, function.apply), Applied(region, names, _forward(function)),
+            inputs, no_grad=data, resize=False, budget=SECONDS,
+        )  # fmt: skip
+    except (UserError, RuntimeError, AttributeError, TypeError):
+        return None
+
+
+def _forward(function: Any) -> Callable:
+    """Return a Function's forward as autograd differentiates it."""
+    own = function.setup_context is not torch.autograd.Function.setup_context
+
+    def forward(*args: Any) -> Any:
+        return function.forward(*args) if own else function.forward(Context(), *args)
+
+    return forward
