@@ -27,7 +27,9 @@ from evidence.corpus.count import Row
 from evidence.corpus.ledger import excepted
 from evidence.corpus.samples import SEED, flags_kept
 
-__all__ = ["COLUMNS", "by_name", "names", "record", "rows", "summary", "table"]
+__all__ = [
+    "COLUMNS", "as_dict", "by_name", "names", "record", "rows", "summary", "table", "wrong",
+]  # fmt: skip
 
 COLUMNS = ("by hand", "by torch", "complex", "disagree", "excepted", "raised", "silent")
 MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
@@ -187,15 +189,25 @@ def summary(found: Iterable[Row]) -> dict[str, int]:
     return {"operations": len(lines), **counts, "samples": int(lines["samples"].sum()), **samples}
 
 
+def wrong(found: Iterable[Row]) -> list[Row]:
+    """Return the samples that neither agree nor are excepted in writing."""
+    return [row for row in found if row.status in ("disagree", "raised")]
+
+
+def as_dict(found: Sequence[Row]) -> dict[str, Any]:
+    """Return what `handgrad corpus --ops --json` prints."""
+    return {
+        "rows": by_name(found).to_dict(orient="records"),
+        "summary": summary(found),
+        "wrong": [row._asdict() for row in wrong(found)],
+    }
+
+
 def table(found: Sequence[Row]) -> str:
     """Return the counts, what is wrong, and the sums, as text."""
     lines = by_name(found)
     parts = [lines.to_string(index=False)] if len(lines) else []
-    parts += [
-        f"{row.module} {row.sample}: {row.status}. {row.reason}"
-        for row in found
-        if row.status in ("disagree", "raised")
-    ]
+    parts += [f"{row.module} {row.sample}: {row.status}. {row.reason}" for row in wrong(found)]
     parts.append(", ".join(f"{key}: {n:,}" for key, n in summary(found).items()))
     return "\n".join(parts)
 
@@ -206,7 +218,7 @@ def record(found: Sequence[Row], file: Path = FILE) -> None:
     Raises:
         UserError: a sample does not agree and is not excepted.
     """
-    if bad := [row for row in found if row.status in ("disagree", "raised")]:
+    if bad := wrong(found):
         raise UserError(f"--record: {bad[0].module} {bad[0].sample} is not right: {bad[0].reason}")
     about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
     kept = {**about, "summary": summary(found), "rows": by_name(found).to_dict(orient="records")}

@@ -13,6 +13,7 @@ from manual.gates.constants import MultiplyConstantGate
 from manual.gates.functional import Functional
 from manual.gates.products import MatMulGate
 from manual.layer import Layer
+from manual.losses.ctc import NormalisedCTC
 
 
 def made(name: str, *args: Any, **kwargs: Any) -> Layer:
@@ -452,7 +453,7 @@ def ctc_loss(
     log_probs: Value, targets: Value, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,
 ) -> Call:  # fmt: skip
-    layer = made("CTCLoss", blank, reduction, zero_infinity)
+    layer = NormalisedCTC(blank, reduction, zero_infinity)
     lengths = {
         "input_lengths": np.array(plain(input_lengths)),
         "target_lengths": np.array(plain(target_lengths)),
