@@ -25,13 +25,14 @@ from compare.errors import UserError
 from compare.witness.fingerprint import fingerprint
 from evidence.corpus.count import Row
 from evidence.corpus.ledger import excepted
+from evidence.corpus.record import check_ledger
 from evidence.corpus.samples import SEED, flags_kept
 
 __all__ = [
     "COLUMNS", "as_dict", "by_name", "names", "record", "rows", "summary", "table", "wrong",
 ]  # fmt: skip
 
-COLUMNS = ("by hand", "by torch", "complex", "disagree", "excepted", "raised", "silent")
+COLUMNS = ("by hand", "by torch", "disagree", "excepted", "raised", "silent")
 MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
 FILE = Path(str(files("evidence.corpus"))) / "ops.json"
 NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
@@ -57,17 +58,11 @@ class Operation(nn.Module):
         found = self.call(*args, **kwargs)
         if any(found is x for x in inputs):
             raise NothingDone
-        if any(t.is_complex() for t in tree_leaves(found) if isinstance(t, Tensor)):
-            raise ComplexNumbers
         return found
 
 
 class NothingDone(Exception):  # noqa: N818
     """The operation returns its input itself: there is nothing to derive."""
-
-
-class ComplexNumbers(Exception):  # noqa: N818
-    """The operation returns complex numbers, whose errors no gauge follows."""
 
 
 class Place:
@@ -124,8 +119,6 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
         operation(*inputs)
     except NothingDone:
         return "silent", "its input itself"
-    except ComplexNumbers:
-        return "complex", ""
     except Exception as error:
         return "silent", f"torch refuses: {error}"
     try:
@@ -178,7 +171,7 @@ def _all(found: Counter[str]) -> str:
             return bad
     if found["by hand"]:
         return "partly by hand" if found["by torch"] else "by hand"
-    return next((kind for kind in ("by torch", "complex") if found[kind]), "silent")
+    return "by torch" if found["by torch"] else "silent"
 
 
 def summary(found: Iterable[Row]) -> dict[str, int]:
@@ -220,6 +213,7 @@ def record(found: Sequence[Row], file: Path = FILE) -> None:
     """
     if bad := wrong(found):
         raise UserError(f"--record: {bad[0].module} {bad[0].sample} is not right: {bad[0].reason}")
+    check_ledger(found, ops=True)
     about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
     kept = {**about, "summary": summary(found), "rows": by_name(found).to_dict(orient="records")}
     file.write_text(json.dumps(kept, indent=1) + "\n")
