@@ -1,4 +1,8 @@
-"""The reference may be what is wrong: torch's float32 loses digits that its own float64 keeps."""
+"""The reference may be what is wrong: torch's float32 loses digits that its own float64 keeps.
+
+In float64 too (hardsigmoid's gradient multiplies by float32's 1/6): then witnesses decide, which
+measure the slope of the forward pass that both sides share.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,25 @@ import numpy as np
 from compare.diagnose.examiner import Examiner
 from compare.judge.judge import DISAGREE, Rows
 from compare.running.alone import Moment
+from compare.witness.run_witnesses import hearing
+
+DIGITS = 1e-6  # of the largest element: a difference that small is lost digits, no other formula
 
 __all__ = ["reference_inaccurate"]
 
 
 def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
-    """Return the pieces in which torch's float32 is off, if they explain all that disagrees.
+    """Return the pieces in which torch is off, if they explain all that disagrees.
 
-    Such a piece, run alone on the step's own numbers: torch's float64 agrees with the hand-written
-    float32 within its tolerance, and torch's float32 does not agree with torch's float64. Every
-    other disagreement has to be inherited: alone, on torch's inputs, its piece agrees.
+    Such a piece, run alone on the step's own numbers, in float32: torch's float64 agrees with the
+    hand-written float32 within its tolerance, and torch's float32 does not agree with torch's
+    float64. In float64: the forward passes agree, the gradients in all but the last digits, and
+    every witness sides with the hand-written one. Every other disagreement has to be inherited:
+    alone, on torch's inputs, its piece agrees.
     """
-    if moment.experiment.dtype != np.float32 or set(rows.verdicts[rows.bad]) != {DISAGREE}:
+    if set(rows.verdicts[rows.bad]) != {DISAGREE}:
         return ()
+    off = _loses_digits if moment.experiment.dtype == np.float32 else _contradicted
     examiner, blamed = Examiner(moment), {}
     for i in rows.bad:
         suspect = examiner.suspect(rows.keys[int(i)])
@@ -29,7 +39,7 @@ def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
             continue
         name = suspect.layer
         if name not in blamed:
-            blamed[name] = name in (*moment.nodes, "loss") and _loses_digits(moment, name)
+            blamed[name] = name in (*moment.nodes, "loss") and off(moment, name)
         if not blamed[name]:
             return ()
     return tuple(blamed)
@@ -52,6 +62,34 @@ def _loses_digits(moment: Moment, name: str) -> bool:
         if not _within(mine, theirs, tolerance)
     ]
     return bool(off) and all(off)
+
+
+def _contradicted(moment: Moment, name: str) -> bool:
+    """Return whether torch's float64 gradient of a piece has lost digits, by every witness."""
+    call = (moment.loss() if name == "loss" else moment.call(name)).settled()
+    compare = moment.experiment.config.compare
+    if compare.tolerance is not None:
+        return False
+    try:
+        sides = call.beside(np.dtype(np.float64), compare.k)
+    except Exception:  # code with a mistake in it may raise whatever it likes
+        return False
+    off = {role for role, side in sides.items() if not _within(*side)}
+    if not off or any(role.startswith("output") for role in off):
+        return False
+    for role in off:
+        mine, theirs, _ = sides[role]
+        heard = hearing(moment, name, role.partition("#")[0])
+        few = np.shape(mine) == np.shape(theirs) and _largest(mine - theirs) < DIGITS * _largest(
+            theirs
+        )
+        if not few or heard is None or heard.side != "manual":
+            return False
+    return True
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 def _within(mine: Any, theirs: Any, tolerance: Any) -> bool:

@@ -48,10 +48,10 @@ def verdict(
     rows, where = inaccurate
     if rows and bad == rows:
         return "incomplete", (
-            f"Reference inaccurate: torch's float32 loses digits in {where}. On the same numbers "
-            "its own float64 agrees with the hand-written float32 there, and not with torch's. "
-            f"{bad:,} of {total:,} compared tensors cannot be judged because of that; all else "
-            'agrees. Run it with dtype = "float64".'
+            f"Reference inaccurate: torch's {config.train.dtype} loses digits in {where}. "
+            f"{_whom(config.train.dtype)} {bad:,} of {total:,} compared tensors cannot be judged "
+            "because of that; all else agrees."
+            + (' Run it with dtype = "float64".' if config.train.dtype == "float32" else "")
         )
     if bad:
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
@@ -91,6 +91,19 @@ def verdict(
             f"within their tolerance, {why}{same}."
         )
     return "agree", f"All {total:,} tensors of {steps} agree{same}."
+
+
+def _whom(dtype: str) -> str:
+    """Say who contradicts torch."""
+    if dtype == "float32":
+        return (
+            "On the same numbers its own float64 agrees with the hand-written float32 there, and "
+            "not with torch's."
+        )
+    return (
+        "There the slope of the forward pass, which both sides share, was measured: it is the "
+        "hand-written gradient."
+    )
 
 
 def _undefined(table: Table) -> int:
