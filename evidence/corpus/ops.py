@@ -35,6 +35,7 @@ __all__ = [
 COLUMNS = ("by hand", "by torch", "disagree", "excepted", "raised", "silent")
 MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
 FILE = Path(str(files("evidence.corpus"))) / "ops.json"
+NOTHING = "A graph needs at least one node"
 NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
 
 
@@ -55,14 +56,7 @@ class Operation(nn.Module):
             return inputs[x.number] if isinstance(x, Place) else x
 
         args, kwargs = tree_map(given, (self.args, self.kwargs))
-        found = self.call(*args, **kwargs)
-        if any(found is x for x in inputs):
-            raise NothingDone
-        return found
-
-
-class NothingDone(Exception):  # noqa: N818
-    """The operation returns its input itself: there is nothing to derive."""
+        return self.call(*args, **kwargs)
 
 
 class Place:
@@ -116,17 +110,19 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
 
     operation, inputs = _taken(info, sample)
     try:
-        operation(*inputs)
-    except NothingDone:
-        return "silent", "its input itself"
-    except Exception as error:
+        found = operation(*(x.detach().clone() for x in inputs))
+    except Exception as error:  # a view of memory that a copy does not share
         return "silent", f"torch refuses: {error}"
+    if not _strided((inputs, found)):
+        return "silent", "sparse"
     try:
         report = compare.mirror(operation, inputs, seed=SEED)
     except UserError as error:
         said = str(error)
         return ("silent", "") if any(part in said for part in NO_GRADIENT) else ("raised", said)
     except Exception as error:
+        if NOTHING in str(error):  # a conversion, which one dtype leaves out
+            return "silent", "its input itself"
         return "raised", f"{type(error).__name__}: {error}"
     theirs = [layer for layer in report.torch_layers if not layer.startswith("upstream")]
     if report.verdict == "disagree":
@@ -134,6 +130,10 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
     if theirs:
         return "by torch", ", ".join(theirs)
     return ("by hand" if report.verdict == "agree" else "silent"), report.reason
+
+
+def _strided(tree: Any) -> bool:
+    return all(t.layout == torch.strided for t in tree_leaves(tree) if isinstance(t, Tensor))
 
 
 def _taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:

@@ -44,7 +44,7 @@ class Functional(Layer):
     def _held(self, given: Sequence[Array]) -> Layer:
         """Return the layer with what was given."""
         named = dict(zip(self.names, given, strict=True))
-        params = {k: named.get(k, p) for k, p in self.layer.params.items()}
+        params = {k: _shaped(named.get(k), p) for k, p in self.layer.params.items()}
         buffers = {k: named.get(k, b) for k, b in self.layer.buffers.items()}
         return self.layer.with_params(params).with_buffers(buffers)
 
@@ -76,6 +76,13 @@ class Functional(Layer):
 
     def __repr__(self) -> str:
         return repr(self.layer)
+
+
+def _shaped(given: Array | None, own: Array) -> Array:
+    """Return what was given in the layer's own shape."""
+    if given is None:
+        return own
+    return given if given.size != own.size else given.reshape(own.shape)
 
 
 def _of_shape(grad: Array | None, shape: tuple[int, ...]) -> Array | None:

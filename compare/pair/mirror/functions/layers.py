@@ -117,6 +117,24 @@ def embedding_bag(
     return held(layer, (input, offsets, per_sample_weights), weight=weight)
 
 
+def linear_cross_entropy(
+    input: Value, linear_weight: Value, target: Value, *, linear_bias: Value | None = None,
+    weight: Value | None = None, reduction: str = "mean", ignore_index: int | None = None,
+    label_smoothing: float = 0.0, options: Any = None,
+) -> Call:  # fmt: skip
+    shape = linear_weight.shape
+    given: dict[str, Any] = {"weight": weight, "reduction": reduction,
+                             "label_smoothing": label_smoothing}  # fmt: skip
+    if ignore_index is not None:
+        given["ignore_index"] = ignore_index
+    layer = made(
+        "LinearCrossEntropyLoss", shape[-1], shape[0], out_features=tuple(shape[1:-1]),
+        bias=linear_bias is not None, **_options(given),
+    )  # fmt: skip
+    known = {"linear.weight": linear_weight, "linear.bias": linear_bias}
+    return held(layer, (input, target), **known)
+
+
 def prelu(input: Value, weight: Value) -> Call:
     if weight.ndim > 1:
         raise NoTwin("slopes in several axes")
@@ -494,7 +512,7 @@ LOSSES: dict[str, Builder] = {
 AXES = (1, 2, 3)
 TABLE: dict[str, Builder] = {
     "linear": linear, "bilinear": bilinear, "embedding": embedding,
-    "embedding_bag": embedding_bag, "prelu": prelu,
+    "embedding_bag": embedding_bag, "prelu": prelu, "linear_cross_entropy": linear_cross_entropy,
     "layer_norm": layer_norm, "rms_norm": rms_norm, "group_norm": group_norm,
     "batch_norm": batch_norm, "instance_norm": instance_norm,
     "local_response_norm": local_response_norm, "scaled_dot_product_attention": attention,

@@ -246,9 +246,11 @@ def _empty() -> Call:
 def cat(tensors: Sequence[Value], dim: int = 0, *, axis: int | None = None) -> Call:
     at = dim if axis is None else axis
     most = max(t.ndim for t in tensors)
-    given = [t for t in tensors if t.ndim == most and (most > 1 or t.shape != (0,))]
-    given = given or list(tensors[:1])
-    return Call(Concatenate(at) if len(given) > 1 else Identity(), tuple(given))
+    if len(tensors) > 1 and all(t.ndim == most for t in tensors):
+        return Call(Concatenate(at), tuple(tensors))
+    starts = np.cumsum([0, *(prod(t.shape) for t in tensors)])
+    places = [numbers(t) + a for t, a in zip(tensors, starts, strict=False) if t.ndim == most]
+    return taken(tensors, np.concatenate(places, at))  # torch passes over empty rows
 
 
 def stack(tensors: Sequence[Value], dim: int = 0) -> Call:
