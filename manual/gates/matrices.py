@@ -107,8 +107,9 @@ class SolveGate(Layer):
 
     def _solved(self, a: Array, b: Array) -> Array:
         if self.left:
-            return solved(a, b)[0]
-        return solved(a.swapaxes(-1, -2), b.swapaxes(-1, -2))[0].swapaxes(-1, -2)
+            return solved(a, b, exchange=self.triangle is None)[0]
+        a, b = a.swapaxes(-1, -2), b.swapaxes(-1, -2)
+        return solved(a, b, exchange=self.triangle is None)[0].swapaxes(-1, -2)
 
     def backward(self, grad_output: Array, cache: SolveCache) -> tuple[tuple[Array, Array], Arrays]:
         r"""Chain rule through A X = B.
@@ -158,7 +159,7 @@ class DeterminantGate(Layer):
         Torch: torch.linalg.det.
         Source: Jacobi's formula.
         """
-        scale = (grad_output * cache.y)[..., None, None]
+        scale = np.expand_dims(grad_output * cache.y, (-1, -2))
         return (scale * cache.inverse.swapaxes(-1, -2),), {}
 
 
@@ -197,7 +198,7 @@ class LogDeterminantGate(Layer):
         dy = grad_output[1] if self.signed else grad_output
         if dy is None:
             return (np.zeros_like(cache.inverse),), {}
-        return (dy[..., None, None] * cache.inverse.swapaxes(-1, -2),), {}
+        return (np.expand_dims(dy, (-1, -2)) * cache.inverse.swapaxes(-1, -2),), {}
 
     def extra_repr(self) -> str:
         return f"signed={self.signed}"
@@ -209,19 +210,19 @@ class CholeskyGate(Layer):
     Args:
         upper: whether Lᵀ is wanted.
 
-    Only A's lower triangle is read, or with `upper` its upper one.
+    What counts is (A + Aᵀ) / 2, which is A.
     """
 
     examples = (
-        Example({}, (DEFINITE,), convention=True),
-        Example({"upper": True}, (np.stack([DEFINITE[:2, :2]] * 2),), convention=True),
+        Example({}, (DEFINITE,)),
+        Example({"upper": True}, (np.stack([DEFINITE[:2, :2]] * 2),)),
     )
 
     def __init__(self, upper: bool = False) -> None:
         self.upper = upper
 
     def forward(self, a: Array) -> tuple[Array, MatrixCache]:  # type: ignore[override]
-        own = a.swapaxes(-1, -2) if self.upper else a
+        own = 0.5 * (a + a.swapaxes(-1, -2))
         y = np.zeros_like(own)
         for j in range(a.shape[-1]):
             row = y[..., j, :j]
@@ -236,8 +237,8 @@ class CholeskyGate(Layer):
         dA = dL Lᵀ + L dLᵀ along any symmetric direction, so dL = L Φ(L⁻¹ dA L⁻ᵀ), Φ the lower
         triangle with half of the diagonal: the two terms share it. Turned round,
             S = L⁻ᵀ Φ(Lᵀ ∂L) L⁻¹,   ∂A = (S + Sᵀ) / 2
-        A stays symmetric, so both triangles share the gradient, though only one was read.
-        Torch: torch.linalg.cholesky.
+        Both triangles share the gradient, as A stays symmetric.
+        Torch: torch.linalg.cholesky, which reads one triangle.
         Source: Murray, Differentiation of the Cholesky decomposition (2016), equation 9 on.
         """
         low = cache.y
@@ -340,10 +341,11 @@ def identity(a: Array) -> np.ndarray:
     return np.eye(a.shape[-1], dtype=np.int8)  # float32 stays what it is
 
 
-def solved(a: Array, b: Array) -> tuple[Array, Array, np.ndarray]:
+def solved(a: Array, b: Array, *, exchange: bool = True) -> tuple[Array, Array, np.ndarray]:
     """Return A⁻¹ B, the pivots, and the sign of the exchange of rows.
 
-    Gauss and Jordan's elimination with the largest pivot of each column, every matrix at once.
+    Gauss and Jordan's elimination with the largest pivot of each column, every matrix at once;
+    without `exchange` with the diagonal's, as a triangle allows.
     """
     n, leading = a.shape[-1], np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     whole = np.zeros_like(a, shape=(*leading, n, n + b.shape[-1]))
@@ -352,10 +354,11 @@ def solved(a: Array, b: Array) -> tuple[Array, Array, np.ndarray]:
     signs = np.ones(leading, dtype=np.int8)
     rows = np.arange(n)
     for k in range(n):
-        best = np.argmax(np.abs(whole[..., k:, k]), axis=-1) + k
-        order = np.where(rows == k, best[..., None], np.where(rows == best[..., None], k, rows))
-        signs = np.where(best == k, signs, -signs)
-        whole = np.take_along_axis(whole, order[..., None], axis=-2)
+        if exchange:
+            best = np.argmax(np.abs(whole[..., k:, k]), axis=-1) + k
+            order = np.where(rows == k, best[..., None], np.where(rows == best[..., None], k, rows))
+            signs = np.where(best == k, signs, -signs)
+            whole = np.take_along_axis(whole, order[..., None], axis=-2)
         pivot = whole[..., k, k]
         if np.any(pivot == 0):
             raise ValueError("A matrix has no inverse: its columns are not independent.")
