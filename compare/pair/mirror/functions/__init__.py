@@ -12,6 +12,7 @@ from compare.pair.mirror.functions import (
     reductions,
     sequences,
     shapes,
+    special,
 )
 
 FUNCTIONS: dict[str, Builder] = {
@@ -22,5 +23,6 @@ FUNCTIONS: dict[str, Builder] = {
     **linear_algebra.TABLE,
     **elementwise.TABLE,
     **reductions.TABLE,
+    **special.TABLE,
     **sequences.TABLE,
 }
