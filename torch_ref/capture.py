@@ -261,7 +261,8 @@ class Capture(TorchFunctionMode):
     def _written(self, call: CapturedCall, changed: list[Tensor], outputs: list[Tensor]) -> None:
         """Take note of what a call wrote into: what it returned, and what shares memory with it."""
         returned = {id(t) for t in outputs}
-        if not {_storage(t) for t in changed} <= {_storage(t) for t in outputs}:
+        live = (t for t in changed if self._differentiable(t))  # statistics are read anew
+        if not {_storage(t) for t in live} <= {_storage(t) for t in outputs}:
             raise UnforeseenChangeError(call.name)
         for tensor in changed:
             if id(tensor) in returned:
