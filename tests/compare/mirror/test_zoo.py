@@ -11,6 +11,7 @@ from compare.report.report import Report
 from tests.compare.mirror.models import MODELS, made
 
 MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+INACCURATE = {"mobilenet"}  # torch's float64 hardsigmoid multiplies by float32's 1/6
 
 
 @cache
@@ -24,7 +25,7 @@ def mirrored(name: str, training: bool) -> Report:
 def test_a_model_of_the_zoo_agrees_with_its_twin(name: str, training: bool) -> None:
     report = mirrored(name, training)
 
-    assert report.verdict == "agree", str(report)
+    assert report.verdict == ("incomplete" if name in INACCURATE else "agree"), str(report)
 
 
 @MODES
