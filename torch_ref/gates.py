@@ -122,6 +122,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
             "Ldexp", "Addcmul", "Addcdiv", "Pow",
         )
     },
+    **{
+        f"{name}Gate": getattr(torch.special, torch_name)
+        for name, torch_name in {
+            "Erf": "erf", "Erfc": "erfc", "Erfcx": "erfcx", "Erfinv": "erfinv", "Ndtr": "ndtr",
+            "LogNdtr": "log_ndtr", "Ndtri": "ndtri", "Entr": "entr", "Logit": "logit",
+            "Lgamma": "gammaln", "Mvlgamma": "multigammaln",
+        }.items()
+    },
+    "PolygammaGate": lambda x, n: torch.special.polygamma(n, x),
     "MinGate": torch.minimum,
     "NegateGate": torch.neg,
     "Xlog1pyGate": torch.special.xlog1py,

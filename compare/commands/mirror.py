@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.mirror_runner import MirrorRunner
-from compare.commands.run import Progress
+from compare.commands.runner import Progress
 from compare.report.report import Report
 
 if TYPE_CHECKING:
