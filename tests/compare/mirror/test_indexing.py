@@ -36,7 +36,8 @@ def values(tree: Any) -> Any:
 
 def built(name: str, *args: Any, **kwargs: Any) -> Any:
     call = FUNCTIONS[name](*values(args), **values(kwargs))
-    return call, call.layer.forward(*(v.array for v in call.inputs))
+    inputs: Any = call.inputs
+    return call, call.layer.forward(*(v.array for v in inputs))
 
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
