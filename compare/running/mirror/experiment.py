@@ -127,7 +127,7 @@ def prepare(
     )  # fmt: skip
     prove(model, side, progress)
     side.kept = set(mirrored(side.network, side.capture, side.loss).graph.params)
-    config = MirrorConfig(
+    config: Any = MirrorConfig(
         name,
         train,
         CompareConfig(drift=False, structural_zeros=("*",), gauge_every=gauge_every),
