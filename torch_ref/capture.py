@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
+from torch._C import _FunctionBase as FunctionBase  # type: ignore[attr-defined]
+from torch.autograd.function import _SingleLevelFunction as SingleLevel
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
@@ -313,12 +314,12 @@ class Capture(TorchFunctionMode):
         with self._aside():
             live = {id(t) for t in tensors_of(args) if self._differentiable(t)}
         if self._busy or self._live is not None or not live:
-            return _APPLY.__func__(function, *args)
+            return _APPLY.__get__(None, function)(*args)
         with self._aside():
             region = Region(function, self._paths[-1], self._refs(args))
         self._live, self._region, count = live, region, len(self.calls)
         try:
-            found = _APPLY.__func__(function, *args)
+            found = _APPLY.__get__(None, function)(*args)
         finally:
             self._live = self._region = None
         with self._aside():
@@ -631,7 +632,7 @@ def _unasked(function: Any) -> Iterator[None]:
 
 
 _CALL = nn.Module.__call__
-_APPLY = Function.__dict__["apply"]
+_APPLY = FunctionBase.__dict__["apply"]  # what any `MyFunction.apply` ends in, kept or not
 
 
 @contextmanager
@@ -645,9 +646,9 @@ def _patched(capture: Capture) -> Iterator[None]:
         return capture.applied(cls, args)
 
     nn.Module.__call__ = call  # type: ignore[method-assign]
-    Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    SingleLevel.apply = classmethod(apply)  # type: ignore[attr-defined]
     try:
         yield
     finally:
         nn.Module.__call__ = _CALL  # type: ignore[method-assign]
-        Function.apply = _APPLY  # type: ignore[method-assign]
+        del SingleLevel.apply
