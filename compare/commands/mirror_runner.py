@@ -69,14 +69,11 @@ class MirrorRunner(Runner):
         report = super()._report(planned, environment)
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
-        share = self._coverage(report)
-        missing = self._missing()
-        said = _said(share, missing)
         return replace(
             report,
-            coverage=share,
-            missing=missing,
-            reason=f"{report.reason} {said}".strip(),
+            coverage=self._coverage(report),
+            missing=self._missing(),
+            modules=self._modules(),
             notes=(*report.notes, *self._notes()),
         )
 
@@ -117,6 +114,11 @@ class MirrorRunner(Runner):
         counted = Counter((call.operation, call.twin.why) for call in calls)
         return tuple((what, n, why) for (what, why), n in counted.most_common())
 
+    def _modules(self) -> dict[str, str]:
+        """Return the classes of the model's modules by path."""
+        model: Any = self.experiment.torch.network.model  # type: ignore[attr-defined]
+        return {name: type(module).__name__ for name, module in model.named_modules()}
+
     def _notes(self) -> list[str]:
         side: Any = self.experiment.torch
         twin: Any = self.experiment.twin  # type: ignore[attr-defined]
@@ -134,16 +136,6 @@ class MirrorRunner(Runner):
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
-
-
-def _said(share: dict[str, float], missing: tuple) -> str:
-    """Say what is not hand-written, if anything is."""
-    if not missing:
-        return ""
-    listed = ", ".join(f"{what} ({n})" if n > 1 else what for what, n, _ in missing[:5])
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    parts = ", ".join(f"{100 * value:.3g} % of the {name}" for name, value in share.items())
-    return f"Hand-written: {parts}; torch computes {listed}{more} on both sides."
 
 
 def _place(function: type) -> str:
