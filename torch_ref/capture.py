@@ -141,8 +141,13 @@ class Capture(TorchFunctionMode):
         self._buffers = {id(b): name for name, b in module.named_buffers()}
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
-    def run(self, function: Callable, inputs: Mapping[str, Tensor]) -> Any:
-        """Call `function()` under the capture; `inputs` are the tensors that it gets, by name."""
+    def run(
+        self, function: Callable, inputs: Mapping[str, Tensor],
+        data: Mapping[str, Tensor] | None = None,
+    ) -> Any:  # fmt: skip
+        """Call `function()` under the capture; it gets these tensors, the data without gradient."""
+        for name, tensor in (data or {}).items():
+            self._from(name, [tensor])
         for name, tensor in inputs.items():
             self._names[name] += 1
             self._bind(name, tensor)

@@ -84,15 +84,14 @@ class MirrorRunner(Runner):
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
         share = self._coverage(report)
-        missing = self._missing()
-        said = _said(share, missing)
         blind = report.verdict == "agree" and share["parameters"] < SEEN
         return replace(
             report,
             verdict="incomplete" if blind else report.verdict,
+            reason=" ".join(filter(None, (report.reason, _unseen(share)))),
             coverage=share,
-            missing=missing,
-            reason=" ".join(filter(None, (report.reason, _unseen(share), said))),
+            missing=self._missing(),
+            modules=self._modules(),
             notes=(*report.notes, *self._notes()),
         )
 
@@ -133,6 +132,11 @@ class MirrorRunner(Runner):
         counted = Counter((call.operation, call.twin.why) for call in calls)
         return tuple((what, n, why) for (what, why), n in counted.most_common())
 
+    def _modules(self) -> dict[str, str]:
+        """Return the classes of the model's modules by path."""
+        model: Any = self.experiment.torch.network.model  # type: ignore[attr-defined]
+        return {name: type(module).__name__ for name, module in model.named_modules()}
+
     def _notes(self) -> list[str]:
         side: Any = self.experiment.torch
         twin: Any = self.experiment.twin  # type: ignore[attr-defined]
@@ -162,16 +166,6 @@ def _unseen(share: dict[str, float]) -> str:
         "on both sides, or zeros would have passed. Other inputs, or a loss that is not near its "
         "least value, may show them."
     )
-
-
-def _said(share: dict[str, float], missing: tuple) -> str:
-    """Say what is not hand-written, if anything is."""
-    if not missing:
-        return ""
-    listed = ", ".join(f"{what} ({n})" if n > 1 else what for what, n, _ in missing[:5])
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    parts = ", ".join(f"{100 * value:.3g} % of the {name}" for name, value in share.items())
-    return f"Hand-written: {parts}; torch computes {listed}{more} on both sides."
 
 
 def _place(function: type) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from compare.explaining import format as fmt
 from compare.judge.quantities import asked_once
+from compare.report.rendering.coverage import not_by_hand
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,6 +227,7 @@ def headline(report: Report) -> Headline:
     within = "beyond" if report.verdict == "disagree" else "within"
     tolerance = f"{within} a tolerance chosen by the user" if report.overridden else ""
     theirs = f"{torch_layers(report)} on both sides" if report.torch_layers else ""
+    theirs = not_by_hand(report) if report.coverage else theirs
     qualifier = ", ".join(filter(None, (theirs, tolerance)))
     if report.mode == "free" and report.verdict != "disagree":
         return Headline("NO VERDICT", "none", qualifier)
@@ -257,6 +259,9 @@ def notices(report: Report) -> list[Notice]:
             "the hand-written layers."
         )
         found.append(Notice("Torch on both sides", text))
+    elif not_by_hand(report):
+        text = "The rest are gradients that are all zero, or parameters that no gradient reaches."
+        found.append(Notice(f"Compared {not_by_hand(report)}", text))
     if report.overridden:
         text = (
             f"Differences were judged by {fmt.name(report.tolerance)}, not by the derived budget."

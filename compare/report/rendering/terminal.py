@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compare.explaining import format as fmt
+from compare.report.rendering.coverage import missing_lines, shares, whole
 from compare.report.rendering.facts import (
     gap,
     headline,
@@ -51,8 +52,9 @@ def terminal_text(report: Report, width: int | None = None) -> str:
         width: of the lines; by default that of the terminal, without one no line is broken.
     """
     width = _width() if width is None else width
-    blocks = [_head(report), _divergence(report), _worst(report, width), _notes(report)]
-    lines = "\n\n".join("\n".join(block) for block in [*blocks, _counts(report)] if block)
+    blocks = [_head(report), _divergence(report), _worst(report, width), missing_lines(report)]
+    blocks += [_notes(report), _counts(report)]
+    lines = "\n\n".join("\n".join(block) for block in blocks if block)
     return "\n".join(_wrapped(line, width) for line in lines.split("\n"))
 
 
@@ -142,6 +144,7 @@ def _notes(report: Report) -> list[str]:
 def _counts(report: Report) -> list[str]:
     total = totals(report)
     lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
+    lines += [f"Hand-written: {shares(report)}"] if whole(report) else []
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
     lines += filter(None, [kills_line(report), trained_line(report)])

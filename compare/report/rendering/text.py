@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from compare.explaining import format as fmt
+from compare.report.rendering.coverage import missing, shares, whole
 from compare.report.rendering.facts import (
     VERDICTS,
     Totals,
@@ -123,6 +124,7 @@ def summary_markdown(report: Report) -> str:
     for notice in notices(report):
         parts.append(f"> ⚠️ **{notice.title}.** {_escape(notice.text)}")
     parts.append(f"{scope(report, total)}. {_escape(verdict_counts(total))}.")
+    parts += [f"Hand-written: {shares(report)}."] if whole(report) else []
     if report.first_divergence is not None:
         parts.append(_divergence_markdown(report, report.first_divergence))
     worst = [[_code(cell) for cell in worst_cells(report, row)] for row in worst_rows(report, 5)]
@@ -131,6 +133,12 @@ def summary_markdown(report: Report) -> str:
             f"### Worst tensors{at_worst(report)}",
             _table(worst_head(report), worst, right=len(worst_head(report)) - 1),
         ]
+    if rows := missing(report):
+        cells = [
+            [_code(r.operation), f"{r.count:,}", _escape(r.why), _escape(r.where)] for r in rows
+        ]
+        head = ("operation", "times", "why", "what to add")
+        parts += ["### Not hand-written", _table(head, cells, right=1)]
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
