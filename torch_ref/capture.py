@@ -651,4 +651,4 @@ def _patched(capture: Capture) -> Iterator[None]:
         yield
     finally:
         nn.Module.__call__ = _CALL  # type: ignore[method-assign]
-        del SingleLevel.apply
+        del SingleLevel.apply  # type: ignore[attr-defined]

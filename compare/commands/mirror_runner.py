@@ -31,7 +31,18 @@ class MirrorRunner(Runner):
     def in_lockstep(self) -> Any:
         from compare.running.mirror.lockstep import MirrorLockstep
 
-        return MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        lockstep = MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        seen = 0
+
+        def watch(node: Any, arguments: tuple) -> tuple:
+            nonlocal seen
+            seen += 1
+            total = len(lockstep.experiment.twin.graph.nodes)
+            self.progress("following errors", seen % (total + 1), total)
+            return arguments
+
+        lockstep.watch = watch
+        return lockstep
 
     def first_divergence(self, lockstep: Any, step: Any) -> Divergence | None:
         """Blame a custom Function if one's backward is not the derivative of its forward."""

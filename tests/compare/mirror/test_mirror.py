@@ -231,6 +231,8 @@ REFUSED = {
         ),
         "holds none of the model's parameters",
     ),
+    "an unknown dtype": (lambda: compare.mirror(net(), X, dtype="float46"), "'float64'"),
+    "no steps": (lambda: compare.mirror(net(), X, steps=0), "steps must be"),
     "an unknown path": (lambda: compare.mirror(net(), X, twin={"9": (0, 0)}), "no module '9'"),
     "a check of a module": (lambda: compare.check(net(), inputs={"x": (5, 3)}), "compare.mirror"),
 }  # fmt: skip
