@@ -15,7 +15,7 @@ from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
 
 if TYPE_CHECKING:
-    from torch_ref.capture import Region
+    from torch_ref.captured import Region
 
 SEEN = 0.5  # of the parameters: below this nothing is called agreement
 ALL = 0.999

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
-from torch_ref.capture import OneDtype, Ref, Region, tensors_of
+from torch_ref.captured import Ref, Region, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
+from torch_ref.operations import OneDtype
 
 __all__ = ["prove"]
 
