@@ -262,7 +262,8 @@ class Capture(TorchFunctionMode):
     def _written(self, call: CapturedCall, changed: list[Tensor], outputs: list[Tensor]) -> None:
         """Take note of what a call wrote into: what it returned, and what shares memory with it."""
         returned = {id(t) for t in outputs}
-        if not {_storage(t) for t in changed} <= {_storage(t) for t in outputs}:
+        live = (t for t in changed if self._differentiable(t))  # statistics are read anew
+        if not {_storage(t) for t in live} <= {_storage(t) for t in outputs}:
             raise UnforeseenChangeError(call.name)
         for tensor in changed:
             if id(tensor) in returned:
@@ -650,4 +651,4 @@ def _patched(capture: Capture) -> Iterator[None]:
         yield
     finally:
         nn.Module.__call__ = _CALL  # type: ignore[method-assign]
-        del SingleLevel.apply
+        del SingleLevel.apply  # type: ignore[attr-defined]

@@ -262,8 +262,14 @@ class CapturedSide(TorchSide):
 
     def update(self, lr: float) -> None:
         """Take one step of the optimiser, at its own learning rate."""
-        if self.optimizer is not None:
+        if self.optimizer is None:
+            return
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)  # as it is where people train: of counters
+        try:
             self.optimizer.step()
+        finally:
+            torch.set_default_dtype(before)
 
     def settings_of(self, parameter: str) -> dict[str, Any]:
         tensor = self.parameters[parameter]

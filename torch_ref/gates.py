@@ -82,8 +82,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "NormGate": lambda x, p=2.0, **given: torch.linalg.vector_norm(x, p, **given),
     "CumSumGate": torch.cumsum,
     "CumProdGate": torch.cumprod,
-    "LogCumSumExpGate": torch.logcumsumexp,
-    "DiffGate": torch.diff,
+    "DiffGate": lambda x, before=None, after=None, **given: torch.diff(
+        x, prepend=before, append=after, **given
+    ),
     "WhereGate": lambda c, x, y, first=None, second=None: torch.where(
         c, first if x is None else x, second if y is None else y
     ),

@@ -17,6 +17,9 @@ from compare.report.report import Report
 if TYPE_CHECKING:
     from torch_ref.capture import Region
 
+SEEN = 0.5  # of the parameters: below this nothing is called agreement
+ALL = 0.999
+
 __all__ = ["MirrorRunner"]
 
 
@@ -28,7 +31,18 @@ class MirrorRunner(Runner):
     def in_lockstep(self) -> Any:
         from compare.running.mirror.lockstep import MirrorLockstep
 
-        return MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        lockstep = MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        seen = 0
+
+        def watch(node: Any, arguments: tuple) -> tuple:
+            nonlocal seen
+            seen += 1
+            total = len(lockstep.experiment.twin.graph.nodes)
+            self.progress("following errors", seen % (total + 1), total)
+            return arguments
+
+        lockstep.watch = watch
+        return lockstep
 
     def first_divergence(self, lockstep: Any, step: Any) -> Divergence | None:
         """Blame a custom Function if one's backward is not the derivative of its forward."""
@@ -72,11 +86,13 @@ class MirrorRunner(Runner):
         share = self._coverage(report)
         missing = self._missing()
         said = _said(share, missing)
+        blind = report.verdict == "agree" and share["parameters"] < SEEN
         return replace(
             report,
+            verdict="incomplete" if blind else report.verdict,
             coverage=share,
             missing=missing,
-            reason=f"{report.reason} {said}".strip(),
+            reason=" ".join(filter(None, (report.reason, _unseen(share), said))),
             notes=(*report.notes, *self._notes()),
         )
 
@@ -134,6 +150,18 @@ class MirrorRunner(Runner):
 
 def _share(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
+
+
+def _unseen(share: dict[str, float]) -> str:
+    """Say how many parameters have a gradient of which nothing is known."""
+    if share["parameters"] > ALL:
+        return ""
+    percent = 100 * (1 - share["parameters"])
+    return (
+        f"The gradients of {percent:.3g} % of the parameters were not checked: torch computes them "
+        "on both sides, or zeros would have passed. Other inputs, or a loss that is not near its "
+        "least value, may show them."
+    )
 
 
 def _said(share: dict[str, float], missing: tuple) -> str:

@@ -55,6 +55,7 @@ class Several(Layer):
     """A function of several numbers, of every element by itself."""
 
     symbols = {"dz": "grad_output"}
+    most = 0  # how many inputs forward takes, where some may be left out
 
     @abstractmethod
     def of(self, *inputs: Array) -> Array:
@@ -74,7 +75,8 @@ class Several(Layer):
         """
         shares = self.shares(grad_output, cache.z, *cache.inputs)
         pairs = zip(shares, cache.inputs, strict=True)
-        return tuple(summed_to(share, np.shape(x)) for share, x in pairs), {}
+        left_out = (None,) * (self.most - len(cache.inputs))
+        return (*(summed_to(share, np.shape(x)) for share, x in pairs), *left_out), {}
 
 
 class Pair(Several):
@@ -281,6 +283,8 @@ class Division(Several):
         other: y, where it is a number.
     """
 
+    most = 2
+
     def __init__(self, other: float | None = None) -> None:
         self.other = other
 
@@ -410,6 +414,8 @@ class LerpGate(Several):
         Example({"weight": 0.25}, ((2, 3), (2, 3))),
         Example({}, ((2, 3), (3,), ())),
     )
+
+    most = 3
 
     def __init__(self, weight: float | None = None) -> None:
         self.weight = weight

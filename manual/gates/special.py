@@ -125,12 +125,15 @@ class ErfinvGate(Special):
         return np.exp(y * y) * root_pi(x) / 2
 
 
-class NdtrGate(Special):
-    """The normal distribution function Φ."""
+class NdtrGate(Pointwise):
+    """The normal distribution function Φ = (1 + erf(x / √2)) / 2."""
 
-    function = "ndtr"
     equations = {"output": "y[i] = Phi(x[i])", "grad_input": "dx[i] = dy[i] * phi(x[i])"}
     examples = PLAIN
+
+    def value(self, x: Array) -> Array:
+        """Return ½ + ½ erf, as torch does: on the far left an erfc would be more exact."""
+        return (1 + special("erf", x / root_two(x))) / 2
 
     def slope(self, x: Array, y: Array) -> Array:
         return normal(x)

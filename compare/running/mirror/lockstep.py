@@ -39,7 +39,8 @@ class MirrorLockstep(Lockstep):
         manual = self._comparable(first.values, theirs)
         self.untold = first.values.keys() - manual.keys()
         keys = self._keys_of(manual, theirs)
-        return self._judged(number, keys, first._replace(values=manual), theirs, True)
+        deep = self._is_thorough(number)
+        return self._judged(number, keys, first._replace(values=manual), theirs, deep)
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start

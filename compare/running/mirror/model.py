@@ -116,6 +116,12 @@ class Model:
     def _check_optimizer(self) -> None:
         if self.optimizer is None:
             return
+        for state in self.optimizer.state.values():  # some have one from the start
+            state |= {
+                k: t.to(self.dtype)
+                for k, t in state.items()
+                if isinstance(t, Tensor) and t.is_floating_point() and t.ndim
+            }
         own = {id(p) for p in self.module.parameters()}
         held = [p for group in self.optimizer.param_groups for p in group["params"]]
         if not own.intersection(map(id, held)):

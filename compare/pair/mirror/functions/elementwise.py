@@ -199,13 +199,20 @@ def _rdiv(input: Value, other: Any) -> Call:
     return _div(other, input)
 
 
-@_entry("pow", "float_power", "special.float_power")
+@_entry("pow")
 def _pow(input: Any, exponent: Any) -> Call:
     if not isinstance(exponent, Value):
         return of(gates.PowerGate(a_number(exponent, "exponent")), input)
     if not isinstance(input, Value):
         return of(powers.ExponentialGate(a_number(input, "input")), exponent)
     return of(pairs.PowGate(), input, exponent)
+
+
+@_entry("float_power")
+def _float_power(input: Any, exponent: Any) -> Call:
+    if any(isinstance(x, Value) and x.dtype != float for x in (input, exponent)):
+        raise NoTwin("computed in float64")
+    return _pow(input, exponent)
 
 
 @_entry("rpow")

@@ -13,6 +13,7 @@ from manual.gates.constants import MultiplyConstantGate
 from manual.gates.functional import Functional
 from manual.gates.products import MatMulGate
 from manual.layer import Layer
+from manual.losses.ctc import NormalisedCTC
 
 
 def made(name: str, *args: Any, **kwargs: Any) -> Layer:
@@ -114,6 +115,24 @@ def embedding_bag(
         include_last_offset, padding_idx,
     )  # fmt: skip
     return held(layer, (input, offsets, per_sample_weights), weight=weight)
+
+
+def linear_cross_entropy(
+    input: Value, linear_weight: Value, target: Value, *, linear_bias: Value | None = None,
+    weight: Value | None = None, reduction: str = "mean", ignore_index: int | None = None,
+    label_smoothing: float = 0.0, options: Any = None,
+) -> Call:  # fmt: skip
+    shape = linear_weight.shape
+    given: dict[str, Any] = {"weight": weight, "reduction": reduction,
+                             "label_smoothing": label_smoothing}  # fmt: skip
+    if ignore_index is not None:
+        given["ignore_index"] = ignore_index
+    layer = made(
+        "LinearCrossEntropyLoss", shape[-1], shape[0], out_features=tuple(shape[1:-1]),
+        bias=linear_bias is not None, **_options(given),
+    )  # fmt: skip
+    known = {"linear.weight": linear_weight, "linear.bias": linear_bias}
+    return held(layer, (input, target), **known)
 
 
 def prelu(input: Value, weight: Value) -> Call:
@@ -343,6 +362,14 @@ def grid_sample(
     return Call(made("GridSample", mode, padding_mode, align_corners), (input, grid))
 
 
+def grid_sampler(
+    input: Value, grid: Value, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Call:
+    mode = ("bilinear", "nearest", "bicubic")[interpolation_mode]
+    return grid_sample(input, grid, mode, ("zeros", "border", "reflection")[padding_mode],
+                       align_corners)  # fmt: skip
+
+
 def affine_grid(theta: Value, size: Any, align_corners: bool | None = None) -> Call:
     return Call(made("AffineGrid", plain(size), align_corners), (theta,))
 
@@ -444,7 +471,7 @@ def ctc_loss(
     log_probs: Value, targets: Value, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,
 ) -> Call:  # fmt: skip
-    layer = made("CTCLoss", blank, reduction, zero_infinity)
+    layer = NormalisedCTC(blank, reduction, zero_infinity)
     lengths = {
         "input_lengths": np.array(plain(input_lengths)),
         "target_lengths": np.array(plain(target_lengths)),
@@ -485,7 +512,7 @@ LOSSES: dict[str, Builder] = {
 AXES = (1, 2, 3)
 TABLE: dict[str, Builder] = {
     "linear": linear, "bilinear": bilinear, "embedding": embedding,
-    "embedding_bag": embedding_bag, "prelu": prelu,
+    "embedding_bag": embedding_bag, "prelu": prelu, "linear_cross_entropy": linear_cross_entropy,
     "layer_norm": layer_norm, "rms_norm": rms_norm, "group_norm": group_norm,
     "batch_norm": batch_norm, "instance_norm": instance_norm,
     "local_response_norm": local_response_norm, "scaled_dot_product_attention": attention,
@@ -493,7 +520,9 @@ TABLE: dict[str, Builder] = {
     "feature_alpha_dropout": dropping("FeatureAlphaDropout", usually=False),
     "rrelu": rrelu, "interpolate": interpolate, "upsample": interpolate,
     "upsample_nearest": upsample_nearest, "upsample_bilinear": upsample_bilinear,
-    "grid_sample": grid_sample, "affine_grid": affine_grid, "fold": fold,
+    "grid_sample": grid_sample, **dict.fromkeys(
+        ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), grid_sampler),
+    "affine_grid": affine_grid, "fold": fold,
     "im2col": unfold, "pad": pad,
     "constant_pad_nd": lambda input, pad_, value=0: pad(input, pad_, value=value),
     "pixel_shuffle": of_one("PixelShuffle"), "pixel_unshuffle": of_one("PixelUnshuffle"),

@@ -147,18 +147,22 @@ def _along(layer: Callable[[int], Layer]) -> Builder:
 for _name, _running in {
     "cumsum": cumulative.CumSumGate,
     "cumprod": cumulative.CumProdGate,
-    "logcumsumexp": cumulative.LogCumSumExpGate,
     "cummax": picks.CumMaxGate,
     "cummin": picks.CumMinGate,
 }.items():
     TABLE[_name] = _along(_running)
 
 
+@_entry("logcumsumexp")
+def _logcumsumexp(input: Value, dim: int) -> Call:
+    raise NoTwin("torch's gradient of it subtracts exponentials, and loses digits")
+
+
 @_entry("diff")
 def _diff(input: Value, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Call:
-    if prepend is not None or append is not None:
-        raise NoTwin("prepend=, append=")
-    return of(cumulative.DiffGate(n, dim), input)
+    if n == 0:  # torch then joins nothing
+        prepend = append = None
+    return of(cumulative.DiffGate(n, dim), input, prepend, append)
 
 
 @_entry("msort")
@@ -284,7 +288,7 @@ def _softmax(layer: Callable[[int | None], Layer]) -> Builder:
     def build(
         input: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
     ) -> Call:
-        same_type(input, dtype)
+        same_type(input, dtype if isinstance(_stacklevel, int) else _stacklevel)  # torch.softmax's
         return of(layer(dim), input)
 
     return build
