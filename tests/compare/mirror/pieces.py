@@ -220,24 +220,24 @@ class WrongPiece(NamedTuple):
     pair: Pair
 
 
-WRONG: dict[str, WrongPiece] = {
-    name: WrongPiece(path, pair)
-    for path, wrongs in {
-        "embed": [(embed_of_the_row_before, embed_back), (embed, embed_overwritten)],
-        "norm": [
-            (norm_with_another_eps, norm_back), (norm_unbiased, norm_back),
-            (norm, norm_constant_std), (norm, norm_unweighted), (norm, norm_swapped),
-        ],
-        "gate": [
-            (gate_transposed, gate_back), (gate, gate_without_residual), (gate, gate_one_path),
-            (gate, gate_averaged), (gate, gate_detached),
-        ],
-        "act": [(act_exact, act_back), (act, act_without_three), (act, act_without_upstream)],
-        "head": [(head, head_transposed), (head, head_mean), (head, head_negative)],
-    }.items()
-    for pair in wrongs
-    for name in [next(f.__name__ for f in pair if f not in RIGHT[path])]
+PORTS: dict[str, list[Pair]] = {
+    "embed": [(embed_of_the_row_before, embed_back), (embed, embed_overwritten)],
+    "norm": [
+        (norm_with_another_eps, norm_back), (norm_unbiased, norm_back),
+        (norm, norm_constant_std), (norm, norm_unweighted), (norm, norm_swapped),
+    ],
+    "gate": [
+        (gate_transposed, gate_back), (gate, gate_without_residual), (gate, gate_one_path),
+        (gate, gate_averaged), (gate, gate_detached),
+    ],
+    "act": [(act_exact, act_back), (act, act_without_three), (act, act_without_upstream)],
+    "head": [(head, head_transposed), (head, head_mean), (head, head_negative)],
 }  # fmt: skip
+WRONG = {
+    next(f.__name__ for f in pair if f not in RIGHT[path]): WrongPiece(path, pair)
+    for path, pairs in PORTS.items()
+    for pair in pairs
+}
 
 
 def twin(name: str) -> dict[str, Any]:
