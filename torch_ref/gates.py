@@ -51,6 +51,10 @@ def _or_number(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, y=None, other=None, **given: function(x, other if y is None else y, **given)
 
 
+def _along(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, dim=-1, **given: function(x, dim=dim, **given)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "AddGate": torch.add,
     "SubtractGate": torch.sub,
@@ -72,6 +76,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "NanMeanGate": torch.nanmean,
     "VarGate": torch.var,
     "StdGate": torch.std,
+    "VarMeanGate": torch.var_mean,
+    "StdMeanGate": torch.std_mean,
+    "AminmaxGate": lambda x, **given: torch.aminmax(x, **given),
+    "MaxAlongGate": _along(torch.max),
+    "MinAlongGate": _along(torch.min),
+    "MedianAlongGate": lambda x, dim=-1, keepdim=False, skips_nan=False: (
+        (torch.nanmedian if skips_nan else torch.median)(x, dim, keepdim)
+    ),
+    "KthValueGate": torch.kthvalue,
+    "ModeGate": torch.mode,
+    "SortGate": torch.sort,
+    "TopKGate": torch.topk,
+    "CumMaxGate": _along(torch.cummax),
+    "CumMinGate": _along(torch.cummin),
     "ProdGate": _every(torch.prod),
     "AmaxGate": _every(torch.amax),
     "AminGate": _every(torch.amin),
