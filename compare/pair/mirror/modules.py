@@ -13,7 +13,7 @@ from manual import registry
 from manual.layer import Layer
 from manual.nodes import inputs_of
 from manual.recurrent.packed import PackedRecurrent
-from torch_ref.capture import PackedRefs
+from torch_ref.captured import PackedRefs
 from torch_ref.hybrid import array_of
 
 __all__ = ["twin_of_module"]

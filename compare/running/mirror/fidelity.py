@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
-from torch_ref.capture import OneDtype, Ref, Region, tensors_of
+from torch_ref.captured import Ref, Region, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
+from torch_ref.operations import OneDtype
 
 __all__ = ["prove"]
 
@@ -35,7 +37,7 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     """
     own = copy.deepcopy(model.module)
     state = copy.deepcopy(own.state_dict())
-    probe = Model(own, model.args, model.kwargs, model.inputs, model.loss, None, model.dtype)
+    probe = replace(model, module=own, optimizer=None)
     name = type(own).__name__
 
     def again() -> None:

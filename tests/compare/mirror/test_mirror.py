@@ -96,7 +96,7 @@ def test_what_torch_computes_is_said_and_counted() -> None:
 
     assert report.coverage["nodes"] < 1
     assert [what for what, _, _ in report.missing] == ["linalg.svdvals"]
-    assert "torch computes linalg.svdvals on both sides" in report.reason
+    assert "linalg.svdvals" in str(report)
 
 
 def test_gradients_that_zeros_would_pass_for_are_no_agreement() -> None:
