@@ -10,6 +10,7 @@ from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.places import listed, numbers, taken
 from manual import registry
 from manual.gates.constants import MultiplyConstantGate
+from manual.gates.directions import WeightNormGate
 from manual.gates.functional import Functional
 from manual.gates.products import MatMulGate
 from manual.layer import Layer
@@ -138,6 +139,10 @@ def prelu(input: Value, weight: Value) -> Call:
     if weight.ndim > 1:
         raise NoTwin("slopes in several axes")
     return held(made("PReLU", weight.array.size), (input,), weight=weight)
+
+
+def weight_norm(v: Value, g: Value, dim: int = 0) -> Call:
+    return Call(WeightNormGate(dim), (v, g))
 
 
 # ── normalisation ────────────────────────────────────────────────────────────────────────────────
@@ -516,7 +521,8 @@ AXES = (1, 2, 3)
 TABLE: dict[str, Builder] = {
     "linear": linear, "bilinear": bilinear, "embedding": embedding,
     "embedding_bag": embedding_bag, "prelu": prelu, "linear_cross_entropy": linear_cross_entropy,
-    "layer_norm": layer_norm, "rms_norm": rms_norm, "group_norm": group_norm,
+    "_weight_norm": weight_norm, "layer_norm": layer_norm, "rms_norm": rms_norm,
+    "group_norm": group_norm,
     "batch_norm": batch_norm, "instance_norm": instance_norm,
     "local_response_norm": local_response_norm, "scaled_dot_product_attention": attention,
     "alpha_dropout": dropping("AlphaDropout", usually=False),
