@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError, paired
+from torch_ref.capture import Capture, UnforeseenChangeError
+from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired
 from torch_ref.side import TorchSide, array_of
 
 __all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.commands.runner import Runner
+from compare.diagnose.cases.first import source
+from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
 
 if TYPE_CHECKING:
-    from torch_ref.capture import Region
+    from torch_ref.captured import Region
 
 SEEN = 0.5  # of the parameters: below this nothing is called agreement
 ALL = 0.999
@@ -61,23 +64,7 @@ class MirrorRunner(Runner):
         report = check_region(region, capture)
         if report is None or report.verdict != "disagree" or report.first_divergence is None:
             return None
-        own, count = report.first_divergence, len(region.calls)
-        place = _place(region.function)
-        return replace(
-            found,
-            layer=region.name,
-            layer_type=region.function.__name__,
-            own_or_inherited="own",
-            explanation=(
-                f"The backward of the custom Function {region.function.__name__} ({place}) is not "
-                f"the derivative of its forward, whose {count} operation{'s' * (count != 1)} were "
-                f"derived by hand: {own.explanation}"
-            ),
-            manual_source=own.manual_source,
-            derivation="",
-            torch_source=f"torch.autograd.Function {region.function.__name__}, {place}",
-            cause=own.cause,
-        )
+        return _told(region, report.first_divergence, found)
 
     def _report(self, planned: int, environment: dict) -> Report:
         report = super()._report(planned, environment)
@@ -166,6 +153,37 @@ def _unseen(share: dict[str, float]) -> str:
         "on both sides, or zeros would have passed. Other inputs, or a loss that is not near its "
         "least value, may show them."
     )
+
+
+def _told(region: Region, own: Divergence, found: Divergence) -> Divergence:
+    """Return what a check of a Function found, in the place where the model parts first."""
+    name, count = region.function.__name__, len(region.calls)
+    those = "one operation was" if count == 1 else f"{count} operations were"
+    return replace(
+        own,
+        step=found.step,
+        layer=region.name,
+        layer_type=name,
+        row=found.row,
+        last_agreed=found.last_agreed,
+        explanation=(
+            f"{name}.backward ({_place(region.function)}) is not the derivative of {name}.forward, "
+            f"whose {those} derived by hand. {own.explanation}".replace(
+                "the reference", "what is derived from forward"
+            )
+        ),
+        torch_source=source(region.function.forward),  # type: ignore[attr-defined]
+        cause=None if own.cause is None else _retold(own.cause, name),
+        sides=(f"{name}.backward", "derived from forward"),
+    )
+
+
+def _retold(cause: Cause, name: str) -> Cause:
+    """Call a check's two sides what they are in a mirror."""
+    said = {"manual": f"what {name}.backward returns", "torch": "the derivative"}
+
+    text = re.sub(r"`[^`]*`|\bmanual\b|\btorch\b", lambda m: said.get(m[0], m[0]), cause.evidence)
+    return replace(cause, evidence=text.replace("Grad:", "grad:"))
 
 
 def _place(function: type) -> str:

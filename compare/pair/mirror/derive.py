@@ -14,7 +14,8 @@ from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
 from compare.pair.mirror.given import GivenPiece
 from compare.pair.mirror.modules import twin_of_module
 from manual.layer import Layer
-from torch_ref.capture import Capture, CapturedCall, Ref, paired
+from torch_ref.capture import Capture
+from torch_ref.captured import CapturedCall, Ref, paired
 
 __all__ = ["Deriver", "Twin", "left_to_torch"]
 

@@ -43,7 +43,7 @@ def whole(report: Report) -> bool:
 
 def not_by_hand(report: Report) -> str:
     """Return the shares that are hand-written, if any is below 1; else ""."""
-    return f"by hand {shares(report)}" if report.coverage and not whole(report) else ""
+    return f"{shares(report)} by hand" if report.coverage and not whole(report) else ""
 
 
 def shares(report: Report) -> str:

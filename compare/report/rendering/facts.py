@@ -58,6 +58,13 @@ def words(report: Report) -> Words:
     return Words("case" if checked else "layer", fmt.name(report.theirs), checked)
 
 
+def sides(report: Report) -> tuple[str, str]:
+    """Return what the two numbers of the first divergence are called."""
+    first = report.first_divergence
+    own = first.sides if first is not None else None
+    return (fmt.name(own[0]), fmt.name(own[1])) if own else ("manual", words(report).theirs)
+
+
 def budget_sentence(report: Report) -> str:
     return (
         f"Budget used is the largest |manual − {words(report).theirs}| / tolerance over a tensor's "
@@ -260,8 +267,8 @@ def notices(report: Report) -> list[Notice]:
         )
         found.append(Notice("Torch on both sides", text))
     elif not_by_hand(report):
-        text = "The rest are gradients that are all zero, or parameters that no gradient reaches."
-        found.append(Notice(f"Compared {not_by_hand(report)}", text))
+        text = f"{not_by_hand(report)}; the rest are zero, or no gradient reaches them."
+        found.append(Notice("Not all of it was compared", text))
     if report.overridden:
         text = (
             f"Differences were judged by {fmt.name(report.tolerance)}, not by the derived budget."

@@ -41,6 +41,7 @@ from compare.report.rendering.facts import (
     sample_title,
     sampled_text,
     severity,
+    sides,
     totals,
     words,
     worst_rows,
@@ -178,6 +179,8 @@ def _common(report: Report, rows: int = 10) -> dict[str, Any]:
         "accuracies": accuracies(report),
         "first": first,
         "whose": text.whose(first) if first else "",
+        "sides": sides(report),
+        "inside": text.INSIDE if first and first.sides else "",
         "shown_cause": text.shown_cause(report),
         "last_agreed": text.last_agreed(report, first) if first else "",
         "words": words(report),
@@ -231,7 +234,7 @@ def _graph(report: Report, stops: Sequence[Stop]) -> str:
 def _levels(report: Report, stops: Sequence[Stop], tree: Part | None) -> list[Level]:
     """Return a mirrored model drawn; a box leads to its worst tensor or its part of the tree."""
     links = {stop.name: f"#t-{stop.row}" for stop in stops if stop.row is not None}
-    return levels(_drawn(report, stops, links), tree) if tree else []
+    return levels(_drawn(report, stops, links), tree) if tree is not None else []
 
 
 def _drawn(report: Report, stops: Sequence[Stop], links: Mapping[str, str]) -> list[Drawn]:

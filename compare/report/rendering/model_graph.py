@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import networkx as nx
@@ -30,6 +30,7 @@ class Level(NamedTuple):
 def levels(nodes: Sequence[Drawn], tree: Part) -> list[Level]:
     """Draw the model's children, then their children, as long as a drawing has few boxes."""
     parts = dict(_modules(tree))
+    nodes = list(_with_others(nodes, tree))
     found: dict[int, list[Drawn]] = {}
     for depth in range(1, 1 + max((n.name.count(".") + 1 for n in nodes), default=0)):
         boxes = at_depth(nodes, depth, parts)
@@ -44,6 +45,27 @@ def levels(nodes: Sequence[Drawn], tree: Part) -> list[Level]:
         Level(depth, len(boxes), network_svg(boxes, f"The model, {depth} deep"), depth == first)
         for depth, boxes in found.items()
     ]
+
+
+def _with_others(nodes: Sequence[Drawn], tree: Part) -> Iterator[Drawn]:
+    """Yield the nodes with what else was compared: parameters, inputs, a Function to blame.
+
+    Each before the first node that reads it, or that stands in the same module.
+    """
+    known = {"loss", *(node.name for node in nodes)}
+    others = {
+        stop.name: Drawn(stop.name, stop.type, stop.feeds, stop.tone, f"#t-{stop.row}")
+        for stop in tree.leaves
+        if stop.name not in known
+    }
+    for node in nodes:
+        module = node.name.rpartition(".")[0]
+        beside = [name for name in others if module and name.rpartition(".")[0] == module]
+        for name in dict.fromkeys((*node.inputs, *beside)):
+            if name in others:
+                yield others.pop(name)
+        yield node
+    yield from others.values()
 
 
 def at_depth(nodes: Sequence[Drawn], depth: int, parts: Mapping[str, Part]) -> list[Drawn]:

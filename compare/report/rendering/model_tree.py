@@ -80,6 +80,7 @@ def model_tree(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Sto
     """Return the model with all that was compared as its leaves, in the order of the run."""
     root = Part("", report.modules.get("", report.name))
     parts = {"": root}
+    owners: dict[str, Part] = {}  # of parameters
     mine, torchs = {node.name for node in report.nodes}, set(report.torch_layers)
     for stop in [*_others(report, tensors, stops, "input"), *_placed(report, tensors, stops)]:
         path, _, name = stop.name.rpartition(".")
@@ -87,7 +88,8 @@ def model_tree(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Sto
         leaf = Part(name, stop.type, stop=stop)
         leaf.nodes, leaf.by_torch = int(stop.name in mine), int(stop.name in torchs)
         inside.parts.append(leaf)
-    _count(parts, report, tensors)
+        owners.setdefault(stop.name, leaf)
+    _count(owners | parts, report, tensors)
     return root
 
 
@@ -110,7 +112,7 @@ def _placed(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Stop])
     rows = [i for i, row in enumerate(tensors) if (row.layer, row.quantity) == first.row[1:]]
     row = rows[0] if rows else None
     used = tensors[row].budget_used if row is not None else float("nan")
-    blamed = Stop(first.layer, "custom Function", (), "disagree", used, row, True)
+    blamed = Stop(first.layer, "custom Function", first.row[1:2], "disagree", used, row, True)
     at = next((i for i, s in enumerate(found) if s.name == first.row[1]), len(found) - 1)
     return [*found[: at + 1], blamed, *found[at + 1 :]]
 
@@ -141,9 +143,10 @@ def _count(parts: Mapping[str, Part], report: Report, tensors: Sequence[TensorRo
         part.nodes += sum(p.nodes for p in part.parts)
         part.by_torch += sum(p.by_torch for p in part.parts)
     for name in report.initial_weights:
-        path = name
-        while path:
+        path, within = name, True
+        while within:
             path = path.rpartition(".")[0]
+            within = bool(path)
             if path in parts:
                 parts[path].parameters += 1
                 parts[path].checked += name in compared

@@ -18,7 +18,7 @@ MARGIN = 8
 PASSING = 28  # width that an edge takes which passes a layer
 SWEEPS = 4
 TONES = ("bad", "unjudged", "vacuous", "agree")  # gravest first
-LETTERS = 22  # of a node's name and type
+LETTERS, LEAST = 22, 6  # of a node's name and type, and of a type that is told
 
 
 class Drawn(NamedTuple):
@@ -192,7 +192,7 @@ def _box(node: Drawn, x: float, y: float) -> str:
     name, kind = fmt.name(node.name), fmt.name(node.type)
     title = f"<title>{escape(name)} {escape(kind)}</title>"
     text = f"<tspan>{escape(_cut(name))}</tspan>"
-    if kind:
+    if kind and LETTERS - len(name) >= LEAST:
         kind = escape(_cut(kind, LETTERS - len(name)))
         text += f'<tspan class="type" dx="7">{kind}</tspan>'
     place = f'x="{x - WIDTH / 2:.0f}" y="{y - HEIGHT / 2:.0f}" width="{WIDTH}" height="{HEIGHT}"'
@@ -203,5 +203,4 @@ def _box(node: Drawn, x: float, y: float) -> str:
 
 
 def _cut(text: str, most: int = LETTERS) -> str:
-    most = max(6, most)
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -16,13 +16,14 @@ from compare.report.rendering.facts import (
     notices,
     place,
     sample_title,
+    sides,
     totals,
     trained_line,
-    words,
     worst_rows,
 )
 from compare.report.rendering.kills import kills_line
 from compare.report.rendering.text import (
+    INSIDE,
     at_worst,
     last_agreed,
     scope,
@@ -118,14 +119,16 @@ def _divergence(report: Report) -> list[str]:
         lines.append(f"  {fmt.name(first.own_or_inherited)}: {told}")
     lines += [f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []
     lines += [f"  {fmt.name(first.witnesses.text)}"] if first.witnesses is not None else []
+    lines += [f"  in the tables: {INSIDE}"] if first.sides else []
     return [*lines, f"  last agreed: {last_agreed(report, first)}"]
 
 
 def _element(report: Report, first: Divergence) -> str:
     difference = fmt.short(gap(first.manual, first.torch, first.max_abs_diff))
+    ours, theirs = sides(report)
     return (
-        f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
-        f"{words(report).theirs} {fmt.exact(first.torch)}, |diff| {difference}"
+        f"  worst element {fmt.name(first.worst_index)}: {ours} {fmt.exact(first.manual)}, "
+        f"{theirs} {fmt.exact(first.torch)}, |diff| {difference}"
     )
 
 

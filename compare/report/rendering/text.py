@@ -21,6 +21,7 @@ from compare.report.rendering.facts import (
     place,
     sample_title,
     sampled_text,
+    sides,
     totals,
     trained_line,
     words,
@@ -63,14 +64,20 @@ def shown_cause(report: Report) -> str:
     if first is None:
         return ""
     said = words(report)
-    where = f"{fmt.name(first.quantity)} in {said.layer} {fmt.name(first.layer)}"
+    layer = "custom Function" if first.sides else said.layer
+    where = f"{fmt.name(first.quantity)} in {layer} {fmt.name(first.layer)}"
     told = "" if said.checked else first.explanation  # of a check the reason tells it
     told = f"{cause.kind}: {cause.evidence}" if cause is not None else told
     return f"{where}: {fmt.name(told)}" if told else ""
 
 
+INSIDE = "manual is derived from forward by hand, torch is the model with its backward"
+
+
 def whose(first: Divergence) -> str:
     """Return whose mistake the first divergence is, in a few words."""
+    if first.sides:
+        return f"on what it was called with, {fmt.name(first.sides[0])} is wrong by itself"
     return {
         "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
         "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",
@@ -164,13 +171,14 @@ def _divergence_markdown(report: Report, first: Divergence) -> str:
         ("where", where),
         ("quantity", _code(first.quantity)),
         ("worst element", _code(first.worst_index)),
-        ("manual", _code(fmt.exact(first.manual))),
-        (words(report).theirs, _code(fmt.exact(first.torch))),
+        (sides(report)[0], _code(fmt.exact(first.manual))),
+        (sides(report)[1], _code(fmt.exact(first.torch))),
         ("difference", _code(fmt.short(gap(first.manual, first.torch, first.max_abs_diff)))),
         *([] if report.mode == "check" else [("whose mistake", own)]),
         ("what it looks like", _escape(first.explanation or "–")),
         ("cause", _escape("–" if report.cause is None else report.cause)),
         *([("witnesses", _escape(first.witnesses.text))] if first.witnesses is not None else []),
+        *([("in the tables", _escape(INSIDE))] if first.sides else []),
         ("last agreed", _escape(last_agreed(report, first))),
     ]
     return "### First divergence\n\n" + _table(("", ""), rows)

@@ -18,8 +18,9 @@ from torch.utils._pytree import tree_leaves
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
-from torch_ref.capture import CapturedCall, OneDtype, Ref, Region, paired, tensors_of
+from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
+from torch_ref.operations import OneDtype
 
 __all__ = ["prove"]
 

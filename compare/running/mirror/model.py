@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from compare.errors import UserError
-from torch_ref.capture import Capture, tensors_of
+from torch_ref.capture import Capture
+from torch_ref.captured import tensors_of
 from torch_ref.side import DTYPES
 
 __all__ = ["Model"]
