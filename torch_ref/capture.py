@@ -26,6 +26,7 @@ from torch_ref.aliases import Aliases
 from torch_ref.captured import CapturedCall, PackedRefs, Ref, Region, overwritten, tensors_of
 from torch_ref.draws import Recorder
 from torch_ref.operations import of_one_dtype, operation
+from torch_ref.stand_ins import StandIns
 
 __all__ = ["Capture", "UnforeseenChangeError"]
 
@@ -57,6 +58,7 @@ class Capture(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.whole, self.closed = whole, closed
+        self.stand_ins = StandIns(dtype, {})
         self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
         self.calls: list[CapturedCall] = []
         self.regions: list[Region] = []
@@ -126,7 +128,7 @@ class Capture(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = self.stand_ins((args, kwargs or {}))
         if self._busy:
             return func(*args, **kwargs)
         name, in_place = operation(func)
@@ -251,8 +253,10 @@ class Capture(TorchFunctionMode):
         """Stand for a module's call: one call of its own, or those inside."""
         if self._busy or id(module) not in self._modules:
             return _CALL(module, *args, **kwargs)
-        path, tensors = self._modules[id(module)], [*tensors_of((args, kwargs))]
+        path = self._modules[id(module)]
         with self._aside():
+            args, kwargs = self.stand_ins((args, kwargs))
+            tensors = tensors_of((args, kwargs))
             reached = any(map(self._differentiable, (*tensors, *module.parameters())))
             if reached and (path or self.whole) and plain(module):
                 in_place = getattr(module, "inplace", False)

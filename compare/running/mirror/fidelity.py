@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from compare.errors import UserError
 from compare.running.mirror.model import Model
 from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
-from torch_ref.operations import OneDtype
 
 __all__ = ["prove"]
 
@@ -37,33 +35,17 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     Raises:
         UserError: the model cannot be run, is not deterministic, or was not captured faithfully.
     """
-    own = copy.deepcopy(model.module)
-    state = copy.deepcopy(own.state_dict())
-    probe = replace(model, module=own, optimizer=None)
-    name = type(own).__name__
-
-    def again() -> None:
-        own.load_state_dict(state)
-        own.zero_grad()
-        torch.manual_seed(side.seed)
-
-    plain = _first(probe, again)
+    name = type(model.module).__name__
+    plain = _first(model, side.seed)
     progress(WHAT, 1, RUNS)
-    if part := _different(plain, _plainly(probe, again), close=0.0):
+    if part := _different(plain, _plainly(model.fresh(), side.seed), close=0.0):
         raise UserError(
             f"{name} is not deterministic: run twice with the same weights, inputs and "
             f"torch.manual_seed it gave another {part}. What draws otherwise than torch (random, "
-            "numpy.random), or keeps state outside of buffers, cannot be compared."
+            "numpy.random) cannot be compared."
         )
     progress(WHAT, 2, RUNS)
-    again()
-    watched = CapturedSide(own, probe.run, model.inputs, None, side.dtype, side.derive, side.seed)
-    watched.forward_backward()
-    watched.closed = side.closed
-    while laundering := _laundering(watched) - side.closed:
-        side.closed |= laundering
-        again()
-        watched.forward_backward()
+    probe, watched = _watched(model, side)
     captured = _told(watched.loss, probe)
     if part := _different(plain, captured):
         raise UserError(
@@ -71,46 +53,60 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
             "mirrored. Does it look at the stack, or at the types of functions?"
         )
     progress(WHAT, 3, RUNS)
-    again()
+    torch.manual_seed(side.seed)
     replayed = _Replay(watched).loss()
     replayed.backward()
     if part := _different(captured, _told(replayed, probe)):
         raise UserError(
             f"{name} was not captured faithfully: what was captured gives another {part}. Does it "
             "compute outside of torch (numpy, .data) with numbers that a gradient should flow "
-            "through?"
+            "through, change gradients by hooks, or differentiate inside (torch.autograd.grad, "
+            "torch.func)?"
         )
     progress(WHAT, RUNS, RUNS)
     side.network.take(watched.capture)
     side.loss = watched.loss
 
 
-def _first(model: Model, again: Any) -> Told:
+def _watched(model: Model, side: CapturedSide) -> tuple[Model, CapturedSide]:
+    """Run a copy under the capture; Functions that compute out of sight are left closed."""
+    while True:
+        probe = model.fresh()
+        watched = CapturedSide(
+            probe.module, probe.run, probe.inputs, None, side.dtype, side.derive, side.seed
+        )
+        watched.closed, state = side.closed, copy.deepcopy(probe.module.state_dict())
+        watched.forward_backward()
+        probe.module.load_state_dict(state)
+        if not (laundering := _laundering(watched) - side.closed):
+            return probe, watched
+        side.closed |= laundering
+
+
+def _first(model: Model, seed: int) -> Told:
     """Run a model; one that will not have inputs with gradients gets them without."""
     try:
-        return _plainly(model, again)
+        return _plainly(model.fresh(), seed)
     except UserError:
         if not model.inputs:
             raise
-        for tensor in model.inputs.values():
-            tensor.requires_grad_(False)
-        try:
-            found = _plainly(model, again)
-        except UserError:
-            found = None
-        if found is None:
-            for tensor in model.inputs.values():
-                tensor.requires_grad_()
-            raise
-        model.inputs.clear()
-        return found
+        _without_gradient(model)
+        with suppress(UserError):
+            return _plainly(model.fresh(), seed)
+        raise
 
 
-def _plainly(model: Model, again: Any) -> Told:
-    again()
+def _without_gradient(model: Model) -> None:
+    for tensor in model.inputs.values():
+        tensor.requires_grad_(False)
+    model.others.update(model.inputs)
+    model.inputs.clear()
+
+
+def _plainly(model: Model, seed: int) -> Told:
+    torch.manual_seed(seed)
     try:
-        with OneDtype(model.dtype):
-            loss = model.run()
+        loss = model.run()
         loss.backward()
     except UserError:
         raise

@@ -109,3 +109,60 @@ def test_a_piece_that_never_runs_is_refused(case: str) -> None:
 
     with pytest.raises(UserError, match=f"'{path}' was never run"):
         compare.mirror(module, args, twin={path: (forward, backward)})
+
+
+# ── a loss that reads the user's model ───────────────────────────────────────────────────────────
+def test_a_penalty_on_the_users_own_parameters_is_mirrored_and_leaves_them_alone() -> None:
+    module, target = nn.Linear(3, 2), torch.full((5, 2), 0.5)
+
+    def loss(output: Tensor) -> Tensor:
+        penalty = sum(p.square().sum() for p in module.parameters())
+        return F.binary_cross_entropy(output.sigmoid(), target) + penalty
+
+    report = compare.mirror(module, X, loss=loss)
+
+    assert report.agrees
+    assert any(layer.startswith("loss.square") for layer in report.differences["layer"])
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_a_loss_with_parameters_of_its_own_is_refused() -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, output: Tensor) -> Tensor:
+            return output.square().mean() * self.weight
+
+    with pytest.raises(UserError, match="has parameters of its own"):
+        compare.mirror(nn.Linear(3, 2), X, loss=Weighted())
+
+
+# ── models with a state, and plain numbers ───────────────────────────────────────────────────────
+class Stateful(nn.Module):
+    """Counts, keeps what it saw, and averages into a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.count, self.last = nn.Linear(3, 3), 0, None
+        self.scale = torch.ones(3)  # neither parameter nor buffer
+        self.register_buffer("mean", torch.zeros(3), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x += 1
+        self.count += 1
+        y = self.linear(x) * self.count * self.scale / float(x.max())
+        self.mean.mul_(0.9).add_(y.detach().mean(0), alpha=0.1)
+        y = y - self.mean if self.last is None else y - self.last
+        self.last = y.detach()
+        return y
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_model_with_a_state_of_its_own_is_deterministic(dtype: str) -> None:
+    module, x = Stateful(), X.clone()
+
+    assert compare.mirror(module, x, dtype=dtype, steps=2).agrees
+    assert (module.count, module.last) == (0, None)
+    assert torch.equal(x, X)
