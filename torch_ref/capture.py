@@ -138,8 +138,19 @@ class Capture(TorchFunctionMode):
         found = tensors_of((args, kwargs))
         if not any(map(self._differentiable, found)):
             return self._as_data(name, func, args, kwargs)
+        if isinstance(kwargs.get("out"), Tensor):
+            return self._written_out(func, types, args, dict(kwargs))
         in_place = in_place or kwargs.get("inplace") is True
         return self._recorded(name, func, args, kwargs, in_place=in_place)
+
+    def _written_out(self, func: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        """Compute, then copy: what `out=` does where no gradient is kept, in two calls."""
+        out = kwargs.pop("out")
+        found = self.__torch_function__(func, types, args, kwargs)
+        with self._aside():
+            if out.shape != found.shape:
+                out.resize_(found.shape)
+        return self.__torch_function__(Tensor.copy_, types, (out, found))
 
     def _recorded(
         self, name: str, func: Callable, args: tuple, kwargs: dict, *,
@@ -294,6 +305,9 @@ class Capture(TorchFunctionMode):
         for name, tensor in zip(region.outputs, outputs, strict=True):
             self._version[id(tensor)] = tensor._version
             self._tap(name, tensor)
+        for tensor in tensors_of(found):
+            if not tensor.requires_grad and self._where.pop(id(tensor), None):
+                self._origin[id(tensor)] = f"{region.name}.data"  # no gradient flows on from it
         self.regions.append(region)
         return found
 
@@ -302,7 +316,7 @@ class Capture(TorchFunctionMode):
         if not outputs:
             return found
         name, apply = region.function.__name__, region.function.apply  # type: ignore[attr-defined]
-        call = CapturedCall(region.name, region.path, name, apply, region.args, {})
+        call = CapturedCall(region.name, region.path, name, apply, region.args, {}, in_place=True)
         call.twin = self.derive(call)
         self.notes[f"{name} cannot be seen through"] += 1
         self._leave(call, outputs)

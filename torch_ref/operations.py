@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
 from torch_ref.stand_ins import FLOATING, StandIns
 
-__all__ = ["OneDtype", "of_one_dtype", "operation"]
+__all__ = ["OneDtype", "backward_in", "of_one_dtype", "operation"]
 
 CONVERSIONS = {
     "float": torch.float32, "double": torch.float64, "half": torch.float16,
@@ -73,6 +75,25 @@ class OneDtype(TorchFunctionMode):
         args, kwargs = self.stand_ins((args, kwargs or {}))
         (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs)
         return func(*args, **kwargs)
+
+
+@contextmanager
+def backward_in(dtype: torch.dtype) -> Iterator[None]:
+    """Let the backward of custom Functions compute in one floating type, too.
+
+    Autograd calls it without the modes that are on.
+    """
+    before = BackwardCFunction.apply
+
+    def apply(self: Any, *grads: Any) -> Any:
+        with OneDtype(dtype, {}):
+            return before(self, *grads)
+
+    BackwardCFunction.apply = apply  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        BackwardCFunction.apply = before  # type: ignore[method-assign]
 
 
 def of_one_dtype(

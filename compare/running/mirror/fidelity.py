@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
 from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
+from torch_ref.operations import OneDtype, backward_in
 
 __all__ = ["prove"]
 
@@ -54,8 +55,10 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
         )
     progress(WHAT, 3, RUNS)
     torch.manual_seed(side.seed)
-    replayed = _Replay(watched).loss()
-    replayed.backward()
+    with OneDtype(side.dtype, {}):
+        replayed = _Replay(watched).loss()
+    with backward_in(side.dtype):
+        replayed.backward()
     if part := _different(captured, _told(replayed, probe)):
         raise UserError(
             f"{name} was not captured faithfully: what was captured gives another {part}. Does it "
@@ -107,7 +110,8 @@ def _plainly(model: Model, seed: int) -> Told:
     torch.manual_seed(seed)
     try:
         loss = model.run()
-        loss.backward()
+        with backward_in(model.dtype):
+            loss.backward()
     except UserError:
         raise
     except Exception as error:
@@ -155,13 +159,18 @@ def _laundering(side: CapturedSide) -> set[type]:
     if not side.capture.regions:
         return set()
     replay = _Replay(side)
-    replay.loss()
-    return {r.function for r in side.capture.regions if not replay.follows(r)}
+    with OneDtype(side.dtype, {}):
+        replay.loss()
+        return {r.function for r in side.capture.regions if not replay.follows(r)}
 
 
 def _nudged(tensor: Tensor, by: float) -> Tensor:
     """Return a tensor with elements a little off: zeros stay, and what was equal stays equal."""
     return tensor.requires_grad_() * (1 + by * torch.sin(1e3 * tensor.abs())).detach()
+
+
+def _cloned(x: Any) -> Any:
+    return x.clone() if isinstance(x, Tensor) else x
 
 
 class _Replay:
@@ -210,7 +219,8 @@ class _Replay:
                 own.values[ref.name] = _nudged(self._tensor(ref.name).detach(), by)
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(region.state)  # type: ignore[arg-type]
-            found = region.function.apply(*own._filled(region.args))  # type: ignore[attr-defined]
+            args = tree_map(_cloned, own._filled(region.args))  # it may write into them
+            found = region.function.apply(*args)  # type: ignore[attr-defined]
         theirs = [paired(t.detach()) for t in tensors_of(found) if t.requires_grad]
         with torch.no_grad():
             for call in region.calls:

@@ -93,6 +93,12 @@ class Model:
         module, args, kwargs, inputs, others, loss = copy.deepcopy(whole, _made(self.module))
         return Model(module, args, kwargs, inputs, others, loss, None, self.dtype, self.users)
 
+    def hooked(self) -> list[str]:
+        """Return the names of the user's parameters that bear hooks: copies lose them."""
+        hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+        named = self.users.named_parameters()
+        return [name for name, p in named if any(getattr(p, hook, None) for hook in hooks)]
+
     def _stand_ins(self) -> dict[int, Tensor]:
         """Return the copy's parameters and buffers by the ids of the user's, for losses."""
         own, theirs = (

@@ -166,3 +166,88 @@ def test_a_model_with_a_state_of_its_own_is_deterministic(dtype: str) -> None:
     assert compare.mirror(module, x, dtype=dtype, steps=2).agrees
     assert (module.count, module.last) == (0, None)
     assert torch.equal(x, X)
+
+
+# ── custom Functions that are right ──────────────────────────────────────────────────────────────
+class Upcast(Function):
+    """Computes in float32, as kernels for half precision do."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.float().tanh().to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad * (1 - x.float().tanh().square()).to(x.dtype)
+
+
+class Fills(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.mul(x, x, out=torch.empty(0, dtype=x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return 2 * grad * ctx.saved_tensors[0]
+
+
+class Forgets(Fills):
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * ctx.saved_tensors[0]
+
+
+class Marked(Function):
+    """Returns a statistic that no gradient flows through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple:
+        total, doubled = x.sum(), x * 2
+        ctx.mark_non_differentiable(total)
+        return total, doubled
+
+    @staticmethod
+    def backward(ctx: Any, _: Any, grad: Tensor) -> Tensor:
+        return grad * 2
+
+
+class Dirty(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * 2
+
+
+FUNCTIONS = {
+    "in float32": (Upcast.apply, "agree"),
+    "into out=": (Fills.apply, "agree"),
+    "wrong, into out=": (Forgets.apply, "disagree"),
+    "not differentiable": (lambda x: torch.mul(*Marked.apply(x)), "agree"),
+    "in place": (lambda x: Dirty.apply(x * 1), "agree"),
+}
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_a_function_is_judged_by_its_own_derivative(case: str) -> None:
+    function, verdict = FUNCTIONS[case]
+
+    assert compare.mirror(Between(function), X).verdict == verdict
+
+
+# ── what is said beside the verdict ──────────────────────────────────────────────────────────────
+def test_unused_parameters_and_hooks_of_parameters_are_said() -> None:
+    module = Between(torch.tanh)
+    module.spare = nn.Linear(2, 2)
+    module.last.bias.register_hook(lambda grad: grad * 0)
+
+    notes = " ".join(compare.mirror(module, X).notes)
+
+    assert "No gradient reaches spare.weight, spare.bias" in notes
+    assert "last.bias bear gradient hooks" in notes
