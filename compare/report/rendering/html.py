@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 DRAWN = 200  # nodes; a larger network is not drawn
 UNFOLDED = 100  # nodes; of a larger network all calls of a layer are drawn as one
+QUICK = 600  # rows of a table that is laid out at once; of a model a longer one is folded
 DECADES = 4  # a bar spans this many decades below the limit
 
 
@@ -99,6 +100,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             script=Markup(script),
             script_digest=digest,
             tensors=tensors,
+            slow=tree is not None and len(tensors) > QUICK,
             layers=list({row.layer: None for row in tensors}),
             stops=stops,
             tree=tree,
