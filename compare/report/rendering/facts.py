@@ -267,7 +267,8 @@ def notices(report: Report) -> list[Notice]:
         )
         found.append(Notice("Torch on both sides", text))
     elif not_by_hand(report):
-        text = f"{not_by_hand(report)}; the rest are zero, or no gradient reaches them."
+        rest = "the rest is zero within its tolerance, or no gradient reaches it"
+        text = f"{not_by_hand(report)}; {rest}."
         found.append(Notice("Not all of it was compared", text))
     if report.overridden:
         text = (

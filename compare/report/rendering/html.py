@@ -49,7 +49,7 @@ from compare.report.rendering.facts import (
 from compare.report.rendering.heat_map import hover
 from compare.report.rendering.kills import HEADINGS, kills_of
 from compare.report.rendering.model_graph import Level, levels
-from compare.report.rendering.model_tree import Part, model_tree
+from compare.report.rendering.model_tree import Part, model_stops, model_tree
 from compare.report.rendering.network_graph import Drawn, folded, network_svg
 from compare.report.rendering.network_map import Stop, network_map
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
@@ -88,6 +88,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
     tensors = per_tensor(report.differences)
     worked = derivations(report)
     stops = network_map(report, tensors)
+    stops = model_stops(report, tensors, stops) if report.coverage else stops
     tree = model_tree(report, tensors, stops) if report.coverage else None
     return (
         _environment()

@@ -142,10 +142,10 @@ def summary_markdown(report: Report) -> str:
         ]
     if rows := missing(report):
         cells = [
-            [_code(r.operation), f"{r.count:,}", _escape(r.why), _escape(r.where)] for r in rows
+            [_code(r.operation), f"{r.times:,}", _escape(r.why), _escape(r.where)] for r in rows
         ]
-        head = ("operation", "times", "why", "what to add")
-        parts += ["### Not hand-written", _table(head, cells, right=1)]
+        columns = ("operation", "times", "why", "what to add")
+        parts += ["### Not hand-written", _table(columns, cells, right=1)]
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
