@@ -16,6 +16,7 @@ from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
+from manual.nodes import dotted
 
 if TYPE_CHECKING:
     from torch_ref.capture import Region
@@ -56,16 +57,21 @@ class MirrorRunner(Runner):
         report = super()._report(planned, environment)
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
+        shares, parameters = self._shared(report)
         return replace(
             report,
-            coverage=self._coverage(report),
+            coverage=shares,
+            parameters=parameters,
             missing=self._missing(),
             modules=self._modules(),
             notes=(*report.notes, *self._notes()),
         )
 
-    def _coverage(self, report: Report) -> dict[str, float]:
-        """Return the shares that are hand-written and compared with torch."""
+    def _shared(self, report: Report) -> tuple[dict[str, float], dict[str, bool]]:
+        """Return the shares that are hand-written and compared with torch, and of what parameters.
+
+        A parameter that is trained counts if its gradient is.
+        """
         twin: Any = self.experiment.twin  # type: ignore[attr-defined]
         graph, names = twin.graph, set(twin.by_torch)
         both = torch_on_both_sides(graph, list(names))
@@ -77,21 +83,22 @@ class MirrorRunner(Runner):
         )
         told = mine & frame["verdict"].ne("vacuous").to_numpy()
         frozen = self.experiment.manual.frozen
-        sizes = {
-            name: p.size for name, p in self.experiment.torch.params().items() if name not in frozen
-        }
+        params = self.experiment.torch.params()
         checked = {
-            f"{layer}.{quantity[5:]}" if layer else quantity[5:]
+            dotted(layer, quantity[5:])
             for layer, quantity in zip(frame["layer"][told], frame["quantity"][told], strict=True)
             if quantity.startswith("grad:")
         }
-        return {
+        found = {name: name in checked for name in params if name not in frozen}
+        shares = {
             "nodes": _share(len(graph.nodes) - len(names), len(graph.nodes)),
             "parameters": _share(
-                sum(n for p, n in sizes.items() if p in checked), sum(sizes.values())
+                sum(params[name].size for name, known in found.items() if known),
+                sum(params[name].size for name in found),
             ),
             "gradients": _share(int((gradient & told).sum()), int(gradient.sum())),
         }
+        return shares, found
 
     def _missing(self) -> tuple[tuple[str, int, str], ...]:
         """Return what torch computes: the operation, how often, and why."""

@@ -89,7 +89,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
     worked = derivations(report)
     stops = network_map(report, tensors)
     stops = model_stops(report, tensors, stops) if report.coverage else stops
-    tree = model_tree(report, tensors, stops) if report.coverage else None
+    tree = model_tree(report, stops) if report.coverage else None
     return (
         _environment()
         .get_template("report.html.j2")
@@ -244,7 +244,7 @@ def _drawn(report: Report, stops: Sequence[Stop], links: Mapping[str, str]) -> l
     tones, torchs = {stop.name: stop.tone for stop in stops}, set(report.torch_layers)
     return [
         Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""), links.get(n.name, ""),
-              bool(report.coverage) and n.name in torchs)
+              float(bool(report.coverage) and n.name in torchs))
         for n in report.nodes
     ]  # fmt: skip
 

@@ -38,7 +38,7 @@ def levels(nodes: Sequence[Drawn], tree: Part) -> list[Level]:
             break
         if len(boxes) > BOXES:
             boxes = _together(at_depth(nodes, depth, parts, apart=True))
-        if [b.name for b in boxes] != [b.name for b in found.get(depth - 1, ())]:
+        if not found or len(boxes) > len(found[max(found)]):
             found[depth] = boxes
     first = next((d for d, b in found.items() if len(b) >= FEW), max(found, default=0))
     return [
@@ -131,7 +131,7 @@ def _box(
         read,
         graver(node.tone for node in of),
         of[0].link if alone else f"#{module.anchor}" if module else "",
-        all(node.hatched for node in of),
+        sum(node.hatched for node in of) / len(of),
     )
 
 

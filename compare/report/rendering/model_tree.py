@@ -26,7 +26,7 @@ SYMBOLS = {"bad": "✗", "agree": "✓", "vacuous": "∅"}
 class Part:
     """A module with what is inside it, or a leaf: a node, a parameter, an input.
 
-    `checked` of its `parameters` that are not frozen have a gradient that was compared, `by_torch`
+    `checked` of its trained `parameters` have a hand-written gradient that was compared, `by_torch`
     of its `nodes` are torch's on both sides.
     """
 
@@ -71,7 +71,7 @@ class Part:
         return any(stop.first for stop in self.leaves)
 
 
-def model_tree(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Stop]) -> Part:
+def model_tree(report: Report, stops: Sequence[Stop]) -> Part:
     """Return the model with its stops as leaves, in their order."""
     root = Part("", report.modules.get("", report.name))
     parts = {"": root}
@@ -84,7 +84,7 @@ def model_tree(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Sto
         leaf.nodes, leaf.by_torch = int(stop.name in mine), int(stop.name in torchs)
         inside.parts.append(leaf)
         owners.setdefault(stop.name, leaf)
-    _count(owners | parts, report, tensors)
+    _count(owners | parts, report)
     return root
 
 
@@ -136,25 +136,22 @@ def _others(
     return [stop_of(report, tensors, name, what, (), of) for name, of in rows.items()]
 
 
-def _count(parts: Mapping[str, Part], report: Report, tensors: Sequence[TensorRow]) -> None:
+def _count(parts: Mapping[str, Part], report: Report) -> None:
     """Sum up nodes, and parameters, over all that is inside."""
-    compared = {
-        dotted(row.layer, row.quantity.partition(":")[2])
-        for row in tensors
-        if row.kind == "grad" and row.verdict in (*FAILED, "agree")
-        and row.layer not in report.torch_layers
-    }  # fmt: skip
     for part in _inside_out(parts[""]):
         part.nodes += sum(p.nodes for p in part.parts)
         part.by_torch += sum(p.by_torch for p in part.parts)
-    for name in report.initial_weights.keys() - set(report.config.get("frozen", ())):
-        path, within = name, True
-        while within:
-            path = path.rpartition(".")[0]
-            within = bool(path)
-            if path in parts:
-                parts[path].parameters += 1
-                parts[path].checked += name in compared
+    for name, checked in report.parameters.items():
+        for path in {name, *_around(name)} & parts.keys():
+            parts[path].parameters += 1
+            parts[path].checked += checked
+
+
+def _around(name: str) -> Iterator[str]:
+    """Yield the paths of the modules that something is inside of, up to the model's."""
+    while name:
+        name = name.rpartition(".")[0]
+        yield name
 
 
 def _inside_out(part: Part) -> Iterator[Part]:

@@ -119,13 +119,12 @@ def prepare(model: Model, name: str, steps: int, dtype: str, seed: int) -> Mirro
     )  # fmt: skip
     prove(model, side)
     side.kept = set(mirrored(side.network, side.capture, side.loss).graph.params)
-    told = {"frozen": sorted(frozen)} if frozen else {}
     config = MirrorConfig(
         name,
         TrainConfig(steps=steps, dtype=dtype, seed=seed, batch_size="all"),  # type: ignore[arg-type]
         CompareConfig(drift=False, structural_zeros=("*",)),
         tuple(model.inputs),
-        {"name": name, "model": type(model.module).__name__, "steps": steps, "dtype": dtype} | told,
+        {"name": name, "model": type(model.module).__name__, "steps": steps, "dtype": dtype},
     )
     return MirrorExperiment(
         config, None, manual, side, {}, np.dtype(dtype), SimpleNamespace(factor=lambda _: 1.0),  # type: ignore[arg-type]
