@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError, paired
+from torch_ref.capture import Capture, UnforeseenChangeError
+from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired
 from torch_ref.side import TorchSide, array_of
 
 __all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
@@ -199,7 +200,8 @@ class CapturedSide(TorchSide):
     def _captured(self) -> tuple[Capture, Tensor]:
         careful, before = False, {k: b.clone() for k, b in self.model.named_buffers()}
         while True:
-            capture = Capture(self.model, self.dtype, lambda _: None, careful=careful)
+            whole = getattr(self.derive, "whole", False)
+            capture = Capture(self.model, self.dtype, lambda _: None, whole=whole, careful=careful)
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
                 return capture, self.run(capture)
@@ -261,8 +263,14 @@ class CapturedSide(TorchSide):
 
     def update(self, lr: float) -> None:
         """Take one step of the optimiser, at its own learning rate."""
-        if self.optimizer is not None:
+        if self.optimizer is None:
+            return
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)  # as it is where people train: of counters
+        try:
             self.optimizer.step()
+        finally:
+            torch.set_default_dtype(before)
 
     def settings_of(self, parameter: str) -> dict[str, Any]:
         tensor = self.parameters[parameter]

@@ -19,7 +19,10 @@ from compare.report.report import Report
 from manual.nodes import dotted
 
 if TYPE_CHECKING:
-    from torch_ref.capture import Region
+    from torch_ref.captured import Region
+
+SEEN = 0.5  # of the parameters: below this nothing is called agreement
+ALL = 0.999
 
 __all__ = ["MirrorRunner"]
 
@@ -32,7 +35,18 @@ class MirrorRunner(Runner):
     def in_lockstep(self) -> Any:
         from compare.running.mirror.lockstep import MirrorLockstep
 
-        return MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        lockstep = MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        seen = 0
+
+        def watch(node: Any, arguments: tuple) -> tuple:
+            nonlocal seen
+            seen += 1
+            total = len(lockstep.experiment.twin.graph.nodes)
+            self.progress("following errors", seen % (total + 1), total)
+            return arguments
+
+        lockstep.watch = watch
+        return lockstep
 
     def first_divergence(self, lockstep: Any, step: Any) -> Divergence | None:
         """Blame a custom Function if one's backward is not the derivative of its forward."""
@@ -57,10 +71,13 @@ class MirrorRunner(Runner):
         report = super()._report(planned, environment)
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
-        shares, parameters = self._shared(report)
+        share, parameters = self._shared(report)
+        blind = report.verdict == "agree" and share["parameters"] < SEEN
         return replace(
             report,
-            coverage=shares,
+            verdict="incomplete" if blind else report.verdict,
+            reason=" ".join(filter(None, (report.reason, _unseen(share)))),
+            coverage=share,
             parameters=parameters,
             missing=self._missing(),
             modules=self._modules(),
@@ -132,6 +149,18 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
 
 
+def _unseen(share: dict[str, float]) -> str:
+    """Say how many parameters have a gradient of which nothing is known."""
+    if share["parameters"] > ALL:
+        return ""
+    percent = 100 * (1 - share["parameters"])
+    return (
+        f"The gradients of {percent:.3g} % of the parameters were not checked: torch computes them "
+        "on both sides, or zeros would have passed. Other inputs, or a loss that is not near its "
+        "least value, may show them."
+    )
+
+
 def _told(region: Region, own: Divergence, found: Divergence) -> Divergence:
     """Return what a check of a Function found, in the place where the model parts first."""
     name, count = region.function.__name__, len(region.calls)
@@ -158,7 +187,6 @@ def _told(region: Region, own: Divergence, found: Divergence) -> Divergence:
 def _retold(cause: Cause, name: str) -> Cause:
     """Call a check's two sides what they are in a mirror."""
     said = {"manual": f"what {name}.backward returns", "torch": "the derivative"}
-
     text = re.sub(r"`[^`]*`|\bmanual\b|\btorch\b", lambda m: said.get(m[0], m[0]), cause.evidence)
     return replace(cause, evidence=text.replace("Grad:", "grad:"))
 

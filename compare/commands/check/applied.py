@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from compare.commands.check.check import check_torch
 from compare.errors import UserError
-from torch_ref.capture import Capture, Ref, Region
+from torch_ref.capture import Capture
+from torch_ref.captured import Ref, Region
 from torch_ref.captured_side import put_in
 
 if TYPE_CHECKING:

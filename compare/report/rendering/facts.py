@@ -266,10 +266,6 @@ def notices(report: Report) -> list[Notice]:
             "the hand-written layers."
         )
         found.append(Notice("Torch on both sides", text))
-    elif not_by_hand(report):
-        rest = "the rest is zero within its tolerance, or no gradient reaches it"
-        text = f"{not_by_hand(report)}; {rest}."
-        found.append(Notice("Not all of it was compared", text))
     if report.overridden:
         text = (
             f"Differences were judged by {fmt.name(report.tolerance)}, not by the derived budget."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from compare.description.config.settings import CompareConfig, TrainConfig
 from compare.errors import UserError
 from compare.pair.manual_side import ManualSide
-from compare.pair.mirror.derive import derive
+from compare.pair.mirror.derive import Deriver
+from compare.pair.mirror.given import given
 from compare.pair.mirror.graph import mirrored
 from compare.running.experiment import Experiment
 from compare.running.mirror.fidelity import prove
@@ -23,6 +24,8 @@ from manual.layer import Layer
 from manual.linear import NoCache
 from manual.optimizers import Optimizer
 from torch_ref.captured_side import CapturedSide
+
+Progress = Callable[[str, int, int], None]
 
 __all__ = ["MirrorConfig", "MirrorExperiment", "prepare"]
 
@@ -104,31 +107,38 @@ class MirrorExperiment(Experiment):
         )  # fmt: skip
 
 
-def prepare(model: Model, name: str, steps: int, dtype: str, seed: int) -> MirrorExperiment:
+def prepare(
+    model: Model, train: TrainConfig, gauge_every: int = 1, twin: Any = None,
+    progress: Progress = lambda *_: None,
+) -> MirrorExperiment:  # fmt: skip
     """Run the model once under the capture, and build the hand-written side of it.
 
     Raises:
         UserError: the model cannot be run, or nothing in it has a gradient.
     """
+    derive = Deriver(given(twin, [path for path, _ in model.module.named_modules()]))
     side = CapturedSide(
-        model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, seed
+        model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, train.seed
     )
+    name = type(model.module).__name__
     frozen = frozenset(n for n, p in model.module.named_parameters() if not p.requires_grad)
     manual = ManualSide(
         None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
     )  # fmt: skip
-    prove(model, side)
+    prove(model, side, progress)
     side.kept = set(mirrored(side.network, side.capture, side.loss).graph.params)
-    config = MirrorConfig(
+    config: Any = MirrorConfig(
         name,
-        TrainConfig(steps=steps, dtype=dtype, seed=seed, batch_size="all"),  # type: ignore[arg-type]
-        CompareConfig(drift=False, structural_zeros=("*",)),
+        train,
+        CompareConfig(drift=False, structural_zeros=("*",), gauge_every=gauge_every),
         tuple(model.inputs),
-        {"name": name, "model": type(model.module).__name__, "steps": steps, "dtype": dtype},
+        {"name": name, "model": name, "steps": train.steps, "dtype": train.dtype},
     )
+    schedule: Any = SimpleNamespace(factor=lambda _: 1.0)
+    nothing: Any = None
     return MirrorExperiment(
-        config, None, manual, side, {}, np.dtype(dtype), SimpleNamespace(factor=lambda _: 1.0),  # type: ignore[arg-type]
-        None, {}, np.zeros(1), model=model,
+        config, nothing, manual, side, {}, np.dtype(train.dtype), schedule, None, {}, np.zeros(1),
+        model=model,
     )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ captured calls one after another. All must give the same loss and the same gradi
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,16 +17,19 @@ from torch import Tensor
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
-from torch_ref.capture import OneDtype, Ref, Region, tensors_of
+from torch_ref.captured import Ref, Region, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
+from torch_ref.operations import OneDtype
 
 __all__ = ["prove"]
 
 CLOSE = 1e-9  # of the largest element: gradients may be added in another order
+WHAT, RUNS = "watching", 4
+Progress = Callable[[str, int, int], None]
 Told = dict[str, Tensor | None]  # the loss, and the gradients of parameters and inputs
 
 
-def prove(model: Model, side: CapturedSide) -> None:
+def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None) -> None:
     """Run a copy of the model; leave what was captured with the side, for its names.
 
     Raises:
@@ -33,7 +37,7 @@ def prove(model: Model, side: CapturedSide) -> None:
     """
     own = copy.deepcopy(model.module)
     state = copy.deepcopy(own.state_dict())
-    probe = Model(own, model.args, model.kwargs, model.inputs, model.loss, None, model.dtype)
+    probe = replace(model, module=own, optimizer=None)
     name = type(own).__name__
 
     def again() -> None:
@@ -42,12 +46,14 @@ def prove(model: Model, side: CapturedSide) -> None:
         torch.manual_seed(side.seed)
 
     plain = _first(probe, again)
+    progress(WHAT, 1, RUNS)
     if part := _different(plain, _plainly(probe, again), close=0.0):
         raise UserError(
             f"{name} is not deterministic: run twice with the same weights, inputs and "
             f"torch.manual_seed it gave another {part}. What draws otherwise than torch (random, "
             "numpy.random), or keeps state outside of buffers, cannot be compared."
         )
+    progress(WHAT, 2, RUNS)
     again()
     watched = CapturedSide(own, probe.run, model.inputs, None, side.dtype, side.derive, side.seed)
     watched.forward_backward()
@@ -57,6 +63,7 @@ def prove(model: Model, side: CapturedSide) -> None:
             f"{name} has another {part} while its calls are watched, so that it cannot be "
             "mirrored. Does it look at the stack, or at the types of functions?"
         )
+    progress(WHAT, 3, RUNS)
     again()
     replayed = _Replay(watched).loss()
     replayed.backward()
@@ -66,6 +73,7 @@ def prove(model: Model, side: CapturedSide) -> None:
             "compute outside of torch (numpy, .data) with numbers that a gradient should flow "
             "through?"
         )
+    progress(WHAT, RUNS, RUNS)
     side.network.take(watched.capture)
     side.loss = watched.loss
 

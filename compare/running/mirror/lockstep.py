@@ -39,14 +39,16 @@ class MirrorLockstep(Lockstep):
         manual = self._comparable(first.values, theirs)
         self.untold = first.values.keys() - manual.keys()
         keys = self._keys_of(manual, theirs)
-        return self._judged(number, keys, first._replace(values=manual), theirs, True)
+        deep = self._is_thorough(number)
+        return self._judged(number, keys, first._replace(values=manual), theirs, deep)
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
     ) -> Rows:
         """Judge; what both sides hold as the same infinity (a mask of -inf) is alike."""
         for key in keys:
-            ours, theirs = manual.get(key), torch.get(key)
+            ours: Any = manual.get(key)
+            theirs: Any = torch.get(key)
             alike = _same_infinity(ours, theirs) if key.quantity[:6] == "output" else None
             if alike is None:
                 continue

@@ -19,12 +19,19 @@ def mirrored(name: str, training: bool) -> Report:
     return compare.mirror(example.module, example.args, example.kwargs, loss=example.loss)
 
 
+INACCURATE = {"mobilenet": "hardsigmoid"}  # of which torch's float64 gradient is not one
+
+
 @MODES
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_the_zoo_agrees_with_its_twin(name: str, training: bool) -> None:
     report = mirrored(name, training)
 
-    assert report.verdict == "agree", str(report)
+    if name in INACCURATE:
+        assert report.reason.startswith("Reference inaccurate")
+        assert INACCURATE[name] in report.reason
+    else:
+        assert report.verdict == "agree", str(report)
 
 
 @MODES
