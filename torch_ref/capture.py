@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -171,7 +171,7 @@ class Capture(TorchFunctionMode):
         if changed and not (in_place or self.careful):
             raise UnforeseenChangeError(own)
         call.in_place = bool(changed)
-        self._leave(call, outputs)
+        self._leave(call, outputs, {i for i in versions if i not in changed})
         self._written(call, [t for t in before if id(t) in changed], outputs)
         return found
 
@@ -183,13 +183,20 @@ class Capture(TorchFunctionMode):
         call.draws = recorder.draws if recorder else []
         return found
 
-    def _leave(self, call: CapturedCall, outputs: list[Tensor]) -> None:
-        """Name what a call returned; integers and masks are compared, and data to all others."""
+    def _leave(
+        self, call: CapturedCall, outputs: list[Tensor], given: Set[int] = frozenset()
+    ) -> None:
+        """Name what a call returned; integers and masks are compared, and data to all others.
+
+        An output that was `given` as it is keeps the name that it has.
+        """
         call.name = self._named(call.name)
         ports = getattr(call.twin, "ports", None) or [str(i) for i in range(len(outputs))]
         names = [call.name, *(f"{call.name}:{port}" for port in ports[1:])]
         for name, tensor in zip(names, outputs, strict=False):
-            if tensor.is_floating_point() or tensor.is_complex():
+            if id(tensor) in given:
+                self.values[name] = tensor.detach()
+            elif tensor.is_floating_point() or tensor.is_complex():
                 self._bind(name, tensor)
                 if self._live is not None:
                     self._live.add(id(tensor))

@@ -69,6 +69,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "PowerGate": torch.pow,
     "ExponentialGate": lambda x, base: base**x,
     "MatMulGate": torch.matmul,
+    "ComplexMultiplyGate": lambda x, y: torch.view_as_real(
+        torch.view_as_complex(x.contiguous()) * torch.view_as_complex(y.contiguous())
+    ),
+    "WeightNormGate": lambda v, g, dim=0: torch._weight_norm(v, g, dim),
     "SquaredNormGate": lambda x: x.square().sum(),
     "SumGate": torch.sum,
     "MeanGate": torch.mean,

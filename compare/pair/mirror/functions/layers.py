@@ -10,6 +10,7 @@ from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.places import listed, numbers, taken
 from manual import registry
 from manual.gates.constants import MultiplyConstantGate
+from manual.gates.directions import WeightNormGate
 from manual.gates.functional import Functional
 from manual.gates.products import MatMulGate
 from manual.layer import Layer
@@ -92,12 +93,11 @@ def embedding(
 ) -> Call:  # fmt: skip
     if weight.array.dtype.kind in "iu":  # torch.embedding, which takes the table first
         input, weight = weight, input
+        padding_idx = None if padding_idx == -1 else padding_idx  # there it means none
     if max_norm is not None:
         raise NoTwin("a table that is changed where it is read (max_norm)")
     rows, width = weight.shape
-    padding = None if padding_idx is None or padding_idx < -rows else padding_idx
-    padding = None if padding == -1 else padding
-    layer = made("Embedding", rows, width, padding, None, norm_type, scale_grad_by_freq, False)
+    layer = made("Embedding", rows, width, padding_idx, None, norm_type, scale_grad_by_freq, False)
     return held(layer, (input,), weight=weight)
 
 
@@ -140,6 +140,10 @@ def prelu(input: Value, weight: Value) -> Call:
     if weight.ndim > 1:
         raise NoTwin("slopes in several axes")
     return held(made("PReLU", weight.array.size), (input,), weight=weight)
+
+
+def weight_norm(v: Value, g: Value, dim: int = 0) -> Call:
+    return Call(WeightNormGate(dim), (v, g))
 
 
 # ── normalisation ────────────────────────────────────────────────────────────────────────────────
@@ -445,6 +449,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     """Return a loss's constructor arguments; `size_average` and `reduce` are the old reduction."""
     given = dict(given)
     old = {k: given.pop(k, None) for k in ("size_average", "reduce")}
+    if any(not isinstance(x, bool | None) for x in old.values()):
+        raise NoTwin("torch's inner function, whose reduction is a number")
     if old["reduce"] is False:
         given["reduction"] = "none"
     elif old["size_average"] is not None or old["reduce"] is not None:
@@ -472,6 +478,8 @@ def ctc_loss(
     log_probs: Value, targets: Value, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,
 ) -> Call:  # fmt: skip
+    if not isinstance(reduction, str):
+        raise NoTwin("torch's inner function, whose reduction is a number")
     layer = NormalisedCTC(blank, reduction, zero_infinity)
     lengths = {
         "input_lengths": np.array(plain(input_lengths)),

@@ -10,7 +10,8 @@ from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.arguments import a_number, of, same_type
 from manual import gates, softmax
 from manual.distance import CosineSimilarity, PairwiseDistance
-from manual.gates import cumulative, distances, picks, reductions, scaling
+from manual.gates import cumulative, distances, norms, picks, reductions, scaling, spread
+from manual.gates.pairs import MinGate
 from manual.layer import Layer
 
 TABLE: dict[str, Builder] = {}
@@ -51,7 +52,7 @@ for _names, _layer in REDUCTIONS.items():
     TABLE.update(dict.fromkeys(_names.split(), _reduction(_layer)))
 
 
-def _spread(layer: type[reductions.Spread]) -> Builder:
+def _spread(layer: type[spread.Spread]) -> Builder:
     def build(
         input: Value,
         dim: Dim = None,
@@ -69,10 +70,10 @@ def _spread(layer: type[reductions.Spread]) -> Builder:
     return build
 
 
-TABLE["var"] = _spread(reductions.VarGate)
-TABLE["std"] = _spread(reductions.StdGate)
-TABLE["var_mean"] = _spread(reductions.VarMeanGate)
-TABLE["std_mean"] = _spread(reductions.StdMeanGate)
+TABLE["var"] = _spread(spread.VarGate)
+TABLE["std"] = _spread(spread.StdGate)
+TABLE["var_mean"] = _spread(spread.VarMeanGate)
+TABLE["std_mean"] = _spread(spread.StdMeanGate)
 
 
 @_entry("max")
@@ -87,8 +88,6 @@ def _max(input: Value, dim: Any = None, keepdim: bool = False, *, other: Any = N
 
 @_entry("min")
 def _min(input: Value, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Call:
-    from manual.gates.pairs import MinGate
-
     other = dim if isinstance(dim, Value) else other
     if other is not None:
         return of(MinGate(), input, other)
@@ -250,7 +249,7 @@ def _vector_norm(
     x: Value, ord: float = 2, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Call:
     same_type(x, dtype)
-    return of(reductions.NormGate(a_number(ord, "ord"), _axes(dim), keepdim), x)
+    return of(norms.NormGate(a_number(ord, "ord"), _axes(dim), keepdim), x)
 
 
 @_entry("norm")
@@ -277,7 +276,7 @@ def _linalg_norm(
     if ord is None or ord == "fro":
         return _vector_norm(A, 2, dim, keepdim, dtype=dtype)
     if axes == 2 and ord in (1, -1, math.inf, -math.inf):
-        return of(reductions.MatrixNormGate(ord, _axes(dim) or (0, 1), keepdim), A)
+        return of(norms.MatrixNormGate(ord, _axes(dim) or (0, 1), keepdim), A)
     if isinstance(ord, str) or axes != 1:
         raise NoTwin(f"the matrix norm {ord}")
     return _vector_norm(A, ord, dim, keepdim, dtype=dtype)
