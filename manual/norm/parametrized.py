@@ -158,32 +158,6 @@ class WeightNorm(Parametrized):
         return f"{self.module!r}, name={self.name!r}, dim={self.dim}"
 
 
-class NormedCache(NamedTuple):
-    unit: Array  # v / ‖v‖
-    scale: Array  # g / ‖v‖
-
-
-class WeightNormGate(Layer):
-    """w = g v / ‖v‖ of two inputs, a length for each slice along `dim`; -1: one."""
-
-    def __init__(self, dim: int = 0) -> None:
-        self.dim = dim
-
-    def forward(self, v: Array, g: Array) -> tuple[Array, NormedCache]:  # type: ignore[override]
-        norm = _norm(v, self.dim)
-        return v * (g / norm), NormedCache(v / norm, g / norm)
-
-    def backward(self, grad_output: Array, cache: NormedCache) -> tuple[tuple[Array, ...], Arrays]:
-        r"""Chain rule through w = g u, u = v / ‖v‖: as in WeightNorm.
-
-        dg = Σ dw · u  (over each slice),   dv = g/‖v‖ (dw - dg u)
-        Torch: torch._weight_norm, which weight_norm calls.
-        Source: Salimans and Kingma, Weight Normalization (2016), section 2.1.
-        """
-        dg = _summed(grad_output * cache.unit, self.dim)
-        return (cache.scale * (grad_output - dg * cache.unit), dg), {}
-
-
 class Spectral(NamedTuple):
     u: Array
     v: Array

@@ -15,7 +15,6 @@ from manual.gates.functional import Functional
 from manual.gates.products import MatMulGate
 from manual.layer import Layer
 from manual.losses.ctc import NormalisedCTC
-from manual.norm.parametrized import WeightNormGate
 
 
 def made(name: str, *args: Any, **kwargs: Any) -> Layer:
@@ -519,12 +518,6 @@ LOSSES: dict[str, Builder] = {
     "ctc_loss": ctc_loss,
 }  # fmt: skip
 AXES = (1, 2, 3)
-
-
-def weight_norm(v: Value, g: Value, dim: int = 0) -> Call:
-    return Call(WeightNormGate(dim), (v, g))
-
-
 TABLE: dict[str, Builder] = {
     "linear": linear, "bilinear": bilinear, "embedding": embedding,
     "embedding_bag": embedding_bag, "prelu": prelu, "linear_cross_entropy": linear_cross_entropy,
