@@ -77,7 +77,10 @@ INSIDE = "manual is derived from forward by hand, torch is the model with its ba
 def whose(first: Divergence) -> str:
     """Return whose mistake the first divergence is, in a few words."""
     if first.sides:
-        return f"on what it was called with, {fmt.name(first.sides[0])} is wrong by itself"
+        name = fmt.name(first.sides[0])
+        return (
+            f"{name} is wrong by itself, on what it was called with and a random upstream gradient"
+        )
     return {
         "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
         "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",
