@@ -195,6 +195,7 @@ class CapturedSide(TorchSide):
         drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
         self.loss.backward()
+        capture.close()
         return self.loss.item()
 
     def _captured(self) -> tuple[Capture, Tensor]:

@@ -7,7 +7,7 @@ captured calls one after another. All must give the same loss and the same gradi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -83,20 +83,22 @@ def _first(model: Model, again: Any) -> Told:
     try:
         return _plainly(model, again)
     except UserError:
-        if not model.inputs:
+        wanted = dict(model.inputs)
+        if not wanted:
             raise
-        for tensor in model.inputs.values():
-            tensor.requires_grad_(False)
-        try:
-            found = _plainly(model, again)
-        except UserError:
-            found = None
-        if found is None:
-            for tensor in model.inputs.values():
-                tensor.requires_grad_()
-            raise
+        _want(wanted, False)
         model.inputs.clear()
-        return found
+        try:
+            return _plainly(model, again)
+        except UserError:
+            _want(wanted, True)
+            model.inputs.update(wanted)
+        raise
+
+
+def _want(tensors: Mapping[str, Tensor], grad: bool) -> None:
+    for tensor in tensors.values():
+        tensor.requires_grad_(grad)
 
 
 def _plainly(model: Model, again: Any) -> Told:
