@@ -179,6 +179,7 @@ class CapturedSide(TorchSide):
         self.optimizer_spec: Any = (type(optimizer).__name__, {})
         self.groups = ()
         self.seed = seed
+        self.closed: set[type] = set()  # custom Functions that are not looked into
         self.kept: set[str] | None = None  # names of the parameters that are compared
 
     def load(self, weights: Any, buffers: Any = None) -> None:
@@ -202,7 +203,10 @@ class CapturedSide(TorchSide):
         careful, before = False, {k: b.clone() for k, b in self.model.named_buffers()}
         while True:
             whole = getattr(self.derive, "whole", False)
-            capture = Capture(self.model, self.dtype, lambda _: None, whole=whole, careful=careful)
+            capture = Capture(
+                self.model, self.dtype, lambda _: None, whole=whole, careful=careful,
+                closed=self.closed,
+            )  # fmt: skip
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
                 return capture, self.run(capture)
