@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from compare.commands import run_cli
+from compare.commands import mirror_cli, run_cli
 from compare.commands.certify_cli import certify
 from compare.commands.check_cli import Recorded, check
 from compare.commands.explain_cli import EXAMPLES, explain
@@ -89,6 +89,7 @@ app.command(epilog=run_cli.EXAMPLE)(run_cli.run)
 app.command("list")(list_names)
 app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
 app.command(cls=Recorded)(check)
+app.command(epilog=mirror_cli.EXAMPLE)(mirror_cli.mirror)
 app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
 app.command("corpus", cls=InCheckout, help=CORPUS)(_nothing)

@@ -167,7 +167,7 @@ def ordered(
     nodes: list[Node], leaves: tuple[str, ...], results: tuple[str, ...],
     groups: Iterable[tuple[str | None, ...]] = (),
 ) -> tuple[Node, ...]:  # fmt: skip
-    """Return the nodes so that each follows what feeds it.
+    """Return the nodes so that each follows what feeds it; as they come, if that is so already.
 
     Args:
         nodes: unfolded.
@@ -185,12 +185,22 @@ def ordered(
     _check_names(nodes, leaves, maker, results)
     feeds = {n.name: [maker.get(s, s) for s in n.inputs if s is not None] for n in nodes}
     try:
-        order = TopologicalSorter(feeds).static_order()
+        order = list(by_name) if _in_order(feeds) else TopologicalSorter(feeds).static_order()
         found = tuple(by_name[name] for name in order if name in by_name)
     except CycleError as error:
         raise ValueError(f"The nodes form a cycle: {' -> '.join(error.args[1])}.") from None
     _check_ends(found, results or (found[-1].name,), groups)
     return found
+
+
+def _in_order(feeds: Mapping[str, list[str]]) -> bool:
+    """Return whether each node stands behind those that feed it already."""
+    seen: set[str] = set()
+    for name, sources in feeds.items():
+        if any(source in feeds and source not in seen for source in sources):
+            return False
+        seen.add(name)
+    return True
 
 
 def _check_names(

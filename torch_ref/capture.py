@@ -101,6 +101,7 @@ class Capture(TorchFunctionMode):
         dtype: the run's; conversions to another floating type are left out, and counted.
         derive: asked before each call that a gradient flows through; what it returns becomes the
             call's `twin`. None opens the call, or leaves it to torch where it cannot be opened.
+        whole: ask about the module itself too, which is opened else.
         careful: copy every value when it is born, not only before operations known to be in place.
     """
 
@@ -110,9 +111,11 @@ class Capture(TorchFunctionMode):
         dtype: torch.dtype,
         derive: Callable[[CapturedCall], Any] = lambda call: True,
         *,
+        whole: bool = False,
         careful: bool = False,
     ) -> None:
         super().__init__()
+        self.whole = whole
         self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
         self.calls: list[CapturedCall] = []
         self.regions: list[Region] = []
@@ -297,7 +300,7 @@ class Capture(TorchFunctionMode):
         path, tensors = self._modules[id(module)], [*tensors_of((args, kwargs))]
         with self._aside():
             reached = any(map(self._differentiable, (*tensors, *module.parameters())))
-            if reached and path and plain(module):
+            if reached and (path or self.whole) and plain(module):
                 in_place = getattr(module, "inplace", False)
                 return self._recorded(
                     path, partial(_CALL, module), args, kwargs, in_place=in_place, module=module

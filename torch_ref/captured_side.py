@@ -199,7 +199,8 @@ class CapturedSide(TorchSide):
     def _captured(self) -> tuple[Capture, Tensor]:
         careful, before = False, {k: b.clone() for k, b in self.model.named_buffers()}
         while True:
-            capture = Capture(self.model, self.dtype, lambda _: None, careful=careful)
+            whole = getattr(self.derive, "whole", False)
+            capture = Capture(self.model, self.dtype, lambda _: None, whole=whole, careful=careful)
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
                 return capture, self.run(capture)

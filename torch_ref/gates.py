@@ -23,7 +23,7 @@ class ConstantGate(nn.Module):
         return self.value
 
 
-def _module(function: Callable[..., Any]) -> type[nn.Module]:
+def _module(name: str, function: Callable[..., Any]) -> type[nn.Module]:
     """Return the module that calls a function with its constructor's arguments."""
 
     class Gate(nn.Module):
@@ -34,6 +34,7 @@ def _module(function: Callable[..., Any]) -> type[nn.Module]:
         def forward(self, *inputs: Any) -> Any:
             return function(*inputs, **self.arguments)
 
+    Gate.__name__ = Gate.__qualname__ = name
     return Gate
 
 
@@ -122,11 +123,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
             "Ldexp", "Addcmul", "Addcdiv", "Pow",
         )
     },
+    **{
+        f"{name}Gate": getattr(torch.special, torch_name)
+        for name, torch_name in {
+            "Erf": "erf", "Erfc": "erfc", "Erfcx": "erfcx", "Erfinv": "erfinv", "Ndtr": "ndtr",
+            "LogNdtr": "log_ndtr", "Ndtri": "ndtri", "Entr": "entr", "Logit": "logit",
+            "Lgamma": "gammaln", "Mvlgamma": "multigammaln",
+        }.items()
+    },
+    "PolygammaGate": lambda x, n: torch.special.polygamma(n, x),
     "MinGate": torch.minimum,
     "NegateGate": torch.neg,
     "Xlog1pyGate": torch.special.xlog1py,
 }  # fmt: skip
-globals().update({name: _module(function) for name, function in FUNCTIONS.items()})
+globals().update({name: _module(name, function) for name, function in FUNCTIONS.items()})
 
 
 def gate(type_name: str, **arguments: Any) -> nn.Module:

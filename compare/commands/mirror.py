@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.mirror_runner import MirrorRunner
-from compare.commands.run import Progress
+from compare.commands.runner import Progress
 from compare.report.report import Report
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def mirror(
     module: torch.nn.Module, args: Sequence[Any] | Any = (),
     kwargs: Mapping[str, Any] | None = None, *, loss: Callable[..., Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None, steps: int = 1, dtype: str = "float64",
-    seed: int = 0, progress: Progress | None = None,
+    seed: int = 0, twin: Any = None, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Run a torch model beside its hand-written twin, and compare every value and gradient.
 
@@ -38,6 +38,11 @@ def mirror(
         steps: how many training steps, on the same inputs.
         dtype: `float64` or `float32`.
         seed: of what the model draws.
+        twin: your own NumPy port: pieces by module path, each `(forward, backward)` or an object
+            with these methods, or one object for the whole model. `forward(x, …)` returns
+            `(output, cache)` and takes the module's parameters by name where it names them
+            (`weight`, `fc_weight` for `fc.weight`); `backward(grad_output, cache)` returns their
+            gradients in this order. The rest of the model is derived as ever.
         progress: called as `progress(what, done, total)` after each step.
 
     Raises:
@@ -61,7 +66,7 @@ def mirror(
             torch.set_num_threads(1)
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)
-            experiment = prepare(model, type(module).__name__, steps, dtype, seed)
+            experiment = prepare(model, type(module).__name__, steps, dtype, seed, twin)
             return MirrorRunner(experiment, progress or (lambda *_: None)).run()
     finally:
         torch.set_default_dtype(default)

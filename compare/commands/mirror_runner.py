@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.commands.run import Runner
+from compare.commands.runner import Runner
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report

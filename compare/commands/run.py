@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from compare.description.data.dataset import named
-from compare.diagnose.divergence import Divergence
-from compare.errors import UserError
-from compare.gauge import K
-from compare.judge.verdict import refuse_unknown_zeros
-from compare.report.report import NodeInfo, Report
-from compare.running.refusal import TorchRefusedError
+from compare.commands.runner import Progress, Runner
+from compare.report.report import Report
 
 if TYPE_CHECKING:
-    from compare.description.config import Config
-    from compare.explaining.worked import Worked
-    from compare.judge.judge import Rows
-    from compare.running.alone import Moment
-    from compare.running.experiment import Experiment
-    from compare.running.lockstep import Lockstep
+    import torch
 
-Progress = Callable[[str, int, int], None]  # what, done, of how many
+    from compare.description.config import Config
+
+__all__ = ["run"]
 
 
 def run(
-    config: str | Path | Config, *, plant: str | None = None, progress: Progress | None = None,
-    **overrides: Any,
+    config: str | Path | Config | torch.nn.Module, *, plant: str | None = None,
+    progress: Progress | None = None, **overrides: Any,
 ) -> Report:  # fmt: skip
     """Train both sides in lockstep, compare everything, and return the Report.
 
     Args:
-        config: a preset's name, the path of a TOML file, or a `Config`.
+        config: a preset's name, the path of a TOML file, or a `Config`. A torch.nn.Module is
+            mirrored: the arguments are those of `compare.mirror` then.
         plant: a mistake to plant in the hand-written side, such as `"2.weight.grad*=1.01"`.
         progress: called as `progress(what, done, total)` after each step.
         overrides: settings by dotted key with `.` written `__`: `train__steps=50`,
@@ -55,6 +45,10 @@ def run(
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
 
+    if isinstance(config, torch.nn.Module):
+        from compare.commands.mirror import mirror
+
+        return mirror(config, progress=progress, **overrides)
     loaded = load(config, dotted(overrides))
     threads = torch.get_num_threads()
     try:
@@ -64,257 +58,3 @@ def run(
             return Runner(experiment, progress or (lambda *_: None)).run()
     finally:
         torch.set_num_threads(threads)
-
-
-class Runner:
-    """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
-
-    works = True  # whether the worst element of each row is worked by its formula
-    asks = True  # whether what training never asks is compared once
-
-    def __init__(self, experiment: Experiment, progress: Progress) -> None:
-        from compare.judge import kills
-        from compare.judge.ledger import Table
-
-        self.experiment, self.progress = experiment, progress
-        self.config = experiment.config
-        self.table = Table()
-        self.losses: list[tuple[int, float, float]] = []
-        self.kinks: list[tuple[int, str, int]] = []
-        self.ulps = np.zeros(66, dtype=np.int64)
-        self.divergence: Divergence | None = None
-        self.drift: Any = None
-        self.kills: Any = kills.empty()
-        self.worked: tuple[Worked, ...] = ()
-        self.done = 0
-        self.failed = False  # the hand-written side raised
-        self.interrupted = False
-        self.refusal = ""  # why torch could not go on
-        self.inaccurate: dict[str, None] = {}  # torch's pieces that lost digits
-        self.inaccurate_rows = 0  # what disagrees because of them
-
-    def run(self) -> Report:
-        from compare.report.environment import environment
-
-        train = self.config.train
-        planned = self.experiment.steps
-        free = train.mode == "free"
-        try:
-            with np.errstate(all="ignore"):
-                self._lockstep(1 if free else planned)
-            if (free or self.config.compare.drift) and not self.failed:
-                asked = self.config.compare.drift
-                self._free(planned if free or asked is True else asked)
-                self.done = planned if free else self.done
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except TorchRefusedError as refused:
-            self._refused(refused)
-        return self._report(planned, environment(train.device, train.threads, train.seed))
-
-    def in_lockstep(self) -> Lockstep:
-        """Return what runs the steps."""
-        from compare.running.lockstep import Lockstep
-
-        return Lockstep(self.experiment)
-
-    def first_divergence(self, lockstep: Lockstep, step: Any) -> Divergence | None:
-        """Return where the sides part first in a step, and whose mistake it is."""
-        from compare.diagnose.divergence import first_divergence
-
-        return first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-
-    def _refused(self, refused: Exception) -> None:
-        """Keep what was compared; a free run's drift is lost.
-
-        Raises:
-            UserError: nothing was.
-        """
-        self.refusal = str(refused)
-        if not self.done:
-            raise UserError(
-                f"Torch cannot do the first step: {refused}. Nothing was compared. Are weights, "
-                f"learning rate and data in the range of {self.config.train.dtype}, and the "
-                "targets what the loss takes?"
-            ) from refused
-
-    def _lockstep(self, steps: int) -> None:
-        from compare.explaining.rows import worked_rows
-        from compare.judge import kills
-        from compare.judge.measure import ulps
-        from compare.running.alone import Moment
-
-        lockstep = self.in_lockstep()
-        sampled = max(1, steps // 20)
-        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
-            step = lockstep.step(number, batch)
-            self.experiment = lockstep.experiment
-            self.table.add(number, step.rows)
-            self.failed |= step.failure is not None
-            self.losses.append((number, *step.losses))
-            self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
-            if number == 0:  # a thorough step: every element has its own tolerance
-                refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
-                self.kills = kills.kill_rows(step)
-            if number % sampled == 0:
-                self._count_ulps(step, ulps)
-            moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-            blamed = self._blame_torch(moment, step.rows)
-            diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-            if self.works and (number == 0 or diverged):
-                self.worked = worked_rows(self.experiment, lockstep, step)
-            if diverged:
-                self.divergence = self.first_divergence(lockstep, step)
-            if self.asks and number == 0:
-                self._ask_asides(moment)
-            lockstep.resynchronise()
-            self.done = number + 1
-            self.progress("comparing", self.done, steps)
-
-    def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
-        """Return whether all that disagrees in a step follows from digits that torch lost."""
-        from compare.diagnose.reference import reference_inaccurate
-
-        if not rows.bad.size:
-            return False
-        blamed = reference_inaccurate(moment, rows)
-        self.inaccurate |= dict.fromkeys(blamed)
-        self.inaccurate_rows += rows.bad.size if blamed else 0
-        return bool(blamed)
-
-    def _ask_asides(self, moment: Moment) -> None:
-        """Compare what no training step asks, once."""
-        from compare.diagnose.divergence import aside_divergence
-        from compare.running.asides import asides
-
-        rows = asides(moment)
-        self.table.add(moment.number, rows)
-        self.divergence = self.divergence or aside_divergence(moment, rows)
-
-    def _inaccurate_text(self) -> str:
-        """Return torch's pieces that lost digits, in words."""
-        nodes = {node.name: node.layer for node in self.experiment.manual.graph.nodes}
-        named = (
-            f"'{name}' ({type(nodes.get(name, self.experiment.manual.loss)).__name__})"
-            for name in self.inaccurate
-        )
-        return ", ".join(named)
-
-    def _count_ulps(self, step: Any, ulps: Callable) -> None:
-        pairs = [
-            (step.manual[k], step.torch[k])
-            for k in step.rows.keys
-            if k in step.manual and k in step.torch
-            and np.shape(step.manual[k]) == np.shape(step.torch[k])
-        ]  # fmt: skip
-        self.ulps += ulps([m for m, _ in pairs], [t for _, t in pairs])
-
-    def _free(self, steps: int) -> None:
-        from compare.running.drift import free_run
-
-        self.drift = free_run(
-            self.experiment, steps, lambda done: self.progress("drifting", done, steps)
-        )
-
-    def _report(self, planned: int, environment: dict) -> Report:
-        import pandas as pd
-
-        from compare.judge.verdict import verdict
-        from compare.running.drift import COLUMNS, Drift
-        from compare.running.scores import COLUMNS as SCORED
-
-        frame = self.table.frame()
-        torch_with_torch = self._torch_with_torch(frame)
-        found, reason = verdict(
-            self.table, frame, self.config, self.done, planned,
-            interrupted=self.interrupted, refusal=self.refusal, torch_with_torch=torch_with_torch,
-            inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
-        )  # fmt: skip
-        compare, mistake = self.config.compare, self.experiment.mistake
-        bins = np.flatnonzero(self.ulps)
-        none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {}, None)
-        drift = self.drift or none
-        return Report(
-            name=self.config.name,
-            verdict=found,
-            reason=reason,
-            mode=self.config.train.mode,
-            steps=self.done,
-            planned_steps=planned,
-            differences=frame,
-            ledger=self.table.ledger(),
-            losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
-            drift=drift.steps,
-            scores=drift.scores,
-            pictures=drift.pictures,
-            sample=drift.sample,
-            kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
-            ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
-            first_divergence=self.divergence,
-            tolerance=tolerance_text(compare),
-            overridden=compare.tolerance is not None or compare.k != K,
-            interrupted=self.interrupted,
-            planted=mistake.text if mistake else None,
-            config=self.config.as_dict(),
-            environment=environment,
-            nodes=node_infos(self.experiment),
-            initial_weights=self.experiment.weights,
-            cause=self.divergence.cause if self.divergence else None,
-            kills=self.kills,
-            worked=self.worked,
-            torch_layers=self.experiment.torch_layers,
-            torch_with_torch=torch_with_torch,
-            planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
-            provenance=self._provenance(),
-        )
-
-    def _provenance(self) -> dict[str, Any]:
-        from compare.report.provenance import provenance
-
-        found = named(self.experiment.features)
-        several = {f"features.{name}": array for name, array in found.items()}
-        features = several if len(found) > 1 else {"features": next(iter(found.values()))}
-        data = features | {"targets": self.experiment.targets}
-        weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
-        return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
-
-    def _torch_with_torch(self, frame: Any) -> int:
-        from compare.pair.hybrid import torch_on_both_sides
-
-        graph, names = self.experiment.manual.graph, self.experiment.torch_layers
-        theirs = torch_on_both_sides(graph, names)
-        return sum(row in theirs for row in zip(frame["layer"], frame["quantity"], strict=True))
-
-
-def tolerance_text(compare: Any) -> str:
-    """Say in words how differences were judged."""
-    if compare.tolerance is not None:
-        rtol, atol = compare.tolerance
-        return f"rtol = {rtol:g}, atol = {atol:g}, chosen by the user"
-    gauge = f"error gauge with K = {compare.k:g}, element by element"
-    if compare.gauge_every == 1:
-        return f"{gauge}, every step"
-    return (
-        f"{gauge}, every {compare.gauge_every} steps; between them each tensor against its typical "
-        "tolerance, and gauged after all if it exceeds that"
-    )
-
-
-def node_infos(experiment: Experiment) -> tuple[NodeInfo, ...]:
-    """Describe every node on both sides."""
-    from compare.pair.sources import derivation_of
-    from compare.witness.record import certified_digits
-
-    modules = experiment.torch.network.modules_by_node
-    return tuple(
-        NodeInfo(
-            node.name,
-            repr(node.layer).partition("(")[0],
-            tuple(source for source in node.inputs if source is not None),
-            repr(node.layer),
-            repr(modules[node.name]),
-            derivation_of(node.layer),
-            certified_digits().get(type(node.layer).__name__),
-        )
-        for node in experiment.manual.graph.nodes
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -21,7 +21,8 @@ def run(
     name_or_toml: Annotated[
         str,
         typer.Argument(
-            help="A preset (see `handgrad list`) or the path of a .toml file.",
+            help="A preset (see `handgrad list`), the path of a .toml file, or FILE.py:NAME of a "
+            "torch model (see `handgrad mirror`).",
             autocompletion=preset_names,
         ),
     ] = "digits",
@@ -89,12 +90,28 @@ def run(
         "compare.torch_layers": None if torch_layers is None else torch_layers.split(","),
     }  # fmt: skip
     overrides |= {key: value for key, value in given.items() if value is not None}
+    if ".py:" in name_or_toml:
+        _mirrored(name_or_toml, steps, dtype, seed, out, force, no_report, quiet, as_json)
     config = load(name_or_toml, overrides)
     place = Place(out, Path("reports") / config.name, force, not no_report)
     refuse_unwritable(place.out if place.wanted else None, force=force)
     report = _run_with_progress(config, plant, show=not (quiet or as_json))
     leave(report, place, quiet=quiet, as_json=as_json, latex=latex)
     raise typer.Exit(_status(report))
+
+
+def _mirrored(
+    target: str, steps: int | None, dtype: str | None, seed: int | None, out: Path | None,
+    force: bool, no_report: bool, quiet: bool, as_json: bool,
+) -> NoReturn:  # fmt: skip
+    """Mirror the torch model that was named instead of a preset."""
+    from compare.commands.mirror_cli import mirror
+
+    mirror(
+        target, steps=steps or 1, dtype=dtype or "float64", seed=seed or 0, out=out, force=force,
+        no_report=no_report, quiet=quiet, as_json=as_json,
+    )  # fmt: skip
+    raise AssertionError("mirror ends the command")
 
 
 def _status(report: Report) -> int:

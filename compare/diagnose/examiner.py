@@ -10,6 +10,7 @@ from compare.pair.sources import unplanted
 from compare.running.alone import Call, Moment, beside, owners
 from compare.running.update import updated
 from manual.graph import Layer, Node
+from manual.nodes import path_of
 
 
 class Suspect(NamedTuple):
@@ -65,6 +66,9 @@ class Examiner:
         own = self.moment.nodes[name].layer.params
         if kind != "grad" or parameter in own:
             return key.quantity
+        inner = f"{key.layer}.{parameter}".removeprefix(f"{path_of(name)}.")
+        if inner in own:  # a piece that holds modules
+            return f"grad:{inner}"
         tied = self.side.graph.tied
         here = (k for k in own if tied.get(f"{name}.{k}") == f"{key.layer}.{parameter}")
         return f"grad:{next(here, parameter)}"
@@ -178,6 +182,8 @@ class Examiner:
             {Key("", role): found[role][side] for role in roles if role in found}
             for side in range(3)
         )
+        if not roles:  # nothing to compare it with
+            return False
         expected = {Key("", role): theirs[role] for role in roles}
         return not judge(keys, mine, expected | torch, tolerances).bad.size
 

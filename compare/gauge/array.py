@@ -78,6 +78,10 @@ class Gauge(NDArrayOperatorsMixin):
         """Answer `manual.rounding.turning`."""
         return registry.OTHERS["turning"](self)
 
+    def __polygamma__(self, n: int) -> Gauge:
+        """Answer `manual.gates.special.polygamma`."""
+        return registry.OTHERS["polygamma"](self, n)
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             "np.asarray or np.array of an error-gauge array would lose its errors. Compute with "

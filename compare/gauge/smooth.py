@@ -47,6 +47,16 @@ SCIPY_SLOPES: dict[str, Slope] = {  # scipy.special's ufuncs, by name: it is slo
     "expit": lambda x, y: _expit(x) * _expit(-x),
     "log_expit": lambda x, y: _expit(-x),
     "ndtr": lambda x, y: np.exp(-x * x / 2) / np.sqrt(2 * np.pi),
+    "log_ndtr": lambda x, y: np.exp(-x * x / 2 - y) / np.sqrt(2 * np.pi),
+    "ndtri": lambda x, y: np.exp(y * y / 2) * np.sqrt(2 * np.pi),
+    "erfinv": lambda x, y: np.exp(y * y) * np.sqrt(np.pi) / 2,
+    "erfcx": lambda x, y: 2 * x * y - 2 / np.sqrt(np.pi),
+    "gammaln": lambda x, y: _polygamma(0, x),
+    "psi": lambda x, y: _polygamma(1, x),
+    "i0": lambda x, y: _bessel("i1", x),
+    "i0e": lambda x, y: _bessel("i1e", x) - np.sign(x) * y,
+    "i1": lambda x, y: (_bessel("i0", x) + _bessel("iv", 2, x)) / 2,
+    "i1e": lambda x, y: (_bessel("i0e", x) + _bessel("ive", 2, x)) / 2 - np.sign(x) * y,
 }
 Partials = Callable[[Any, Any, Any], tuple[Any, Any]]
 PARTIALS: dict[np.ufunc, Partials] = {  # f: (a, b, f(a, b)) -> ∂f/∂a, ∂f/∂b
@@ -54,6 +64,30 @@ PARTIALS: dict[np.ufunc, Partials] = {  # f: (a, b, f(a, b)) -> ∂f/∂a, ∂f/
     np.hypot: lambda a, b, y: (_ratio(a, y), _ratio(b, y)),
     np.arctan2: lambda a, b, y: (_turn(b, a), _turn(-a, b)),
 }
+
+
+def _polygamma(n: int, x: Any) -> Any:
+    from scipy import special
+
+    return special.polygamma(n, x)
+
+
+def polygamma_rule(a: Gauge, n: int) -> Gauge:
+    """Follow polygamma, which is no ufunc."""
+    v = _polygamma(n, a.v)
+    slope = _polygamma(n + 1, a.v)
+    if setting().sketch is None:
+        return within_4_ulps(v, scaled(slope, a._e2))
+    return erring(v, passed(slope, a._e2), "polygamma", ULPS)
+
+
+registry.OTHERS["polygamma"] = polygamma_rule
+
+
+def _bessel(name: str, *args: Any) -> Any:
+    from scipy import special
+
+    return getattr(special, name)(*args)
 
 
 def _expit(x: Any) -> Any:

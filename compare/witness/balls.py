@@ -8,6 +8,7 @@ derivative is written down in this project, so backward is judged by nobody's fo
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,7 @@ FUNCTIONS: dict[str, tuple[str, Series]] = {  # NumPy's name: arb's name, and th
     "erf": ("erf", lambda s: s.erf()),
     "erfc": ("erfc", lambda s: s.erfc()),
     "gamma": ("gamma", lambda s: s.gamma()),
+    "gammaln": ("lgamma", lambda s: s.lgamma()),
     "expm1": ("expm1", lambda s: s.exp()),  # the constant -1 has no slope
     "log1p": ("log1p", lambda s: (s + 1).log()),
     "sinh": ("sinh", lambda s: (s.exp() - (-s).exp()) / 2),
@@ -168,6 +170,47 @@ FUNCTIONS: dict[str, tuple[str, Series]] = {  # NumPy's name: arb's name, and th
     "arctanh": ("atanh", lambda s: ((1 + s) / (1 - s)).log() / 2),
     "tanh": ("tanh", lambda s: 1 - 2 / ((2 * s).exp() + 1)),
 }
+
+
+def _normal(s: Any) -> Any:
+    """Return the normal distribution function of a series."""
+    return (-s * arb(2).rsqrt()).erfc() / 2
+
+
+COMPOSED: dict[str, Series] = {  # what arb has no name for
+    "ndtr": _normal,
+    "log_ndtr": lambda s: _normal(s).log(),
+    "erfcx": lambda s: (s * s).exp() * s.erfc(),
+    "entr": lambda s: -s * s.log(),
+}
+INVERSE: dict[str, tuple[Series, Series]] = {  # the value, and the function that it inverts
+    "erfinv": (lambda v: v.erfinv(), lambda s: s.erf()),
+    "ndtri": (lambda v: (2 * v - 1).erfinv() * arb(2).sqrt(), _normal),
+}
+
+
+def _composed(series: Series) -> Callable[[Ball], Ball]:
+    def apply(self: Ball) -> Ball:
+        found = series(_series(self))
+        return Ball(found[0], None if self.slope is None else _slope(lambda: found))
+
+    return apply
+
+
+def _inverse(value: Series, function: Series) -> Callable[[Ball], Ball]:
+    def apply(self: Ball) -> Ball:
+        y = value(self.value)
+        rise = function(arb_series([y, 1], 2))[1]
+        return Ball(y, None if self.slope is None else self.slope / rise)
+
+    return apply
+
+
+def polygamma(self: Ball, n: int) -> Ball:
+    """Return the n-th derivative of digamma: a coefficient of log Γ's series, (n + 1)! times it."""
+    terms = arb_series([self.value, 1], n + 3).lgamma()
+    value, rise = (math.factorial(k) * terms[k] for k in (n + 1, n + 2))
+    return Ball(value, None if self.slope is None else self.slope * rise)
 
 
 def _method(name: str, series: Series) -> Callable[[Ball], Ball]:
@@ -180,3 +223,9 @@ def _method(name: str, series: Series) -> Callable[[Ball], Ball]:
 
 for _name, (_arb_name, _rule) in FUNCTIONS.items():
     setattr(Ball, _name, _method(_arb_name, _rule))
+for _name, _rule in COMPOSED.items():
+    setattr(Ball, _name, _composed(_rule))
+for _name, _pair in INVERSE.items():
+    setattr(Ball, _name, _inverse(*_pair))
+Ball.polygamma = polygamma  # type: ignore[attr-defined]
+Ball.psi = lambda self: polygamma(self, 0)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 MEMORY = 3 * 2**30  # bytes beside what is loaded
 LOADED = ("torch", "matplotlib.figure", "sklearn.datasets", "teach.exercises.cli",
-          "compare.commands.check.check", "compare.commands.run",
+          "compare.commands.check.check", "compare.commands.run", "compare.commands.runner",
           "compare.report.rendering.html")  # fmt: skip
 SLICE = 0.01  # seconds between two looks
 

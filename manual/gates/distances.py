@@ -68,7 +68,21 @@ class DistGate(Distances):
         return ("power",) if 0 < self.p < math.inf else ()
 
 
-class CdistGate(Distances):
+class Rows(Distances):
+    """The p-norm of differences of rows."""
+
+    def norm(self, v: Array) -> tuple[Array, Array]:
+        """Return the norm along the last axis, and its slope by each element.
+
+        Of p = ∞ torch hands the whole gradient to each of several largest, and shares nothing.
+        """
+        d, slope = p_norm(v, self.p)
+        if math.isinf(self.p):
+            slope = np.where(np.abs(v) == d, np.sign(v), 0 * slope)
+        return d[..., 0], slope
+
+
+class CdistGate(Rows):
     """d_ij = ‖x_i - y_j‖: the distance of every row of x from every row of y."""
 
     examples = (
@@ -78,8 +92,8 @@ class CdistGate(Distances):
 
     def forward(self, x: Array, y: Array) -> tuple[Array, SlopeCache]:  # type: ignore[override]
         v = np.expand_dims(x, -2) - np.expand_dims(y, -3)  # (…, P, R, M)
-        d, slope = p_norm(v, self.p)
-        return d[..., 0], SlopeCache(slope, (np.shape(x), np.shape(y)))
+        d, slope = self.norm(v)
+        return d, SlopeCache(slope, (np.shape(x), np.shape(y)))
 
     def backward(self, grad_output: Array, cache: SlopeCache) -> tuple[tuple, Arrays]:
         r"""Chain rule through d_ij = (Σ_k |v_ijk|^p)^(1/p) with v_ijk = x_ik - y_jk.
@@ -95,15 +109,15 @@ class CdistGate(Distances):
         return (summed_to(dx, cache.shapes[0]), summed_to(dy, cache.shapes[1])), {}
 
 
-class PdistGate(Distances):
+class PdistGate(Rows):
     """The distances of the rows of x from each other, each pair once: (0, 1), (0, 2) … (1, 2) …"""
 
     examples = tuple(Example({"p": p}, ((3, 2),)) for p in POWERS)
 
     def forward(self, x: Array) -> tuple[Array, SlopeCache]:  # type: ignore[override]
         first, second = np.triu_indices(len(x), 1)
-        d, slope = p_norm(x[first] - x[second], self.p)
-        return d[..., 0], SlopeCache(slope, (np.shape(x), np.shape(x)))
+        d, slope = self.norm(x[first] - x[second])
+        return d, SlopeCache(slope, (np.shape(x), np.shape(x)))
 
     def backward(self, grad_output: Array, cache: SlopeCache) -> tuple[tuple, Arrays]:
         r"""Chain rule through d_ij = ‖x_i - x_j‖, i < j.

@@ -169,7 +169,15 @@ class AbsGate(Layer):
         Torch: torch.abs, with the same 0 at the kink.
         Source: |x| = max(x, -x).
         """
-        return (grad_output * np.sign(cache.x),), {}
+        return (grad_output * sign(cache.x),), {}
+
+    def decisions(self, cache: InputCache) -> Array:
+        return sign(cache.x)
+
+
+def sign(x: Array) -> Array:
+    """Return 1, 0 or -1; 0 of nan, as torch has it."""
+    return np.sign(np.where(x == x, x, 0 * np.ones_like(x)))
 
 
 class SinGate(Layer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ EXAMPLES = tuple(Example(arguments, shapes, exact=True) for arguments, shapes in
 
 
 class Picked(NamedTuple):
-    index: np.ndarray  # (…, m): which elements of its row each result is
+    places: np.ndarray  # (…, m): which elements of its row each result is
     shape: tuple[int, ...]  # of x
     axis: int
 
@@ -43,8 +43,8 @@ class Picking(Layer):
         dim: the axis.
     """
 
-    outputs = ("values", "indices")
-    examples = EXAMPLES
+    outputs: tuple[str, ...] = ("values", "indices")
+    examples: ClassVar[tuple[Example, ...]] = EXAMPLES
     keepdim = True
 
     def __init__(self, dim: int = -1) -> None:
@@ -76,14 +76,14 @@ class Picking(Layer):
         length = cache.shape[cache.axis] if cache.shape else 1
         count = math.prod(dy.shape[:-1])
         dx = np.zeros_like(dy, shape=(count, length))
-        index = cache.index.reshape(count, dy.shape[-1])
+        index = cache.places.reshape(count, dy.shape[-1])
         np.add.at(dx, (np.arange(len(dx))[:, None], index), dy.reshape(index.shape))
         if not cache.shape:
             return (dx.reshape(()),), {}
         return (restored(dx, cache.shape, (cache.axis,)),), {}
 
     def decisions(self, cache: Picked) -> Array:
-        return cache.index
+        return cache.places
 
     def _out(self, rows: Array, cache: Picked) -> Array:
         """Return results in the input's layout."""
@@ -95,7 +95,7 @@ class Picking(Layer):
         """Return what `_out` was made of."""
         if cache.shape and self.keepdim:
             return np.moveaxis(y, cache.axis, -1)
-        return np.reshape(y, cache.index.shape)
+        return np.reshape(y, cache.places.shape)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
@@ -110,7 +110,10 @@ class PickOne(Picking):
     """
 
     keepdim: bool
-    examples = (EXAMPLES[0], Example({"dim": -1, "keepdim": True}, ((2, 3),), exact=True))
+    examples: ClassVar[tuple[Example, ...]] = (
+        EXAMPLES[0],
+        Example({"dim": -1, "keepdim": True}, ((2, 3),), exact=True),
+    )
 
     def __init__(self, dim: int = -1, keepdim: bool = False) -> None:
         self.dim, self.keepdim = dim, keepdim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ __all__ = [
 
 Axes = tuple[int, ...]
 Dim = int | tuple[int, ...] | None
-SYMBOLS = {"j": "cache.dim", "N": "cache.count"}
+SYMBOLS = {"j": "cache.dim", "N": "cache.elements"}
 ROW, KEPT = Example({"dim": 0}, ((3, 2),)), Example({"dim": -1, "keepdim": True}, ((2, 3),))
 EXAMPLES = (Example({}, ((2, 3),)), ROW, KEPT)
 KINKS = {"tied": {"x": 1.0}}
@@ -52,7 +52,7 @@ class Reduced(NamedTuple):
         return self.axes[0]
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """How many elements are made one."""
         return math.prod(self.x.shape[axis] for axis in self.axes)
 
@@ -66,7 +66,7 @@ class Reduction(Layer):
     """
 
     symbols = SYMBOLS
-    examples = EXAMPLES
+    examples: ClassVar[tuple[Example, ...]] = EXAMPLES
 
     def __init__(self, dim: Dim = None, keepdim: bool = False) -> None:
         self.dim, self.keepdim = dim, keepdim
@@ -172,7 +172,7 @@ class MeanGate(Reduction):
         return x.sum(axis=axes, keepdims=True) / number(x, axes)
 
     def slope(self, cache: Reduced) -> Array:
-        return np.ones_like(cache.x) / cache.count
+        return np.ones_like(cache.x) / cache.elements
 
 
 def number(x: Array, axes: Axes) -> Any:
@@ -314,7 +314,7 @@ class VarMeanGate(Spread):
         """
         dv, dm = grad_output
         (dx,), _ = super().backward(dv, cache)
-        return (dx + self._stretched(dm, cache) / cache.count,), {}
+        return (dx + self._stretched(dm, cache) / cache.elements,), {}
 
 
 class StdMeanGate(VarMeanGate):
@@ -477,9 +477,8 @@ class LogSumExpGate(Reduction):
         return m + np.log(np.exp(x - m).sum(axis=axes, keepdims=True))
 
     def slope(self, cache: Reduced) -> Array:
-        """Return e^(x - y) = softmax x."""
-        y = cache.y
-        return np.exp(cache.x - np.where(y == -math.inf, 0, y))
+        """Return e^(x - y) = softmax x; nan where all are -∞, as torch has it."""
+        return np.exp(cache.x - cache.y)
 
 
 class NormGate(Reduction):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from manual.examples import Example
+from manual.gates.functions import sign
 from manual.gates.pointwise import PointCache, Pointwise
 from manual.layer import Array
 
@@ -84,7 +85,7 @@ class SignGate(Step):
     """1, 0 or -1."""
 
     def value(self, x: Array) -> Array:
-        return np.sign(np.real(x))
+        return sign(np.real(x))
 
 
 class AngleGate(Step):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from compare.commands.run import Runner
+from compare.commands.runner import Runner
 from compare.description.config import Config
 from compare.judge.judge import AGREE, DISAGREE
 from compare.pair.plant import parse, plant

@@ -61,7 +61,7 @@ def check_region(region: Region, capture: Capture) -> Report | None:
     refs = dict.fromkeys(x.name for x in tree_leaves(region.args) if isinstance(x, Ref))
     names = list(refs)
     inputs: Mapping[str, Any] = {
-        f"x{i}": np.array(capture.tensor(name)) for i, name in enumerate(names)
+        f"x{i}": np.array(capture.tensor(name).detach().numpy()) for i, name in enumerate(names)
     }
     data = [f"x{i}" for i, name in enumerate(names) if name in capture.data]
     function: Any = region.function

@@ -257,7 +257,18 @@ def is_torch_function(thing: Any) -> bool:
     return any(base.__module__ == "torch.autograd.function" for base in bases)
 
 
+def is_module(thing: Any) -> bool:
+    """Return whether this is a torch.nn.Module or a class of them, without importing torch."""
+    owner = thing if isinstance(thing, type) else type(thing)
+    return any(base.__module__ == "torch.nn.modules.module" for base in owner.__mro__)
+
+
 def _refuse_torch(forward: Any) -> None:
+    if is_module(forward):
+        raise UserError(
+            "A torch.nn.Module has no hand-written backward to check. compare.mirror(module, "
+            "inputs) derives all of it by hand and compares (handgrad mirror FILE.py:NAME)."
+        )
     if is_torch_function(forward):
         raise UserError(
             "A torch.autograd.Function is checked by compare.check_torch(MyFunction.apply, …)."

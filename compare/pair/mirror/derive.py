@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from compare.pair.mirror.by_torch import ByTorch
 from compare.pair.mirror.call import Call, NoTwin, Value, built
 from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
+from compare.pair.mirror.given import GivenPiece
 from compare.pair.mirror.modules import twin_of_module
 from manual.layer import Layer
 from torch_ref.capture import Capture, CapturedCall, Ref, paired
 
-__all__ = ["Twin", "derive", "left_to_torch"]
+__all__ = ["Deriver", "Twin", "left_to_torch"]
 
 COMPLEX = ("view_as_complex", "polar", "complex")  # make complex numbers of real ones
 CAST = "~real"  # of a value that a layer takes as real numbers
@@ -30,8 +31,9 @@ class Twin(NamedTuple):
     why: str = ""  # torch computes it: why nothing hand-written does
 
     @property
-    def ports(self) -> tuple[str, ...]:
-        return self.layer.outputs
+    def ports(self) -> tuple[str, ...] | None:
+        """The names of the outputs; None where only the call itself can tell."""
+        return None if isinstance(self.layer, GivenPiece) else self.layer.outputs
 
     @property
     def stochastic(self) -> bool:
@@ -41,6 +43,26 @@ class Twin(NamedTuple):
     def chance(self) -> float | None:
         """With which probability it drops, where that is all it draws."""
         return getattr(self.layer, "p", None)
+
+
+class Deriver:
+    """Finds the hand-written twin of each call that is about to run.
+
+    Args:
+        pieces: what somebody wrote by hand for modules, by path.
+    """
+
+    def __init__(self, pieces: Mapping[str, Any] | None = None) -> None:
+        self.pieces = pieces or {}
+        self.whole = "" in self.pieces  # the model itself is one of them
+
+    def __call__(self, capture: Capture, call: CapturedCall) -> Twin | None:
+        """Return the twin; None if there is none."""
+        if call.module is not None and call.path in self.pieces:
+            refs = tuple(_refs(call))
+            params = {k: p.detach().numpy() for k, p in call.module.named_parameters()}
+            return Twin(GivenPiece(self.pieces[call.path], params, call.path), refs, {})
+        return derive(capture, call)
 
 
 def derive(capture: Capture, call: CapturedCall) -> Twin | None:
@@ -93,7 +115,13 @@ def _each(change: Callable[[Value], Value], tree: Any) -> Any:
 
 def left_to_torch(call: CapturedCall, network: Any) -> Twin:
     """Return the twin of a call that torch computes on both sides."""
-    refs = [x.name for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Ref)]
+    refs = _refs(call)
     ports = ["output", *(name.rpartition(":")[2] for name in call.outputs[1:])]
     layer = ByTorch(call, refs, ports, network)
+    if call.twin is not None:  # somebody's own piece: torch tells its tolerances
+        return call.twin._replace(layer=call.twin.layer.bind(layer))
     return Twin(layer, tuple(refs), {}, call.why or "nothing hand-written stands for it")
+
+
+def _refs(call: CapturedCall) -> list[str]:
+    return [x.name for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Ref)]

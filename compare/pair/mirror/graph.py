@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compare.pair.mirror.derive import Twin, left_to_torch
+from compare.pair.mirror.given import GivenPiece
 from manual.graph import Graph, Node
 from manual.nodes import dotted
 from torch_ref.capture import Capture, CapturedCall, paired
@@ -29,7 +30,7 @@ class Mirrored(NamedTuple):
 def mirrored(network: CapturedNetwork, capture: Capture, loss: Tensor) -> Mirrored:
     """Return the graph of what led to a loss; the module holds its parameters."""
     for call in capture.calls:
-        if call.twin is None:
+        if call.twin is None or isinstance(call.twin.layer, GivenPiece):
             call.twin = left_to_torch(call, network)
     end = capture.name_of(loss)
     calls = _leading_to(end, capture.calls)

@@ -100,5 +100,5 @@ def _with_state(layer: Layer, module: nn.Module) -> Layer:
     if layer.buffers.keys() != buffers.keys():
         raise NoTwin(f"{type(layer).__name__} has other buffers than torch's")
     if buffers:
-        layer = layer.with_buffers({k: np.array(b) for k, b in buffers.items()})
+        layer = layer.with_buffers({k: np.array(b.numpy()) for k, b in buffers.items()})
     return layer

@@ -12,7 +12,8 @@ import numpy as np
 from compare.description.config.settings import CompareConfig, TrainConfig
 from compare.errors import UserError
 from compare.pair.manual_side import ManualSide
-from compare.pair.mirror.derive import derive
+from compare.pair.mirror.derive import Deriver
+from compare.pair.mirror.given import given
 from compare.pair.mirror.graph import mirrored
 from compare.running.experiment import Experiment
 from compare.running.mirror.fidelity import prove
@@ -104,12 +105,15 @@ class MirrorExperiment(Experiment):
         )  # fmt: skip
 
 
-def prepare(model: Model, name: str, steps: int, dtype: str, seed: int) -> MirrorExperiment:
+def prepare(
+    model: Model, name: str, steps: int, dtype: str, seed: int, twin: Any = None
+) -> MirrorExperiment:
     """Run the model once under the capture, and build the hand-written side of it.
 
     Raises:
         UserError: the model cannot be run, or nothing in it has a gradient.
     """
+    derive = Deriver(given(twin, [path for path, _ in model.module.named_modules()]))
     side = CapturedSide(
         model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, seed
     )

@@ -46,7 +46,8 @@ class MirrorLockstep(Lockstep):
     ) -> Rows:
         """Judge; what both sides hold as the same infinity (a mask of -inf) is alike."""
         for key in keys:
-            ours, theirs = manual.get(key), torch.get(key)
+            ours: Any = manual.get(key)
+            theirs: Any = torch.get(key)
             alike = _same_infinity(ours, theirs) if key.quantity[:6] == "output" else None
             if alike is None:
                 continue

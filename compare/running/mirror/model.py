@@ -178,7 +178,8 @@ def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
         bound = signature(module.forward).bind(*args, **kwargs)
     except TypeError as error:
         raise UserError(
-            f"{type(module).__name__} cannot be called with these inputs: {error}."
+            f"{type(module).__name__} cannot be called with these inputs: {error}. Give its "
+            "arguments as args=(…) and kwargs={…}, on the command line as --input SHAPE."
         ) from None
     named: dict[str, Tensor] = {}
     taken = {name.partition(".")[0] for name, _ in module.named_children()}

@@ -11,6 +11,7 @@ from compare.pair.mirror.functions import (
     reductions,
     sequences,
     shapes,
+    special,
 )
 
 FUNCTIONS: dict[str, Builder] = {
@@ -20,5 +21,6 @@ FUNCTIONS: dict[str, Builder] = {
     **layers.TABLE,
     **elementwise.TABLE,
     **reductions.TABLE,
+    **special.TABLE,
     **sequences.TABLE,
 }

@@ -213,7 +213,7 @@ def _rpow(input: Value, other: Any) -> Call:
     return _pow(other, input)
 
 
-def _with_number(layer: type[Layer]) -> Builder:
+def _with_number(layer: Callable[..., Layer]) -> Builder:
     def build(input: Any, other: Any) -> Call:
         if isinstance(other, Value):
             return _of_two(layer(), input, other)

@@ -1,0 +1,213 @@
+"""`handgrad mirror`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compare.commands.check_cli import directory_name
+from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.status import AGREE, DISAGREE, INTERRUPTED
+
+if TYPE_CHECKING:
+    from compare.report.report import Report
+
+EXAMPLE = (
+    "Examples: handgrad mirror model.py:net --input 8,3 · handgrad mirror model.py:GPT "
+    "--input 2,16:50 --loss CrossEntropyLoss --target 2:50"
+)
+INPUT = (
+    "An input of the model in its order, or NAME=…: a shape of normal numbers (8,3), of whole "
+    "numbers below N (2,16:N), or a .npy or .pt file; repeatable."
+)
+
+
+def mirror(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py:NAME",
+            help="A torch.nn.Module, its class, or a function that returns one (or a tuple of one "
+            "and its arguments).",
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", "-i", metavar="SPEC", help=INPUT)
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A loss of torch.nn, with --target, or FILE.py:FUNCTION of the output. [default: "
+            "the model's own, or a random upstream gradient]",
+        ),
+    ] = None,
+    wanted: Annotated[
+        str | None, typer.Option("--target", metavar="SPEC", help="What the loss compares with.")
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:LR]", help="Train with an optimiser of torch.optim: SGD:0.1."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many training steps.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    seed: Annotated[int, typer.Option(help="Seed of drawn inputs and of dropout.")] = 0,
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help="Mirror it in evaluation. [default: as it comes]")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The report's directory (default: reports/NAME).")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
+    ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+) -> None:
+    """Mirror a torch model: derive all of it by hand, and compare every value and gradient."""
+    from compare.commands.progress import bars
+
+    refuse_unwritable(None if no_report else out, force=force)
+    with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
+        asked = Asked(target, inputs or [], loss, wanted, optimizer, seed, evaluate)
+        with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
+            report = asked.mirrored(steps=steps, dtype=dtype, seed=seed, progress=advance)
+    place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
+    leave(report, place, quiet=quiet, as_json=as_json)
+    raise typer.Exit(INTERRUPTED if report.interrupted else AGREE if report.agrees else DISAGREE)
+
+
+class Asked:
+    """What the command line names, made: the model, its inputs, its loss, its optimiser."""
+
+    def __init__(
+        self, target: str, inputs: list[str], loss: str | None = None, wanted: str | None = None,
+        optimizer: str | None = None, seed: int = 0, evaluate: bool = False,
+    ) -> None:  # fmt: skip
+        import torch
+
+        from compare.pair.loading import load_names
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module, self.args, self.kwargs = _model(load_names(target)[0], target)
+            for text in inputs:
+                name, value = _input(text)
+                if name:
+                    self.kwargs[name] = value
+                else:
+                    self.args = (*self.args, value)
+            goal = None if wanted is None else _input(wanted)[1]
+        if evaluate:
+            self.module.eval()
+        self.loss = _loss(loss, goal)
+        self.optimizer = _optimizer(optimizer, self.module)
+
+    def mirrored(self, **how: Any) -> Report:
+        from compare.commands.mirror import mirror as mirror_module
+
+        return mirror_module(
+            self.module, self.args, self.kwargs, loss=self.loss, optimizer=self.optimizer, **how
+        )
+
+
+def _model(found: Any, target: str) -> tuple[Any, tuple, dict[str, Any]]:
+    """Return the module that a name stands for, with the arguments that come with it."""
+    from torch import nn
+
+    from compare.errors import UserError
+
+    if callable(found) and not isinstance(found, nn.Module):
+        try:
+            found = found()
+        except Exception as error:
+            raise UserError(
+                f"{target} cannot be called without arguments ({type(error).__name__}: {error}). "
+                "Name a module, or a function without arguments that makes one."
+            ) from None
+    parts = found if isinstance(found, tuple) else (found,)
+    if not parts or not isinstance(parts[0], nn.Module):
+        raise UserError(
+            f"{target} is a {type(found).__name__}, and mirror takes a torch.nn.Module. For a "
+            f"function with a hand-written backward: handgrad check {target}."
+        )
+    given = parts[1] if len(parts) > 1 else ()
+    args = tuple(given) if isinstance(given, tuple | list) else (given,)
+    return parts[0], args, dict(parts[2]) if len(parts) > 2 else {}
+
+
+def _input(text: str) -> tuple[str, Any]:
+    """Return name and tensor of `8,3`, `ids=2,16:50` or `x=values.npy`."""
+    import numpy as np
+    import torch
+
+    from compare.errors import UserError
+
+    name, equals, spec = text.rpartition("=")
+    if spec.endswith((".npy", ".pt")):
+        try:
+            if spec.endswith(".npy"):
+                return name, torch.from_numpy(np.load(spec))
+            return name, torch.load(spec, weights_only=True)
+        except Exception as error:
+            raise UserError(f"--input {text}: cannot be read: {error}") from None
+    found = re.fullmatch(r"(\d+(?:[,x]\d+)*)?(?::(\d+))?", spec)
+    if found is None or (equals and not name.isidentifier()):
+        raise UserError(
+            f"--input takes a shape (8,3), whole numbers below N (2,16:N) or a file, each perhaps "
+            f"with NAME= before it; received '{text}'."
+        )
+    shape = tuple(int(n) for n in re.split("[,x]", found[1])) if found[1] else ()
+    if found[2] is None:
+        return name, torch.randn(shape)
+    return name, torch.randint(max(1, int(found[2])), shape)
+
+
+def _loss(name: str | None, goal: Any) -> Any:
+    """Return the loss as a function of the model's output."""
+    import torch
+
+    from compare.errors import UserError, nearest
+    from compare.pair.loading import load_names
+
+    if name is None:
+        if goal is not None:
+            raise UserError("--target is what a loss compares with: name one, --loss MSELoss.")
+        return None
+    if ":" in name:
+        function = load_names(name)[0]
+        return function if goal is None else lambda output: function(output, goal)
+    known = [n for n in dir(torch.nn) if n.endswith("Loss")]
+    if name not in known:
+        raise UserError(f"--loss {name}: torch.nn has no such loss. {nearest(name, known)}")
+    if goal is None:
+        raise UserError(f"--loss {name} needs what it compares with: --target SHAPE or FILE.npy.")
+    criterion = getattr(torch.nn, name)()
+    whole = not goal.is_floating_point()
+    return lambda output: criterion(output, goal if whole else goal.to(output.dtype))
+
+
+def _optimizer(text: str | None, module: Any) -> Any:
+    import torch
+
+    from compare.errors import UserError, nearest
+
+    if text is None:
+        return None
+    name, _, rate = text.partition(":")
+    known = [n for n in dir(torch.optim) if n[:1].isupper()]
+    if name not in known:
+        raise UserError(f"--optimizer {name}: torch.optim has none. {nearest(name, known)}")
+    try:
+        given = {"lr": float(rate)} if rate else {}
+        return getattr(torch.optim, name)(module.parameters(), **given)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--optimizer {text}: {error}") from None
