@@ -83,9 +83,7 @@ def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome
     return outcome
 
 
-def _examined(
-    mutant: Mutant, survey: Survey, timeout: float
-) -> tuple[Outcome, Callable[[], bool]]:
+def _examined(mutant: Mutant, survey: Survey, timeout: float) -> tuple[Outcome, Callable[[], bool]]:
     """Run the checks that concern a mutant until one catches it; does the right code pass there?
 
     What equals the right code's values bit by bit is not judged at first: most mutants are caught

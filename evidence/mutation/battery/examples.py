@@ -35,6 +35,7 @@ WIDER = 2  # samples more than an example has
 
 
 TABLE: dict[str, Any] = {"num_embeddings": 4, "embedding_dim": 3}
+ROW = {"type": "Linear", "in_features": 3, "out_features": 2}
 ROWS = np.array([[3, 1, 1], [1, 3, 3]])  # no row has its own number
 MANY = np.arange(16)[::-1].copy()
 MORE = {
@@ -51,6 +52,10 @@ MORE = {
         Example({**TABLE, "mode": "max", "padding_idx": 1, "max_norm": 1}, (ROWS,)),
         Example({**TABLE, "mode": "max"}, (ROWS[:, :0].reshape(-1), np.array([0]))),
         Example(TABLE, (ROWS[:1],)),
+    ),
+    "SpectralNorm": (
+        Example({"module": ROW, "name": "bias", "eps": 4.0}, ((4, 3),)),
+        Example({"module": {"type": "BatchNorm1d", "num_features": 3}}, ((4, 3),)),
     ),
 }  # fmt: skip
 
