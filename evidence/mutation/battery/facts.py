@@ -120,6 +120,31 @@ def triplets() -> list[Any]:
     return [y, *layer.decisions(past), *grads, *layer.backward(np.ones(()), rows)[0][1].ravel()]
 
 
+def added_logs() -> Iterable[Any]:
+    """log(eᵃ + eᵇ), also of complex steps: their share of the sum, and of what overflows."""
+    add, h = of("losses.ctc", "_log_add"), 2.0**-80
+    a = np.array([0.0, -1.0, 3.0, 800.0, 0.0, -800.0, -INF, 800.0])
+    b = np.array([1.0, -1.0, -2.0, 0.0, 800.0, -801.0, 800.0, -INF])
+    yield np.ravel(add(np.array(0.0), np.array(-40.0))) * 2**58
+    found = add(a + 1j * h, b + 0j)
+    yield found.real - np.logaddexp(a, b)
+    yield found.imag / h - np.exp(a - np.logaddexp(a, b))
+    with np.errstate(divide="ignore"):
+        yield add(np.array([-INF + 0j]), np.array([-INF + 0j])).real
+
+
+def labels() -> Iterable[Any]:
+    """Labels that cannot be, lengths as plain lists, and a label that is impossible at one step."""
+    logs = np.log(np.full((3, 2, 3), 0.25))
+    logs[:, 0, 1], logs[0, 1, 1] = -INF, -INF
+    given = np.array([[1], [1]]), [3, 3], [1, 1]
+    for zero in (False, True):
+        layer = build("CTCLoss", (("reduction", "none"), ("zero_infinity", zero)))
+        y, past = layer.forward(logs, *given)
+        yield from y
+        yield from layer.backward(np.ones(2), past)[0][0][:, :, :2].ravel()
+
+
 # ── weightings ───────────────────────────────────────────────────────────────────────────────────
 def sharpened() -> list[Any]:
     """A weight of 0, and powers that underflow if they are not relative to the largest."""
@@ -186,6 +211,9 @@ def _same(layer: Any, type_name: str, arguments: Any) -> bool:
     return repr(layer) == repr(build(type_name, arguments))
 
 
+IMPOSSIBLE = np.array([  # gradients of blank and label: of a sample that has no path, and of one
+    [[math.nan, math.nan], [-1, 0]], *[[[math.nan, math.nan], [-1 / 3, -2 / 3]]] * 2
+]).ravel()  # fmt: skip
 SHORTER = 5 / (10 + 1e-7)
 FACTS: dict[str, tuple[Callable[[], Iterable[Any]], Any]] = {
     "what masks hide and add": (parted, [1, 0, 0, 0, INF, 1, 1, 0, -2]),
@@ -211,6 +239,11 @@ FACTS: dict[str, tuple[Callable[[], Iterable[Any]], Any]] = {
             *[-0.2, 0.2, 0.2, -0.2, 0],
             *[1 / 6] * 6,
         ],
+    ),
+    "sums of logarithms": (added_logs, [math.log1p(math.exp(-40)) * 2**58, *[0] * 16, -INF]),
+    "labels that cannot be": (
+        labels,
+        [INF, -math.log(3 / 64), *IMPOSSIBLE, 0, -math.log(3 / 64), *np.nan_to_num(IMPOSSIBLE)],
     ),
     "sharpened weights of 0": (
         sharpened,
