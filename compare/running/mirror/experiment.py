@@ -127,7 +127,8 @@ def prepare(
     )  # fmt: skip
     prove(model, side, progress)
     graph = mirrored(side.network, side.capture, side.loss).graph
-    _refuse_unused(derive.pieces, {node.layer.path for node in graph.nodes if _is_given(node)})
+    used = {getattr(node.layer, "path", "") for node in graph.nodes if _is_given(node)}
+    _refuse_unused(derive.pieces, used)
     side.kept = set(graph.params)
     config: Any = MirrorConfig(
         name,
