@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ from torch_ref.operations import of_one_dtype, operation
 
 __all__ = ["Capture", "UnforeseenChangeError"]
 
-CONSTANT = {"detach", "new_zeros", "new_ones", "new_empty", "new_full", "sign", "floor", "round"}
+CONSTANT = {"new_zeros", "new_ones", "new_empty", "new_full", "sign", "floor", "round"}
 
 
 class Capture(TorchFunctionMode):
@@ -42,6 +42,7 @@ class Capture(TorchFunctionMode):
             call's `twin`. None opens the call, or leaves it to torch where it cannot be opened.
         whole: ask about the module itself too, which is opened else.
         careful: copy every value when it is born, not only before operations known to be in place.
+        closed: custom Functions that are not looked into: torch computes them.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Capture(TorchFunctionMode):
         *,
         whole: bool = False,
         careful: bool = False,
+        closed: Collection[type] = (),
     ) -> None:
         super().__init__()
-        self.whole = whole
+        self.whole, self.closed = whole, closed
         self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
         self.calls: list[CapturedCall] = []
         self.regions: list[Region] = []
@@ -64,6 +66,7 @@ class Capture(TorchFunctionMode):
         self.data: dict[str, Tensor] = {}
         self.notes: Counter[str] = Counter()
         self.aliases = Aliases()
+        self.untold: set[str] = set()  # values of which torch tells no gradient, once closed
         self._names: Counter[str] = Counter()
         self._where: dict[int, str] = {}
         self._version: dict[int, int] = {}
@@ -267,6 +270,7 @@ class Capture(TorchFunctionMode):
             return _APPLY.__get__(None, function)(*args)
         with self._aside():
             region = Region(function, self._paths[-1], self._refs(args))
+            region.state = torch.get_rng_state()
         self._live, self._region, count = live, region, len(self.calls)
         try:
             found = _APPLY.__get__(None, function)(*args)
@@ -279,7 +283,8 @@ class Capture(TorchFunctionMode):
         outputs = [t for t in tensors_of(found) if t.requires_grad]
         names = [self._where.get(id(t)) for t in outputs]
         made = {name for call in region.calls for name in call.outputs}
-        if not outputs or any(name not in made for name in names):
+        out_of_sight = not outputs or any(name not in made for name in names)
+        if out_of_sight or region.function in self.closed:
             del self.calls[count:]  # part of it is out of sight: torch computes all of it
             return self._opaque(region, found)
         region.outputs = tuple(names)  # type: ignore[arg-type]
@@ -320,7 +325,16 @@ class Capture(TorchFunctionMode):
         found = self.values.get(name, self.data.get(name))
         return self.module.get_parameter(name).detach() if found is None else found
 
-    def untold(self, name: str) -> bool:
+    def close(self) -> None:
+        """Take note of what only the run itself can tell, before anything is updated in place."""
+        self.untold = {name for name in self.values if self._untold(name)}
+        owned = {_storage(p) for p in self.module.parameters()}
+        for name, tensor in self.values.items():
+            if _storage(tensor) in owned:  # a view of a parameter
+                self.values[name] = tensor.clone()
+                self.taps.pop(name, None)
+
+    def _untold(self, name: str) -> bool:
         """Return whether torch tells no gradient of a value though one may flow through it.
 
         Inside a custom Function none is kept; where memory was written into, autograd goes round.
@@ -399,6 +413,8 @@ class Capture(TorchFunctionMode):
             call.twin = self.derive(call)
             call.name = value = self._named(own)
             call.outputs = (value,)
+            if self._region is not None:
+                self._region.calls.append(call)
             with torch.no_grad():
                 found = overwritten(self.values[known], self.values[writer], positions)
             self.values[value] = found

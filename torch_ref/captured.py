@@ -38,6 +38,7 @@ class Region:
     args: Any  # with Refs
     outputs: tuple[str, ...] = ()
     calls: list[CapturedCall] = field(default_factory=list)
+    state: Tensor | None = None  # of the generator before it ran
 
     @property
     def name(self) -> str:

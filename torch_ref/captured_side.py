@@ -179,6 +179,7 @@ class CapturedSide(TorchSide):
         self.optimizer_spec: Any = (type(optimizer).__name__, {})
         self.groups = ()
         self.seed = seed
+        self.closed: set[type] = set()  # custom Functions that are not looked into
         self.kept: set[str] | None = None  # names of the parameters that are compared
 
     def load(self, weights: Any, buffers: Any = None) -> None:
@@ -195,13 +196,17 @@ class CapturedSide(TorchSide):
         drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
         self.loss.backward()
+        capture.close()
         return self.loss.item()
 
     def _captured(self) -> tuple[Capture, Tensor]:
         careful, before = False, {k: b.clone() for k, b in self.model.named_buffers()}
         while True:
             whole = getattr(self.derive, "whole", False)
-            capture = Capture(self.model, self.dtype, lambda _: None, whole=whole, careful=careful)
+            capture = Capture(
+                self.model, self.dtype, lambda _: None, whole=whole, careful=careful,
+                closed=self.closed,
+            )  # fmt: skip
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
                 return capture, self.run(capture)

@@ -71,10 +71,17 @@ def bare(node: Any) -> Any:
 def without_docstrings(tree: ast.Module) -> ast.Module:
     """Remove docstrings: they are derivations to read, not formulas to run."""
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            body[:1] = [] if len(body) > 1 else [ast.copy_location(ast.Pass(), body[0])]
+        text = docstring(node)
+        if text is not None:
+            body = node.body  # type: ignore[attr-defined]
+            body[:1] = [] if len(body) > 1 else [ast.copy_location(ast.Pass(), text)]
     return tree
+
+
+def docstring(node: ast.AST) -> ast.stmt | None:
+    """Return the text that a block begins with; None if it begins otherwise."""
+    body = getattr(node, "body", None)
+    return body[0] if isinstance(body, list) and body and _is_text(body[0]) else None
 
 
 DESCRIPTIONS = {"equations", "symbols", "examples"}  # of a class: what it says about itself

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from compare.description.config.settings import CompareConfig, TrainConfig
 from compare.errors import UserError
 from compare.pair.manual_side import ManualSide
 from compare.pair.mirror.derive import Deriver
-from compare.pair.mirror.given import given
+from compare.pair.mirror.given import GivenPiece, given
 from compare.pair.mirror.graph import mirrored
 from compare.running.experiment import Experiment
 from compare.running.mirror.fidelity import prove
@@ -126,7 +126,10 @@ def prepare(
         None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
     )  # fmt: skip
     prove(model, side, progress)
-    side.kept = set(mirrored(side.network, side.capture, side.loss).graph.params)
+    graph = mirrored(side.network, side.capture, side.loss).graph
+    used = {getattr(node.layer, "path", "") for node in graph.nodes if _is_given(node)}
+    _refuse_unused(derive.pieces, used)
+    side.kept = set(graph.params)
     config: Any = MirrorConfig(
         name,
         train,
@@ -140,6 +143,22 @@ def prepare(
         config, nothing, manual, side, {}, np.dtype(train.dtype), schedule, None, {}, np.zeros(1),
         model=model,
     )  # fmt: skip
+
+
+def _is_given(node: Any) -> bool:
+    return isinstance(node.layer, GivenPiece)
+
+
+def _refuse_unused(pieces: Mapping[str, Any], used: Set[str]) -> None:
+    """A piece that never ran must not pass for one that agrees."""
+    for path in pieces:
+        if path not in used:
+            raise UserError(
+                f"twin: the piece for '{path}' was never run, so that nothing can be said of it. A "
+                "piece stands for a module that is called (not one whose weights are only read), "
+                "that bears no hooks, is in no other piece, and through which a gradient reaches "
+                "the loss."
+            )
 
 
 def _optimizer(model: Model) -> Optimizer:

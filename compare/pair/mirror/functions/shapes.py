@@ -303,8 +303,9 @@ def shifted(move: Any) -> Builder:
     return builder
 
 
-SAME = ("contiguous", "clone", "to", "type", "float", "double", "type_as", "positive", "cpu",
-        "alias_copy", "real", "conj", "resolve_conj", "resolve_neg", "conj_physical")  # fmt: skip
+SAME = ("contiguous", "clone", "detach", "data", "to", "type", "float", "double", "type_as",
+        "positive", "cpu", "alias_copy", "real", "conj", "resolve_conj", "resolve_neg",
+        "conj_physical")  # fmt: skip
 TABLE: dict[str, Builder] = {
     **dict.fromkeys(SAME, identity),
     **dict.fromkeys(("view", "reshape", "view_copy"), view),
