@@ -9,88 +9,27 @@ from __future__ import annotations
 
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
+from torch._C import _FunctionBase as FunctionBase  # type: ignore[attr-defined]
+from torch.autograd.function import _SingleLevelFunction as SingleLevel
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from torch_ref.aliases import Aliases
+from torch_ref.captured import CapturedCall, PackedRefs, Ref, Region, overwritten, tensors_of
 from torch_ref.draws import Recorder
+from torch_ref.operations import of_one_dtype, operation
 
-__all__ = [
-    "Capture", "CapturedCall", "OneDtype", "PackedRefs", "Ref", "Region", "UnforeseenChangeError",
-    "operation", "paired", "tensors_of",
-]  # fmt: skip
+__all__ = ["Capture", "UnforeseenChangeError"]
 
-FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-CONVERSIONS = {
-    "float": torch.float32, "double": torch.float64, "half": torch.float16,
-    "bfloat16": torch.bfloat16,
-}  # fmt: skip
-CONSTANT = {"detach", "new_zeros", "new_ones", "new_empty", "new_full", "sign", "floor", "round"}
-REFLECTED = {"add", "mul", "and", "or", "xor"}  # a + b = b + a
-
-
-@dataclass(frozen=True)
-class Ref:
-    """Stands for a tensor in a captured call's arguments: the value of this name."""
-
-    name: str
-
-
-class PackedRefs(NamedTuple):
-    """Stands for a PackedSequence; each part is a Ref or None."""
-
-    data: Any
-    batch_sizes: Any
-    sorted_indices: Any
-    unsorted_indices: Any
-
-
-@dataclass
-class Region:
-    """A custom autograd.Function that was seen through: its forward's calls are captured."""
-
-    function: type
-    path: str
-    args: Any  # with Refs
-    outputs: tuple[str, ...] = ()
-    calls: list[CapturedCall] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.path}.{self.function.__name__}" if self.path else self.function.__name__
-
-
-@dataclass
-class CapturedCall:
-    """One call: a module or a function, its arguments with Refs for tensors, and what it returned.
-
-    `twin` is what whoever asked for the capture put there when it was about to run.
-    """
-
-    name: str
-    path: str  # of the module that is called, or that calls the function
-    operation: str
-    function: Callable
-    args: tuple
-    kwargs: dict[str, Any]
-    module: nn.Module | None = None
-    region: Region | None = None
-    in_place: bool = False
-    twin: Any = None
-    outputs: tuple[str, ...] = ()  # names of the tensors returned
-    draws: list[Tensor] = field(default_factory=list)
-    state: Tensor | None = None  # of the generator before it ran
-    why: str = ""  # nothing stands for it
+CONSTANT = {"new_zeros", "new_ones", "new_empty", "new_full", "sign", "floor", "round"}
 
 
 class Capture(TorchFunctionMode):
@@ -103,6 +42,7 @@ class Capture(TorchFunctionMode):
             call's `twin`. None opens the call, or leaves it to torch where it cannot be opened.
         whole: ask about the module itself too, which is opened else.
         careful: copy every value when it is born, not only before operations known to be in place.
+        closed: custom Functions that are not looked into: torch computes them.
     """
 
     def __init__(
@@ -113,9 +53,10 @@ class Capture(TorchFunctionMode):
         *,
         whole: bool = False,
         careful: bool = False,
+        closed: Collection[type] = (),
     ) -> None:
         super().__init__()
-        self.whole = whole
+        self.whole, self.closed = whole, closed
         self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
         self.calls: list[CapturedCall] = []
         self.regions: list[Region] = []
@@ -125,6 +66,7 @@ class Capture(TorchFunctionMode):
         self.data: dict[str, Tensor] = {}
         self.notes: Counter[str] = Counter()
         self.aliases = Aliases()
+        self.untold: set[str] = set()  # values of which torch tells no gradient, once closed
         self._names: Counter[str] = Counter()
         self._where: dict[int, str] = {}
         self._version: dict[int, int] = {}
@@ -140,8 +82,13 @@ class Capture(TorchFunctionMode):
         self._buffers = {id(b): name for name, b in module.named_buffers()}
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────
-    def run(self, function: Callable, inputs: Mapping[str, Tensor]) -> Any:
-        """Call `function()` under the capture; `inputs` are the tensors that it gets, by name."""
+    def run(
+        self, function: Callable, inputs: Mapping[str, Tensor],
+        data: Mapping[str, Tensor] | None = None,
+    ) -> Any:  # fmt: skip
+        """Call `function()` under the capture; it gets these tensors, the data without gradient."""
+        for name, tensor in (data or {}).items():
+            self._from(name, [tensor])
         for name, tensor in inputs.items():
             self._names[name] += 1
             self._bind(name, tensor)
@@ -227,7 +174,7 @@ class Capture(TorchFunctionMode):
         if changed and not (in_place or self.careful):
             raise UnforeseenChangeError(own)
         call.in_place = bool(changed)
-        self._leave(call, outputs)
+        self._leave(call, outputs, {i for i in versions if i not in changed})
         self._written(call, [t for t in before if id(t) in changed], outputs)
         return found
 
@@ -239,13 +186,20 @@ class Capture(TorchFunctionMode):
         call.draws = recorder.draws if recorder else []
         return found
 
-    def _leave(self, call: CapturedCall, outputs: list[Tensor]) -> None:
-        """Name what a call returned; integers and masks are compared, and data to all others."""
+    def _leave(
+        self, call: CapturedCall, outputs: list[Tensor], given: Set[int] = frozenset()
+    ) -> None:
+        """Name what a call returned; integers and masks are compared, and data to all others.
+
+        An output that was `given` as it is keeps the name that it has.
+        """
         call.name = self._named(call.name)
         ports = getattr(call.twin, "ports", None) or [str(i) for i in range(len(outputs))]
         names = [call.name, *(f"{call.name}:{port}" for port in ports[1:])]
         for name, tensor in zip(names, outputs, strict=False):
-            if tensor.is_floating_point() or tensor.is_complex():
+            if id(tensor) in given:
+                self.values[name] = tensor.detach()
+            elif tensor.is_floating_point() or tensor.is_complex():
                 self._bind(name, tensor)
                 if self._live is not None:
                     self._live.add(id(tensor))
@@ -261,7 +215,8 @@ class Capture(TorchFunctionMode):
     def _written(self, call: CapturedCall, changed: list[Tensor], outputs: list[Tensor]) -> None:
         """Take note of what a call wrote into: what it returned, and what shares memory with it."""
         returned = {id(t) for t in outputs}
-        if not {_storage(t) for t in changed} <= {_storage(t) for t in outputs}:
+        live = (t for t in changed if self._differentiable(t))  # statistics are read anew
+        if not {_storage(t) for t in live} <= {_storage(t) for t in outputs}:
             raise UnforeseenChangeError(call.name)
         for tensor in changed:
             if id(tensor) in returned:
@@ -312,12 +267,13 @@ class Capture(TorchFunctionMode):
         with self._aside():
             live = {id(t) for t in tensors_of(args) if self._differentiable(t)}
         if self._busy or self._live is not None or not live:
-            return _APPLY.__func__(function, *args)
+            return _APPLY.__get__(None, function)(*args)
         with self._aside():
             region = Region(function, self._paths[-1], self._refs(args))
+            region.state = torch.get_rng_state()
         self._live, self._region, count = live, region, len(self.calls)
         try:
-            found = _APPLY.__func__(function, *args)
+            found = _APPLY.__get__(None, function)(*args)
         finally:
             self._live = self._region = None
         with self._aside():
@@ -327,7 +283,8 @@ class Capture(TorchFunctionMode):
         outputs = [t for t in tensors_of(found) if t.requires_grad]
         names = [self._where.get(id(t)) for t in outputs]
         made = {name for call in region.calls for name in call.outputs}
-        if not outputs or any(name not in made for name in names):
+        out_of_sight = not outputs or any(name not in made for name in names)
+        if out_of_sight or region.function in self.closed:
             del self.calls[count:]  # part of it is out of sight: torch computes all of it
             return self._opaque(region, found)
         region.outputs = tuple(names)  # type: ignore[arg-type]
@@ -368,7 +325,16 @@ class Capture(TorchFunctionMode):
         found = self.values.get(name, self.data.get(name))
         return self.module.get_parameter(name).detach() if found is None else found
 
-    def untold(self, name: str) -> bool:
+    def close(self) -> None:
+        """Take note of what only the run itself can tell, before anything is updated in place."""
+        self.untold = {name for name in self.values if self._untold(name)}
+        owned = {_storage(p) for p in self.module.parameters()}
+        for name, tensor in self.values.items():
+            if _storage(tensor) in owned:  # a view of a parameter
+                self.values[name] = tensor.clone()
+                self.taps.pop(name, None)
+
+    def _untold(self, name: str) -> bool:
         """Return whether torch tells no gradient of a value though one may flow through it.
 
         Inside a custom Function none is kept; where memory was written into, autograd goes round.
@@ -447,6 +413,8 @@ class Capture(TorchFunctionMode):
             call.twin = self.derive(call)
             call.name = value = self._named(own)
             call.outputs = (value,)
+            if self._region is not None:
+                self._region.calls.append(call)
             with torch.no_grad():
                 found = overwritten(self.values[known], self.values[writer], positions)
             self.values[value] = found
@@ -485,97 +453,8 @@ class Capture(TorchFunctionMode):
         return self._named(f"{name}@{count}") if modules else self._named(f"{name}_{count}")
 
 
-class OneDtype(TorchFunctionMode):
-    """Leaves out conversions to another floating type than the run's, and does nothing else."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        name = operation(func)[0]
-        (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs or {})
-        return func(*args, **kwargs)
-
-
-def of_one_dtype(
-    dtype: torch.dtype, func: Callable, name: str, args: tuple, kwargs: dict[str, Any]
-) -> tuple[tuple[Callable, str, tuple, dict[str, Any]], torch.dtype | None]:
-    """Return a call with the run's floating type in the place of any other, and which that was."""
-    said: list[torch.dtype] = []
-
-    def kept(x: Any) -> Any:
-        if isinstance(x, torch.dtype) and x in FLOATING and x != dtype:
-            said.append(x)
-            return dtype
-        return x
-
-    if name in CONVERSIONS and len(args) == 1:
-        func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
-    call = (func, name, tree_map(kept, args), tree_map(kept, kwargs))
-    return call, said[0] if said else None
-
-
 class UnforeseenChangeError(Exception):
     """A call changed a tensor in place whose old value was not kept."""
-
-
-def operation(function: Callable) -> tuple[str, bool]:
-    """Return torch's name of a function, without its module, and whether it works in place.
-
-    >>> operation(torch.Tensor.__iadd__)
-    ('add', True)
-    """
-    if function is nn.functional.unfold:  # Tensor.unfold is another function
-        return "im2col", False
-    name = resolve_name(function) or getattr(function, "__name__", str(function))
-    for prefix in ("torch.", "Tensor.", "nn.functional.", "_C._nn.", "_VF.", "functional."):
-        name = name.removeprefix(prefix)
-    if name.endswith(".__get__"):
-        return name.removesuffix(".__get__"), False
-    if name.startswith("__") and name.endswith("__"):
-        return _dunder(name[2:-2])
-    in_place = name.endswith("_") and not name.endswith("__")
-    return (name[:-1], True) if in_place else (name, False)
-
-
-def _dunder(name: str) -> tuple[str, bool]:
-    if name == "setitem":
-        return name, True
-    if name[:1] == "i" and name[1:] in (
-        "add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor",
-    ):  # fmt: skip
-        return _plain(name[1:]), True
-    if name[:1] == "r" and name[1:] in REFLECTED:
-        return name[1:], False
-    return _plain(name), False
-
-
-def _plain(name: str) -> str:
-    names = {"truediv": "div", "rtruediv": "rdiv", "mod": "remainder", "floordiv": "floor_divide"}
-    return names.get(name, name)
-
-
-def tensors_of(tree: Any) -> list[Tensor]:
-    """Return the tensors in nested sequences, mappings and dataclasses, in order."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    if isinstance(tree, PackedSequence):
-        return [tree.data]
-    if isinstance(tree, Mapping):
-        return [t for x in tree.values() for t in tensors_of(x)]
-    if isinstance(tree, tuple | list):
-        return [t for x in tree for t in tensors_of(x)]
-    if is_dataclass(tree) and not isinstance(tree, type):
-        return [t for f in fields(tree) for t in tensors_of(getattr(tree, f.name))]
-    return []
-
-
-def paired(tensor: Tensor) -> Tensor:
-    """Return complex numbers as pairs of real ones along a last axis; others as they are."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def plain(module: nn.Module) -> bool:
@@ -585,12 +464,6 @@ def plain(module: nn.Module) -> bool:
         module._backward_pre_hooks,
     )  # fmt: skip
     return not any(hooks) and "forward" not in vars(module)
-
-
-def overwritten(old: Tensor, new: Tensor, positions: Tensor) -> Tensor:
-    """Return `old` with the elements of `new` where positions are not negative."""
-    taken = new.reshape(-1)[positions.clamp(min=0)]
-    return torch.where(positions >= 0, taken, old)
 
 
 def _seen_as(x: Any) -> Any:
@@ -630,7 +503,7 @@ def _unasked(function: Any) -> Iterator[None]:
 
 
 _CALL = nn.Module.__call__
-_APPLY = Function.__dict__["apply"]
+_APPLY = FunctionBase.__dict__["apply"]  # what any `MyFunction.apply` ends in, kept or not
 
 
 @contextmanager
@@ -644,9 +517,9 @@ def _patched(capture: Capture) -> Iterator[None]:
         return capture.applied(cls, args)
 
     nn.Module.__call__ = call  # type: ignore[method-assign]
-    Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    SingleLevel.apply = classmethod(apply)  # type: ignore[attr-defined]
     try:
         yield
     finally:
         nn.Module.__call__ = _CALL  # type: ignore[method-assign]
-        Function.apply = _APPLY  # type: ignore[method-assign]
+        del SingleLevel.apply  # type: ignore[attr-defined]

@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
 from torch_ref import optimizers
-from torch_ref.capture import Capture, CapturedCall, PackedRefs, Ref, UnforeseenChangeError, paired
+from torch_ref.capture import Capture, UnforeseenChangeError
+from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired
 from torch_ref.side import TorchSide, array_of
 
 __all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
@@ -178,6 +179,7 @@ class CapturedSide(TorchSide):
         self.optimizer_spec: Any = (type(optimizer).__name__, {})
         self.groups = ()
         self.seed = seed
+        self.closed: set[type] = set()  # custom Functions that are not looked into
         self.kept: set[str] | None = None  # names of the parameters that are compared
 
     def load(self, weights: Any, buffers: Any = None) -> None:
@@ -194,13 +196,17 @@ class CapturedSide(TorchSide):
         drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
         self.loss.backward()
+        capture.close()
         return self.loss.item()
 
     def _captured(self) -> tuple[Capture, Tensor]:
         careful, before = False, {k: b.clone() for k, b in self.model.named_buffers()}
         while True:
             whole = getattr(self.derive, "whole", False)
-            capture = Capture(self.model, self.dtype, lambda _: None, whole=whole, careful=careful)
+            capture = Capture(
+                self.model, self.dtype, lambda _: None, whole=whole, careful=careful,
+                closed=self.closed,
+            )  # fmt: skip
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
                 return capture, self.run(capture)
@@ -262,8 +268,14 @@ class CapturedSide(TorchSide):
 
     def update(self, lr: float) -> None:
         """Take one step of the optimiser, at its own learning rate."""
-        if self.optimizer is not None:
+        if self.optimizer is None:
+            return
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)  # as it is where people train: of counters
+        try:
             self.optimizer.step()
+        finally:
+            torch.set_default_dtype(before)
 
     def settings_of(self, parameter: str) -> dict[str, Any]:
         tensor = self.parameters[parameter]

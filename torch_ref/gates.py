@@ -51,6 +51,10 @@ def _or_number(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, y=None, other=None, **given: function(x, other if y is None else y, **given)
 
 
+def _along(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, dim=-1, **given: function(x, dim=dim, **given)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "AddGate": torch.add,
     "SubtractGate": torch.sub,
@@ -65,6 +69,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "PowerGate": torch.pow,
     "ExponentialGate": lambda x, base: base**x,
     "MatMulGate": torch.matmul,
+    "ComplexMultiplyGate": lambda x, y: torch.view_as_real(
+        torch.view_as_complex(x.contiguous()) * torch.view_as_complex(y.contiguous())
+    ),
+    "WeightNormGate": lambda v, g, dim=0: torch._weight_norm(v, g, dim),
     "SquaredNormGate": lambda x: x.square().sum(),
     "SumGate": torch.sum,
     "MeanGate": torch.mean,
@@ -72,6 +80,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "NanMeanGate": torch.nanmean,
     "VarGate": torch.var,
     "StdGate": torch.std,
+    "VarMeanGate": torch.var_mean,
+    "StdMeanGate": torch.std_mean,
+    "AminmaxGate": lambda x, **given: torch.aminmax(x, **given),
+    "MaxAlongGate": _along(torch.max),
+    "MinAlongGate": _along(torch.min),
+    "MedianAlongGate": lambda x, dim=-1, keepdim=False, skips_nan=False: (
+        (torch.nanmedian if skips_nan else torch.median)(x, dim, keepdim)
+    ),
+    "KthValueGate": torch.kthvalue,
+    "ModeGate": torch.mode,
+    "SortGate": torch.sort,
+    "TopKGate": torch.topk,
+    "CumMaxGate": _along(torch.cummax),
+    "CumMinGate": _along(torch.cummin),
     "ProdGate": _every(torch.prod),
     "AmaxGate": _every(torch.amax),
     "AminGate": _every(torch.amin),
@@ -82,8 +104,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "NormGate": lambda x, p=2.0, **given: torch.linalg.vector_norm(x, p, **given),
     "CumSumGate": torch.cumsum,
     "CumProdGate": torch.cumprod,
-    "LogCumSumExpGate": torch.logcumsumexp,
-    "DiffGate": torch.diff,
+    "DiffGate": lambda x, before=None, after=None, **given: torch.diff(
+        x, prepend=before, append=after, **given
+    ),
     "WhereGate": lambda c, x, y, first=None, second=None: torch.where(
         c, first if x is None else x, second if y is None else y
     ),

@@ -97,6 +97,61 @@ class EinsumGate(_Moving):
         return torch.einsum(self.equation, *inputs)
 
 
+class InverseGate(_Moving):
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.linalg.inv(a)
+
+
+class SolveGate(_Moving):
+    left = True
+    vector = False
+    triangle: str | None = None
+    unit = False
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.triangle:
+            upper = self.triangle == "upper"
+            return torch.linalg.solve_triangular(
+                a, b, upper=upper, left=self.left, unitriangular=self.unit
+            )
+        if self.vector:
+            return torch.linalg.solve(a, b[..., None])[..., 0]
+        return torch.linalg.solve(a, b, left=self.left)
+
+
+class DeterminantGate(_Moving):
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.linalg.det(a)
+
+
+class LogDeterminantGate(_Moving):
+    signed = True
+
+    def forward(self, a: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return tuple(torch.linalg.slogdet(a)) if self.signed else torch.logdet(a)
+
+
+class CholeskyGate(_Moving):
+    upper = False
+
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.linalg.cholesky(a, upper=self.upper)
+
+
+class MatrixPowerGate(_Moving):
+    n: int
+
+    def forward(self, a: Tensor) -> Tensor:
+        return torch.linalg.matrix_power(a, self.n)
+
+
+class CrossGate(_Moving):
+    dim = -1
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.linalg.cross(a, b, dim=self.dim)
+
+
 class AddProductGate(_Moving):
     equation: str
     beta: float = 1

@@ -19,7 +19,7 @@ def mirror(
     module: torch.nn.Module, args: Sequence[Any] | Any = (),
     kwargs: Mapping[str, Any] | None = None, *, loss: Callable[..., Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None, steps: int = 1, dtype: str = "float64",
-    seed: int = 0, twin: Any = None, progress: Progress | None = None,
+    seed: int = 0, gauge_every: int = 1, twin: Any = None, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Run a torch model beside its hand-written twin, and compare every value and gradient.
 
@@ -38,6 +38,8 @@ def mirror(
         steps: how many training steps, on the same inputs.
         dtype: `float64` or `float32`.
         seed: of what the model draws.
+        gauge_every: derive the tolerances at every so many steps; those between are held against
+            the last ones, tensor by tensor, and derived after all where one is exceeded.
         twin: your own NumPy port: pieces by module path, each `(forward, backward)` or an object
             with these methods, or one object for the whole model. `forward(x, …)` returns
             `(output, cache)` and takes the module's parameters by name where it names them
@@ -56,9 +58,11 @@ def mirror(
     import torch
     from threadpoolctl import threadpool_limits
 
+    from compare.description.config.settings import TrainConfig
     from compare.running.mirror.experiment import prepare
     from compare.running.mirror.model import Model
 
+    _refuse(dtype, steps, seed, gauge_every)
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
@@ -66,8 +70,25 @@ def mirror(
             torch.set_num_threads(1)
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)
-            experiment = prepare(model, type(module).__name__, steps, dtype, seed, twin)
-            return MirrorRunner(experiment, progress or (lambda *_: None)).run()
+            report_to = progress or (lambda *_: None)
+            train = TrainConfig(steps=steps, dtype=dtype, seed=seed, batch_size="all")  # type: ignore[arg-type]
+            experiment = prepare(model, train, gauge_every, twin, report_to)
+            return MirrorRunner(experiment, report_to).run()
     finally:
         torch.set_default_dtype(default)
         torch.set_num_threads(threads)
+
+
+def _refuse(dtype: str, steps: int, seed: int, gauge_every: int) -> None:
+    from compare.errors import UserError, nearest
+    from torch_ref.side import DTYPES
+
+    if dtype not in DTYPES:
+        raise UserError(f"mirror: dtype '{dtype}' is not known. {nearest(dtype, DTYPES)}")
+    for name, value, least in (
+        ("steps", steps, 1), ("gauge_every", gauge_every, 1), ("seed", seed, 0),
+    ):  # fmt: skip
+        if not isinstance(value, int) or value < least:
+            raise UserError(
+                f"mirror: {name} must be a whole number from {least} on, not {value!r}."
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.commands.runner import Runner
+from compare.diagnose.cases.first import source
+from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
+from manual.nodes import dotted
 
 if TYPE_CHECKING:
-    from torch_ref.capture import Region
+    from torch_ref.captured import Region
+
+SEEN = 0.5  # of the parameters: below this nothing is called agreement
+ALL = 0.999
 
 __all__ = ["MirrorRunner"]
 
@@ -28,7 +35,18 @@ class MirrorRunner(Runner):
     def in_lockstep(self) -> Any:
         from compare.running.mirror.lockstep import MirrorLockstep
 
-        return MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        lockstep = MirrorLockstep(self.experiment)  # type: ignore[arg-type]
+        seen = 0
+
+        def watch(node: Any, arguments: tuple) -> tuple:
+            nonlocal seen
+            seen += 1
+            total = len(lockstep.experiment.twin.graph.nodes)
+            self.progress("following errors", seen % (total + 1), total)
+            return arguments
+
+        lockstep.watch = watch
+        return lockstep
 
     def first_divergence(self, lockstep: Any, step: Any) -> Divergence | None:
         """Blame a custom Function if one's backward is not the derivative of its forward."""
@@ -47,41 +65,30 @@ class MirrorRunner(Runner):
         report = check_region(region, capture)
         if report is None or report.verdict != "disagree" or report.first_divergence is None:
             return None
-        own, count = report.first_divergence, len(region.calls)
-        place = _place(region.function)
-        return replace(
-            found,
-            layer=region.name,
-            layer_type=region.function.__name__,
-            own_or_inherited="own",
-            explanation=(
-                f"The backward of the custom Function {region.function.__name__} ({place}) is not "
-                f"the derivative of its forward, whose {count} operation{'s' * (count != 1)} were "
-                f"derived by hand: {own.explanation}"
-            ),
-            manual_source=own.manual_source,
-            derivation="",
-            torch_source=f"torch.autograd.Function {region.function.__name__}, {place}",
-            cause=own.cause,
-        )
+        return _told(region, report.first_divergence, found)
 
     def _report(self, planned: int, environment: dict) -> Report:
         report = super()._report(planned, environment)
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
-        share = self._coverage(report)
-        missing = self._missing()
-        said = _said(share, missing)
+        share, parameters = self._shared(report)
+        blind = report.verdict == "agree" and share["parameters"] < SEEN
         return replace(
             report,
+            verdict="incomplete" if blind else report.verdict,
+            reason=" ".join(filter(None, (report.reason, _unseen(share)))),
             coverage=share,
-            missing=missing,
-            reason=f"{report.reason} {said}".strip(),
+            parameters=parameters,
+            missing=self._missing(),
+            modules=self._modules(),
             notes=(*report.notes, *self._notes()),
         )
 
-    def _coverage(self, report: Report) -> dict[str, float]:
-        """Return the shares that are hand-written and compared with torch."""
+    def _shared(self, report: Report) -> tuple[dict[str, float], dict[str, bool]]:
+        """Return the shares that are hand-written and compared with torch, and of what parameters.
+
+        A parameter that is trained counts if its gradient is.
+        """
         twin: Any = self.experiment.twin  # type: ignore[attr-defined]
         graph, names = twin.graph, set(twin.by_torch)
         both = torch_on_both_sides(graph, list(names))
@@ -93,21 +100,22 @@ class MirrorRunner(Runner):
         )
         told = mine & frame["verdict"].ne("vacuous").to_numpy()
         frozen = self.experiment.manual.frozen
-        sizes = {
-            name: p.size for name, p in self.experiment.torch.params().items() if name not in frozen
-        }
+        params = self.experiment.torch.params()
         checked = {
-            f"{layer}.{quantity[5:]}" if layer else quantity[5:]
+            dotted(layer, quantity[5:])
             for layer, quantity in zip(frame["layer"][told], frame["quantity"][told], strict=True)
             if quantity.startswith("grad:")
         }
-        return {
+        found = {name: name in checked for name in params if name not in frozen}
+        shares = {
             "nodes": _share(len(graph.nodes) - len(names), len(graph.nodes)),
             "parameters": _share(
-                sum(n for p, n in sizes.items() if p in checked), sum(sizes.values())
+                sum(params[name].size for name, known in found.items() if known),
+                sum(params[name].size for name in found),
             ),
             "gradients": _share(int((gradient & told).sum()), int(gradient.sum())),
         }
+        return shares, found
 
     def _missing(self) -> tuple[tuple[str, int, str], ...]:
         """Return what torch computes: the operation, how often, and why."""
@@ -116,6 +124,11 @@ class MirrorRunner(Runner):
         calls = [network.calls[name] for name in twin.by_torch]
         counted = Counter((call.operation, call.twin.why) for call in calls)
         return tuple((what, n, why) for (what, why), n in counted.most_common())
+
+    def _modules(self) -> dict[str, str]:
+        """Return the classes of the model's modules by path."""
+        model: Any = self.experiment.torch.network.model  # type: ignore[attr-defined]
+        return {name: type(module).__name__ for name, module in model.named_modules()}
 
     def _notes(self) -> list[str]:
         side: Any = self.experiment.torch
@@ -136,14 +149,46 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
 
 
-def _said(share: dict[str, float], missing: tuple) -> str:
-    """Say what is not hand-written, if anything is."""
-    if not missing:
+def _unseen(share: dict[str, float]) -> str:
+    """Say how many parameters have a gradient of which nothing is known."""
+    if share["parameters"] > ALL:
         return ""
-    listed = ", ".join(f"{what} ({n})" if n > 1 else what for what, n, _ in missing[:5])
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    parts = ", ".join(f"{100 * value:.3g} % of the {name}" for name, value in share.items())
-    return f"Hand-written: {parts}; torch computes {listed}{more} on both sides."
+    percent = 100 * (1 - share["parameters"])
+    return (
+        f"The gradients of {percent:.3g} % of the parameters were not checked: torch computes them "
+        "on both sides, or zeros would have passed. Other inputs, or a loss that is not near its "
+        "least value, may show them."
+    )
+
+
+def _told(region: Region, own: Divergence, found: Divergence) -> Divergence:
+    """Return what a check of a Function found, in the place where the model parts first."""
+    name, count = region.function.__name__, len(region.calls)
+    those = "one operation was" if count == 1 else f"{count} operations were"
+    return replace(
+        own,
+        step=found.step,
+        layer=region.name,
+        layer_type=name,
+        row=found.row,
+        last_agreed=found.last_agreed,
+        explanation=(
+            f"{name}.backward ({_place(region.function)}) is not the derivative of {name}.forward, "
+            f"whose {those} derived by hand. {own.explanation}".replace(
+                "the reference", "what is derived from forward"
+            )
+        ),
+        torch_source=source(region.function.forward),  # type: ignore[attr-defined]
+        cause=None if own.cause is None else _retold(own.cause, name),
+        sides=(f"{name}.backward", "derived from forward"),
+    )
+
+
+def _retold(cause: Cause, name: str) -> Cause:
+    """Call a check's two sides what they are in a mirror."""
+    said = {"manual": f"what {name}.backward returns", "torch": "the derivative"}
+    text = re.sub(r"`[^`]*`|\bmanual\b|\btorch\b", lambda m: said.get(m[0], m[0]), cause.evidence)
+    return replace(cause, evidence=text.replace("Grad:", "grad:"))
 
 
 def _place(function: type) -> str:

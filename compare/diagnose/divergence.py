@@ -35,7 +35,8 @@ class Divergence:
     `own_or_inherited` is `own` when the layer's own formula, given torch's inputs and upstream
     gradient, still disagrees; `inherited` when it only passed on what it received. `cause` says
     what the mistake looks like; None if nothing that is known explains all of it. `witnesses` says
-    whom the slope of the forward pass itself sides with; None where that cannot be told.
+    whom the slope of the forward pass itself sides with; None where that cannot be told. `sides`
+    are what `manual` and `torch` are called where they are not the report's two sides.
     """
 
     step: int
@@ -55,6 +56,7 @@ class Divergence:
     derivation: str = ""
     torch_source: str = ""
     cause: Cause | None = None
+    sides: tuple[str, str] | None = None
 
 
 def first_divergence(experiment: Experiment, start: Start, step: Step) -> Divergence | None:

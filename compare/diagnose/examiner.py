@@ -93,6 +93,12 @@ class Examiner:
         if value == graph.output:
             return self._loss(key, "grad_input", "backward")
         consumers = [node for node in graph.nodes if value in node.inputs]
+        if not consumers:
+            text = (
+                f"Nothing on the hand-written side takes '{value}', and torch has a gradient of it."
+            )
+            owner = self.moment.nodes[key.layer].layer if key.layer in self.moment.nodes else graph
+            return Suspect(key.layer, key.quantity, True, owner, "backward", text)
         for node in consumers:
             if not self._agree(self.moment.call(node.name).settled(), "grad_input"):
                 return self._layer(node, "grad_input", key)

@@ -193,6 +193,8 @@ def cumprod(a: Gauge, axis: Any = None, dtype: Any = None, out: None = None) -> 
 def accumulated(ufunc: np.ufunc, a: Gauge, axis: int) -> Gauge:
     """Apply a ufunc of two to each element and what came of those before."""
     rows: Any = np.moveaxis(a, axis, 0)  # type: ignore[type-var]
+    if not len(rows):
+        return a.copy()
     found: list[Any] = [rows[0]]
     for i in range(1, len(rows)):
         found.append(rule_for(ufunc)(found[-1], rows[i]))

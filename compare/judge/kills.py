@@ -84,7 +84,7 @@ def _transposed(t: np.ndarray, tolerance: Any) -> bool | None:
 
 
 def _dropped(used: np.ndarray) -> bool:
-    return _half(used.reshape(len(used), -1).max(axis=1))
+    return bool(used.size) and _half(used.reshape(len(used), -1).max(axis=1))
 
 
 def _half(used: np.ndarray) -> bool:

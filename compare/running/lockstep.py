@@ -27,6 +27,7 @@ from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
 from compare.running.moment import Attempt, Start, attempt, gauge_values, in_double
 from compare.running.refusal import torchs_own
+from manual.graph import Intercept
 
 FINITE = float(np.finfo(np.float64).max)  # a share that errors which add up may still explain
 
@@ -61,6 +62,7 @@ class Lockstep:
         self.tolerances: Mapping[Key, Any] = {}  # of the last thorough step
         self.screen: dict[Key, float] = {}  # their root mean squares, found when first needed
         self.gauges: Values = {}  # the gauged run that they are from; none in a screened step
+        self.watch: Intercept | None = None  # sees every node of a gauged run
         self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
@@ -143,7 +145,7 @@ class Lockstep:
         self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
     ) -> dict[Key, Any]:
         """Run the code on gauge arrays, with torch's kinks if they are given: the tolerances."""
-        side, referee = self.experiment.manual, None
+        side, referee = self.experiment.manual, self.watch
         if torch is not None:
             side, referee = settled(side, start), Referee(start, torch, {})
         values = gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)

@@ -19,6 +19,9 @@ def corpus(
             metavar="[NAME]…", help="Classes of torch.nn and torch.optim.", show_default="all"
         ),
     ] = None,
+    ops: Annotated[
+        bool, typer.Option("--ops", help="Torch's operations, each mirrored: NAMEs are op_db's.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per CPU.")] = -1,
     write: Annotated[
         bool, typer.Option("--record", help="Write the counts down that documents quote (all).")
@@ -32,11 +35,14 @@ def corpus(
     from evidence.corpus.record import record
     from evidence.corpus.table import as_dict, table, told
 
-    known = _known()
+    known = _known(ops)
     if unknown := [name for name in names or () if name not in known]:
-        raise UserError(f"corpus: {nearest(unknown[0], known, what='Modules')}")
+        what = "Operations" if ops else "Modules"
+        raise UserError(f"corpus: {nearest(unknown[0], known, what=what)}")
     wanted = names or known
-    rows = _counted(wanted, jobs, show=not as_json)
+    rows = _counted(wanted, jobs, _mirrored if ops else _rows, show=not as_json)
+    if ops:
+        raise typer.Exit(_operations(rows, whole=not names, write=write, as_json=as_json))
     if write:
         if names:
             raise UserError("--record: give no names; what is quoted is of all modules.")
@@ -47,13 +53,29 @@ def corpus(
     raise typer.Exit(AGREE)
 
 
-def _known() -> list[str]:
-    """Return the modules and optimisers that torch has samples of.
+def _operations(rows: Sequence[Any], *, whole: bool, write: bool, as_json: bool) -> int:
+    """Print what became of operations, and return the exit status."""
+    from evidence.corpus.ops import as_dict, record, table, wrong
+
+    if write:
+        if not whole:
+            raise UserError("--record: give no names; what is quoted is of all operations.")
+        record(rows)
+    print(json.dumps(as_dict(rows), indent=2) if as_json else table(rows))
+    return DISAGREE if wrong(rows) else AGREE
+
+
+def _known(ops: bool) -> list[str]:
+    """Return what torch has samples of: modules and optimisers, or operations.
 
     Raises:
         UserError: torch's tables cannot be imported.
     """
     try:
+        if ops:
+            from evidence.corpus.ops import names as operations
+
+            return operations()
         from evidence.corpus.samples import names
 
         return names()
@@ -64,17 +86,17 @@ def _known() -> list[str]:
         ) from None
 
 
-def _counted(names: Sequence[str], jobs: int, *, show: bool) -> list[Any]:
+def _counted(names: Sequence[str], jobs: int, count: Any, *, show: bool) -> list[Any]:
     from joblib import Parallel, delayed
 
     from compare.commands.progress import bars
 
-    work = (delayed(_rows)(name) for name in names)
+    work = (delayed(count)(name) for name in names)
     found: list[Any] = []
     with bars(show=show) as advance:
         pool = Parallel(n_jobs=min(jobs, len(names)), return_as="generator")
         for done, rows in enumerate(pool(work), start=1):
-            advance("modules", done, len(names))
+            advance("names", done, len(names))
             found += rows
     return found
 
@@ -83,6 +105,15 @@ def _rows(name: str) -> list[Any]:
     import torch
 
     from evidence.corpus.count import rows
+
+    torch.set_num_threads(1)
+    return list(rows(name))
+
+
+def _mirrored(name: str) -> list[Any]:
+    import torch
+
+    from evidence.corpus.ops import rows
 
     torch.set_num_threads(1)
     return list(rows(name))

@@ -25,13 +25,17 @@ from compare.errors import UserError
 from compare.witness.fingerprint import fingerprint
 from evidence.corpus.count import Row
 from evidence.corpus.ledger import excepted
+from evidence.corpus.record import check_ledger
 from evidence.corpus.samples import SEED, flags_kept
 
-__all__ = ["COLUMNS", "by_name", "names", "record", "rows", "summary", "table"]
+__all__ = [
+    "COLUMNS", "as_dict", "by_name", "names", "record", "rows", "summary", "table", "wrong",
+]  # fmt: skip
 
-COLUMNS = ("by hand", "by torch", "complex", "disagree", "excepted", "raised", "silent")
+COLUMNS = ("by hand", "by torch", "disagree", "excepted", "raised", "silent")
 MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
 FILE = Path(str(files("evidence.corpus"))) / "ops.json"
+NOTHING = "A graph needs at least one node"
 NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
 
 
@@ -52,20 +56,7 @@ class Operation(nn.Module):
             return inputs[x.number] if isinstance(x, Place) else x
 
         args, kwargs = tree_map(given, (self.args, self.kwargs))
-        found = self.call(*args, **kwargs)
-        if any(found is x for x in inputs):
-            raise NothingDone
-        if any(t.is_complex() for t in tree_leaves(found) if isinstance(t, Tensor)):
-            raise ComplexNumbers
-        return found
-
-
-class NothingDone(Exception):  # noqa: N818
-    """The operation returns its input itself: there is nothing to derive."""
-
-
-class ComplexNumbers(Exception):  # noqa: N818
-    """The operation returns complex numbers, whose errors no gauge follows."""
+        return self.call(*args, **kwargs)
 
 
 class Place:
@@ -119,19 +110,19 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
 
     operation, inputs = _taken(info, sample)
     try:
-        operation(*inputs)
-    except NothingDone:
-        return "silent", "its input itself"
-    except ComplexNumbers:
-        return "complex", ""
-    except Exception as error:
+        found = operation(*(x.detach().clone() for x in inputs))
+    except Exception as error:  # a view of memory that a copy does not share
         return "silent", f"torch refuses: {error}"
+    if not _strided((inputs, found)):
+        return "silent", "sparse"
     try:
         report = compare.mirror(operation, inputs, seed=SEED)
     except UserError as error:
         said = str(error)
         return ("silent", "") if any(part in said for part in NO_GRADIENT) else ("raised", said)
     except Exception as error:
+        if NOTHING in str(error):  # a conversion, which one dtype leaves out
+            return "silent", "its input itself"
         return "raised", f"{type(error).__name__}: {error}"
     theirs = [layer for layer in report.torch_layers if not layer.startswith("upstream")]
     if report.verdict == "disagree":
@@ -139,6 +130,10 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
     if theirs:
         return "by torch", ", ".join(theirs)
     return ("by hand" if report.verdict == "agree" else "silent"), report.reason
+
+
+def _strided(tree: Any) -> bool:
+    return all(t.layout == torch.strided for t in tree_leaves(tree) if isinstance(t, Tensor))
 
 
 def _taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:
@@ -176,7 +171,7 @@ def _all(found: Counter[str]) -> str:
             return bad
     if found["by hand"]:
         return "partly by hand" if found["by torch"] else "by hand"
-    return next((kind for kind in ("by torch", "complex") if found[kind]), "silent")
+    return "by torch" if found["by torch"] else "silent"
 
 
 def summary(found: Iterable[Row]) -> dict[str, int]:
@@ -187,15 +182,25 @@ def summary(found: Iterable[Row]) -> dict[str, int]:
     return {"operations": len(lines), **counts, "samples": int(lines["samples"].sum()), **samples}
 
 
+def wrong(found: Iterable[Row]) -> list[Row]:
+    """Return the samples that neither agree nor are excepted in writing."""
+    return [row for row in found if row.status in ("disagree", "raised")]
+
+
+def as_dict(found: Sequence[Row]) -> dict[str, Any]:
+    """Return what `handgrad corpus --ops --json` prints."""
+    return {
+        "rows": by_name(found).to_dict(orient="records"),
+        "summary": summary(found),
+        "wrong": [row._asdict() for row in wrong(found)],
+    }
+
+
 def table(found: Sequence[Row]) -> str:
     """Return the counts, what is wrong, and the sums, as text."""
     lines = by_name(found)
     parts = [lines.to_string(index=False)] if len(lines) else []
-    parts += [
-        f"{row.module} {row.sample}: {row.status}. {row.reason}"
-        for row in found
-        if row.status in ("disagree", "raised")
-    ]
+    parts += [f"{row.module} {row.sample}: {row.status}. {row.reason}" for row in wrong(found)]
     parts.append(", ".join(f"{key}: {n:,}" for key, n in summary(found).items()))
     return "\n".join(parts)
 
@@ -206,8 +211,9 @@ def record(found: Sequence[Row], file: Path = FILE) -> None:
     Raises:
         UserError: a sample does not agree and is not excepted.
     """
-    if bad := [row for row in found if row.status in ("disagree", "raised")]:
+    if bad := wrong(found):
         raise UserError(f"--record: {bad[0].module} {bad[0].sample} is not right: {bad[0].reason}")
+    check_ledger(found, ops=True)
     about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
     kept = {**about, "summary": summary(found), "rows": by_name(found).to_dict(orient="records")}
     file.write_text(json.dumps(kept, indent=1) + "\n")

@@ -15,7 +15,7 @@ from evidence.corpus.count import Row
 from evidence.corpus.ledger import entries, matches
 from evidence.corpus.table import as_dict, told
 
-__all__ = ["record", "recorded"]
+__all__ = ["check_ledger", "record", "recorded"]
 
 MEASURED = (  # what decides about a sample
     "manual", "torch_ref", "evidence/corpus", "compare/gauge", "compare/judge/judge.py",
@@ -34,16 +34,22 @@ def record(rows: Sequence[Row], names: Sequence[str], file: Path = FILE) -> None
         raise UserError(
             f"--record: {bad[0].module} {bad[0].sample} does not agree, so nothing was written."
         )
-    excepted = [row for row in rows if row.status == "excepted"]
-    if idle := [e for e in entries() if not any(matches(e, row) for row in excepted)]:
-        raise UserError(
-            f"--record: no sample is what the ledger says of {idle[0].module} {idle[0].sample}. "
-            "Take the entry out."
-        )
+    check_ledger(rows)
     found = as_dict(rows, names)
     about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
     kept = {**about, "summary": found["summary"], "rows": found["rows"]}
     file.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def check_ledger(rows: Sequence[Row], *, ops: bool = False) -> None:
+    """Raise UserError if an entry of the ledger excepts nothing: of operations, or of classes."""
+    excepted = [row for row in rows if row.status == "excepted"]
+    own = [entry for entry in entries() if (entry.corpus == "ops") is ops]
+    if idle := [e for e in own if not any(matches(e, row) for row in excepted)]:
+        raise UserError(
+            f"--record: no sample is what the ledger says of {idle[0].module} {idle[0].sample}. "
+            "Take the entry out."
+        )
 
 
 def recorded(file: Path = FILE) -> dict[str, Any]:

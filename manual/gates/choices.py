@@ -14,7 +14,7 @@ from manual.layer import Array, Arrays, Layer
 
 __all__ = ["ClampBetweenGate", "ClampGate", "NanToNumGate", "WhereGate"]
 
-MASK = Draw((2, 3), "bool")
+MASK, WIDE = Draw((2, 3), "bool"), Draw((2, 3), "uniform", -1.5, 1.5)
 
 
 class WhereCache(NamedTuple):
@@ -139,6 +139,7 @@ class ClampBetweenGate(Layer):
     }
     symbols = {"dz": "grad_output", "l": "low", "h": "high"}
     examples = (
+        Example({}, (WIDE, Draw((2, 3), "uniform", -1, -0.25), Draw((2, 3), "uniform", 0.25, 1))),
         Example({}, ((2, 3), (2, 3), (2, 3))),
         Example({}, ((2, 3), (2, 3), None)),
         Example({}, ((2, 3), None, (2, 3))),

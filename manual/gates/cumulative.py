@@ -11,7 +11,7 @@ from manual.examples import Draw, Example
 from manual.gates.broadcasting import summed_to
 from manual.layer import Array, Arrays, Layer
 
-__all__ = ["CumProdGate", "CumSumGate", "DiffGate", "LogCumSumExpGate", "TrapezoidGate"]
+__all__ = ["CumProdGate", "CumSumGate", "DiffGate", "TrapezoidGate"]
 
 
 class RowsCache(NamedTuple):
@@ -101,39 +101,12 @@ class CumProdGate(Running):
         return s
 
 
-class LogCumSumExpGate(Running):
-    """y_i = log Σ e^(x_k) over k <= i."""
-
-    equations = {
-        "output": "y[n,j] = log(sum(k, (k <= j) * exp(x[n,k])))",
-        "grad_input": "dx[n,j] = sum(k, (k >= j) * dy[n,k] * exp(x[n,j]) / s[n,k])\n"
-        "where s[n,k] = sum(i, (i <= k) * exp(x[n,i]))",
-    }
-
-    def run(self, x: Array) -> Array:
-        from manual.gates.pairs import log_of_sum
-
-        y = x.copy()
-        for i in range(1, x.shape[-1]):
-            y[..., i] = log_of_sum(y[..., i - 1], x[..., i])
-        return y
-
-    def back(self, dy: Array, x: Array, y: Array) -> Array:
-        """Return e^(x_j - y_j) r_j with r_j = dy_j + e^(y_j - y_(j+1)) r_(j+1)."""
-        r = dy.copy()
-        for j in range(x.shape[-1] - 2, -1, -1):
-            r[..., j] += np.exp(difference(y[..., j], y[..., j + 1])) * r[..., j + 1]
-        return np.exp(difference(x, y)) * r
+class JoinedCache(NamedTuple):
+    ends: tuple[int, ...]  # where before, x and after end along the axis
 
 
-def difference(a: Array, b: Array) -> Array:
-    """Return a - b, and 0 of equal infinities."""
-    none = np.zeros_like(a)
-    return np.where(a == b, none, a - np.where(a == b, none, b))
-
-
-class DiffGate(Running):
-    """y_i = x_(i+1) - x_i.
+class DiffGate(Layer):
+    """y_i = x_(i+1) - x_i along an axis; of x with more elements before and after it, where given.
 
     Args:
         n: how many times.
@@ -141,26 +114,44 @@ class DiffGate(Running):
     """
 
     equations = {"output/n = 1": "y[m,j] = x[m,j + 1] - x[m,j]"}
+    symbols = {"j": "dim"}
     examples = (
         Example({"dim": 0}, ((3, 2),), exact=True),
-        Example({"n": 2}, ((2, 4),), exact=True),
+        Example({"n": 2}, ((2, 2), (2, 1), (2, 1)), exact=True),
     )
 
     def __init__(self, n: int = 1, dim: int = -1) -> None:
         self.n, self.dim = n, dim
 
-    def run(self, x: Array) -> Array:
-        for _ in range(min(self.n, x.shape[-1])):
-            x = x[..., 1:] - x[..., :-1]
-        return x
+    def forward(  # type: ignore[override]
+        self, x: Array, before: Array | None = None, after: Array | None = None
+    ) -> tuple[Array, JoinedCache]:
+        given = [p for p in (before, x, after) if p is not None]
+        y = np.concatenate([np.moveaxis(p, self.dim, -1) for p in given], axis=-1)
+        lengths = [0 if p is None else np.shape(p)[self.dim] for p in (before, x, after)]
+        for _ in range(min(self.n, y.shape[-1])):
+            y = y[..., 1:] - y[..., :-1]
+        ends = tuple(sum(lengths[: k + 1]) for k in range(3))
+        return np.moveaxis(y, -1, self.dim), JoinedCache(ends)
 
-    def back(self, dy: Array, x: Array, y: Array) -> Array:
-        """Return dy shifted by one, less dy, as often as there were differences."""
-        if self.n >= x.shape[-1]:
-            return np.zeros_like(x)
+    def backward(self, grad_output: Array, cache: JoinedCache) -> tuple[tuple, Arrays]:
+        r"""Chain rule through y_i = x_(i+1) - x_i: x_i is in y_(i-1), and negated in y_i.
+
+        dx_i = dy_(i-1) - dy_i, with 0 beyond both ends, as often as there were differences; each
+        of the joined arrays gets its part.
+        Torch: torch.diff.
+        Source: the subtract gate, at every place.
+        """
+        one, two, three = cache.ends
+        dy = np.moveaxis(grad_output, self.dim, -1)
         for _ in range(self.n):
             dy = padded(dy, 1) - padded(dy, 0)
-        return dy
+        if self.n >= three:  # nothing was left
+            dy = np.zeros_like(dy, shape=(*dy.shape[:-1], three))
+        dx, before, after = dy[..., one:two], dy[..., :one], dy[..., two:]
+        parts = (np.moveaxis(d, -1, self.dim) for d in (dx, before, after))
+        kept = (True, one > 0, three > two)
+        return tuple(d if k else None for d, k in zip(parts, kept, strict=True)), {}
 
     def extra_repr(self) -> str:
         return f"n={self.n}, dim={self.dim}"

@@ -1,4 +1,4 @@
-"""A layer as a function: its parameters come as inputs, as torch.nn.functional takes them."""
+"""Layers as functions: their parameters come as inputs; several of them as one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Functional(Layer):
     def _held(self, given: Sequence[Array]) -> Layer:
         """Return the layer with what was given."""
         named = dict(zip(self.names, given, strict=True))
-        params = {k: named.get(k, p) for k, p in self.layer.params.items()}
+        params = {k: _shaped(named.get(k), p) for k, p in self.layer.params.items()}
         buffers = {k: named.get(k, b) for k, b in self.layer.buffers.items()}
         return self.layer.with_params(params).with_buffers(buffers)
 
@@ -78,5 +78,61 @@ class Functional(Layer):
         return repr(self.layer)
 
 
+def _shaped(given: Array | None, own: Array) -> Array:
+    """Return what was given in the layer's own shape."""
+    if given is None:
+        return own
+    return given if given.size != own.size else given.reshape(own.shape)
+
+
 def _of_shape(grad: Array | None, shape: tuple[int, ...]) -> Array | None:
     return grad if grad is None or tuple(grad.shape) == shape else grad.reshape(shape)
+
+
+class Chain(Layer):
+    """Several layers, one after another; the first takes the inputs."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers = layers
+        self.outputs = layers[-1].outputs
+
+    def forward(self, *inputs: Array) -> tuple[Output, tuple[Any, ...]]:
+        y, cache = self.layers[0].forward(*inputs)
+        caches = [cache]
+        for layer in self.layers[1:]:
+            y, cache = layer.forward(y)
+            caches.append(cache)
+        return y, tuple(caches)
+
+    def backward(
+        self, grad_output: Output, cache: tuple[Any, ...]
+    ) -> tuple[tuple[Array, ...], Arrays]:
+        """Return the gradients of the first layer: each layer's go to the one before.
+
+        Torch: one function, which the layers are together.
+        """
+        for layer, own in zip(self.layers[:0:-1], cache[:0:-1], strict=True):
+            (grad_output,) = layer.backward(grad_output, own)[0]
+        return self.layers[0].backward(grad_output, cache[0])
+
+    def __repr__(self) -> str:
+        return ", then ".join(map(repr, self.layers))
+
+
+class Beside(Layer):
+    """A layer of one output, and arrays beside it through which no gradient flows."""
+
+    def __init__(self, layer: Layer, **arrays: Array) -> None:
+        self.layer, self.arrays = layer, arrays
+        self.outputs = (*layer.outputs, *arrays)
+
+    def forward(self, *inputs: Array) -> tuple[Output, Any]:
+        y, cache = self.layer.forward(*inputs)
+        return (y, *self.arrays.values()), cache
+
+    def backward(self, grad_output: Output, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
+        """Return the layer's gradients. Torch: a function that returns more than its result."""
+        return self.layer.backward(grad_output[0], cache)
+
+    def __repr__(self) -> str:
+        return repr(self.layer)

@@ -7,33 +7,25 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from manual.activations.pointwise import sigmoid
 from manual.examples import Draw, Example
 from manual.gates.broadcasting import summed_to
-from manual.gates.steps import truncated
 from manual.layer import Array, Arrays, Layer
 
 __all__ = [
-    "AddcdivGate",
-    "AddcmulGate",
     "Atan2Gate",
-    "CopysignGate",
     "FmaxGate",
     "FminGate",
-    "FmodGate",
     "HypotGate",
     "LdexpGate",
-    "LerpGate",
     "LogAddExp2Gate",
     "LogAddExpGate",
     "MinGate",
     "PowGate",
-    "RemainderGate",
-    "RoundedDivideGate",
     "Xlog1pyGate",
     "XlogyGate",
 ]
@@ -55,6 +47,7 @@ class Several(Layer):
     """A function of several numbers, of every element by itself."""
 
     symbols = {"dz": "grad_output"}
+    most = 0  # how many inputs forward takes, where some may be left out
 
     @abstractmethod
     def of(self, *inputs: Array) -> Array:
@@ -74,7 +67,8 @@ class Several(Layer):
         """
         shares = self.shares(grad_output, cache.z, *cache.inputs)
         pairs = zip(shares, cache.inputs, strict=True)
-        return tuple(summed_to(share, np.shape(x)) for share, x in pairs), {}
+        left_out = (None,) * (self.most - len(cache.inputs))
+        return (*(summed_to(share, np.shape(x)) for share, x in pairs), *left_out), {}
 
 
 class Pair(Several):
@@ -272,220 +266,3 @@ class LdexpGate(Pair):
 
     def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
         return dz * 2.0**y, dz * z * np.log(2 * np.ones_like(y))
-
-
-class Division(Several):
-    """What a division leaves, or its whole part: a whole number k, decided by x / y.
-
-    Args:
-        other: y, where it is a number.
-    """
-
-    def __init__(self, other: float | None = None) -> None:
-        self.other = other
-
-    def forward(self, x: Array, y: Array | None = None) -> tuple[Array, SeveralCache]:  # type: ignore[override]
-        z = self.of(x, self.other if y is None else y)
-        return z, SeveralCache((x,) if y is None else (x, y), z)
-
-    def shares(self, dz: Array, z: Array, x: Array, y: Any = None) -> tuple:  # type: ignore[override]
-        if y is None:
-            return self.both(dz, z, x, self.other)[:1]
-        return self.both(dz, z, x, y)
-
-    @abstractmethod
-    def both(self, dz: Array, z: Array, x: Array, y: Any) -> tuple[Array, Array]:
-        """Return both shares."""
-
-    def extra_repr(self) -> str:
-        return "" if self.other is None else f"other={self.other}"
-
-    def whole(self, x: Array, y: Array) -> Array:
-        """Return k."""
-        return np.floor(np.real(x / y))
-
-    def decisions(self, cache: SeveralCache) -> Array:
-        x, *y = cache.inputs
-        return self.whole(x, *(y or [self.other]))
-
-
-class RemainderGate(Division):
-    """z = x - y ⌊x / y⌋: what a division leaves, with the sign of y."""
-
-    equations = {"grad_x": "dx[i] = dz[i]", "grad_y": "dy[i] = -dz[i] * floor(x[i] / y[i])"}
-    examples = (Example({}, ((2, 3), LATER)), Example({}, (LATER, LATER)))
-
-    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
-        return x - y * self.whole(x, y)
-
-    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        return np.ones_like(z) * dz, -dz * self.whole(x, y)
-
-
-class FmodGate(RemainderGate):
-    """z = x - y [x / y], the whole part towards 0: what a division leaves, with the sign of x."""
-
-    equations = {"grad_x": "dx[i] = dz[i]"}
-
-    def whole(self, x: Array, y: Array) -> Array:
-        return truncated(x / y)
-
-
-class RoundedDivideGate(Division):
-    """z = x / y, rounded: ⌊x / y⌋, or towards 0; no gradient.
-
-    Args:
-        rounding_mode: "floor" or "trunc".
-        other: y, where it is a number.
-    """
-
-    equations = {"grad_x": "dx[i] = 0 * dz[i]", "grad_y": "dy[i] = 0 * dz[i]"}
-    examples = tuple(
-        Example({"rounding_mode": mode}, ((2, 3), LATER)) for mode in ("floor", "trunc")
-    )
-
-    def __init__(self, rounding_mode: str, other: float | None = None) -> None:
-        super().__init__(other)
-        self.rounding_mode = rounding_mode
-
-    def whole(self, x: Array, y: Array) -> Array:
-        return super().whole(x, y) if self.rounding_mode == "floor" else truncated(x / y)
-
-    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
-        return self.whole(x, y)
-
-    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        return np.zeros_like(dz), np.zeros_like(dz)
-
-    def extra_repr(self) -> str:
-        return f"rounding_mode={self.rounding_mode!r}"
-
-
-class CopysignGate(Division):
-    """z = |x| with the sign of y; of x = 0 the slope is 0.
-
-    Args:
-        other: y, where it is a number.
-    """
-
-    equations = equations("abs(x[i]) * sign(y[i])", "sign(x[i]) * sign(y[i])", "0")
-    examples = (Example({}, ((2, 3), LATER)), Example({}, ((2, 3), (2, 3))))
-
-    def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
-        return signed(np.abs(x), y)
-
-    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        return dz * signed(np.sign(x), y), np.zeros_like(dz * y)
-
-    def whole(self, x: Array, y: Any) -> Array:
-        return np.sign(np.real(x)) * signed(np.ones_like(np.real(x)), y)
-
-
-def signed(x: Array, y: Any) -> Array:
-    """Return -x where y is negative, as -0.0 is; else x."""
-    y = np.real(y)
-    plain = isinstance(y, float) or y.dtype.kind == "f"
-    negative = np.signbit(y) if plain else y < 0
-    return np.where(negative, -x, x)
-
-
-class LerpGate(Several):
-    """z = x + w (y - x).
-
-    Args:
-        weight: w; None where it is the third input.
-    """
-
-    equations = {
-        "output": "z[i] = x[i] + w[i] * (y[i] - x[i])",
-        "grad_x": "dx[i] = dz[i] * (1 - w[i])",
-        "grad_y": "dy[i] = dz[i] * w[i]",
-        "grad_w": "dw[i] = dz[i] * (y[i] - x[i])",
-        "output/weight": "z[i] = x[i] + weight * (y[i] - x[i])",
-        "grad_x/weight": "dx[i] = dz[i] * (1 - weight)",
-        "grad_y/weight": "dy[i] = dz[i] * weight",
-    }
-    examples = (
-        Example({}, ((2, 3), (2, 3), (2, 3))),
-        Example({"weight": 0.25}, ((2, 3), (2, 3))),
-        Example({}, ((2, 3), (3,), ())),
-    )
-
-    def __init__(self, weight: float | None = None) -> None:
-        self.weight = weight
-
-    def forward(self, x: Array, y: Array, w: Array | None = None) -> tuple[Array, SeveralCache]:  # type: ignore[override]
-        inputs = (x, y) if w is None else (x, y, w)
-        z = self.of(*inputs)
-        return z, SeveralCache(inputs, z)
-
-    def of(self, x: Array, y: Array, w: Array | None = None) -> Array:  # type: ignore[override]
-        return x + (self.weight if w is None else w) * (y - x)
-
-    def shares(self, dz: Array, z: Array, x: Array, y: Array, w: Array | None = None) -> tuple:  # type: ignore[override]
-        if w is None:
-            return dz * (1 - self.weight), dz * self.weight  # type: ignore[operator]
-        return dz * (1 - w), dz * w, dz * (y - x)
-
-    def extra_repr(self) -> str:
-        return f"weight={self.weight}"
-
-
-class Added(Several):
-    """A number plus a constant times a function of two others.
-
-    Args:
-        value: c.
-    """
-
-    def __init__(self, value: float = 1.0) -> None:
-        self.value = value
-
-    def forward(self, x: Array, a: Array, b: Array) -> tuple[Array, SeveralCache]:  # type: ignore[override]
-        z = self.of(x, a, b)
-        return z, SeveralCache((x, a, b), z)
-
-    def extra_repr(self) -> str:
-        return f"value={self.value}"
-
-
-class AddcmulGate(Added):
-    """z = x + c a b."""
-
-    symbols = {"dz": "grad_output", "c": "value"}
-    equations = {
-        "output": "z[i] = x[i] + c * a[i] * b[i]",
-        "grad_x": "dx[i] = dz[i]",
-        "grad_a": "da[i] = dz[i] * c * b[i]",
-        "grad_b": "db[i] = dz[i] * c * a[i]",
-    }
-    examples = (Example({"value": 0.5}, ((2, 3),) * 3), Example({}, ((2, 3), (3,), (2, 1))))
-
-    def of(self, x: Array, a: Array, b: Array) -> Array:  # type: ignore[override]
-        return x + self.value * (a * b)
-
-    def shares(self, dz: Array, z: Array, x: Array, a: Array, b: Array) -> tuple:  # type: ignore[override]
-        return dz, dz * (self.value * b), dz * (self.value * a)
-
-
-class AddcdivGate(Added):
-    """z = x + c a / b."""
-
-    symbols = {"dz": "grad_output", "c": "value"}
-    equations = {
-        "output": "z[i] = x[i] + c * a[i] / b[i]",
-        "grad_x": "dx[i] = dz[i]",
-        "grad_a": "da[i] = dz[i] * c / b[i]",
-        "grad_b": "db[i] = -dz[i] * c * a[i] / b[i]**2",
-    }
-    examples = (
-        Example({"value": 0.5}, ((2, 3), (2, 3), FIRST)),
-        Example({}, ((2, 3), (2, 1), LATER)),
-    )
-
-    def of(self, x: Array, a: Array, b: Array) -> Array:  # type: ignore[override]
-        return x + self.value * (a / b)
-
-    def shares(self, dz: Array, z: Array, x: Array, a: Array, b: Array) -> tuple:  # type: ignore[override]
-        da = dz * (self.value / b)
-        return dz, da, -da * (a / b)

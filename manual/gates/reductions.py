@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.distance import p_norm
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 
@@ -17,18 +16,12 @@ __all__ = [
     "AminGate",
     "AminmaxGate",
     "LogSumExpGate",
-    "MatrixNormGate",
     "MeanGate",
     "MedianGate",
     "NanMeanGate",
     "NanSumGate",
-    "NormGate",
     "ProdGate",
-    "StdGate",
-    "StdMeanGate",
     "SumGate",
-    "VarGate",
-    "VarMeanGate",
 ]
 
 Axes = tuple[int, ...]
@@ -210,120 +203,6 @@ def known(x: Array) -> Array:
     return np.where(x == x, np.ones_like(x), 0)
 
 
-class Spread(Reduction):
-    """A measure of how far elements lie from their mean.
-
-    Args:
-        dim: the axis, or several; None for all.
-        correction: c: squares are divided by N - c.
-        keepdim: whether the axes stay, 1 long.
-    """
-
-    examples = (
-        *EXAMPLES,
-        Example({"dim": 0, "correction": 0}, ((3, 2),)),
-    )  # fmt: skip
-
-    def __init__(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> None:
-        super().__init__(dim, keepdim)
-        self.correction = correction
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}, correction={self.correction}, keepdim={self.keepdim}"
-
-    def freedom(self, x: Array, axes: Axes) -> float:
-        """Return N - c."""
-        return math.prod(x.shape[axis] for axis in axes) - self.correction
-
-
-SQUARES = "sum(j, (x[n,j] - m[n])**2) / (N - correction)"
-MEAN = "\nwhere m[n] = mean(k, x[n,k])"
-VARIANCE = f"v[n] = sum(k, (x[n,k] - m[n])**2) / (N - correction){MEAN}"
-
-
-class VarGate(Spread):
-    """y = Σ (x - mean)² / (N - c), the variance."""
-
-    equations = equations(SQUARES + MEAN, "2 * (x[n,j] - m[n]) / (N - correction)" + MEAN)
-
-    def reduce(self, x: Array, axes: Axes) -> Array:
-        return variance(x, axes, self.freedom(x, axes))
-
-    def slope(self, cache: Reduced) -> Array:
-        return centred(cache.x, cache.axes) * over(2, self.freedom(cache.x, cache.axes))
-
-
-class StdGate(Spread):
-    """y = √(Σ (x - mean)² / (N - c)); where it is 0, the slope is taken as 0."""
-
-    equations = equations(
-        f"sqrt({SQUARES}){MEAN}",
-        f"(x[n,j] - m[n]) / (N - correction) / sqrt(v[n])\nwhere {VARIANCE}",
-    )
-
-    def reduce(self, x: Array, axes: Axes) -> Array:
-        return np.sqrt(variance(x, axes, self.freedom(x, axes)))
-
-    def slope(self, cache: Reduced) -> Array:
-        x, y, axes, _ = cache
-        zero = y == 0
-        scale = np.where(zero, 0, 1 / np.where(zero, 1, y))
-        return centred(x, axes) * over(1, self.freedom(x, axes)) * scale
-
-
-def centred(x: Array, axes: Axes) -> Array:
-    """Return x less its mean."""
-    return x - x.sum(axis=axes, keepdims=True) / number(x, axes)
-
-
-def variance(x: Array, axes: Axes, freedom: float) -> Array:
-    """Return Σ (x - mean)² over the degrees of freedom, of which there are at least 0."""
-    d = centred(x, axes)
-    return (d * d).sum(axis=axes, keepdims=True) * over(1, max(freedom, 0))
-
-
-def over(a: float, b: float) -> float:
-    """Return a / b, and inf for b = 0."""
-    return a / b if b else math.inf
-
-
-class VarMeanGate(Spread):
-    """The variance, and the mean."""
-
-    outputs = ("var", "mean")
-    equations = {}
-    spread: type[Spread] = VarGate
-
-    def reduce(self, x: Array, axes: Axes) -> Array:
-        return self.spread.reduce(self, x, axes)  # type: ignore[type-var]
-
-    def slope(self, cache: Reduced) -> Array:
-        return self.spread.slope(self, cache)
-
-    def forward(self, x: Array) -> tuple[Any, Reduced]:  # type: ignore[override]
-        y, cache = super().forward(x)
-        mean = x.sum(axis=cache.axes, keepdims=True) / number(x, cache.axes)
-        return (y, self._leaving(mean, cache.axes)), cache
-
-    def backward(self, grad_output: Any, cache: Reduced) -> tuple[tuple[Array], Arrays]:
-        r"""Chain rule through v = var x (or its root) and m = mean x: each as by itself, added.
-
-        dx = dv ∂v/∂x + dm / N
-        Torch: torch.var_mean, torch.std_mean.
-        Source: the gates of both, whose input branches.
-        """
-        dv, dm = grad_output
-        (dx,), _ = super().backward(dv, cache)
-        return (dx + self._stretched(dm, cache) / cache.elements,), {}
-
-
-class StdMeanGate(VarMeanGate):
-    """The standard deviation, and the mean."""
-
-    outputs = ("std", "mean")
-    spread = StdGate
-
-
 class ProdGate(Reduction):
     """y = Π x, of all elements or along an axis."""
 
@@ -479,95 +358,3 @@ class LogSumExpGate(Reduction):
     def slope(self, cache: Reduced) -> Array:
         """Return e^(x - y) = softmax x; nan where all are -∞, as torch has it."""
         return np.exp(cache.x - cache.y)
-
-
-class NormGate(Reduction):
-    """y = (Σ |x|^p)^(1/p), the p-norm of all elements, or along axes.
-
-    Args:
-        p: 0 counts what is not 0; infinity (minus infinity) takes the largest (smallest).
-        dim: the axis, or several; None for all.
-        keepdim: whether the axes stay, 1 long.
-    """
-
-    equations = equations(
-        "sum(j, abs(x[n,j])**p)**(1 / p)",
-        "sign(x[n,j]) * (abs(x[n,j]) / Y[n])**(p - 1)\n"
-        "where Y[n] = sum(k, abs(x[n,k])**p)**(1 / p)",
-    )
-    examples = (
-        *(e._replace(arguments={"p": 2.0, **e.arguments}) for e in EXAMPLES),
-        Example({"p": 1.0}, ((2, 3),)),
-        Example({"p": 3.0, "dim": 1}, ((2, 3),)),
-        Example({"p": math.inf, "dim": (0, 1)}, ((2, 3),), kinks=KINKS),
-    )
-
-    def __init__(self, p: float = 2.0, dim: Dim = None, keepdim: bool = False) -> None:
-        super().__init__(dim, keepdim)
-        self.p = p
-
-    def variants(self, cache: Reduced) -> tuple[str, ...]:
-        return () if math.isinf(self.p) or self.p == 0 else super().variants(cache)
-
-    def forward(self, x: Array) -> tuple[Array, Reduced]:  # type: ignore[override]
-        axes = axes_of(self, x)
-        d, slope = p_norm(flattened(x, axes), self.p)
-        y = d.reshape(tuple(1 if axis in axes else n for axis, n in enumerate(x.shape)))
-        return self._leaving(y, axes), Reduced(x, y, axes, slope)
-
-    def reduce(self, x: Array, axes: Axes) -> Array:
-        raise NotImplementedError
-
-    def slope(self, cache: Reduced) -> Array:
-        """Return sign x (|x| / y)^(p - 1), and 0 where y is."""
-        return restored(cache.aside, cache.x.shape, cache.axes)
-
-    def decisions(self, cache: Reduced) -> Array:
-        return np.sign(np.real(self.slope(cache)))
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, {super().extra_repr()}"
-
-
-class MatrixNormGate(Reduction):
-    """y = the largest sum of |x| over a column (ord 1) or a row (infinity), or the smallest.
-
-    Args:
-        ord: 1 or infinity; negative for the smallest.
-        dim: the two axes of the matrices.
-        keepdim: whether they stay, 1 long.
-    """
-
-    equations = {}
-    examples = (
-        Example({"ord": 1.0}, ((3, 2),)),
-        Example({"ord": -math.inf, "dim": (0, -1)}, ((2, 2, 3),)),
-    )
-
-    def __init__(self, ord: float, dim: tuple[int, int] = (-2, -1), keepdim: bool = False) -> None:
-        super().__init__(dim, keepdim)
-        self.ord = ord
-
-    def forward(self, x: Array) -> tuple[Array, Reduced]:  # type: ignore[override]
-        summed, other = (axis % x.ndim for axis in self.dim)  # type: ignore[union-attr]
-        if math.isinf(self.ord):
-            summed, other = other, summed
-        sums = np.abs(x).sum(axis=summed, keepdims=True)
-        y = (sums.max if self.ord > 0 else sums.min)(axis=other, keepdims=True)
-        mask = (sums == y) * np.ones_like(sums)
-        share = np.sign(x) * mask / mask.sum(axis=other, keepdims=True)
-        axes = tuple(sorted((summed, other)))
-        return self._leaving(y, axes), Reduced(x, y, axes, (share, mask))
-
-    def reduce(self, x: Array, axes: Axes) -> Array:
-        raise NotImplementedError
-
-    def slope(self, cache: Reduced) -> Array:
-        """Return sign x in the row or column that y is the sum of; equals share."""
-        return cache.aside[0]
-
-    def decisions(self, cache: Reduced) -> Array:
-        return np.real(cache.aside[1]) * np.sign(np.real(cache.x))
-
-    def extra_repr(self) -> str:
-        return f"ord={self.ord}, {super().extra_repr()}"

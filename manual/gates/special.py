@@ -30,6 +30,8 @@ __all__ = [
 ROOT_HALF = math.sqrt(0.5)
 SHARE = Draw((2, 3), "uniform", 0.1, 0.9)
 PLAIN = (Example({}, ((2, 3),)),)
+REAL = ("erfinv", "ndtri")  # SciPy knows them of real numbers only
+COMPLEX = {"gammaln": "loggamma"}
 
 
 def special(name: str, x: Array) -> Array:
@@ -41,7 +43,9 @@ def special(name: str, x: Array) -> Array:
 
     if x.dtype == object:
         return np.frompyfunc(lambda v: getattr(v, name)(), 1, 1)(x)
-    return getattr(scipy, name)(np.real(x))
+    if x.dtype.kind == "c":
+        x, name = (np.real(x), name) if name in REAL else (x, COMPLEX.get(name, name))
+    return getattr(scipy, name)(x)
 
 
 def polygamma(n: int, x: Array) -> Array:
@@ -125,12 +129,15 @@ class ErfinvGate(Special):
         return np.exp(y * y) * root_pi(x) / 2
 
 
-class NdtrGate(Special):
-    """The normal distribution function Φ."""
+class NdtrGate(Pointwise):
+    """The normal distribution function Φ = (1 + erf(x / √2)) / 2."""
 
-    function = "ndtr"
     equations = {"output": "y[i] = Phi(x[i])", "grad_input": "dx[i] = dy[i] * phi(x[i])"}
     examples = PLAIN
+
+    def value(self, x: Array) -> Array:
+        """Return ½ + ½ erf, as torch does: on the far left an erfc would be more exact."""
+        return (1 + special("erf", x / root_two(x))) / 2
 
     def slope(self, x: Array, y: Array) -> Array:
         return normal(x)

@@ -222,6 +222,27 @@ class CTCLoss(Loss):
         return f"blank={self.blank}, {super().extra_repr()}, zero_infinity={self.zero_infinity}"
 
 
+class NormalisedCTC(CTCLoss):
+    """CTCLoss of log-probabilities that a log_softmax made, with torch's gradient."""
+
+    def forward(  # type: ignore[override]
+        self, log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array
+    ) -> tuple[Array, Any]:
+        y, cache = super().forward(log_probs, targets, input_lengths, target_lengths)
+        return y, (log_probs, cache)
+
+    def backward(self, grad_output: Array, cache: Any) -> tuple[Any, Arrays]:  # type: ignore[override]
+        r"""Chain rule as of CTCLoss, through x - log Σ_c e^(x_tc), which is x for such x.
+
+        dx_tc = g_tc - e^(x_tc) Σ_c g_tc,   g CTCLoss's own gradient
+        Torch: nn.functional.ctc_loss.
+        Source: CTCLoss.
+        """
+        log_probs, own = cache
+        (g, *others), params = super().backward(grad_output, own)
+        return (g - np.exp(log_probs) * g.sum(axis=-1, keepdims=True), *others), params
+
+
 def _check_whole(name: str, values: Array) -> None:
     if values.dtype.kind not in "iu":
         raise TypeError(

@@ -1,4 +1,4 @@
-"""The mutation score in the documents is the recorded one, of the modules that are unchanged."""
+"""The mutation score that documents quote is the recorded one, of unchanged modules."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from compare.commands.check.check import check_torch
 from compare.errors import UserError
-from torch_ref.capture import Capture, Ref, Region
+from torch_ref.capture import Capture
+from torch_ref.captured import Ref, Region
 from torch_ref.captured_side import put_in
 
 if TYPE_CHECKING:
@@ -60,10 +62,12 @@ def check_region(region: Region, capture: Capture) -> Report | None:
     """
     refs = dict.fromkeys(x.name for x in tree_leaves(region.args) if isinstance(x, Ref))
     names = list(refs)
+    keys = _keys(region, names)
     inputs: Mapping[str, Any] = {
-        f"x{i}": np.array(capture.tensor(name).detach().numpy()) for i, name in enumerate(names)
+        key: np.array(capture.tensor(name).detach().numpy())
+        for key, name in zip(keys, names, strict=True)
     }
-    data = [f"x{i}" for i, name in enumerate(names) if name in capture.data]
+    data = [key for key, name in zip(keys, names, strict=True) if name in capture.data]
     function: Any = region.function
     try:
         return check_torch(
@@ -74,9 +78,23 @@ def check_region(region: Region, capture: Capture) -> Report | None:
         return None
 
 
+def _keys(region: Region, names: Sequence[str]) -> list[str]:
+    """Return what a Function's forward calls its tensors: x0, x1, … where it has no names."""
+    plain = [p.name for p in signature(region.function.forward).parameters.values()  # type: ignore[attr-defined]
+             if p.kind is not p.VAR_POSITIONAL]  # fmt: skip
+    given = plain if _is_split(region.function) else plain[1:]  # without its context
+    at = {x.name: key for key, x in zip(given, region.args, strict=False) if isinstance(x, Ref)}
+    return [at.get(name, f"x{i}") for i, name in enumerate(names)]
+
+
+def _is_split(function: Any) -> bool:
+    """Return whether a Function's context is set up apart from its forward."""
+    return function.setup_context is not torch.autograd.Function.setup_context
+
+
 def _forward(function: Any) -> Callable:
     """Return a Function's forward as autograd differentiates it."""
-    own = function.setup_context is not torch.autograd.Function.setup_context
+    own = _is_split(function)
 
     def forward(*args: Any) -> Any:
         return function.forward(*args) if own else function.forward(Context(), *args)

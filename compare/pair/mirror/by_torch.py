@@ -13,7 +13,7 @@ from torch.func import functional_call
 from compare.gauge import Gauge
 from compare.pair.hybrid_gauge import measured
 from manual.layer import Array, Arrays, Layer, Output
-from torch_ref.capture import CapturedCall, tensors_of
+from torch_ref.captured import CapturedCall, tensors_of
 from torch_ref.captured_side import CapturedFunction, CapturedNetwork, filled
 
 __all__ = ["ByTorch"]

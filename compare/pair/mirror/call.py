@@ -61,6 +61,7 @@ class Call(NamedTuple):
 
 
 Builder = Callable[..., Call]
+NUMPYS = {"axis": "dim", "keepdims": "keepdim"}  # NumPy's names, which torch takes as well
 
 
 def built(builder: Builder, args: Any, kwargs: Any) -> Call:
@@ -69,8 +70,10 @@ def built(builder: Builder, args: Any, kwargs: Any) -> Call:
     Raises:
         NoTwin: there is none for these arguments.
     """
+    known = signature(builder)
+    kwargs = {k if k in known.parameters else NUMPYS.get(k, k): v for k, v in kwargs.items()}
     try:
-        bound = signature(builder).bind(*args, **kwargs)
+        bound = known.bind(*args, **kwargs)
     except TypeError as error:
         raise NoTwin(f"called as no twin is: {error}") from None
     return builder(*bound.args, **bound.kwargs)

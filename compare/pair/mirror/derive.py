@@ -14,7 +14,8 @@ from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
 from compare.pair.mirror.given import GivenPiece
 from compare.pair.mirror.modules import twin_of_module
 from manual.layer import Layer
-from torch_ref.capture import Capture, CapturedCall, Ref, paired
+from torch_ref.capture import Capture
+from torch_ref.captured import CapturedCall, Ref, paired
 
 __all__ = ["Deriver", "Twin", "left_to_torch"]
 
@@ -62,7 +63,14 @@ class Deriver:
             refs = tuple(_refs(call))
             params = {k: p.detach().numpy() for k, p in call.module.named_parameters()}
             return Twin(GivenPiece(self.pieces[call.path], params, call.path), refs, {})
+        if call.module is not None and self._inside(call.path):
+            call.why = "somebody's own piece stands for a part of it"
+            return None
         return derive(capture, call)
+
+    def _inside(self, path: str) -> bool:
+        """Return whether a piece is for a module inside this one."""
+        return any(piece.startswith(f"{path}." if path else "") for piece in self.pieces)
 
 
 def derive(capture: Capture, call: CapturedCall) -> Twin | None:

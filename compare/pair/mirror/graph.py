@@ -12,7 +12,8 @@ from compare.pair.mirror.derive import Twin, left_to_torch
 from compare.pair.mirror.given import GivenPiece
 from manual.graph import Graph, Node
 from manual.nodes import dotted
-from torch_ref.capture import Capture, CapturedCall, paired
+from torch_ref.capture import Capture
+from torch_ref.captured import CapturedCall, paired
 from torch_ref.captured_side import CapturedNetwork
 
 __all__ = ["Mirrored", "mirrored"]

@@ -13,7 +13,7 @@ from manual import registry
 from manual.layer import Layer
 from manual.nodes import inputs_of
 from manual.recurrent.packed import PackedRecurrent
-from torch_ref.capture import PackedRefs
+from torch_ref.captured import PackedRefs
 from torch_ref.hybrid import array_of
 
 __all__ = ["twin_of_module"]
@@ -65,6 +65,8 @@ def layer_of(module: nn.Module) -> Layer:
     cls = type(module)
     if not cls.__module__.startswith("torch.nn.") or next(module.children(), None) is not None:
         raise NoTwin(f"{cls.__name__} is no single layer of torch.nn")
+    if cls.__name__ == "CTCLoss":  # whose gradient in torch is that behind a log_softmax
+        raise NoTwin("CTCLoss is taken as its function")
     known = registry.LAYERS.get(cls.__name__) or registry.LOSSES.get(cls.__name__)
     if known is None:
         raise NoTwin(f"nothing hand-written stands for {cls.__name__}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from compare.explaining import format as fmt
 from compare.judge.quantities import asked_once
+from compare.report.rendering.coverage import not_by_hand
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,13 @@ class Words(NamedTuple):
 def words(report: Report) -> Words:
     checked = report.mode == "check"
     return Words("case" if checked else "layer", fmt.name(report.theirs), checked)
+
+
+def sides(report: Report) -> tuple[str, str]:
+    """Return what the two numbers of the first divergence are called."""
+    first = report.first_divergence
+    own = first.sides if first is not None else None
+    return (fmt.name(own[0]), fmt.name(own[1])) if own else ("manual", words(report).theirs)
 
 
 def budget_sentence(report: Report) -> str:
@@ -226,6 +234,7 @@ def headline(report: Report) -> Headline:
     within = "beyond" if report.verdict == "disagree" else "within"
     tolerance = f"{within} a tolerance chosen by the user" if report.overridden else ""
     theirs = f"{torch_layers(report)} on both sides" if report.torch_layers else ""
+    theirs = not_by_hand(report) if report.coverage else theirs
     qualifier = ", ".join(filter(None, (theirs, tolerance)))
     if report.mode == "free" and report.verdict != "disagree":
         return Headline("NO VERDICT", "none", qualifier)

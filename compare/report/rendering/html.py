@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ import numpy as np
 from compare.explaining import format as fmt
 from compare.explaining.evaluate import DIGITS
 from compare.report.rendering import text
+from compare.report.rendering.coverage import missing, share
 from compare.report.rendering.derivations import (
     Derivation,
     anchors,
@@ -40,12 +41,15 @@ from compare.report.rendering.facts import (
     sample_title,
     sampled_text,
     severity,
+    sides,
     totals,
     words,
     worst_rows,
 )
 from compare.report.rendering.heat_map import hover
 from compare.report.rendering.kills import HEADINGS, kills_of
+from compare.report.rendering.model_graph import Level, levels
+from compare.report.rendering.model_tree import Part, model_stops, model_tree
 from compare.report.rendering.network_graph import Drawn, folded, network_svg
 from compare.report.rendering.network_map import Stop, network_map
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 DRAWN = 200  # nodes; a larger network is not drawn
 UNFOLDED = 100  # nodes; of a larger network all calls of a layer are drawn as one
+QUICK = 600  # rows of a table that is laid out at once; of a model a longer one is folded
 DECADES = 4  # a bar spans this many decades below the limit
 
 
@@ -82,6 +87,9 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     tensors = per_tensor(report.differences)
     worked = derivations(report)
+    stops = network_map(report, tensors)
+    stops = model_stops(report, tensors, stops) if report.coverage else stops
+    tree = model_tree(report, stops) if report.coverage else None
     return (
         _environment()
         .get_template("report.html.j2")
@@ -93,9 +101,14 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             script=Markup(script),
             script_digest=digest,
             tensors=tensors,
+            slow=tree is not None and len(tensors) > QUICK,
             layers=list({row.layer: None for row in tensors}),
-            stops=(stops := network_map(report, tensors)),
-            graph=Markup(_graph(report, stops)),
+            stops=stops,
+            tree=tree,
+            missing=missing(report),
+            shares={name: (v, share(v)) for name, v in report.coverage.items()},
+            levels=_levels(report, stops, tree),
+            graph=Markup("" if tree else _graph(report, stops)),
             folded=len(report.nodes) > UNFOLDED,
             hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
             facts=evidence_facts(report),
@@ -169,6 +182,8 @@ def _common(report: Report, rows: int = 10) -> dict[str, Any]:
         "accuracies": accuracies(report),
         "first": first,
         "whose": text.whose(first) if first else "",
+        "sides": sides(report),
+        "inside": text.INSIDE if first and first.sides else "",
         "shown_cause": text.shown_cause(report),
         "last_agreed": text.last_agreed(report, first) if first else "",
         "words": words(report),
@@ -212,17 +227,26 @@ def _largest(report: Report) -> float:
 
 def _graph(report: Report, stops: Sequence[Stop]) -> str:
     """Return the network drawn, each node a click away from its class's derivation; "" of none."""
-    if not stops:
-        return ""
-    tones = {stop.name: stop.tone for stop in stops}
     entries = {name: i for i, entry in enumerate(_docstrings(report)) for name in entry.nodes}
-    nodes = [
-        Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""),
-              f"#of-{entries[n.name]}" if n.name in entries else "")
+    links = {name: f"#of-{i}" for name, i in entries.items()}
+    nodes = _drawn(report, stops, links) if stops else []
+    shown = nodes if len(nodes) <= UNFOLDED else folded(nodes)
+    return network_svg(shown) if stops and len(shown) <= DRAWN else ""
+
+
+def _levels(report: Report, stops: Sequence[Stop], tree: Part | None) -> list[Level]:
+    """Return a mirrored model drawn; a box leads to its worst tensor or its part of the tree."""
+    links = {stop.name: f"#t-{stop.row}" for stop in stops if stop.row is not None}
+    return levels(_drawn(report, stops, links), tree) if tree is not None else []
+
+
+def _drawn(report: Report, stops: Sequence[Stop], links: Mapping[str, str]) -> list[Drawn]:
+    tones, torchs = {stop.name: stop.tone for stop in stops}, set(report.torch_layers)
+    return [
+        Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""), links.get(n.name, ""),
+              float(bool(report.coverage) and n.name in torchs))
         for n in report.nodes
     ]  # fmt: skip
-    shown = nodes if len(nodes) <= UNFOLDED else folded(nodes)
-    return network_svg(shown) if len(shown) <= DRAWN else ""
 
 
 def _found(report: Report) -> list[str]:

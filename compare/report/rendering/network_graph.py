@@ -11,24 +11,28 @@ import networkx as nx
 from compare.explaining import format as fmt
 from manual.nodes import path_of
 
-__all__ = ["Drawn", "folded", "network_svg"]
+__all__ = ["Drawn", "folded", "graver", "network_svg"]
 
 WIDTH, HEIGHT, ACROSS, DOWN = 176, 30, 200, 54  # of a node, and from one to the next, in pixels
 MARGIN = 8
 PASSING = 28  # width that an edge takes which passes a layer
 SWEEPS = 4
 TONES = ("bad", "unjudged", "vacuous", "agree")  # gravest first
-LETTERS = 22  # of a node's name and type
+LETTERS, LEAST = 22, 6  # of a node's name and type, and of a type that is told
 
 
 class Drawn(NamedTuple):
-    """A node: its name and type, what feeds it, the class of its colour, where a click leads."""
+    """A node: its name and type, what feeds it, the class of its colour, where a click leads.
+
+    It is hatched, faintly if not all of it, where torch computed it on both sides.
+    """
 
     name: str
     type: str
     inputs: tuple[str, ...]
     tone: str = ""
     link: str = ""
+    hatched: float = 0.0
 
 
 Place = tuple[int, str, str]  # a layer, and a node, or the edge that passes there
@@ -75,9 +79,14 @@ def folded(nodes: Sequence[Drawn]) -> list[Drawn]:
     found = []
     for path, of in calls.items():
         feeds = [_fold(source, node.name, known) for node in of for source in node.inputs]
-        tone = min((node.tone for node in of), key=lambda t: TONES.index(t) if t in TONES else -1)
+        tone = graver(node.tone for node in of)
         found.append(Drawn(path, of[0].type, tuple(dict.fromkeys(feeds)), tone, of[0].link))
     return found
+
+
+def graver(tones: Iterable[str]) -> str:
+    """Return the gravest of several tones; one that is not known is as grave as unjudged."""
+    return min(tones, key=lambda t: TONES.index(t) if t in TONES else 1, default="unjudged")
 
 
 def _fold(source: str, reader: str, known: Mapping[str, Drawn]) -> str:
@@ -183,17 +192,16 @@ def _box(node: Drawn, x: float, y: float) -> str:
     name, kind = fmt.name(node.name), fmt.name(node.type)
     title = f"<title>{escape(name)} {escape(kind)}</title>"
     text = f"<tspan>{escape(_cut(name))}</tspan>"
-    if kind:
+    if kind and LETTERS - len(name) >= LEAST:
         kind = escape(_cut(kind, LETTERS - len(name)))
         text += f'<tspan class="type" dx="7">{kind}</tspan>'
-    box = (
-        f'<rect x="{x - WIDTH / 2:.0f}" y="{y - HEIGHT / 2:.0f}" width="{WIDTH}" height="{HEIGHT}" '
-        f'rx="4"/><text x="{x:.0f}" y="{y + 4.5:.1f}">{text}</text>'
-    )
+    place = f'x="{x - WIDTH / 2:.0f}" y="{y - HEIGHT / 2:.0f}" width="{WIDTH}" height="{HEIGHT}"'
+    whole = "" if node.hatched == 1 else " partly"
+    hatch = f'<rect class="hatch{whole}" {place} rx="4"/>' if node.hatched else ""
+    box = f'<rect {place} rx="4"/>{hatch}<text x="{x:.0f}" y="{y + 4.5:.1f}">{text}</text>'
     group = f'<g class="node {escape(node.tone)}">{title}{box}</g>'
     return f'<a href="{escape(node.link)}">{group}</a>' if node.link else group
 
 
 def _cut(text: str, most: int = LETTERS) -> str:
-    most = max(6, most)
     return text if len(text) <= most else f"{text[: most - 1]}…"

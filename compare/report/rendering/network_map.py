@@ -32,7 +32,7 @@ class Stop(NamedTuple):
 
 def network_map(report: Report, tensors: Sequence[TensorRow]) -> list[Stop]:
     """Return the nodes in the order of the forward pass, then the loss; nothing for a check."""
-    if report.mode == "check" or len(report.nodes) < 2:
+    if report.mode == "check" or len(report.nodes) < (1 if report.coverage else 2):
         return []
     of: dict[str, list[int]] = {}
     for i, row in enumerate(tensors):
@@ -43,14 +43,14 @@ def network_map(report: Report, tensors: Sequence[TensorRow]) -> list[Stop]:
     for node in report.nodes:
         feeds = () if node.inputs == (before,) else node.inputs
         rows = of.get(node.name) or of.get(re.split("[:@]", node.name)[0], [])
-        stops.append(_stop(report, tensors, node.name, node.type, feeds, rows))
+        stops.append(stop_of(report, tensors, node.name, node.type, feeds, rows))
         before = node.name
     if "loss" in of:
-        stops.append(_stop(report, tensors, "loss", "", (), of["loss"]))
+        stops.append(stop_of(report, tensors, "loss", "", (), of["loss"]))
     return stops
 
 
-def _stop(
+def stop_of(
     report: Report,
     tensors: Sequence[TensorRow],
     name: str,
@@ -58,6 +58,7 @@ def _stop(
     feeds: tuple[str, ...],
     rows: list[int],
 ) -> Stop:
+    """Return what a node of the map says: the gravest of its rows, by verdict and budget."""
     first = report.first_divergence
     here = first is not None and first.layer == name
     if not rows:

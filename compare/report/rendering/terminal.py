@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compare.explaining import format as fmt
+from compare.report.rendering.coverage import missing_lines, shares, whole
 from compare.report.rendering.facts import (
     gap,
     headline,
     notices,
     place,
     sample_title,
+    sides,
     totals,
     trained_line,
-    words,
     worst_rows,
 )
 from compare.report.rendering.kills import kills_line
 from compare.report.rendering.text import (
+    INSIDE,
     at_worst,
     last_agreed,
     scope,
@@ -51,8 +53,9 @@ def terminal_text(report: Report, width: int | None = None) -> str:
         width: of the lines; by default that of the terminal, without one no line is broken.
     """
     width = _width() if width is None else width
-    blocks = [_head(report), _divergence(report), _worst(report, width), _notes(report)]
-    lines = "\n\n".join("\n".join(block) for block in [*blocks, _counts(report)] if block)
+    blocks = [_head(report), _divergence(report), _worst(report, width), missing_lines(report)]
+    blocks += [_notes(report), _counts(report)]
+    lines = "\n\n".join("\n".join(block) for block in blocks if block)
     return "\n".join(_wrapped(line, width) for line in lines.split("\n"))
 
 
@@ -116,14 +119,16 @@ def _divergence(report: Report) -> list[str]:
         lines.append(f"  {fmt.name(first.own_or_inherited)}: {told}")
     lines += [f"  cause: {fmt.name(report.cause)}"] if report.cause is not None else []
     lines += [f"  {fmt.name(first.witnesses.text)}"] if first.witnesses is not None else []
+    lines += [f"  in the tables: {INSIDE}"] if first.sides else []
     return [*lines, f"  last agreed: {last_agreed(report, first)}"]
 
 
 def _element(report: Report, first: Divergence) -> str:
     difference = fmt.short(gap(first.manual, first.torch, first.max_abs_diff))
+    ours, theirs = sides(report)
     return (
-        f"  worst element {fmt.name(first.worst_index)}: manual {fmt.exact(first.manual)}, "
-        f"{words(report).theirs} {fmt.exact(first.torch)}, |diff| {difference}"
+        f"  worst element {fmt.name(first.worst_index)}: {ours} {fmt.exact(first.manual)}, "
+        f"{theirs} {fmt.exact(first.torch)}, |diff| {difference}"
     )
 
 
@@ -142,6 +147,7 @@ def _notes(report: Report) -> list[str]:
 def _counts(report: Report) -> list[str]:
     total = totals(report)
     lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
+    lines += [f"Hand-written: {shares(report)}"] if whole(report) else []
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
     lines += filter(None, [kills_line(report), trained_line(report)])

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from compare.explaining import format as fmt
+from compare.report.rendering.coverage import missing, shares, whole
 from compare.report.rendering.facts import (
     VERDICTS,
     Totals,
@@ -20,6 +21,7 @@ from compare.report.rendering.facts import (
     place,
     sample_title,
     sampled_text,
+    sides,
     totals,
     trained_line,
     words,
@@ -62,14 +64,23 @@ def shown_cause(report: Report) -> str:
     if first is None:
         return ""
     said = words(report)
-    where = f"{fmt.name(first.quantity)} in {said.layer} {fmt.name(first.layer)}"
+    layer = "custom Function" if first.sides else said.layer
+    where = f"{fmt.name(first.quantity)} in {layer} {fmt.name(first.layer)}"
     told = "" if said.checked else first.explanation  # of a check the reason tells it
     told = f"{cause.kind}: {cause.evidence}" if cause is not None else told
     return f"{where}: {fmt.name(told)}" if told else ""
 
 
+INSIDE = "manual is derived from forward by hand, torch is the model with its backward"
+
+
 def whose(first: Divergence) -> str:
     """Return whose mistake the first divergence is, in a few words."""
+    if first.sides:
+        name = fmt.name(first.sides[0])
+        return (
+            f"{name} is wrong by itself, on what it was called with and a random upstream gradient"
+        )
     return {
         "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
         "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",
@@ -123,6 +134,7 @@ def summary_markdown(report: Report) -> str:
     for notice in notices(report):
         parts.append(f"> ⚠️ **{notice.title}.** {_escape(notice.text)}")
     parts.append(f"{scope(report, total)}. {_escape(verdict_counts(total))}.")
+    parts += [f"Hand-written: {shares(report)}."] if whole(report) else []
     if report.first_divergence is not None:
         parts.append(_divergence_markdown(report, report.first_divergence))
     worst = [[_code(cell) for cell in worst_cells(report, row)] for row in worst_rows(report, 5)]
@@ -131,6 +143,12 @@ def summary_markdown(report: Report) -> str:
             f"### Worst tensors{at_worst(report)}",
             _table(worst_head(report), worst, right=len(worst_head(report)) - 1),
         ]
+    if rows := missing(report):
+        cells = [
+            [_code(r.operation), f"{r.times:,}", _escape(r.why), _escape(r.where)] for r in rows
+        ]
+        columns = ("operation", "times", "why", "what to add")
+        parts += ["### Not hand-written", _table(columns, cells, right=1)]
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
@@ -156,13 +174,14 @@ def _divergence_markdown(report: Report, first: Divergence) -> str:
         ("where", where),
         ("quantity", _code(first.quantity)),
         ("worst element", _code(first.worst_index)),
-        ("manual", _code(fmt.exact(first.manual))),
-        (words(report).theirs, _code(fmt.exact(first.torch))),
+        (sides(report)[0], _code(fmt.exact(first.manual))),
+        (sides(report)[1], _code(fmt.exact(first.torch))),
         ("difference", _code(fmt.short(gap(first.manual, first.torch, first.max_abs_diff)))),
         *([] if report.mode == "check" else [("whose mistake", own)]),
         ("what it looks like", _escape(first.explanation or "–")),
         ("cause", _escape("–" if report.cause is None else report.cause)),
         *([("witnesses", _escape(first.witnesses.text))] if first.witnesses is not None else []),
+        *([("in the tables", _escape(INSIDE))] if first.sides else []),
         ("last agreed", _escape(last_agreed(report, first))),
     ]
     return "### First divergence\n\n" + _table(("", ""), rows)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.report.rendering.coverage import missing
 from compare.report.rendering.facts import accuracies, evidence, sampled, totals, worst_rows
 from compare.report.rendering.kills import kills_dict
 
@@ -44,6 +45,8 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "notes": list(report.notes),
         "torch_layers": list(report.torch_layers),
         "torch_with_torch": report.torch_with_torch,
+        "coverage": report.coverage,
+        "missing": [row._asdict() for row in missing(report)],
         "planted": report.planted,
         "planted_ran": report.planted_ran,
         "tolerance": report.tolerance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from compare.description.config.settings import CompareConfig, TrainConfig
 from compare.errors import UserError
 from compare.pair.manual_side import ManualSide
 from compare.pair.mirror.derive import Deriver
-from compare.pair.mirror.given import given
+from compare.pair.mirror.given import GivenPiece, given
 from compare.pair.mirror.graph import mirrored
 from compare.running.experiment import Experiment
 from compare.running.mirror.fidelity import prove
@@ -24,6 +24,8 @@ from manual.layer import Layer
 from manual.linear import NoCache
 from manual.optimizers import Optimizer
 from torch_ref.captured_side import CapturedSide
+
+Progress = Callable[[str, int, int], None]
 
 __all__ = ["MirrorConfig", "MirrorExperiment", "prepare"]
 
@@ -106,8 +108,9 @@ class MirrorExperiment(Experiment):
 
 
 def prepare(
-    model: Model, name: str, steps: int, dtype: str, seed: int, twin: Any = None
-) -> MirrorExperiment:
+    model: Model, train: TrainConfig, gauge_every: int = 1, twin: Any = None,
+    progress: Progress = lambda *_: None,
+) -> MirrorExperiment:  # fmt: skip
     """Run the model once under the capture, and build the hand-written side of it.
 
     Raises:
@@ -115,25 +118,47 @@ def prepare(
     """
     derive = Deriver(given(twin, [path for path, _ in model.module.named_modules()]))
     side = CapturedSide(
-        model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, seed
+        model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, train.seed
     )
+    name = type(model.module).__name__
     frozen = frozenset(n for n, p in model.module.named_parameters() if not p.requires_grad)
     manual = ManualSide(
         None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
     )  # fmt: skip
-    prove(model, side)
-    side.kept = set(mirrored(side.network, side.capture, side.loss).graph.params)
-    config = MirrorConfig(
+    prove(model, side, progress)
+    graph = mirrored(side.network, side.capture, side.loss).graph
+    used = {getattr(node.layer, "path", "") for node in graph.nodes if _is_given(node)}
+    _refuse_unused(derive.pieces, used)
+    side.kept = set(graph.params)
+    config: Any = MirrorConfig(
         name,
-        TrainConfig(steps=steps, dtype=dtype, seed=seed, batch_size="all"),  # type: ignore[arg-type]
-        CompareConfig(drift=False, structural_zeros=("*",)),
+        train,
+        CompareConfig(drift=False, structural_zeros=("*",), gauge_every=gauge_every),
         tuple(model.inputs),
-        {"name": name, "model": type(model.module).__name__, "steps": steps, "dtype": dtype},
+        {"name": name, "model": name, "steps": train.steps, "dtype": train.dtype},
     )
+    schedule: Any = SimpleNamespace(factor=lambda _: 1.0)
+    nothing: Any = None
     return MirrorExperiment(
-        config, None, manual, side, {}, np.dtype(dtype), SimpleNamespace(factor=lambda _: 1.0),  # type: ignore[arg-type]
-        None, {}, np.zeros(1), model=model,
+        config, nothing, manual, side, {}, np.dtype(train.dtype), schedule, None, {}, np.zeros(1),
+        model=model,
     )  # fmt: skip
+
+
+def _is_given(node: Any) -> bool:
+    return isinstance(node.layer, GivenPiece)
+
+
+def _refuse_unused(pieces: Mapping[str, Any], used: Set[str]) -> None:
+    """A piece that never ran must not pass for one that agrees."""
+    for path in pieces:
+        if path not in used:
+            raise UserError(
+                f"twin: the piece for '{path}' was never run, so that nothing can be said of it. A "
+                "piece stands for a module that is called (not one whose weights are only read), "
+                "that bears no hooks, is in no other piece, and through which a gradient reaches "
+                "the loss."
+            )
 
 
 def _optimizer(model: Model) -> Optimizer:

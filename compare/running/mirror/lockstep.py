@@ -39,7 +39,8 @@ class MirrorLockstep(Lockstep):
         manual = self._comparable(first.values, theirs)
         self.untold = first.values.keys() - manual.keys()
         keys = self._keys_of(manual, theirs)
-        return self._judged(number, keys, first._replace(values=manual), theirs, True)
+        deep = self._is_thorough(number)
+        return self._judged(number, keys, first._replace(values=manual), theirs, deep)
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
@@ -90,8 +91,7 @@ class MirrorLockstep(Lockstep):
 
     def _untold(self) -> set[Key]:
         """Return the gradients of values that torch tells none of, or that of their memory."""
-        capture = self._capture
-        return {_key(n, "grad_output") for n in capture.values if capture.untold(n)}
+        return {_key(name, "grad_output") for name in self._capture.untold}
 
     def _keys_of(self, manual: Values, theirs: Values) -> list[Key]:
         """Return what is expected: every value; its gradient where torch has or must have one."""

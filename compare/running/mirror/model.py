@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from compare.errors import UserError
-from torch_ref.capture import Capture, tensors_of
+from torch_ref.capture import Capture
+from torch_ref.captured import tensors_of
 from torch_ref.side import DTYPES
 
 __all__ = ["Model"]
@@ -26,13 +27,15 @@ UPSTREAM = 20260  # seeds the random upstream gradient
 class Model:
     """A copy of a model that can be run and trained without the user's being touched.
 
-    `inputs` are the real tensors among its arguments, by name: leaves that get a gradient.
+    `inputs` are the real tensors among its arguments, by name: leaves that get a gradient; `others`
+    those that have none.
     """
 
     module: nn.Module
     args: tuple
     kwargs: dict[str, Any]
     inputs: dict[str, Tensor]
+    others: dict[str, Tensor]
     loss: Callable[..., Tensor] | None
     optimizer: torch.optim.Optimizer | None
     dtype: torch.dtype
@@ -62,7 +65,9 @@ class Model:
             own_loss = own_loss._apply(lambda t: _in(t, wanted))
         arguments, named = tree_map(lambda x: _taken(x, wanted), (tuple(args), dict(kwargs)))
         inputs = _named(own, arguments, named)
-        found = cls(own, arguments, named, inputs, own_loss, own_optimizer, wanted)
+        real = {name: t for name, t in inputs.items() if t.requires_grad}
+        others = {name: t for name, t in inputs.items() if not t.requires_grad}
+        found = cls(own, arguments, named, real, others, own_loss, own_optimizer, wanted)
         found._check_optimizer()
         return found
 
@@ -73,8 +78,9 @@ class Model:
         if isinstance(self.loss, nn.Module):
             capture.name(self.loss, "criterion")
         return capture.run(
-            lambda: self._total(self.module(*self.args, **self.kwargs), capture), self.inputs
-        )
+            lambda: self._total(self.module(*self.args, **self.kwargs), capture),
+            self.inputs, self.others,
+        )  # fmt: skip
 
     def _total(self, output: Any, capture: Capture | None) -> Tensor:
         """Return what the gradients are of."""
@@ -116,6 +122,12 @@ class Model:
     def _check_optimizer(self) -> None:
         if self.optimizer is None:
             return
+        for state in self.optimizer.state.values():  # some have one from the start
+            state |= {
+                k: t.to(self.dtype)
+                for k, t in state.items()
+                if isinstance(t, Tensor) and t.is_floating_point() and t.ndim
+            }
         own = {id(p) for p in self.module.parameters()}
         held = [p for group in self.optimizer.param_groups for p in group["params"]]
         if not own.intersection(map(id, held)):
@@ -173,7 +185,7 @@ def _in(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
-    """Return the real tensors among the arguments, by the names of forward's parameters."""
+    """Return the tensors among the arguments, by the names of forward's parameters."""
     try:
         bound = signature(module.forward).bind(*args, **kwargs)
     except TypeError as error:
@@ -184,7 +196,7 @@ def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
     taken = {name.partition(".")[0] for name, _ in module.named_children()}
     for name, value in bound.arguments.items():
-        found = [t for t in tensors_of(value) if t.requires_grad]
+        found = tensors_of(value)
         own = f"{name}_" if name in taken else name
         for place, tensor in enumerate(found):
             named[own if len(found) == 1 else f"{own}_{place}"] = tensor

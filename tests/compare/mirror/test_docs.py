@@ -20,7 +20,7 @@ def space() -> dict:
     return {"__name__": "guide"}
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_an_example_prints_what_the_guide_shows(number: int, space: dict, capsys) -> None:
     exec(compile(blocks("python")[number], str(DOCS), "exec"), space)
     printed = capsys.readouterr().out.splitlines()

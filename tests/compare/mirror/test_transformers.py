@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
+import compare
 from tests.compare.mirror.public import TABLE
 
 pytest.importorskip("transformers", reason="the models extra is not installed")
@@ -14,11 +14,9 @@ MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"]
 
 @MODES
 @pytest.mark.parametrize("name", TABLE)
-def test_a_public_model_has_gradients_in_torch(name: str, training: bool) -> None:
+def test_a_public_model_agrees_with_its_twin(name: str, training: bool) -> None:
     example = TABLE[name].example(training)
-    example.scalar().backward()
-    grads = [p.grad for p in example.module.parameters() if p.grad is not None]
+    report = compare.mirror(example.module, example.args, example.kwargs)
 
-    assert sum(p.numel() for p in example.module.parameters()) < 100_000
-    assert any(grad.abs().sum() > 0 for grad in grads)
-    assert all(torch.isfinite(grad).all() for grad in grads)
+    assert report.verdict == "agree", str(report)
+    assert report.coverage["gradients"] > 0.4  # a batch norm of two numbers has none to compare

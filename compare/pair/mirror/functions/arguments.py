@@ -24,19 +24,7 @@ def a_number(x: Any, name: str) -> float:
     return x
 
 
-def real(*inputs: Any) -> None:
-    """Raise NoTwin where complex numbers go in."""
-    if any(isinstance(x, Value) and x.array.dtype.kind == "c" for x in inputs):
-        raise NoTwin("complex numbers")
-
-
 def same_type(x: Value, dtype: Any) -> None:
     """Raise NoTwin unless a `dtype=` is that of the run."""
     if dtype is not None and str(dtype).rpartition(".")[2] != str(x.dtype):
         raise NoTwin(f"computed in {dtype}")
-
-
-def default(out: Any = None, **_: Any) -> None:
-    """Raise NoTwin where a result is written into a given tensor."""
-    if out is not None:
-        raise NoTwin("out=")

@@ -11,7 +11,16 @@ from typing import Any
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.arguments import a_number, of
 from manual import activations, gates
-from manual.gates import angles, choices, constants, pairs, powers, steps
+from manual.gates import (
+    angles,
+    blends,
+    choices,
+    constants,
+    divisions,
+    pairs,
+    powers,
+    steps,
+)
 from manual.layer import Layer
 
 TABLE: dict[str, Builder] = {}
@@ -180,8 +189,8 @@ def _mul(input: Any, other: Any) -> Call:
 def _div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Call:
     if rounding_mode is not None:
         if isinstance(other, Value):
-            return _of_two(pairs.RoundedDivideGate(rounding_mode), input, other)
-        return of(pairs.RoundedDivideGate(rounding_mode, a_number(other, "other")), input)
+            return _of_two(divisions.RoundedDivideGate(rounding_mode), input, other)
+        return of(divisions.RoundedDivideGate(rounding_mode, a_number(other, "other")), input)
     if not isinstance(other, Value):
         return of(constants.DivideConstantGate(a_number(other, "other")), input)
     if not isinstance(input, Value):
@@ -199,13 +208,20 @@ def _rdiv(input: Value, other: Any) -> Call:
     return _div(other, input)
 
 
-@_entry("pow", "float_power", "special.float_power")
+@_entry("pow")
 def _pow(input: Any, exponent: Any) -> Call:
     if not isinstance(exponent, Value):
         return of(gates.PowerGate(a_number(exponent, "exponent")), input)
     if not isinstance(input, Value):
         return of(powers.ExponentialGate(a_number(input, "input")), exponent)
     return of(pairs.PowGate(), input, exponent)
+
+
+@_entry("float_power")
+def _float_power(input: Any, exponent: Any) -> Call:
+    if any(isinstance(x, Value) and x.dtype != float for x in (input, exponent)):
+        raise NoTwin("computed in float64")
+    return _pow(input, exponent)
 
 
 @_entry("rpow")
@@ -223,9 +239,9 @@ def _with_number(layer: Callable[..., Layer]) -> Builder:
 
 
 for _names, _layer in {
-    "remainder mod": pairs.RemainderGate,
-    "fmod": pairs.FmodGate,
-    "copysign": pairs.CopysignGate,
+    "remainder mod": divisions.RemainderGate,
+    "fmod": divisions.FmodGate,
+    "copysign": divisions.CopysignGate,
 }.items():
     TABLE.update(dict.fromkeys(_names.split(), _with_number(_layer)))
 
@@ -248,18 +264,18 @@ def _xlog1py(input: Any, other: Any) -> Call:
 @_entry("lerp")
 def _lerp(input: Value, end: Value, weight: Any) -> Call:
     if isinstance(weight, Value):
-        return of(pairs.LerpGate(), input, end, weight)
-    return of(pairs.LerpGate(a_number(weight, "weight")), input, end)
+        return of(blends.LerpGate(), input, end, weight)
+    return of(blends.LerpGate(a_number(weight, "weight")), input, end)
 
 
 @_entry("addcmul")
 def _addcmul(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Call:
-    return of(pairs.AddcmulGate(a_number(value, "value")), input, tensor1, tensor2)
+    return of(blends.AddcmulGate(a_number(value, "value")), input, tensor1, tensor2)
 
 
 @_entry("addcdiv")
 def _addcdiv(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Call:
-    return of(pairs.AddcdivGate(a_number(value, "value")), input, tensor1, tensor2)
+    return of(blends.AddcdivGate(a_number(value, "value")), input, tensor1, tensor2)
 
 
 # ── choices ──────────────────────────────────────────────────────────────────────────────────────

@@ -9,8 +9,12 @@ import numpy as np
 
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.places import listed, numbers, taken
+from manual.gates.constants import MultiplyConstantGate
+from manual.gates.functional import Chain
 from manual.gates.places import AddAtGate, TakeGate
-from manual.gates.shapes import SliceGate
+from manual.gates.reductions import AmaxGate, AminGate, ProdGate, SumGate
+from manual.gates.shapes import ReshapeGate, SliceGate
+from manual.layer import Layer
 
 
 # ── x[…] ─────────────────────────────────────────────────────────────────────────────────────────
@@ -318,12 +322,65 @@ def unfold(input: Value, dimension: int, size: int, step: int) -> Call:
 
 
 def as_strided(input: Value, size: Any, stride: Any, storage_offset: Any = None) -> Call:
-    places = np.full(tuple(size), int(storage_offset or 0))
+    return taken(input, _strided(input, size, stride, storage_offset))
+
+
+def _strided(input: Value, size: Any, stride: Any, offset: Any) -> np.ndarray:
+    places = np.full(tuple(size), int(offset or 0))
     for axis, (n, s) in enumerate(zip(size, stride, strict=True)):
         places += (s * np.arange(n)).reshape(-1, *[1] * (len(size) - axis - 1))
     if places.size and places.max() >= prod(input.shape):
         raise NoTwin("a view of more memory than the tensor's own")
-    return taken(input, places)
+    return places
+
+
+def as_strided_scatter(
+    input: Value, src: Value, size: Any, stride: Any, storage_offset: Any = None
+) -> Call:
+    return written(input, _strided(input, size, stride, storage_offset), src)
+
+
+# ── groups ───────────────────────────────────────────────────────────────────────────────────────
+def scatter_reduce(
+    input: Value, dim: int, index: Value, src: Value, reduce: str, *, include_self: bool = True
+) -> Call:
+    part = tuple(slice(n) for n in index.shape)
+    places = _gathered(numbers(input), dim, index.array)
+    return _reduced(input, places, src, numbers(src)[part], reduce, include_self)
+
+
+def index_reduce(
+    input: Value, dim: int, index: Value, source: Value, reduce: str, *, include_self: bool = True
+) -> Call:
+    places = _rows(input, dim, index).reshape(source.shape)
+    return _reduced(input, places, source, numbers(source), reduce, include_self)
+
+
+NEUTRAL = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": -np.inf, "amin": np.inf}
+REDUCTIONS: dict[str, Any] = {"sum": SumGate, "mean": SumGate, "prod": ProdGate, "amax": AmaxGate,
+              "amin": AminGate}  # fmt: skip
+
+
+def _reduced(
+    input: Value, places: np.ndarray, source: Value, own: np.ndarray, reduce: str, kept: bool
+) -> Call:
+    """Return the call that reduces what is sent to each place, beside what is there.
+
+    Each place gets a row of what comes to it, filled up with what changes nothing.
+    """
+    n, p = prod(input.shape), places.reshape(-1)
+    counts = np.bincount(p, minlength=n)
+    alone = kept | (counts == 0)
+    rows = np.full((n, int(counts.max(initial=0)) + 1), -1)
+    rows[:, 0] = np.where(alone, np.arange(n), -1)
+    order = np.argsort(p, kind="stable")
+    first = np.cumsum(counts) - counts
+    rows[p[order], np.arange(len(p)) - first[p[order]] + 1] = n + own.reshape(-1)[order]
+    layers: list[Layer] = [TakeGate(rows, NEUTRAL[reduce]), REDUCTIONS[reduce](dim=-1)]
+    if reduce == "mean":
+        shares = 1.0 / np.maximum(counts + alone, 1)
+        layers.append(MultiplyConstantGate(shares.astype(input.array.dtype)))
+    return Call(Chain(*layers, ReshapeGate(input.shape)), (input, source))
 
 
 TABLE: dict[str, Builder] = {
@@ -338,5 +395,6 @@ TABLE: dict[str, Builder] = {
     "diagonal": diagonal, "diagonal_copy": diagonal, "linalg.diagonal": linalg_diagonal,
     "diag": diag, "diag_embed": diag_embed, "diagflat": diagflat, "tril": tril, "triu": triu,
     "unfold": unfold, "unfold_copy": unfold, "as_strided": as_strided,
-    "as_strided_copy": as_strided,
+    "as_strided_copy": as_strided, "as_strided_scatter": as_strided_scatter,
+    "scatter_reduce": scatter_reduce, "index_reduce": index_reduce,
 }  # fmt: skip

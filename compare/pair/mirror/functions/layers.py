@@ -10,9 +10,11 @@ from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.places import listed, numbers, taken
 from manual import registry
 from manual.gates.constants import MultiplyConstantGate
+from manual.gates.directions import WeightNormGate
 from manual.gates.functional import Functional
 from manual.gates.products import MatMulGate
 from manual.layer import Layer
+from manual.losses.ctc import NormalisedCTC
 
 
 def made(name: str, *args: Any, **kwargs: Any) -> Layer:
@@ -90,12 +92,11 @@ def embedding(
 ) -> Call:  # fmt: skip
     if weight.array.dtype.kind in "iu":  # torch.embedding, which takes the table first
         input, weight = weight, input
+        padding_idx = None if padding_idx == -1 else padding_idx  # there it means none
     if max_norm is not None:
         raise NoTwin("a table that is changed where it is read (max_norm)")
     rows, width = weight.shape
-    padding = None if padding_idx is None or padding_idx < -rows else padding_idx
-    padding = None if padding == -1 else padding
-    layer = made("Embedding", rows, width, padding, None, norm_type, scale_grad_by_freq, False)
+    layer = made("Embedding", rows, width, padding_idx, None, norm_type, scale_grad_by_freq, False)
     return held(layer, (input,), weight=weight)
 
 
@@ -116,10 +117,32 @@ def embedding_bag(
     return held(layer, (input, offsets, per_sample_weights), weight=weight)
 
 
+def linear_cross_entropy(
+    input: Value, linear_weight: Value, target: Value, *, linear_bias: Value | None = None,
+    weight: Value | None = None, reduction: str = "mean", ignore_index: int | None = None,
+    label_smoothing: float = 0.0, options: Any = None,
+) -> Call:  # fmt: skip
+    shape = linear_weight.shape
+    given: dict[str, Any] = {"weight": weight, "reduction": reduction,
+                             "label_smoothing": label_smoothing}  # fmt: skip
+    if ignore_index is not None:
+        given["ignore_index"] = ignore_index
+    layer = made(
+        "LinearCrossEntropyLoss", shape[-1], shape[0], out_features=tuple(shape[1:-1]),
+        bias=linear_bias is not None, **_options(given),
+    )  # fmt: skip
+    known = {"linear.weight": linear_weight, "linear.bias": linear_bias}
+    return held(layer, (input, target), **known)
+
+
 def prelu(input: Value, weight: Value) -> Call:
     if weight.ndim > 1:
         raise NoTwin("slopes in several axes")
     return held(made("PReLU", weight.array.size), (input,), weight=weight)
+
+
+def weight_norm(v: Value, g: Value, dim: int = 0) -> Call:
+    return Call(WeightNormGate(dim), (v, g))
 
 
 # ── normalisation ────────────────────────────────────────────────────────────────────────────────
@@ -343,6 +366,14 @@ def grid_sample(
     return Call(made("GridSample", mode, padding_mode, align_corners), (input, grid))
 
 
+def grid_sampler(
+    input: Value, grid: Value, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Call:
+    mode = ("bilinear", "nearest", "bicubic")[interpolation_mode]
+    return grid_sample(input, grid, mode, ("zeros", "border", "reflection")[padding_mode],
+                       align_corners)  # fmt: skip
+
+
 def affine_grid(theta: Value, size: Any, align_corners: bool | None = None) -> Call:
     return Call(made("AffineGrid", plain(size), align_corners), (theta,))
 
@@ -417,6 +448,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     """Return a loss's constructor arguments; `size_average` and `reduce` are the old reduction."""
     given = dict(given)
     old = {k: given.pop(k, None) for k in ("size_average", "reduce")}
+    if any(not isinstance(x, bool | None) for x in old.values()):
+        raise NoTwin("torch's inner function, whose reduction is a number")
     if old["reduce"] is False:
         given["reduction"] = "none"
     elif old["size_average"] is not None or old["reduce"] is not None:
@@ -444,7 +477,9 @@ def ctc_loss(
     log_probs: Value, targets: Value, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,
 ) -> Call:  # fmt: skip
-    layer = made("CTCLoss", blank, reduction, zero_infinity)
+    if not isinstance(reduction, str):
+        raise NoTwin("torch's inner function, whose reduction is a number")
+    layer = NormalisedCTC(blank, reduction, zero_infinity)
     lengths = {
         "input_lengths": np.array(plain(input_lengths)),
         "target_lengths": np.array(plain(target_lengths)),
@@ -485,15 +520,18 @@ LOSSES: dict[str, Builder] = {
 AXES = (1, 2, 3)
 TABLE: dict[str, Builder] = {
     "linear": linear, "bilinear": bilinear, "embedding": embedding,
-    "embedding_bag": embedding_bag, "prelu": prelu,
-    "layer_norm": layer_norm, "rms_norm": rms_norm, "group_norm": group_norm,
+    "embedding_bag": embedding_bag, "prelu": prelu, "linear_cross_entropy": linear_cross_entropy,
+    "_weight_norm": weight_norm, "layer_norm": layer_norm, "rms_norm": rms_norm,
+    "group_norm": group_norm,
     "batch_norm": batch_norm, "instance_norm": instance_norm,
     "local_response_norm": local_response_norm, "scaled_dot_product_attention": attention,
     "alpha_dropout": dropping("AlphaDropout", usually=False),
     "feature_alpha_dropout": dropping("FeatureAlphaDropout", usually=False),
     "rrelu": rrelu, "interpolate": interpolate, "upsample": interpolate,
     "upsample_nearest": upsample_nearest, "upsample_bilinear": upsample_bilinear,
-    "grid_sample": grid_sample, "affine_grid": affine_grid, "fold": fold,
+    "grid_sample": grid_sample, **dict.fromkeys(
+        ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), grid_sampler),
+    "affine_grid": affine_grid, "fold": fold,
     "im2col": unfold, "pad": pad,
     "constant_pad_nd": lambda input, pad_, value=0: pad(input, pad_, value=value),
     "pixel_shuffle": of_one("PixelShuffle"), "pixel_unshuffle": of_one("PixelUnshuffle"),

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
-from compare.pair.mirror.functions.places import one_list
+from compare.pair.mirror.functions.places import numbers, one_list
 from manual.gates.arithmetic import MultiplyGate
 from manual.gates.contraction import AddProductGate, EinsumGate
+from manual.gates.functional import Chain
+from manual.gates.matrices import CrossGate
+from manual.gates.places import TakeGate
 from manual.gates.products import MatMulGate
+from manual.gates.reductions import SumGate
+from manual.gates.shapes import ReshapeGate
 
 
 def matmul(input: Value, other: Value) -> Call:
@@ -58,16 +65,6 @@ def chain(*matrices: Any) -> Call:
     return product(f"{','.join(read)}->{ends}", *given)
 
 
-def matrix_power(input: Value, n: int) -> Call:
-    if n < 1:
-        raise NoTwin("a power below 1")
-    letters = "abcdefghijklmnopqrstuvwxyz"[: n + 1]
-    if len(letters) <= n:
-        raise NoTwin("so high a power")
-    read = ",".join(f"...{letters[k : k + 2]}" for k in range(n))
-    return product(f"{read}->...{letters[0]}{letters[n]}", *[input] * n)
-
-
 def added(equation: str) -> Builder:
     """Return addmm and its kin."""
 
@@ -78,9 +75,28 @@ def added(equation: str) -> Builder:
 
 
 def trace(input: Value) -> Call:
-    if input.shape[0] != input.shape[1]:
-        raise NoTwin("a matrix that is not square")
-    return product("ii->", input)
+    return Call(Chain(TakeGate(np.diagonal(numbers(input))), SumGate()), (input,))
+
+
+def kron(input: Value, other: Value) -> Call:
+    n = max(input.ndim, other.ndim)
+    rows, columns = "abcdefghijklm"[:n], "nopqrstuvwxyz"[:n]
+    out = "".join(x for pair in zip(rows, columns, strict=True) for x in pair)
+    whole = [(1,) * (n - len(shape)) + tuple(shape) for shape in (input.shape, other.shape)]
+    shape = [a * b for a, b in zip(*whole, strict=True)]
+    own = f"{rows[n - input.ndim :]},{columns[n - other.ndim :]}"
+    for letter in out:
+        out = out if letter in own else out.replace(letter, "")
+    return Call(Chain(EinsumGate(f"{own}->{out}"), ReshapeGate(shape)), (input, other))
+
+
+def linalg_cross(input: Value, other: Value, *, dim: int = -1) -> Call:
+    return Call(CrossGate(dim), (input, other))
+
+
+def cross(input: Value, other: Value, dim: int | None = None) -> Call:
+    """Return torch.cross, which takes the first axis of three elements without `dim`."""
+    return Call(CrossGate(input.shape.index(3) if dim is None else dim), (input, other))
 
 
 def of(equation: str) -> Builder:
@@ -104,8 +120,8 @@ TABLE: dict[str, Builder] = {
     "rmatmul": lambda input, other: matmul(other, input),
     "einsum": einsum, "inner": inner, "tensordot": tensordot, "chain_matmul": chain,
     "linalg.multi_dot": chain, "linalg.vecdot": vecdot, "trace": trace,
-    "outer": of("i,j->ij"), "ger": of("i,j->ij"), "matrix_power": matrix_power,
-    "linalg.matrix_power": matrix_power,
+    "outer": of("i,j->ij"), "ger": of("i,j->ij"), "kron": kron, "cross": cross,
+    "linalg.cross": linalg_cross,
     "addmm": added("ij,jk->ik"), "addmv": added("ij,j->i"), "addr": added("i,j->ij"),
     "addbmm": added("bij,bjk->ik"), "baddbmm": added("bij,bjk->bik"),
 }  # fmt: skip

@@ -10,7 +10,8 @@ from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.arguments import a_number, of, same_type
 from manual import gates, softmax
 from manual.distance import CosineSimilarity, PairwiseDistance
-from manual.gates import cumulative, distances, picks, reductions, scaling
+from manual.gates import cumulative, distances, norms, picks, reductions, scaling, spread
+from manual.gates.pairs import MinGate
 from manual.layer import Layer
 
 TABLE: dict[str, Builder] = {}
@@ -51,7 +52,7 @@ for _names, _layer in REDUCTIONS.items():
     TABLE.update(dict.fromkeys(_names.split(), _reduction(_layer)))
 
 
-def _spread(layer: type[reductions.Spread]) -> Builder:
+def _spread(layer: type[spread.Spread]) -> Builder:
     def build(
         input: Value,
         dim: Dim = None,
@@ -69,10 +70,10 @@ def _spread(layer: type[reductions.Spread]) -> Builder:
     return build
 
 
-TABLE["var"] = _spread(reductions.VarGate)
-TABLE["std"] = _spread(reductions.StdGate)
-TABLE["var_mean"] = _spread(reductions.VarMeanGate)
-TABLE["std_mean"] = _spread(reductions.StdMeanGate)
+TABLE["var"] = _spread(spread.VarGate)
+TABLE["std"] = _spread(spread.StdGate)
+TABLE["var_mean"] = _spread(spread.VarMeanGate)
+TABLE["std_mean"] = _spread(spread.StdMeanGate)
 
 
 @_entry("max")
@@ -87,8 +88,6 @@ def _max(input: Value, dim: Any = None, keepdim: bool = False, *, other: Any = N
 
 @_entry("min")
 def _min(input: Value, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Call:
-    from manual.gates.pairs import MinGate
-
     other = dim if isinstance(dim, Value) else other
     if other is not None:
         return of(MinGate(), input, other)
@@ -147,18 +146,22 @@ def _along(layer: Callable[[int], Layer]) -> Builder:
 for _name, _running in {
     "cumsum": cumulative.CumSumGate,
     "cumprod": cumulative.CumProdGate,
-    "logcumsumexp": cumulative.LogCumSumExpGate,
     "cummax": picks.CumMaxGate,
     "cummin": picks.CumMinGate,
 }.items():
     TABLE[_name] = _along(_running)
 
 
+@_entry("logcumsumexp")
+def _logcumsumexp(input: Value, dim: int) -> Call:
+    raise NoTwin("torch's gradient of it subtracts exponentials, and loses digits")
+
+
 @_entry("diff")
 def _diff(input: Value, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Call:
-    if prepend is not None or append is not None:
-        raise NoTwin("prepend=, append=")
-    return of(cumulative.DiffGate(n, dim), input)
+    if n == 0:  # torch then joins nothing
+        prepend = append = None
+    return of(cumulative.DiffGate(n, dim), input, prepend, append)
 
 
 @_entry("msort")
@@ -246,7 +249,7 @@ def _vector_norm(
     x: Value, ord: float = 2, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Call:
     same_type(x, dtype)
-    return of(reductions.NormGate(a_number(ord, "ord"), _axes(dim), keepdim), x)
+    return of(norms.NormGate(a_number(ord, "ord"), _axes(dim), keepdim), x)
 
 
 @_entry("norm")
@@ -273,7 +276,7 @@ def _linalg_norm(
     if ord is None or ord == "fro":
         return _vector_norm(A, 2, dim, keepdim, dtype=dtype)
     if axes == 2 and ord in (1, -1, math.inf, -math.inf):
-        return of(reductions.MatrixNormGate(ord, _axes(dim) or (0, 1), keepdim), A)
+        return of(norms.MatrixNormGate(ord, _axes(dim) or (0, 1), keepdim), A)
     if isinstance(ord, str) or axes != 1:
         raise NoTwin(f"the matrix norm {ord}")
     return _vector_norm(A, ord, dim, keepdim, dtype=dtype)
@@ -284,7 +287,7 @@ def _softmax(layer: Callable[[int | None], Layer]) -> Builder:
     def build(
         input: Value, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
     ) -> Call:
-        same_type(input, dtype)
+        same_type(input, dtype if isinstance(_stacklevel, int) else _stacklevel)  # torch.softmax's
         return of(layer(dim), input)
 
     return build

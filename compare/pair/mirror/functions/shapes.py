@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -245,9 +246,11 @@ def _empty() -> Call:
 def cat(tensors: Sequence[Value], dim: int = 0, *, axis: int | None = None) -> Call:
     at = dim if axis is None else axis
     most = max(t.ndim for t in tensors)
-    given = [t for t in tensors if t.ndim == most and (most > 1 or t.shape != (0,))]
-    given = given or list(tensors[:1])
-    return Call(Concatenate(at) if len(given) > 1 else Identity(), tuple(given))
+    if len(tensors) > 1 and all(t.ndim == most for t in tensors):
+        return Call(Concatenate(at), tuple(tensors))
+    starts = np.cumsum([0, *(prod(t.shape) for t in tensors)])
+    places = [numbers(t) + a for t, a in zip(tensors, starts, strict=False) if t.ndim == most]
+    return taken(tensors, np.concatenate(places, at))  # torch passes over empty rows
 
 
 def stack(tensors: Sequence[Value], dim: int = 0) -> Call:
@@ -279,8 +282,30 @@ def block_diag(*tensors: Any) -> Call:
     return taken(given, places)
 
 
-SAME = ("contiguous", "clone", "to", "type", "float", "double", "type_as", "positive", "cpu",
-        "alias_copy", "real", "conj", "resolve_conj", "resolve_neg", "conj_physical")  # fmt: skip
+def cartesian_prod(*tensors: Any) -> Call:
+    given = one_list(tensors)
+    starts = np.cumsum([0, *(prod(t.shape) for t in given)])
+    rows = (numbers(t) + a for t, a in zip(given, starts, strict=False))
+    places = np.stack(np.meshgrid(*rows, indexing="ij"), axis=-1).reshape(-1, len(given))
+    return taken(given, places if len(given) > 1 else places[:, 0])
+
+
+def combinations(input: Value, r: int = 2, with_replacement: bool = False) -> Call:
+    every = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = list(every(range(prod(input.shape)), r))
+    return taken(input, np.array(rows, dtype=int).reshape(len(rows), r))
+
+
+def shifted(move: Any) -> Builder:
+    def builder(input: Value, dim: Any = None) -> Call:
+        return taken(input, move(numbers(input), dim))
+
+    return builder
+
+
+SAME = ("contiguous", "clone", "detach", "data", "to", "type", "float", "double", "type_as",
+        "positive", "cpu", "alias_copy", "real", "conj", "resolve_conj", "resolve_neg",
+        "conj_physical")  # fmt: skip
 TABLE: dict[str, Builder] = {
     **dict.fromkeys(SAME, identity),
     **dict.fromkeys(("view", "reshape", "view_copy"), view),
@@ -304,5 +329,7 @@ TABLE: dict[str, Builder] = {
     "vsplit": axis_split(0), "dsplit": axis_split(2), "unbind": unbind, "unbind_copy": unbind,
     **dict.fromkeys(("cat", "concat", "concatenate"), cat), "stack": stack,
     **{name: joined(name) for name in ("hstack", "vstack", "dstack", "column_stack")},
-    "row_stack": joined("vstack"), "block_diag": block_diag,
+    "row_stack": joined("vstack"), "block_diag": block_diag, "cartesian_prod": cartesian_prod,
+    "combinations": combinations, "fft.fftshift": shifted(np.fft.fftshift),
+    "fft.ifftshift": shifted(np.fft.ifftshift),
 }  # fmt: skip

@@ -244,13 +244,16 @@ class SwishFunction(torch.autograd.Function):
         return grads[0] * (s + beta * x * slope), (grads[0] * x * x * slope).sum().reshape(1)
 
 
+swish = SwishFunction.apply  # kept before anybody looks
+
+
 class MemorySwish(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.beta = nn.Parameter(torch.tensor([1.3]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return SwishFunction.apply(x, self.beta)
+        return swish(x, self.beta)
 
 
 def custom_function() -> Example:

@@ -1,0 +1,99 @@
+"""Torch's operations in a mirror: what is by hand, and a wrong gate is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from compare.errors import UserError
+from handgrad.cli import app
+
+pytest.importorskip("expecttest", reason="torch's tables need it")
+
+from evidence.corpus import ops
+from evidence.corpus.count import Row
+from manual.gates.places import TakeGate
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+SOME = ("__getitem__", "as_strided", "baddbmm", "block_diag", "einsum", "index_add", "kron",
+        "linalg.inv", "masked_scatter", "nn.functional.conv2d", "nn.functional.cross_entropy",
+        "nn.functional.layer_norm", "nn.functional.pad", "scatter_reduce", "split",
+        "tensordot", "unfold")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_operations_agree_by_hand(name: str) -> None:
+    found = list(ops.rows(name, most=2))
+
+    assert {row.status for row in found} <= {"by hand", "silent"}, found
+    assert any(row.status == "by hand" for row in found)
+
+
+def test_a_gate_whose_gradient_is_a_little_off_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = TakeGate.backward
+
+    def wrong(self: Any, grad_output: Any, cache: Any) -> Any:
+        grads, own = right(self, grad_output, cache)
+        return tuple((1 + 1e-9) * g for g in grads), own
+
+    monkeypatch.setattr(TakeGate, "backward", wrong)
+
+    assert {row.status for row in ops.rows("gather", most=3)} == {"disagree"}
+
+
+def test_a_gate_in_another_place_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    from compare.pair.mirror.functions import FUNCTIONS
+
+    right = FUNCTIONS["tril"]
+    monkeypatch.setitem(FUNCTIONS, "tril", lambda input, diagonal=0: right(input, diagonal - 1))
+
+    assert "disagree" in {row.status for row in ops.rows("tril", most=2)}
+
+
+def test_what_nothing_stands_for_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from compare.pair.mirror.functions import FUNCTIONS
+
+    monkeypatch.delitem(FUNCTIONS, "tril")
+
+    assert {row.status for row in ops.rows("tril", most=2)} == {"by torch"}
+
+
+def test_a_written_exception_says_why() -> None:
+    (row,) = ops.rows("as_strided_scatter", most=1)
+
+    assert row.status == "excepted"
+    assert "other way round" in row.reason
+
+
+ROWS = [Row("a", "ops", "0", "by hand"), Row("a", "ops", "1", "by torch", "x"),
+        Row("b", "ops", "0", "by hand"), Row("b", "ops", "1", "silent")]  # fmt: skip
+
+
+def test_an_operation_is_by_hand_where_every_sample_that_shows_something_is() -> None:
+    found = ops.by_name(ROWS).set_index("operation")["all"].to_dict()
+
+    assert found == {"a": "partly by hand", "b": "by hand"}
+    assert ops.summary(ROWS)["by hand"] == 1
+    assert ops.summary(ROWS)["samples"] == 4
+
+
+def test_nothing_is_written_of_a_run_with_a_disagreement(tmp_path: Path) -> None:
+    file = tmp_path / "ops.json"
+    with pytest.raises(UserError, match="not right"):
+        ops.record([*ROWS, Row("c", "ops", "0", "disagree", "why")], file)
+
+    assert not file.exists()
+
+
+def test_the_command_prints_counts_and_refuses_unknown_names() -> None:
+    runner = CliRunner()
+    told = runner.invoke(app, ["corpus", "--ops", "trace", "--jobs", "1", "--json"])
+    unknown = runner.invoke(app, ["corpus", "--ops", "tracce"])
+
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["summary"]["by hand"] == 1
+    assert isinstance(unknown.exception, UserError)

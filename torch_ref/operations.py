@@ -1,0 +1,89 @@
+"""Torch's functions: their names, whether they work in place, what floating type they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_map
+
+__all__ = ["OneDtype", "of_one_dtype", "operation"]
+
+FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+CONVERSIONS = {
+    "float": torch.float32, "double": torch.float64, "half": torch.float16,
+    "bfloat16": torch.bfloat16,
+}  # fmt: skip
+REFLECTED = {"add", "mul", "and", "or", "xor"}  # a + b = b + a
+
+
+def operation(function: Callable) -> tuple[str, bool]:
+    """Return torch's name of a function, without its module, and whether it works in place.
+
+    >>> operation(torch.Tensor.__iadd__)
+    ('add', True)
+    """
+    if function is nn.functional.unfold:  # Tensor.unfold is another function
+        return "im2col", False
+    name = resolve_name(function) or getattr(function, "__name__", str(function))
+    for prefix in ("torch.", "Tensor.", "nn.functional.", "_C._nn.", "_VF.", "functional."):
+        name = name.removeprefix(prefix)
+    if name.endswith(".__get__"):
+        return name.removesuffix(".__get__"), False
+    if name.startswith("__") and name.endswith("__"):
+        return _dunder(name[2:-2])
+    in_place = name.endswith("_") and not name.endswith("__")
+    return (name[:-1], True) if in_place else (name, False)
+
+
+def _dunder(name: str) -> tuple[str, bool]:
+    if name == "setitem":
+        return name, True
+    if name[:1] == "i" and name[1:] in (
+        "add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor",
+    ):  # fmt: skip
+        return _plain(name[1:]), True
+    if name[:1] == "r" and name[1:] in REFLECTED:
+        return name[1:], False
+    return _plain(name), False
+
+
+def _plain(name: str) -> str:
+    names = {"truediv": "div", "rtruediv": "rdiv", "mod": "remainder", "floordiv": "floor_divide"}
+    return names.get(name, name)
+
+
+class OneDtype(TorchFunctionMode):
+    """Leaves out conversions to another floating type than the run's, and does nothing else."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        name = operation(func)[0]
+        (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs or {})
+        return func(*args, **kwargs)
+
+
+def of_one_dtype(
+    dtype: torch.dtype, func: Callable, name: str, args: tuple, kwargs: dict[str, Any]
+) -> tuple[tuple[Callable, str, tuple, dict[str, Any]], torch.dtype | None]:
+    """Return a call with the run's floating type in the place of any other, and which that was."""
+    said: list[torch.dtype] = []
+
+    def kept(x: Any) -> Any:
+        if isinstance(x, torch.dtype) and x in FLOATING and x != dtype:
+            said.append(x)
+            return dtype
+        return x
+
+    if name in CONVERSIONS and len(args) == 1:
+        func, name, args = Tensor.to, "to", (*args, CONVERSIONS[name])
+    call = (func, name, tree_map(kept, args), tree_map(kept, kwargs))
+    return call, said[0] if said else None
