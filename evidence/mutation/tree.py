@@ -99,10 +99,23 @@ def without_descriptions(tree: ast.Module) -> ast.Module:
     while True:
         spare = [n for n in tree.body if _defined(n) & used and not _read(tree, _defined(n), n)]
         if not spare:
-            return tree
+            return _without_imports(tree, used)
         for node in spare:
             used.update(names(node))
             tree.body.remove(node)
+
+
+def _without_imports(tree: ast.Module, used: set[str]) -> ast.Module:
+    """Remove the imports of names that only descriptions used: they may be gone where they were."""
+    for node in [n for n in tree.body if isinstance(n, ast.ImportFrom)]:
+        node.names[:] = [
+            alias for alias in node.names
+            if (alias.asname or alias.name) not in used
+            or _read(tree, {alias.asname or alias.name}, node)
+        ]  # fmt: skip
+        if not node.names:
+            tree.body.remove(node)
+    return tree
 
 
 def _describes(node: ast.stmt) -> bool:
