@@ -15,7 +15,7 @@ from typing import Any
 
 from compare.witness.record import certified_digits
 from evidence.corpus.record import recorded as samples
-from evidence.mutation.record import recorded as mutants
+from evidence.mutation.record import valid
 from manual import registry
 
 __all__ = ["page"]
@@ -36,12 +36,13 @@ ROW = "| {} | {} | {} | {} | {} | {} |"
 def page() -> str:
     """Return the page."""
     found = samples()
+    mutants = {name: entry["classes"] for name, entry in valid().items()}
     parts = [HEAD.format(torch=found.get("torch", "").partition("+")[0])]
     for title, classes in _families().items():
         parts += [f"## {title}\n", ROW.format(
             "class", "what it computes", "source", "digits", "samples", "mutants"
         ), ROW.format("---", "---", "---", "--:", "--:", "--:")]  # fmt: skip
-        parts += [_row(cls, found) for cls in classes]
+        parts += [_row(cls, found, mutants) for cls in classes]
         parts.append("")
     if summary := found.get("summary"):
         every, written = summary["macro"], summary["macro of the hand-written"]
@@ -68,12 +69,12 @@ def _families() -> dict[str, list[type]]:
     return found
 
 
-def _row(cls: type, found: dict[str, Any]) -> str:
+def _row(cls: type, found: dict[str, Any], mutants: dict[str, dict[str, int]]) -> str:
     name = cls.__name__
     file = Path(inspect.getsourcefile(cls) or "").relative_to(Path(__file__).parents[1])
     told = (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")
     digits = certified_digits().get(name, "")
-    killed = ((mutants() or {}).get("classes") or {}).get(name, "")
+    killed = mutants.get(cls.__module__, {}).get(name, "")
     link = f"[{name}](../{file.as_posix()})"
     return ROW.format(link, _cell(told), _cell(_source(cls)), digits, _agreed(name, found), killed)
 

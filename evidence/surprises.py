@@ -383,6 +383,37 @@ def ties_of_margins() -> str:
     return f"margin_ranking_loss {ranking}, multi_margin_loss {grad.ravel().tolist()}"
 
 
+def as_strided_scatter() -> str:
+    """as_strided_scatter sends the gradient to the places that were overwritten
+
+    What was written over has no influence on the output, and what was not has all of it.
+    """
+    x = torch.zeros(3, 3, requires_grad=True)
+    torch.as_strided_scatter(x, torch.ones(2, 2), (2, 2), (1, 2)).sum().backward()
+    demand(x.grad is not None, x.grad.sum().item() == 4, x.grad[0, 0].item() == 1)  # type: ignore[union-attr]
+    return f"ones where it was written: {x.grad.tolist()}"  # type: ignore[union-attr]
+
+
+def normal_tail() -> str:
+    """special.ndtr has no lower tail
+
+    It is (1 + erf(x/√2)) / 2, which is 0 in float64 from about -8.3 on; the true value is a number
+    like any other. `log_ndtr` is right there.
+    """
+    found = torch.special.ndtr(torch.tensor(-8.5, **DOUBLE)).item()
+    true = mpmath.ncdf(-8.5)
+    demand(found == 0, true > 0)
+    return f"torch {found}, true {mpmath.nstr(true, 5)}"
+
+
+def no_difference() -> str:
+    """diff with n = 0 leaves out what should be joined to it"""
+    x = torch.tensor([1.0, 2.0])
+    found = torch.diff(x, n=0, prepend=torch.tensor([0.0]))
+    demand(found.tolist() == [1, 2])
+    return f"diff([1, 2], n=0, prepend=[0]) = {found.tolist()}"
+
+
 FAMILIES: dict[str, tuple[Shown, ...]] = {
     "Conventions at kinks and ties": (slopes_at_kinks, ties, ties_of_margins),
     "Not the derivative of the forward pass": (
@@ -391,6 +422,7 @@ FAMILIES: dict[str, tuple[Shown, ...]] = {
         nearest,
         gaussian_nll,
         cosine_similarity,
+        as_strided_scatter,
     ),
     "Lost digits": (
         hardsigmoid,
@@ -401,6 +433,7 @@ FAMILIES: dict[str, tuple[Shown, ...]] = {
         norms_far_from_zero,
         digamma,
         differentiable_adam,
+        normal_tail,
     ),
     "Easily missed": (
         masked_attention,
@@ -408,6 +441,7 @@ FAMILIES: dict[str, tuple[Shown, ...]] = {
         variances,
         clamped_logarithms,
         clipped_lp_pool,
+        no_difference,
     ),
 }
 HEAD = """\

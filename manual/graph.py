@@ -237,9 +237,8 @@ class Graph(Layer):
         """Return them as they are after the pass."""
         new: Arrays = {}
         for name, layer, _ in self.nodes:
-            if layer.rewrites:
-                found = layer.rewritten(cache.caches[name])
-                new |= {self._leaves[name][key]: p for key, p in found.items()}
+            found = layer.rewritten(cache.caches[name])
+            new |= {self._leaves[name][key]: p for key, p in found.items()}
         return new
 
     def draw(self, *inputs: Array | None, rng: np.random.Generator) -> dict[str, Noise]:

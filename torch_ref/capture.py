@@ -68,6 +68,7 @@ class Capture(TorchFunctionMode):
         self.data: dict[str, Tensor] = {}
         self.notes: Counter[str] = Counter()
         self.aliases = Aliases()
+        self.untold: set[str] = set()  # values of which torch tells no gradient, once closed
         self._names: Counter[str] = Counter()
         self._where: dict[int, str] = {}
         self._version: dict[int, int] = {}
@@ -343,7 +344,16 @@ class Capture(TorchFunctionMode):
         found = self.values.get(name, self.data.get(name))
         return self.module.get_parameter(name).detach() if found is None else found
 
-    def untold(self, name: str) -> bool:
+    def close(self) -> None:
+        """Take note of what only the run itself can tell, before anything is updated in place."""
+        self.untold = {name for name in self.values if self._untold(name)}
+        owned = {_storage(p) for p in self.module.parameters()}
+        for name, tensor in self.values.items():
+            if _storage(tensor) in owned:  # a view of a parameter
+                self.values[name] = tensor.clone()
+                self.taps.pop(name, None)
+
+    def _untold(self, name: str) -> bool:
         """Return whether torch tells no gradient of a value though one may flow through it.
 
         Inside a custom Function none is kept; where memory was written into, autograd goes round.

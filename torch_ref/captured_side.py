@@ -198,6 +198,7 @@ class CapturedSide(TorchSide):
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
         with backward_in(self.dtype):
             self.loss.backward()
+        capture.close()
         return self.loss.item()
 
     def _captured(self) -> tuple[Capture, Tensor]:

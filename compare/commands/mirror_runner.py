@@ -16,6 +16,7 @@ from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
+from manual.nodes import dotted
 
 if TYPE_CHECKING:
     from torch_ref.captured import Region
@@ -70,20 +71,24 @@ class MirrorRunner(Runner):
         report = super()._report(planned, environment)
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
-        share = self._coverage(report)
+        share, parameters = self._shared(report)
         blind = report.verdict == "agree" and share["parameters"] < SEEN
         return replace(
             report,
             verdict="incomplete" if blind else report.verdict,
             reason=" ".join(filter(None, (report.reason, _unseen(share)))),
             coverage=share,
+            parameters=parameters,
             missing=self._missing(),
             modules=self._modules(),
             notes=(*report.notes, *self._notes()),
         )
 
-    def _coverage(self, report: Report) -> dict[str, float]:
-        """Return the shares that are hand-written and compared with torch."""
+    def _shared(self, report: Report) -> tuple[dict[str, float], dict[str, bool]]:
+        """Return the shares that are hand-written and compared with torch, and of what parameters.
+
+        A parameter that is trained counts if its gradient is.
+        """
         twin: Any = self.experiment.twin  # type: ignore[attr-defined]
         graph, names = twin.graph, set(twin.by_torch)
         both = torch_on_both_sides(graph, list(names))
@@ -95,21 +100,22 @@ class MirrorRunner(Runner):
         )
         told = mine & frame["verdict"].ne("vacuous").to_numpy()
         frozen = self.experiment.manual.frozen
-        sizes = {
-            name: p.size for name, p in self.experiment.torch.params().items() if name not in frozen
-        }
+        params = self.experiment.torch.params()
         checked = {
-            f"{layer}.{quantity[5:]}" if layer else quantity[5:]
+            dotted(layer, quantity[5:])
             for layer, quantity in zip(frame["layer"][told], frame["quantity"][told], strict=True)
             if quantity.startswith("grad:")
         }
-        return {
+        found = {name: name in checked for name in params if name not in frozen}
+        shares = {
             "nodes": _share(len(graph.nodes) - len(names), len(graph.nodes)),
             "parameters": _share(
-                sum(n for p, n in sizes.items() if p in checked), sum(sizes.values())
+                sum(params[name].size for name, known in found.items() if known),
+                sum(params[name].size for name in found),
             ),
             "gradients": _share(int((gradient & told).sum()), int(gradient.sum())),
         }
+        return shares, found
 
     def _missing(self) -> tuple[tuple[str, int, str], ...]:
         """Return what torch computes: the operation, how often, and why."""
@@ -196,7 +202,6 @@ def _told(region: Region, own: Divergence, found: Divergence) -> Divergence:
 def _retold(cause: Cause, name: str) -> Cause:
     """Call a check's two sides what they are in a mirror."""
     said = {"manual": f"what {name}.backward returns", "torch": "the derivative"}
-
     text = re.sub(r"`[^`]*`|\bmanual\b|\btorch\b", lambda m: said.get(m[0], m[0]), cause.evidence)
     return replace(cause, evidence=text.replace("Grad:", "grad:"))
 

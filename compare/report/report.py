@@ -86,7 +86,9 @@ class Report:
             of `differences` that are no evidence for a hand-written layer because of them.
         coverage: of a mirror: the shares of its `nodes`, `parameters` and `gradients` that are
             hand-written and compared with torch; `missing` names what torch computes on both
-            sides: the operation, how often, and why; `modules` are the classes by path.
+            sides: the operation, how often, and why. `modules` are the classes by path;
+            `parameters` are those trained, and whether the gradient of each is hand-written and
+            compared.
         planted_ran: whether the planted mistake's layer was not one of these.
     """
 
@@ -126,6 +128,7 @@ class Report:
     coverage: dict[str, float] = field(default_factory=dict)
     missing: tuple[tuple[str, int, str], ...] = ()
     modules: dict[str, str] = field(default_factory=dict, repr=False)
+    parameters: dict[str, bool] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

@@ -40,7 +40,7 @@ def mutate(
         bool, typer.Option("--rules", help="Count what common tolerances would have caught.")
     ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the score down that reports quote (whole runs).")
+        bool, typer.Option("--record", help="Write down what documents quote of these modules.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the score alone.")] = False,
 ) -> None:
@@ -51,10 +51,11 @@ def mutate(
     from compare.errors import UserError
     from evidence.mutation import run, table
     from evidence.mutation.record import record as write_down
+    from evidence.mutation.sources import named
 
     dtypes = _dtypes(dtype)
-    if record and (modules or only or dtype or as_list or causes or rules):
-        raise UserError("--record writes down the score of a whole run: give no modules or limits.")
+    if record and (only or dtype or as_list or causes or rules):
+        raise UserError("--record writes down the score of whole modules: give no other limits.")
     if as_list:
         plan = run.planned(modules or (), only or ())
         print(json.dumps([vars(m) for m in plan], indent=2) if as_json else table.listed(plan))
@@ -74,7 +75,7 @@ def mutate(
     else:
         print(table.summary(score) if quiet else table.report(score))
     if record:
-        write_down(score)
+        write_down(score, named(modules or ()))
     raise typer.Exit(0 if score.passed else 1)
 
 

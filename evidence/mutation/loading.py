@@ -71,6 +71,14 @@ def loaded(module: str | None = None, code: CodeType | None = None) -> Iterator[
                 setattr(sys.modules[parent], last, old)
 
 
+def renew() -> None:
+    """Import `manual` anew from its files, for good: whatever a mutant wrote into it is gone."""
+    for name in [n for n in sys.modules if n.split(".")[0] == PACKAGE or n == HARNESS]:
+        del sys.modules[name]
+    for name in (PACKAGE, *files()):
+        importlib.import_module(name)
+
+
 def _attach() -> None:
     """Make kept submodules attributes of their fresh packages."""
     for name in files():

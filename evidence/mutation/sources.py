@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,13 @@ from types import CodeType
 from compare.errors import UserError, nearest
 from evidence.mutation.operators import OPERATORS, found_in
 from evidence.mutation.scope import Scope, scopes
-from evidence.mutation.tree import Edits, applied, without_descriptions, without_docstrings
+from evidence.mutation.tree import (
+    Edits,
+    applied,
+    docstring,
+    without_descriptions,
+    without_docstrings,
+)
 
 PACKAGE = "manual"
 WITHOUT_FORMULAS = {  # and every __init__; what is compiled is held to the interpreter bit by bit
@@ -94,6 +101,26 @@ def tree(module: str) -> ast.Module:
     path = files()[module]
     parsed = ast.parse(path.read_text("utf-8"), str(path))
     return without_descriptions(without_docstrings(parsed))
+
+
+def source_print(module: str) -> str:
+    """Return 16 hexadecimal digits that change with a module's source, docstrings aside."""
+    return printed(files()[module].read_text("utf-8"))
+
+
+def printed(source: str) -> str:
+    """Return the digits of a source.
+
+    >>> printed("x = 1") == printed("'What x is.'\\nx = 1") != printed("x = 2")
+    True
+    """
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        text = docstring(node)
+        if text is not None and text.end_lineno is not None:
+            lines[text.lineno - 1 : text.end_lineno] = [""] * (text.end_lineno - text.lineno + 1)
+    kept = "\n".join(line for line in lines if line.strip())
+    return hashlib.sha256(kept.encode()).hexdigest()[:16]
 
 
 @cache

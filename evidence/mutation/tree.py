@@ -71,10 +71,17 @@ def bare(node: Any) -> Any:
 def without_docstrings(tree: ast.Module) -> ast.Module:
     """Remove docstrings: they are derivations to read, not formulas to run."""
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            body[:1] = [] if len(body) > 1 else [ast.copy_location(ast.Pass(), body[0])]
+        text = docstring(node)
+        if text is not None:
+            body = node.body  # type: ignore[attr-defined]
+            body[:1] = [] if len(body) > 1 else [ast.copy_location(ast.Pass(), text)]
     return tree
+
+
+def docstring(node: ast.AST) -> ast.stmt | None:
+    """Return the text that a block begins with; None if it begins otherwise."""
+    body = getattr(node, "body", None)
+    return body[0] if isinstance(body, list) and body and _is_text(body[0]) else None
 
 
 DESCRIPTIONS = {"equations", "symbols", "examples"}  # of a class: what it says about itself
@@ -92,10 +99,23 @@ def without_descriptions(tree: ast.Module) -> ast.Module:
     while True:
         spare = [n for n in tree.body if _defined(n) & used and not _read(tree, _defined(n), n)]
         if not spare:
-            return tree
+            return _without_imports(tree, used)
         for node in spare:
             used.update(names(node))
             tree.body.remove(node)
+
+
+def _without_imports(tree: ast.Module, used: set[str]) -> ast.Module:
+    """Remove the imports of names that only descriptions used: they may be gone where they were."""
+    for node in [n for n in tree.body if isinstance(n, ast.ImportFrom)]:
+        node.names[:] = [
+            alias for alias in node.names
+            if (alias.asname or alias.name) not in used
+            or _read(tree, {alias.asname or alias.name}, node)
+        ]  # fmt: skip
+        if not node.names:
+            tree.body.remove(node)
+    return tree
 
 
 def _describes(node: ast.stmt) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+from compare.errors import UserError
 from evidence.mutation.battery import Kill, verdict
-from evidence.mutation.loading import loaded
+from evidence.mutation.loading import loaded, renew
 from evidence.mutation.sources import Mutant, compiled, mutants
 from evidence.mutation.survey import Survey
 
@@ -57,7 +59,32 @@ def examine_numbered(module: str, number: int) -> Outcome:
 
 
 def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome:
-    """Run the checks that concern a mutant until one catches it.
+    """Return what becomes of a mutant, in a process that no other mutant has spoilt.
+
+    A mutant may write into what lives on after it (a dict that classes share), and every later one
+    would be "caught" by that: no kill counts unless the right code passes where it was seen.
+
+    Raises:
+        UserError: the right code fails there even when it is loaded anew.
+    """
+    outcome, passes = _examined(mutant, survey, timeout)
+    if passes():
+        return outcome
+    renew()
+    outcome, passes = _examined(mutant, survey, timeout)
+    if not passes():
+        renew()  # of what this very mutant left behind
+        if not passes():
+            raise UserError(
+                f"{mutant.path}:{mutant.line}: the right code fails as well after this mutant "
+                f"({outcome.kill}). It changed something outside manual/, and nothing that this "
+                "process says of others holds: start anew, and leave this mutant out."
+            )
+    return outcome
+
+
+def _examined(mutant: Mutant, survey: Survey, timeout: float) -> tuple[Outcome, Callable[[], bool]]:
+    """Run the checks that concern a mutant until one catches it; does the right code pass there?
 
     What equals the right code's values bit by bit is not judged at first: most mutants are caught
     without that. One that is not caught is asked everything again, with tolerances of its own,
@@ -69,16 +96,36 @@ def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome
     if (mutant.module, mutant.number) not in survey.reviewed:
         rounds += [(unit, "") for unit in units if unit.right]
     kill: Kill | None = None
+    passes = partial(_loads, mutant.module)
     try:
         with time_limit(timeout), loaded(mutant.module, compiled(mutant)):
             for unit, right in rounds:
                 done += 1
-                kill = verdict(unit.check, unit.dtype, survey.seed, unit.vacuous, right)
+                asked = unit.check, unit.dtype, survey.seed, unit.vacuous, right
+                kill = verdict(*asked)
                 if kill is not None:
+                    passes = partial(_agrees, timeout, *asked)
                     break
     except Exception as error:
         kill = Kill(type(error).__name__, "import", "", "")
-    return Outcome(mutant, kill, done, time.perf_counter() - started)
+    outcome = Outcome(mutant, kill, done, time.perf_counter() - started)
+    return outcome, (lambda: True) if kill is None else passes
+
+
+def _agrees(timeout: float, *asked: Any) -> bool:
+    try:
+        with time_limit(timeout):
+            return verdict(*asked) is None
+    except TimeoutError:
+        return False
+
+
+def _loads(module: str) -> bool:
+    try:
+        with loaded(module):
+            return True
+    except Exception:
+        return False
 
 
 @contextmanager

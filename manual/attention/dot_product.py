@@ -30,7 +30,7 @@ def told(owner: str, noise: Noise, p: float, *shapes: tuple[int, ...]) -> Droppe
         ValueError: noise is no mask of any of these shapes.
     """
     if isinstance(noise, tuple):  # of one draw, or of none
-        noise = noise[0] if noise else None
+        noise = next(iter(noise), None)
     if noise is None:
         return None
     if tuple(noise.shape) not in shapes:

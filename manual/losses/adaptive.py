@@ -136,7 +136,7 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         y, head = _log_softmax_at(z, place)
         tail = []
         for i, low in enumerate(self.cutoffs[:-1]):
-            rows = np.flatnonzero(cluster == i + 1)
+            rows = cluster == i + 1
             h = x[rows] @ self.params[f"tail.{i}.0.weight"].T  # (R, H)
             own, picked = _log_softmax_at(h @ self.params[f"tail.{i}.1.weight"].T, t[rows] - low)
             y[rows] += own
@@ -164,9 +164,7 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         """
         dy, dloss = grad_output
         x, params = cache.x, self.params
-        e = 0 * cache.head.p[:, 0]  # (N,)
-        if dy is not None:
-            e = e + np.reshape(dy, len(x))
+        e = np.zeros_like(x, shape=len(x)) if dy is None else np.reshape(dy, len(x))  # (N,)
         if dloss is not None:
             e = e - dloss / len(x)
         dz = _slope(cache.head, e)

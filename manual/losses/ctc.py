@@ -138,7 +138,7 @@ class CTCLoss(Loss):
         y = x[:, np.arange(x.shape[1])[:, None], paths.labels]  # (T, N, L)
         alpha = tuple(_forwards(y, paths))
         log_p, feasible = _ends(alpha[-1], paths)
-        losses = np.where(feasible, -log_p, 0 * log_p if self.zero_infinity else np.inf)
+        losses = np.where(feasible, -log_p, 0 if self.zero_infinity else np.inf)
         cache = CTCCache(tuple(x.shape), batched, paths, y, alpha, losses, feasible)
         losses = self._per_label(losses, paths)
         return self.averaged(losses if batched else np.reshape(losses, ())), cache
@@ -175,7 +175,7 @@ class CTCLoss(Loss):
         gamma = gamma * (np.arange(len(gamma))[:, None] < paths.steps)[:, :, None]  # (T, N, L)
         dl = np.reshape(self.reduced(grad_output, cache.shape[1]), (-1,))  # (1,) or (N,)
         gamma = gamma * self._per_label(dl, paths)[:, None]
-        if not (self.zero_infinity or cache.feasible.all()):
+        if not self.zero_infinity:
             gamma = np.where(self._lost(cache), np.nan, gamma)
         grad = np.zeros_like(gamma, shape=cache.shape)
         grad[:, :, self.blank] -= gamma[:, :, ::2].sum(axis=2)
@@ -291,14 +291,13 @@ def _padded(targets: Array, lengths: Array) -> Array:
 def _forwards(y: Array, paths: Paths) -> Iterator[Reached]:
     """Yield α_t for t = 0 … T - 1; after a sample's last step it stays."""
     state = np.arange(y.shape[2])
-    own = state <= 2 * paths.lengths[:, None]  # not those of longer labels
-    here = Reached(y[0], own & (state < 2))
+    here = Reached(y[0], np.tile(state < 2, (len(paths.steps), 1)))
     yield here
     for t in range(1, len(y)):
         one, two = _moved(here, 1), _moved(here, 2)
         total = _sum(
-            here, one._replace(open=one.open & own & (state >= 1)),
-            two._replace(open=two.open & own & paths.skip),
+            here, one._replace(open=one.open & (state >= 1)),
+            two._replace(open=two.open & paths.skip),
         )  # fmt: skip
         runs = (t < paths.steps)[:, None]
         here = Reached(
@@ -310,7 +309,7 @@ def _forwards(y: Array, paths: Paths) -> Iterator[Reached]:
 def _backwards(y: Array, paths: Paths) -> list[Reached]:
     """Return β_t for t = 0 … T - 1, which means nothing behind a sample's last step."""
     state, last = np.arange(y.shape[2]), 2 * paths.lengths[:, None]
-    end = Reached(0 * y[0], (state == last) | (state == last - 1))
+    end = Reached(np.zeros_like(y[0]), (state == last) | (state == last - 1))
     here, found = end, [end]
     skipped = np.roll(paths.skip, -2, axis=1)  # the first two are none
     for t in range(len(y) - 2, -1, -1):
@@ -363,12 +362,11 @@ def _ends(alpha: Reached, paths: Paths) -> tuple[Array, Array]:
     """Return log p of each sample, and whether it has a path at all."""
     n, last = np.arange(len(paths.lengths)), 2 * paths.lengths
     blank = Reached(alpha.log[n, last], alpha.open[n, last])
-    before = np.maximum(last - 1, 0)
-    label = Reached(alpha.log[n, before], alpha.open[n, before] & (last > 0))
+    label = Reached(alpha.log[n, last - 1], alpha.open[n, last - 1] & (last > 0))
     log_p, some = _sum(blank, label)
-    some, log_p = some & (log_p != -np.inf), np.where(log_p == -np.inf, 0, log_p)
     none = paths.steps == 0  # the empty path reads as no labels
-    return np.where(none, log_p - log_p, log_p), np.where(none, paths.lengths == 0, some)
+    possible = some & (log_p != -np.inf)
+    return np.where(none, 0, log_p), np.where(none, paths.lengths == 0, possible)
 
 
 def _share(alpha: Reached, beta: Reached, cache: CTCCache) -> Array:
@@ -376,5 +374,5 @@ def _share(alpha: Reached, beta: Reached, cache: CTCCache) -> Array:
     both = alpha.open & beta.open & cache.feasible[:, None]
     losses = cache.losses[:, None]
     with np.errstate(invalid="ignore"):  # infinities where it is not both
-        share = np.exp(np.where(both, alpha.log + beta.log + losses, 0 * losses))
+        share = np.exp(np.where(both, alpha.log + beta.log + losses, 0))
     return np.where(both, share, 0)

@@ -22,7 +22,7 @@ class Missing(NamedTuple):
     """An operation that torch computed on both sides."""
 
     operation: str
-    count: int
+    times: int
     why: str
     where: str  # to add it
 
@@ -54,7 +54,7 @@ def shares(report: Report) -> str:
 def missing(report: Report) -> list[Missing]:
     """Return what torch computed on both sides of a mirror, the most frequent first."""
     rows = [Missing(fmt.name(a), n, fmt.name(why), _where(a)) for a, n, why in report.missing]
-    return sorted(rows, key=lambda row: -row.count)
+    return sorted(rows, key=lambda row: -row.times)
 
 
 def missing_lines(report: Report, most: int = 5) -> list[str]:
@@ -62,7 +62,7 @@ def missing_lines(report: Report, most: int = 5) -> list[str]:
     rows = missing(report)
     if not rows:
         return []
-    lines = [f"  {row.operation} × {row.count:,}: {row.why}; add {row.where}" for row in rows]
+    lines = [f"  {row.operation} × {row.times:,}: {row.why}; add {row.where}" for row in rows]
     more = [f"  and {len(rows) - most} more"] if len(rows) > most else []
     return ["Not hand-written, torch computed it on both sides:", *lines[:most], *more]
 

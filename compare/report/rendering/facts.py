@@ -266,9 +266,6 @@ def notices(report: Report) -> list[Notice]:
             "the hand-written layers."
         )
         found.append(Notice("Torch on both sides", text))
-    elif not_by_hand(report):
-        text = f"{not_by_hand(report)}; the rest are zero, or no gradient reaches them."
-        found.append(Notice("Not all of it was compared", text))
     if report.overridden:
         text = (
             f"Differences were judged by {fmt.name(report.tolerance)}, not by the derived budget."

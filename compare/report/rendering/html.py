@@ -49,7 +49,7 @@ from compare.report.rendering.facts import (
 from compare.report.rendering.heat_map import hover
 from compare.report.rendering.kills import HEADINGS, kills_of
 from compare.report.rendering.model_graph import Level, levels
-from compare.report.rendering.model_tree import Part, model_tree
+from compare.report.rendering.model_tree import Part, model_stops, model_tree
 from compare.report.rendering.network_graph import Drawn, folded, network_svg
 from compare.report.rendering.network_map import Stop, network_map
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 DRAWN = 200  # nodes; a larger network is not drawn
 UNFOLDED = 100  # nodes; of a larger network all calls of a layer are drawn as one
+QUICK = 600  # rows of a table that is laid out at once; of a model a longer one is folded
 DECADES = 4  # a bar spans this many decades below the limit
 
 
@@ -87,7 +88,8 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
     tensors = per_tensor(report.differences)
     worked = derivations(report)
     stops = network_map(report, tensors)
-    tree = model_tree(report, tensors, stops) if report.coverage else None
+    stops = model_stops(report, tensors, stops) if report.coverage else stops
+    tree = model_tree(report, stops) if report.coverage else None
     return (
         _environment()
         .get_template("report.html.j2")
@@ -99,6 +101,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             script=Markup(script),
             script_digest=digest,
             tensors=tensors,
+            slow=tree is not None and len(tensors) > QUICK,
             layers=list({row.layer: None for row in tensors}),
             stops=stops,
             tree=tree,
@@ -241,7 +244,7 @@ def _drawn(report: Report, stops: Sequence[Stop], links: Mapping[str, str]) -> l
     tones, torchs = {stop.name: stop.tone for stop in stops}, set(report.torch_layers)
     return [
         Drawn(n.name, n.type, n.inputs, tones.get(n.name, ""), links.get(n.name, ""),
-              bool(report.coverage) and n.name in torchs)
+              float(bool(report.coverage) and n.name in torchs))
         for n in report.nodes
     ]  # fmt: skip
 

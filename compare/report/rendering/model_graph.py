@@ -37,8 +37,8 @@ def levels(nodes: Sequence[Drawn], tree: Part) -> list[Level]:
         if found and len(boxes) > BOXES:
             break
         if len(boxes) > BOXES:
-            boxes = _together(boxes)
-        if [b.name for b in boxes] != [b.name for b in found.get(depth - 1, ())]:
+            boxes = _together(at_depth(nodes, depth, parts, apart=True))
+        if not found or len(boxes) > len(found[max(found)]):
             found[depth] = boxes
     first = next((d for d, b in found.items() if len(b) >= FEW), max(found, default=0))
     return [
@@ -68,20 +68,23 @@ def _with_others(nodes: Sequence[Drawn], tree: Part) -> Iterator[Drawn]:
     yield from others.values()
 
 
-def at_depth(nodes: Sequence[Drawn], depth: int, parts: Mapping[str, Part]) -> list[Drawn]:
+def at_depth(
+    nodes: Sequence[Drawn], depth: int, parts: Mapping[str, Part], *, apart: bool = False
+) -> list[Drawn]:
     """Return the nodes with what is deeper than `depth` names as one box.
 
-    A module that is called again is one box too, unless its edges would go round in a circle.
+    A module that is called again is one box too, unless its edges would go round in a circle, or
+    its visits are to stand `apart`.
     """
     owner = {node.name: _path(node.name, depth) for node in nodes}
     boxes = _boxes(nodes, owner, parts)
-    return boxes if _acyclic(boxes) else _boxes(nodes, _visits(owner), parts)
+    return _boxes(nodes, _visits(owner), parts) if apart or not _acyclic(boxes) else boxes
 
 
 def _together(boxes: Sequence[Drawn]) -> list[Drawn]:
     """Return at most BOXES boxes, each of neighbours in the order of the run."""
     size = math.ceil(len(boxes) / BOXES)
-    owner = {}
+    owner: dict[str, str] = {}
     for at in range(0, len(boxes), size):
         run = boxes[at : at + size]
         name = run[0].name if len(run) == 1 else f"{run[0].name} … {run[-1].name}"
@@ -128,7 +131,7 @@ def _box(
         read,
         graver(node.tone for node in of),
         of[0].link if alone else f"#{module.anchor}" if module else "",
-        all(node.hatched for node in of),
+        sum(node.hatched for node in of) / len(of),
     )
 
 

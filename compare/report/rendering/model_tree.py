@@ -17,7 +17,7 @@ from manual.nodes import dotted
 if TYPE_CHECKING:
     from compare.report.report import Report
 
-__all__ = ["Part", "model_tree", "of_model"]
+__all__ = ["Part", "model_stops", "model_tree"]
 
 SYMBOLS = {"bad": "✗", "agree": "✓", "vacuous": "∅"}
 
@@ -26,8 +26,8 @@ SYMBOLS = {"bad": "✗", "agree": "✓", "vacuous": "∅"}
 class Part:
     """A module with what is inside it, or a leaf: a node, a parameter, an input.
 
-    `checked` of its `parameters` have a gradient that was compared, `by_torch` of its `nodes` are
-    torch's on both sides.
+    `checked` of its trained `parameters` have a hand-written gradient that was compared, `by_torch`
+    of its `nodes` are torch's on both sides.
     """
 
     name: str
@@ -71,25 +71,20 @@ class Part:
         return any(stop.first for stop in self.leaves)
 
 
-def of_model(report: Report) -> bool:
-    """Whether a report is of a torch model that was mirrored."""
-    return bool(report.coverage)
-
-
-def model_tree(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Stop]) -> Part:
-    """Return the model with all that was compared as its leaves, in the order of the run."""
+def model_tree(report: Report, stops: Sequence[Stop]) -> Part:
+    """Return the model with its stops as leaves, in their order."""
     root = Part("", report.modules.get("", report.name))
     parts = {"": root}
     owners: dict[str, Part] = {}  # of parameters
     mine, torchs = {node.name for node in report.nodes}, set(report.torch_layers)
-    for stop in [*_others(report, tensors, stops, "input"), *_placed(report, tensors, stops)]:
+    for stop in stops:
         path, _, name = stop.name.rpartition(".")
         inside = _part(parts, path, report.modules)
         leaf = Part(name, stop.type, stop=stop)
         leaf.nodes, leaf.by_torch = int(stop.name in mine), int(stop.name in torchs)
         inside.parts.append(leaf)
         owners.setdefault(stop.name, leaf)
-    _count(owners | parts, report, tensors)
+    _count(owners | parts, report)
     return root
 
 
@@ -103,18 +98,28 @@ def _part(parts: dict[str, Part], path: str, classes: Mapping[str, str]) -> Part
     return parts[path]
 
 
-def _placed(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Stop]) -> list[Stop]:
-    """Return the nodes, parameters that are no layer's, and a custom Function that is to blame."""
-    found = [*stops, *_others(report, tensors, stops, "parameter")]
-    first = report.first_divergence
-    if first is None or any(stop.first for stop in found):
+def model_stops(report: Report, tensors: Sequence[TensorRow], stops: Sequence[Stop]) -> list[Stop]:
+    """Return all that was compared: inputs, nodes, parameters that are no node's.
+
+    That of the first divergence is as grave as the row in which it was seen. A custom Function
+    that is to blame is no node: it gets a stop of its own, behind that row's.
+    """
+    inputs, free = (_others(report, tensors, stops, what) for what in ("input", "parameter"))
+    first, found = report.first_divergence, [*inputs, *stops, *free]
+    if first is None:
         return found
-    rows = [i for i, row in enumerate(tensors) if (row.layer, row.quantity) == first.row[1:]]
-    row = rows[0] if rows else None
+    row = next((i for i, t in enumerate(tensors) if (t.layer, t.quantity) == first.row[1:]), None)
     used = tensors[row].budget_used if row is not None else float("nan")
-    blamed = Stop(first.layer, "custom Function", first.row[1:2], "disagree", used, row, True)
-    at = next((i for i, s in enumerate(found) if s.name == first.row[1]), len(found) - 1)
-    return [*found[: at + 1], blamed, *found[at + 1 :]]
+    kind = "custom Function" if first.sides else first.layer_type
+    name = first.layer or first.quantity
+    seen = Stop(name, kind, first.row[1:2], "disagree", used, row, True)
+    for i, stop in enumerate(found):
+        if stop.first and stop.verdict not in FAILED:
+            found[i] = seen._replace(type=stop.type, feeds=stop.feeds)
+    if not any(stop.first for stop in found):
+        at = next((i for i, s in enumerate(found) if s.name == first.row[1]), len(found) - 1)
+        found.insert(at + 1, seen)
+    return found
 
 
 def _others(
@@ -131,25 +136,22 @@ def _others(
     return [stop_of(report, tensors, name, what, (), of) for name, of in rows.items()]
 
 
-def _count(parts: Mapping[str, Part], report: Report, tensors: Sequence[TensorRow]) -> None:
+def _count(parts: Mapping[str, Part], report: Report) -> None:
     """Sum up nodes, and parameters, over all that is inside."""
-    compared = {
-        dotted(row.layer, row.quantity.partition(":")[2])
-        for row in tensors
-        if row.kind == "grad" and row.verdict in (*FAILED, "agree")
-        and row.layer not in report.torch_layers
-    }  # fmt: skip
     for part in _inside_out(parts[""]):
         part.nodes += sum(p.nodes for p in part.parts)
         part.by_torch += sum(p.by_torch for p in part.parts)
-    for name in report.initial_weights:
-        path, within = name, True
-        while within:
-            path = path.rpartition(".")[0]
-            within = bool(path)
-            if path in parts:
-                parts[path].parameters += 1
-                parts[path].checked += name in compared
+    for name, checked in report.parameters.items():
+        for path in {name, *_around(name)} & parts.keys():
+            parts[path].parameters += 1
+            parts[path].checked += checked
+
+
+def _around(name: str) -> Iterator[str]:
+    """Yield the paths of the modules that something is inside of, up to the model's."""
+    while name:
+        name = name.rpartition(".")[0]
+        yield name
 
 
 def _inside_out(part: Part) -> Iterator[Part]:

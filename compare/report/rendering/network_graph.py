@@ -24,7 +24,7 @@ LETTERS, LEAST = 22, 6  # of a node's name and type, and of a type that is told
 class Drawn(NamedTuple):
     """A node: its name and type, what feeds it, the class of its colour, where a click leads.
 
-    It is hatched where torch computed it on both sides.
+    It is hatched, faintly if not all of it, where torch computed it on both sides.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
     inputs: tuple[str, ...]
     tone: str = ""
     link: str = ""
-    hatched: bool = False
+    hatched: float = 0.0
 
 
 Place = tuple[int, str, str]  # a layer, and a node, or the edge that passes there
@@ -196,7 +196,8 @@ def _box(node: Drawn, x: float, y: float) -> str:
         kind = escape(_cut(kind, LETTERS - len(name)))
         text += f'<tspan class="type" dx="7">{kind}</tspan>'
     place = f'x="{x - WIDTH / 2:.0f}" y="{y - HEIGHT / 2:.0f}" width="{WIDTH}" height="{HEIGHT}"'
-    hatch = f'<rect class="hatch" {place} rx="4"/>' if node.hatched else ""
+    whole = "" if node.hatched == 1 else " partly"
+    hatch = f'<rect class="hatch{whole}" {place} rx="4"/>' if node.hatched else ""
     box = f'<rect {place} rx="4"/>{hatch}<text x="{x:.0f}" y="{y + 4.5:.1f}">{text}</text>'
     group = f'<g class="node {escape(node.tone)}">{title}{box}</g>'
     return f'<a href="{escape(node.link)}">{group}</a>' if node.link else group

@@ -77,7 +77,8 @@ INSIDE = "manual is derived from forward by hand, torch is the model with its ba
 def whose(first: Divergence) -> str:
     """Return whose mistake the first divergence is, in a few words."""
     if first.sides:
-        return f"on what it was called with, {fmt.name(first.sides[0])} is wrong by itself"
+        name = fmt.name(first.sides[0])
+        return f"{name} is wrong by itself: on its own inputs, under a random upstream gradient"
     return {
         "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
         "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",
@@ -142,10 +143,10 @@ def summary_markdown(report: Report) -> str:
         ]
     if rows := missing(report):
         cells = [
-            [_code(r.operation), f"{r.count:,}", _escape(r.why), _escape(r.where)] for r in rows
+            [_code(r.operation), f"{r.times:,}", _escape(r.why), _escape(r.where)] for r in rows
         ]
-        head = ("operation", "times", "why", "what to add")
-        parts += ["### Not hand-written", _table(head, cells, right=1)]
+        columns = ("operation", "times", "why", "what to add")
+        parts += ["### Not hand-written", _table(columns, cells, right=1)]
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]

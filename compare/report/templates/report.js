@@ -81,7 +81,7 @@
     if (!details) return;
     for (let d = details; d; d = d.parentElement.closest("details")) d.open = true;
     target.focus({ preventScroll: true });
-    details.scrollIntoView();
+    (target.matches("tr") ? target : details).scrollIntoView();
   };
   addEventListener("hashchange", reveal);
   reveal();

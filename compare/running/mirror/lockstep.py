@@ -91,8 +91,7 @@ class MirrorLockstep(Lockstep):
 
     def _untold(self) -> set[Key]:
         """Return the gradients of values that torch tells none of, or that of their memory."""
-        capture = self._capture
-        return {_key(n, "grad_output") for n in capture.values if capture.untold(n)}
+        return {_key(name, "grad_output") for name in self._capture.untold}
 
     def _keys_of(self, manual: Values, theirs: Values) -> list[Key]:
         """Return what is expected: every value; its gradient where torch has or must have one."""

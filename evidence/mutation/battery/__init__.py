@@ -16,6 +16,7 @@ def battery() -> list[Check]:
     from evidence.mutation.battery.dropout import dropout_checks
     from evidence.mutation.battery.edges import edge_checks
     from evidence.mutation.battery.expressions import expression_checks
+    from evidence.mutation.battery.facts import fact_checks
     from evidence.mutation.battery.fractional import fractional_checks
     from evidence.mutation.battery.gates import gate_checks
     from evidence.mutation.battery.graphs import graph_checks
@@ -39,6 +40,6 @@ def battery() -> list[Check]:
         graph_checks, network_checks, initial_checks, schedule_checks, decision_checks,
         object_checks, gate_checks, expression_checks, winner_checks, port_checks, wired_checks,
         training_checks, contract_checks, fractional_checks, edge_checks,
-        plain_checks, rule_checks, table_checks,
+        plain_checks, rule_checks, table_checks, fact_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]

@@ -153,6 +153,7 @@ LIMITS: tuple[tuple[str, Calls], ...] = (  # the first is refused, the second ta
     ("FractionalMaxPool2d", ((WINDOWS, (1, 1, 2, 3)), (WINDOWS, (1, 1, 3, 3)))),
     ("FractionalMaxPool3d", ((WINDOWS, (1, 1, 3, 4, 4)), (WINDOWS, (1, 1, 4, 4, 4)))),
     ("LocalResponseNorm", (((("size", 0),), (1, 1, 1)), ((("size", 1),), (1, 1, 1)))),
+    ("Flatten", (((), (3,)), ((), (3, 2)))),
     ("CrossMapLRN2d", (((("size", 1),), (1, 1, 1, 1)), ((("size", 2),), (1, 1, 1, 1)))),
 )
 

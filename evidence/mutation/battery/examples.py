@@ -35,6 +35,8 @@ WIDER = 2  # samples more than an example has
 
 
 TABLE: dict[str, Any] = {"num_embeddings": 4, "embedding_dim": 3}
+ROW = {"type": "Linear", "in_features": 3, "out_features": 2}
+PADDED = np.array([[0, 1, 2], [9, 9, 9]])  # what lies behind a sample's labels is no class
 ROWS = np.array([[3, 1, 1], [1, 3, 3]])  # no row has its own number
 MANY = np.arange(16)[::-1].copy()
 MORE = {
@@ -52,12 +54,30 @@ MORE = {
         Example({**TABLE, "mode": "max"}, (ROWS[:, :0].reshape(-1), np.array([0]))),
         Example(TABLE, (ROWS[:1],)),
     ),
+    "CTCLoss": (
+        Example({"reduction": "none"}, ((3, 2), np.array([1]), np.array(3), np.array(1))),
+        Example({"blank": 3}, ((8, 2, 4), PADDED, np.array([8, 7]), np.array([3, 0]))),
+        Example(
+            {"zero_infinity": True, "reduction": "none"},
+            ((5, 3, 4), np.array([[1, 2, 3], [1, 2, 9], [3, 9, 9]]), np.array([2, 3, 0]),
+             np.array([3, 2, 1])),
+            note="the first and last are too short for their labels",
+        ),
+        Example(
+            {"reduction": "none"},
+            ((3, 2, 3), np.array([[1], [2]]), np.array([0, 3]), np.array([0, 1])),
+        ),
+    ),
+    "SpectralNorm": (
+        Example({"module": ROW, "name": "bias", "eps": 4.0}, ((4, 3),)),
+        Example({"module": {"type": "BatchNorm1d", "num_features": 3, "eps": 1e-12}}, ((4, 3),)),
+    ),
 }  # fmt: skip
 
 
 def examples(name: str) -> tuple[Example, ...]:
     """Return the class's own, and those that only mutants need."""
-    return (*registry.LAYERS[name].examples, *MORE.get(name, ()))
+    return (*registry.find(name).examples, *MORE.get(name, ()))
 
 
 class Call(NamedTuple):

@@ -106,7 +106,7 @@ def _single() -> Iterator[Check]:
         given: Any = (("constant", c),)
         yield GateCheck("AddConstantGate", given, SINGLE)
         yield GateCheck("MultiplyConstantGate", given, SINGLE)
-    for p in (1.0, 2.0, 3.0, 0.5, -1.0, -0.5, 2.25):
+    for p in (0.0, 1.0, 2.0, 3.0, 0.5, -1.0, -0.5, 2.25):
         kinds = ("random",) if p == int(p) else ("positive",)
         yield GateCheck("PowerGate", (("exponent", p),), SINGLE, kinds)
     yield GateCheck("PowerGate", (("exponent", 1.0),), SINGLE, ("ties",))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evidence.mutation.battery.base import Check
+from evidence.mutation.battery.examples import examples
 from evidence.mutation.battery.layer_table import frozen
 from evidence.mutation.battery.layers import Arguments
 from evidence.mutation.battery.losses import (
@@ -43,6 +44,9 @@ def _checks(name: str) -> Iterator[Check]:
         yield from _of(name, arguments, tuple(numbers), x, target)
         if any(cls.examples[n].exact for n in numbers):
             yield ExactLossCheck(name, arguments, tuple(numbers))
+    for number, example in list(enumerate(examples(name)))[len(cls.examples) :]:
+        kinds = ("random", "small", "positive", "ties")
+        yield LossCheck(name, frozen(example.arguments), (number,), kinds)
 
 
 def _of(

@@ -21,8 +21,8 @@ from evidence.mutation.battery.base import (
     lifted,
 )
 from evidence.mutation.battery.data import Shape, make
+from evidence.mutation.battery.examples import examples
 from evidence.mutation.battery.layers import Arguments, build, keyed
-from manual import registry
 from manual.examples import Draw
 
 
@@ -60,7 +60,7 @@ class LossCheck(Check):
         for kind in self.kinds:
             for number in self.examples:
                 rng = self.rng(seed, kind, number)
-                specs = registry.find(self.type).examples[number].inputs
+                specs = examples(self.type)[number].inputs
                 yield Sample(f"{kind} #{number}", self.inputs(kind, rng, specs))
 
     def inputs(self, kind: str, rng: np.random.Generator, specs: Any) -> tuple[np.ndarray, ...]:

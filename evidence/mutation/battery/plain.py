@@ -36,6 +36,16 @@ CALLS: dict[str, tuple[str, Arguments, tuple[Any, ...]]] = {
         (NONE,),
         (LOGS * np.ones((2, 2, 1)), np.array([[1, 1], [1, 2]]), np.array([2, 2]), np.array([2, 2])),
     ),
+    "labels without steps": (
+        "CTCLoss",
+        (NONE,),
+        (LOGS * np.ones((3, 2, 1)), np.array([[1], [1]]), np.array([0, 3]), np.array([1, 1])),
+    ),
+    "too short, with steps to spare": (
+        "CTCLoss",
+        (NONE,),
+        (LOGS * np.ones((3, 2, 1)), np.array([[1, 1], [1, 2]]), np.array([1, 3]), np.array([2, 2])),
+    ),
     "infinite numbers beside": (
         "GridSample",
         (),

@@ -378,7 +378,8 @@ def _reduced(
     rows[p[order], np.arange(len(p)) - first[p[order]] + 1] = n + own.reshape(-1)[order]
     layers: list[Layer] = [TakeGate(rows, NEUTRAL[reduce]), REDUCTIONS[reduce](dim=-1)]
     if reduce == "mean":
-        layers.append(MultiplyConstantGate(1.0 / np.maximum(counts + alone, 1)))
+        shares = 1.0 / np.maximum(counts + alone, 1)
+        layers.append(MultiplyConstantGate(shares.astype(input.array.dtype)))
     return Call(Chain(*layers, ReshapeGate(input.shape)), (input, source))
 
 
