@@ -292,3 +292,24 @@ def test_lbfgs_is_refused() -> None:
 
     with pytest.raises(UserError, match="LBFGS runs the model several times"):
         compare.mirror(module, X, optimizer=torch.optim.LBFGS(module.parameters()))
+
+
+class Breaks(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        raise ValueError("no")
+
+
+def test_torch_is_left_as_it_was_when_a_backward_raises() -> None:
+    from torch.autograd.function import BackwardCFunction
+
+    before = (nn.Module.__call__, Function.apply, BackwardCFunction.apply)
+
+    with pytest.raises(UserError, match="ValueError: no"):
+        compare.mirror(Between(Breaks.apply), X)
+
+    assert (nn.Module.__call__, Function.apply, BackwardCFunction.apply) == before
