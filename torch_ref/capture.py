@@ -26,6 +26,7 @@ from torch_ref.aliases import Aliases
 from torch_ref.captured import CapturedCall, PackedRefs, Ref, Region, overwritten, tensors_of
 from torch_ref.draws import Recorder
 from torch_ref.operations import of_one_dtype, operation
+from torch_ref.stand_ins import StandIns
 
 __all__ = ["Capture", "UnforeseenChangeError"]
 
@@ -57,6 +58,7 @@ class Capture(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.whole, self.closed = whole, closed
+        self.stand_ins = StandIns(dtype, {})
         self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
         self.calls: list[CapturedCall] = []
         self.regions: list[Region] = []
@@ -127,7 +129,7 @@ class Capture(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        args, kwargs = self.stand_ins((args, kwargs or {}))
         if self._busy:
             return func(*args, **kwargs)
         name, in_place = operation(func)
@@ -137,8 +139,19 @@ class Capture(TorchFunctionMode):
         found = tensors_of((args, kwargs))
         if not any(map(self._differentiable, found)):
             return self._as_data(name, func, args, kwargs)
+        if isinstance(kwargs.get("out"), Tensor):
+            return self._written_out(func, types, args, dict(kwargs))
         in_place = in_place or kwargs.get("inplace") is True
         return self._recorded(name, func, args, kwargs, in_place=in_place)
+
+    def _written_out(self, func: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        """Compute, then copy: what `out=` does where no gradient is kept, in two calls."""
+        out = kwargs.pop("out")
+        found = self.__torch_function__(func, types, args, kwargs)
+        with self._aside():
+            if out.shape != found.shape:
+                out.resize_(found.shape)
+        return self.__torch_function__(Tensor.copy_, types, (out, found))
 
     def _recorded(
         self, name: str, func: Callable, args: tuple, kwargs: dict, *,
@@ -252,8 +265,10 @@ class Capture(TorchFunctionMode):
         """Stand for a module's call: one call of its own, or those inside."""
         if self._busy or id(module) not in self._modules:
             return _CALL(module, *args, **kwargs)
-        path, tensors = self._modules[id(module)], [*tensors_of((args, kwargs))]
+        path = self._modules[id(module)]
         with self._aside():
+            args, kwargs = self.stand_ins((args, kwargs))
+            tensors = tensors_of((args, kwargs))
             reached = any(map(self._differentiable, (*tensors, *module.parameters())))
             if reached and (path or self.whole) and plain(module):
                 in_place = getattr(module, "inplace", False)
@@ -291,6 +306,9 @@ class Capture(TorchFunctionMode):
         for name, tensor in zip(region.outputs, outputs, strict=True):
             self._version[id(tensor)] = tensor._version
             self._tap(name, tensor)
+        for tensor in tensors_of(found):
+            if not tensor.requires_grad and self._where.pop(id(tensor), None):
+                self._origin[id(tensor)] = f"{region.name}.data"  # no gradient flows on from it
         self.regions.append(region)
         return found
 
@@ -299,7 +317,7 @@ class Capture(TorchFunctionMode):
         if not outputs:
             return found
         name, apply = region.function.__name__, region.function.apply  # type: ignore[attr-defined]
-        call = CapturedCall(region.name, region.path, name, apply, region.args, {})
+        call = CapturedCall(region.name, region.path, name, apply, region.args, {}, in_place=True)
         call.twin = self.derive(call)
         self.notes[f"{name} cannot be seen through"] += 1
         self._leave(call, outputs)

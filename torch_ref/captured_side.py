@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from torch_ref import optimizers
 from torch_ref.capture import Capture, UnforeseenChangeError
 from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired
+from torch_ref.operations import backward_in
 from torch_ref.side import TorchSide, array_of
 
 __all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
@@ -195,7 +196,8 @@ class CapturedSide(TorchSide):
         self.network.take(capture)
         drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
-        self.loss.backward()
+        with backward_in(self.dtype):
+            self.loss.backward()
         capture.close()
         return self.loss.item()
 

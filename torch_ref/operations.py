@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
-__all__ = ["OneDtype", "of_one_dtype", "operation"]
+from torch_ref.stand_ins import FLOATING, StandIns
 
-FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+__all__ = ["OneDtype", "backward_in", "of_one_dtype", "operation"]
+
 CONVERSIONS = {
     "float": torch.float32, "double": torch.float64, "half": torch.float16,
     "bfloat16": torch.bfloat16,
@@ -42,6 +45,8 @@ def operation(function: Callable) -> tuple[str, bool]:
 def _dunder(name: str) -> tuple[str, bool]:
     if name == "setitem":
         return name, True
+    if name == "float":  # a number, not Tensor.float
+        return "item", False
     if name[:1] == "i" and name[1:] in (
         "add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor",
     ):  # fmt: skip
@@ -57,18 +62,38 @@ def _plain(name: str) -> str:
 
 
 class OneDtype(TorchFunctionMode):
-    """Leaves out conversions to another floating type than the run's, and does nothing else."""
+    """Leaves out conversions to another floating type than the run's, and what stands in."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, known: Mapping[int, Tensor]) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.stand_ins = dtype, StandIns(dtype, known)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         name = operation(func)[0]
-        (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs or {})
+        args, kwargs = self.stand_ins((args, kwargs or {}))
+        (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs)
         return func(*args, **kwargs)
+
+
+@contextmanager
+def backward_in(dtype: torch.dtype) -> Iterator[None]:
+    """Let the backward of custom Functions compute in one floating type, too.
+
+    Autograd calls it without the modes that are on.
+    """
+    before = BackwardCFunction.apply
+
+    def apply(self: Any, *grads: Any) -> Any:
+        with OneDtype(dtype, {}):
+            return before(self, *grads)
+
+    BackwardCFunction.apply = apply  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        BackwardCFunction.apply = before  # type: ignore[method-assign]
 
 
 def of_one_dtype(

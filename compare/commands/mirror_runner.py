@@ -136,6 +136,16 @@ class MirrorRunner(Runner):
         notes = [
             f"{text}{f' ({n} times)' if n > 1 else ''}." for text, n in side.capture.notes.items()
         ]
+        model = side.network.model
+        if unused := [
+            n for n, p in model.named_parameters() if p.requires_grad and n not in side.kept
+        ]:
+            notes.append(f"No gradient reaches {_few(unused)}: nothing is said of them.")
+        if hooked := self.experiment.model.hooked():
+            notes.append(
+                f"{_few(hooked)} bear gradient hooks of yours, which did not run: gradients are "
+                "compared as they are before them."
+            )
         if twin.idle:
             n = len(twin.idle)
             notes.append(
@@ -143,6 +153,11 @@ class MirrorRunner(Runner):
                 f"{'are' if n > 1 else 'is'} left out: {', '.join(twin.idle[:5])}."
             )
         return notes
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
 
 
 def _share(part: float, whole: float) -> float:

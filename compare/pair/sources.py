@@ -18,7 +18,8 @@ def unplanted(formula: Any) -> Any:
 
 def source_of(formula: Any, method: str) -> str:
     """Return the hand-written source of a method, without its docstring."""
-    function = getattr(type(unplanted(formula)), method, None)
+    own = unplanted(formula)
+    function = getattr(getattr(own, "piece", type(own)), method, None)  # a user's piece is theirs
     try:
         lines = textwrap.dedent(inspect.getsource(function)) if function else ""
     except (OSError, TypeError):
@@ -39,6 +40,8 @@ def docstring_of(function: Any) -> str:
 def derivation_of(formula: Any) -> str:
     """Return the derivation: the docstring of `backward` (or `update`), else of the class."""
     owner = type(unplanted(formula))
+    if (piece := getattr(formula, "piece", None)) is not None:
+        return docstring_of(getattr(piece, "backward", None))
     for name in ("backward", "update"):
         doc = vars(owner).get(name) and inspect.getdoc(vars(owner)[name])
         if doc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from compare.pair.hybrid_gauge import measured
 from manual.layer import Array, Arrays, Layer, Output
 from torch_ref.captured import CapturedCall, tensors_of
 from torch_ref.captured_side import CapturedFunction, CapturedNetwork, filled
+from torch_ref.operations import OneDtype
 
 __all__ = ["ByTorch"]
 
@@ -71,7 +73,9 @@ class ByTorch(Layer):
     def _run(self, inputs: Sequence[Any], params: Arrays) -> TorchPass:
         leaves = [_leaf(x, wanted) for x, wanted in zip(inputs, self.leaves, strict=True)]
         own = {k: _leaf(p, True) for k, p in params.items()}
-        with torch.enable_grad(), self.network.same_draw(self.call.name):
+        capture = self.network.capture
+        kept = nullcontext() if capture is None else OneDtype(capture.dtype, {})
+        with torch.enable_grad(), self.network.same_draw(self.call.name), kept:
             whole = self.network.whole(self.names, leaves)
             args, kwargs = filled(self.call, self.names, whole, self.network._known)
             y = functional_call(self.module, own, args, kwargs)

@@ -78,9 +78,7 @@ def whose(first: Divergence) -> str:
     """Return whose mistake the first divergence is, in a few words."""
     if first.sides:
         name = fmt.name(first.sides[0])
-        return (
-            f"{name} is wrong by itself, on what it was called with and a random upstream gradient"
-        )
+        return f"{name} is wrong by itself: on its own inputs, under a random upstream gradient"
     return {
         "own": "its own formula, given torch's inputs and upstream gradient, still disagrees",
         "inherited": "its own formula, given torch's inputs and upstream gradient, agrees",

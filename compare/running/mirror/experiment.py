@@ -127,8 +127,8 @@ def prepare(
     )  # fmt: skip
     prove(model, side, progress)
     graph = mirrored(side.network, side.capture, side.loss).graph
-    used = {getattr(node.layer, "path", "") for node in graph.nodes if _is_given(node)}
-    _refuse_unused(derive.pieces, used)
+    layers = (node.layer for node in graph.nodes)
+    _refuse_unused(derive.pieces, {x.path for x in layers if isinstance(x, GivenPiece)})
     side.kept = set(graph.params)
     config: Any = MirrorConfig(
         name,
@@ -143,10 +143,6 @@ def prepare(
         config, nothing, manual, side, {}, np.dtype(train.dtype), schedule, None, {}, np.zeros(1),
         model=model,
     )  # fmt: skip
-
-
-def _is_given(node: Any) -> bool:
-    return isinstance(node.layer, GivenPiece)
 
 
 def _refuse_unused(pieces: Mapping[str, Any], used: Set[str]) -> None:

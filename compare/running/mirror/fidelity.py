@@ -7,20 +7,19 @@ captured calls one after another. All must give the same loss and the same gradi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.errors import UserError
 from compare.running.mirror.model import Model
 from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
-from torch_ref.operations import OneDtype
+from torch_ref.operations import OneDtype, backward_in
 
 __all__ = ["prove"]
 
@@ -37,33 +36,17 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     Raises:
         UserError: the model cannot be run, is not deterministic, or was not captured faithfully.
     """
-    own = copy.deepcopy(model.module)
-    state = copy.deepcopy(own.state_dict())
-    probe = replace(model, module=own, optimizer=None)
-    name = type(own).__name__
-
-    def again() -> None:
-        own.load_state_dict(state)
-        own.zero_grad()
-        torch.manual_seed(side.seed)
-
-    plain = _first(probe, again)
+    name = type(model.module).__name__
+    plain = _first(model, side.seed)
     progress(WHAT, 1, RUNS)
-    if part := _different(plain, _plainly(probe, again), close=0.0):
+    if part := _different(plain, _plainly(model.fresh(), side.seed), close=0.0):
         raise UserError(
             f"{name} is not deterministic: run twice with the same weights, inputs and "
             f"torch.manual_seed it gave another {part}. What draws otherwise than torch (random, "
-            "numpy.random), or keeps state outside of buffers, cannot be compared."
+            "numpy.random) cannot be compared."
         )
     progress(WHAT, 2, RUNS)
-    again()
-    watched = CapturedSide(own, probe.run, model.inputs, None, side.dtype, side.derive, side.seed)
-    watched.forward_backward()
-    watched.closed = side.closed
-    while laundering := _laundering(watched) - side.closed:
-        side.closed |= laundering
-        again()
-        watched.forward_backward()
+    probe, watched = _watched(model, side)
     captured = _told(watched.loss, probe)
     if part := _different(plain, captured):
         raise UserError(
@@ -71,49 +54,64 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
             "mirrored. Does it look at the stack, or at the types of functions?"
         )
     progress(WHAT, 3, RUNS)
-    again()
-    replayed = _Replay(watched).loss()
-    replayed.backward()
+    torch.manual_seed(side.seed)
+    with OneDtype(side.dtype, {}):
+        replayed = _Replay(watched).loss()
+    with backward_in(side.dtype):
+        replayed.backward()
     if part := _different(captured, _told(replayed, probe)):
         raise UserError(
             f"{name} was not captured faithfully: what was captured gives another {part}. Does it "
             "compute outside of torch (numpy, .data) with numbers that a gradient should flow "
-            "through?"
+            "through, change gradients by hooks, or differentiate inside (torch.autograd.grad, "
+            "torch.func)?"
         )
     progress(WHAT, RUNS, RUNS)
     side.network.take(watched.capture)
     side.loss = watched.loss
 
 
-def _first(model: Model, again: Any) -> Told:
+def _watched(model: Model, side: CapturedSide) -> tuple[Model, CapturedSide]:
+    """Run a copy under the capture; Functions that compute out of sight are left closed."""
+    while True:
+        probe = model.fresh()
+        watched = CapturedSide(
+            probe.module, probe.run, probe.inputs, None, side.dtype, side.derive, side.seed
+        )
+        watched.closed, state = side.closed, copy.deepcopy(probe.module.state_dict())
+        watched.forward_backward()
+        probe.module.load_state_dict(state)
+        if not (laundering := _laundering(watched) - side.closed):
+            return probe, watched
+        side.closed |= laundering
+
+
+def _first(model: Model, seed: int) -> Told:
     """Run a model; one that will not have inputs with gradients gets them without."""
     try:
-        return _plainly(model, again)
+        return _plainly(model.fresh(), seed)
     except UserError:
-        wanted = dict(model.inputs)
-        if not wanted:
+        if not model.inputs:
             raise
-        _want(wanted, False)
-        model.inputs.clear()
-        try:
-            return _plainly(model, again)
-        except UserError:
-            _want(wanted, True)
-            model.inputs.update(wanted)
+        _without_gradient(model)
+        with suppress(UserError):
+            return _plainly(model.fresh(), seed)
         raise
 
 
-def _want(tensors: Mapping[str, Tensor], grad: bool) -> None:
-    for tensor in tensors.values():
-        tensor.requires_grad_(grad)
+def _without_gradient(model: Model) -> None:
+    for tensor in model.inputs.values():
+        tensor.requires_grad_(False)
+    model.others.update(model.inputs)
+    model.inputs.clear()
 
 
-def _plainly(model: Model, again: Any) -> Told:
-    again()
+def _plainly(model: Model, seed: int) -> Told:
+    torch.manual_seed(seed)
     try:
-        with OneDtype(model.dtype):
-            loss = model.run()
-        loss.backward()
+        loss = model.run()
+        with backward_in(model.dtype):
+            loss.backward()
     except UserError:
         raise
     except Exception as error:
@@ -161,13 +159,18 @@ def _laundering(side: CapturedSide) -> set[type]:
     if not side.capture.regions:
         return set()
     replay = _Replay(side)
-    replay.loss()
-    return {r.function for r in side.capture.regions if not replay.follows(r)}
+    with OneDtype(side.dtype, {}):
+        replay.loss()
+        return {r.function for r in side.capture.regions if not replay.follows(r)}
 
 
 def _nudged(tensor: Tensor, by: float) -> Tensor:
     """Return a tensor with elements a little off: zeros stay, and what was equal stays equal."""
     return tensor.requires_grad_() * (1 + by * torch.sin(1e3 * tensor.abs())).detach()
+
+
+def _cloned(x: Any) -> Any:
+    return x.clone() if isinstance(x, Tensor) else x
 
 
 class _Replay:
@@ -216,7 +219,8 @@ class _Replay:
                 own.values[ref.name] = _nudged(self._tensor(ref.name).detach(), by)
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(region.state)  # type: ignore[arg-type]
-            found = region.function.apply(*own._filled(region.args))  # type: ignore[attr-defined]
+            args = tree_map(_cloned, own._filled(region.args))  # it may write into them
+            found = region.function.apply(*args)  # type: ignore[attr-defined]
         theirs = [paired(t.detach()) for t in tensors_of(found) if t.requires_grad]
         with torch.no_grad():
             for call in region.calls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from inspect import signature
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 from compare.errors import UserError
 from torch_ref.capture import Capture
 from torch_ref.captured import tensors_of
+from torch_ref.operations import OneDtype
 from torch_ref.side import DTYPES
 
 __all__ = ["Model"]
@@ -39,6 +40,7 @@ class Model:
     loss: Callable[..., Tensor] | None
     optimizer: torch.optim.Optimizer | None
     dtype: torch.dtype
+    users: nn.Module  # which the module is a copy of
 
     @classmethod
     def copied(
@@ -60,6 +62,7 @@ class Model:
                 "attribute, or an open file? Make that a parameter, a buffer, or leave it out."
             ) from None
         wanted = DTYPES[dtype]
+        _check_loss(own_loss, own)
         own = own._apply(lambda t: _in(t, wanted))
         if isinstance(own_loss, nn.Module):
             own_loss = own_loss._apply(lambda t: _in(t, wanted))
@@ -67,20 +70,42 @@ class Model:
         inputs = _named(own, arguments, named)
         real = {name: t for name, t in inputs.items() if t.requires_grad}
         others = {name: t for name, t in inputs.items() if not t.requires_grad}
-        found = cls(own, arguments, named, real, others, own_loss, own_optimizer, wanted)
+        found = cls(own, arguments, named, real, others, own_loss, own_optimizer, wanted, module)
         found._check_optimizer()
         return found
 
     def run(self, capture: Capture | None = None) -> Tensor:
         """Compute the loss of one step, under a capture or plainly."""
         if capture is None:
-            return self._total(self.module(*self.args, **self.kwargs), None)
+            with OneDtype(self.dtype, self._stand_ins()):
+                return self._total(self.module(*self.args, **self.kwargs), None)
+        capture.stand_ins.known = self._stand_ins()
         if isinstance(self.loss, nn.Module):
             capture.name(self.loss, "criterion")
         return capture.run(
             lambda: self._total(self.module(*self.args, **self.kwargs), capture),
             self.inputs, self.others,
         )  # fmt: skip
+
+    def fresh(self) -> Model:
+        """Return a copy that has not been run, without the optimiser."""
+        whole = (self.module, self.args, self.kwargs, self.inputs, self.others, self.loss)
+        module, args, kwargs, inputs, others, loss = copy.deepcopy(whole, _made(self.module))
+        return Model(module, args, kwargs, inputs, others, loss, None, self.dtype, self.users)
+
+    def hooked(self) -> list[str]:
+        """Return the names of the user's parameters that bear hooks: copies lose them."""
+        hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+        named = self.users.named_parameters()
+        return [name for name, p in named if any(getattr(p, hook, None) for hook in hooks)]
+
+    def _stand_ins(self) -> dict[int, Tensor]:
+        """Return the copy's parameters and buffers by the ids of the user's, for losses."""
+        own, theirs = (
+            {**dict(m.named_parameters()), **dict(m.named_buffers())}
+            for m in (self.module, self.users)
+        )
+        return {id(theirs[name]): tensor for name, tensor in own.items() if name in theirs}
 
     def _total(self, output: Any, capture: Capture | None) -> Tensor:
         """Return what the gradients are of."""
@@ -143,6 +168,19 @@ def _made(module: nn.Module) -> dict[int, Any]:
     return {id(t): t.detach().clone() for t in kept if not t.is_leaf}
 
 
+def _check_loss(loss: Any, module: nn.Module) -> None:
+    if not isinstance(loss, nn.Module):
+        return
+    known = {id(p) for p in module.parameters()}
+    own = [k for k, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
+    if own:
+        raise UserError(
+            f"loss: {type(loss).__name__} has parameters of its own ({', '.join(own[:3])}), and a "
+            "mirror compares those of the module. Mirror a module that holds both and returns the "
+            "loss, or freeze them by loss.requires_grad_(False)."
+        )
+
+
 def _check(module: Any) -> None:
     if not isinstance(module, nn.Module):
         raise UserError(
@@ -171,6 +209,12 @@ def _check(module: Any) -> None:
 
 def _taken(x: Any, dtype: torch.dtype) -> Any:
     """Return a tensor's own copy, real numbers in the run's dtype."""
+    if is_dataclass(x) and not isinstance(x, type):
+        own = copy.copy(x)
+        for f in fields(x):
+            taken = tree_map(lambda value: _taken(value, dtype), getattr(x, f.name))
+            object.__setattr__(own, f.name, taken)  # a frozen one, too
+        return own
     if not isinstance(x, Tensor):
         return x
     copied = _in(x.detach().clone().cpu(), dtype)

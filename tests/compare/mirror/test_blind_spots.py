@@ -109,3 +109,145 @@ def test_a_piece_that_never_runs_is_refused(case: str) -> None:
 
     with pytest.raises(UserError, match=f"'{path}' was never run"):
         compare.mirror(module, args, twin={path: (forward, backward)})
+
+
+# ── a loss that reads the user's model ───────────────────────────────────────────────────────────
+def test_a_penalty_on_the_users_own_parameters_is_mirrored_and_leaves_them_alone() -> None:
+    module, target = nn.Linear(3, 2), torch.full((5, 2), 0.5)
+
+    def loss(output: Tensor) -> Tensor:
+        penalty = sum(p.square().sum() for p in module.parameters())
+        return F.binary_cross_entropy(output.sigmoid(), target) + penalty
+
+    report = compare.mirror(module, X, loss=loss)
+
+    assert report.agrees
+    assert any(layer.startswith("loss.square") for layer in report.differences["layer"])
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_a_loss_with_parameters_of_its_own_is_refused() -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, output: Tensor) -> Tensor:
+            return output.square().mean() * self.weight
+
+    with pytest.raises(UserError, match="has parameters of its own"):
+        compare.mirror(nn.Linear(3, 2), X, loss=Weighted())
+
+
+# ── models with a state, and plain numbers ───────────────────────────────────────────────────────
+class Stateful(nn.Module):
+    """Counts, keeps what it saw, and averages into a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.count, self.last = nn.Linear(3, 3), 0, None
+        self.scale = torch.ones(3)  # neither parameter nor buffer
+        self.register_buffer("mean", torch.zeros(3), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x += 1
+        self.count += 1
+        y = self.linear(x) * self.count * self.scale / float(x.max())
+        self.mean.mul_(0.9).add_(y.detach().mean(0), alpha=0.1)
+        y = y - self.mean if self.last is None else y - self.last
+        self.last = y.detach()
+        return y
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_model_with_a_state_of_its_own_is_deterministic(dtype: str) -> None:
+    module, x = Stateful(), X.clone()
+
+    assert compare.mirror(module, x, dtype=dtype, steps=2).agrees
+    assert (module.count, module.last) == (0, None)
+    assert torch.equal(x, X)
+
+
+# ── custom Functions that are right ──────────────────────────────────────────────────────────────
+class Upcast(Function):
+    """Computes in float32, as kernels for half precision do."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.float().tanh().to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grad * (1 - x.float().tanh().square()).to(x.dtype)
+
+
+class Fills(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.mul(x, x, out=torch.empty(0, dtype=x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return 2 * grad * ctx.saved_tensors[0]
+
+
+class Forgets(Fills):
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * ctx.saved_tensors[0]
+
+
+class Marked(Function):
+    """Returns a statistic that no gradient flows through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple:
+        total, doubled = x.sum(), x * 2
+        ctx.mark_non_differentiable(total)
+        return total, doubled
+
+    @staticmethod
+    def backward(ctx: Any, _: Any, grad: Tensor) -> Tensor:
+        return grad * 2
+
+
+class Dirty(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * 2
+
+
+FUNCTIONS = {
+    "in float32": (Upcast.apply, "agree"),
+    "into out=": (Fills.apply, "agree"),
+    "wrong, into out=": (Forgets.apply, "disagree"),
+    "not differentiable": (lambda x: torch.mul(*Marked.apply(x)), "agree"),
+    "in place": (lambda x: Dirty.apply(x * 1), "agree"),
+}
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_a_function_is_judged_by_its_own_derivative(case: str) -> None:
+    function, verdict = FUNCTIONS[case]
+
+    assert compare.mirror(Between(function), X).verdict == verdict
+
+
+# ── what is said beside the verdict ──────────────────────────────────────────────────────────────
+def test_unused_parameters_and_hooks_of_parameters_are_said() -> None:
+    module = Between(torch.tanh)
+    module.spare = nn.Linear(2, 2)
+    module.last.bias.register_hook(lambda grad: grad * 0)
+
+    notes = " ".join(compare.mirror(module, X).notes)
+
+    assert "No gradient reaches spare.weight, spare.bias" in notes
+    assert "last.bias bear gradient hooks" in notes

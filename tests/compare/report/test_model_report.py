@@ -135,6 +135,23 @@ def test_a_custom_function_to_blame_is_told_in_its_own_words() -> None:
     assert "def forward" in first.torch_source
 
 
+def test_of_a_users_own_piece_the_users_source_is_shown() -> None:
+    def outer(x: Any, weight: Any, bias: Any) -> Any:
+        return x @ weight.T + bias, (x, weight)
+
+    def outer_back(dy: Any, cache: Any) -> Any:
+        x, weight = cache
+        return dy @ weight, dy.T @ x, dy.mean(axis=0)
+
+    pieces = {"1": (outer, outer_back)}
+    model = nn.Sequential(nn.Tanh(), nn.Linear(4, 2))
+    first = compare.mirror(model, torch.ones(5, 4), twin=pieces).first_divergence
+
+    assert first is not None
+    assert first.manual_source.startswith("def outer_back(")
+    assert first.derivation == ""
+
+
 def test_what_torch_computed_is_hatched_and_its_parameters_are_not_counted() -> None:
     report = partly(agreeing(), "1")
     page = report_html(report)
