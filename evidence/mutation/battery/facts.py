@@ -367,7 +367,8 @@ class NormalisedCheck(Check):
         from torch_ref.side import array_of
 
         x = tensor(self.x(seed), dtype).requires_grad_()
-        y = torch.nn.functional.ctc_loss(x, *map(torch.tensor, self.given), reduction="none")
+        labels, steps, lengths = (torch.tensor(a) for a in self.given)
+        y = torch.nn.functional.ctc_loss(x, labels, steps, lengths, reduction="none")
         (grad,) = torch.autograd.grad(y, x, tensor(self.draw(seed, (2,), "dy"), dtype))
         counts = np.array([4.0, 0.0])
         return {Key("", "output"): array_of(y).copy(), Key("", "grad"): array_of(grad).copy(),
