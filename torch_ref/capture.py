@@ -81,6 +81,7 @@ class Capture(TorchFunctionMode):
         self._region: Region | None = None
         self._modules = {id(m): name for name, m in module.named_modules()}
         self._leaves = {id(p): name for name, p in module.named_parameters()}
+        self._names.update(name for name, p in module.named_parameters() if p.requires_grad)
         self._buffers = {id(b): name for name, b in module.named_buffers()}
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────

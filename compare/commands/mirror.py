@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.mirror_runner import MirrorRunner
@@ -66,7 +67,7 @@ def mirror(
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng(devices=[]):
+        with threadpool_limits(limits=1), torch.random.fork_rng(devices=[]), _eagerly():
             torch.set_num_threads(1)
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)
@@ -77,6 +78,17 @@ def mirror(
     finally:
         torch.set_default_dtype(default)
         torch.set_num_threads(threads)
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Let what torch.compile made run as it was written: a compiled call cannot be looked into."""
+    import sys
+
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it is slow
+        return nullcontext()
+    from torch.compiler import set_stance
+
+    return set_stance("force_eager")  # type: ignore[no-any-return]
 
 
 def _refuse(dtype: str, steps: int, seed: int, gauge_every: int) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
+from compare.errors import UserError
 from compare.pair.mirror.by_torch import ByTorch
 from compare.pair.mirror.call import Call, NoTwin, Value, built
 from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
@@ -110,11 +112,21 @@ def _values(capture: Capture, tree: Any) -> Any:
         if not isinstance(x, Ref):
             return x
         tensor, dtype = capture.tensor(x.name), np.dtype(str(capture.dtype)[6:])
+        if _is_traced(tensor):
+            raise UserError(
+                f"{x.name} has no numbers: a mirror does not look into torch.func or vmap. "
+                "Write what they do as ordinary calls."
+            )
         grad = x.name not in capture.data
         array = paired(tensor.detach()).numpy()
         return Value(x.name, array, grad, dtype, complex=tensor.is_complex())
 
     return tree_map(value, tree)
+
+
+def _is_traced(tensor: Any) -> bool:
+    """Return whether a tensor stands for others: inside torch.func's transformations."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
 def _each(change: Callable[[Value], Value], tree: Any) -> Any:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from compare.description.config.settings import CompareConfig, TrainConfig
 from compare.errors import UserError
@@ -121,6 +122,7 @@ def prepare(
         model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, train.seed
     )
     name = type(model.module).__name__
+    derive.whole |= isinstance(model.module, nn.RNNBase)  # opened, it is one function of torch's
     frozen = frozenset(n for n, p in model.module.named_parameters() if not p.requires_grad)
     manual = ManualSide(
         None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
@@ -176,6 +178,13 @@ def _optimizer(model: Model) -> Optimizer:
             f"optimizer: nothing hand-written stands for {type(theirs).__name__}. Those that are: "
             f"{', '.join(registry.OPTIMIZERS)}."
         )
+    from torch.optim import LBFGS
+
+    if isinstance(theirs, LBFGS):
+        raise UserError(
+            "optimizer: LBFGS runs the model several times a step, which a mirror does not follow. "
+            "Mirror without an optimizer, or with another."
+        )
     names = {id(p): n for n, p in model.module.named_parameters()}
     rules = []
     for group in theirs.param_groups:
@@ -186,4 +195,6 @@ def _optimizer(model: Model) -> Optimizer:
             "optimizer: its parameter groups have several learning rates, which a mirror does not "
             "follow. Give every group the same."
         )
+    if left := set(names.values()).difference(*(held for held, _ in rules)):
+        rules.append((list(left), Still()))
     return rules[0][1] if len(rules) == 1 else Groups(rules[0][1], rules)

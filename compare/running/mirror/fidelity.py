@@ -128,7 +128,8 @@ def _told(loss: Tensor, model: Model) -> Told:
     found: Told = {"loss": loss.detach().clone()}
     leaves = {**dict(model.module.named_parameters()), **model.inputs}
     for name, tensor in leaves.items():
-        found[f"gradient of {name}"] = None if tensor.grad is None else tensor.grad.clone()
+        grad = tensor.grad
+        found[f"gradient of {name}"] = None if grad is None else grad.to_dense().clone()
         tensor.grad = None
     return found
 

@@ -238,7 +238,8 @@ def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
             "arguments as args=(…) and kwargs={…}, on the command line as --input SHAPE."
         ) from None
     named: dict[str, Tensor] = {}
-    taken = {name.partition(".")[0] for name, _ in module.named_children()}
+    held = (*module.named_children(), *module.named_parameters(), *module.named_buffers())
+    taken = {name.partition(".")[0] for name, _ in held}
     for name, value in bound.arguments.items():
         found = tensors_of(value)
         own = f"{name}_" if name in taken else name

@@ -251,3 +251,44 @@ def test_unused_parameters_and_hooks_of_parameters_are_said() -> None:
 
     assert "No gradient reaches spare.weight, spare.bias" in notes
     assert "last.bias bear gradient hooks" in notes
+
+
+# ── models that were refused ─────────────────────────────────────────────────────────────────────
+class Named(nn.Module):
+    """An argument and an operation have the names of parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x, self.mul = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3) / 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.x).tanh() + self.mul * x
+
+
+def partly() -> Any:
+    module = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))
+    optimizer = torch.optim.Adam(module[0].parameters(), lr=0.1)
+    return compare.mirror(module, X, optimizer=optimizer, steps=2)
+
+
+MODELS = {
+    "names": lambda: compare.mirror(Named(), X),
+    "a bare recurrent module": lambda: compare.mirror(nn.GRU(3, 2), X, dtype="float32"),
+    "an optimiser of a part": partly,
+    "sparse gradients": lambda: compare.mirror(nn.Embedding(4, 3, sparse=True), torch.tensor([1])),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_a_right_model_agrees_in_all_of_it(case: str) -> None:
+    report = MODELS[case]()
+
+    assert report.agrees, str(report)
+    assert report.coverage["nodes"] == report.coverage["parameters"] == 1
+
+
+def test_lbfgs_is_refused() -> None:
+    module = nn.Linear(3, 2)
+
+    with pytest.raises(UserError, match="LBFGS runs the model several times"):
+        compare.mirror(module, X, optimizer=torch.optim.LBFGS(module.parameters()))
