@@ -308,7 +308,7 @@ class Capture(TorchFunctionMode):
             self._version[id(tensor)] = tensor._version
             self._tap(name, tensor)
         for tensor in tensors_of(found):
-            if not tensor.requires_grad and self._where.pop(id(tensor), None):
+            if not tensor.requires_grad and self._where.pop(id(tensor), ""):
                 self._origin[id(tensor)] = f"{region.name}.data"  # no gradient flows on from it
         self.regions.append(region)
         return found

@@ -141,7 +141,7 @@ class MirrorRunner(Runner):
             n for n, p in model.named_parameters() if p.requires_grad and n not in side.kept
         ]:
             notes.append(f"No gradient reaches {_few(unused)}: nothing is said of them.")
-        if hooked := self.experiment.model.hooked():
+        if hooked := self.experiment.model.hooked():  # type: ignore[attr-defined]
             notes.append(
                 f"{_few(hooked)} bear gradient hooks of yours, which did not run: gradients are "
                 "compared as they are before them."
