@@ -136,12 +136,12 @@ class MirrorRunner(Runner):
         notes = [
             f"{text}{f' ({n} times)' if n > 1 else ''}." for text, n in side.capture.notes.items()
         ]
-        model, users = side.network.model, self.experiment.model  # type: ignore[attr-defined]
+        model = side.network.model
         if unused := [
             n for n, p in model.named_parameters() if p.requires_grad and n not in side.kept
         ]:
             notes.append(f"No gradient reaches {_few(unused)}: nothing is said of them.")
-        if hooked := users.hooked():
+        if hooked := self.experiment.model.hooked():  # type: ignore[attr-defined]
             notes.append(
                 f"{_few(hooked)} bear gradient hooks of yours, which did not run: gradients are "
                 "compared as they are before them."

@@ -9,7 +9,7 @@ import pytest
 from evidence.mutation import equivalent, sources
 from evidence.mutation.operators import OPERATORS, found_in, recipes
 from evidence.mutation.scope import scopes
-from evidence.mutation.tree import applied, without_docstrings
+from evidence.mutation.tree import applied, without_descriptions, without_docstrings
 
 MANY = 500  # what a score must rest on, at least
 
@@ -231,3 +231,10 @@ def test_there_are_mutants_of_every_kind_and_the_reviewed_list_is_of_some_of_the
     assert stale == [], "manual/ has changed: run `handgrad mutate` and review equivalent.toml"
     assert all(e.reason.endswith(".") for e in marked)
     assert len(marked) < len(everything) / 35  # most of them are ways that are chosen for speed
+
+
+def test_what_only_descriptions_import_is_gone_with_them() -> None:
+    source = "from m import FIRST, two\n\nclass A:\n    examples = (FIRST,)\n    x = two\n"
+
+    assert "FIRST" not in ast.unparse(without_descriptions(ast.parse(source)))
+    assert "from m import two" in ast.unparse(without_descriptions(ast.parse(source)))

@@ -342,11 +342,45 @@ class AdaptiveCheck(Check):
         }
 
 
+@dataclass(frozen=True)
+class NormalisedCheck(Check):
+    """CTC of what a log_softmax made, with torch's own gradient: the functional form."""
+
+    name = "NormalisedCTC"  # type: ignore[assignment]
+    given = (np.array([[1, 2, 1], [2, 0, 0]]), np.array([5, 4]), np.array([3, 1]))
+
+    def x(self, seed: int) -> np.ndarray:
+        z = self.draw(seed, (5, 2, 3), "z")
+        return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        layer = of("losses.ctc", "NormalisedCTC")(reduction="none")
+        y, past = layer.forward(lift(self.x(seed)), *self.given)
+        grads, own = layer.backward(lift(self.draw(seed, (2,), "dy")), past)
+        counts = np.array([len(grads), len(own)], float)
+        return {Key("", "output"): y, Key("", "grad"): grads[0], Key("", "counts"): counts}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        x = tensor(self.x(seed), dtype).requires_grad_()
+        labels, steps, lengths = (torch.tensor(a) for a in self.given)
+        y = torch.nn.functional.ctc_loss(x, labels, steps, lengths, reduction="none")
+        (grad,) = torch.autograd.grad(y, x, tensor(self.draw(seed, (2,), "dy"), dtype))
+        counts = np.array([4.0, 0.0])
+        return {Key("", "output"): array_of(y).copy(), Key("", "grad"): array_of(grad).copy(),
+                Key("", "counts"): counts}  # fmt: skip
+
+
 @cache
 def fact_checks() -> list[Check]:
     """Return them all."""
     reached = ((True, False), (False, True), (True, True))
     return [
         *(FactCheck(fact) for fact in FACTS),
+        NormalisedCheck(),
         *(AdaptiveCheck(case, r) for case in range(len(ADAPTIVE)) for r in reached),
     ]
