@@ -374,5 +374,6 @@ def _share(alpha: Reached, beta: Reached, cache: CTCCache) -> Array:
     both = alpha.open & beta.open & cache.feasible[:, None]
     losses = cache.losses[:, None]
     with np.errstate(invalid="ignore"):  # infinities where it is not both
-        share = np.exp(np.where(both, alpha.log + beta.log + losses, 0))
+        log = alpha.log + beta.log + losses
+    share = np.exp(np.where(both, log, np.zeros_like(log)))
     return np.where(both, share, 0)
