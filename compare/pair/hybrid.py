@@ -88,7 +88,8 @@ def torch_on_both_sides(graph: Graph, names: Sequence[str]) -> set[tuple[str, st
     for source, consumers in fed.items():
         if consumers <= set(names):
             rows.add(_row(source, "grad_input" if source in graph.inputs else "grad_output"))
-            rows.add((source.rpartition(".")[0], f"grad:{source.rpartition('.')[2]}"))
+            if source in graph.params:
+                rows.add((source.rpartition(".")[0], f"grad:{source.rpartition('.')[2]}"))
     return rows
 
 

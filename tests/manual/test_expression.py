@@ -171,7 +171,6 @@ def test_float32_stays_float32() -> None:
         ("exp * x", r"is a function: write exp\(…\)"),
         ("1/0 * x", "division by zero"),
         ("x ** y", r"exponent must be a number. Write exp\(y \* log\(x\)\)"),
-        ("x ** 0", "exponent must not be 0"),
         ("(-8) ** 0.5 * x", "no finite real number"),
         ("9**9**9**9 * x", "out of range"),
         ("log(-1) * x", "no finite real number"),

@@ -390,7 +390,7 @@ def test_the_reason_counts_what_torch_agreed_with_itself_in() -> None:
         report = compare.run(network(names), steps=1)
 
         count, total = report.torch_with_torch, len(report.differences)
-        assert report.reason.startswith(f"All {total} tensors of 1 steps agree; ")
+        assert report.reason.startswith(f"All {total} tensors of 1 step agree; ")
         assert f"{count} of these {total} compare torch with torch" in report.reason
         assert f"{count} of these {total} compare torch with torch" in str(report)
 

@@ -257,8 +257,8 @@ def test_gradients_are_matched_by_position_number_or_name() -> None:
 
 
 OF_ABS = (  # |z| of a complex number is real; SciPy has some functions of reals alone
-    "L1", "Abs", "PairwiseDistance", "TripletMargin", "Norm", "MatrixNorm", "Dist", "Cdist",
-    "Pdist", "Renorm", "Copysign", "Atan2", "Erfinv", "Ndtri", "Polygamma",
+    "L1", "Abs", "LogDeterminant", "PairwiseDistance", "TripletMargin", "Norm", "MatrixNorm",
+    "Dist", "Cdist", "Pdist", "Renorm", "Copysign", "Atan2", "Erfinv", "Ndtri", "Polygamma",
 )  # fmt: skip
 
 
