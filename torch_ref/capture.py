@@ -353,6 +353,10 @@ class Capture(TorchFunctionMode):
                 self.values[name] = tensor.clone()
                 self.taps.pop(name, None)
 
+    def real(self) -> set[str]:
+        """Return the values that could have a gradient: no integers and masks."""
+        return {name for name, t in self.values.items() if t.is_floating_point() or t.is_complex()}
+
     def _untold(self, name: str) -> bool:
         """Return whether torch tells no gradient of a value though one may flow through it.
 

@@ -16,7 +16,7 @@ from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
-from manual.nodes import dotted
+from manual.nodes import dotted, ports_of
 
 if TYPE_CHECKING:
     from torch_ref.captured import Region
@@ -145,6 +145,12 @@ class MirrorRunner(Runner):
             notes.append(
                 f"{_few(hooked)} bear gradient hooks of yours, which did not run: gradients are "
                 "compared as they are before them."
+            )
+        ports = {port for node in twin.graph.nodes for port in ports_of(node)}
+        if silent := sorted(ports & side.capture.untold & side.capture.real()):
+            notes.append(
+                f"Torch tells no gradient of {_few(silent)}: inside a custom Function, or in "
+                "memory that was written into. Those were not compared, only what they lead to."
             )
         if twin.idle:
             n = len(twin.idle)

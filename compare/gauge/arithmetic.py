@@ -16,7 +16,7 @@ from compare.gauge.registry import ufunc
 from compare.gauge.smooth import rounded, scaled, within_4_ulps
 from compare.gauge.state import setting
 
-HUGE = 2.0**24  # numbers above this may swallow others
+HUGE = 2.0**100  # masks are larger; a sum's own terms, in any order, are far smaller
 
 
 @ufunc(np.add)
