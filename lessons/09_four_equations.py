@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 6 · The four equations of backpropagation
+# # 9 · The four equations of backpropagation
 #
 # Four equations are all there is to backpropagation in a fully connected network. We evaluate each
 # on the 3-4-4-2 network and a row of its training data, beside what autograd finds, and then check
@@ -197,7 +197,7 @@ for label, used in [*one_each, ("linear", ["Identity"] * 3), mixed]:
     )
 
 # %% [markdown]
-# (Their formulas stand in lesson 4. `SiLU` is torch's name of the swish, `Identity` is linear.)
+# (Their formulas stand in lesson 6. `SiLU` is torch's name of the swish, `Identity` is linear.)
 #
 # ## The picture: a sum over paths
 #
@@ -378,7 +378,7 @@ assert best < after < error(w, b)
 # and one row at a time, with the weights as torch stores them.
 
 # %%
-code_diff(code_of("05_students", "backward"), four_equations, names=("students", "four equations"))
+code_diff(code_of("08_students", "backward"), four_equations, names=("students", "four equations"))
 
 # %% [markdown]
 # ## What torch now does for you

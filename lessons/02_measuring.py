@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 0 · Two ways to a gradient
+# # 2 · Two ways to a gradient
 #
 # A gradient can be measured: nudge each weight and see what the loss does. Or it can be derived.
 # Measuring is easy, slow and approximate; deriving is fast and exact, and easy to get wrong. So

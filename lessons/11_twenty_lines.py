@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 8 · Three small networks: 20 lines, softmax without biases, the SVM
+# # 11 · Three small networks: 20 lines, softmax without biases, the SVM
 #
 # A learner has three parts: a **hypothesis** (scores from inputs), a **loss** and an **optimiser**.
 # We write three famous small ones by hand, forward and backward in stages, each beside autograd
@@ -132,7 +132,7 @@ assert losses[-1] < losses[0] / 10
 #
 # $h_\theta(X) = \sigma(X W_1) W_2$, with the softmax cross-entropy averaged over the $m$ rows of a
 # minibatch. $Z_1 = \sigma(X W_1)$ is the hidden layer, $I_y$ holds a one for each row's class,
-# and lesson 7 gives the error at the scores. With ReLU:
+# and lesson 10 gives the error at the scores. With ReLU:
 #
 # $$\begin{aligned}
 # S &= \operatorname{softmax}(Z_1 W_2), & G_2 &= S - I_y, &

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 9 · Modular layers: the same network from parts
+# # 13 · Modular layers: the same network from parts
 #
 # A network's backward pass need not be written again for each network. Give every layer two
 # functions, forward and backward, and a loop does the rest. We build the students' network from
@@ -127,7 +127,7 @@ same_all(diffs(six), diffs(torchs), errors, name="the same six, torch")
 # %% [markdown]
 # A layer with several bottoms hands a gradient to each: concat, and eltwise as a sum and as a
 # product. euclidean_loss is $\frac{1}{2N} \sum (a - b)^2$, and dropout multiplies by a random mask.
-# (A conv is in lesson 2, a bias in `Linear` below, and batch_norm is one of the exercises.)
+# (A conv is in lesson 4, a bias in `Linear` below, and batch_norm is one of the exercises.)
 
 # %%
 a, b = rng.normal(size=(2, 4, 3))
@@ -292,14 +292,14 @@ rounding = gauged(by_manual, params, X, Y)
 same_all(by_our_loop(params, X, Y), by_manual(params, X, Y))
 
 # %% [markdown]
-# It is the students' network of lesson 5, whose functions fitted no other network. We run those
+# It is the students' network of lesson 8, whose functions fitted no other network. We run those
 # very functions, and compare. (Their weights are ours transposed. Their output error was collapsed
 # to $\hat{Y} - Y$; here the loss and the sigmoid each do their own part.)
 
 # %%
-lesson_5 = {"np": np, "N": N}
-exec(code_of("05_students", "sigmoid", "forward", "backward", "loss_and_gradients"), lesson_5)
-before = lesson_5["loss_and_gradients"](
+lesson_8 = {"np": np, "N": N}
+exec(code_of("08_students", "sigmoid", "forward", "backward", "loss_and_gradients"), lesson_8)
+before = lesson_8["loss_and_gradients"](
     X,
     Y,
     {f"{kind}{l}": params[f"{2 * l - 2}.{name}"].T for l in (1, 2)
@@ -319,7 +319,7 @@ same_all(
 # ## A graph with branches
 #
 # `manual.Graph` takes named nodes in any order and sorts them: forward visits each after those
-# that feed it, backward in reverse. Where a value feeds two nodes its gradients add (lesson 2).
+# that feed it, backward in reverse. Where a value feeds two nodes its gradients add (lesson 4).
 # Here the first layer's output skips past the second and is added to it again.
 
 # %%
@@ -499,8 +499,8 @@ for label, module in {"Gain in torch's place": as_torch(Gain(4)), "all torch": T
 #
 # None of them knows the other two, so any can be exchanged alone. With a linear hypothesis the
 # cross-entropy makes a softmax classifier, and the hinge loss an SVM (torch's `MultiMarginLoss` is
-# lesson 8's, divided by the number of classes); with the two layers $\sigma(X W_1) W_2$, without
-# biases, we have the network of lesson 8. We train all eight for 20 steps, beside torch.
+# lesson 11's, divided by the number of classes); with the two layers $\sigma(X W_1) W_2$, without
+# biases, we have the network of lesson 11. We train all eight for 20 steps, beside torch.
 
 
 # %%
@@ -561,14 +561,14 @@ table(dict(zip(headings, zip(*learners, strict=True), strict=True)))
 # %% [markdown]
 # ## What changed in the code
 #
-# Lesson 5 wrote one function for one network. Now the network is a list of layers, and the
+# Lesson 8 wrote one function for one network. Now the network is a list of layers, and the
 # functions fit every network.
 
 # %%
 code_diff(
-    code_of("05_students", "forward", "backward", "loss_and_gradients"),
+    code_of("08_students", "forward", "backward", "loss_and_gradients"),
     [students_network, by_manual],
-    names=("lesson 5", "layers"),
+    names=("lesson 8", "layers"),
 )
 
 # %% [markdown]

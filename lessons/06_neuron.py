@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 4 · One neuron, and the learning rule of 1960
+# # 6 · One neuron, and the learning rule of 1960
 #
 # A neuron adds up weighted inputs and squashes the sum. Its gradient is three short factors. Leave
 # the squashing out, and what remains is the least-mean-squares rule of 1960 (LMS, ADALINE):
@@ -132,7 +132,7 @@ assert weights + biases == 41
 # | swish | $z\, \sigma(z)$ | $\sigma(z) + z\, \sigma(z) (1 - \sigma(z))$ |
 # | linear | $z$ | 1 |
 #
-# (ReLU and its relatives have a kink at 0: lesson 13. A ReLU can also die: lesson 10. Torch calls
+# (ReLU and its relatives have a kink at 0: lesson 23. A ReLU can also die: lesson 15. Torch calls
 # the swish `SiLU`; its leaky ReLU has the slope 0.01 if none is given.)
 
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 5 · The students' network: loops first, then matrices
+# # 8 · The students' network: loops first, then matrices
 #
 # Forty students, two numbers each (hours of learning, hours of sleep), and one question: does the
 # student pass? We write the 2-4-1 network with a loop for every index, so that nothing is hidden.
@@ -76,7 +76,7 @@ def forward_loops(X, Y, W1, b1, W2, b2):
 # %% [markdown]
 # ## Backward, with every index
 #
-# Lesson 7 shows why the output error is so simple: sigmoid and cross-entropy together give
+# Lesson 10 shows why the output error is so simple: sigmoid and cross-entropy together give
 # $\partial L_n / \partial Z^2_{no} = \hat{Y}_{no} - Y_{no}$. With $J$ a mean,
 # $\delta^2 = (\hat{Y} - Y)/N$. Each other line is the chain rule: *which sums does this number
 # appear in?* The weight $W^2_{ho}$ appears once for every sample, so its gradient sums over $n$.
@@ -236,7 +236,7 @@ same_all(
 # $b \leftarrow b - \alpha \sum_n \delta$: a **sum** over the batch. Others, like ours, take the
 # mean. The direction is the same; the sum is $N$ times as long. So a learning rate goes with a
 # convention: $\alpha$ for the sum is $N \alpha$ for the mean. (The losses of `manual` and torch
-# have a switch, `reduction`: lesson 7.)
+# have a switch, `reduction`: lesson 10.)
 
 
 # %%
@@ -298,7 +298,7 @@ assert chance[0, 0] > 0.5 > chance[1, 0]
 # The loss starts it. For the cross-entropy it is $\frac{1}{N} (A - Y)/(A(1 - A))$, for the
 # squared error $\frac{2}{N} (A - Y)$. Each network of the course is checked against torch, with
 # both losses. (Convolutional and recurrent networks share one weight among many places or times. It
-# then appears in more sums, so its gradient has more terms: lesson 2.)
+# then appears in more sums, so its gradient has more terms: lesson 4.)
 
 
 # %%
@@ -360,7 +360,7 @@ grad_fn_table(
     backward,
     [
         ("BinaryCrossEntropy", "dZ2 = (A2 - Y) / divisor"),
-        ("Sigmoid", "(in the line above: the two cancel, lesson 7)"),
+        ("Sigmoid", "(in the line above: the two cancel, lesson 10)"),
         ("Add", "db2 = dZ2.sum(axis=0)"),
         ("AccumulateGrad", '"b2": db2'),
         ("Mm", "dW2 = A1.T @ dZ2", "dA1 = dZ2 @ W2.T"),
