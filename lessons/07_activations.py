@@ -96,8 +96,8 @@ for name, (function, slope, layer, torch_function) in SQUASHERS.items():
 line = np.linspace(-5, 5, 401)
 
 
-def curves(label, names):
-    with figure(label, xlabel="z", ylabel="f, and f' (broken)", ylim=(-1.6, 3.1)) as axes:
+def curves(label, names, ylim):
+    with figure(label, xlabel="z", ylabel="f, and f' (broken)", ylim=ylim) as axes:
         for i, name in enumerate(names, start=1):
             function, slope, *_ = SQUASHERS[name]
             axes.plot(line, function(line), color=COLOURS[f"s{i}"], label=name)
@@ -105,8 +105,9 @@ def curves(label, names):
 
 
 # %%
-curves("They level off on both sides", ["sigmoid", "tanh"])
-curves("They level off on one side, or not at all", ["ReLU", "leaky ReLU", "ELU", "swish"])
+curves("They level off on both sides", ["sigmoid", "tanh"], (-1.1, 1.1))
+curves("They level off on one side, or not at all", ["ReLU", "leaky ReLU", "ELU", "swish"],
+       (-1.1, 3.1))  # fmt: skip
 steepest = {name: float(np.max(slope(line) * np.ones(401))) for name, slope in SLOPES.items()}
 table({"activation": list(steepest), "steepest slope between -5 and 5": list(steepest.values())})
 assert steepest["sigmoid"] == 0.25  # at z = 0
