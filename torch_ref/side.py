@@ -42,7 +42,12 @@ class TorchSide:
         tied: parameters that are another one, by name.
         inputs: the names of the network's inputs.
         groups: names of parameters, and the optimiser's settings that are their own.
+
+    Attributes:
+        described: these arguments in plain values: another process builds the same side from them.
     """
+
+    described: dict[str, Any]
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from compare.diagnose.causes import Cause
     from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
+    from compare.report.against import Against
     from compare.running.sampling import Sample
 
 
@@ -89,6 +90,8 @@ class Report:
             sides: the operation, how often, and why. `modules` are the classes by path;
             `parameters` are those trained, and whether the gradient of each is hand-written and
             compared.
+        against: what a second torch found in the same steps (`--against`), or None. `verdict` and
+            `reason` speak of both torches then; the tables are this torch's.
         planted_ran: whether the planted mistake's layer was not one of these.
     """
 
@@ -130,6 +133,7 @@ class Report:
     modules: dict[str, str] = field(default_factory=dict, repr=False)
     parameters: dict[str, bool] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    against: Against | None = None
 
     @property
     def agrees(self) -> bool:

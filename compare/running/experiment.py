@@ -115,21 +115,28 @@ def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
 
 
 def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
+    described: dict[str, Any] = {
+        "nodes": config.layers,
+        "loss": (config.loss.type, config.loss.args),
+        "penalties": penalties,
+        "optimizer": (config.optimizer.type, config.optimizer.args),
+        "clip": (config.optimizer.clip_norm, config.optimizer.clip_value),
+        "dtype": config.train.dtype,
+        "device": config.train.device,
+        "training": not config.train.evaluate,
+        "ports": ports,
+        "tied": config.tied,
+        "inputs": config.inputs,
+        "groups": [(names, group.args) for names, group in groups],
+    }
     try:
-        return TorchSide(
-            config.layers,
-            (config.loss.type, config.loss.args),
-            penalties,
-            (config.optimizer.type, config.optimizer.args),
-            (config.optimizer.clip_norm, config.optimizer.clip_value),
-            config.train.dtype,
-            config.train.device,
-            training=not config.train.evaluate,
-            ports=ports,
-            tied=config.tied,
-            inputs=config.inputs,
-            groups=[(names, group.args) for names, group in groups],
-        )
+        side = TorchSide(**described)
+        nodes = [
+            {"name": n.name, "type": n.type, "args": n.args, "inputs": n.inputs}
+            for n in config.layers
+        ]
+        side.described = described | {"nodes": nodes}
+        return side
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
 
