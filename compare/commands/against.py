@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -100,12 +101,21 @@ class AgainstRunner(Runner):
                 f"{error}. Nothing was compared."
             ) from None
 
+    def _here(self) -> dict[str, str]:
+        """Return what the environment variables are here that the other torch has otherwise."""
+        return {name: os.environ[name] for name, _ in self.condition.env if name in os.environ}
+
     def _report(self, planned: int, environment: dict) -> Report:
         this = super()._report(planned, environment)
         self.other.interrupted, self.other.failed = self.interrupted, self.failed
         that = self.other._report(planned, environment)
         found = Against(
-            self.condition.text, facts(), dict(self.side.facts), this, that, self.moves.frame()
+            self.condition.text,
+            facts() | self._here(),
+            self.side.facts | dict(self.condition.env),
+            this,
+            that,
+            self.moves.frame(),
         )
         both = {this.verdict, that.verdict}
         verdict = next(v for v in ("disagree", "incomplete", "agree") if v in both)
