@@ -69,6 +69,27 @@ def reason(found: Against) -> str:
     return " ".join(told)
 
 
+def parts_first(found: Against) -> str:
+    """Say where the other torch parts from the hand-written side first; "" if it does not."""
+    first = found.that.first_divergence
+    if first is None:
+        return ""
+    step, layer, quantity = first.row
+    text = (
+        f"{fmt.place(step, layer, quantity)}, element {first.worst_index or chr(8211)}: hand-written "
+        f"{fmt.exact(first.manual)}, the other torch {fmt.exact(first.torch)}."
+    )
+    mine = found.this.first_divergence
+    if mine is not None and mine.row == first.row:
+        return f"{text} So does this torch."
+    if first.own_or_inherited == "own":
+        text += (
+            f" Run by itself over there, on the same numbers, layer {fmt.name(first.layer)} "
+            f"({fmt.name(first.layer_type)}) is still off."
+        )
+    return text
+
+
 def lines(found: Against) -> list[str]:
     """Return the second torch in a terminal: what differs, who moved, and what moved most."""
     tensors = found.tensors()
@@ -76,6 +97,7 @@ def lines(found: Against) -> list[str]:
     told = "; ".join(differing) or "nothing that torch tells of"
     counts = ", ".join(f"{status} {n:,}" for status, n in counted(tensors).items())
     first = [f"Against {fmt.name(found.other)}: {told}", f"Who moved, by tensors: {counts}"]
+    first += [f"The other torch parts first: {told}"] if (told := parts_first(found)) else []
     rows = [
         (fmt.name(t.layer), fmt.name(t.quantity), t.status, *map(fmt.budget, t[2:5]))
         for t in furthest(tensors, 5)

@@ -148,7 +148,8 @@ def _notes(report: Report) -> list[str]:
 
 def _counts(report: Report) -> list[str]:
     total = totals(report)
-    lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
+    whom = " with this torch" if report.against is not None else ""
+    lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", f"{verdict_counts(total)}{whom}"]
     lines += [f"Hand-written: {shares(report)}"] if whole(report) else []
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")
