@@ -27,7 +27,7 @@ def facts() -> dict[str, str]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "interpreter": sys.executable,
+        "interpreter": os.path.abspath(sys.executable),
         "compile": "no",
         "threads": str(torch.get_num_threads()),
         "deterministic": _yes(torch.are_deterministic_algorithms_enabled()),

@@ -56,11 +56,12 @@ class Against:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The three comparisons side by side, a row per (step, layer, quantity)."""
+        """The three comparisons side by side, a row per (step, layer, quantity) of both."""
         keys, names = COLUMNS[:3], ["budget_used", "verdict"]
-        one = self.this.differences[[*keys, "shape", *names]]
-        found = one.merge(
-            self.that.differences[[*keys, *names]], "outer", keys, suffixes=("_this", "_other")
+        one, other = self.this.differences, self.that.differences
+        one, other = (a[a["step"].isin(b["step"])] for a, b in ((one, other), (other, one)))
+        found = one[[*keys, "shape", *names]].merge(
+            other[[*keys, *names]], "outer", keys, suffixes=("_this", "_other")
         )
         between = self.moves.rename(columns={"budget_used": "budget_between"})
         return found.merge(between, "left", keys)

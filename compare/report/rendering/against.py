@@ -75,10 +75,8 @@ def parts_first(found: Against) -> str:
     if first is None:
         return ""
     step, layer, quantity = first.row
-    text = (
-        f"{fmt.place(step, layer, quantity)}, element {first.worst_index or chr(8211)}: hand-written "
-        f"{fmt.exact(first.manual)}, the other torch {fmt.exact(first.torch)}."
-    )
+    where = f", element {first.worst_index}" if first.worst_index else ""
+    text = f"{fmt.place(step, layer, quantity)}{where}: hand-written {fmt.exact(first.manual)}, the other torch {fmt.exact(first.torch)}."
     mine = found.this.first_divergence
     if mine is not None and mine.row == first.row:
         return f"{text} So does this torch."

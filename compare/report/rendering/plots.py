@@ -145,7 +145,7 @@ SOMETIMES = (  # not missed where there is nothing to draw
         "who_moved",
         "Who moved",
         "Three shares of each tensor's tolerance: both torches against the hand-written side, and "
-        "one torch against the other; marks on the ground are equal bit for bit.",
+        "one torch against the other; marks on the ground stand for no difference.",
         lambda report: "" if report.against is not None else "there is one torch.",
         who_moved,
     ),

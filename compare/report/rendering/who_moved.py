@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from compare.report.report import Report
 
-FLOOR = 1e-7  # of the tolerance; equal numbers are drawn there
-SERIES = (  # broad below, thin above
-    ("this", "hand-written − this torch", "s7", "o", 6.5, False),
-    ("other", "hand-written − other torch", "s2", "o", 6.5, True),
-    ("between", "this torch − other torch", "s1", "_", 9.0, False),
+FLOOR = 1e-7  # of the tolerance; the axis goes no lower
+SERIES = (  # drawn in this order: dots, rings around them, and dashes across
+    ("this", "hand-written − this", "s7", "o", 5.0, False),
+    ("other", "hand-written − other", "s2", "o", 5.5, True),
+    ("between", "this − other", "s1", "_", 7.0, False),
 )
 
 
@@ -26,7 +26,7 @@ def who_moved(report: Report) -> Figure:
     """Each tensor's three shares of its tolerance, in execution order, below the limit."""
     assert report.against is not None
     tensors = report.against.tensors()
-    figure, axes = new_figure(860, 300)
+    figure, axes = new_figure()
     at, smallest, largest = np.arange(len(tensors)), 0.01, 1.0
     for name, label, colour, marker, size, hollow in SERIES:
         values = np.array([getattr(tensor, name) for tensor in tensors], dtype=float)
@@ -36,7 +36,7 @@ def who_moved(report: Report) -> Figure:
         values = np.clip(np.where(np.isnan(values), np.inf, values), FLOOR, LARGEST)
         axes.plot(at, values, linestyle="none", marker=marker, markersize=size, label=label,
                   color=SENTINEL[colour], markerfacecolor="none" if hollow else SENTINEL[colour],
-                  markeredgewidth=0 if marker == "o" and not hollow else 1.8)  # fmt: skip
+                  markeredgewidth=0 if marker == "o" and not hollow else 1.5)  # fmt: skip
     lowest = smallest / 3
     for line in axes.lines:  # what is equal stands on the ground
         line.set_ydata(np.maximum(np.asarray(line.get_ydata()), lowest))

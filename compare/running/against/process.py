@@ -24,7 +24,7 @@ from torch_ref.worker import MARK
 STARTING = 180.0  # seconds until it must have said which torch it has
 ANSWERING = 600.0  # seconds for one answer; the first step of torch.compile takes longest
 LEAST = (2, 4)  # torch, as in pyproject.toml
-NOISE = 1 << 20  # bytes that may be printed before the first answer
+NOISE = 10_000  # lines that may be printed before the first answer
 
 # Only torch_ref is made known there: nothing else of this environment, which may not fit that one.
 START = """
@@ -117,13 +117,14 @@ class OtherProcess:
 
     def _greeting(self) -> dict[str, str]:
         """Read past what was printed at its start, to which versions it has."""
-        printed, stream = b"", self.process.stdout
-        while not printed.endswith(MARK):
-            byte = stream.read(1)  # type: ignore[union-attr]
-            if not byte or len(printed) > NOISE:
+        stream = self.process.stdout
+        for _ in range(NOISE):
+            line = stream.readline(NOISE)  # type: ignore[union-attr]
+            if not line:
                 raise EOFError
-            printed += byte
-        return receive(stream)  # type: ignore[arg-type]
+            if line == MARK.lstrip():
+                return receive(stream)  # type: ignore[arg-type]
+        raise EOFError
 
     def _within(self, seconds: float, act: Any) -> Any:
         """Do something with the pipes; when time is over the process is killed, which ends it."""
