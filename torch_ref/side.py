@@ -36,7 +36,8 @@ class TorchSide:
         penalties: `(type, coefficient, parameter names)` each.
         optimizer: name and arguments of the optimiser.
         clip: `(clip_norm, clip_value)`, either None.
-        dtype, device: what torch computes in, and where. TF32 is switched off.
+        dtype, device: what torch computes in, and where; on a GPU under
+            `torch_ref.gpu.reproducible`.
         training: False puts all layers (dropout, batch norm) into evaluation.
         ports: the names of a node's outputs, where it has several.
         tied: parameters that are another one, by name.
@@ -64,8 +65,6 @@ class TorchSide:
         inputs: Sequence[str] = (INPUT,),
         groups: optimizers.Groups = (),
     ) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         torch.backends.mha.set_fastpath_enabled(False)  # a Transformer's, which leaves padding out
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
         network = Network(topological(nodes, inputs), ports, tied, inputs)

@@ -50,12 +50,14 @@ class Worker:
 
     def __init__(self) -> None:
         self.side: Any = None
+        self.kept: Any = None
 
     def build(self, described: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
         """Build the torch side, and return what it computes with."""
         import torch
 
         from torch_ref.facts import facts
+        from torch_ref.gpu import reproducible
         from torch_ref.side import TorchSide
 
         if settings["threads"] is not None:
@@ -64,6 +66,8 @@ class Worker:
             torch.use_deterministic_algorithms(True)
         if not settings["mkldnn"]:
             torch._C._set_mkldnn_enabled(False)
+        self.kept = reproducible(described["device"])  # for as long as this process lives
+        self.kept.__enter__()
         nodes = [SimpleNamespace(**node) for node in described.pop("nodes")]
         self.side = TorchSide(nodes, **described)  # type: ignore[arg-type]
         self.side.network.given = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compare.commands.runner import Progress, Runner
 from compare.errors import UserError
-from compare.report.report import Report
+from compare.report.report import Report, with_notes
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,7 @@ def run(
 
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
+    from torch_ref.gpu import devices_that_draw, reproducible
 
     if isinstance(config, torch.nn.Module):
         from compare.commands.mirror import mirror
@@ -59,17 +60,21 @@ def run(
             raise UserError("against: a mirrored model runs in this torch alone.")
         return mirror(config, progress=progress, **overrides)
     loaded = load(config, dotted(overrides))
-    threads = torch.get_num_threads()
+    threads, device = torch.get_num_threads(), loaded.train.device
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng():
+        with (
+            threadpool_limits(limits=1),
+            torch.random.fork_rng(devices_that_draw(device)),
+            reproducible(device) as undetermined,
+        ):
             torch.set_num_threads(loaded.train.threads)
             experiment = prepare(loaded, mistake=plant)
             tell = progress or (lambda *_: None)
             if against is None:
-                return Runner(experiment, tell).run()
+                return with_notes(Runner(experiment, tell).run(), undetermined)
             from compare.commands.against import against as beside
 
             with beside(experiment, against, tell) as runner:
-                return runner.run()
+                return with_notes(runner.run(), undetermined)
     finally:
         torch.set_num_threads(threads)

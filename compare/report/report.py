@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,3 +177,14 @@ class Report:
         from compare.report.rendering.html import notebook_html
 
         return notebook_html(self)
+
+
+def with_notes(report: Report, undetermined: Sequence[str]) -> Report:
+    """Return the report with a note on a GPU's operations that have no deterministic kernel."""
+    if not undetermined:
+        return report
+    note = (
+        f"Torch has no deterministic kernel of {', '.join(undetermined)} on this GPU: another run "
+        "may round otherwise there."
+    )
+    return replace(report, notes=(*report.notes, note))

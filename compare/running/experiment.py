@@ -21,6 +21,8 @@ from compare.pair.manual_side import ManualSide
 from compare.pair.plant import Plant, parse, plant
 from compare.running import batches
 from manual.initializers import initialize
+from torch_ref.draws import NotRecordableError
+from torch_ref.gpu import refuse_hidden_draws
 from torch_ref.side import TorchSide
 
 
@@ -82,6 +84,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     torch.manual_seed(config.train.seed)
     ports = {node.name: node.layer.outputs for node in graph.nodes}
     reference = _torch_side(config, [spec for _, _, spec in penalties], ports, groups)
+    _check_draws(config, reference)
     drawn = _draw(config, sizes, graph.stacks)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
@@ -189,6 +192,13 @@ def _check_batch(config: Config, rows: int) -> None:
             f"[train] batch_size is {size}, but '{name}' has only {rows} rows to train on. "
             f"Use at most {rows}, or the whole data set as one batch."
         )
+
+
+def _check_draws(config: Config, reference: TorchSide) -> None:
+    try:
+        refuse_hidden_draws(reference.network.model, config.train.device)
+    except NotRecordableError as error:
+        raise UserError(f"{config.name}: {error}.") from None
 
 
 def _check_device(device: str) -> None:

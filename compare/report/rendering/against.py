@@ -76,7 +76,8 @@ def parts_first(found: Against) -> str:
         return ""
     step, layer, quantity = first.row
     where = f", element {first.worst_index}" if first.worst_index else ""
-    text = f"{fmt.place(step, layer, quantity)}{where}: hand-written {fmt.exact(first.manual)}, the other torch {fmt.exact(first.torch)}."
+    text = f"{fmt.place(step, layer, quantity)}{where}: "
+    text += f"hand-written {fmt.exact(first.manual)}, the other torch {fmt.exact(first.torch)}."
     mine = found.this.first_divergence
     if mine is not None and mine.row == first.row:
         return f"{text} So does this torch."

@@ -77,7 +77,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OtherProcess]]:
 # ── who moved ────────────────────────────────────────────────────────────────────────────────────
 def test_a_mistake_in_the_other_torch_is_the_other_torchs(off: tuple[Any, Path]) -> None:
     report, _ = off
-    found: Against = report.against
+    found: Any = report.against
     moved = {(t.layer, t.quantity) for t in found.tensors() if t.status == OTHER}
 
     assert report.verdict == "disagree"
