@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.runner import Progress, Runner
-from compare.report.report import Report
+from compare.errors import UserError
+from compare.report.report import Report, with_notes
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +20,8 @@ __all__ = ["run"]
 
 def run(
     config: str | Path | Config | torch.nn.Module, *, plant: str | None = None,
-    progress: Progress | None = None, **overrides: Any,
+    against: str | Path | Sequence[str | Path] | None = None, progress: Progress | None = None,
+    **overrides: Any,
 ) -> Report:  # fmt: skip
     """Train both sides in lockstep, compare everything, and return the Report.
 
@@ -26,6 +29,10 @@ def run(
         config: a preset's name, the path of a TOML file, or a `Config`. A torch.nn.Module is
             mirrored: the arguments are those of `compare.mirror` then.
         plant: a mistake to plant in the hand-written side, such as `"2.weight.grad*=1.01"`.
+        against: another torch, to run the same steps: the path of another Python interpreter (with
+            torch and numpy), or this one under another condition: `compile` (or
+            `compile:BACKEND`), `threads=N`, `deterministic`, `mkldnn=off`, `env:NAME=VALUE`;
+            several in a list hold together. The report's `against` says which torch moved.
         progress: called as `progress(what, done, total)` after each step.
         overrides: settings by dotted key with `.` written `__`: `train__steps=50`,
             `optimizer__lr=0.05`; the short names `steps`, `epochs`, `dtype`, `seed`, `mode`,
@@ -44,17 +51,30 @@ def run(
 
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
+    from torch_ref.gpu import devices_that_draw, reproducible
 
     if isinstance(config, torch.nn.Module):
         from compare.commands.mirror import mirror
 
+        if against is not None:
+            raise UserError("against: a mirrored model runs in this torch alone.")
         return mirror(config, progress=progress, **overrides)
     loaded = load(config, dotted(overrides))
-    threads = torch.get_num_threads()
+    threads, device = torch.get_num_threads(), loaded.train.device
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng():
+        with (
+            threadpool_limits(limits=1),
+            torch.random.fork_rng(devices_that_draw(device)),
+            reproducible(device) as undetermined,
+        ):
             torch.set_num_threads(loaded.train.threads)
             experiment = prepare(loaded, mistake=plant)
-            return Runner(experiment, progress or (lambda *_: None)).run()
+            tell = progress or (lambda *_: None)
+            if against is None:
+                return with_notes(Runner(experiment, tell).run(), undetermined)
+            from compare.commands.against import against as beside
+
+            with beside(experiment, against, tell) as runner:
+                return with_notes(runner.run(), undetermined)
     finally:
         torch.set_num_threads(threads)
