@@ -40,21 +40,31 @@ def run(
     'agree'
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     from compare.description.config import dotted, load
-    from compare.running.experiment import prepare
 
     if isinstance(config, torch.nn.Module):
         from compare.commands.mirror import mirror
 
         return mirror(config, progress=progress, **overrides)
-    loaded = load(config, dotted(overrides))
+    return compared(load(config, dotted(overrides)), plant, progress)
+
+
+def compared(
+    config: Config, plant: str | None = None, progress: Progress | None = None,
+    runner: type[Runner] = Runner,
+) -> Report:  # fmt: skip
+    """Run what a configuration describes; torch's generator and threads stay as they were."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from compare.running.experiment import prepare
+
     threads = torch.get_num_threads()
     try:
         with threadpool_limits(limits=1), torch.random.fork_rng():
-            torch.set_num_threads(loaded.train.threads)
-            experiment = prepare(loaded, mistake=plant)
-            return Runner(experiment, progress or (lambda *_: None)).run()
+            torch.set_num_threads(config.train.threads)
+            experiment = prepare(config, mistake=plant)
+            return runner(experiment, progress or (lambda *_: None)).run()
     finally:
         torch.set_num_threads(threads)
