@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -194,11 +196,12 @@ def _answer(work: Callable, alone: bool, position: int, item: Any) -> tuple[int,
 @cache
 def _one_thread() -> None:
     """Use one thread per worker process: there are as many workers as processors."""
-    import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # of what loads later
     threadpool_limits(1)
+    if "torch" in sys.modules:  # it takes seconds to load, and not all work needs it
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _started(start: Callable[..., None] | None, given: tuple) -> None:

@@ -41,6 +41,8 @@ class Random(BaseModel):
     @classmethod
     def _usable(cls, keys: dict[str, dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
         for key, distribution in keys.items():
+            if len(distribution) != 1:
+                raise ValueError(f"'{key}': give one distribution, received {len(distribution)}")
             for name, numbers in distribution.items():
                 _refuse(key, name, numbers)
         return keys

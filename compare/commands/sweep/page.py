@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from compare.commands.sweep.report import FAILURES, MOST
-from compare.commands.sweep.rows import AGREE, DEAD, DISAGREE, ERROR, INCOMPLETE
+from compare.commands.sweep.rows import AGREE, DEAD, DISAGREE, ERROR, FAILURES, INCOMPLETE, MOST
 from compare.explaining import format as fmt
 
 if TYPE_CHECKING:

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.commands.sweep.rows import AGREE, DEAD, DISAGREE, ERROR, INCOMPLETE, VERDICTS
+from compare.commands.sweep.rows import (
+    AGREE,
+    DEAD,
+    DISAGREE,
+    ERROR,
+    FAILURES,
+    INCOMPLETE,
+    MOST,
+    VERDICTS,
+)
 from compare.commands.sweep.store import FILE, PARTS, Store, _write
 from compare.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MOST = 40  # values of an axis that are told apart in tables
-FAILURES = 200  # that are listed
 
 
 class SweepReport:
@@ -35,8 +41,8 @@ class SweepReport:
         planned: how many points the sweep has.
     """
 
-    def __init__(self, store: Store, *, interrupted: bool = False, temporary: Any = None) -> None:
-        self.store, self.interrupted, self._temporary = store, interrupted, temporary
+    def __init__(self, store: Store, *, interrupted: bool = False) -> None:
+        self.store, self.interrupted = store, interrupted
         self.name, self.axes, self.planned = store.sweep.name, store.sweep.axes, len(store.sweep)
 
     @cached_property

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 AGREE, DISAGREE, INCOMPLETE = "agree", "disagree", "incomplete"  # the job's own
 ERROR, DEAD = "error", "died"
 VERDICTS = (AGREE, DISAGREE, INCOMPLETE, ERROR, DEAD)
-WHERE = ("key", "point")
 FOUND = ("verdict", "cause", "layer", "quantity", "budget_used", "last_loss", "seconds", "reason",
          "replay", "versions")  # fmt: skip
+
+MOST = 40  # values of an axis that are told apart in a report
+FAILURES = 200  # that it lists
 
 
 class Tensor(NamedTuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -56,20 +58,30 @@ def sweep(
     where = Where(jobs, backend, scheduler).checked()
     job, wanted = job_of(_placed(sweep))
     _refuse(job, wanted)
-    temporary = None if out is not None else tempfile.TemporaryDirectory(prefix="handgrad-sweep-")
-    directory = Path(out) if out is not None else Path(temporary.name)  # type: ignore[union-attr]
-    store = Store(directory, wanted, resume=resume, force=force)
+    told = progress or (lambda *_: None)
+    if out is not None:
+        report = _swept(Store(Path(out), wanted, resume=resume, force=force), job, where, told)
+        report.write()
+        return report
+    temporary = tempfile.mkdtemp(prefix="handgrad-sweep-")
+    try:
+        report = _swept(Store(Path(temporary), wanted), job, where, told)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    weakref.finalize(report, shutil.rmtree, temporary, ignore_errors=True)
+    return report
+
+
+def _swept(store: Store, job: Job, where: Where, progress: Progress) -> SweepReport:
     interrupted = False
     try:
-        _fill(store, job, where, progress or (lambda *_: None))
+        _fill(store, job, where, progress)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         store.close()
-    report = SweepReport(store, interrupted=interrupted, temporary=temporary)
-    if out is not None:
-        report.write()
-    return report
+    return SweepReport(store, interrupted=interrupted)
 
 
 def _placed(sweep: str | Path | Mapping[str, Any] | Sweep) -> Sweep:
