@@ -1,10 +1,10 @@
 """Sweeps: the same job for many configurations, in parallel, with a report of its own.
 
 engine: joblib's workers, and what becomes of an item whose worker dies.
-file: the sweep file.
-points: its points, each with a key.
-work: what a point does: a run, a check, a mirror.
+file: the sweep file; files: what it names.
 rows: what a point found, as rows.
+jobs: what a point does: a run, a check, a mirror; work: how, in a worker.
+points: the points of a sweep, each with a key.
 store: the rows on disk, part by part.
 report: what all points found, as data; page: for people.
 """

@@ -58,12 +58,7 @@ class Random(BaseModel):
         """Return the draws; what was drawn twice stands once. A key's draws are its own."""
         columns = {key: self._drawn(key) for key in self.keys}
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return [row for n, row in enumerate(rows) if row not in rows[:n]] if self._repeats else rows
-
-    @property
-    def _repeats(self) -> bool:
-        whole = ("choice", "integers")
-        return bool(self.keys) and all(next(iter(d)) in whole for d in self.keys.values())
+        return list({repr(row): row for row in rows}.values())
 
     def _drawn(self, key: str) -> list[Any]:
         from scipy import stats

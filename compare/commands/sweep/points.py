@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from compare.commands.sweep.file import Sweep
-from compare.commands.sweep.work import Job, content_of, files
+from compare.commands.sweep.files import content_of, files
+from compare.commands.sweep.jobs import Job
 
 
 class Point(NamedTuple):

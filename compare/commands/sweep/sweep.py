@@ -13,11 +13,13 @@ from typing import Any
 
 from compare.commands.sweep.engine import Died, Where, answers
 from compare.commands.sweep.file import Sweep, described, read
+from compare.commands.sweep.files import placed
+from compare.commands.sweep.jobs import Job, job_of
 from compare.commands.sweep.points import Point, key_of, points
 from compare.commands.sweep.report import SweepReport
 from compare.commands.sweep.rows import DEAD, Found, run_row, tensor_rows
 from compare.commands.sweep.store import Store
-from compare.commands.sweep.work import Job, do, job_of, placed, replay
+from compare.commands.sweep.work import do, replay
 from compare.errors import UserError
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from compare.commands.sweep import jobs
 from compare.commands.sweep import store as store_module
-from compare.commands.sweep import work
 from compare.commands.sweep.cli import status
-from compare.commands.sweep.file import Sweep
+from compare.commands.sweep.file import Sweep, described
 from compare.commands.sweep.report import SweepReport
 from compare.commands.sweep.rows import FOUND, Found
 from compare.commands.sweep.sweep import sweep
@@ -43,7 +44,7 @@ net = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
 """
 
 
-class Counted(work.Run):
+class Counted(jobs.Run):
     """A job that does nothing, and keeps count."""
 
     done: list[Any] = []
@@ -67,7 +68,7 @@ class Counted(work.Run):
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    monkeypatch.setitem(work.MAKERS, "counted", lambda sweep: (Counted(sweep), sweep))
+    monkeypatch.setitem(jobs.MAKERS, "counted", lambda sweep: (Counted(sweep), sweep))
     monkeypatch.setattr(Counted, "done", [])
     return Counted.done
 
@@ -315,13 +316,17 @@ def test_a_full_disk_is_told_and_what_was_written_is_gone_on_with(
     assert counted[-5:] == [4, 5, 6, 7, 8]
 
 
-def test_a_file_that_is_written_is_whole_or_not_there(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        store_module._write(tmp_path / "b", "no bytes")
-    (tmp_path / "b.tmp").unlink()
-    store_module._write(tmp_path / "a", b"1")
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
 
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        store_module._write(tmp_path / "a", b"1")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_at_any_moment_a_sweep_goes_on_without_repeating_or_losing_a_row(
@@ -374,6 +379,23 @@ def test_dasks_workers_find_what_this_process_finds(cluster: str, planted: Sweep
 
 
 def test_no_axis_can_have_the_name_of_a_column() -> None:
-    keys = {*work.CheckKeys.model_fields, *work.MirrorKeys.model_fields, *work.Run.OWN}
+    keys = {*jobs.CheckKeys.model_fields, *jobs.MirrorKeys.model_fields, *jobs.Run.OWN}
 
     assert not keys & {*FOUND, "key", "point"}
+
+
+def test_the_example_of_the_guide_can_be_swept() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "sweeps.md").read_text("utf-8")
+    tables = tomllib.loads(text.split("```toml\n")[1].split("```")[0])
+    found = described(tables)
+    job, found = jobs.job_of(found)
+    for values in found.one_by_one():
+        job.refuse(values)
+
+    assert len(found) == 800
+
+
+def test_every_backend_finds_the_same_in_its_own_order(planted: SweepReport) -> None:
+    found = sweep(planted.store.sweep, backend="threading", jobs=2)
+
+    assert found.runs["budget_used"].equals(planted.runs["budget_used"])
