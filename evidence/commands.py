@@ -46,11 +46,20 @@ def bench(
     layers: Annotated[
         bool, typer.Option("--layers", help="Instead time every class by itself beside torch's.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Instead time a sweep: rows, memory, two workers.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
     """Time the hand-written step, or count what the verdict is worth with --false-alarms."""
     if false_alarms:
         raise typer.Exit(_false_alarms(networks, seed, jobs, as_json=as_json))
+    if sweep:
+        from evidence import bench_sweep
+
+        found = bench_sweep.bench()
+        print(json.dumps(found, indent=2) if as_json else bench_sweep.table(found))
+        return
     from evidence.bench import bench as of_networks
     from evidence.bench import table
     from evidence.bench_layers import bench_layers

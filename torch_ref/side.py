@@ -36,13 +36,19 @@ class TorchSide:
         penalties: `(type, coefficient, parameter names)` each.
         optimizer: name and arguments of the optimiser.
         clip: `(clip_norm, clip_value)`, either None.
-        dtype, device: what torch computes in, and where. TF32 is switched off.
+        dtype, device: what torch computes in, and where; on a GPU under
+            `torch_ref.gpu.reproducible`.
         training: False puts all layers (dropout, batch norm) into evaluation.
         ports: the names of a node's outputs, where it has several.
         tied: parameters that are another one, by name.
         inputs: the names of the network's inputs.
         groups: names of parameters, and the optimiser's settings that are their own.
+
+    Attributes:
+        described: these arguments in plain values: another process builds the same side from them.
     """
+
+    described: dict[str, Any]
 
     def __init__(
         self,
@@ -59,8 +65,6 @@ class TorchSide:
         inputs: Sequence[str] = (INPUT,),
         groups: optimizers.Groups = (),
     ) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         torch.backends.mha.set_fastpath_enabled(False)  # a Transformer's, which leaves padding out
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
         network = Network(topological(nodes, inputs), ports, tied, inputs)
@@ -140,6 +144,10 @@ class TorchSide:
         finally:
             self.network.train(before)
         return array_of(output).copy(), loss.item()
+
+    def has(self, name: str) -> bool:
+        """Return whether torch computes what a node does."""
+        return True
 
     def module_of(self, name: str) -> torch.nn.Module:
         """Return the module of a node, of the `loss`, or of a `penalty 0`."""

@@ -88,11 +88,16 @@ def explain(
 
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
+    from torch_ref.gpu import devices_that_draw, reproducible
 
     loaded = load(config, dotted(overrides))
     threads = torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng(), np.errstate(all="ignore"):
+        device = loaded.train.device
+        with (
+            threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw(device)),
+            reproducible(device), np.errstate(all="ignore"),
+        ):  # fmt: skip
             torch.set_num_threads(loaded.train.threads)
             experiment = prepare(loaded, mistake=plant)
             return _explained(experiment, step, node, quantity, index)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from compare.judge.judge import Rows
     from compare.running.alone import Moment
     from compare.running.experiment import Experiment
-    from compare.running.lockstep import Lockstep
+    from compare.running.lockstep import Lockstep, Step
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -98,37 +98,46 @@ class Runner:
             ) from refused
 
     def _lockstep(self, steps: int) -> None:
+        lockstep = self.in_lockstep()
+        sampled = max(1, steps // 20)
+        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
+            step = self.one_step(lockstep, number, batch, sampled)
+            self.beside(lockstep, step, batch, sampled)
+            lockstep.resynchronise()
+            self.done = number + 1
+            self.progress("comparing", self.done, steps)
+
+    def beside(self, lockstep: Lockstep, step: Step, batch: np.ndarray, sampled: int) -> None:
+        """Do what else a step is for, before torch's next one overwrites its values."""
+
+    def one_step(self, lockstep: Lockstep, number: int, batch: np.ndarray, sampled: int) -> Step:
+        """Run, compare and judge one step, and keep what it showed."""
         from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
         from compare.running.alone import Moment
 
-        lockstep = self.in_lockstep()
-        sampled = max(1, steps // 20)
-        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
-            step = lockstep.step(number, batch)
-            self.experiment = lockstep.experiment
-            self.table.add(number, step.rows)
-            self.failed |= step.failure is not None
-            self.losses.append((number, *step.losses))
-            self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
-            if number == 0:  # a thorough step: every element has its own tolerance
-                refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
-                self.kills = kills.kill_rows(step)
-            if number % sampled == 0:
-                self._count_ulps(step, ulps)
-            moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-            blamed = self._blame_torch(moment, step.rows)
-            diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-            if self.works and (number == 0 or diverged):
-                self.worked = worked_rows(self.experiment, lockstep, step)
-            if diverged:
-                self.divergence = self.first_divergence(lockstep, step)
-            if self.asks and number == 0:
-                self._ask_asides(moment)
-            lockstep.resynchronise()
-            self.done = number + 1
-            self.progress("comparing", self.done, steps)
+        step = lockstep.step(number, batch)
+        self.experiment = lockstep.experiment
+        self.table.add(number, step.rows)
+        self.failed |= step.failure is not None
+        self.losses.append((number, *step.losses))
+        self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
+        if number == 0:  # a thorough step: every element has its own tolerance
+            refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
+            self.kills = kills.kill_rows(step)
+        if number % sampled == 0:
+            self._count_ulps(step, ulps)
+        moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+        blamed = self._blame_torch(moment, step.rows)
+        diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
+        if self.works and (number == 0 or diverged):
+            self.worked = worked_rows(self.experiment, lockstep, step)
+        if diverged:
+            self.divergence = self.first_divergence(lockstep, step)
+        if self.asks and number == 0:
+            self._ask_asides(moment)
+        return step
 
     def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
         """Return whether all that disagrees in a step follows from digits that torch lost."""

@@ -21,6 +21,8 @@ from compare.pair.manual_side import ManualSide
 from compare.pair.plant import Plant, parse, plant
 from compare.running import batches
 from manual.initializers import initialize
+from torch_ref.draws import NotRecordableError
+from torch_ref.gpu import refuse_hidden_draws
 from torch_ref.side import TorchSide
 
 
@@ -82,6 +84,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     torch.manual_seed(config.train.seed)
     ports = {node.name: node.layer.outputs for node in graph.nodes}
     reference = _torch_side(config, [spec for _, _, spec in penalties], ports, groups)
+    _check_draws(config, reference)
     drawn = _draw(config, sizes, graph.stacks)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
@@ -115,21 +118,28 @@ def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
 
 
 def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
+    described: dict[str, Any] = {
+        "nodes": config.layers,
+        "loss": (config.loss.type, config.loss.args),
+        "penalties": penalties,
+        "optimizer": (config.optimizer.type, config.optimizer.args),
+        "clip": (config.optimizer.clip_norm, config.optimizer.clip_value),
+        "dtype": config.train.dtype,
+        "device": config.train.device,
+        "training": not config.train.evaluate,
+        "ports": ports,
+        "tied": config.tied,
+        "inputs": config.inputs,
+        "groups": [(names, group.args) for names, group in groups],
+    }
     try:
-        return TorchSide(
-            config.layers,
-            (config.loss.type, config.loss.args),
-            penalties,
-            (config.optimizer.type, config.optimizer.args),
-            (config.optimizer.clip_norm, config.optimizer.clip_value),
-            config.train.dtype,
-            config.train.device,
-            training=not config.train.evaluate,
-            ports=ports,
-            tied=config.tied,
-            inputs=config.inputs,
-            groups=[(names, group.args) for names, group in groups],
-        )
+        side = TorchSide(**described)
+        nodes = [
+            {"name": n.name, "type": n.type, "args": n.args, "inputs": n.inputs}
+            for n in config.layers
+        ]
+        side.described = described | {"nodes": nodes}
+        return side
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
 
@@ -182,6 +192,13 @@ def _check_batch(config: Config, rows: int) -> None:
             f"[train] batch_size is {size}, but '{name}' has only {rows} rows to train on. "
             f"Use at most {rows}, or the whole data set as one batch."
         )
+
+
+def _check_draws(config: Config, reference: TorchSide) -> None:
+    try:
+        refuse_hidden_draws(reference.network.model, config.train.device)
+    except NotRecordableError as error:
+        raise UserError(f"{config.name}: {error}.") from None
 
 
 def _check_device(device: str) -> None:

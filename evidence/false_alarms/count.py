@@ -6,14 +6,13 @@ number, and results are added in that order, however many processes examined the
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.commands.sweep.engine import Where, in_order
 from compare.diagnose.reference import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
 from compare.running.alone import Moment
@@ -25,7 +24,6 @@ from evidence.false_alarms.mistakes import Place, planted
 from evidence.false_alarms.rules import RULES, Rule, agrees
 
 ATTEMPTS = 100
-CHUNK = 20  # networks per call of a worker
 Progress = Callable[[int, int], None]  # done, of how many
 
 
@@ -76,40 +74,16 @@ def count(
             functions must be a module's own if there are several jobs.
         progress: called as `progress(done, networks)`.
     """
-    jobs = min(jobs or os.cpu_count() or 1, -(-networks // CHUNK))
-    found: list[Found] = []
-    for some in _examined(seed, range(networks), tuple(rules), jobs):
-        found += some
-        if progress is not None:
-            progress(len(found), networks)
+    found = in_order(partial(_number, seed, tuple(rules)), range(networks), Where(jobs),
+                     progress=progress)  # fmt: skip
     return Count(seed, tuple(rule.name for rule in rules), tuple(found))
 
 
-def _examined(
-    seed: int, indices: range, rules: tuple[Rule, ...], jobs: int
-) -> Iterator[list[Found]]:
-    chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
-    work = [(seed, chunk, rules) for chunk in chunks]
-    if jobs <= 1:
-        yield from map(_examine_all, work)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context) as pool:
-        try:
-            yield from pool.map(_examine_all, work)
-        except BaseException:  # Ctrl-C and a failing network alike: start nothing more
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _examine_all(work: tuple[int, range, tuple[Rule, ...]]) -> list[Found]:
-    import torch
+def _number(seed: int, rules: tuple[Rule, ...], index: int) -> Found:
     from threadpoolctl import threadpool_limits
 
-    seed, indices, rules = work
-    torch.set_num_threads(1)
     with threadpool_limits(limits=1):
-        return [examine(seed, index, rules) for index in indices]
+        return examine(seed, index, rules)
 
 
 def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
