@@ -42,6 +42,7 @@ def run(
     import torch
     from threadpoolctl import threadpool_limits
 
+    from compare.commands.parallel_runner import run_workers
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
 
@@ -54,7 +55,9 @@ def run(
     try:
         with threadpool_limits(limits=1), torch.random.fork_rng():
             torch.set_num_threads(loaded.train.threads)
-            experiment = prepare(loaded, mistake=plant)
-            return Runner(experiment, progress or (lambda *_: None)).run()
+            report_to = progress or (lambda *_: None)
+            if loaded.parallel is not None:
+                return run_workers(loaded, plant, report_to)
+            return Runner(prepare(loaded, mistake=plant), report_to).run()
     finally:
         torch.set_num_threads(threads)

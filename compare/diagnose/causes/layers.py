@@ -85,7 +85,7 @@ def _settings(
     alone: Alone, name: str, make: Callable[[Callable], np.ndarray]
 ) -> Iterator[tuple[str, float, Callable]]:
     """Yield the numbers among torch's arguments, with what `make` gives for other values."""
-    spec = next(s for s in alone.experiment.config.layers if s.name == name)
+    spec = next(s for s in alone.experiment.layers if s.name == name)
     owner: Any = type(alone.experiment.torch.network.modules_by_node[name])
     keys = list(alone.params(name))
     for what, now, arguments in numbers(owner, spec.args):
@@ -104,7 +104,7 @@ def _mask(alone: Alone, name: str, like: np.ndarray) -> dict[str, np.ndarray]:
 
 def _variants(alone: Alone, name: str, keys: list[str]) -> Iterator[tuple[str, Callable]]:
     """Yield torch's layer with one argument changed, as a function of inputs and parameters."""
-    spec = next(s for s in alone.experiment.config.layers if s.name == name)
+    spec = next(s for s in alone.experiment.layers if s.name == name)
     module = alone.experiment.torch.network.modules_by_node[name]
     owner: Any = type(module)
     for what, args in variants(owner, spec.args):

@@ -1,0 +1,186 @@
+"""From a configuration with [parallel] to two sides of several workers each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from compare.description import build
+from compare.description.config import Config, ParallelConfig
+from compare.description.data.dataset import Inputs, named
+from compare.errors import UserError, nearest
+from compare.pair import plant as planting
+from compare.pair.manual_side import ManualSide
+from compare.running import experiment as single
+from compare.running.experiment import Experiment
+from compare.running.mirror.experiment import Whole
+from compare.running.parallel.side import MISTAKES, WorkersGraph, WorkersSide
+from compare.running.parallel.torch_side import DistributedSide
+from manual.parallel.plan import Plan, shards, split
+from manual.parallel.workers import TOTAL, name_of, target_of
+from torch_ref.workers import WorkersError, started
+
+__all__ = ["ParallelExperiment", "mistaken", "prepared"]
+
+
+@dataclass(frozen=True)
+class ParallelExperiment(Experiment):
+    """Two sides of several workers; a batch's rows lie with the workers in their order."""
+
+    plan: Plan = None  # type: ignore[assignment]
+    one: Experiment = None  # type: ignore[assignment]  # the same on one process
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(
+            name_of(worker, name, micro)
+            for worker, micro, _ in self._places()
+            for name in self.config.inputs
+        )
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        loss = SimpleNamespace(name="loss", type=self.config.loss.type, args=self.config.loss.args)
+        found = [
+            SimpleNamespace(name=name_of(worker, s.name, micro), type=s.type, args=s.args)
+            for worker, micro, _ in self._places()
+            for s in (*self.config.layers, loss)
+        ]
+        return [*found, SimpleNamespace(name=TOTAL, type="WeightedSum", args={})]
+
+    def _places(self) -> Iterator[tuple[int, int | None, slice]]:
+        several = self.plan.micro_batches > 1
+        for worker, places in enumerate(self.plan.slices()):
+            for micro, place in enumerate(places):
+                yield worker, micro if several else None, place
+
+    def rows(self, batch: np.ndarray) -> tuple[Inputs, np.ndarray]:
+        """Return every worker's features and targets by name; the loss is in the graph."""
+        x, targets = super().rows(batch)
+        found = {}
+        for worker, micro, place in self._places():
+            for name, array in named(x).items():
+                found[name_of(worker, name, micro)] = array[place]
+            found[target_of(worker, micro)] = targets[place]
+        return found, np.zeros(len(targets), self.dtype)
+
+
+@contextmanager
+def prepared(config: Config, *, mistake: str | None = None) -> Iterator[ParallelExperiment]:
+    """Build both sides, and end torch's workers afterwards.
+
+    Raises:
+        UserError: the configuration cannot be used, or a worker ended or hung.
+    """
+    parallel = config.parallel
+    assert parallel is not None
+    _refuse(config)
+    one = single.prepare(config.model_copy(update={"parallel": None}))
+    plan = _plan(config, parallel, len(one.targets))
+    try:
+        with started(plan.workers, parallel.timeout) as workers:
+            side = DistributedSide(one.torch, workers, plan, config.train.seed)
+            yield _experiment(config, one, plan, side, mistake)
+    except WorkersError as error:
+        raise UserError(f"{config.name}: {error}") from None
+
+
+def _experiment(
+    config: Config, one: Experiment, plan: Plan, side: DistributedSide, mistake: str | None
+) -> ParallelExperiment:
+    cls, planted = WorkersSide, None
+    if mistake in MISTAKES:
+        cls, planted = MISTAKES[mistake], planting.Plant(mistake, "workers", "param:", "=", 0.0)
+    manual: Any = _side(cls, one, plan, config)
+    if mistake and not planted:
+        planted = _parsed(mistake, manual)
+        manual = planting.plant(manual, planted)
+    held = {field.name: getattr(one, field.name) for field in fields(one)}
+    return ParallelExperiment(**held | {
+        "config": config, "manual": manual, "torch": side, "mistake": planted, "plan": plan,
+        "one": one,
+        "weights": {
+            name_of(worker, name): weight
+            for worker in range(plan.workers) for name, weight in one.weights.items()
+        },
+    })  # fmt: skip
+
+
+def mistaken(experiment: ParallelExperiment, cls: type[WorkersSide]) -> ManualSide:
+    """Return the hand-written side as it would be with one of the classic mistakes."""
+    return _side(cls, experiment.one, experiment.plan, experiment.config)
+
+
+def _side(cls: type[WorkersSide], one: Experiment, plan: Plan, config: Config) -> WorkersSide:
+    own, graph = (
+        one.manual,
+        WorkersGraph.of(cls.joined(one.manual.graph, one.manual.loss, plan), plan),
+    )
+    sizes = {name: np.shape(p) for name, p in own.graph.params.items()}
+    groups = [
+        ([name_of(w, name) for w in range(plan.workers) for name in names], group)
+        for names, group in single._groups(config, sizes)
+    ]
+    optimizer = build.build_optimizer(config, groups)
+    return cls(graph, Whole(), (), optimizer, own.clip_norm, own.clip_value)
+
+
+def _parsed(mistake: str, side: WorkersSide) -> planting.Plant:
+    if not any(sign in mistake for sign in "=*/"):
+        raise UserError(
+            f"No mistake of workers is called '{mistake}'. {nearest(mistake, MISTAKES)} Or plant "
+            'a number: --plant "worker0.0.weight.grad*=1.01".'
+        )
+    found = planting.parse(mistake, side.graph)
+    return found
+
+
+def _plan(config: Config, parallel: ParallelConfig, rows: int) -> Plan:
+    batch = config.train.rows_per_step(rows)
+    if rows % batch and not config.train.drop_last:
+        raise UserError(
+            f"{config.name}: [parallel]: every step needs the same shards, but {rows} rows in "
+            f"batches of {batch} leave {rows % batch} for the last. Set [train] drop_last = true, "
+            "or another batch_size."
+        )
+    sizes = parallel.shards or split(batch, parallel.workers)
+    if sum(sizes) != batch:
+        raise UserError(
+            f"{config.name}: [parallel] shards {list(sizes)} hold {sum(sizes)} rows, and a batch "
+            f"has {batch} ([train] batch_size). They must be the same."
+        )
+    if min(sizes) < parallel.micro_batches:
+        raise UserError(
+            f"{config.name}: [parallel] micro_batches is {parallel.micro_batches}, but the "
+            f"smallest shard has {min(sizes)} rows. Every micro-batch needs one."
+        )
+    return Plan(
+        shards(sizes, parallel.micro_batches), parallel.reduce, parallel.whole_batch,
+        config.loss.args.get("reduction") == "sum", parallel.sharded_states,
+    )  # fmt: skip
+
+
+def _refuse(config: Config) -> None:
+    """Raise a UserError for what a run on several workers does not follow."""
+    reasons = {
+        "[[loss.penalties]]: write the decay into the optimiser (weight_decay)":
+            bool(config.loss.penalties),
+        "[compare] torch_layers": bool(config.compare.torch_layers),
+        '[train] mode = "free"': config.train.mode == "free",
+        "[train] evaluate": config.train.evaluate,
+        '[train] device: its workers compute on the CPU, over gloo': config.train.device != "cpu",
+        "[parallel] sharded_states with [[optimizer.groups]]": bool(
+            config.optimizer.groups and config.parallel and config.parallel.sharded_states
+        ),
+        f"[parallel] sharded_states with {config.optimizer.type}, whose rule needs all states":
+            bool(config.parallel and config.parallel.sharded_states
+                 and config.optimizer.type in ("LBFGS", "Muon")),
+    }  # fmt: skip
+    for reason, given in reasons.items():
+        if given:
+            raise UserError(f"{config.name}: a run on several workers does not follow {reason}.")
