@@ -22,7 +22,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -38,30 +40,36 @@ class Replica:
     Args:
         side: the network, its loss and optimiser; the same for all workers.
         weights: what each micro-batch's loss is multiplied by.
+        seed: of this worker's random layers.
         reduce: "mean", DistributedDataParallel's own, or "sum", by a communication hook.
         sharded: whether the optimiser is a ZeroRedundancyOptimizer.
-        seed: of this worker's random layers.
     """
 
     def __init__(
-        self, side: TorchSide, weights: Sequence[float], reduce: str, sharded: bool, seed: int
-    ) -> None:
+        self, side: TorchSide, weights: Sequence[float], seed: int, reduce: str = "mean",
+        sharded: bool = False,
+    ) -> None:  # fmt: skip
         torch.backends.mha.set_fastpath_enabled(False)
         torch.manual_seed(seed)
         self.side, self.weights, self.sharded = side, weights, sharded
-        for module in side.network.modules():
-            if isinstance(module, nn.SyncBatchNorm):
-                module.__class__ = SummedBatchNorm  # type: ignore[assignment]
         self.local: Arrays = {}
+        self.model = self.wrapped(reduce)
         for name, parameter in side.parameters.items():
             parameter.register_hook(partial(self._found, name))
-        self.model = DistributedDataParallel(side.network)
+
+    def wrapped(self, reduce: str) -> Any:
+        """Return the network as it is called."""
+        for module in self.side.network.modules():
+            if isinstance(module, nn.SyncBatchNorm):
+                module.__class__ = SummedBatchNorm  # type: ignore[assignment]
+        model = DistributedDataParallel(self.side.network)
         if reduce == "sum":
-            self.model.register_comm_hook(None, _summed)
+            model.register_comm_hook(None, _summed)
+        return model
 
     def _found(self, name: str, grad: Tensor) -> None:
         """Add up what this worker alone finds: the hook runs before anything is exchanged."""
-        found = array_of(grad).copy()
+        found = _array(grad)
         self.local[name] = self.local[name] + found if name in self.local else found
 
     def load(self, weights: Arrays, buffers: Arrays) -> None:
@@ -87,7 +95,8 @@ class Replica:
         for i, (x, target) in enumerate(batches):
             with nullcontext() if i == last else self.model.no_sync():
                 calls.append(self._call(x, target, self.weights[i], input_grad))
-        grads = {name: grad.copy() for name, grad in self.side.grads().items()}
+        held = self.side.parameters.items()
+        grads = {name: _array(p.grad) for name, p in held if p.grad is not None}
         buffers = {name: b.copy() for name, b in self.side.buffers().items()}
         return {"calls": calls, "local": self.local, "reduced": grads, "buffers": buffers}
 
@@ -101,10 +110,11 @@ class Replica:
         loss = side.loss_module(self.model(leaves), side.tensor(target))
         loss.retain_grad()
         (loss * weight).backward()
-        grads = side.grad_outputs() | {"loss": array_of(loss.grad)}
+        taps = {**side.network.taps, "loss": loss}
+        grads = {name: t.grad for name, t in taps.items() if t.requires_grad}
         return {
-            "outputs": side.outputs() | {"loss": array_of(loss)},
-            "grad_outputs": grads,
+            "outputs": {name: _array(t) for name, t in taps.items() if name not in leaves},
+            "grad_outputs": {name: _array(g) for name, g in grads.items() if g is not None},
             "noise": side.noise(),
             "winners": side.winners(),
         }
@@ -115,13 +125,52 @@ class Replica:
         side.update(lr)
         optimizer: Any = side.optimizer.optim if self.sharded else side.optimizer  # type: ignore[attr-defined]
         return {
-            "params": side.params(),
+            "params": {name: _array(p) for name, p in side.parameters.items()},
             "state": {
-                name: {key: array_of(v) for key, v in entry.items()}
+                name: {key: _array(v) for key, v in entry.items()}
                 for name, entry in optimizers.state_of(optimizer, side.parameters).items()
             },
             "overflowed": side.overflowed,
         }
+
+
+class TensorReplica(Replica):
+    """A worker's part of a network whose Linears are split by torch's tensor parallelism.
+
+    Args:
+        split: the layers that are split, by "columns" or "rows".
+    """
+
+    def __init__(
+        self, side: TorchSide, weights: Sequence[float], seed: int, split: Mapping[str, str]
+    ) -> None:
+        self.split = split
+        super().__init__(side, weights, seed)
+
+    def wrapped(self, reduce: str) -> Any:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor.parallel import (
+            ColwiseParallel,
+            RowwiseParallel,
+            parallelize_module,
+        )
+
+        styles = {"columns": ColwiseParallel, "rows": RowwiseParallel}
+        mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+        model = self.side.network.model
+        parallelize_module(model, mesh, {name: styles[how]() for name, how in self.split.items()})
+        self.side.parameters = dict(model.named_parameters())
+        return self.side.network
+
+    def load(self, weights: Arrays, buffers: Arrays) -> None:
+        """Start from these parts of the weights, with an optimiser that has no state."""
+        side = self.side
+        with torch.no_grad():
+            for name, p in side.parameters.items():
+                own = p.to_local() if isinstance(p, DTensor) else p
+                own.copy_(torch.tensor(weights[name]))
+        name, args = side.optimizer_spec
+        side.optimizer = optimizers.build(name, side.parameters, args, side.groups)
 
 
 class SummedBatchNorm(_BatchNorm):
@@ -164,6 +213,13 @@ def _all_reduced(tensor: Tensor) -> Tensor:
         return all_reduce(tensor)
 
 
+def _array(tensor: Any) -> np.ndarray:
+    """Return what this worker holds of a tensor."""
+    tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    tensor = tensor.wait() if isinstance(tensor, AsyncCollectiveTensor) else tensor
+    return array_of(tensor).copy()
+
+
 def _summed(state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
     return future.then(lambda done: done.value()[0])
@@ -185,7 +241,9 @@ def serve(rank: int, count: int, store: str, seconds: float, commands: Any, answ
             return
         try:
             if what == "build":
-                replica, found = Replica(*arguments), None
+                *given, how = arguments
+                replica = TensorReplica(*given, **how) if "split" in how else Replica(*given, **how)
+                found = None
             else:
                 found = getattr(replica, what)(*arguments)
             answers.send((True, found))

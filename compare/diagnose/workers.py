@@ -18,7 +18,7 @@ from compare.running.kinks import Referee, settled
 from compare.running.lockstep import Step
 from compare.running.moment import Start, attempt
 from compare.running.parallel.experiment import ParallelExperiment, mistaken
-from compare.running.parallel.side import MISTAKES
+from compare.running.parallel.side import mistakes
 
 __all__ = ["workers_cause"]
 
@@ -36,22 +36,27 @@ ADVICE = {
     "not gathered": "After its own share each worker needs the others': all_gather (or broadcast).",
     "micro-batches not divided": "Gradients of micro-batches add up: divide each loss by their "
     "number.",
+    "no all-reduce forward": "Behind a row split add the shares of all workers, then the bias.",
+    "no all-reduce backward": "All workers' units use x: dx is the sum of their shares.",
+    "bias per worker": "Add the bias behind the sum, once.",
+    "loss per worker": "It is one loss: behind a row split dy goes on as it is.",
     "own statistics": "Sum x and (x − μ)² over all workers; a worker's own mean is another one.",
 }
 
 
 def workers_cause(experiment: ParallelExperiment, start: Start, step: Step) -> Cause | None:
     """Return the classic mistake that gives this very step; with others that give it, too."""
+    known = mistakes(experiment.plan)
     found = [
         name
-        for name, cls in MISTAKES.items()
+        for name, cls in known.items()
         if any(_explains(v, step) for v in _steps(mistaken(experiment, cls), start, step))
     ]
     if not found:
         return None
     first, *also = found
     told = f" The same numbers fit: {', '.join(also)}." if also else ""
-    text = (MISTAKES[first].__doc__ or "").rstrip(".")
+    text = (known[first].__doc__ or "").rstrip(".")
     evidence = f"{text}: with that, all {len(step.manual)} tensors of the step are manual's.{told}"
     return Cause(first, evidence, ADVICE[first], tuple(also))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 __all__ = ["Plan", "split"]
 
@@ -18,6 +18,8 @@ class Plan:
         whole_batch: whether the losses are weighed so that the step is that of one process.
         loss_sums: whether the loss is a sum over rows, and not a mean.
         sharded_states: whether each worker keeps the optimiser's state of its own share alone.
+        split: layers that the workers share, by "columns" or "rows" (`manual.parallel.tensor`);
+            each then sees the whole batch.
 
     One process on all n rows has L = 1/n Σ_i ℓ_i, so that every row counts 1/n in ∇L. Worker r sees
     its n_r rows only, L_r = 1/n_r Σ_(i of r) ℓ_i, and the mean of the workers' gradients is
@@ -38,6 +40,7 @@ class Plan:
     whole_batch: bool = False
     loss_sums: bool = False
     sharded_states: bool = False
+    split: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def workers(self) -> int:
@@ -50,10 +53,12 @@ class Plan:
     @property
     def rows(self) -> int:
         """n, the rows of one step."""
-        return sum(map(sum, self.shards))
+        return sum(self.shards[0]) if self.split else sum(map(sum, self.shards))
 
     def weights(self) -> list[list[float]]:
         """Return what the loss of each worker's micro-batches is multiplied by."""
+        if self.split:
+            return [[1.0] for _ in self.shards]
         again = self.workers if self.reduce == "mean" else 1
         if not self.whole_batch:
             return [[1 / self.micro_batches] * self.micro_batches for _ in self.shards]
@@ -63,6 +68,8 @@ class Plan:
 
     def slices(self) -> list[list[slice]]:
         """Return the rows of a batch by worker and micro-batch: each takes those that follow."""
+        if self.split:
+            return [[slice(0, self.rows)] for _ in self.shards]
         found: list[list[slice]] = []
         start = 0
         for sizes in self.shards:

@@ -140,6 +140,7 @@ class ParallelConfig(Table):
     reduce: Literal["mean", "sum"] = "mean"
     whole_batch: bool = False  # losses weighed so that the step is that of one process
     sharded_states: bool = False  # each worker keeps the optimiser's state of its share (ZeRO)
+    split: dict[str, Literal["columns", "rows"]] = Field(default_factory=dict)  # layers in parts
     timeout: Positive = 120.0  # seconds that the workers may take for one answer
 
     @model_validator(mode="after")
@@ -148,5 +149,11 @@ class ParallelConfig(Table):
             raise ValueError(
                 f"key 'shards': one number of rows for each of {self.workers} workers, received "
                 f"{len(self.shards)}. Give as many, or leave the key out for equal shards."
+            )
+        own = {"shards", "micro_batches", "reduce", "whole_batch", "sharded_states"}
+        if self.split and (beside := sorted(own & self.model_fields_set)):
+            raise ValueError(
+                f"key 'split': the workers share layers and see the whole batch, so there is no "
+                f"{', no '.join(repr(key) for key in beside)}. Remove one or the other."
             )
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
@@ -19,9 +19,10 @@ from compare.pair.manual_side import ManualSide
 from compare.running import experiment as single
 from compare.running.experiment import Experiment
 from compare.running.mirror.experiment import Whole
-from compare.running.parallel.side import MISTAKES, WorkersGraph, WorkersSide
+from compare.running.parallel.side import TensorSide, WorkersGraph, WorkersSide, mistakes
 from compare.running.parallel.torch_side import DistributedSide
 from manual.parallel.plan import Plan, shards, split
+from manual.parallel.tensor import PARTIAL, cut
 from manual.parallel.workers import TOTAL, name_of, target_of
 from torch_ref.workers import WorkersError, started
 
@@ -49,9 +50,14 @@ class ParallelExperiment(Experiment):
         found = [
             SimpleNamespace(name=name_of(worker, s.name, micro), type=s.type, args=s.args)
             for worker, micro, _ in self._places()
-            for s in (*self.config.layers, loss)
+            for s in (*self.config.layers, loss, *self._shares())
         ]
         return [*found, SimpleNamespace(name=TOTAL, type="WeightedSum", args={})]
+
+    def _shares(self) -> list[Any]:
+        """Return what split layers compute before their sum."""
+        rows = [s for s in self.config.layers if self.plan.split.get(s.name) == "rows"]
+        return [SimpleNamespace(name=s.name + PARTIAL, type=s.type, args=s.args) for s in rows]
 
     def _places(self) -> Iterator[tuple[int, int | None, slice]]:
         several = self.plan.micro_batches > 1
@@ -93,12 +99,12 @@ def prepared(config: Config, *, mistake: str | None = None) -> Iterator[Parallel
 def _experiment(
     config: Config, one: Experiment, plan: Plan, side: DistributedSide, mistake: str | None
 ) -> ParallelExperiment:
-    cls, planted = WorkersSide, None
-    if mistake in MISTAKES:
-        cls, planted = MISTAKES[mistake], planting.Plant(mistake, "workers", "param:", "=", 0.0)
+    cls, known, planted = TensorSide if plan.split else WorkersSide, mistakes(plan), None
+    if mistake in known:
+        cls, planted = known[mistake], planting.Plant(mistake, "workers", "param:", "=", 0.0)
     manual: Any = _side(cls, one, plan, config)
     if mistake and not planted:
-        planted = _parsed(mistake, manual)
+        planted = _parsed(mistake, manual, known)
         manual = planting.plant(manual, planted)
     held = {field.name: getattr(one, field.name) for field in fields(one)}
     return ParallelExperiment(**held | {
@@ -106,7 +112,8 @@ def _experiment(
         "one": one,
         "weights": {
             name_of(worker, name): weight
-            for worker in range(plan.workers) for name, weight in one.weights.items()
+            for worker in range(plan.workers)
+            for name, weight in cut(one.weights, plan.split, worker, plan.workers).items()
         },
     })  # fmt: skip
 
@@ -130,11 +137,11 @@ def _side(cls: type[WorkersSide], one: Experiment, plan: Plan, config: Config) -
     return cls(graph, Whole(), (), optimizer, own.clip_norm, own.clip_value)
 
 
-def _parsed(mistake: str, side: WorkersSide) -> planting.Plant:
+def _parsed(mistake: str, side: WorkersSide, known: Iterable[str]) -> planting.Plant:
     if not any(sign in mistake for sign in "=*/"):
         raise UserError(
-            f"No mistake of workers is called '{mistake}'. {nearest(mistake, MISTAKES)} Or plant "
-            'a number: --plant "worker0.0.weight.grad*=1.01".'
+            f"No mistake of workers is called '{mistake}'. {nearest(mistake, list(known))} Or "
+            'plant a number: --plant "worker0.0.weight.grad*=1.01".'
         )
     found = planting.parse(mistake, side.graph)
     return found
@@ -148,6 +155,8 @@ def _plan(config: Config, parallel: ParallelConfig, rows: int) -> Plan:
             f"batches of {batch} leave {rows % batch} for the last. Set [train] drop_last = true, "
             "or another batch_size."
         )
+    if parallel.split:
+        return Plan(((batch,),) * parallel.workers, split=parallel.split)
     sizes = parallel.shards or split(batch, parallel.workers)
     if sum(sizes) != batch:
         raise UserError(
@@ -167,20 +176,24 @@ def _plan(config: Config, parallel: ParallelConfig, rows: int) -> Plan:
 
 def _refuse(config: Config) -> None:
     """Raise a UserError for what a run on several workers does not follow."""
-    reasons = {
-        "[[loss.penalties]]: write the decay into the optimiser (weight_decay)":
-            bool(config.loss.penalties),
-        "[compare] torch_layers": bool(config.compare.torch_layers),
-        '[train] mode = "free"': config.train.mode == "free",
-        "[train] evaluate": config.train.evaluate,
-        '[train] device: its workers compute on the CPU, over gloo': config.train.device != "cpu",
-        "[parallel] sharded_states with [[optimizer.groups]]": bool(
-            config.optimizer.groups and config.parallel and config.parallel.sharded_states
+    parallel, optimizer = config.parallel, config.optimizer
+    assert parallel is not None
+    shared, split = parallel.sharded_states, bool(parallel.split)
+    reasons = (
+        ("[[loss.penalties]]: let the optimiser decay (weight_decay)", config.loss.penalties),
+        ("[compare] torch_layers", config.compare.torch_layers),
+        ('[train] mode = "free"', config.train.mode == "free"),
+        ("[train] evaluate", config.train.evaluate),
+        ("[train] device: workers are local processes on the CPU", config.train.device != "cpu"),
+        ("optimizer.groups with sharded_states", shared and optimizer.groups),
+        (
+            f"{optimizer.type} with sharded_states: its rule is not one per element",
+            shared and optimizer.type in ("LBFGS", "Muon", "Adafactor"),
         ),
-        f"[parallel] sharded_states with {config.optimizer.type}, whose rule needs all states":
-            bool(config.parallel and config.parallel.sharded_states
-                 and config.optimizer.type in ("LBFGS", "Muon")),
-    }  # fmt: skip
-    for reason, given in reasons.items():
+        ("clip_norm with split: the norm is over parts on all workers",
+         split and (optimizer.clip_norm or optimizer.clip_value)),
+        ("tied parameters with split", split and config.tied),
+    )  # fmt: skip
+    for reason, given in reasons:
         if given:
             raise UserError(f"{config.name}: a run on several workers does not follow {reason}.")

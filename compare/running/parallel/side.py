@@ -15,9 +15,10 @@ from manual.layer import Layer
 from manual.nodes import path_of
 from manual.parallel.plan import Plan
 from manual.parallel.reduction import owners, reduced
+from manual.parallel.tensor import ColumnShare, RowSum, of_tensor_workers
 from manual.parallel.workers import name_of, of_workers, owned, target_of
 
-__all__ = ["MISTAKES", "WorkersGraph", "WorkersSide"]
+__all__ = ["MISTAKES", "TENSOR_MISTAKES", "TensorSide", "WorkersGraph", "WorkersSide", "mistakes"]
 
 
 class WorkersGraph(Graph):
@@ -107,6 +108,19 @@ class WorkersSide(ManualSide):
         sizes = {name.partition(".")[2]: int(np.size(p)) for name, p in params}
         worker = owners(sizes, self.plan.workers)[plain]
         return name_of(worker, plain), worker
+
+
+class TensorSide(WorkersSide):
+    """W workers that share layers: all see the whole batch, and there is nothing to reduce."""
+
+    parts: tuple[type, type] = (ColumnShare, RowSum)
+
+    @classmethod
+    def joined(cls, graph: Graph, loss: Layer, plan: Plan) -> Graph:
+        return of_tensor_workers(graph, loss, plan, *cls.parts)
+
+    def exchanged(self, grads: Arrays, into: Values) -> Arrays:
+        return grads
 
 
 # ── the classic mistakes: each is planted by its name, and named where it is found ───────────────
@@ -222,6 +236,65 @@ MISTAKES: dict[str, type[WorkersSide]] = {
     "micro-batches not divided": NotDivided,
     "own statistics": OwnStatistics,
 }
+
+
+class OwnShare(RowSum):
+    def summed(self, shares: tuple[Array, ...]) -> Array:
+        return shares[self.rank]
+
+
+class OwnGradient(ColumnShare):
+    def shares(self, share: Array, copies: int) -> tuple[Array, ...]:
+        return tuple(share * (worker == self.rank) for worker in range(copies))
+
+
+class BiasedShares(RowSum):
+    def forward(self, *shares: Array) -> tuple[Array, Any]:
+        y, cache = super().forward(*shares)
+        return y + self.params.get("bias", 0.0) * (len(shares) - 1), cache
+
+
+class SummedGradient(RowSum):
+    def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array | None, ...], Arrays]:
+        _, own = super().backward(grad_output, cache)
+        return (grad_output,) * cache.workers, own
+
+
+class NoForwardReduce(TensorSide):
+    """A row split's shares are not added: every worker goes on with its own."""
+
+    parts = (ColumnShare, OwnShare)
+
+
+class NoBackwardReduce(TensorSide):
+    """A column split's input gets the gradient of the worker's own units alone."""
+
+    parts = (OwnGradient, RowSum)
+
+
+class BiasPerWorker(TensorSide):
+    """A row split's bias is added to every share, and so counts once for each worker."""
+
+    parts = (ColumnShare, BiasedShares)
+
+
+class LossPerWorker(TensorSide):
+    """The gradients of all workers' losses are added behind a row split: it is one loss."""
+
+    parts = (ColumnShare, SummedGradient)
+
+
+TENSOR_MISTAKES: dict[str, type[WorkersSide]] = {
+    "no all-reduce forward": NoForwardReduce,
+    "no all-reduce backward": NoBackwardReduce,
+    "bias per worker": BiasPerWorker,
+    "loss per worker": LossPerWorker,
+}
+
+
+def mistakes(plan: Plan) -> dict[str, type[WorkersSide]]:
+    """Return the classic mistakes of workers who share layers, or the batch."""
+    return TENSOR_MISTAKES if plan.split else MISTAKES
 
 
 def _worker(name: str) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from manual.parallel.plan import Plan
+from manual.parallel.tensor import PARTIAL
 from manual.parallel.workers import TOTAL, name_of, owned, target_of
 from torch_ref.side import TorchSide
 from torch_ref.workers import Workers
@@ -38,10 +39,10 @@ class DistributedSide(TorchSide):
         self.weights = plan.weights()
         nodes = [_plain(node) for node in single.network.nodes]
         single.network.nodes = nodes
-        own = [
-            (single, weights, plan.reduce, plan.sharded_states, seed + rank)
-            for rank, weights in enumerate(self.weights)
-        ]
+        how = {"split": dict(plan.split)} if plan.split else {
+            "reduce": plan.reduce, "sharded": plan.sharded_states,
+        }  # fmt: skip
+        own = [(single, w, seed + rank, how) for rank, w in enumerate(self.weights)]
         workers.ask("build", own)
         self.calls: list[list[dict[str, Any]]] = []
         self.found: list[dict[str, Any]] = []
@@ -56,6 +57,9 @@ class DistributedSide(TorchSide):
                 piece = module
                 if isinstance(module, nn.SyncBatchNorm):
                     piece = JoinedBatchNorm.of(module, self._sizes(micro), worker)
+                elif name in self.plan.split:
+                    piece = Share.of(module, self.plan.split[name], worker)
+                    self.network.modules_by_node[name_of(worker, name) + PARTIAL] = module
                 self.network.modules_by_node[name_of(worker, name, micro)] = piece
             self.network.modules_by_node[name_of(worker, "loss", micro)] = self.loss_module
         weights = np.array(self.weights).T.ravel().tolist()
@@ -124,10 +128,35 @@ class DistributedSide(TorchSide):
         }
 
     def outputs(self) -> Arrays:
-        return self._of_calls("outputs") | {TOTAL: self.total}
+        found = self._of_calls("outputs")
+        return found | self._shares(found) | {TOTAL: self.total}
+
+    def _shares(self, outputs: Arrays) -> Arrays:
+        """Return the shares of layers that are split by rows, which torch adds without a trace.
+
+        Torch's matrix product works them out again, from what its workers had.
+        """
+        found = {}
+        for node in self.network.nodes:
+            for worker in range(self.plan.workers if self._by_rows(node.name) else 0):
+                x = torch.tensor(outputs[name_of(worker, node.inputs[0])])
+                weight = torch.tensor(self.held[worker]["params"][f"{node.name}.weight"])
+                share = torch.nn.functional.linear(x, weight)
+                found[name_of(worker, node.name) + PARTIAL] = share.numpy()
+        return found
+
+    def _by_rows(self, name: str) -> bool:
+        return self.plan.split.get(name) == "rows"
 
     def grad_outputs(self) -> Arrays:
-        return self._of_calls("grad_outputs") | {TOTAL: np.ones_like(self.total)}
+        found = self._of_calls("grad_outputs")
+        sums = [n for node in self.network.nodes if self._by_rows(n := node.name)]
+        shares = {
+            name_of(worker, name) + PARTIAL: found[name_of(worker, name)]
+            for name in sums
+            for worker in range(self.plan.workers)
+        }
+        return found | shares | {TOTAL: np.ones_like(self.total)}
 
     def grads(self) -> Arrays:
         """Return what each worker found by itself, before the exchange."""
@@ -172,6 +201,26 @@ class JoinedBatchNorm(_BatchNorm):
         if len(inputs) != len(self.sizes):  # whoever asks does not know of the other workers
             return super().forward(*inputs)
         return super().forward(torch.cat(inputs)).split(self.sizes)[self.rank]
+
+
+class Share(nn.Linear):
+    """One worker's part of a Linear that is split; copies of a value are that value."""
+
+    how: str
+    rank: int
+
+    @classmethod
+    def of(cls, module: nn.Module, how: str, rank: int) -> Share:
+        found: Any = copy.copy(module)
+        found.__class__, found.how, found.rank = cls, how, rank
+        return found
+
+    def forward(self, *inputs: Tensor) -> Tensor:  # type: ignore[override]
+        own, others = inputs[self.rank], [*inputs[: self.rank], *inputs[self.rank + 1 :]]
+        if self.how == "columns":
+            return super().forward(own + sum(x - x.detach() for x in others))
+        y = own + sum(x.detach() for x in others)
+        return y if self.bias is None else y + self.bias
 
 
 class Whole(nn.Module):
