@@ -64,7 +64,7 @@ class Replica:
                 module.__class__ = SummedBatchNorm  # type: ignore[assignment]
         model = DistributedDataParallel(self.side.network)
         if reduce == "sum":
-            model.register_comm_hook(None, _summed)
+            model.register_comm_hook(None, lambda _, bucket: _summed(bucket))
         return model
 
     def _found(self, name: str, grad: Tensor) -> None:
@@ -220,7 +220,7 @@ def _array(tensor: Any) -> np.ndarray:
     return array_of(tensor).copy()
 
 
-def _summed(state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _summed(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
     return future.then(lambda done: done.value()[0])
 

@@ -18,7 +18,7 @@ from compare.running.kinks import Referee, settled
 from compare.running.lockstep import Step
 from compare.running.moment import Start, attempt
 from compare.running.parallel.experiment import ParallelExperiment, mistaken
-from compare.running.parallel.side import mistakes
+from compare.running.parallel.side import idle, mistakes
 
 __all__ = ["workers_cause"]
 
@@ -50,7 +50,8 @@ def workers_cause(experiment: ParallelExperiment, start: Start, step: Step) -> C
     found = [
         name
         for name, cls in known.items()
-        if any(_explains(v, step) for v in _steps(mistaken(experiment, cls), start, step))
+        if not idle(name, experiment.manual, experiment.one.manual)  # type: ignore[arg-type]
+        and any(_explains(v, step) for v in _steps(mistaken(experiment, cls), start, step))
     ]
     if not found:
         return None

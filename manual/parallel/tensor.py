@@ -191,6 +191,11 @@ def check_split(graph: Graph, plan: Plan) -> None:
             )
     for node in graph.nodes:
         _check_fed(node, {n.name: n for n in graph.nodes}, plan.split)
+    if _in_parts(graph.output, {n.name: n for n in graph.nodes}, plan.split):
+        raise ValueError(
+            f"split: each worker has a part of the output '{graph.output}', of which the loss "
+            "needs all. End with a Linear that is whole, or split by rows."
+        )
 
 
 def _check_fed(node: Node, nodes: Mapping[str, Node], split: Mapping[str, str]) -> None:

@@ -150,8 +150,10 @@ class ParallelConfig(Table):
                 f"key 'shards': one number of rows for each of {self.workers} workers, received "
                 f"{len(self.shards)}. Give as many, or leave the key out for equal shards."
             )
-        own = {"shards", "micro_batches", "reduce", "whole_batch", "sharded_states"}
-        if self.split and (beside := sorted(own & self.model_fields_set)):
+        own = ("shards", "micro_batches", "reduce", "whole_batch", "sharded_states")
+        defaults = type(self).model_fields
+        beside = [key for key in own if getattr(self, key) != defaults[key].default]
+        if self.split and beside:
             raise ValueError(
                 f"key 'split': the workers share layers and see the whole batch, so there is no "
                 f"{', no '.join(repr(key) for key in beside)}. Remove one or the other."

@@ -19,12 +19,12 @@ from compare.pair.manual_side import ManualSide
 from compare.running import experiment as single
 from compare.running.experiment import Experiment
 from compare.running.mirror.experiment import Whole
-from compare.running.parallel.side import TensorSide, WorkersGraph, WorkersSide, mistakes
+from compare.running.parallel.side import TensorSide, WorkersGraph, WorkersSide, idle, mistakes
 from compare.running.parallel.torch_side import DistributedSide
 from manual.parallel.plan import Plan, shards, split
 from manual.parallel.tensor import PARTIAL, cut
 from manual.parallel.workers import TOTAL, name_of, target_of
-from torch_ref.workers import WorkersError, started
+from torch_ref.workers import RefusedError, WorkersError, started
 
 __all__ = ["ParallelExperiment", "mistaken", "prepared"]
 
@@ -88,34 +88,49 @@ def prepared(config: Config, *, mistake: str | None = None) -> Iterator[Parallel
     _refuse(config)
     one = single.prepare(config.model_copy(update={"parallel": None}))
     plan = _plan(config, parallel, len(one.targets))
+    manual, planted = _planted(config, one, plan, mistake)
     try:
         with started(plan.workers, parallel.timeout) as workers:
             side = DistributedSide(one.torch, workers, plan, config.train.seed)
-            yield _experiment(config, one, plan, side, mistake)
+            yield _experiment(config, one, plan, (manual, side, planted))
     except WorkersError as error:
         raise UserError(f"{config.name}: {error}") from None
+    except RefusedError as error:
+        raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
+
+
+def _planted(
+    config: Config, one: Experiment, plan: Plan, mistake: str | None
+) -> tuple[ManualSide, planting.Plant | None]:
+    """Return the hand-written side, with the mistake in it if there is one."""
+    right, known = TensorSide if plan.split else WorkersSide, mistakes(plan)
+    if mistake in known:
+        side = _side(known[mistake], one, plan, config)
+        if needed := idle(mistake, side, one.manual):
+            raise UserError(
+                f"{config.name}: the mistake '{mistake}' would change nothing here: it needs "
+                f"{needed}."
+            )
+        return side, planting.Plant(mistake, "workers", "param:", "=", 0.0)
+    side = _side(right, one, plan, config)
+    if not mistake:
+        return side, None
+    found = _parsed(mistake, side, known)
+    return planting.plant(side, found), found
 
 
 def _experiment(
-    config: Config, one: Experiment, plan: Plan, side: DistributedSide, mistake: str | None
+    config: Config, one: Experiment, plan: Plan, sides: tuple[ManualSide, DistributedSide, Any]
 ) -> ParallelExperiment:
-    cls, known, planted = TensorSide if plan.split else WorkersSide, mistakes(plan), None
-    if mistake in known:
-        cls, planted = known[mistake], planting.Plant(mistake, "workers", "param:", "=", 0.0)
-    manual: Any = _side(cls, one, plan, config)
-    if mistake and not planted:
-        planted = _parsed(mistake, manual, known)
-        manual = planting.plant(manual, planted)
+    manual, side, planted = sides
     held = {field.name: getattr(one, field.name) for field in fields(one)}
-    return ParallelExperiment(**held | {
-        "config": config, "manual": manual, "torch": side, "mistake": planted, "plan": plan,
-        "one": one,
-        "weights": {
-            name_of(worker, name): weight
-            for worker in range(plan.workers)
-            for name, weight in cut(one.weights, plan.split, worker, plan.workers).items()
-        },
-    })  # fmt: skip
+    weights = {
+        name_of(worker, name): weight
+        for worker in range(plan.workers)
+        for name, weight in cut(one.weights, plan.split, worker, plan.workers).items()
+    }
+    held |= {"config": config, "manual": manual, "torch": side, "mistake": planted}
+    return ParallelExperiment(**held | {"weights": weights}, plan=plan, one=one)
 
 
 def mistaken(experiment: ParallelExperiment, cls: type[WorkersSide]) -> ManualSide:

@@ -13,12 +13,13 @@ from manual.clipping import clip_grad_norm, clip_grad_value
 from manual.graph import Array, Arrays, Gradients, Graph
 from manual.layer import Layer
 from manual.nodes import path_of
+from manual.norm import SyncBatchNorm
 from manual.parallel.plan import Plan
 from manual.parallel.reduction import owners, reduced
 from manual.parallel.tensor import ColumnShare, RowSum, of_tensor_workers
 from manual.parallel.workers import name_of, of_workers, owned, target_of
 
-__all__ = ["MISTAKES", "TENSOR_MISTAKES", "TensorSide", "WorkersGraph", "WorkersSide", "mistakes"]
+__all__ = ["TensorSide", "WorkersGraph", "WorkersSide", "idle", "mistakes"]
 
 
 class WorkersGraph(Graph):
@@ -295,6 +296,27 @@ TENSOR_MISTAKES: dict[str, type[WorkersSide]] = {
 def mistakes(plan: Plan) -> dict[str, type[WorkersSide]]:
     """Return the classic mistakes of workers who share layers, or the batch."""
     return TENSOR_MISTAKES if plan.split else MISTAKES
+
+
+def idle(name: str, side: WorkersSide, one: ManualSide) -> str:
+    """Return what a mistake needs to make a difference and the run has not got, or nothing."""
+    plan, unequal = side.plan, len({sum(sizes) for sizes in side.plan.shards}) > 1
+    synchronised = any(isinstance(node.layer, SyncBatchNorm) for node in one.graph.nodes)
+    has = {
+        "divided twice": ('reduce = "mean"', plan.reduce == "mean"),
+        "sum instead of mean": ('reduce = "mean"', plan.reduce == "mean"),
+        "mean instead of sum": ('reduce = "sum"', plan.reduce == "sum"),
+        "weighed by rows": ("unequal shards", unequal),
+        "mean of means": ("whole_batch = true with unequal shards", plan.whole_batch and unequal),
+        "clipped before the exchange": (
+            "[optimizer] clip_norm", (one.clip_norm, one.clip_value) != (None, None)
+        ),
+        "not gathered": ("sharded_states = true", plan.sharded_states),
+        "micro-batches not divided": ("micro_batches of 2 or more", plan.micro_batches > 1),
+        "own statistics": ("a SyncBatchNorm layer", synchronised),
+    }  # fmt: skip
+    needed, there = has.get(name, ("", True))
+    return "" if there else needed
 
 
 def _worker(name: str) -> int:
