@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from compare.judge.judge import judge
-from compare.judge.quantities import LOSS, Key
+from compare.judge.quantities import LOSS, REDUCED, Key
 from compare.pair.sources import unplanted
 from compare.running.alone import Call, Moment, beside, owners
 from compare.running.update import updated
@@ -40,6 +40,9 @@ class Examiner:
             return self._consumers(key, f"{key.layer}:{rest}" if rest else key.layer)
         if key == LOSS:
             return self._loss(key, "output", "forward")
+        if kind == REDUCED:
+            text = "What the workers exchange is wrong, or what is made of it."
+            return Suspect(key.layer, key.quantity, True, self.side, "reduced", text)
         return self._makers(key, rest)
 
     def _makers(self, key: Key, parameter: str) -> Suspect:

@@ -44,6 +44,16 @@ class Experiment:
     held_out: tuple[Inputs, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the network's inputs, which gradients run down to."""
+        return self.config.inputs
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """What the nodes were built from: each has a name, a type and arguments."""
+        return self.config.layers
+
+    @property
     def steps(self) -> int:
         """How many steps are planned."""
         return self.config.train.total_steps(len(self.targets))
@@ -65,6 +75,11 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     """Build both sides from a configuration; every mistake in it is a UserError."""
     import torch
 
+    if config.parallel is not None:
+        raise UserError(
+            f"{config.name}: [parallel]: this command follows one process. `handgrad run` runs "
+            "several; take the table out for anything else."
+        )
     data = load(config.data)
     train, held_out = batches.split(data.targets, config)
     _check_batch(config, len(train))

@@ -80,7 +80,7 @@ class Lockstep:
         thorough = self._is_thorough(number)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
-        reals = tuple(name for name, array in named(x).items() if real(array))
+        reals = tuple(name for name in self.experiment.inputs if real(named(x)[name]))
         inputs = reals if thorough and self.compare.input_gradient else ()
         with torchs_own():
             loss = torch.forward_backward(
@@ -237,7 +237,7 @@ class Lockstep:
         params, state, buffers = torch.params(), torch.state(), torch.buffers()
         if torch.overflowed:  # its update says nothing
             params, state = (_undefined(part) for part in (params, state))
-        inputs = self.experiment.config.inputs
+        inputs = self.experiment.inputs
         return collected(outputs, value, grad_outputs, grads, params, state, buffers, inputs)
 
     def _keys(self, manual: Values, torch: Values, inputs: tuple[str, ...]) -> list[Key]:

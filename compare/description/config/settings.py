@@ -129,3 +129,33 @@ class CompareConfig(Table):
     drift: bool | Annotated[int, Field(ge=1)] = True  # or how many steps the free run has
     structural_zeros: Names = ()
     torch_layers: Names = ()  # computed by torch on both sides; "all" for every layer
+
+
+class ParallelConfig(Table):
+    """Workers that each see a shard of every batch, and what they make of their gradients."""
+
+    workers: Annotated[int, Field(ge=2, le=64)] = 2
+    shards: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] | None = None
+    micro_batches: Annotated[int, Field(ge=1)] = 1  # whose gradients each worker adds up
+    reduce: Literal["mean", "sum"] = "mean"
+    whole_batch: bool = False  # losses weighed so that the step is that of one process
+    sharded_states: bool = False  # each worker keeps the optimiser's state of its share (ZeRO)
+    split: dict[str, Literal["columns", "rows"]] = Field(default_factory=dict)  # layers in parts
+    timeout: Positive = 120.0  # seconds that the workers may take for one answer
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.shards is not None and len(self.shards) != self.workers:
+            raise ValueError(
+                f"key 'shards': one number of rows for each of {self.workers} workers, received "
+                f"{len(self.shards)}. Give as many, or leave the key out for equal shards."
+            )
+        own = ("shards", "micro_batches", "reduce", "whole_batch", "sharded_states")
+        defaults = type(self).model_fields
+        beside = [key for key in own if getattr(self, key) != defaults[key].default]
+        if self.split and beside:
+            raise ValueError(
+                f"key 'split': the workers share layers and see the whole batch, so there is no "
+                f"{', no '.join(repr(key) for key in beside)}. Remove one or the other."
+            )
+        return self
