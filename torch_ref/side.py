@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from torch_ref import optimizers
+from torch_ref import halves, optimizers
 from torch_ref.classes import module_class
 from torch_ref.network import INPUT, Network, NodeDescription, topological
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Alone(NamedTuple):
@@ -42,6 +43,8 @@ class TorchSide:
         tied: parameters that are another one, by name.
         inputs: the names of the network's inputs.
         groups: names of parameters, and the optimiser's settings that are their own.
+        autocast: parameters and inputs are float32, and `dtype` is torch.autocast's.
+        scaler: torch.amp.GradScaler's arguments, if the loss is scaled.
     """
 
     def __init__(
@@ -58,11 +61,15 @@ class TorchSide:
         tied: Mapping[str, str] | None = None,
         inputs: Sequence[str] = (INPUT,),
         groups: optimizers.Groups = (),
+        autocast: bool = False,
+        scaler: Mapping[str, Any] | None = None,
     ) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.mha.set_fastpath_enabled(False)  # a Transformer's, which leaves padding out
-        self.dtype, self.device = DTYPES[dtype], torch.device(device)
+        computed = (DTYPES | HALVES)[dtype]
+        self.dtype = torch.float32 if autocast else computed
+        self.device = torch.device(device)
         network = Network(topological(nodes, inputs), ports, tied, inputs)
         self.network = network.to(self.device, self.dtype).train(training)
         self.parameters = dict(self.network.model.named_parameters())
@@ -71,6 +78,9 @@ class TorchSide:
         self.penalties = [(module_class(t)(c), names) for t, c, names in penalties]
         self.optimizer_spec, self.clip, self.groups = optimizer, clip, groups
         self.overflowed = False
+        self.autocast = halves.Autocast(computed, self.device, enabled=autocast)
+        self.autocast.watch({*self.network.modules_by_node.values(), self.loss_module})
+        self.scaler = halves.Scaler(self.device, scaler)
         self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1], groups)
 
     def load(
@@ -119,11 +129,12 @@ class TorchSide:
             name: t.detach().requires_grad_(input_grad and t.is_floating_point())
             for name, t in inputs.items()
         }
-        self.loss = self.loss_module(self.network(leaves), target)
-        for penalty, names in self.penalties:
-            for name in names:
-                self.loss = self.loss + penalty(self.parameters[name])
-        self.loss.backward()
+        with self.autocast.on():
+            self.loss = self.loss_module(self.network(leaves), target)
+            for penalty, names in self.penalties:
+                for name in names:
+                    self.loss = self.loss + penalty(self.parameters[name])
+        self.scaler.scaled(self.loss).backward()
         return self.loss.item()
 
     def evaluated(self, x: Any, target: Tensor) -> tuple[np.ndarray, float]:
@@ -131,7 +142,7 @@ class TorchSide:
         before = self.network.training
         self.network.train(False)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.autocast.on():
                 output = self.network(x)
                 loss = self.loss_module(output, target)
                 for penalty, names in self.penalties:
@@ -217,6 +228,7 @@ class TorchSide:
         """
         norm, value = self.clip
         self.overflowed = False
+        self.scaler.unscale(self.optimizer)
         if norm is not None:
             grads = [p.grad for p in self.parameters.values() if p.grad is not None]
             finite = all(bool(g.isfinite().all()) for g in grads)
@@ -226,7 +238,7 @@ class TorchSide:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), value)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
 
     def outputs(self) -> dict[str, np.ndarray]:
         taps, inputs = self.network.taps.items(), self.network.inputs
@@ -266,5 +278,9 @@ class TorchSide:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """View a CPU tensor as an array, or bring a copy over from the GPU; a sparse one in full."""
-    return (tensor.to_dense() if tensor.is_sparse else tensor).numpy(force=True)
+    """View a CPU tensor as an array, or bring a copy over from the GPU; a sparse one in full.
+
+    Halves, in which NumPy does not compute, come as a copy in float64.
+    """
+    dense = tensor.to_dense() if tensor.is_sparse else tensor
+    return (dense.double() if dense.dtype in halves.HALVES else dense).numpy(force=True)

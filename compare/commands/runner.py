@@ -73,9 +73,10 @@ class Runner:
 
     def in_lockstep(self) -> Lockstep:
         """Return what runs the steps."""
+        from compare.running.half import HalfLockstep
         from compare.running.lockstep import Lockstep
 
-        return Lockstep(self.experiment)
+        return (HalfLockstep if self.config.train.half else Lockstep)(self.experiment)
 
     def first_divergence(self, lockstep: Lockstep, step: Any) -> Divergence | None:
         """Return where the sides part first in a step, and whose mistake it is."""
@@ -120,7 +121,7 @@ class Runner:
             moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
             blamed = self._blame_torch(moment, step.rows)
             diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-            if self.works and (number == 0 or diverged):
+            if self.works and not self.config.train.half and (number == 0 or diverged):
                 self.worked = worked_rows(self.experiment, lockstep, step)
             if diverged:
                 self.divergence = self.first_divergence(lockstep, step)

@@ -21,7 +21,7 @@ import numpy as np
 
 from compare.gauge.array import EXACT, Gauge, K, is_exact, least_tolerance, parts
 from compare.gauge.registry import CORRELATED, ufunc
-from compare.gauge.state import setting
+from compare.gauge.state import Format, format_of, setting
 
 if TYPE_CHECKING:
     from compare.judge.quantities import Key, Values
@@ -48,10 +48,10 @@ def sketches(run: Callable[[int], Values]) -> Iterator[dict[Key, Any]]:
 
 
 def widened(
-    tolerances: Mapping[Key, Any], errors: Mapping[Key, Any], dtype: np.dtype, k: float
+    tolerances: Mapping[Key, Any], errors: Mapping[Key, Any], dtype: np.dtype | Format, k: float
 ) -> dict[Key, Any]:
     """Return the larger of the tolerances and those that finite errors give."""
-    scale, least = k * float(np.finfo(dtype).eps) / 2, least_tolerance(dtype, k)
+    scale, least = k * format_of(dtype).unit, least_tolerance(dtype, k)
     finite = {key: np.where(np.isfinite(e), e, 0.0) for key, e in errors.items()}
     return {
         key: np.fmax(tolerance, scale * finite[key] + least) if key in finite else tolerance

@@ -31,6 +31,18 @@ from compare.gauge.state import setting
 Product = Callable[[Any, Any], Any]
 
 
+def inside(name: str) -> float:
+    """Return the square of a rounding inside a sum, in u²."""
+    return setting().rounding if name in setting().serial else setting().sums
+
+
+def rounded_once(v: Any, e2: Any, name: str) -> Any:
+    """Add the rounding of a sum that was kept in more digits, in place: E² is fresh."""
+    if setting().once and name not in setting().serial:
+        e2 = e2 + np.square(v, dtype=setting().squares)
+    return e2
+
+
 def product(f: Product, a: Any, b: Any, terms: Any, name: str = "matmul") -> Gauge:
     """Return f(a, b), a sum of products.
 
@@ -43,7 +55,9 @@ def product(f: Product, a: Any, b: Any, terms: Any, name: str = "matmul") -> Gau
     (av, ae), (bv, be) = parts(a), parts(b)
     if setting().sketch is not None:
         return _signed(f, (av, ae), (bv, be), terms, name)
-    return owning(f(av, bv), _squared(f, (av, ae), (bv, be), terms))
+    v = f(av, bv)
+    e2 = _squared(f, (av, ae), (bv, be), terms * inside(name))
+    return owning(v, rounded_once(v, e2, name))
 
 
 def _squared(f: Product, a: Any, b: Any, terms: Any) -> Any:

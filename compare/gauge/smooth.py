@@ -214,13 +214,14 @@ def rounded(v: Any, e2: Squares) -> Gauge:
 
 
 def within_4_ulps(v: Any, e2: Squares) -> Gauge:
-    """Add the error of a library function, (4 f)², to errors passed on."""
-    return _adding(ULPS**2, v, e2)
+    """Add the error of a library function, (4 f)², to errors passed on; of a half, f²."""
+    return _adding(setting().ulps ** 2, v, e2)
 
 
 def _adding(size: float, v: Any, e2: Squares) -> Gauge:
     _, flush_squared, squares, *_ = setting()
     own = np.square(v, dtype=squares)
+    size *= setting().rounding
     if size != 1.0:
         own *= size
     own += e2

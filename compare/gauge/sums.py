@@ -12,6 +12,7 @@ import numpy as np
 
 from compare.gauge.array import Gauge, gauge, is_exact, owning, parts, rule_for, spread
 from compare.gauge.correlated import erring
+from compare.gauge.products import inside, rounded_once
 from compare.gauge.registry import function, method
 from compare.gauge.state import setting
 
@@ -31,12 +32,14 @@ def summed(add: Add, a: Gauge, terms: Any) -> Gauge:
         size = np.sqrt(terms * add(np.square(a.v)))
         return erring(v, add(spread(a._e2, a.v.shape)), "sum", size=size)
     squares = np.square(a.v, dtype=setting().squares)
+    terms = terms * inside("sum")
     if np.ndim(terms):
         e2 = add(squares) * terms
-        return Gauge(v, e2 if is_exact(a._e2) else e2 + add(spread(a._e2, a.v.shape)))
+        e2 = e2 if is_exact(a._e2) else e2 + add(spread(a._e2, a.v.shape))
+        return Gauge(v, rounded_once(v, e2, "sum"))
     squares *= float(terms)
     squares += a._e2
-    return owning(v, add(squares))
+    return owning(v, rounded_once(v, add(squares), "sum"))
 
 
 @function(np.sum)
@@ -335,7 +338,7 @@ def _at(a: Any, indices: Any, b: Any, ufunc: np.ufunc) -> None:
     np.add.at(terms, indices, 1.0)
     own = np.square(a.v)
     np.add.at(own, indices, np.square(bv))
-    own *= np.where(terms > 0, terms + 1.0, 0.0)
+    own *= np.where(terms > 0, terms + 1.0, 0.0) * setting().rounding
     sign = ufunc if setting().sketch is not None else np.add
     ufunc.at(a.v, indices, bv)
     if setting().sketch is not None:

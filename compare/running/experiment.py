@@ -15,8 +15,10 @@ from compare.description.config import Config
 from compare.description.data import Dataset, load
 from compare.description.data.dataset import Inputs, each
 from compare.errors import UserError, nearest
+from compare.gauge import FORMATS
 from compare.judge.quantities import real
 from compare.pair import hybrid
+from compare.pair.inputs import rounded
 from compare.pair.manual_side import ManualSide
 from compare.pair.plant import Plant, parse, plant
 from compare.running import batches
@@ -89,22 +91,24 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
         manual = plant(manual, planted)
     replaced = hybrid.chosen(config.compare.torch_layers, graph, where="--torch-layers")
     modules = {name: reference.network.modules_by_node[name] for name in replaced}
-    dtype = np.dtype(config.train.dtype)
+    train_ = config.train
+    dtype = np.dtype("float64" if train_.half else train_.dtype)
+    held = "float32" if train_.autocast else train_.dtype  # what parameters and inputs are kept in
     return Experiment(
         config,
         data,
         manual._replace(graph=hybrid.hybrid(manual.graph, modules, reference.device)),
         reference,
-        {name: array.astype(dtype) for name, array in drawn.items()},
+        {name: _in(dtype, _held(array, held, name)) for name, array in drawn.items()},
         dtype,
         build.build_schedule(config),
         planted,
-        each(lambda array: _in(dtype, array[train]), data.features),
-        _in(dtype, data.targets[train]),
+        each(lambda array: _in(dtype, _held(array[train], held)), data.features),
+        _in(dtype, _held(data.targets[train], held)),
         replaced,
         (
-            each(lambda array: _in(dtype, array[held_out]), data.features),
-            _in(dtype, data.targets[held_out]),
+            each(lambda array: _in(dtype, _held(array[held_out], held)), data.features),
+            _in(dtype, _held(data.targets[held_out], held)),
         ),
     )
 
@@ -112,6 +116,24 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
 def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
     """Return real numbers in the run's dtype; indices stay integers."""
     return values.astype(dtype) if real(values) else values
+
+
+def _held(values: np.ndarray, dtype: str, name: str = "") -> np.ndarray:
+    """Return real numbers as a half holds them; those of other dtypes are exact already.
+
+    Raises:
+        UserError: one is beyond the half's range.
+    """
+    if not FORMATS[dtype].half or not real(values):
+        return values
+    found = rounded(values, dtype)
+    if not np.isfinite(found).all():
+        largest, what = float(np.abs(values).max()), f"'{name}'" if name else "the data"
+        raise UserError(
+            f"[train] dtype: {dtype} ends at {FORMATS[dtype].largest:,.0f}, and "
+            f'{what} holds {largest:g}. Scale the data, or use dtype = "bfloat16".'
+        )
+    return found
 
 
 def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
@@ -129,6 +151,8 @@ def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> T
             tied=config.tied,
             inputs=config.inputs,
             groups=[(names, group.args) for names, group in groups],
+            autocast=config.train.autocast,
+            scaler=None if (s := config.train.scaling) is None else s.model_dump(),
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None

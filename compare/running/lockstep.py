@@ -226,10 +226,10 @@ class Lockstep:
         return again.values, flips
 
     def _torch_values(self, loss: float, lr: float) -> Values:
-        """Read torch's side; gradients before the update, because clipping changes them."""
+        """Read torch's side; gradients before the update, which clips them."""
         torch = self.experiment.torch
         outputs, grad_outputs, grads = torch.outputs(), torch.grad_outputs(), torch.grads()
-        if torch.clip != (None, None):
+        if torch.clip != (None, None) or torch.scaler.on:  # both write into them
             grads = {name: grad.copy() for name, grad in grads.items()}
         with torchs_own():
             torch.update(lr)

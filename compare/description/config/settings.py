@@ -81,6 +81,15 @@ def input_names(data: Any) -> tuple[str, ...]:
     return tuple(map(str, as_table(table.get("inputs")))) or (INPUT,)
 
 
+class ScalerConfig(Table):
+    """torch.amp.GradScaler's settings: the loss times a scale, which grows and backs off."""
+
+    init_scale: Positive = 65536.0
+    growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
+    backoff_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    growth_interval: Annotated[int, Field(ge=1)] = 2000
+
+
 class TrainConfig(Table):
     """How long, in what batches, and in what arithmetic."""
 
@@ -90,7 +99,9 @@ class TrainConfig(Table):
     shuffle: bool = True
     drop_last: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    dtype: Literal["float64", "float32"] = "float64"
+    dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float64"
+    autocast: bool = False  # parameters in float32, dtype by torch.autocast's lists
+    scaler: bool | ScalerConfig = False  # torch.amp.GradScaler; true: with its defaults
     mode: Literal["lockstep", "free"] = "lockstep"
     evaluate: bool = False  # layers act as in evaluation: no dropout, running statistics
     threads: Annotated[int, Field(ge=1)] = 1
@@ -100,7 +111,27 @@ class TrainConfig(Table):
     def _check(self) -> Self:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("keys 'steps' and 'epochs': give one of them, received both.")
+        if self.autocast and not self.half:
+            raise ValueError(
+                f"key 'autocast': it is for half precision, and dtype is '{self.dtype}'. Set "
+                'dtype = "bfloat16" or "float16", or leave autocast out.'
+            )
+        if self.scaler and not self.autocast:
+            raise ValueError(
+                "key 'scaler': torch unscales gradients of float32 parameters alone. Set "
+                "autocast = true and a half as dtype, or leave scaler out."
+            )
         return self
+
+    @property
+    def half(self) -> bool:
+        """Whether torch computes in a format that NumPy has no arithmetic for."""
+        return self.dtype in ("float16", "bfloat16")
+
+    @property
+    def scaling(self) -> ScalerConfig | None:
+        """How the loss is scaled; None if it is not."""
+        return ScalerConfig() if self.scaler is True else self.scaler or None
 
     def rows_per_step(self, rows: int) -> int:
         """Return the batch size as a number."""
