@@ -134,12 +134,13 @@ class Runner:
     def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
         """Return whether all that disagrees in a step follows from digits that torch lost."""
         from compare.diagnose.reference import reference_inaccurate
+        from compare.judge.judge import DISAGREE
 
         if not rows.bad.size:
             return False
         blamed = reference_inaccurate(moment, rows)
         self.inaccurate |= dict.fromkeys(blamed)
-        self.inaccurate_rows += rows.bad.size if blamed else 0
+        self.inaccurate_rows += np.count_nonzero(rows.verdicts == DISAGREE) if blamed else 0
         return bool(blamed)
 
     def _ask_asides(self, moment: Moment) -> None:

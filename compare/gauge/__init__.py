@@ -21,6 +21,7 @@ from compare.gauge.state import (
     FORMATS,
     Format,
     Setting,
+    adding_in_half,
     format_of,
     gauging,
     rounding_as,
@@ -31,8 +32,7 @@ from compare.gauge.trust import GaugeMistakeError, strayed
 
 __all__ = [
     "EXACT", "FAR", "FORMATS", "SMALLEST", "Format", "Gauge", "GaugeMistakeError", "K",
-    "Setting", "format_of", "gauge", "gauging", "is_exact", "least_tolerance", "parts",
-    "rounding_as", "setting",
-    "sketches", "sketching", "strayed", "widened",
+    "Setting", "adding_in_half", "format_of", "gauge", "gauging", "is_exact", "least_tolerance",
+    "parts", "rounding_as", "setting", "sketches", "sketching", "strayed", "widened",
 ]  # fmt: skip
 RULES = (arithmetic, moving, padding, products, sums)  # importing them registers their rules

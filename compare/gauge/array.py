@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from compare.gauge import registry
-from compare.gauge.state import Format, format_of, setting
+from compare.gauge.state import TINY, Format, format_of, setting
 
 K = 256.0
 SMALLEST = 1e-150
@@ -291,7 +291,7 @@ def _into(out: Any, result: Any, where: Any = True) -> Any:
 def least_tolerance(dtype: np.dtype | Format, k: float = K) -> float:
     """Return the tolerance of an exact zero: K (u SMALLEST + 4 tiny)."""
     format = format_of(dtype)
-    return k * (format.unit * SMALLEST + 4 * format.lost)
+    return k * (format.unit * SMALLEST + 4 * min(format.lost, TINY))  # others lose it as they go
 
 
 def parts(x: Any) -> tuple[Any, Squares]:

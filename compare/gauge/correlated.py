@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from compare.judge.quantities import Key, Values
 
 FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far beyond them
+LIBRARY = 4.0  # roundings of a library function in float32 and float64
 FAR = 100.0  # by so much four errors do not underestimate their root mean square
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -80,7 +81,10 @@ def hash_of(operation: str, number: int) -> int:
 
 def erring(v: Any, error: Any, operation: str, ulps: float = 1.0, size: Any = None) -> Gauge:
     """Add one operation's own error: `ulps` of the result, or of `size`, and what is flushed."""
+    ulps = setting().ulps if ulps == LIBRARY else ulps
     own = ulps * np.abs(v if size is None else size)
+    if size is None and setting().rounding != 1.0:
+        own = own * np.sqrt(setting().rounding)
     if setting().flush_squared:
         own = own + np.sqrt(setting().flush_squared)
     return Gauge(v, error + signs(v, operation) * own)

@@ -80,6 +80,7 @@ class Setting(NamedTuple):
         rounding: the square of one operation's rounding, in u².
         sums: the square of one rounding inside a sum of products, in u².
         once: whether a sum is rounded once more when it is done: it was kept in more digits.
+        partial: the square of one rounding of a partial sum, in u², per term.
         serial: the functions whose sums are kept in u all the same.
     """
 
@@ -92,6 +93,7 @@ class Setting(NamedTuple):
     rounding: float = 1.0
     sums: float = 1.0
     once: bool = False
+    partial: float = 0.0
     serial: tuple[str, ...] = ()
 
 
@@ -129,9 +131,23 @@ def rounding_as(format: Format) -> Iterator[None]:
         return
     outer = setting()
     ratio = (format.k * format.unit / (HALF_K * outer.roundoff)) ** 2
-    before = _current.set(
-        outer._replace(ulps=4.0, rounding=ratio, sums=ratio, once=False, serial=())
-    )
+    flush_squared = (outer.squares(format.lost) / outer.roundoff) ** 2
+    made = outer._replace(flush_squared=flush_squared, ulps=4.0, rounding=ratio, sums=ratio)
+    with _set(made._replace(once=False, serial=())):
+        yield
+
+
+@contextmanager
+def adding_in_half(share: float) -> Iterator[None]:
+    """Count a share of every sum's terms as added in u itself, one after the other."""
+    outer = setting()
+    with _set(outer._replace(sums=max(outer.sums, share), partial=share)):
+        yield
+
+
+@contextmanager
+def _set(made: Setting) -> Iterator[None]:
+    before = _current.set(made)
     try:
         yield
     finally:
@@ -144,9 +160,5 @@ def _within(dtype: np.dtype | Format, squares: type, sketch: int | None) -> Iter
     made = Setting(format.unit, flush_squared, squares, squares is np.longdouble, sketch)
     if format.half:
         made = made._replace(ulps=1.0, sums=format.sums, once=True, serial=format.serial)
-    before = _current.set(made)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        _current.reset(before)
+    with _set(made), np.errstate(all="ignore"):
+        yield

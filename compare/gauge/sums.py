@@ -12,7 +12,7 @@ import numpy as np
 
 from compare.gauge.array import Gauge, gauge, is_exact, owning, parts, rule_for, spread
 from compare.gauge.correlated import erring
-from compare.gauge.products import inside, rounded_once
+from compare.gauge.products import done, inside
 from compare.gauge.registry import function, method
 from compare.gauge.state import setting
 
@@ -29,17 +29,17 @@ def summed(add: Add, a: Gauge, terms: Any) -> Gauge:
     """
     v = add(a.v)
     if setting().sketch is not None:
-        size = np.sqrt(terms * add(np.square(a.v)))
+        own = terms * inside("sum") * add(np.square(a.v))
+        size = np.sqrt(done(v, own, terms, "sum"))
         return erring(v, add(spread(a._e2, a.v.shape)), "sum", size=size)
     squares = np.square(a.v, dtype=setting().squares)
-    terms = terms * inside("sum")
     if np.ndim(terms):
-        e2 = add(squares) * terms
+        e2 = add(squares) * (terms * inside("sum"))
         e2 = e2 if is_exact(a._e2) else e2 + add(spread(a._e2, a.v.shape))
-        return Gauge(v, rounded_once(v, e2, "sum"))
-    squares *= float(terms)
+        return Gauge(v, done(v, e2, terms, "sum"))
+    squares *= float(terms) * inside("sum")
     squares += a._e2
-    return owning(v, rounded_once(v, add(squares), "sum"))
+    return owning(v, done(v, add(squares), terms, "sum"))
 
 
 @function(np.sum)

@@ -15,18 +15,35 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.description.data.dataset import named
-from compare.gauge import FORMATS, Format, Gauge, GaugeMistakeError, K, gauge, rounding_as, strayed
+from compare.gauge import (
+    FORMATS,
+    Format,
+    Gauge,
+    GaugeMistakeError,
+    K,
+    adding_in_half,
+    gauge,
+    rounding_as,
+    sketches,
+    strayed,
+    widened,
+)
+from compare.gauge.smooth import rounded
 from compare.judge.judge import fixed, gauged
 from compare.judge.quantities import LOSS, Key, Values, real
 from compare.pair.manual_side import ManualSide
+from compare.pair.sources import unplanted
 from compare.running.alone import wide
 from compare.running.kinks import settled
 from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import Start, attempt, gauge_values
 from compare.running.refusal import torchs_own
+from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node
 from manual.nodes import ports_of
+from manual.norm import LayerNorm
 from manual.optimizers import Optimizer
+from manual.recurrent.stack import Recurrent
 from manual.scaling import LossScaler
 from torch_ref.halves import serial_sums
 
@@ -40,6 +57,7 @@ class Met(NamedTuple):
         inputs: forward's arguments; None is taken as it comes (integers, what is left out).
         upstream: the gradient of its outputs, built as they are; None: the one that comes.
         format: what its roundings are.
+        serial: the share of a sum's terms that torch adds in the half itself.
         rounded: which inputs are rounded to the half before use.
         casts: whether the parameters are.
         returned: which gradients of inputs are rounded to the half after all.
@@ -48,6 +66,7 @@ class Met(NamedTuple):
     inputs: tuple[Any, ...]
     upstream: Any
     format: Format
+    serial: float = 0.0
     rounded: tuple[bool, ...] = ()
     casts: bool = False
     returned: tuple[bool, ...] = ()
@@ -95,7 +114,11 @@ class Meeting(Layer):
     @contextmanager
     def _counted(self) -> Iterator[None]:
         with rounding_as(self.met.format):
-            yield
+            if self.met.serial and self.met.format.half:
+                with adding_in_half(self.met.serial):
+                    yield
+            else:
+                yield
 
     def with_params(self, params: Arrays) -> Meeting:  # type: ignore[override]
         cast = {k: _cast(p) for k, p in params.items()} if self.met.casts else params
@@ -121,7 +144,7 @@ def _as(ours: Any, theirs: Any) -> Any:
 
 def _cast(x: Any) -> Any:
     """Add the error of rounding to the half, where the numbers carry errors."""
-    return Gauge(x.v, np.square(x.v) + x.e2) if isinstance(x, Gauge) else x
+    return rounded(x.v, x.e2) if isinstance(x, Gauge) else x
 
 
 class MetOptimizer(Optimizer):
@@ -212,7 +235,8 @@ class HalfLockstep(Lockstep):
         failing = first.failure is not None
         gauges = gauge_values(side, start, self.format, failing=failing)  # type: ignore[arg-type]
         tolerances: Any = gauged(gauges, self.format, self.format.k)  # type: ignore[arg-type]
-        if not failing and (found := strayed(gauges, first.values, tolerances)):
+        finite = all(map(_finite, theirs.values()))
+        if finite and not failing and (found := strayed(gauges, first.values, tolerances)):
             raise GaugeMistakeError(found)
         if self.compare.tolerance is not None:
             tolerances = fixed(theirs, *self.compare.tolerance)
@@ -224,8 +248,21 @@ class HalfLockstep(Lockstep):
                 {k: v for k, v in a.items() if k not in lost} for a in (manual, theirs)
             )
         rows = self._rows(keys, manual, theirs, tolerances, start)
+        if rows.disagree and self.compare.tolerance is None and not failing:
+            tolerances = self._added_up(side, start, tolerances)
+            rows = self._rows(keys, manual, theirs, tolerances, start)
         losses = (float(manual.get(LOSS, np.nan)), float(theirs[LOSS]))
         return Step(number, rows, losses, {}, tolerances, manual, theirs, first.failure)
+
+    def _added_up(self, side: ManualSide, start: Start, tolerances: Any) -> Any:
+        """Return tolerances that allow for errors of one sign, which a sum adds up."""
+
+        def run(number: int) -> Values:
+            return gauge_values(side, start, self.format, sketch=number)  # type: ignore[arg-type]
+
+        for errors in sketches(run):
+            tolerances = widened(tolerances, errors, self.format, self.format.k)
+        return tolerances
 
     def _inputs(self, x: Any) -> tuple[str, ...]:
         reals = tuple(name for name, array in named(x).items() if real(array))
@@ -292,7 +329,9 @@ class HalfLockstep(Lockstep):
             np.zeros_like(theirs[k]) if g is None else g for k, g in zip(keys, found, strict=True)
         ]
         upstream = filled[0] if len(filled) == 1 else tuple(filled)
-        return self._sides(node.name, node.inputs)._replace(inputs=inputs, upstream=upstream)
+        met = self._sides(node.name, node.inputs)
+        share = added_in_half(unplanted(node.layer), inputs)
+        return met._replace(inputs=inputs, upstream=upstream, serial=share)
 
     def _sides(self, name: str, sources: Sequence[str | None]) -> Met:
         """Return in what a piece computes, and what is rounded on its borders."""
@@ -304,6 +343,20 @@ class HalfLockstep(Lockstep):
         if torch.module_of(name) not in torch.autocast.in_half:
             return Met((), None, FORMATS["float32"], returned=halves)
         return Met((), None, self.format, rounded=tuple(not h for h in halves), casts=True)
+
+
+def added_in_half(layer: Layer, inputs: Sequence[Any]) -> float:
+    """Return the share of its sums' terms that torch's CPU kernels add up in the half itself.
+
+    Found by experiment (docs/half-precision.md): look-ups add the gradients of a row one by one,
+    LayerNorm those of its parameters row by row, recurrent layers those of theirs step by step.
+    """
+    if isinstance(layer, Embedding | EmbeddingBag | LayerNorm):
+        return 1.0
+    if isinstance(layer, Recurrent):
+        x = inputs[0]
+        return x.shape[0 if layer.batch_first or x.ndim == 2 else 1] ** -1 if x.ndim == 3 else 1.0
+    return 0.0
 
 
 def _finite(value: np.ndarray) -> bool:
