@@ -240,6 +240,34 @@ class TorchSide:
             group["lr"] = lr
         self.scaler.step(self.optimizer)
 
+    def updated_alone(
+        self, params: Mapping[str, Any], states: Mapping[str, Any], grads: Mapping[str, Any],
+        lr: float,
+    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:  # fmt: skip
+        """Return what one update makes of these parameters and states, in the arrays' own dtype.
+
+        Clipped if asked; not scaled; nothing of this side changes.
+        """
+        leaves = {name: torch.nn.Parameter(self._copied(p)) for name, p in params.items()}
+        for name, grad in grads.items():
+            leaves[name].grad = self._copied(grad)
+        optimizer = optimizers.build(
+            self.optimizer_spec[0], leaves, self.optimizer_spec[1], self.groups
+        )
+        optimizers.load_state(optimizer, leaves, states)
+        norm, value = self.clip
+        if norm is not None:
+            torch.nn.utils.clip_grad_norm_(leaves.values(), norm)
+        if value is not None:
+            torch.nn.utils.clip_grad_value_(leaves.values(), value)
+        optimizers.set_lr(optimizer, lr)
+        optimizer.step()
+        state = optimizers.state_of(optimizer, leaves)
+        return (
+            {name: array_of(p) for name, p in leaves.items()},
+            {p: {k: array_of(v) for k, v in entry.items()} for p, entry in state.items()},
+        )
+
     def outputs(self) -> dict[str, np.ndarray]:
         taps, inputs = self.network.taps.items(), self.network.inputs
         return {name: array_of(y) for name, y in taps if name not in inputs}

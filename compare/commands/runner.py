@@ -73,10 +73,9 @@ class Runner:
 
     def in_lockstep(self) -> Lockstep:
         """Return what runs the steps."""
-        from compare.running.half import HalfLockstep
-        from compare.running.lockstep import Lockstep
+        from compare.running.half import lockstep_of
 
-        return (HalfLockstep if self.config.train.half else Lockstep)(self.experiment)
+        return lockstep_of(self.experiment)
 
     def first_divergence(self, lockstep: Lockstep, step: Any) -> Divergence | None:
         """Return where the sides part first in a step, and whose mistake it is."""

@@ -82,6 +82,7 @@ class Setting(NamedTuple):
         once: whether a sum is rounded once more when it is done: it was kept in more digits.
         partial: the square of one rounding of a partial sum, in u², per term.
         serial: the functions whose sums are kept in u all the same.
+        k: how many times its error a number may be off.
     """
 
     roundoff: float = 2.0**-53
@@ -95,6 +96,7 @@ class Setting(NamedTuple):
     once: bool = False
     partial: float = 0.0
     serial: tuple[str, ...] = ()
+    k: float = 256.0
 
 
 _current: ContextVar[Setting] = ContextVar("the gauge's setting", default=Setting())  # noqa: B039
@@ -130,7 +132,7 @@ def rounding_as(format: Format) -> Iterator[None]:
         yield
         return
     outer = setting()
-    ratio = (format.k * format.unit / (HALF_K * outer.roundoff)) ** 2
+    ratio = (format.k * format.unit / (outer.k * outer.roundoff)) ** 2
     flush_squared = (outer.squares(format.lost) / outer.roundoff) ** 2
     made = outer._replace(flush_squared=flush_squared, ulps=4.0, rounding=ratio, sums=ratio)
     with _set(made._replace(once=False, serial=())):
@@ -160,5 +162,6 @@ def _within(dtype: np.dtype | Format, squares: type, sketch: int | None) -> Iter
     made = Setting(format.unit, flush_squared, squares, squares is np.longdouble, sketch)
     if format.half:
         made = made._replace(ulps=1.0, sums=format.sums, once=True, serial=format.serial)
+    made = made._replace(k=format.k)
     with _set(made), np.errstate(all="ignore"):
         yield

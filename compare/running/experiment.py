@@ -65,6 +65,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     """Build both sides from a configuration; every mistake in it is a UserError."""
     import torch
 
+    described, config = config, _with_weights_held(config)
     data = load(config.data)
     train, held_out = batches.split(data.targets, config)
     _check_batch(config, len(train))
@@ -95,7 +96,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     dtype = np.dtype("float64" if train_.half else train_.dtype)
     held = "float32" if train_.autocast else train_.dtype  # what parameters and inputs are kept in
     return Experiment(
-        config,
+        described,
         data,
         manual._replace(graph=hybrid.hybrid(manual.graph, modules, reference.device)),
         reference,
@@ -116,6 +117,18 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
 def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
     """Return real numbers in the run's dtype; indices stay integers."""
     return values.astype(dtype) if real(values) else values
+
+
+def _with_weights_held(config: Config) -> Config:
+    """Return the loss's lists of numbers, such as weights of classes, as a half holds them."""
+    if not config.train.half or config.train.autocast:
+        return config
+    lists = {k: v for k, v in config.loss.args.items() if isinstance(v, list | tuple)}
+    held = {
+        k: _held(np.array(v, np.float64), config.train.dtype, k).tolist() for k, v in lists.items()
+    }
+    loss = config.loss.model_copy(update={"args": {**config.loss.args, **held}})
+    return config.model_copy(update={"loss": loss})
 
 
 def _held(values: np.ndarray, dtype: str, name: str = "") -> np.ndarray:

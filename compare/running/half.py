@@ -8,7 +8,7 @@ and is fed from the right places, the chain rule makes the whole right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -24,16 +24,19 @@ from compare.gauge import (
     adding_in_half,
     gauge,
     rounding_as,
+    setting,
     sketches,
     strayed,
     widened,
 )
-from compare.gauge.smooth import rounded
+from compare.gauge.smooth import rounded as rounding
 from compare.judge.judge import fixed, gauged
 from compare.judge.quantities import LOSS, Key, Values, real
+from compare.pair.inputs import rounded
 from compare.pair.manual_side import ManualSide
 from compare.pair.sources import unplanted
 from compare.running.alone import wide
+from compare.running.experiment import Experiment
 from compare.running.kinks import settled
 from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import Start, attempt, gauge_values
@@ -90,7 +93,8 @@ class Meeting(Layer):
         with self._counted():
             for i, cast in enumerate(self.met.rounded):
                 given[i] = _cast(given[i]) if cast else given[i]
-            return self.layer.forward(*given, **noise)
+            output, cache = self.layer.forward(*given, **noise)
+            return _each(self._stored, output), cache
 
     def backward(self, grad_output: Array, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
         with self._counted():
@@ -102,6 +106,13 @@ class Meeting(Layer):
     def grad_params(self, grad_output: Array, cache: Any) -> Arrays:
         with self._counted():
             return self.layer.grad_params(self._upstream(grad_output), cache)
+
+    def _stored(self, y: Any) -> Any:
+        """Allow for what is written as it stands, and is no number of the format: a constant."""
+        if not isinstance(y, Gauge):
+            return y
+        lost = (y.v - rounded(y.v, self.met.format.name)) / setting().roundoff
+        return Gauge(y.v, np.maximum(y.e2, np.square(lost)))
 
     def _upstream(self, ours: Any) -> Any:
         theirs = self.met.upstream
@@ -137,14 +148,31 @@ class Meeting(Layer):
         return repr(self.layer)
 
 
+def _each(function: Callable, arrays: Any) -> Any:
+    return tuple(map(function, arrays)) if isinstance(arrays, tuple) else function(arrays)
+
+
 def _as(ours: Any, theirs: Any) -> Any:
     """Return torch's numbers in the number system of ours."""
     return gauge(theirs) if isinstance(ours, Gauge) and not isinstance(theirs, Gauge) else theirs
 
 
+class InHalf(np.ndarray):
+    """Numbers in float64 for code that asks what they were computed in (`manual.rounding`)."""
+
+    __epsilon__: float
+
+
+IN_HALF: dict[str, type[InHalf]] = {
+    name: type(name, (InHalf,), {"__epsilon__": 2 * format.unit})
+    for name, format in FORMATS.items()
+    if format.half
+}
+
+
 def _cast(x: Any) -> Any:
     """Add the error of rounding to the half, where the numbers carry errors."""
-    return rounded(x.v, x.e2) if isinstance(x, Gauge) else x
+    return rounding(x.v, x.e2) if isinstance(x, Gauge) else x
 
 
 class MetOptimizer(Optimizer):
@@ -172,6 +200,8 @@ class MetOptimizer(Optimizer):
 
     def step(self, params: Any, grads: Any, states: Any, lr: float | None = None) -> Any:
         given = {name: _as(grad, self.grads.get(name, grad)) for name, grad in grads.items()}
+        if self.format.half and not any(isinstance(p, Gauge) for p in params.values()):
+            params = {k: p.view(IN_HALF[self.format.name]) for k, p in params.items()}
         with rounding_as(self.format):
             if self.scaler is None:
                 return self.side.update(params, given, states, lr)
@@ -184,13 +214,18 @@ class MetOptimizer(Optimizer):
             return (params, states) if found else self.side.update(params, given, states, lr)
 
 
+def lockstep_of(experiment: Experiment) -> Lockstep:
+    """Return what runs an experiment's steps."""
+    return (HalfLockstep if experiment.config.train.half else Lockstep)(experiment)
+
+
 class HalfLockstep(Lockstep):
     """Runs steps in lockstep whose torch side computes in half precision, and judges them.
 
     Every step is gauged: there is little between what rounding does and what a mistake does.
     """
 
-    def __init__(self, experiment: Any) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
         train, device = experiment.config.train, experiment.torch.device
         self.format = FORMATS[train.dtype]._replace(serial=serial_sums(train.dtype, device))
