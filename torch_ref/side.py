@@ -251,9 +251,8 @@ class TorchSide:
         leaves = {name: torch.nn.Parameter(self._copied(p)) for name, p in params.items()}
         for name, grad in grads.items():
             leaves[name].grad = self._copied(grad)
-        optimizer = optimizers.build(
-            self.optimizer_spec[0], leaves, self.optimizer_spec[1], self.groups
-        )
+        name, args = self.optimizer_spec
+        optimizer = optimizers.build(name, leaves, args, self.groups)
         optimizers.load_state(optimizer, leaves, states)
         norm, value = self.clip
         if norm is not None:

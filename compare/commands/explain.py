@@ -90,6 +90,11 @@ def explain(
     from compare.running.experiment import prepare
 
     loaded = load(config, dotted(overrides))
+    if loaded.train.half:
+        raise UserError(
+            f"explain works a number in float64 or float32; this run is in {loaded.train.dtype}, "
+            'whose arithmetic is torch\'s alone. Ask for dtype = "float64" (--dtype float64).'
+        )
     threads = torch.get_num_threads()
     try:
         with threadpool_limits(limits=1), torch.random.fork_rng(), np.errstate(all="ignore"):

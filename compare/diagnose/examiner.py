@@ -168,7 +168,7 @@ class Examiner:
             return updated(moment, key, lift)
 
         own = not theirs or not self._judged(run, theirs, "updated")
-        if train.scaling and not own:
+        if train.scaler and not own:
             return Suspect(key.layer, key.quantity, True, *mistaken(self.moment, key))
         name = f"{key.layer}.{key.quantity.split(':')[1]}"
         optimizer = unplanted(self.side.optimizer.rule_for(name))

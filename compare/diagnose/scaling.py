@@ -13,8 +13,8 @@ from compare.running.update import gradients
 from manual.scaling import LossScaler
 
 SKIPPED = (
-    "Torch left this step out, because a gradient was inf or NaN: parameters and state stay as they "
-    "are. Here it was taken."
+    "Torch left this step out, because a gradient was inf or NaN: parameters and state stay as "
+    "they are. Here it was taken."
 )
 CLIPPED = (
     "It is what comes of clipping before unscaling: the norm of scaled gradients is larger by the "
@@ -37,7 +37,7 @@ class Scaled(NamedTuple):
 
 def unscaled(moment: Moment) -> Moment:
     """Return the moment with torch's gradients as the update takes them."""
-    settings = moment.experiment.config.train.scaling
+    settings = moment.experiment.config.train.scaler
     if settings is None:
         return moment
     scale = scale_before(moment)
@@ -50,7 +50,7 @@ def unscaled(moment: Moment) -> Moment:
 
 def scale_before(moment: Moment) -> float:
     """Return the scale of the step, given torch's after it."""
-    settings, after = moment.experiment.config.train.scaling, float(moment.torch[SCALE])
+    settings, after = moment.experiment.config.train.scaler, float(moment.torch[SCALE])
     assert settings is not None
     if moment.torch[FOUND]:
         return after / settings.backoff_factor
@@ -77,25 +77,25 @@ def mistaken(moment: Moment, key: Key) -> Scaled:
         return Scaled(LossScaler(), "unscale", SKIPPED)
     start, scale = moment.start, scale_before(moment)
     early = side._replace(
-        clip_norm=_times(side.clip_norm, 1 / scale), clip_value=_times(side.clip_value, 1 / scale)
+        clip_norm=_over(side.clip_norm, scale), clip_value=_over(side.clip_value, scale)
     )
     params, _ = early.update(start.params, gradients(unscaled(moment)), start.states, start.lr)
     wrong, name = moment.manual.get(key), f"{key.layer}.{key.quantity[6:]}"
-    if side.clip_norm or side.clip_value:
-        if name in params and wrong is not None and np.allclose(wrong, params[name], rtol=1e-5):
-            return Scaled(LossScaler(), "unscale", CLIPPED)
+    clips = side.clip_norm or side.clip_value
+    if clips and wrong is not None and np.allclose(wrong, params.get(name, np.nan), rtol=1e-5):
+        return Scaled(LossScaler(), "unscale", CLIPPED)
     return Scaled(LossScaler(), "unscale", OTHERWISE)
 
 
-def _times(bound: float | None, factor: float) -> float | None:
-    return None if bound is None else bound * factor
+def _over(bound: float | None, scale: float) -> float | None:
+    return None if bound is None else bound / scale
 
 
 def of_scaler(moment: Moment, key: Key) -> Scaled:
     """Say what is wrong with the scale itself."""
     if key == FOUND:
         return Scaled(LossScaler(), "unscale", UNFOUND)
-    settings = moment.experiment.config.train.scaling
+    settings = moment.experiment.config.train.scaler
     assert settings is not None
     text = (
         f"The scale was {scale_before(moment):g}. It is multiplied by {settings.growth_factor:g} "

@@ -91,6 +91,11 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     if planted:
         manual = plant(manual, planted)
     replaced = hybrid.chosen(config.compare.torch_layers, graph, where="--torch-layers")
+    if replaced and config.train.half:
+        raise UserError(
+            f"--torch-layers: in {config.train.dtype} every layer is compared by itself, on what "
+            "torch had there: there is nothing to replace. Leave it out, or use float64."
+        )
     modules = {name: reference.network.modules_by_node[name] for name in replaced}
     train_ = config.train
     dtype = np.dtype("float64" if train_.half else train_.dtype)
@@ -165,7 +170,7 @@ def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> T
             inputs=config.inputs,
             groups=[(names, group.args) for names, group in groups],
             autocast=config.train.autocast,
-            scaler=None if (s := config.train.scaling) is None else s.model_dump(),
+            scaler=None if (s := config.train.scaler) is None else s.model_dump(),
         )
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None

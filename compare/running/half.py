@@ -198,7 +198,7 @@ class MetOptimizer(Optimizer):
     def update(self, param: Array, grad: Array, state: dict, lr: float) -> tuple[Array, dict]:
         return self.side.optimizer.update(param, grad, state, lr)
 
-    def step(self, params: Any, grads: Any, states: Any, lr: float | None = None) -> Any:
+    def step(self, params: Any, grads: Any, states: Any, lr: Any = None) -> Any:
         given = {name: _as(grad, self.grads.get(name, grad)) for name, grad in grads.items()}
         if self.format.half and not any(isinstance(p, Gauge) for p in params.values()):
             params = {k: p.view(IN_HALF[self.format.name]) for k, p in params.items()}
@@ -231,6 +231,7 @@ class HalfLockstep(Lockstep):
         self.format = FORMATS[train.dtype]._replace(serial=serial_sums(train.dtype, device))
         if self.compare.k != K:  # somebody chose it
             self.format = self.format._replace(k=self.compare.k)
+        self.skipped: set[int] = set()
         self.kept = FORMATS["float32"] if train.autocast else self.format  # parameters' own
 
     def step(self, number: int, batch: np.ndarray) -> Step:
@@ -259,6 +260,24 @@ class HalfLockstep(Lockstep):
             return self._met(number, start, theirs, inputs, scaler, side)
         return step
 
+    def notes(self) -> tuple[str, ...]:
+        """Say what was compared with what, how small a mistake may pass, and what was left out."""
+        train, passes = self.experiment.config.train, self.format.k * self.format.unit * 2**0.5
+        by = f"under autocast to {train.dtype}" if train.autocast else f"in {train.dtype}"
+        told = [
+            f"Torch computes {by}, the hand-written side in float64: every layer, the loss and the "
+            "update is given what torch had there, so that only its own rounding is allowed for. "
+            f"Mistakes below about {100 * passes:.2g} % of an element pass: check the formulas in "
+            "float64 as well."
+        ]
+        if self.skipped:
+            n, scale = len(self.skipped), self.experiment.torch.scaler.state["scale"]
+            told.append(
+                f"Gradients overflowed in {n} step{'s' if n != 1 else ''}, which both sides left "
+                f"out; the scale of the loss is {scale:g} now."
+            )
+        return tuple(told)
+
     def _met(
         self, number: int, start: Start, theirs: Values, inputs: tuple[str, ...],
         scaler: LossScaler | None, side: ManualSide | None = None,
@@ -277,6 +296,7 @@ class HalfLockstep(Lockstep):
             tolerances = fixed(theirs, *self.compare.tolerance)
         keys = self._keys(first.values, theirs, inputs)
         if self.experiment.torch.scaler.found_inf:  # what overflowed has been thrown away
+            self.skipped.add(number)
             lost = {k for k, v in theirs.items() if k.quantity[:4] == "grad" and not _finite(v)}
             keys = [k for k in keys if k not in lost]
             manual, theirs = (
@@ -305,11 +325,11 @@ class HalfLockstep(Lockstep):
 
     def _scaler(self) -> LossScaler | None:
         """Return the hand-written scaler in the state of torch's."""
-        settings, state = self.experiment.config.train.scaling, self.experiment.torch.scaler.state
+        settings, state = self.experiment.config.train.scaler, self.experiment.torch.scaler.state
         if settings is None:
             return None
         rest = settings.model_dump(exclude={"init_scale"})
-        return LossScaler(state["scale"], state["growth_tracker"], **rest)
+        return LossScaler(state["scale"], int(state["growth_tracker"]), **rest)
 
     def _torch_values(self, loss: float, lr: float) -> Values:
         """Read torch's side in float64, which holds every half and float32."""

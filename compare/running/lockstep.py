@@ -96,6 +96,10 @@ class Lockstep:
         keys = self._keys(first.values, theirs, inputs)
         return self._judged(number, keys, first, theirs, thorough)
 
+    def notes(self) -> tuple[str, ...]:
+        """Say what a reader should know of how the steps were run."""
+        return ()
+
     def _is_thorough(self, number: int) -> bool:
         last = self.experiment.steps - 1
         return number % self.compare.gauge_every == 0 or number in (1, last)

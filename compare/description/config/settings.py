@@ -101,11 +101,16 @@ class TrainConfig(Table):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float64"
     autocast: bool = False  # parameters in float32, dtype by torch.autocast's lists
-    scaler: bool | ScalerConfig = False  # torch.amp.GradScaler; true: with its defaults
+    scaler: ScalerConfig | None = None  # torch.amp.GradScaler; true: with its defaults
     mode: Literal["lockstep", "free"] = "lockstep"
     evaluate: bool = False  # layers act as in evaluation: no dropout, running statistics
     threads: Annotated[int, Field(ge=1)] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"
+
+    @field_validator("scaler", mode="before")
+    @classmethod
+    def _with_defaults(cls, scaler: Any) -> Any:
+        return {True: {}, False: None}[scaler] if isinstance(scaler, bool) else scaler
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -127,11 +132,6 @@ class TrainConfig(Table):
     def half(self) -> bool:
         """Whether torch computes in a format that NumPy has no arithmetic for."""
         return self.dtype in ("float16", "bfloat16")
-
-    @property
-    def scaling(self) -> ScalerConfig | None:
-        """How the loss is scaled; None if it is not."""
-        return ScalerConfig() if self.scaler is True else self.scaler or None
 
     def rows_per_step(self, rows: int) -> int:
         """Return the batch size as a number."""
