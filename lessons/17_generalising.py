@@ -118,7 +118,8 @@ assert by_heart[-1, 1] < 0.85
 
 # %% [markdown]
 # Nearly all of the 40 are right, and nothing in the training shows that something is wrong. Only
-# the digits kept apart do. So **never judge a network on the data that it was trained on**. What helps?
+# the digits kept apart do. So **never judge a network on the data that it was trained on**. What
+# helps?
 #
 # - **More data**: with 1,400 the gap between the two lines was small.
 # - **Smaller weights**: add $\frac{\lambda}{2} \sum W^2$ to the cost. Its gradient is $\lambda W$,
