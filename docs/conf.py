@@ -65,6 +65,7 @@ autodoc_default_options = {
     "member-order": "bysource",
     "exclude-members": "becomes",  # a class of another page
 }
+autodoc_inherit_docstrings = False  # an override without its own is left out
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 default_role = "literal"

@@ -141,6 +141,10 @@ class TorchSide:
             self.network.train(before)
         return array_of(output).copy(), loss.item()
 
+    def has(self, name: str) -> bool:
+        """Return whether torch computes what a node does."""
+        return True
+
     def module_of(self, name: str) -> torch.nn.Module:
         """Return the module of a node, of the `loss`, or of a `penalty 0`."""
         if name == "loss":

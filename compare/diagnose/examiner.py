@@ -99,9 +99,17 @@ class Examiner:
             )
             owner = self.moment.nodes[key.layer].layer if key.layer in self.moment.nodes else graph
             return Suspect(key.layer, key.quantity, True, owner, "backward", text)
-        for node in consumers:
+        known = [node for node in consumers if self.experiment.torch.has(node.name)]
+        for node in known:
             if not self._agree(self.moment.call(node.name).settled(), "grad_input"):
                 return self._layer(node, "grad_input", key)
+        if len(known) < len(consumers):
+            node = next(n for n in consumers if n not in known)
+            text = (
+                f"Torch has no counterpart of '{node.name}' to run beside it: what comes back out "
+                "of it is wrong, or of another that torch has none of after it."
+            )
+            return Suspect(node.name, "grad_input", True, node.layer, "backward", text)
         node = self.moment.nodes.get(key.layer, consumers[0])
         own = len(consumers) > 1 and not self._add_up(consumers, value, key)
         text = (
@@ -173,7 +181,9 @@ class Examiner:
         return Suspect(key.layer, key.quantity, own, optimizer, "update", text)
 
     def _agree(self, call: Call, quantity: str) -> bool:
-        """Compare what both sides of one piece say of a quantity."""
+        """Compare what both sides of one piece say of a quantity; one side alone says nothing."""
+        if not self.experiment.torch.has(call.name):
+            return True
         return self._judged(call.by_hand, call.by_torch(), quantity)
 
     def _judged(self, run: Any, theirs: dict[str, Any], quantity: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from teach.kit.show import Shown, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from manual.graph import Graph
 
 COLOURS = SENTINEL  # by name: s1 … s7 for series, d0 … d6 for an order, muted, bad, good
 _numbers = itertools.count(1)
@@ -48,6 +50,37 @@ def figure(
 def drawing_of(svg: str, label: str) -> None:
     """Show a finished SVG; colours written as `var(--ink)` follow the page's theme."""
     _show(svg[svg.index("<svg") :], label)
+
+
+def neurons(widths: Sequence[int], label: str, kinds: str | Sequence[str] = "sigmoid") -> None:
+    """Show a fully connected network as its neurons.
+
+    Args:
+        widths: neurons of every layer, the inputs first.
+        label: what is to be seen, one sentence.
+        kinds: what the layers after the inputs are; one word is for all of them.
+    """
+    from compare.report.rendering.neurons import Column, neurons_svg
+
+    names = [kinds] * (len(widths) - 1) if isinstance(kinds, str) else kinds
+    drawing_of(neurons_svg([*map(Column, widths, ["inputs", *names])], label), label)
+
+
+def network(graph: Graph, label: str, *, fold: bool = False) -> None:
+    """Show a graph of layers, each node a box with its name and class.
+
+    Args:
+        graph: of `manual`.
+        label: what is to be seen, one sentence.
+        fold: of an unrolled network: draw all calls of a layer as one box.
+    """
+    from compare.report.rendering.network_graph import Drawn, folded, network_svg
+
+    nodes = [
+        Drawn(n.name, type(n.layer).__name__, tuple(source for source in n.inputs if source))
+        for n in graph.nodes
+    ]
+    drawing_of(network_svg(folded(nodes) if fold else nodes, label), label)
 
 
 def _show(svg: str, label: str) -> None:

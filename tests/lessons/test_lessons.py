@@ -30,7 +30,7 @@ def test_a_lesson_ends_with_what_changed_and_what_torch_does(lesson: Path) -> No
 
 
 def test_a_lesson_is_a_plain_script_in_a_process_of_its_own() -> None:
-    command = [sys.executable, "-W", "error", str(LESSONS / "05_students.py")]
+    command = [sys.executable, "-W", "error", str(LESSONS / "08_students.py")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=LESSONS.parent, check=False,
                           env={"PYTHONPATH": str(LESSONS.parent), "PATH": ""})  # fmt: skip
 

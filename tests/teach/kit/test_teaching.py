@@ -95,10 +95,10 @@ def test_code_diff_shows_both_sides_and_refuses_equal_code(capsys: pytest.Captur
 
 
 def test_code_of_another_lesson_is_found_by_name() -> None:
-    assert code_of("05_students", "backward", "sigmoid").startswith("def backward(X, Y")
+    assert code_of("08_students", "backward", "sigmoid").startswith("def backward(X, Y")
 
     with pytest.raises(ValueError, match="backwards"):
-        code_of("05_students", "backwards")
+        code_of("08_students", "backwards")
 
 
 def doubled() -> tuple[torch.Tensor, torch.Tensor]:

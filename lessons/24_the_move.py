@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 12 · The move: from a backward pass by hand to autograd
+# # 24 · The move: from a backward pass by hand to autograd
 #
 # Nobody writes a large network's backward pass by hand, and nobody should trust what they do not
 # understand. So we move the students' network from NumPy to torch in six small stages. Each must
@@ -211,7 +211,7 @@ class LogisticLoss(torch.autograd.Function):
         return dJ * (p - y) / len(y), None  # y is data: it gets no gradient
 
 
-own_layers = code_of("12_the_move", "Linear", "Sigmoid", "LogisticLoss")
+own_layers = code_of("24_the_move", "Linear", "Sigmoid", "LogisticLoss")
 
 # %% [markdown]
 # Each layer is right by itself: the project's check runs it beside torch on many inputs.
@@ -409,7 +409,7 @@ same_all(
 
 # %% [markdown]
 # Why `p.grad = None`? Because `backward()` **adds** to `.grad`: gradients add where a value is used
-# twice (lesson 2), and autograd takes a second pass for a second use. Forget it, and every step
+# twice (lesson 4), and autograd takes a second pass for a second use. Forget it, and every step
 # carries all the gradients before it along.
 
 # %%

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 1 · Gates and the chain rule
+# # 3 · Gates and the chain rule
 #
 # Any formula is a graph of small gates. Each gate knows only its own derivative. Going backward,
 # it multiplies that by the gradient that arrives from above, and hands the product on. That is

@@ -1,11 +1,12 @@
 # %% [markdown]
-# # 13 · How to trust a gradient
+# # 23 · How to trust a gradient
 #
 # A comparison says "same". What is that worth? It is worth something if correct code passes, wrong
 # code does not, and the comparison could have failed at all. We try each of these on the checks
 # themselves: tolerances, kinks, vacuous checks, and finally a score for the whole.
 
 # %%
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,9 +18,6 @@ import compare
 import manual
 from compare.gauge import K
 from compare.witness.certify import certify
-from evidence.false_alarms.rules import RULES, agrees
-from evidence.mutation.battery.layers import LayerCheck
-from evidence.mutation.run import mutate
 from teach.kit import (
     code_diff,
     gauged,
@@ -29,6 +27,13 @@ from teach.kit import (
     same_all,
     table,
 )
+from teach.kit.diff import LESSONS
+
+sys.path.append(str(LESSONS.parent))  # `evidence` stands beside the lessons and is not installed
+
+from evidence.false_alarms.rules import RULES, agrees
+from evidence.mutation.battery.layers import LayerCheck
+from evidence.mutation.run import mutate
 
 # %% [markdown]
 # ## Two correct sums

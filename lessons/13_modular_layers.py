@@ -1,27 +1,23 @@
 # %% [markdown]
-# # 9 · Modular layers: the same network from parts
+# # 13 · Modular layers: the same network from parts
 #
 # A network's backward pass need not be written again for each network. Give every layer two
-# functions, forward and backward, and a loop does the rest. We build the students' network from
-# such layers, write one of our own and have it checked, and see that a learner is three
-# exchangeable parts: hypothesis, loss and optimiser.
+# functions, forward and backward, and a loop does the rest. We look at such layers, at the contract
+# that they keep, and build the students' network from them.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 from torch import nn
 
-import compare
 import manual
 from compare.description.data.datasets import make
 from compare.description.data.scaling import scale
-from manual.graph import Layer
 from teach.kit import (
     code_diff,
     code_of,
     gauged,
     grad_fn_table,
-    gradients,
     same,
     same_all,
     show,
@@ -29,8 +25,8 @@ from teach.kit import (
     torch_gradients,
 )
 from teach.kit.diff import source_of
-from torch_ref import as_torch
 
+# %%
 students = make("students", {})
 X = scale(students.features, "standard")  # (N, 2): a row is a sample
 Y = students.labels[:, None].astype(float)  # (N, 1)
@@ -127,7 +123,7 @@ same_all(diffs(six), diffs(torchs), errors, name="the same six, torch")
 # %% [markdown]
 # A layer with several bottoms hands a gradient to each: concat, and eltwise as a sum and as a
 # product. euclidean_loss is $\frac{1}{2N} \sum (a - b)^2$, and dropout multiplies by a random mask.
-# (A conv is in lesson 2, a bias in `Linear` below, and batch_norm is one of the exercises.)
+# (A conv is in lesson 4, a bias in `Linear` below, and batch_norm is one of the exercises.)
 
 # %%
 a, b = rng.normal(size=(2, 4, 3))
@@ -292,14 +288,14 @@ rounding = gauged(by_manual, params, X, Y)
 same_all(by_our_loop(params, X, Y), by_manual(params, X, Y))
 
 # %% [markdown]
-# It is the students' network of lesson 5, whose functions fitted no other network. We run those
+# It is the students' network of lesson 8, whose functions fitted no other network. We run those
 # very functions, and compare. (Their weights are ours transposed. Their output error was collapsed
 # to $\hat{Y} - Y$; here the loss and the sigmoid each do their own part.)
 
 # %%
-lesson_5 = {"np": np, "N": N}
-exec(code_of("05_students", "sigmoid", "forward", "backward", "loss_and_gradients"), lesson_5)
-before = lesson_5["loss_and_gradients"](
+lesson_8 = {"np": np, "N": N}
+exec(code_of("08_students", "sigmoid", "forward", "backward", "loss_and_gradients"), lesson_8)
+before = lesson_8["loss_and_gradients"](
     X,
     Y,
     {f"{kind}{l}": params[f"{2 * l - 2}.{name}"].T for l in (1, 2)
@@ -316,259 +312,16 @@ same_all(
 )
 
 # %% [markdown]
-# ## A graph with branches
-#
-# `manual.Graph` takes named nodes in any order and sorts them: forward visits each after those
-# that feed it, backward in reverse. Where a value feeds two nodes its gradients add (lesson 2).
-# Here the first layer's output skips past the second and is added to it again.
-
-# %%
-skip = manual.Graph(
-    [
-        ("sum", manual.Add(), ("first", "second")),
-        ("second", manual.Tanh(), ("first",)),
-        ("out", manual.Linear(4, 1), ("sum",)),
-        ("first", manual.Linear(2, 4), ("input",)),
-    ]
-)
-weights = {f"{name}.{key}": params[f"{i}.{key}"] for i, name in ((0, "first"), (2, "out"))
-           for key in ("weight", "bias")}  # fmt: skip
-
-
-class Skip(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.out = nn.Linear(2, 4), nn.Linear(4, 1)
-
-    def forward(self, x):
-        first = self.first(x)
-        return self.out(first + torch.tanh(first))
-
-
-problem = skip, manual.BCEWithLogitsLoss(), weights, X, Y
-theirs = torch_gradients(Skip(), nn.BCEWithLogitsLoss(), weights, X, Y)
-same_all(gradients(*problem), theirs, gauged(gradients, *problem))
-visited = []
-
-
-class Heard(Layer):
-    """A layer that writes down when it is visited."""
-
-    def __init__(self, name, layer):
-        self.name, self.layer, self.params = name, layer, layer.params
-
-    def forward(self, *inputs):
-        visited.append(self.name)
-        return self.layer.forward(*inputs)
-
-    def backward(self, dy, cache):
-        visited.append(self.name)
-        return self.layer.backward(dy, cache)
-
-
-graph = skip.with_params(weights)
-graph = graph.with_layers({node.name: Heard(node.name, node.layer) for node in graph.nodes})
-tape = graph.run(X)
-graph.gradients(tape, np.ones_like(tape.output))
-print("forward: ", " → ".join(visited[:4]))
-print("backward:", " → ".join(visited[4:]))
-assert visited == ["first", "second", "sum", "out", "out", "sum", "second", "first"]
-
-# %% [markdown]
-# Large networks are such graphs with many more nodes: a convolutional network such as AlexNet, a
-# Neural Turing Machine. One part of the latter is small enough to write here. It reads its memory
-# $M$ (a row for each place) softly: a key $k$ is compared with every row (here by a dot product;
-# the original takes a cosine), and the answer is the mean of the rows, weighted by how well they
-# fit. $M$ is used twice, so its gradient is a sum:
-#
-# $$w = \operatorname{softmax}(M k), \qquad r = w^\top M$$
-
-# %%
-read = manual.Graph(
-    [
-        ("fit", manual.MatMulGate(), ("memory", "key")),
-        ("w", manual.Softmax(dim=0), ("fit",)),
-        ("r", manual.MatMulGate(), ("w", "memory")),
-    ],
-    inputs=("memory", "key"),
-)
-
-
-def read_and_back(memory, key, dr):
-    tape = read.run({"memory": memory, "key": key})
-    grads = read.gradients(tape, dr, wrt=read.inputs).values
-    return {"r": tape.output, "memory": grads["memory"], "key": grads["key"]}
-
-
-memory, key, dr = rng.normal(size=(5, 3)), rng.normal(size=3), rng.normal(size=3)
-t_memory, t_key = (torch.tensor(a, requires_grad=True) for a in (memory, key))
-t_r = torch.softmax(t_memory @ t_key, dim=0) @ t_memory
-t_r.backward(torch.tensor(dr))
-same_all(read_and_back(memory, key, dr), {"r": t_r, "memory": t_memory.grad, "key": t_key.grad},
-         gauged(read_and_back, memory, key, dr))  # fmt: skip
-
-# %% [markdown]
-# ## A layer of your own
-#
-# A gain for each feature: $y_{ni} = g_i\, x_{ni}$. The gain $g_i$ is used once for every sample, so
-# its gradient sums over $n$:
-#
-# $$\frac{\partial L}{\partial x_{ni}} = \frac{\partial L}{\partial y_{ni}}\, g_i, \qquad
-# \frac{\partial L}{\partial g_i} = \sum_n \frac{\partial L}{\partial y_{ni}}\, x_{ni}$$
-
-
-# %%
-class Gain(Layer):
-    """A factor for each feature."""
-
-    def __init__(self, features):
-        self.params = {"gain": np.ones(features)}
-
-    def forward(self, x):
-        return x * self.params["gain"], x
-
-    def backward(self, dy, x):
-        return (dy * self.params["gain"],), {"gain": (dy * x).sum(axis=0)}
-
-
-class AveragedGain(Gain):
-    """The same with a plausible mistake: the mean over the batch for the sum."""
-
-    def backward(self, dy, x):
-        return (dy * self.params["gain"],), {"gain": (dy * x).mean(axis=0)}
-
-
-def check(layer):
-    inputs = {"x": (5, 3), "gain": (3,)}
-    return compare.check(layer, reference=lambda x, gain: x * gain, inputs=inputs)
-
-
-right, wrong = check(Gain(3)), check(AveragedGain(3))
-table(
-    {
-        "layer": ["`Gain`", "`AveragedGain`"],
-        "verdict": [right.verdict, wrong.verdict],
-        "tensors compared": [len(right.differences), len(wrong.differences)],
-        "do not agree": [
-            len(report.differences.query("verdict == 'disagree'")) for report in (right, wrong)
-        ],
-    }
-)
-print("cause:", wrong.cause)
-assert str(wrong.cause).startswith("batch size")
-assert (right.verdict, wrong.verdict) == ("agree", "disagree")
-
-# %% [markdown]
-# The check ran it beside torch on random numbers, a batch of one, ties, zeros, huge and tiny
-# values. Now the layer can stand in any network: here after the first `Linear`, and, by `as_torch`,
-# in a torch network under autograd.
-
-# %%
-tuned = manual.Sequential(manual.Linear(2, 4), Gain(4), manual.Tanh(), manual.Linear(4, 1))
-weights = {
-    **{f"0.{key}": params[f"0.{key}"] for key in ("weight", "bias")},
-    "1.gain": rng.normal(size=4),
-    **{f"3.{key}": params[f"2.{key}"] for key in ("weight", "bias")},
-}
-
-
-class TorchGain(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(4))
-
-    def forward(self, x):
-        return x * self.gain
-
-
-problem = tuned, manual.BCEWithLogitsLoss(), weights, X, Y
-ours, rounding_here = gradients(*problem), gauged(gradients, *problem)
-for label, module in {"Gain in torch's place": as_torch(Gain(4)), "all torch": TorchGain()}.items():
-    model = nn.Sequential(nn.Linear(2, 4), module, nn.Tanh(), nn.Linear(4, 1))
-    theirs = torch_gradients(model, nn.BCEWithLogitsLoss(), weights, X, Y)
-    same_all(ours, theirs, rounding_here, name=label)
-
-# %% [markdown]
-# ## Three parts of a learner
-#
-# A network is only one of three parts. The **hypothesis** $h_\theta$ maps an input to scores, the
-# **loss** says how bad scores are for a label, the **optimiser** uses the gradient:
-#
-# $$\theta \leftarrow \theta - \alpha\, \nabla_\theta\,
-# \frac{1}{m} \sum_{i=1}^{m} \ell\left(h_\theta(x^{(i)}),\, y^{(i)}\right)$$
-#
-# None of them knows the other two, so any can be exchanged alone. With a linear hypothesis the
-# cross-entropy makes a softmax classifier, and the hinge loss an SVM (torch's `MultiMarginLoss` is
-# lesson 8's, divided by the number of classes); with the two layers $\sigma(X W_1) W_2$, without
-# biases, we have the network of lesson 8. We train all eight for 20 steps, beside torch.
-
-
-# %%
-def train(hypothesis, loss, optimiser, params, X, y, steps=20):
-    states = {}
-    for _ in range(steps):
-        found = gradients(hypothesis, loss, params, X, y)
-        params, states = optimiser.step(params, found, states)
-    return {"loss": found["loss"], **params}
-
-
-def train_with_torch(hypothesis, loss, optimiser, params, X, y, steps=20):
-    hypothesis = hypothesis.double()
-    hypothesis.load_state_dict({name: torch.tensor(p) for name, p in params.items()})
-    descent = optimiser(hypothesis.parameters())
-    for _ in range(steps):
-        descent.zero_grad()
-        value = loss(hypothesis(torch.tensor(X)), torch.tensor(y))
-        value.backward()
-        descent.step()
-    return {"loss": value, **dict(hypothesis.named_parameters())}
-
-
-clouds = make("random_classification", {"n": 60})
-points, labels = clouds.features, clouds.labels  # (60, 2), three classes
-hypotheses = {
-    "linear": (manual.Sequential(manual.Linear(2, 3)), nn.Sequential(nn.Linear(2, 3))),
-    "two layers": (
-        manual.Sequential(
-            manual.Linear(2, 8, bias=False), manual.ReLU(), manual.Linear(8, 3, bias=False)
-        ),
-        nn.Sequential(nn.Linear(2, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)),
-    ),
-}
-losses = {
-    "cross-entropy": (manual.CrossEntropyLoss(), nn.CrossEntropyLoss()),
-    "hinge": (manual.MultiMarginLoss(), nn.MultiMarginLoss()),
-}
-optimisers = {
-    "SGD": (manual.SGD(lr=0.1), lambda p: torch.optim.SGD(p, lr=0.1)),
-    "Adam": (manual.Adam(lr=0.1), lambda p: torch.optim.Adam(p, lr=0.1)),
-}
-learners = []
-for h, (our_h, their_h) in hypotheses.items():
-    begin = {name: rng.normal(size=p.shape) for name, p in our_h.params.items()}
-    for l, (our_loss, their_loss) in losses.items():
-        for o, (our_rule, their_rule) in optimisers.items():
-            ours = train(our_h, our_loss, our_rule, begin, points, labels)
-            theirs = train_with_torch(their_h, their_loss, their_rule, begin, points, labels)
-            error = gauged(train, our_h, our_loss, our_rule, begin, points, labels)
-            same_all(ours, theirs, error, name=f"{h}, {l}, {o}")
-            first = gradients(our_h, our_loss, begin, points, labels)["loss"]
-            learners.append((h, l, o, float(first), float(ours["loss"])))
-            assert ours["loss"] < first
-headings = ("hypothesis", "loss", "optimiser", "J, step 1", "J, step 20")
-table(dict(zip(headings, zip(*learners, strict=True), strict=True)))
-
-# %% [markdown]
 # ## What changed in the code
 #
-# Lesson 5 wrote one function for one network. Now the network is a list of layers, and the
+# Lesson 8 wrote one function for one network. Now the network is a list of layers, and the
 # functions fit every network.
 
 # %%
 code_diff(
-    code_of("05_students", "forward", "backward", "loss_and_gradients"),
+    code_of("08_students", "forward", "backward", "loss_and_gradients"),
     [students_network, by_manual],
-    names=("lesson 5", "layers"),
+    names=("lesson 8", "layers"),
 )
 
 # %% [markdown]

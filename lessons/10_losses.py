@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 7 · Losses and output layers: why the error is ŷ − y
+# # 10 · Losses and output layers: why the error is ŷ − y
 #
 # Three tasks, three output layers, three losses, and each time the same error at the output:
 # prediction minus target. That is no accident: each loss undoes its output layer's slope. We see

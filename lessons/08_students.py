@@ -1,20 +1,33 @@
 # %% [markdown]
-# # 5 · The students' network: loops first, then matrices
+# # 8 · The students' network: loops first, then matrices
 #
 # Forty students, two numbers each (hours of learning, hours of sleep), and one question: does the
 # student pass? We write the 2-4-1 network with a loop for every index, so that nothing is hidden.
 # Then we read the matrix form off the sums, and see where each transpose comes from.
 
-# %%
+# %% tags=["hide-input"]
 from itertools import pairwise
+from time import perf_counter
 
 import numpy as np
 import torch
 
 from compare.description.data.datasets import make
 from compare.description.data.scaling import scale
-from teach.kit import code_diff, figure, gauged, grad_fn_table, same, same_all, table
+from teach.kit import (
+    COLOURS,
+    code_diff,
+    figure,
+    gauged,
+    grad_fn_table,
+    neurons,
+    same,
+    same_all,
+    table,
+)
 
+# %%
+neurons([2, 4, 1], "The 2-4-1 network: two facts, four hidden neurons, one chance")
 students = make("students", {})
 X = scale(students.features, "standard")  # (N, 2): a row is a sample
 Y = students.labels[:, None].astype(float)  # (N, 1)
@@ -76,7 +89,7 @@ def forward_loops(X, Y, W1, b1, W2, b2):
 # %% [markdown]
 # ## Backward, with every index
 #
-# Lesson 7 shows why the output error is so simple: sigmoid and cross-entropy together give
+# Lesson 10 shows why the output error is so simple: sigmoid and cross-entropy together give
 # $\partial L_n / \partial Z^2_{no} = \hat{Y}_{no} - Y_{no}$. With $J$ a mean,
 # $\delta^2 = (\hat{Y} - Y)/N$. Each other line is the chain rule: *which sums does this number
 # appear in?* The weight $W^2_{ho}$ appears once for every sample, so its gradient sums over $n$.
@@ -192,6 +205,40 @@ same_all(by_matrices, by_loops, rounding)
 # the same program run once more on numbers that carry their own rounding error, and each element
 # is allowed what that says.
 #
+# ## How much faster?
+#
+# The same multiplications, the same sums: what do the loops cost? Guess before you look.
+
+
+# %%
+def seconds(function, *arguments, times=5):
+    taken = []
+    for _ in range(times):
+        begin = perf_counter()
+        function(*arguments)
+        taken.append(perf_counter() - begin)
+    return min(taken)
+
+
+W2 = params["W2"]
+way = {
+    "forward": (seconds(lambda: forward_loops(X, Y, **params)),
+                seconds(lambda: forward(X, Y, **params))),
+    "backward": (seconds(backward_loops, X, Y, A1, A2, W2), seconds(backward, X, Y, A1, A2, W2)),
+}  # fmt: skip
+table(
+    {
+        "40 students": list(way),
+        "loops, ms": [round(1000 * loops, 3) for loops, _ in way.values()],
+        "matrices, ms": [round(1000 * matrices, 3) for _, matrices in way.values()],
+        "times faster": [round(loops / matrices) for loops, matrices in way.values()],
+    }
+)
+
+# %% [markdown]
+# In the loops, Python looks at each number by itself. In `X @ W1` it makes one call, and compiled
+# code runs through the numbers. The larger the network, the larger the difference.
+#
 # ## Samples as columns
 #
 # Many texts store a sample as a **column**: $X$ is $(2, m)$, $Z = W X + b$. These are the six
@@ -236,7 +283,7 @@ same_all(
 # $b \leftarrow b - \alpha \sum_n \delta$: a **sum** over the batch. Others, like ours, take the
 # mean. The direction is the same; the sum is $N$ times as long. So a learning rate goes with a
 # convention: $\alpha$ for the sum is $N \alpha$ for the mean. (The losses of `manual` and torch
-# have a switch, `reduction`: lesson 7.)
+# have a switch, `reduction`: lesson 10.)
 
 
 # %%
@@ -262,8 +309,9 @@ same_all(
 # An epoch is one pass over the data. We stop when the error is below a limit.
 
 # %%
-trained, losses = params, []
+trained, losses, states = params, [], []
 while not losses or losses[-1] > 0.2:
+    states.append(trained)
     gradients = loss_and_gradients(X, Y, trained)
     losses.append(float(gradients["J"]))
     trained = step(trained, gradients, lr=2.0)
@@ -272,8 +320,31 @@ with figure(f"The loss falls below 0.2 after {len(losses)} epochs", steps=True, 
             ylabel="J") as axes:  # fmt: skip
     axes.plot(losses)
 
-new = np.array([[7.0, 8.0], [2.0, 6.0], [5.0, 7.0]])  # Learn, Sleep
+# %% [markdown]
+# What has it learnt? Ask it about every pair of hours, and draw the line where it says one half:
+# the **decision boundary**. On one side it says "pass". Here is the line at four moments.
+
+# %% tags=["hide-input"]
 centre, width = students.features.mean(axis=0), students.features.std(axis=0)
+low, high = students.features.min(axis=0) - 0.5, students.features.max(axis=0) + 0.5
+Learn, Sleep = np.meshgrid(np.linspace(low[0], high[0], 80), np.linspace(low[1], high[1], 80))
+grid = (np.c_[Learn.ravel(), Sleep.ravel()] - centre) / width
+moments = [len(states) // 50, len(states) // 8, len(states) // 3, len(states) - 1]
+with figure(f"The decision boundary after {', '.join(map(str, moments))} epochs, light to dark",
+            xlabel="Learn", ylabel="Sleep") as axes:  # fmt: skip
+    for label, colour in ((0, "s2"), (1, "s3")):
+        here = students.features[students.labels == label]
+        marker = "ox"[label]
+        axes.plot(*here.T, marker, color=COLOURS[colour], label=("failed", "passed")[label])
+    for moment, colour in zip(moments, ("d0", "d2", "d4", "d6"), strict=True):
+        says = forward(grid, np.ones((len(grid), 1)), **states[moment])[1].reshape(Learn.shape)
+        axes.contour(Learn, Sleep, says, levels=[0.5], colors=COLOURS[colour])
+
+# %% [markdown]
+# And it has something to say about students whom it has never seen:
+
+# %%
+new = np.array([[7.0, 8.0], [2.0, 6.0], [5.0, 7.0]])  # Learn, Sleep
 _, chance, _ = forward((new - centre) / width, np.ones((3, 1)), **trained)
 table({"Learn": new[:, 0], "Sleep": new[:, 1], "chance of passing": chance[:, 0]})
 right = int(((forward(X, Y, **trained)[1] > 0.5) == Y).sum())
@@ -298,7 +369,7 @@ assert chance[0, 0] > 0.5 > chance[1, 0]
 # The loss starts it. For the cross-entropy it is $\frac{1}{N} (A - Y)/(A(1 - A))$, for the
 # squared error $\frac{2}{N} (A - Y)$. Each network of the course is checked against torch, with
 # both losses. (Convolutional and recurrent networks share one weight among many places or times. It
-# then appears in more sums, so its gradient has more terms: lesson 2.)
+# then appears in more sums, so its gradient has more terms: lesson 4.)
 
 
 # %%
@@ -329,6 +400,7 @@ def by_autograd(X, Y, weights, biases, loss):
 
 
 for widths in [(2, 4, 1), (2, 2, 1), (2, 3, 4, 1), (2, 4, 5, 1)]:
+    neurons(widths, "-".join(map(str, widths)))
     weights = [rng.normal(size=s) for s in pairwise(widths)]
     biases = [rng.normal(size=n) for n in widths[1:]]
     for loss in ("BCE", "MSE"):
@@ -360,7 +432,7 @@ grad_fn_table(
     backward,
     [
         ("BinaryCrossEntropy", "dZ2 = (A2 - Y) / divisor"),
-        ("Sigmoid", "(in the line above: the two cancel, lesson 7)"),
+        ("Sigmoid", "(in the line above: the two cancel, lesson 10)"),
         ("Add", "db2 = dZ2.sum(axis=0)"),
         ("AccumulateGrad", '"b2": db2'),
         ("Mm", "dW2 = A1.T @ dZ2", "dA1 = dZ2 @ W2.T"),

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 6 · The four equations of backpropagation
+# # 9 · The four equations of backpropagation
 #
 # Four equations are all there is to backpropagation in a fully connected network. We evaluate each
 # on the 3-4-4-2 network and a row of its training data, beside what autograd finds, and then check
 # the picture behind them: a gradient is a sum over all paths from the weight to the cost.
 
-# %%
+# %% tags=["hide-input"]
 from itertools import pairwise, product
 
 import numpy as np
@@ -19,12 +19,15 @@ from teach.kit import (
     figure,
     gauged,
     grad_fn_table,
+    neurons,
     same,
     same_all,
     show,
     table,
 )
 
+# %%
+neurons([3, 4, 4, 2], "The 3-4-4-2 network")
 rows = make("three_rows", {})
 X, T = rows.features, rows.labels  # (3, 3), (3, 2): inputs and targets
 table(dict(zip(["x1", "x2", "x3", "o1", "o2"], np.c_[X, T].T, strict=True)))
@@ -83,13 +86,25 @@ t_loss.backward()
 # ## BP1: the error at the output
 #
 # The error of a neuron is $\delta^l_j = \partial C / \partial z^l_j$: how much the cost changes if
-# its weighted input does. At the output it is the chain rule's two factors. The **Hadamard
-# product** $s \odot t$ multiplies element by element.
+# its weighted input does. Start at the output. The cost is a function of the activations, so ask:
+# *which activations does $z^L_j$ change?*
+#
+# $$\delta^L_j = \frac{\partial C}{\partial z^L_j}
+# = \sum_k \frac{\partial C}{\partial a^L_k} \frac{\partial a^L_k}{\partial z^L_j}$$
+#
+# With $a^L_k = \sigma(z^L_k)$ only its own: $\partial a^L_k / \partial z^L_j$ is
+# $\sigma'(z^L_j)$ if $k = j$, and else 0. One term of the sum is left:
+#
+# $$\delta^L_j = \frac{\partial C}{\partial a^L_j}\, \sigma'(z^L_j)$$
+#
+# For all $j$ at once, there are two ways to write that. The **Hadamard product** $s \odot t$
+# multiplies element by element. Or put the slopes on the diagonal of a matrix:
 #
 # $$\delta^L = \nabla_a C \odot \sigma'(z^L) = \Sigma'(z^L)\, \nabla_a C$$
 #
-# The second form is a true matrix product: $\Sigma'(z^L)$ is the diagonal matrix of the
-# $\sigma'(z^L_j)$, the Jacobian of the activation. Here $\nabla_a C = a^L - t$.
+# $\Sigma'(z^L)$, with zeros beside the diagonal, is the table of all
+# $\partial a^L_k / \partial z^L_j$: the activation's Jacobian (lesson 5). Here
+# $\nabla_a C = a^L - t$.
 
 
 # %%
@@ -116,10 +131,61 @@ show(f"Σ'(z) =\n{np.diag(slope).round(4)}")
 # %% [markdown]
 # ## BP2: the error one layer down
 #
-# $$\delta^l = \left((w^{l+1})^\top \delta^{l+1}\right) \odot \sigma'(z^l)$$
+# Suppose we know all errors $\delta^{l+1}_k$ of one layer. What is $\delta^l_j$, one layer down?
+# Ask again: *which numbers does $z^l_j$ change?* It changes the weighted input $z^{l+1}_k$ of
+# **every** neuron $k$ above it, so there is a sum over $k$:
+#
+# $$\delta^l_j = \frac{\partial C}{\partial z^l_j}
+# = \sum_k \frac{\partial C}{\partial z^{l+1}_k} \frac{\partial z^{l+1}_k}{\partial z^l_j}
+# = \sum_k \delta^{l+1}_k \frac{\partial z^{l+1}_k}{\partial z^l_j}$$
+#
+# How does $z^{l+1}_k$ depend on $z^l_j$? Write it out:
+#
+# $$z^{l+1}_k = \sum_i w^{l+1}_{ki}\, \sigma(z^l_i) + b^{l+1}_k \qquad \Rightarrow \qquad
+# \frac{\partial z^{l+1}_k}{\partial z^l_j} = w^{l+1}_{kj}\, \sigma'(z^l_j)$$
+#
+# Only the term $i = j$ has $z^l_j$ in it. Put it in; $\sigma'(z^l_j)$ does not depend on $k$ and
+# comes out of the sum:
+#
+# $$\delta^l_j = \sigma'(z^l_j) \sum_k w^{l+1}_{kj}\, \delta^{l+1}_k$$
+#
+# Now the matrices. The summed $k$ is the **first** index of $w$, and in a product of a matrix with
+# a vector the last one is summed. So $w$ must be transposed:
+#
+# $$\delta^l = \left((w^{l+1})^\top \delta^{l+1}\right) \odot \sigma'(z^l)
+# = \Sigma'(z^l)\, (w^{l+1})^\top \delta^{l+1}$$
 #
 # The transposed matrix carries the error backward along the same weights, and $\sigma'$ takes it
-# through the activation. Applied twice, it gives every error in the network.
+# through the activation. Applied twice, it gives every error in the network. In the form with
+# $\Sigma'$ all of it is one product of matrices:
+#
+# $$\delta^1 = \Sigma'(z^1)\, (w^2)^\top\, \Sigma'(z^2)\, (w^3)^\top\, \Sigma'(z^3)\,
+# \nabla_a C$$
+
+
+# %%
+def by_index(x, t, w, b):
+    """BP1 and BP2 as they stand in index form: a loop for j, a sum over k."""
+    a, _ = forward(x, w, b)
+    delta = {(3, j): (a[3][j] - t[j]) * a[3][j] * (1 - a[3][j]) for j in range(2)}
+    for l in (2, 1):
+        for j in range(4):
+            total = sum(w[l + 1][k, j] * delta[l + 1, k] for k in range(len(w[l + 1])))
+            delta[l, j] = a[l][j] * (1 - a[l][j]) * total
+    return {f"δ{l}[{j}]": value for (l, j), value in delta.items()}
+
+
+def one_product(x, t, w, b):
+    """The errors of layer 1 as one product of matrices."""
+    a, _ = forward(x, w, b)
+    slopes = {l: np.eye(len(b[l])) * (a[l] * (1 - a[l]))[:, None] for l in (1, 2, 3)}  # Σ'
+    return slopes[1] @ w[2].T @ slopes[2] @ w[3].T @ slopes[3] @ (a[3] - t)
+
+
+network = x, t, w, b
+flat = {f"δ{l}[{j}]": found[f"δ{l}"][j] for l in (3, 2, 1) for j in range(sizes[l])}
+same_all(by_index(*network), flat, gauged(by_index, *network), name="index form, matrix form")
+same("one product of matrices", one_product(*network), tz[1].grad, gauged(one_product, *network))
 
 # %%
 for l in (2, 1):
@@ -137,8 +203,11 @@ table(
 # %% [markdown]
 # ## BP3 and BP4: from errors to gradients
 #
-# $$\frac{\partial C}{\partial b^l_j} = \delta^l_j, \qquad
-# \frac{\partial C}{\partial w^l_{jk}} = a^{l-1}_k\, \delta^l_j$$
+# $w^l_{jk}$ and $b^l_j$ change one weighted input only, their neuron's own
+# $z^l_j = \sum_k w^l_{jk}\, a^{l-1}_k + b^l_j$, so there is nothing to sum:
+#
+# $$\frac{\partial C}{\partial b^l_j} = \delta^l_j \cdot 1, \qquad
+# \frac{\partial C}{\partial w^l_{jk}} = \delta^l_j\, a^{l-1}_k$$
 #
 # A bias adds to $z$ directly, so its gradient is the error itself. A weight multiplies the
 # activation below it, so its gradient is (activation in) × (error out). A rule of thumb that
@@ -197,7 +266,7 @@ for label, used in [*one_each, ("linear", ["Identity"] * 3), mixed]:
     )
 
 # %% [markdown]
-# (Their formulas stand in lesson 4. `SiLU` is torch's name of the swish, `Identity` is linear.)
+# (Their formulas stand in lesson 7. `SiLU` is torch's name of the swish, `Identity` is linear.)
 #
 # ## The picture: a sum over paths
 #
@@ -343,7 +412,7 @@ same_all(named(*step(*batch)), torch_steps([(X, T)], w, b, 0.5), named(*gauged(s
 # %% [markdown]
 # The course's learning process takes one row at a time: initialise; for each datapoint go forward,
 # backward and update; return the network. That is the same step with $m = 1$. (On digits, in
-# mini-batches, with two hidden layers: `handgrad run two-hidden-layers`.)
+# mini-batches, with two hidden layers: lesson 17.)
 
 
 # %%
@@ -378,7 +447,7 @@ assert best < after < error(w, b)
 # and one row at a time, with the weights as torch stores them.
 
 # %%
-code_diff(code_of("05_students", "backward"), four_equations, names=("students", "four equations"))
+code_diff(code_of("08_students", "backward"), four_equations, names=("students", "four equations"))
 
 # %% [markdown]
 # ## What torch now does for you

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 3 · Vectors, Jacobians, and why nobody forms them
+# # 5 · Vectors, Jacobians, and why nobody forms them
 #
 # With vectors the local gradient becomes a matrix of all derivatives of outputs with respect to
 # inputs, the Jacobian. The chain rule multiplies by it. But a Jacobian is enormous and mostly
@@ -40,7 +40,7 @@ assert squared.agrees
 
 # %% [markdown]
 # Index by index, with $q_k = \sum_j W_{kj} x_j$ and $f = \sum_k q_k^2$. Each line asks in which
-# sums a number appears, and adds what comes back (lesson 2):
+# sums a number appears, and adds what comes back (lesson 4):
 #
 # $$\begin{aligned}
 # \frac{\partial f}{\partial q_k} &= 2 q_k, & \nabla_q f &= 2 q \\

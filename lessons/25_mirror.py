@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 14 · A small GPT, mirrored
+# # 25 · A small GPT, mirrored
 #
 # A language model as people write it today, in torch and with nobody's library, is taken apart call
 # by call. A hand-written layer stands for each, so every gradient of the model is derived by hand

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 4 · One neuron, and the learning rule of 1960
+# # 6 · One neuron, and the learning rule of 1960
 #
 # A neuron adds up weighted inputs and squashes the sum. Its gradient is three short factors. Leave
 # the squashing out, and what remains is the least-mean-squares rule of 1960 (LMS, ADALINE):
 # backpropagation generalises it to layers.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 
@@ -16,12 +16,14 @@ from teach.kit import (
     figure,
     gauged,
     grad_fn_table,
+    neurons,
     same,
     same_all,
     table,
 )
 
 
+# %%
 class Neuron:
     def __init__(self, weights, bias):
         self.weights, self.bias = weights, bias
@@ -38,6 +40,10 @@ a = Neuron(w, b).neuron_tick(x)
 print(f"the neuron fires at {a:.2f}")
 
 # %% [markdown]
+# It is named after the cells in a brain, and that is most of what they share. A cell's inputs act
+# through many kinds of synapses, at their own times, and change as it lives; it sends pulses, not a
+# number. What we call a neuron is a sum and a squashing function.
+#
 # ## Its gradient
 #
 # With $z = \sum_i x_i w_i + b$, $a = \sigma(z)$ and the cost $C = \frac{1}{2} (a - y)^2$, the chain
@@ -79,6 +85,20 @@ table(
 )
 
 # %% [markdown]
+# ## The bias is a weight, too
+#
+# Is the bias special? Give the neuron one more input that is always 1. The weight of that input
+# does what the bias did, and its gradient is $\delta \cdot 1$.
+
+# %%
+with_one, with_bias = np.append(x, 1.0), np.append(w, b)
+same("the same output", Neuron(with_bias, 0.0).neuron_tick(with_one), a,
+     gauged(lambda x, w: Neuron(w, 0.0).neuron_tick(x), with_one, with_bias))  # fmt: skip
+no_bias = with_one, y, with_bias, np.array(0.0)
+same("the last weight's gradient is the bias's", neuron_gradients(*no_bias)["w"][2], by_hand["b"],
+     gauged(neuron_gradients, *no_bias)["w"][2])  # fmt: skip
+
+# %% [markdown]
 # ## A layer is neurons side by side
 #
 # Four neurons that see the same inputs are one matrix product, with a neuron's weights in each
@@ -87,6 +107,7 @@ table(
 # and 1.
 
 # %%
+neurons([3, 4, 4, 1], "3 → 4 → 4 → 1: each line is a weight", ["sigmoid", "sigmoid", "linear"])
 rng = np.random.default_rng(4)
 sizes = [(3, 4), (4, 4), (4, 1)]
 W1, W2, W3 = (rng.normal(size=size) for size in sizes)
@@ -117,99 +138,29 @@ print(
 assert weights + biases == 41
 
 # %% [markdown]
-# ## Other ways to squash
+# Many texts write $x$ as a column, and the same pass with another squashing function,
+# $\max(0, z)$, and without biases as
 #
-# Any function $f$ with a slope can take the sigmoid's place, and then $f'(z)$ takes the place of
-# $a (1 - a)$ in $\delta$. These are the usual ones:
+# $$f = W_3 \max(0,\ W_2 \max(0,\ W_1 x))$$
 #
-# | | $f(z)$ | $f'(z)$ |
-# | --- | --- | --- |
-# | sigmoid | $\sigma(z) = 1 / (1 + e^{-z})$ | $\sigma(z) (1 - \sigma(z))$ |
-# | tanh | $\tanh z$ | $1 - \tanh^2 z$ |
-# | ReLU | $\max(0, z)$ | 1 if $z > 0$, else 0 |
-# | leaky ReLU | $\max(0.1 z, z)$ | 1 if $z > 0$, else 0.1 |
-# | ELU | $z$ if $z > 0$, else $\alpha (e^z - 1)$ | 1 if $z > 0$, else $\alpha e^z$ |
-# | swish | $z\, \sigma(z)$ | $\sigma(z) + z\, \sigma(z) (1 - \sigma(z))$ |
-# | linear | $z$ | 1 |
-#
-# (ReLU and its relatives have a kink at 0: lesson 13. A ReLU can also die: lesson 10. Torch calls
-# the swish `SiLU`; its leaky ReLU has the slope 0.01 if none is given.)
+# Each matrix is the transpose of ours, and the order turns around. What would be left without the
+# $\max$? $W_3 W_2 W_1 x$, and that is *one* matrix: layers without squashing are no more than one
+# layer.
 
 
 # %%
-functional, alpha = torch.nn.functional, 0.7
-SQUASHERS = {  # f, f', manual's layer, torch's function
-    "sigmoid": (f, lambda z: f(z) * (1 - f(z)), manual.Sigmoid(), torch.sigmoid),
-    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, manual.Tanh(), torch.tanh),
-    "ReLU": (lambda z: np.maximum(0, z), lambda z: z > 0, manual.ReLU(), torch.relu),
-    "leaky ReLU": (
-        lambda z: np.maximum(0.1 * z, z),
-        lambda z: np.where(z > 0, 1, 0.1),
-        manual.LeakyReLU(0.1),
-        lambda z: functional.leaky_relu(z, 0.1),
-    ),
-    "ELU": (
-        lambda z: np.where(z > 0, z, alpha * (np.exp(z) - 1)),
-        lambda z: np.where(z > 0, 1, alpha * np.exp(z)),
-        manual.ELU(alpha),
-        lambda z: functional.elu(z, alpha),
-    ),
-    "swish": (
-        lambda z: z * f(z),
-        lambda z: f(z) + z * f(z) * (1 - f(z)),
-        manual.SiLU(),
-        functional.silu,
-    ),
-    "linear": (lambda z: z, lambda z: 1, manual.Identity(), lambda z: z * 1),
-}
-zs, upstream = rng.normal(0, 2, size=20), rng.normal(size=20)
+def columns(x, W1, W2, W3):
+    return W3 @ np.maximum(0, W2 @ np.maximum(0, W1 @ x))
 
 
-def squash(f, slope, z, dy):
-    return {"a": f(z), "δ": dy * slope(z)}
+def rows(x, W1, W2, W3):
+    return np.maximum(0, np.maximum(0, x @ W1) @ W2) @ W3
 
 
-def squash_by_layer(layer, z, dy):
-    a, cache = layer.forward(z)
-    return {"a": a, "δ": layer.backward(dy, cache)[0][0]}
-
-
-for name, (function, slope, layer, torch_function) in SQUASHERS.items():
-    found = squash(function, slope, zs, upstream)
-    rounding = gauged(squash, function, slope, zs, upstream)
-    z = torch.tensor(zs, requires_grad=True)
-    t_out = torch_function(z)
-    t_out.backward(torch.tensor(upstream))
-    same_all(found, squash_by_layer(layer, zs, upstream), rounding, name=f"{name}, manual")
-    same_all(found, {"a": t_out, "δ": z.grad}, rounding, name=f"{name}, torch")
-
-# %% [markdown]
-# **Maxout** has no fixed function: $a = \max(w_1^\top x + b_1,\ w_2^\top x + b_2)$ is the larger of
-# two linear neurons. It is a max gate: the whole error goes to the neuron that won.
-
-
-# %%
-def maxout(x, W, b):
-    z = W @ x + b  # (2,): two neurons, a row of W for each
-    won = np.array([z[0] > z[1], z[1] > z[0]]) * 1.0
-    return {"a": np.maximum(z[0], z[1]), "x": won @ W, "W": won[:, None] * x[None, :], "b": won}
-
-
-two = {"x": x, "W": np.array([w, [0.5, 1.0]]), "b": np.array([b, 0.25])}
-pieces = {name: torch.tensor(value, requires_grad=True) for name, value in two.items()}
-t_max = (pieces["W"] @ pieces["x"] + pieces["b"]).max()
-t_max.backward()
-rounding = {**gauged(maxout, *two.values()), "b": None}  # won is exact
-same_all(maxout(*two.values()), {"a": t_max, **{k: p.grad for k, p in pieces.items()}}, rounding)
-unit = manual.Maxout(2, 1).with_params({"weight": two["W"][:, None], "bias": two["b"][:, None]})
-a_max, cache = unit.forward(x)
-(dx,), own = unit.backward(np.ones(1), cache)
-same_all(
-    {"a": a_max[0], "x": dx, "W": own["weight"][:, 0], "b": own["bias"][:, 0]},
-    maxout(*two.values()),
-    rounding,
-    name="manual.Maxout",
-)
+same("as columns and as rows", columns(row, W1.T, W2.T, W3.T), rows(row, W1, W2, W3),
+     gauged(rows, row, W1, W2, W3))  # fmt: skip
+same("without max: one matrix", W3.T @ (W2.T @ (W1.T @ row)), (W3.T @ W2.T @ W1.T) @ row,
+     gauged(lambda x, *W: W[2].T @ (W[1].T @ (W[0].T @ x)), row, W1, W2, W3))  # fmt: skip
 
 # %% [markdown]
 # ## Without the squashing: LMS
@@ -296,6 +247,12 @@ with figure("The mean squared error falls to the noise, pass by pass", steps=Tru
                  color=COLOURS["muted"], label="least squares")  # fmt: skip
 
 # %% [markdown]
+# What was missing for more than one layer was the error of a neuron that is not at the output. The
+# rule for it, the chain rule run backward through a program, was found several times in the 1960s
+# and 1970s (Linnainmaa wrote it down for any program in 1970, Werbos proposed it for networks in
+# 1974). It became known with a paper by Rumelhart, Hinton and Williams in 1986, which showed what
+# hidden neurons learn by it.
+#
 # ## What changed in the code
 #
 # From LMS to a sigmoid neuron: one factor, $\sigma'(z)$, in the error.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 11 · Optimisers: from a gradient to a step
+# # 16 · Optimisers: from a gradient to a step
 #
 # A gradient says which way is down, not how far to go. Seven rules make a step of it: SGD,
 # momentum, Nesterov, Adagrad, RMSprop, Adam and AdamW. We write each by hand, walk down the same

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 10 · Vanishing and exploding gradients
+# # 15 · Vanishing and exploding gradients
 #
 # A gradient that goes back through many layers is a product of many factors. If most are below one
 # it vanishes, if most are above one it explodes. We watch it happen, layer by layer, by hand and in

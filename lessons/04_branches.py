@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 2 · Branches add
+# # 4 · Branches add
 #
 # A value that is used twice changes the result in two ways. Its gradient is the sum of both.
 # Forgetting to add is among the most common mistakes in a hand-written backward pass, and the
@@ -89,7 +89,7 @@ same("∂(x·x)/∂x at 3", square.gradients["x"].manual, 6.0)
 # %% [markdown]
 # ## The mistake
 #
-# The graph of lesson 1 stores each gradient where it arrives. At a branch the second one
+# The graph of lesson 3 stores each gradient where it arrives. At a branch the second one
 # **overwrites** the first. We plant this mistake in `manual`'s graph, and look at the trace.
 
 
@@ -262,7 +262,7 @@ same_all(convolution(line, kernel, upstream), {"y": t_y, "w": t_kernel.grad, "x"
 # %% [markdown]
 # ## What changed in the code
 #
-# One line of lesson 1's graph: what arrives is added to what is there. `Gate` lets any of
+# One line of lesson 3's graph: what arrives is added to what is there. `Gate` lets any of
 # `manual`'s gates stand in it.
 
 
@@ -308,7 +308,7 @@ same("f", graph.forward(**point)["f"], f(**point))
 found = graph.backward()
 same_all({n: found[n] for n in point}, {n: both.torch for n, both in branch.gradients.items()})
 code_diff(
-    code_of("01_gates", "ComputationalGraph"), ComputationalGraph, names=("lesson 1", "lesson 2")
+    code_of("03_gates", "ComputationalGraph"), ComputationalGraph, names=("lesson 3", "lesson 4")
 )
 
 # %% [markdown]

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 8 · Three small networks: 20 lines, softmax without biases, the SVM
+# # 11 · A network in 20 lines, and one for digits
 #
-# A learner has three parts: a **hypothesis** (scores from inputs), a **loss** and an **optimiser**.
-# We write three famous small ones by hand, forward and backward in stages, each beside autograd
-# and beside this project's preset of the same name. Only a part that differs needs new gradients.
+# A whole network, forward, backward and training, fits into twenty lines. We write two famous ones,
+# each line of the backward pass undoing one line of the forward pass, beside autograd and beside
+# this project's preset of the same name. Then the same two lines repeat for any number of layers.
 
-# %%
+# %% tags=["hide-input"]
 from itertools import pairwise
 from time import perf_counter
 
@@ -21,13 +21,15 @@ from teach.kit import (
     gauged,
     grad_fn_table,
     gradients,
+    neurons,
     same,
     same_all,
     table,
 )
 
+# %%
 presets = {
-    name: prepare(load(name, {})) for name in ("twenty-lines", "softmax-two-layer", "svm")
+    name: prepare(load(name, {})) for name in ("twenty-lines", "softmax-two-layer")
 }  # their data, and the weights that both sides start from
 
 
@@ -52,6 +54,9 @@ def gradients_of(loss, leaves):
 # d\hat{y} &= 2 (\hat{y} - y), & dW_2 &= h^\top d\hat{y}, & dh &= d\hat{y}\, W_2^\top \\
 # dq &= dh \odot h \odot (1 - h), & dW_1 &= x^\top dq, & dx &= dq\, W_1^\top
 # \end{aligned}$$
+
+# %% tags=["hide-input"]
+neurons([1000, 100, 10], "1000-100-10, without biases", ["sigmoid", "linear"])
 
 
 # %%
@@ -132,7 +137,7 @@ assert losses[-1] < losses[0] / 10
 #
 # $h_\theta(X) = \sigma(X W_1) W_2$, with the softmax cross-entropy averaged over the $m$ rows of a
 # minibatch. $Z_1 = \sigma(X W_1)$ is the hidden layer, $I_y$ holds a one for each row's class,
-# and lesson 7 gives the error at the scores. With ReLU:
+# and lesson 10 gives the error at the scores. With ReLU:
 #
 # $$\begin{aligned}
 # S &= \operatorname{softmax}(Z_1 W_2), & G_2 &= S - I_y, &
@@ -243,84 +248,9 @@ by_twin = gradients_of(twin_loss, dict(twin.named_parameters()))
 same_all(gradients(*task), by_twin, gauged(gradients, *task))
 
 # %% [markdown]
-# ## The SVM
-#
-# Scores are linear, $s = X W + b$, and the loss asks the true class's score $s_y$ to lead each
-# other by 1. The full loss adds the sum of squared weights. Four stages forward, and the same four
-# backward:
-#
-# $$L_i = \sum_{j \ne y_i} \max(0, s_j - s_{y_i} + 1), \qquad
-# L = \frac{1}{N} \sum_i L_i + \sum W^2$$
-#
-# A margin that is broken pushes its score down with weight $1/N$ and the true class's up with
-# the same; one that is kept has no gradient at all: a max gate.
-
-
-# %%
-def svm(X, Iy, W, b):
-    N = len(X)
-    scores = X @ W + b  # (N, K)
-    true = (scores * Iy).sum(axis=1, keepdims=True)  # (N, 1)
-    margins = np.maximum(scores - true + 1, 0) * (1 - Iy)  # (N, K)
-    data_loss = margins.sum() / N
-    reg_loss = (W * W).sum()
-    broken = margins > 0  # backward: the last stage first
-    dscores = (broken - Iy * broken.sum(axis=1, keepdims=True)) / N  # (N, K)
-    dW = X.T @ dscores + 2 * W  # (D, K)
-    db = dscores.sum(axis=0)  # (K,)
-    return {"loss": data_loss + reg_loss, "W": dW, "b": db}
-
-
-preset = presets["svm"]
-X64, labels64 = preset.rows(next(preset.batches()))
-I64 = np.eye(10)[labels64]
-U, b = preset.weights["scores.weight"].T, preset.weights["scores.bias"]
-
-
-def svm_with_torch(X, labels, leaves):
-    scores = torch.tensor(X) @ leaves["W"] + leaves["b"]
-    index = torch.tensor(labels)[:, None]
-    margins = torch.relu(scores - scores.gather(1, index) + 1).scatter(1, index, 0.0)
-    return margins.sum() / len(X) + leaves["W"].square().sum()
-
-
-svm_leaves = leaves_of(W=U, b=b)
-svm_loss = svm_with_torch(X64, labels64, svm_leaves)
-svm_found = svm(X64, I64, U, b)
-rounding = gauged(svm, X64, I64, U, b)
-rounding.pop("b")  # counts divided by N = 64: nothing rounds, so not one bit may differ
-same_all(svm_found, gradients_of(svm_loss, svm_leaves), rounding)
-broken = int((svm_found["b"] * 64 > 0).sum())
-print(f"{broken} of 10 classes are pushed down more often than up")
-
-# %% [markdown]
-# The **softmax classifier** is the same but for the data loss: two lines forward, one backward.
-
-
-# %%
-def softmax_classifier(X, Iy, W, b):
-    N = len(X)
-    scores = X @ W + b  # (N, K)
-    S = softmax(scores)  # (N, K)
-    data_loss = -(Iy * np.log(S)).sum() / N
-    reg_loss = (W * W).sum()
-    dscores = (S - Iy) / N  # (N, K)
-    dW = X.T @ dscores + 2 * W  # (D, K)
-    db = dscores.sum(axis=0)  # (K,)
-    return {"loss": data_loss + reg_loss, "W": dW, "b": db}
-
-
-leaves = leaves_of(W=U, b=b)
-scores = torch.tensor(X64) @ leaves["W"] + leaves["b"]
-loss = nn.functional.cross_entropy(scores, torch.tensor(labels64)) + leaves["W"].square().sum()
-classifier = X64, I64, U, b
-same_all(softmax_classifier(*classifier), gradients_of(loss, leaves),
-         gauged(softmax_classifier, *classifier))  # fmt: skip
-
-# %% [markdown]
 # ## Beside the presets
 #
-# The presets are the same three networks, built from `manual`'s layers. Our own gradients must be
+# The presets are the same two networks, built from `manual`'s layers. Our own gradients must be
 # theirs, and theirs are compared with torch's by the harness, tensor by tensor.
 
 
@@ -332,14 +262,10 @@ def by_preset(name, X, y):
 
 twenty = by_preset("twenty-lines", x, y)
 two_layer = by_preset("softmax-two-layer", X, labels)
-margin = by_preset("svm", X64, labels64)
-(penalty,), _ = manual.L2Penalty(1.0).backward(1.0, manual.L2Penalty(1.0).forward(U)[1])
 same("twenty-lines, W1", by_hand["W1"], twenty["0.weight"].T, twenty_rounding["W1"])
 same("twenty-lines, W2", by_hand["W2"], twenty["2.weight"].T, twenty_rounding["W2"])
 same("softmax-two-layer, W1", found["W1"], two_layer["hidden.weight"].T, two_layer_rounding["W1"])
 same("softmax-two-layer, W2", found["W2"], two_layer["scores.weight"].T, two_layer_rounding["W2"])
-same("svm, W", svm_found["W"], margin["scores.weight"].T + penalty, rounding["W"])
-same("svm, b", svm_found["b"], margin["scores.bias"])
 
 reports = {name: compare.run(name, steps=1) for name in presets}
 table(
@@ -357,11 +283,11 @@ assert all(report.agrees for report in reports.values())
 # %% [markdown]
 # ## What changed in the code
 #
-# From the SVM to the softmax classifier one of the three parts is exchanged, the loss, and only its
-# stages change. `dW` and `db` belong to the hypothesis and stay.
+# From the 20 lines to the digits: another activation, another loss, and a mean for the sum. The
+# chain of matrix products is the same.
 
 # %%
-code_diff(svm, softmax_classifier, names=("svm", "softmax"))
+code_diff(twenty_lines, softmax_network, names=("20 lines", "digits"))
 
 # %% [markdown]
 # ## What torch now does for you
@@ -398,25 +324,4 @@ grad_fn_table(
         ("AccumulateGrad", '"W1": dW1'),
     ],
     softmax_leaves,
-)
-grad_fn_table(
-    svm_loss,
-    svm,
-    [
-        ("Add", "(the two losses are added: the gradient goes to both)"),
-        ("Sum", "(one for every weight)"),
-        ("Pow", "2 * W"),
-        ("Div", "/ N"),
-        ("Sum", "(one for every margin)"),
-        ("ScatterBackward1", "* (1 - Iy)"),
-        ("Relu", "broken = margins > 0"),
-        ("Add", "(the 1: nothing to do)"),
-        ("Sub", "dscores = (broken - Iy * broken.sum(axis=1, keepdims=True)) / N"),
-        ("Gather", "Iy * broken.sum(axis=1, keepdims=True)"),
-        ("Add", "db = dscores.sum(axis=0)"),
-        ("AccumulateGrad", '"b": db'),
-        ("Mm", "dW = X.T @ dscores"),
-        ("AccumulateGrad", '"W": dW'),
-    ],
-    svm_leaves,
 )
