@@ -68,6 +68,7 @@ def compared(
     import torch
     from threadpoolctl import threadpool_limits
 
+    from compare.commands.parallel_runner import run_workers
     from compare.running.experiment import prepare
     from torch_ref.gpu import devices_that_draw, reproducible
 
@@ -79,8 +80,12 @@ def compared(
             reproducible(device) as undetermined,
         ):
             torch.set_num_threads(config.train.threads)
-            experiment = prepare(config, mistake=plant)
             tell = progress or (lambda *_: None)
+            if config.parallel is not None:
+                if against is not None:
+                    raise UserError("against: workers run in this torch alone.")
+                return run_workers(config, plant, tell)
+            experiment = prepare(config, mistake=plant)
             if against is None:
                 return with_notes(runner(experiment, tell).run(), undetermined)
             from compare.commands.against import against as beside

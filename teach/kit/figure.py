@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from compare.report.rendering.axes import new_figure, set_legend, set_ticks
-from compare.report.rendering.svg import SENTINEL, drawing, for_file, for_page, to_svg
+from compare.report.rendering.palette import LIGHT
+from compare.report.rendering.svg import SENTINEL, drawing, for_page, to_svg
 from teach.kit.show import Shown, show
 
 if TYPE_CHECKING:
@@ -43,16 +44,12 @@ def figure(
         if axes.get_legend_handles_labels()[1]:
             set_legend(axes)
         svg = to_svg(drawn, f"figure{next(_numbers)}-")
-    _show(for_page(svg, label), for_file(svg, label), label)
+    _show(for_page(svg, label), label)
 
 
 def drawing_of(svg: str, label: str) -> None:
     """Show a finished SVG; colours written as `var(--ink)` follow the page's theme."""
-    from compare.report.rendering.palette import LIGHT
-
-    themed = "prefers-color-scheme" in svg  # it brings its colours along
-    alone = svg if themed else re.sub(r"var\(--([\w-]+)\)", lambda m: LIGHT[m[1]], svg)
-    _show(svg[svg.index("<svg") :], alone, label)
+    _show(svg[svg.index("<svg") :], label)
 
 
 def neurons(widths: Sequence[int], label: str, kinds: str | Sequence[str] = "sigmoid") -> None:
@@ -86,7 +83,9 @@ def network(graph: Graph, label: str, *, fold: bool = False) -> None:
     drawing_of(network_svg(folded(nodes) if fold else nodes, label), label)
 
 
-def _show(page: str, alone: str, label: str) -> None:
+def _show(svg: str, label: str) -> None:
+    """Without the site's style sheet, which says what `--ink` is, colours are the light theme's."""
+    themed = re.sub(r"var\(--([\w-]+)\)", lambda m: f"var(--{m[1]}, {LIGHT[m[1]]})", svg)
     caption = f"<figcaption>{html.escape(label)}</figcaption>"
-    framed = f'<figure><div class="scroll" tabindex="0">{page}</div>{caption}</figure>'
-    show(Shown(f"[figure: {label}]", framed, {"image/svg+xml": alone}))
+    framed = f'<figure><div class="scroll" tabindex="0">{themed}</div>{caption}</figure>'
+    show(Shown(f"[figure: {label}]", framed))
