@@ -25,7 +25,7 @@ class OtherSide:
         threads: of torch.
 
     Raises:
-        RuntimeError: the other torch refuses the network or the condition.
+        TorchRefusedError: the other torch refuses the network or the condition.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class OtherSide:
         """Run the whole step, the update included.
 
         Raises:
-            RuntimeError: what the other torch raised, or how its process ended.
+            TorchRefusedError: what the other torch raised, or how its process ended.
         """
         assert self.start is not None
         start = {
