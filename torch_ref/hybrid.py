@@ -6,6 +6,7 @@ side's memory is ever seen by the other, not even by a layer that returns its in
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,6 +21,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch_ref.draws import Recorder
 
 __all__ = ["HandWritten", "array_of", "as_torch", "tensor_of", "told_apart"]
+
+
+CONSTANTS = ("weight", "pos_weight")  # of a loss: given to its constructor, buffers of torch's
 
 
 class HandWrittenLayer(Protocol):
@@ -67,6 +71,8 @@ class HandWritten(nn.Module):
         names = layer.state_names() if _has(layer, "state_names") else {}  # type: ignore[attr-defined]
         held: dict[str, Any] = {k: nn.Parameter(tensor_of(a)) for k, a in params.items()}
         held |= {k: tensor_of(a) for k, a in buffers.items()}
+        self.constants = tuple(k for k in CONSTANTS if _is_constant(layer, k))
+        held |= {k: tensor_of(getattr(layer, k)) for k in self.constants}
         for path, name in (names or {name: name for name in held}).items():
             home, key = self._home(path)
             if name in params:
@@ -106,6 +112,10 @@ class HandWritten(nn.Module):
             layer = layer.train(self.training)
         if getattr(layer, "buffers", None):
             layer = layer.with_buffers({k: array_of(self.get_buffer(k)) for k in layer.buffers})
+        if self.constants:
+            layer = copy.copy(layer)
+            for key in self.constants:
+                setattr(layer, key, array_of(self.get_buffer(key)).astype(np.float64))
         return layer
 
     def _home(self, path: str) -> tuple[nn.Module, str]:
@@ -159,6 +169,12 @@ class HandWritten(nn.Module):
 
     def __repr__(self) -> str:  # not the modules that hold a graph's dotted names
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def _is_constant(layer: Any, name: str) -> bool:
+    """Return whether a layer was given an array of this name that it does not learn."""
+    known = {**getattr(layer, "params", {}), **getattr(layer, "buffers", {})}
+    return name not in known and isinstance(getattr(layer, name, None), np.ndarray)
 
 
 class _Run(Function):

@@ -91,6 +91,11 @@ def explain(
     from torch_ref.gpu import devices_that_draw, reproducible
 
     loaded = load(config, dotted(overrides))
+    if loaded.train.half:
+        raise UserError(
+            f"explain works a number in float64 or float32; this run is in {loaded.train.dtype}, "
+            'whose arithmetic is torch\'s alone. Ask for dtype = "float64" (--dtype float64).'
+        )
     threads = torch.get_num_threads()
     try:
         device = loaded.train.device

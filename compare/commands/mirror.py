@@ -41,8 +41,9 @@ def mirror(
         seed: of what the model draws.
         gauge_every: derive the tolerances at every so many steps; those between are held against
             the last ones, tensor by tensor, and derived after all where one is exceeded.
-        twin: your own NumPy port: pieces by module path, each `(forward, backward)` or an object
-            with these methods, or one object for the whole model. `forward(x, …)` returns
+        twin: your own NumPy port: pieces by module path, each `(forward, backward)`, an object
+            with these methods, or a `manual.Graph`, whose values are compared at the names that
+            both sides share; or one of these for the whole model. `forward(x, …)` returns
             `(output, cache)` and takes the module's parameters by name where it names them
             (`weight`, `fc_weight` for `fc.weight`); `backward(grad_output, cache)` returns their
             gradients in this order. The rest of the model is derived as ever.

@@ -47,11 +47,8 @@ def run(
     'agree'
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     from compare.description.config import dotted, load
-    from compare.running.experiment import prepare
-    from torch_ref.gpu import devices_that_draw, reproducible
 
     if isinstance(config, torch.nn.Module):
         from compare.commands.mirror import mirror
@@ -59,22 +56,41 @@ def run(
         if against is not None:
             raise UserError("against: a mirrored model runs in this torch alone.")
         return mirror(config, progress=progress, **overrides)
-    loaded = load(config, dotted(overrides))
-    threads, device = torch.get_num_threads(), loaded.train.device
+    return compared(load(config, dotted(overrides)), plant, progress, against=against)
+
+
+def compared(
+    config: Config, plant: str | None = None, progress: Progress | None = None,
+    runner: type[Runner] = Runner,
+    against: str | Path | Sequence[str | Path] | None = None,
+) -> Report:  # fmt: skip
+    """Run what a configuration describes; torch's generator and threads stay as they were."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from compare.commands.parallel_runner import run_workers
+    from compare.running.experiment import prepare
+    from torch_ref.gpu import devices_that_draw, reproducible
+
+    threads, device = torch.get_num_threads(), config.train.device
     try:
         with (
             threadpool_limits(limits=1),
             torch.random.fork_rng(devices_that_draw(device)),
             reproducible(device) as undetermined,
         ):
-            torch.set_num_threads(loaded.train.threads)
-            experiment = prepare(loaded, mistake=plant)
+            torch.set_num_threads(config.train.threads)
             tell = progress or (lambda *_: None)
+            if config.parallel is not None:
+                if against is not None:
+                    raise UserError("against: workers run in this torch alone.")
+                return run_workers(config, plant, tell)
+            experiment = prepare(config, mistake=plant)
             if against is None:
-                return with_notes(Runner(experiment, tell).run(), undetermined)
+                return with_notes(runner(experiment, tell).run(), undetermined)
             from compare.commands.against import against as beside
 
-            with beside(experiment, against, tell) as runner:
-                return with_notes(runner.run(), undetermined)
+            with beside(experiment, against, tell) as paired:
+                return with_notes(paired.run(), undetermined)
     finally:
         torch.set_num_threads(threads)

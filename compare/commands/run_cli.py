@@ -28,7 +28,10 @@ def run(
     ] = "digits",
     steps: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float64 or float32; torch's side also in float16 or bfloat16."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and masks.")] = None,
     mode: Annotated[
         str | None,

@@ -111,6 +111,34 @@ def test_parameters_have_the_layers_names_values_and_dtype() -> None:
         np.testing.assert_array_equal(module.state_dict()[key], value)
 
 
+WEIGHTED = {
+    "CrossEntropyLoss": ("weight",),
+    "NLLLoss": ("weight",),
+    "BCELoss": ("weight",),
+    "BCEWithLogitsLoss": ("weight", "pos_weight"),
+    "MultiMarginLoss": ("weight",),
+    "MultiLabelSoftMarginLoss": ("weight",),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_the_weights_of_a_loss_are_buffers_as_torchs_are(name: str) -> None:
+    given = {key: [0.5, 1.0, 2.0] for key in WEIGHTED[name]}
+    ours = as_torch(getattr(manual, name)(**given))
+    theirs = getattr(nn, name)(**{k: torch.tensor(v, dtype=F64) for k, v in given.items()})
+
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_loaded_weights_of_a_loss_are_used() -> None:
+    ours = as_torch(manual.CrossEntropyLoss(weight=[1.0, 1.0, 1.0]))
+    theirs = nn.CrossEntropyLoss(weight=torch.tensor([0.5, 1.0, 2.0], dtype=F64))
+    ours.load_state_dict(theirs.state_dict())
+    x, labels = tensor(draw(0, (4, 3))), torch.tensor([0, 1, 2, 2])
+
+    torch.testing.assert_close(ours(x, labels), theirs(x, labels))
+
+
 def test_weights_go_to_torchs_module_and_back() -> None:
     ours, theirs = as_torch(manual.Linear(3, 2)).float(), nn.Linear(3, 2)
     ours.load_state_dict(theirs.state_dict())

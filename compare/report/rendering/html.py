@@ -54,6 +54,7 @@ from compare.report.rendering.model_graph import Level, levels
 from compare.report.rendering.model_tree import Part, model_stops, model_tree
 from compare.report.rendering.network_graph import Drawn, folded, network_svg
 from compare.report.rendering.network_map import Stop, network_map
+from compare.report.rendering.neurons import columns_of, neurons_svg
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 from compare.report.rendering.plots import Plot, make_plots
 from compare.report.rendering.svg import for_page
@@ -110,6 +111,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             missing=missing(report),
             shares={name: (v, share(v)) for name, v in report.coverage.items()},
             levels=_levels(report, stops, tree),
+            neurons=Markup(_neurons(report)),
             graph=Markup("" if tree else _graph(report, stops)),
             folded=len(report.nodes) > UNFOLDED,
             hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
@@ -253,6 +255,12 @@ def _graph(report: Report, stops: Sequence[Stop]) -> str:
     nodes = _drawn(report, stops, links) if stops else []
     shown = nodes if len(nodes) <= UNFOLDED else folded(nodes)
     return network_svg(shown) if stops and len(shown) <= DRAWN else ""
+
+
+def _neurons(report: Report) -> str:
+    """Return a chain of fully connected layers drawn as neurons; "" of another network."""
+    columns = columns_of(report.config.get("layers", ()))
+    return neurons_svg(columns, "The network's neurons") if columns else ""
 
 
 def _levels(report: Report, stops: Sequence[Stop], tree: Part | None) -> list[Level]:
