@@ -57,6 +57,11 @@ def _refuse(experiment: Experiment) -> None:
             "--against compares step by step, and a free run has one step that is judged. Leave "
             "--mode free out, or ask for the drift beside it: --set compare.drift=true."
         )
+    if experiment.config.train.half:
+        raise UserError(
+            f"--against compares in float64 or float32; in {experiment.config.train.dtype} what a "
+            "layer is judged by depends on what torch had there. Use another --dtype."
+        )
     if experiment.torch_layers:
         raise UserError(
             "--against holds two torches against the hand-written side, which --torch-layers "

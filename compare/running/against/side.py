@@ -35,6 +35,7 @@ class OtherSide:
         self.device, self.clip = twin.device, twin.clip
         self.loss_module, self.penalties = twin.loss_module, twin.penalties
         self.network, self.parameters = twin.network, twin.parameters
+        self.autocast, self.scaler = twin.autocast, twin.scaler
         self.compiled = condition.compile is not None
         self.overflowed = False
         self.start: Start | None = None
@@ -92,6 +93,9 @@ class OtherSide:
             names=tuple(names),
         )  # fmt: skip
         return Alone(**found)
+
+    def has(self, name: str) -> bool:
+        return self.twin.has(name)
 
     def module_of(self, name: str) -> Any:
         """Return this process's module of a piece: its type, its arguments, its mode."""

@@ -423,6 +423,7 @@ def test_a_process_that_dies_in_the_first_step_leaves_nothing(
     [
         ({"mode": "free"}, "a free run has one step that is judged"),
         ({"torch_layers": ["0"]}, "Give one of the two"),
+        ({"dtype": "bfloat16"}, "compares in float64 or float32"),
         ({"against": "compile:nothing"}, "no backend 'nothing'; it has .*inductor"),
     ],
 )
