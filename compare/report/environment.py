@@ -26,7 +26,9 @@ def environment(device: str, threads: int, seed: int) -> dict[str, str]:
         "seed": str(seed),
     }
     if device.startswith("cuda"):
-        found["gpu"] = f"{torch.cuda.get_device_name(device)}, TF32 off"
+        versions = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        settings = "TF32 off, deterministic kernels"
+        found["gpu"] = f"{torch.cuda.get_device_name(device)}, {versions}, {settings}"
     return found
 
 

@@ -17,9 +17,10 @@ from compare.diagnose.reference import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
 from compare.running.alone import Moment
 from compare.running.experiment import Experiment
+from compare.running.half import lockstep_of
 from compare.running.lockstep import Lockstep, Step
 from compare.running.refusal import TorchRefusedError
-from evidence.false_alarms.draw import Draw, draw
+from evidence.false_alarms.draw import DTYPES, Draw, draw, label
 from evidence.false_alarms.mistakes import Place, planted
 from evidence.false_alarms.rules import RULES, Rule, agrees
 
@@ -40,7 +41,7 @@ class Found(NamedTuple):
     caught: dict[str, tuple[bool, ...]]  # by mistake
     unchecked: tuple[str, ...]  # mistakes made in a tensor that the harness calls vacuous
     alarms: tuple[dict[str, Any], ...]  # the harness's own
-    inaccurate: tuple[str, ...] = ()  # steps not counted: torch's float32 lost digits, and where
+    inaccurate: tuple[str, ...] = ()  # steps not counted: torch lost digits, and where
 
 
 class Count(NamedTuple):
@@ -49,6 +50,7 @@ class Count(NamedTuple):
     seed: int
     rules: tuple[str, ...]
     found: tuple[Found, ...]
+    dtypes: tuple[str, ...] = DTYPES
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
@@ -63,6 +65,7 @@ def count(
     jobs: int | None = 1,
     rules: Sequence[Rule] = RULES,
     progress: Progress | None = None,
+    dtypes: tuple[str, ...] = DTYPES,
 ) -> Count:
     """Examine random correct networks and mistakes planted in them.
 
@@ -73,27 +76,30 @@ def count(
         rules: the first is the harness's own verdict, whatever it allows by itself; the others'
             functions must be a module's own if there are several jobs.
         progress: called as `progress(done, networks)`.
+        dtypes: of the networks in turn.
     """
-    found = in_order(partial(_number, seed, tuple(rules)), range(networks), Where(jobs),
+    found = in_order(partial(_number, seed, tuple(rules), dtypes), range(networks), Where(jobs),
                      progress=progress)  # fmt: skip
-    return Count(seed, tuple(rule.name for rule in rules), tuple(found))
+    return Count(seed, tuple(rule.name for rule in rules), tuple(found), dtypes)
 
 
-def _number(seed: int, rules: tuple[Rule, ...], index: int) -> Found:
+def _number(seed: int, rules: tuple[Rule, ...], dtypes: tuple[str, ...], index: int) -> Found:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        return examine(seed, index, rules)
+        return examine(seed, index, rules, dtypes)
 
 
-def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
+def examine(
+    seed: int, index: int, rules: Sequence[Rule] = RULES, dtypes: tuple[str, ...] = DTYPES
+) -> Found:
     """Run one network; draw another in its place while torch refuses it, or overflows.
 
     It refuses, say, to normalise a batch of one row. Only torch decides about that, so that no
     overflow of the hand-written side alone is hidden.
     """
     for attempt in range(ATTEMPTS):
-        drawn = draw(seed, index, attempt)
+        drawn = draw(seed, index, attempt, dtypes)
         try:
             found = run(drawn, np.random.default_rng([seed, index, attempt, 1]), rules)
         except Exception as error:
@@ -107,9 +113,9 @@ def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
 def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) -> Found | None:
     """Run all steps of a drawn network; None if torch overflows, or refuses to run it."""
     experiment = drawn.experiment()
-    lockstep = Lockstep(experiment)
+    lockstep = lockstep_of(experiment)
     total = Found(
-        -1, drawn.config.train.dtype, 0, np.zeros(len(VERDICTS), dtype=int), 0.0, "",
+        -1, label(drawn.config.train), 0, np.zeros(len(VERDICTS), dtype=int), 0.0, "",
         np.zeros(len(rules), dtype=int), {}, (), (),
     )  # fmt: skip
     with np.errstate(all="ignore"):
@@ -132,7 +138,7 @@ def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) ->
 
 
 def _blamed(experiment: Experiment, lockstep: Lockstep, step: Step) -> str:
-    """Return where torch's float32 lost digits, if all that disagrees follows from that."""
+    """Return where torch lost digits, if all that disagrees follows from that."""
     if not step.rows.bad.size:
         return ""
     assert lockstep.start is not None
