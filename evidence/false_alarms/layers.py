@@ -76,6 +76,12 @@ def _moves(layer: Layer, x: np.ndarray, count: int) -> bool:
     return bool(np.any(sum(grads)))
 
 
+def _cuts(layer: Layer, x: np.ndarray) -> bool:
+    """Return whether no gradient passes: nothing before such a layer could be compared."""
+    y, cache = layer.forward(x)
+    return not isinstance(y, tuple) and layer.backward(np.ones_like(y), cache)[0][0] is None
+
+
 def _first(layer: Layer, inputs: list[np.ndarray]) -> tuple[int, ...] | None:
     """Return the shape of a layer's first output; None if it does not take these inputs."""
     try:
@@ -105,12 +111,12 @@ def _fitted(
         key: sizes.get(value, value) if type(value) is int and value > 1 else value
         for key, value in example.arguments.items()
     }
-    cls = registry.LAYERS[name]
+    cls, rows = registry.LAYERS[name], np.ones((2, width))
     try:
-        found = _first(cls(**arguments), [np.ones((2, width))])
+        found = _first(cls(**arguments), [rows])
     except ValueError:  # sizes that do not go together
         return None
-    if found is None or len(found) != 2:
+    if found is None or len(found) != 2 or _cuts(cls(**arguments), rows):
         return None
     return {"type": name, **varied(rng, cls, arguments)}, found[1]
 

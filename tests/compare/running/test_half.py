@@ -29,7 +29,7 @@ NETWORK: dict[str, Any] = {
     "optimizer": {"type": "SGD", "lr": 0.5, "momentum": 0.9},
     "compare": {"drift": False},
 }
-SCALED = {"train__autocast": True, "train__scaler": {"init_scale": 2.0**24, "growth_interval": 2}}
+SCALED = {"train__autocast": True, "train__scaler": {"init_scale": 2.0**19, "growth_interval": 2}}
 
 
 def run(dtype: str, plant: str | None = None, **overrides: Any) -> Any:
@@ -104,11 +104,11 @@ def test_tolerances_are_as_large_as_the_format_needs_and_not_much_larger() -> No
 
 
 def test_an_update_that_the_format_cannot_hold_is_vacuous() -> None:
-    report = run("bfloat16", optimizer__lr=1e-7)
+    report = run("bfloat16", optimizer__lr=1e-3)
 
     assert report.verdict == "incomplete"
     assert "never really checked" in report.reason
-    assert run("bfloat16", optimizer__lr=1e-7, train__autocast=True).verdict == "agree"
+    assert run("bfloat16", optimizer__lr=1e-3, train__autocast=True).verdict == "agree"
 
 
 def test_overflow_of_the_format_is_told_as_such_and_what_helps() -> None:
@@ -126,8 +126,8 @@ def test_a_scaled_loss_overflows_backs_off_and_grows_as_torchs() -> None:
     assert report.verdict == "agree", report.reason
     assert "Gradients overflowed in" in report.notes[1]
     scales = report.differences.query("layer == 'scaler' and quantity == 'scale'")["torch"]
-    assert scales.min() < scales.iloc[0] < 2.0**24
-    assert scales.iloc[-1] > scales.min()
+    assert scales.min() < scales.iloc[0] < 2.0**19
+    assert (scales.diff() > 0).any()
 
 
 class GrowsTooEarly(LossScaler):
@@ -237,14 +237,11 @@ def test_what_cannot_be_run_is_refused(overrides: dict[str, Any], said: str) -> 
         compare.run(_config(), **overrides)
 
 
-def test_data_beyond_float16_are_refused() -> None:
-    data = {"dataset": "random_regression", "n": 8, "d_in": 2, "seed": 0}
-    layers = [{"type": "Linear", "in_features": 2, "out_features": 1}]
-    config = _config(train={"batch_size": "all"}, data=data, layers=layers, loss={"type": "MSELoss"},
-                     init={"scheme": "constant", "value": 1e6})  # fmt: skip
+def test_weights_beyond_float16_are_refused() -> None:
+    init = {"scheme": "constant", "value": 1e6}
 
     with pytest.raises(UserError, match=r"float16 ends at 65,504, and '0.weight' holds 1e\+06"):
-        compare.run(config, dtype="float16")
+        compare.run(_config(init=init), dtype="float16")
 
 
 def test_explaining_a_number_is_refused_in_half_precision() -> None:
