@@ -63,6 +63,8 @@ def placed(name: str, example: Example) -> tuple[tuple[int, ...], tuple[int, ...
         return None
     if len(given) > 1 and not _moves(case.layer, given[0], len(given)):
         return None
+    if len(given) == 1 and _cuts(case.layer, given[0]):
+        return None
     after = found[0][1:]  # type: ignore[index]
     return (shape[1:], after, len(given)) if after and after == found[1][1:] else None  # type: ignore[index]
 
@@ -111,12 +113,12 @@ def _fitted(
         key: sizes.get(value, value) if type(value) is int and value > 1 else value
         for key, value in example.arguments.items()
     }
-    cls, rows = registry.LAYERS[name], np.ones((2, width))
+    cls = registry.LAYERS[name]
     try:
-        found = _first(cls(**arguments), [rows])
+        found = _first(cls(**arguments), [np.ones((2, width))])
     except ValueError:  # sizes that do not go together
         return None
-    if found is None or len(found) != 2 or _cuts(cls(**arguments), rows):
+    if found is None or len(found) != 2:
         return None
     return {"type": name, **varied(rng, cls, arguments)}, found[1]
 
