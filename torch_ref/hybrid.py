@@ -199,7 +199,7 @@ class _Run(Function):
         given = [t for t in tensors if t is not None]
         ctx.save_for_backward(*given)  # torch refuses a freed graph, and what changed since
         ctx.several = isinstance(output, tuple)
-        device = given[0].device if given else None
+        device = _device(given)
         found = [tensor_of(y).to(device) for y in (output if ctx.several else (output,))]
         ctx.mark_non_differentiable(*[y for y in found if not y.is_floating_point()])
         return tuple(found) if ctx.several else found[0]
@@ -353,16 +353,20 @@ def _fitting(layer: Any, name: int | str, grad: Any, like: tuple) -> Any:
 
 
 def _check(layer: Any, inputs: Sequence, params: Mapping[str, Tensor]) -> None:
-    """Raise unless all are tensors on one device, and the floats of one dtype that NumPy knows."""
+    """Raise unless all are tensors on one device, and the floats of one dtype that NumPy knows.
+
+    Whole numbers may stay on the CPU, where torch itself wants lengths.
+    """
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(f"{layer!r} under autograd takes tensors, received {type(x).__name__}.")
     tensors = [*inputs, *params.values()]
-    devices = list(dict.fromkeys(str(t.device) for t in tensors))
+    placed = [t for t in tensors if t.is_floating_point() or t.device.type != "cpu"]
+    devices = list(dict.fromkeys(str(t.device) for t in placed))
     if len(devices) > 1:
         raise RuntimeError(
             f"{layer!r}: inputs and parameters must be on one device, received "
-            f"{' and '.join(devices)}. Move the module with .to({str(inputs[0].device)!r})."
+            f"{' and '.join(devices)}. Move the module with .to({devices[0]!r})."
         )
     dtypes = list(dict.fromkeys(t.dtype for t in tensors if t.is_floating_point()))
     if len(dtypes) > 1:
@@ -373,6 +377,12 @@ def _check(layer: Any, inputs: Sequence, params: Mapping[str, Tensor]) -> None:
         )
     if torch.bfloat16 in dtypes:
         raise TypeError(f"{layer!r}: NumPy has no bfloat16. Convert with .float().")
+
+
+def _device(tensors: Sequence[Tensor]) -> torch.device | None:
+    """Return where the real numbers are: lengths and the like may stay on the CPU."""
+    chosen = next((t for t in tensors if t.is_floating_point()), next(iter(tensors), None))
+    return None if chosen is None else chosen.device
 
 
 def _has(layer: Any, *methods: str) -> bool:
