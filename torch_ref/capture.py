@@ -23,7 +23,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from torch_ref.aliases import Aliases
-from torch_ref.captured import CapturedCall, PackedRefs, Ref, Region, overwritten, tensors_of
+from torch_ref.captured import (
+    CapturedCall,
+    PackedRefs,
+    Passed,
+    Ref,
+    Region,
+    overwritten,
+    tensors_of,
+)  # fmt: skip
 from torch_ref.draws import Recorder
 from torch_ref.operations import of_one_dtype, operation
 from torch_ref.stand_ins import StandIns
@@ -44,6 +52,7 @@ class Capture(TorchFunctionMode):
         whole: ask about the module itself too, which is opened else.
         careful: copy every value when it is born, not only before operations known to be in place.
         closed: custom Functions that are not looked into: torch computes them.
+        noted: paths of modules whose passes are noted, with those of the modules inside.
     """
 
     def __init__(
@@ -55,8 +64,11 @@ class Capture(TorchFunctionMode):
         whole: bool = False,
         careful: bool = False,
         closed: Collection[type] = (),
+        noted: Collection[str] = (),
     ) -> None:
         super().__init__()
+        self.noted = noted
+        self.passes: list[Passed] = []
         self.whole, self.closed = whole, closed
         self.stand_ins = StandIns(dtype, {})
         self.module, self.dtype, self.derive, self.careful = module, dtype, derive, careful
@@ -113,6 +125,14 @@ class Capture(TorchFunctionMode):
             yield
         finally:
             self._paths.pop()
+
+    def also(self, name: str, known: str) -> None:
+        """Let a value of the run be known by a second name."""
+        for kept in (self.values, self.grads, self.taps):
+            if known in kept:
+                kept[name] = kept[known]
+        if known in self.untold:
+            self.untold.add(name)
 
     def name_of(self, tensor: Tensor) -> str:
         """Return the name of a value, as the run left it."""
@@ -255,12 +275,34 @@ class Capture(TorchFunctionMode):
             self._opening.pop()
 
     def _inside(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        self._paths.append(self._modules[id(module)])
+        path = self._modules[id(module)]
+        given = self._names_of((args, kwargs)) if path in self.noted else ()
+        first, count = len(self.calls), len(self.passes)
+        self._paths.append(path)
         try:
             with self._aside(False), nullcontext() if _active(self) else self:
-                return _CALL(module, *args, **kwargs)
+                found = _CALL(module, *args, **kwargs)
         finally:
             self._paths.pop()
+        if any(_within(path, noted) for noted in self.noted):
+            self._note(path, given, self._names_of(found), first, count)
+        return found
+
+    def _names_of(self, tree: Any) -> tuple[str, ...]:
+        with self._aside():
+            return tuple(self._ref(t).name for t in tensors_of(tree))
+
+    def _note(
+        self, path: str, given: tuple[str, ...], returned: tuple[str, ...], first: int, count: int
+    ) -> None:
+        """Take note of a pass; those inside it become part of it."""
+        inner: dict[str, tuple[str, ...]] = {}
+        for passed in self.passes[count:]:
+            own = f"{passed.path}@{n}" if (n := _calls(inner, passed.path)) else passed.path
+            inner |= {own: passed.outputs, **passed.inner}
+        number = sum(p.path == path for p in self.passes[:count])
+        passed = Passed(path, number, given, returned, inner, first, len(self.calls))
+        self.passes[count:] = [passed]
 
     def called(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         """Stand for a module's call: one call of its own, or those inside."""
@@ -491,6 +533,15 @@ def plain(module: nn.Module) -> bool:
 
 def _seen_as(x: Any) -> Any:
     return x.view_as(x) if isinstance(x, Tensor) else x
+
+
+def _within(path: str, outer: str) -> bool:
+    return not outer or path == outer or path.startswith(f"{outer}.")
+
+
+def _calls(noted: Collection[str], path: str) -> int:
+    """Return how often a module was noted."""
+    return sum(name.partition("@")[0] == path for name in noted)
 
 
 def _joined(path: str, name: str) -> str:

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["CapturedCall", "PackedRefs", "Ref", "Region", "overwritten", "paired", "tensors_of"]
+__all__ = [
+    "CapturedCall",
+    "PackedRefs",
+    "Passed",
+    "Ref",
+    "Region",
+    "overwritten",
+    "paired",
+    "tensors_of",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,21 @@ class Region:
     @property
     def name(self) -> str:
         return f"{self.path}.{self.function.__name__}" if self.path else self.function.__name__
+
+
+class Passed(NamedTuple):
+    """One pass through a module that somebody asked to note.
+
+    `inner` holds the outputs of the opened modules inside, by path and call (`path@1`).
+    """
+
+    path: str
+    number: int  # which of its calls
+    inputs: tuple[str, ...]  # names of the tensors that it was called with
+    outputs: tuple[str, ...]
+    inner: dict[str, tuple[str, ...]]
+    first: int  # the captured calls inside: from this one on,
+    last: int  # up to here
 
 
 @dataclass

@@ -49,6 +49,15 @@ class CapturedFunction(nn.Module):
         return f"torch: {self.call.operation}"
 
 
+def path_of(name: str) -> str:
+    """Return the path of the module that a node calls, as the hand-written side names nodes."""
+    return name.partition("@")[0]
+
+
+class NoCounterpart(nn.Module):
+    """What a node of somebody's own graph has on torch's side if no module bears its name."""
+
+
 def _own(x: Any) -> Any:
     return x.clone() if isinstance(x, Tensor) and x.is_floating_point() else x
 
@@ -93,6 +102,8 @@ class CapturedNetwork:
         self.model, self.inputs = model, tuple(inputs)
         self.training = model.training
         self.calls: dict[str, CapturedCall] = {}
+        self.given: tuple[str, ...] = ()  # nodes of somebody's own graph
+        self._held = {path: m for path, m in model.named_modules() if path}
         self.capture: Capture | None = None
         self.noise: dict[str, Any] = {}
 
@@ -107,25 +118,31 @@ class CapturedNetwork:
 
     @property
     def modules_by_node(self) -> dict[str, nn.Module]:
-        return {name: self.module_of(name) for name in self.calls}
+        return {name: self.module_of(name) for name in (*self.calls, *self.given)}
+
+    def has(self, name: str) -> bool:
+        """Return whether torch computes what a node does."""
+        return name in self.calls or path_of(name) in self._held
 
     def module_of(self, name: str) -> nn.Module:
         """Return the module that a node calls, or its function as one."""
-        call = self.calls[name]
+        call = self.calls.get(name)
+        if call is None:
+            return self._held.get(path_of(name), NoCounterpart())
         return CapturedFunction(call) if call.module is None else call.module
 
     def call_of(self, name: str, inputs: Sequence[Any], names: Sequence[str]) -> tuple[tuple, dict]:
         """Return a node's arguments, with these tensors as the inputs of its twin."""
-        if name not in self.calls:
+        call = self.calls.get(name)
+        values = () if call is None or call.twin is None else call.twin.names
+        if call is None or len(values) != len(inputs):  # somebody's own node
             return tuple(inputs), {}
-        call = self.calls[name]
-        values = call.twin.names if call.twin is not None else ()
         return filled(call, values, self.whole(values, inputs), self._known)
 
     def whole(self, names: Sequence[str | None], tensors: Sequence[Any]) -> list[Any]:
         """Return complex numbers for pairs of real ones, by the values that they are."""
         return [
-            torch.view_as_complex(t.contiguous())
+            torch.complex(t[..., 0], t[..., 1])
             if t is not None and name is not None and self._is_complex(name)
             else t
             for name, t in zip(names, tensors, strict=True)
@@ -207,7 +224,7 @@ class CapturedSide(TorchSide):
             whole = getattr(self.derive, "whole", False)
             capture = Capture(
                 self.model, self.dtype, lambda _: None, whole=whole, careful=careful,
-                closed=self.closed,
+                closed=self.closed, noted=getattr(self.derive, "noted", ()),
             )  # fmt: skip
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
@@ -286,6 +303,9 @@ class CapturedSide(TorchSide):
             (g for g in groups if any(p is tensor for p in g["params"])), {}
         )
         return {k: v for k, v in found.items() if k != "params"}
+
+    def has(self, name: str) -> bool:
+        return self.network.has(name)  # type: ignore[no-any-return]
 
     def module_of(self, name: str) -> nn.Module:
         return self.loss_module if name == "loss" else self.network.module_of(name)

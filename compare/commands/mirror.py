@@ -41,8 +41,9 @@ def mirror(
         seed: of what the model draws.
         gauge_every: derive the tolerances at every so many steps; those between are held against
             the last ones, tensor by tensor, and derived after all where one is exceeded.
-        twin: your own NumPy port: pieces by module path, each `(forward, backward)` or an object
-            with these methods, or one object for the whole model. `forward(x, …)` returns
+        twin: your own NumPy port: pieces by module path, each `(forward, backward)`, an object
+            with these methods, or a `manual.Graph`, whose values are compared at the names that
+            both sides share; or one of these for the whole model. `forward(x, …)` returns
             `(output, cache)` and takes the module's parameters by name where it names them
             (`weight`, `fc_weight` for `fc.weight`); `backward(grad_output, cache)` returns their
             gradients in this order. The rest of the model is derived as ever.
@@ -62,12 +63,13 @@ def mirror(
     from compare.description.config.settings import TrainConfig
     from compare.running.mirror.experiment import prepare
     from compare.running.mirror.model import Model
+    from torch_ref.gpu import devices_that_draw
 
     _refuse(dtype, steps, seed, gauge_every)
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng(devices=[]), _eagerly():
+        with threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw()), _eagerly():
             torch.set_num_threads(1)
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)

@@ -30,7 +30,8 @@ __all__ = ["MirrorRunner"]
 class MirrorRunner(Runner):
     """Runs the steps of a model beside its twin."""
 
-    works = asks = False
+    works = False
+    elsewhere: tuple[str, ...] = ()  # custom Functions that are wrong, but not on these inputs
 
     def in_lockstep(self) -> Any:
         from compare.running.mirror.lockstep import MirrorLockstep
@@ -59,6 +60,23 @@ class MirrorRunner(Runner):
                 return blamed
         return found
 
+    def _ask_asides(self, moment: Any) -> None:
+        """Check each custom Function on inputs, and for outputs, that the model does not use."""
+        from compare.commands.check.applied import check_region
+
+        if self.divergence is not None:
+            return
+        side: Any = self.experiment.torch
+        capture = side.capture
+        for function, region in {r.function: r for r in capture.regions}.items():
+            self.progress(f"checking {function.__name__}", 0, 1)
+            report = check_region(region, capture)
+            if report is not None and report.verdict == "disagree":
+                self.elsewhere += (
+                    f"{function.__name__}.backward ({_place(function)}) is right on what it got "
+                    f"here, and wrong elsewhere: {report.reason}",
+                )
+
     def _blamed(self, region: Region, capture: Any, found: Divergence) -> Divergence | None:
         from compare.commands.check.applied import check_region
 
@@ -76,7 +94,7 @@ class MirrorRunner(Runner):
         return replace(
             report,
             verdict="incomplete" if blind else report.verdict,
-            reason=" ".join(filter(None, (report.reason, _unseen(share)))),
+            reason=" ".join(filter(None, (report.reason, *self.elsewhere, _unseen(share)))),
             coverage=share,
             parameters=parameters,
             missing=self._missing(),
@@ -152,6 +170,13 @@ class MirrorRunner(Runner):
                 f"Torch tells no gradient of {_few(silent)}: inside a custom Function, or in "
                 "memory that was written into. Those were not compared, only what they lead to."
             )
+        if twin.alone:
+            notes.append(
+                f"Torch has no value named as {_few(sorted(twin.alone))} of your own graph: "
+                "compared is only what they lead to."
+            )
+        if twin.left:
+            notes.append(f"Your own graph has nothing named as torch's {_few(sorted(twin.left))}.")
         if twin.idle:
             n = len(twin.idle)
             notes.append(

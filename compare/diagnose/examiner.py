@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from compare.diagnose.scaling import in_double, mistaken, of_scaler, unscaled
 from compare.judge.judge import judge
 from compare.judge.quantities import LOSS, REDUCED, Key
 from compare.pair.sources import unplanted
 from compare.running.alone import Call, Moment, beside, owners
+from compare.running.half import FOUND, SCALE, TRACKER
 from compare.running.update import updated
 from manual.graph import Layer, Node
 from manual.nodes import path_of
@@ -34,6 +36,8 @@ class Examiner:
     def suspect(self, key: Key) -> Suspect:
         """Examine whatever computes this quantity."""
         kind, _, rest = key.quantity.partition(":")
+        if key in (SCALE, TRACKER, FOUND):
+            return Suspect(key.layer, key.quantity, True, *of_scaler(self.moment, key))
         if kind in ("param", "state"):
             return self._optimizer(key)
         if kind in ("grad_output", "grad_input"):
@@ -102,9 +106,17 @@ class Examiner:
             )
             owner = self.moment.nodes[key.layer].layer if key.layer in self.moment.nodes else graph
             return Suspect(key.layer, key.quantity, True, owner, "backward", text)
-        for node in consumers:
+        known = [node for node in consumers if self.experiment.torch.has(node.name)]
+        for node in known:
             if not self._agree(self.moment.call(node.name).settled(), "grad_input"):
                 return self._layer(node, "grad_input", key)
+        if len(known) < len(consumers):
+            node = next(n for n in consumers if n not in known)
+            text = (
+                f"Torch has no counterpart of '{node.name}' to run beside it: what comes back out "
+                "of it is wrong, or of another that torch has none of after it."
+            )
+            return Suspect(node.name, "grad_input", True, node.layer, "backward", text)
         node = self.moment.nodes.get(key.layer, consumers[0])
         own = len(consumers) > 1 and not self._add_up(consumers, value, key)
         text = (
@@ -158,12 +170,17 @@ class Examiner:
 
     def _optimizer(self, key: Key) -> Suspect:
         """Give the hand-written optimiser torch's gradients; does the update still disagree?"""
-        theirs = {"updated": self.moment.torch[key]} if key in self.moment.torch else {}
+        train, moment = self.experiment.config.train, unscaled(self.moment)
+        theirs = {"updated": moment.torch[key]} if key in moment.torch else {}
+        if theirs and train.half:  # torch's is rounded to a half: ask for it in float64
+            theirs = in_double(moment, key)
 
         def run(lift: Any) -> dict[str, Any]:
-            return updated(self.moment, key, lift)
+            return updated(moment, key, lift)
 
         own = not theirs or not self._judged(run, theirs, "updated")
+        if train.scaler and not own:
+            return Suspect(key.layer, key.quantity, True, *mistaken(self.moment, key))
         name = f"{key.layer}.{key.quantity.split(':')[1]}"
         optimizer = unplanted(self.side.optimizer.rule_for(name))
         text = (
@@ -176,7 +193,9 @@ class Examiner:
         return Suspect(key.layer, key.quantity, own, optimizer, "update", text)
 
     def _agree(self, call: Call, quantity: str) -> bool:
-        """Compare what both sides of one piece say of a quantity."""
+        """Compare what both sides of one piece say of a quantity; one side alone says nothing."""
+        if not self.experiment.torch.has(call.name):
+            return True
         return self._judged(call.by_hand, call.by_torch(), quantity)
 
     def _judged(self, run: Any, theirs: dict[str, Any], quantity: str) -> bool:

@@ -152,14 +152,14 @@ def measured(function: Callable, points: Sequence[Gauge]) -> list[Gauge]:
     rng = np.random.default_rng(sketch or 0)
     values = function([p.v for p in points])
     if sketch is not None:
-        errors = [p.e2 + OWN * p.v * _directions(rng, p.shape) for p in points]
+        errors = [p.e2 + OWN * _finite(p.v) * _directions(rng, p.shape) for p in points]
         answers = _responses(function, values, points, errors)
-        own = [OWN * v * _directions(rng, np.shape(v)) for v in values]
+        own = [OWN * _finite(v) * _directions(rng, np.shape(v)) for v in values]
         pairs = [(v, r + o) for v, r, o in zip(values, answers, own, strict=True)]
         most = _most(values, points, errors)
         return [Gauge(v, np.clip(error, -most, most)) for v, error in pairs]
-    squares: list[Any] = [_square(OWN * v) for v in values]
-    sizes = [np.sqrt(p.e2 + _square(OWN * p.v)) for p in points]
+    squares: list[Any] = [_square(OWN * _finite(v)) for v in values]
+    sizes = [np.sqrt(p.e2 + _square(OWN * _finite(p.v))) for p in points]
     for _ in range(PROBES):
         nudges = [size * _directions(rng, size.shape) for size in sizes]
         for i, r in enumerate(_responses(function, values, points, nudges)):
@@ -183,7 +183,10 @@ def _responses(
     def answers(step: float) -> list[np.ndarray]:
         pairs = zip(points, errors, strict=True)
         moved = function([(p.v + step * error).astype(np.float64) for p, error in pairs])
-        return [(there - here) / step for there, here in zip(moved, values, strict=True)]
+        return [
+            np.where(there == here, 0.0, there - here) / step  # the same infinity has not moved
+            for there, here in zip(moved, values, strict=True)
+        ]
 
     smooth = []
     for coarse, fine in zip(answers(nudge), answers(nudge / FINER), strict=True):
@@ -199,6 +202,11 @@ def _directions(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def _most(values: Sequence[Any], points: Sequence[Gauge], errors: Sequence[Any]) -> float:
     return CEILING * _largest(*values, *(p.v for p in points), *errors)
+
+
+def _finite(a: Any) -> Any:
+    """Return numbers with 0 for infinities, which are masks and have no roundings."""
+    return np.where(np.isinf(a), 0.0, a)
 
 
 def _square(a: Any) -> Any:

@@ -96,6 +96,10 @@ class Lockstep:
         keys = self._keys(first.values, theirs, inputs)
         return self._judged(number, keys, first, theirs, thorough)
 
+    def notes(self) -> tuple[str, ...]:
+        """Say what a reader should know of how the steps were run."""
+        return ()
+
     def _is_thorough(self, number: int) -> bool:
         last = self.experiment.steps - 1
         return number % self.compare.gauge_every == 0 or number in (1, last)
@@ -226,10 +230,10 @@ class Lockstep:
         return again.values, flips
 
     def _torch_values(self, loss: float, lr: float) -> Values:
-        """Read torch's side; gradients before the update, because clipping changes them."""
+        """Read torch's side; gradients before the update, which clips them."""
         torch = self.experiment.torch
         outputs, grad_outputs, grads = torch.outputs(), torch.grad_outputs(), torch.grads()
-        if torch.clip != (None, None):
+        if torch.clip != (None, None) or torch.scaler.on:  # both write into them
             grads = {name: grad.copy() for name, grad in grads.items()}
         with torchs_own():
             torch.update(lr)

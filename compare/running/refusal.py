@@ -17,5 +17,5 @@ def torchs_own() -> Iterator[None]:
     """Tell what torch raises apart from what anybody else does."""
     try:
         yield
-    except (RuntimeError, ValueError, OverflowError) as error:
+    except (RuntimeError, ValueError, OverflowError, AssertionError) as error:
         raise TorchRefusedError(f"{type(error).__name__}: {one_line(error)}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import html
 import inspect
 import linecache
 import textwrap
@@ -67,17 +66,7 @@ def code_diff(before: Code, after: Code, *, names: tuple[str, str] = ("before", 
     text = "\n".join(
         [*shown, f"{removed} lines out, {added} in; {len(old)} lines became {len(new)}."]
     )
-    show(Shown(text, _page(shown, text), {"text/markdown": f"```diff\n{text}\n```"}))
-
-
-def _page(lines: list[str], text: str) -> str:
-    kinds = {"+": "add", "-": "del"}
-    rows = []
-    for number, line in enumerate(lines):
-        kind = "file" if number < 2 else kinds.get(line[:1], "same")
-        rows.append(f'<span class="{kind}">{html.escape(line) or " "}</span>')
-    total = text.rsplit("\n", 1)[1]
-    return f'<pre class="diff"><code>{"".join(rows)}</code></pre><p class="under">{total}</p>'
+    show(Shown(text, markdown=f"```diff\n{text}\n```"))
 
 
 def _class_source(cls: type) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from compare.report.rendering.axes import new_figure, set_legend, set_ticks
-from compare.report.rendering.svg import SENTINEL, drawing, for_file, for_page, to_svg
+from compare.report.rendering.palette import LIGHT
+from compare.report.rendering.svg import SENTINEL, drawing, for_page, to_svg
 from teach.kit.show import Shown, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from manual.graph import Graph
 
 COLOURS = SENTINEL  # by name: s1 … s7 for series, d0 … d6 for an order, muted, bad, good
 _numbers = itertools.count(1)
@@ -41,19 +44,48 @@ def figure(
         if axes.get_legend_handles_labels()[1]:
             set_legend(axes)
         svg = to_svg(drawn, f"figure{next(_numbers)}-")
-    _show(for_page(svg, label), for_file(svg, label), label)
+    _show(for_page(svg, label), label)
 
 
 def drawing_of(svg: str, label: str) -> None:
     """Show a finished SVG; colours written as `var(--ink)` follow the page's theme."""
-    from compare.report.rendering.palette import LIGHT
-
-    themed = "prefers-color-scheme" in svg  # it brings its colours along
-    alone = svg if themed else re.sub(r"var\(--([\w-]+)\)", lambda m: LIGHT[m[1]], svg)
-    _show(svg[svg.index("<svg") :], alone, label)
+    _show(svg[svg.index("<svg") :], label)
 
 
-def _show(page: str, alone: str, label: str) -> None:
+def neurons(widths: Sequence[int], label: str, kinds: str | Sequence[str] = "sigmoid") -> None:
+    """Show a fully connected network as its neurons.
+
+    Args:
+        widths: neurons of every layer, the inputs first.
+        label: what is to be seen, one sentence.
+        kinds: what the layers after the inputs are; one word is for all of them.
+    """
+    from compare.report.rendering.neurons import Column, neurons_svg
+
+    names = [kinds] * (len(widths) - 1) if isinstance(kinds, str) else kinds
+    drawing_of(neurons_svg([*map(Column, widths, ["inputs", *names])], label), label)
+
+
+def network(graph: Graph, label: str, *, fold: bool = False) -> None:
+    """Show a graph of layers, each node a box with its name and class.
+
+    Args:
+        graph: of `manual`.
+        label: what is to be seen, one sentence.
+        fold: of an unrolled network: draw all calls of a layer as one box.
+    """
+    from compare.report.rendering.network_graph import Drawn, folded, network_svg
+
+    nodes = [
+        Drawn(n.name, type(n.layer).__name__, tuple(source for source in n.inputs if source))
+        for n in graph.nodes
+    ]
+    drawing_of(network_svg(folded(nodes) if fold else nodes, label), label)
+
+
+def _show(svg: str, label: str) -> None:
+    """Without the site's style sheet, which says what `--ink` is, colours are the light theme's."""
+    themed = re.sub(r"var\(--([\w-]+)\)", lambda m: f"var(--{m[1]}, {LIGHT[m[1]]})", svg)
     caption = f"<figcaption>{html.escape(label)}</figcaption>"
-    framed = f'<figure><div class="scroll" tabindex="0">{page}</div>{caption}</figure>'
-    show(Shown(f"[figure: {label}]", framed, {"image/svg+xml": alone}))
+    framed = f'<figure><div class="scroll" tabindex="0">{themed}</div>{caption}</figure>'
+    show(Shown(f"[figure: {label}]", framed))

@@ -25,6 +25,7 @@ FORMULAS: dict[str, tuple[tuple, Callable[..., Any]]] = {  # inputs, what Caffe 
     "concat": ((X, Y), lambda x, y: np.hstack([x, y])),
     "contrastive_loss": ((X, Y, np.array([1, 0])), lambda *given: _contrastive(*given)),
     "crop": ((IMAGES, IMAGES[:, :, :2, :3]), lambda x, like: x[:, :, 1:3, 1:4]),
+    "cudnn_lrn": ((IMAGES,), lambda x: x / (1 + 1e-4 / 5 * _around(x)) ** 0.75),
     "cudnn_relu": ((X,), lambda x: np.maximum(x, 0)),
     "cudnn_sigmoid": ((X,), lambda x: 1 / (1 + np.exp(-x))),
     "cudnn_softmax": ((X,), lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)),
@@ -41,6 +42,11 @@ FORMULAS: dict[str, tuple[tuple, Callable[..., Any]]] = {  # inputs, what Caffe 
 def _contrastive(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> float:
     d = np.sqrt(((a - b) ** 2).sum(axis=1))
     return float((y * d**2 + (1 - y) * np.maximum(5 - d, 0) ** 2).sum() / (2 * len(a)))
+
+
+def _around(x: np.ndarray) -> np.ndarray:
+    """Return the sum of squares of each channel and of the two on either side of it."""
+    return np.stack([(x[:, max(c - 2, 0) : c + 3] ** 2).sum(axis=1) for c in range(len(x[0]))], 1)
 
 
 def rows() -> dict[str, str]:

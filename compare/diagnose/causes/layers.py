@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from compare.diagnose.causes.context import gradient_context
 from compare.diagnose.causes.piece import Piece, attempt
 from compare.diagnose.causes.settings import numbers
 
+SIMPLE = (bool, int, float, str, tuple)
 ARGUMENT = "Compare the constructor's arguments and defaults with torch's."
 
 
@@ -85,10 +87,9 @@ def _settings(
     alone: Alone, name: str, make: Callable[[Callable], np.ndarray]
 ) -> Iterator[tuple[str, float, Callable]]:
     """Yield the numbers among torch's arguments, with what `make` gives for other values."""
-    spec = next(s for s in alone.experiment.layers if s.name == name)
-    owner: Any = type(alone.experiment.torch.network.modules_by_node[name])
+    owner, args = _made_of(alone, name)
     keys = list(alone.params(name))
-    for what, now, arguments in numbers(owner, spec.args):
+    for what, now, arguments in numbers(owner, args):
 
         def given(value: float, arguments: Callable = arguments) -> Any:
             return attempt(lambda: make(_call(owner(**arguments(value)), keys)))
@@ -102,12 +103,26 @@ def _mask(alone: Alone, name: str, like: np.ndarray) -> dict[str, np.ndarray]:
     return {} if mask is None else {"the mask": np.broadcast_to(mask, like.shape) * 1.0}
 
 
+def _made_of(alone: Alone, name: str) -> tuple[Any, dict[str, Any]]:
+    """Return the class of torch's layer and the arguments that make one: described, or its own."""
+    module = alone.experiment.torch.network.modules_by_node[name]
+    described = (s.args for s in alone.experiment.layers if s.name == name)
+    own = {
+        k: v for k in signature(type(module)).parameters if isinstance(v := _own(module, k), SIMPLE)
+    }
+    return type(module), next(described, own)
+
+
+def _own(module: Any, argument: str) -> Any:
+    """Return what a module kept of an argument; of a parameter whether there is one."""
+    kept = getattr(module, argument, None)
+    return argument in module._parameters and kept is not None if argument == "bias" else kept
+
+
 def _variants(alone: Alone, name: str, keys: list[str]) -> Iterator[tuple[str, Callable]]:
     """Yield torch's layer with one argument changed, as a function of inputs and parameters."""
-    spec = next(s for s in alone.experiment.layers if s.name == name)
-    module = alone.experiment.torch.network.modules_by_node[name]
-    owner: Any = type(module)
-    for what, args in variants(owner, spec.args):
+    owner, given = _made_of(alone, name)
+    for what, args in variants(owner, given):
         if other := attempt(partial(owner, **args)):
             yield what, _call(other, keys)
 

@@ -162,6 +162,10 @@ class Search:
 
     def _sizes(self) -> dict[str, int]:
         output = self.torch[Key(self.experiment.manual.graph.output, "output")]
+        if not np.ndim(self.start.target):  # a mirror: the loss is computed within
+            given = self.start.x.values() if isinstance(self.start.x, Mapping) else ()
+            lengths = [len(a) for a in given if np.ndim(a)]
+            return {BATCH: lengths[0]} if lengths else {}
         sizes = {BATCH: len(self.start.target)}
         return sizes | ({CLASSES: output.shape[-1]} if output.ndim > 1 else {})
 

@@ -83,7 +83,7 @@ class ByTorch(Layer):
 
     def _gradients(self, found: TorchPass, ups: Sequence[Any]) -> list[np.ndarray | None]:
         pairs = [
-            (y, torch.from_numpy(np.array(u, order="C")).to(y.dtype))
+            (y, _leaf(u, False).to(y.dtype))
             for y, u in zip(found.outputs, ups, strict=False)
             if y.requires_grad
         ]
@@ -149,6 +149,7 @@ class ByTorch(Layer):
 
 def _leaf(x: Any, wanted: bool) -> Tensor:
     tensor = torch.from_numpy(np.array(x, order="C"))
+    tensor = tensor.clone(memory_format=torch.contiguous_format)  # empty ones have no strides
     return tensor.requires_grad_() if wanted and tensor.is_floating_point() else tensor
 
 

@@ -15,6 +15,7 @@ from compare.pair.mirror.call import Call, NoTwin, Value, built
 from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
 from compare.pair.mirror.given import GivenPiece
 from compare.pair.mirror.modules import twin_of_module
+from manual.graph import Graph
 from manual.layer import Layer
 from torch_ref.capture import Capture
 from torch_ref.captured import CapturedCall, Ref, paired
@@ -56,8 +57,11 @@ class Deriver:
     """
 
     def __init__(self, pieces: Mapping[str, Any] | None = None) -> None:
-        self.pieces = pieces or {}
+        every = pieces or {}
+        self.graphs = {path: own for path, own in every.items() if isinstance(own, Graph)}
+        self.pieces = {path: own for path, own in every.items() if path not in self.graphs}
         self.whole = "" in self.pieces  # the model itself is one of them
+        self.noted = set(self.graphs)
 
     def __call__(self, capture: Capture, call: CapturedCall) -> Twin | None:
         """Return the twin; None if there is none."""
@@ -65,14 +69,15 @@ class Deriver:
             refs = tuple(_refs(call))
             params = {k: p.detach().numpy() for k, p in call.module.named_parameters()}
             return Twin(GivenPiece(self.pieces[call.path], params, call.path), refs, {})
-        if call.module is not None and self._inside(call.path):
+        if call.module is not None and (call.path in self.graphs or self._inside(call.path)):
             call.why = "somebody's own piece stands for a part of it"
             return None
         return derive(capture, call)
 
     def _inside(self, path: str) -> bool:
         """Return whether a piece is for a module inside this one."""
-        return any(piece.startswith(f"{path}." if path else "") for piece in self.pieces)
+        every = (*self.pieces, *self.graphs)
+        return any(piece.startswith(f"{path}." if path else "") for piece in every)
 
 
 def derive(capture: Capture, call: CapturedCall) -> Twin | None:

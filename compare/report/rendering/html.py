@@ -16,7 +16,9 @@ import numpy as np
 
 from compare.explaining import format as fmt
 from compare.explaining.evaluate import DIGITS
+from compare.report.against import OFF, STATUSES
 from compare.report.rendering import text
+from compare.report.rendering.against import TOLD, counted, parts_first
 from compare.report.rendering.coverage import missing, share
 from compare.report.rendering.derivations import (
     Derivation,
@@ -52,6 +54,7 @@ from compare.report.rendering.model_graph import Level, levels
 from compare.report.rendering.model_tree import Part, model_stops, model_tree
 from compare.report.rendering.network_graph import Drawn, folded, network_svg
 from compare.report.rendering.network_map import Stop, network_map
+from compare.report.rendering.neurons import columns_of, neurons_svg
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 from compare.report.rendering.plots import Plot, make_plots
 from compare.report.rendering.svg import for_page
@@ -108,10 +111,12 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             missing=missing(report),
             shares={name: (v, share(v)) for name, v in report.coverage.items()},
             levels=_levels(report, stops, tree),
+            neurons=Markup(_neurons(report)),
             graph=Markup("" if tree else _graph(report, stops)),
             folded=len(report.nodes) > UNFOLDED,
             hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
             facts=evidence_facts(report),
+            **_against(report),
             sampled=sampled_text(report),
             kinds=_kinds_of(tensors),
             found=_found(report),
@@ -130,6 +135,24 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             kill_headings=list(HEADINGS.values()),
         )
     )
+
+
+def _against(report: Report) -> dict[str, Any]:
+    """Return what the page says of a second torch."""
+    found = report.against
+    if found is None:
+        return {"against": None, "OFF": OFF}
+    tensors = found.tensors()
+    return {
+        "against": found,
+        "against_tensors": tensors,
+        "against_counts": counted(tensors),
+        "against_first": parts_first(found),
+        "against_failed": [totals(side).failed for side in (found.this, found.that)],
+        "told_of": TOLD,
+        "OFF": OFF,
+        "STATUSES": STATUSES,
+    }
 
 
 def notebook_html(report: Report) -> str:
@@ -232,6 +255,12 @@ def _graph(report: Report, stops: Sequence[Stop]) -> str:
     nodes = _drawn(report, stops, links) if stops else []
     shown = nodes if len(nodes) <= UNFOLDED else folded(nodes)
     return network_svg(shown) if stops and len(shown) <= DRAWN else ""
+
+
+def _neurons(report: Report) -> str:
+    """Return a chain of fully connected layers drawn as neurons; "" of another network."""
+    columns = columns_of(report.config.get("layers", ()))
+    return neurons_svg(columns, "The network's neurons") if columns else ""
 
 
 def _levels(report: Report, stops: Sequence[Stop], tree: Part | None) -> list[Level]:

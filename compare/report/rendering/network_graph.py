@@ -18,6 +18,17 @@ MARGIN = 8
 PASSING = 28  # width that an edge takes which passes a layer
 SWEEPS = 4
 TONES = ("bad", "unjudged", "vacuous", "agree")  # gravest first
+STYLE = (
+    ".network { font-family: system-ui, sans-serif; } "
+    ".network .edge { fill: none; stroke: var(--muted); stroke-width: 1.3; } "
+    ".network rect { fill: var(--raised); stroke: var(--rule); } "
+    ".network .given rect { fill: none; stroke-dasharray: 3 3; } "
+    ".network .agree rect { stroke: var(--good); } "
+    ".network .vacuous rect { stroke: var(--warn); } "
+    ".network .bad rect { fill: var(--bad-soft); stroke: var(--bad); stroke-width: 2; } "
+    ".network text { text-anchor: middle; font-size: 12.5px; font-weight: 600; fill: var(--ink); } "
+    ".network .type { font-weight: 400; fill: var(--muted); }"
+)
 LETTERS, LEAST = 22, 6  # of a node's name and type, and of a type that is told
 
 
@@ -63,7 +74,8 @@ def network_svg(nodes: Sequence[Drawn], label: str = "The network") -> str:
     width, height = size.split()
     return (
         f'<svg class="network" role="img" aria-label="{escape(label)}" width="{width}" '
-        f'height="{height}" viewBox="0 0 {size}">{"".join(lines)}{"".join(boxes)}</svg>'
+        f'height="{height}" viewBox="0 0 {size}"><style>{STYLE}</style>'
+        f"{''.join(lines)}{''.join(boxes)}</svg>"
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from compare.description.config.settings import CompareConfig, TrainConfig
 from compare.errors import UserError
@@ -56,6 +56,20 @@ class Still(Optimizer):
         return {}, {}
 
 
+class OwnRate(Optimizer):
+    """A parameter group's rule, at the group's learning rate: a mirror has no schedule."""
+
+    def __init__(self, rule: Optimizer) -> None:
+        self.rule, self.lr = rule, rule.lr
+        self.blockwise, self.elementwise = rule.blockwise, rule.elementwise  # type: ignore[misc]
+
+    def update(self, param: Array, grad: Array, state: Any, lr: float) -> tuple[Array, Any]:
+        return self.rule.update(param, grad, state, self.lr)
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+
 @dataclass(frozen=True)
 class MirrorConfig:
     """What of a configuration a mirror has."""
@@ -99,8 +113,9 @@ class MirrorExperiment(Experiment):
     def captured(self) -> MirrorExperiment:
         """Return the experiment with the hand-written side of torch's last run."""
         side: Any = self.torch
-        twin = mirrored(side.network, side.capture, side.loss)
-        side.kept = set(twin.graph.params)
+        twin = mirrored(side.network, side.capture, side.loss, side.derive.graphs)
+        side.kept = {*twin.graph.params, *twin.missing}
+        side.network.given = twin.given
         manual = self.manual._replace(graph=twin.graph)
         return replace(
             self, manual=manual, twin=twin, torch_layers=tuple(twin.by_torch),
@@ -128,10 +143,13 @@ def prepare(
         None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
     )  # fmt: skip
     prove(model, side, progress)
-    graph = mirrored(side.network, side.capture, side.loss).graph
-    layers = (node.layer for node in graph.nodes)
-    _refuse_unused(derive.pieces, {x.path for x in layers if isinstance(x, GivenPiece)})
-    side.kept = set(graph.params)
+    found = mirrored(side.network, side.capture, side.loss, derive.graphs)
+    layers = (node.layer for node in found.graph.nodes)
+    used = {x.path for x in layers if isinstance(x, GivenPiece)}
+    nodes = {node.name for node in found.graph.nodes}
+    ran = {p.path for p in side.capture.passes} if nodes.intersection(found.given) else set()
+    _refuse_unused((*derive.pieces, *derive.graphs), used | ran)
+    side.kept = set(found.graph.params)
     config: Any = MirrorConfig(
         name,
         train,
@@ -147,7 +165,7 @@ def prepare(
     )  # fmt: skip
 
 
-def _refuse_unused(pieces: Mapping[str, Any], used: Set[str]) -> None:
+def _refuse_unused(pieces: Sequence[str], used: Set[str]) -> None:
     """A piece that never ran must not pass for one that agrees."""
     for path in pieces:
         if path not in used:
@@ -163,7 +181,7 @@ def _optimizer(model: Model) -> Optimizer:
     """Return the hand-written optimiser with the same settings.
 
     Raises:
-        UserError: there is none of that name, or its groups have several learning rates.
+        UserError: there is none of that name.
     """
     theirs = model.optimizer
     if theirs is None:
@@ -188,13 +206,16 @@ def _optimizer(model: Model) -> Optimizer:
     names = {id(p): n for n, p in model.module.named_parameters()}
     rules = []
     for group in theirs.param_groups:
-        own = {k: group[k] for k in signature(cls).parameters if k in group}
+        own = {k: _number(group[k]) for k in signature(cls).parameters if k in group}
         rules.append(([names[id(p)] for p in group["params"] if id(p) in names], cls(**own)))
-    if len({rule.lr for _, rule in rules}) > 1:
-        raise UserError(
-            "optimizer: its parameter groups have several learning rates, which a mirror does not "
-            "follow. Give every group the same."
-        )
     if left := set(names.values()).difference(*(held for held, _ in rules)):
         rules.append((list(left), Still()))
-    return rules[0][1] if len(rules) == 1 else Groups(rules[0][1], rules)
+    first = rules[0][1]
+    if len(rules) == 1:
+        return first
+    return Groups(first, [(held, rule if rule is first else OwnRate(rule)) for held, rule in rules])
+
+
+def _number(setting: Any) -> Any:
+    """Return a setting that is kept as a tensor (a learning rate) as a number."""
+    return setting.item() if isinstance(setting, Tensor) else setting

@@ -40,7 +40,9 @@ class MirrorLockstep(Lockstep):
         self.untold = first.values.keys() - manual.keys()
         keys = self._keys_of(manual, theirs)
         deep = self._is_thorough(number)
-        return self._judged(number, keys, first._replace(values=manual), theirs, deep)
+        step = self._judged(number, keys, first._replace(values=manual), theirs, deep)
+        alone = {key: first.values[key] for key in self._alone() if key in first.values}
+        return step._replace(torch={**theirs, **alone}) if alone else step  # for who looks closer
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
@@ -76,7 +78,8 @@ class MirrorLockstep(Lockstep):
 
     def _torch_values(self, loss: float, lr: float) -> Values:
         """Read torch's side: of what the twin has too."""
-        found = super()._torch_values(loss, lr)
+        with torchs_own():
+            found = super()._torch_values(loss, lr)
         nodes = self.experiment.manual.graph.nodes
         known = {port for node in nodes for port in ports_of(node)}
         idle = {name for name in self._capture.values if name not in known}
@@ -100,7 +103,13 @@ class MirrorLockstep(Lockstep):
         nodes = experiment.manual.graph.nodes
         inputs = tuple(name for name in experiment.model.inputs if name in experiment.twin.data)
         keys = expected(nodes, self.params, states, inputs=inputs, buffers=self.buffers)
-        return [key for key in keys if key in theirs or self._required(key)]
+        alone = self._alone()
+        return [key for key in keys if key not in alone and (key in theirs or self._required(key))]
+
+    def _alone(self) -> set[Key]:
+        """Return what only somebody's own graph has: no value of torch's bears the name."""
+        alone = self.experiment.twin.alone
+        return {_key(name, kind) for name in alone for kind in ("output", "grad_output")}
 
     def _required(self, key: Key) -> bool:
         """Return whether something has to be there although torch has not got it."""
@@ -113,7 +122,7 @@ class MirrorLockstep(Lockstep):
 
     def _comparable(self, manual: Values, theirs: Values) -> Values:
         """Leave out gradients that torch keeps no account of: zeros, and of what it overwrote."""
-        unknown = self._untold()
+        unknown = self._untold() | self._alone()
         inputs = {_key(n, "grad_input") for n in self.experiment.twin.data}
         return {
             key: value

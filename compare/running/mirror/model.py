@@ -119,9 +119,9 @@ class Model:
                 )
             return total.reshape(()) if total.ndim else total
         own = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-        if isinstance(own, Tensor) and own.numel() == 1 and own.requires_grad:
+        if isinstance(own, Tensor) and own.numel() == 1 and _has_slope(own):
             return own
-        if isinstance(output, Tensor) and output.ndim == 0 and output.requires_grad:
+        if isinstance(output, Tensor) and output.ndim == 0 and _has_slope(output):
             return output
         return self._upstream(output, capture)
 
@@ -139,7 +139,7 @@ class Model:
         with capture.at("upstream") if capture else nullcontext():
             for tensor in found:
                 ups = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-                real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+                real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
                 ups = ups.to(self.dtype) if real is tensor else ups.to(self.dtype)[..., None]
                 total = total + (real * ups).sum()
         return total
@@ -153,6 +153,12 @@ class Model:
                 for k, t in state.items()
                 if isinstance(t, Tensor) and t.is_floating_point() and t.ndim
             }
+        for group in self.optimizer.param_groups:
+            group |= {
+                k: v.to(self.dtype)
+                for k, v in group.items()
+                if isinstance(v, Tensor) and v.is_floating_point()
+            }
         own = {id(p) for p in self.module.parameters()}
         held = [p for group in self.optimizer.param_groups for p in group["params"]]
         if not own.intersection(map(id, held)):
@@ -160,6 +166,11 @@ class Model:
                 "optimizer: it holds none of the model's parameters. Make it of the model that is "
                 "mirrored: torch.optim.SGD(model.parameters(), lr=0.1)."
             )
+
+
+def _has_slope(output: Tensor) -> bool:
+    """Return whether something can be the loss: a real number that depends on what is learnt."""
+    return output.requires_grad and output.is_floating_point()
 
 
 def _made(module: nn.Module) -> dict[int, Any]:

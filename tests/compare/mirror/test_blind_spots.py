@@ -313,3 +313,91 @@ def test_torch_is_left_as_it_was_when_a_backward_raises() -> None:
         compare.mirror(Between(Breaks.apply), X)
 
     assert (nn.Module.__call__, Function.apply, BackwardCFunction.apply) == before
+
+
+# ── what is open, or not used ────────────────────────────────────────────────────────────────────
+class SineAndCosine(Function):
+    """The gradient of its second output is wrong in sign."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x)
+        return x.sin(), x.cos()
+
+    @staticmethod
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return first * x.cos() + second * x.sin()
+
+
+def test_a_backward_that_is_wrong_for_an_unused_output_is_told() -> None:
+    report = compare.mirror(Between(lambda x: SineAndCosine.apply(x)[0]), X)
+
+    assert "SineAndCosine.backward" in report.reason
+    assert "wrong elsewhere" in report.reason
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x: x.relu().topk(3)[0],
+        lambda x: x.clamp(max=0).topk(3, dim=0, largest=False)[0],
+        lambda x: x.relu().sort(dim=0, descending=True).values,
+        lambda x: x.relu().sort(stable=False).values,
+    ],
+    ids=["topk", "smallest", "sort", "unstable"],
+)
+def test_which_of_equal_elements_is_picked_is_no_disagreement(pick: Any) -> None:
+    report = compare.mirror(Between(lambda x: pick(x).repeat(4, 2)[:5, :4]), X)
+
+    assert report.verdict == "agree", str(report)
+
+
+def test_a_pick_that_is_not_among_equals_is_still_wrong(monkeypatch) -> None:
+    from manual.gates.picks import TopKGate
+
+    right = TopKGate.pick
+    monkeypatch.setattr(TopKGate, "pick", lambda self, x: right(self, x)[..., ::-1])
+
+    report = compare.mirror(Between(lambda x: x.topk(3)[0].repeat(1, 2)[:, :4]), X)
+
+    assert report.verdict == "disagree"
+
+
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.complex(self.w * x.sum(), self.w)
+
+
+def test_a_complex_number_is_an_output_and_no_loss() -> None:
+    assert compare.mirror(Complex(), X).verdict == "agree"
+
+
+GROUPS = {
+    "rates": lambda m: torch.optim.AdamW(
+        [{"params": m.first.parameters(), "lr": 1e-2}, {"params": m.last.parameters()}], lr=1e-3
+    ),
+    "tensor": lambda m: torch.optim.Adam(m.parameters(), lr=torch.tensor(1e-3)),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_an_optimisers_rates_are_followed_however_they_are_given(name: str) -> None:
+    model = Between(torch.tanh)
+
+    report = compare.mirror(model, X, optimizer=GROUPS[name](model), steps=3)
+
+    assert report.verdict == "agree", str(report)
+    assert (report.differences["quantity"] == "param:weight").any()
+
+
+def test_what_torchs_optimiser_refuses_is_told_in_a_sentence() -> None:
+    model = Between(torch.tanh)
+    optimizer = torch.optim.Adam(model.parameters(), capturable=True)
+
+    with pytest.raises(UserError, match="capturable"):
+        compare.mirror(model, X, optimizer=optimizer)

@@ -22,7 +22,7 @@ from teach.kit import (
     table,
     torch_gradients,
 )
-from teach.kit.show import PAGE, Shown
+from teach.kit.show import Shown
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 
@@ -95,10 +95,10 @@ def test_code_diff_shows_both_sides_and_refuses_equal_code(capsys: pytest.Captur
 
 
 def test_code_of_another_lesson_is_found_by_name() -> None:
-    assert code_of("05_students", "backward", "sigmoid").startswith("def backward(X, Y")
+    assert code_of("08_students", "backward", "sigmoid").startswith("def backward(X, Y")
 
     with pytest.raises(ValueError, match="backwards"):
-        code_of("05_students", "backwards")
+        code_of("08_students", "backwards")
 
 
 def doubled() -> tuple[torch.Tensor, torch.Tensor]:
@@ -146,7 +146,7 @@ def test_both_sides_of_a_network_and_a_planted_mistake() -> None:
         same_all(ours | {"0.bias": ours["0.bias"] * 1.000001}, theirs, errors)
 
 
-def test_a_drawing_has_the_themes_colours_on_a_page_and_fixed_ones_in_a_notebook(
+def test_a_drawing_has_the_themes_colours_on_the_site_and_fixed_ones_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Shown] = []
@@ -154,10 +154,9 @@ def test_a_drawing_has_the_themes_colours_on_a_page_and_fixed_ones_in_a_notebook
     drawing_of('<?xml version="1.0"?><svg><rect fill="var(--ink)"/></svg>', "a <box>")
 
     faces = shown[0]._repr_mimebundle_()
-    assert 'fill="var(--ink)"' in faces[PAGE]
-    assert "a &lt;box&gt;" in faces[PAGE]
-    assert "<?xml" not in faces[PAGE]
-    assert 'fill="#1b1f24"' in faces["image/svg+xml"]
+    assert 'fill="var(--ink, #1b1f24)"' in faces["text/html"]
+    assert "a &lt;box&gt;" in faces["text/html"]
+    assert "<?xml" not in faces["text/html"]
     assert faces["text/plain"] == "[figure: a <box>]"
 
 
@@ -165,3 +164,13 @@ def test_a_table_is_text_in_a_script(capsys: pytest.CaptureFixture) -> None:
     table({"name": ["`a`", "bb"], "value": [1.5, 22.0]})
 
     assert capsys.readouterr().out == "name  value\na       1.5\nbb       22\n"
+
+
+def test_a_table_takes_numpys_and_torchs_numbers_and_columns_of_one_length(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    table({"a": torch.tensor([0.5, 2.0]), "b": np.zeros(2)})
+
+    assert capsys.readouterr().out == "  a  b\n0.5  0\n  2  0\n"
+    with pytest.raises(ValueError, match="shorter"):
+        table({"a": [1, 2], "b": [1]})
