@@ -10,7 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from compare.commands.sweep import OTHERS
 from compare.commands.sweep.file import Sweep
@@ -41,7 +41,7 @@ def made(sweep: Sweep) -> tuple[Nothing, Sweep]:
     return Nothing(), sweep
 
 
-def bench(rounds: int = 3, runs: int = 200, points: int = 100_000) -> dict[str, Any]:
+def bench(rounds: int = 3, runs: int = 150, points: int = 100_000) -> dict[str, Any]:
     """Return the numbers.
 
     Args:
@@ -53,28 +53,52 @@ def bench(rounds: int = 3, runs: int = 200, points: int = 100_000) -> dict[str, 
 
 
 def _runs(rounds: int, runs: int) -> dict[str, Any]:
-    seconds: dict[int, list[float]] = {1: [], 2: []}
+    """Time one worker and two in turn, once all is loaded.
+
+    On a machine that does something else as well, the ratio says little; what share of the time the
+    two workers were at work, and what the sweep's own process computes meanwhile, still says what
+    they would do on two free processors.
+    """
+    found: dict[int, list[Pace]] = {1: [], 2: []}
     for number in range(rounds):
-        for jobs in seconds:
+        for jobs, paces in found.items():
             seeds = {"grid": {"train.seed": list(range(number * runs, (number + 1) * runs))}}
-            seconds[jobs].append(_steady(RUN | seeds, jobs, runs))
-    ratios = [one / two for one, two in zip(*seconds.values(), strict=True)]
+            paces.append(_pace(RUN | seeds, jobs))
+    middle = {jobs: statistics.median(p.rows for p in paces) for jobs, paces in found.items()}
+    ratios = [two.rows / one.rows for one, two in zip(found[1], found[2], strict=True)]
     return {
         "of each round": runs, "rounds": rounds,
-        "rows per second, one worker": runs / statistics.median(seconds[1]),
-        "rows per second, two workers": runs / statistics.median(seconds[2]),
+        "rows per second, one worker": middle[1], "rows per second, two workers": middle[2],
         "two workers beat one by": statistics.median(ratios),
         "ratios": [round(r, 2) for r in ratios],
+        "two workers at work, share of the time": statistics.median(p.busy for p in found[2]),
+        "milliseconds of the sweep's own process per row": statistics.median(
+            1000 * p.own for p in found[2]),
     }  # fmt: skip
 
 
-def _steady(tables: Mapping[str, Any], jobs: int, runs: int) -> float:
-    """Return the seconds that all rows take at the pace of the second half: once all is loaded."""
-    seen: list[float] = []
-    found = sweep(tables, jobs=jobs, progress=lambda *_: seen.append(time.perf_counter()))
+class Pace(NamedTuple):
+    """The pace of a sweep's second half: rows per second, how much of the workers' time was work,
+    and the seconds that the sweep's own process computes per row.
+    """
+
+    rows: float
+    busy: float
+    own: float
+
+
+def _pace(tables: Mapping[str, Any], jobs: int) -> Pace:
+    seen: list[tuple[float, float]] = []
+    found = sweep(
+        tables, jobs=jobs,
+        progress=lambda *_: seen.append((time.perf_counter(), time.process_time())),
+    )  # fmt: skip
     found.assert_agrees()
     half = len(seen) // 2
-    return (seen[-1] - seen[half]) * runs / (len(seen) - 1 - half)
+    (began, own), (ended, all_own) = seen[half], seen[-1]
+    rows, elapsed = len(seen) - 1 - half, ended - began
+    work = float(found.runs["seconds"][half + 1 :].sum())
+    return Pace(rows / elapsed, work / (jobs * elapsed), (all_own - own) / rows)
 
 
 def _empty(points: int) -> dict[str, Any]:

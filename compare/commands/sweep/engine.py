@@ -81,7 +81,7 @@ class Where(NamedTuple):
 def answers(
     work: Callable[[Item], Answer], items: Iterable[Item], where: Where | None = None, *,
     start: Callable[..., None] | None = None, given: tuple = (), most: int = 2**31,
-) -> Iterator[tuple[int, Answer | Died]]:  # fmt: skip
+) -> Generator[tuple[int, Answer | Died], None, None]:  # fmt: skip
     """Yield each item's position with its answer, as they come.
 
     Items are taken as they are needed, and sent in batches of a fraction of a second. Where a

@@ -32,8 +32,11 @@ class Cross(NamedTuple):
     rows: list[tuple[str, list[tuple[int, int]]]]
 
 
-def html(report: SweepReport) -> str:
-    """Return the page: self-contained, without a script, of a size that no sweep's size changes."""
+def html(report: SweepReport, told: dict[str, Any]) -> str:
+    """Return the page: self-contained, without a script, of a size that no sweep's size changes.
+
+    `told` is what verdict.json holds.
+    """
     from markupsafe import Markup
 
     from compare.report.rendering.html import TEMPLATES, _environment
@@ -43,7 +46,7 @@ def html(report: SweepReport) -> str:
         _environment()
         .get_template("sweep.html.j2")
         .render(
-            report=report, axes=report.axes, counts=report.counts, told=report.as_dict(),
+            report=report, axes=report.axes, counts=report.counts, told=told,
             tables=[(axis, _lines(report, axis)) for axis in report.axes],
             plots=[(axis, Markup(svg)) for axis in report.axes if (svg := drawn(report, axis))],
             crossed=list(crossed(report)), layers=report.layers().to_dict("records"),

@@ -187,11 +187,12 @@ class SweepReport:
         """
         from compare.commands.sweep.page import html
 
-        told = json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        found = self.as_dict()
+        told = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         with self.store._told():
             _write(self.store.directory / "verdict.json", told.encode("utf-8", "backslashreplace"))
             page = self.store.directory / "report.html"
-            _write(page, html(self).encode("utf-8", "backslashreplace"))
+            _write(page, html(self, found).encode("utf-8", "backslashreplace"))
         return page
 
     def save(self, directory: str | Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,9 +56,15 @@ class Found(NamedTuple):
 
 
 def found_in(report: Report) -> Found:
-    """Return what a report says."""
+    """Return what a report says.
+
+    Raises:
+        KeyboardInterrupt: it was cut short; half a run is no row.
+    """
     from compare.report.rendering.facts import FAILED, per_tensor
 
+    if report.interrupted:
+        raise KeyboardInterrupt
     tensors = [
         Tensor(row.layer, row.quantity, _severity(row, FAILED), row.max_abs_diff, row.verdict)
         for row in per_tensor(report.differences)
@@ -73,8 +79,10 @@ def _severity(row: Any, failed: tuple[str, ...]) -> float:
     return math.inf if row.verdict in failed and not row.budget_used > 1 else row.budget_used
 
 
-def run_row(point: Any, axes: Sequence[str], found: Found, seconds: float, replay: str) -> dict:
-    """Return the row of a point; what a replay repeats is written of failures alone."""
+def run_row(
+    point: Any, axes: Sequence[str], found: Found, seconds: float, replay: Callable[[], str]
+) -> dict:
+    """Return the row of a point; `replay` is asked for the command of a failure alone."""
     worst = found.worst
     return {
         "key": point.key, "point": point.number,
@@ -82,7 +90,7 @@ def run_row(point: Any, axes: Sequence[str], found: Found, seconds: float, repla
         "verdict": found.verdict, "cause": found.cause, "layer": worst.layer,
         "quantity": worst.quantity, "budget_used": worst.budget_used,
         "last_loss": found.last_loss, "seconds": seconds, "reason": found.reason[:2000],
-        "replay": "" if found.verdict == AGREE else replay, "versions": versions(),
+        "replay": "" if found.verdict == AGREE else replay(), "versions": versions(),
     }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Store:
         self.runs, self.tensors = schemas(sweep)
         self._waiting: tuple[list[dict], list[dict]] = ([], [])
         self._begun = self._written = monotonic()
-        if directory.exists() and any(directory.iterdir()):
+        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             self._take_over(resume, force)
         with self._told():
             self.parts.mkdir(parents=True, exist_ok=True)
@@ -54,11 +54,14 @@ class Store:
     def _take_over(self, resume: bool, force: bool) -> None:
         """Go on with what is there, or take it away."""
         place = self.directory
-        is_sweep = place.is_dir() and (place / FILE).is_file() and self.parts.is_dir()
-        if not is_sweep or {entry.name for entry in place.iterdir()} - OURS:
+        begun = (place / FILE).is_file()
+        rows = self.parts.is_dir() and any(self.parts.iterdir())
+        if not place.is_dir() or (rows and not begun) or self._foreign():
             raise UserError(
                 f"{place} is there and is not a sweep's directory alone: choose another with --out."
             )
+        if not begun:
+            return  # killed before it had written anything
         if not (resume or force):
             raise UserError(
                 f"{place} holds a sweep already. --resume goes on with it, --force replaces it, "
@@ -72,6 +75,10 @@ class Store:
             path = place / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         os.close(self._lock) if self._lock is not None else None
+
+    def _foreign(self) -> set[str]:
+        """Return what no sweep has written."""
+        return {entry.name.removesuffix(".tmp") for entry in self.directory.iterdir()} - OURS
 
     def _refuse_other(self) -> None:
         before = read(self.directory / FILE)
@@ -108,7 +115,8 @@ class Store:
     def _tidy(self) -> None:
         """Take away what a killed process has left half done."""
         whole = {_number(path) for path in self._found("runs")}
-        for path in [*self.parts.glob("*.tmp"), *self._found("tensors")]:
+        halves = [*self.directory.glob("*.tmp"), *self.parts.glob("*.tmp")]
+        for path in [*halves, *self._found("tensors")]:
             if path.suffix == ".tmp" or _number(path) not in whole:
                 path.unlink()
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -123,12 +124,14 @@ def _fill(store: Store, job: Job, where: Where, progress: Progress) -> None:
             yield point.values
 
     found = answers(partial(do, job), values(), where, most=max(1, total))
-    for n, (position, answer) in enumerate(found, 1):
-        point = open_points.pop(position)
-        what, seconds = (Found(DEAD, DIED_TEXT), 0.0) if isinstance(answer, Died) else answer
-        run = run_row(point, wanted.axes, what, seconds, replay(job, point.values))
-        store.add(run, tensor_rows(point, what))
-        progress("points", n, total)
+    with closing(found):
+        for n, (position, answer) in enumerate(found, 1):
+            point = open_points.pop(position)
+            what, seconds = (Found(DEAD, DIED_TEXT), 0.0) if isinstance(answer, Died) else answer
+            again = partial(replay, job, point.values)
+            run = run_row(point, wanted.axes, what, seconds, again)
+            store.add(run, tensor_rows(point, what))
+            progress("points", n, total)
 
 
 DIED_TEXT = "Its worker process ended without an answer, twice: out of memory, or a crash in C."

@@ -276,6 +276,36 @@ def test_a_sweep_that_is_there_is_gone_on_with_or_replaced_only_if_it_is_said(
     assert list(sweep(counting(1, 3), out=place, jobs=1, force=True).runs["n"]) == [1, 3]
 
 
+def test_killed_before_its_first_row_or_never_begun_a_sweep_is_gone_on_with(
+    counted: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "parts").mkdir(parents=True)
+    (tmp_path / "out" / "sweep.toml.tmp").write_text("name =")
+
+    assert sweep(counting(1), out=tmp_path / "out", jobs=1, resume=True).agrees
+    assert sweep(counting(1), out=tmp_path / "new", jobs=1, resume=True).agrees
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="not a sweep's directory"):
+        sweep(counting(1), out=tmp_path / "file", jobs=1, force=True)
+
+
+def test_ctrl_c_inside_a_run_ends_the_sweep_and_makes_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from compare.commands.runner import Runner
+
+    def interrupted(runner: Any, _: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "_lockstep", interrupted)
+    found = sweep(TWO, jobs=1)
+
+    assert found.interrupted
+    assert len(found.runs) == 0
+    assert status(found) == 130
+    assert "none done" in str(found)
+
+
 def test_resuming_after_a_file_has_changed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cube.py").write_text(CUBE)
     tables = {"job": "check", "base": {"target": str(tmp_path / "cube.py:forward,backward"),
@@ -348,6 +378,7 @@ def test_killed_at_any_moment_a_sweep_goes_on_without_repeating_or_losing_a_row(
     kept = {key for keys in before for key in keys.to_pylist()}
     (parts / "000099.tensors.parquet").write_bytes(b"half")  # what a kill may leave
     (parts / "000099.runs.parquet.tmp").write_bytes(b"half")
+    (out / "report.html.tmp").write_bytes(b"half")
 
     found = sweep(tmp_path / "many.toml", out=out, jobs=1, resume=True)
 
