@@ -39,9 +39,9 @@ def compiled(side: TorchSide, backend: str) -> TorchSide:
     """
     from torch import _dynamo
 
-    known = _dynamo.list_backends(exclude_tags=())
-    if backend not in known:
-        raise ValueError(f"torch.compile has no backend '{backend}'; it has {', '.join(known)}")
+    if backend not in _dynamo.list_backends(exclude_tags=()):
+        usual = ", ".join(_dynamo.list_backends())
+        raise ValueError(f"torch.compile has no backend '{backend}'; it has {usual} and others")
     for name in LIMITS:
         if hasattr(_dynamo.config, name):
             setattr(_dynamo.config, name, ROOM)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import traceback
 import warnings
@@ -22,9 +23,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed._functional_collectives import AsyncCollectiveTensor
-from torch.distributed.optim import ZeroRedundancyOptimizer
-from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -76,6 +74,8 @@ class Replica:
         """Start from these weights, with an optimiser that has no state."""
         self.side.load(weights, buffers)
         if self.sharded:
+            from torch.distributed.optim import ZeroRedundancyOptimizer
+
             name, args = self.side.optimizer_spec
             plain = {} if name in optimizers.LOOPS else {"foreach": False}
             self.side.optimizer = ZeroRedundancyOptimizer(
@@ -167,7 +167,7 @@ class TensorReplica(Replica):
         side = self.side
         with torch.no_grad():
             for name, p in side.parameters.items():
-                own = p.to_local() if isinstance(p, DTensor) else p
+                own = p.to_local() if hasattr(p, "to_local") else p
                 own.copy_(torch.tensor(weights[name]))
         name, args = side.optimizer_spec
         side.optimizer = optimizers.build(name, side.parameters, args, side.groups)
@@ -214,9 +214,9 @@ def _all_reduced(tensor: Tensor) -> Tensor:
 
 
 def _array(tensor: Any) -> np.ndarray:
-    """Return what this worker holds of a tensor."""
-    tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-    tensor = tensor.wait() if isinstance(tensor, AsyncCollectiveTensor) else tensor
+    """Return what this worker holds of a tensor, which may be a DTensor or not have arrived."""
+    tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    tensor = tensor.wait() if hasattr(tensor, "wait") else tensor
     return array_of(tensor).copy()
 
 
@@ -258,6 +258,7 @@ def main() -> None:
     commands = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it, who ends all
     if sys.platform == "linux":  # one machine needs no name that others could find it by
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     serve(int(rank), int(count), store, float(seconds), commands, answers)

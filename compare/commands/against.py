@@ -17,7 +17,7 @@ from compare.running.against.condition import Condition, parse
 from compare.running.against.lockstep import OtherLockstep
 from compare.running.against.process import OtherProcess
 from compare.running.against.side import OtherSide
-from compare.running.refusal import TorchRefusedError, torchs_own
+from compare.running.refusal import TorchRefusedError
 from torch_ref.facts import facts
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def against(
     _refuse(experiment)
     with OtherProcess(condition) as process:
         try:
-            with torchs_own():
-                threads = experiment.config.train.threads
-                side = OtherSide(process, condition, experiment.torch, threads)
+            threads = experiment.config.train.threads
+            side = OtherSide(process, condition, experiment.torch, threads)
         except TorchRefusedError as error:
             raise UserError(f"--against {condition.text}: {error}.") from None
         yield AgainstRunner(experiment, progress, condition, side)
@@ -57,6 +56,11 @@ def _refuse(experiment: Experiment) -> None:
         raise UserError(
             "--against compares step by step, and a free run has one step that is judged. Leave "
             "--mode free out, or ask for the drift beside it: --set compare.drift=true."
+        )
+    if experiment.config.train.half:
+        raise UserError(
+            f"--against compares in float64 or float32; in {experiment.config.train.dtype} what a "
+            "layer is judged by depends on what torch had there. Use another --dtype."
         )
     if experiment.torch_layers:
         raise UserError(

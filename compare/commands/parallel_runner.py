@@ -39,26 +39,26 @@ class ParallelRunner(Runner):
 
         found = super().first_divergence(lockstep, step)
         cause = workers_cause(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-        if found is None or cause is None:
+        if found is None:
+            return None
+        if self._plan.split:  # what is one value has a copy on every worker, which they move alone
+            found = replace(found, witnesses=None)
+        if cause is None:
             return found
         text = "This step is what the workers compute with one known mistake in what they exchange."
-        return replace(found, cause=cause, own_or_inherited="own", explanation=text)
+        return replace(found, cause=cause, own_or_inherited="own", explanation=text, witnesses=None)
+
+    @property
+    def _plan(self) -> Any:
+        return self.experiment.plan  # type: ignore[attr-defined]
 
     def _report(self, planned: int, environment: dict) -> Report:
         report = super()._report(planned, environment)
         return replace(report, notes=(*report.notes, *self._notes()))
 
     def _notes(self) -> list[str]:
-        plan: Any = self.experiment.plan  # type: ignore[attr-defined]
-        shards = ", ".join(str(sum(sizes)) for sizes in plan.shards)
-        micro = f", in {plan.micro_batches} micro-batches" if plan.micro_batches > 1 else ""
-        weighed = ", their losses weighed as one process would" if plan.whole_batch else ""
-        notes = [
-            f"{plan.workers} workers, with {shards} rows in each step{micro}{weighed}; torch's run "
-            f"DistributedDataParallel over gloo. Gradients: their {plan.reduce}. A worker's own "
-            "gradient is `grad`, what all agree on `reduced`; the loss is the workers' sum."
-        ]
-        if plan.sharded_states:
+        notes = [_of_shares(self._plan) if self._plan.split else _of_shards(self._plan)]
+        if self._plan.sharded_states:
             notes.append(
                 "Each worker keeps the optimiser's state of its share alone (torch: "
                 "ZeroRedundancyOptimizer)."
@@ -72,3 +72,26 @@ class ParallelRunner(Runner):
 
     def _free(self, steps: int) -> None:
         """Nothing runs free."""
+
+
+def _of_shards(plan: Any) -> str:
+    """Say who had which rows, and what was compared."""
+    shards = ", ".join(str(sum(sizes)) for sizes in plan.shards)
+    micro = f", in {plan.micro_batches} micro-batches" if plan.micro_batches > 1 else ""
+    weighed = ", their losses weighed to one process's" if plan.whole_batch else ""
+    return (
+        f"{plan.workers} workers, with {shards} rows in each step{micro}{weighed}; torch's run "
+        f"DistributedDataParallel over gloo. `grad` is a worker's own gradient, `reduced` the "
+        f"{plan.reduce} of all workers'; the loss is the sum of theirs."
+    )
+
+
+def _of_shares(plan: Any) -> str:
+    """Say who had which part of which layer."""
+    split = ", ".join(f"'{name}' by {how}" for name, how in plan.split.items())
+    return (
+        f"{plan.workers} workers, each with all {plan.rows} rows; they share {split}. Torch's run "
+        "ColwiseParallel and RowwiseParallel over gloo. `@partial` is a worker's share before the "
+        "sum, on torch's side worked out again by its matrix product; the loss is the sum of all "
+        "workers' (the same) losses."
+    )

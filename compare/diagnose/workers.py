@@ -57,8 +57,8 @@ def workers_cause(experiment: ParallelExperiment, start: Start, step: Step) -> C
         return None
     first, *also = found
     told = f" The same numbers fit: {', '.join(also)}." if also else ""
-    text = (known[first].__doc__ or "").rstrip(".")
-    evidence = f"{text}: with that, all {len(step.manual)} tensors of the step are manual's.{told}"
+    text = known[first].__doc__ or ""
+    evidence = f"{text} A step with that gives all of manual's {len(step.manual)} tensors.{told}"
     return Cause(first, evidence, ADVICE[first], tuple(also))
 
 

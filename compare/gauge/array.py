@@ -68,7 +68,7 @@ class Gauge(NDArrayOperatorsMixin):
     @property
     def __epsilon__(self) -> float:
         """Answer `manual.rounding.machine_epsilon`: of the programs that are gauged."""
-        return 2 * setting().roundoff
+        return setting().epsilon or 2 * setting().roundoff
 
     def __bfloat16__(self) -> Gauge:
         """Answer `manual.rounding.bfloat16`."""

@@ -83,6 +83,7 @@ class Setting(NamedTuple):
         partial: the square of one rounding of a partial sum, in u², per term.
         serial: the functions whose sums are kept in u all the same.
         k: how many times its error a number may be off.
+        epsilon: of the programs, for code that asks; 0: that of the unit roundoff.
     """
 
     roundoff: float = 2.0**-53
@@ -97,6 +98,7 @@ class Setting(NamedTuple):
     partial: float = 0.0
     serial: tuple[str, ...] = ()
     k: float = 256.0
+    epsilon: float = 0.0
 
 
 _current: ContextVar[Setting] = ContextVar("the gauge's setting", default=Setting())  # noqa: B039
@@ -135,7 +137,7 @@ def rounding_as(format: Format) -> Iterator[None]:
     ratio = (format.k * format.unit / (outer.k * outer.roundoff)) ** 2
     flush_squared = (outer.squares(format.lost) / outer.roundoff) ** 2
     made = outer._replace(flush_squared=flush_squared, ulps=4.0, rounding=ratio, sums=ratio)
-    with _set(made._replace(once=False, serial=())):
+    with _set(made._replace(once=False, serial=(), epsilon=2 * format.unit)):
         yield
 
 

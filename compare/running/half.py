@@ -157,22 +157,20 @@ def _as(ours: Any, theirs: Any) -> Any:
     return gauge(theirs) if isinstance(ours, Gauge) and not isinstance(theirs, Gauge) else theirs
 
 
-class InHalf(np.ndarray):
+def _cast(x: Any) -> Any:
+    """Add the error of rounding to the half, where the numbers carry errors."""
+    return rounding(x.v, x.e2) if isinstance(x, Gauge) else x
+
+
+class Told(np.ndarray):
     """Numbers in float64 for code that asks what they were computed in (`manual.rounding`)."""
 
     __epsilon__: float
 
 
-IN_HALF: dict[str, type[InHalf]] = {
-    name: type(name, (InHalf,), {"__epsilon__": 2 * format.unit})
-    for name, format in FORMATS.items()
-    if format.half
+TOLD: dict[str, type[Told]] = {
+    name: type(name, (Told,), {"__epsilon__": 2 * format.unit}) for name, format in FORMATS.items()
 }
-
-
-def _cast(x: Any) -> Any:
-    """Add the error of rounding to the half, where the numbers carry errors."""
-    return rounding(x.v, x.e2) if isinstance(x, Gauge) else x
 
 
 class MetOptimizer(Optimizer):
@@ -200,8 +198,8 @@ class MetOptimizer(Optimizer):
 
     def step(self, params: Any, grads: Any, states: Any, lr: Any = None) -> Any:
         given = {name: _as(grad, self.grads.get(name, grad)) for name, grad in grads.items()}
-        if self.format.half and not any(isinstance(p, Gauge) for p in params.values()):
-            params = {k: p.view(IN_HALF[self.format.name]) for k, p in params.items()}
+        if not any(isinstance(p, Gauge) for p in params.values()):
+            params = {k: p.view(TOLD[self.format.name]) for k, p in params.items()}
         with rounding_as(self.format):
             if self.scaler is None:
                 return self.side.update(params, given, states, lr)

@@ -18,6 +18,7 @@ import torch_ref
 from compare.description.reading import one_line
 from compare.errors import UserError
 from compare.running.against.condition import Condition
+from compare.running.refusal import TorchRefusedError
 from torch_ref.pipe import receive, send
 from torch_ref.worker import MARK
 
@@ -41,7 +42,7 @@ main()
 __all__ = ["OtherEndedError", "OtherProcess"]
 
 
-class OtherEndedError(RuntimeError):
+class OtherEndedError(TorchRefusedError):
     """The other torch's process died, or did not answer in time."""
 
 
@@ -94,13 +95,13 @@ class OtherProcess:
         """Return what a method of `torch_ref.worker.Worker` gives there.
 
         Raises:
-            RuntimeError: what was raised there, in words.
+            TorchRefusedError: something was raised there.
             OtherEndedError: it died, or took too long.
         """
         answer = self._within(ANSWERING, lambda: self._exchanged((name, arguments)))
         if "error" in answer:
             kind, text = answer["error"]
-            raise RuntimeError(f"{kind}: {text}")
+            raise TorchRefusedError(one_line(f"{kind}: {text}"))
         return answer["found"]
 
     def end(self) -> None:

@@ -25,7 +25,7 @@ class OtherSide:
         threads: of torch.
 
     Raises:
-        RuntimeError: the other torch refuses the network or the condition.
+        TorchRefusedError: the other torch refuses the network or the condition.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class OtherSide:
         self.device, self.clip = twin.device, twin.clip
         self.loss_module, self.penalties = twin.loss_module, twin.penalties
         self.network, self.parameters = twin.network, twin.parameters
+        self.autocast, self.scaler = twin.autocast, twin.scaler
         self.compiled = condition.compile is not None
         self.overflowed = False
         self.start: Start | None = None
@@ -63,7 +64,7 @@ class OtherSide:
         """Run the whole step, the update included.
 
         Raises:
-            RuntimeError: what the other torch raised, or how its process ended.
+            TorchRefusedError: what the other torch raised, or how its process ended.
         """
         assert self.start is not None
         start = {
@@ -92,6 +93,9 @@ class OtherSide:
             names=tuple(names),
         )  # fmt: skip
         return Alone(**found)
+
+    def has(self, name: str) -> bool:
+        return self.twin.has(name)
 
     def module_of(self, name: str) -> Any:
         """Return this process's module of a piece: its type, its arguments, its mode."""

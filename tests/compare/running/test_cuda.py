@@ -104,6 +104,21 @@ def test_another_torch_on_a_gpu_has_the_same_bits() -> None:
 
 
 @pytest.mark.cuda
+def test_a_sweep_runs_on_a_gpu(tmp_path: Path) -> None:
+    base = {
+        "config": "three-rows",
+        "train.device": "cuda",
+        "train.steps": 2,
+        "compare.drift": False,
+    }
+    tables = {"job": "run", "base": base, "grid": {"train.seed": [0, 1]}}
+    found = compare.sweep(tables, out=tmp_path / "swept", jobs=1)
+
+    assert found.agrees
+    assert found.counts == {"agree": 2}
+
+
+@pytest.mark.cuda
 def test_a_number_is_explained_on_a_gpu() -> None:
     told = compare.explain("three-rows", step=0, node="0", quantity="grad:weight", device="cuda")
 

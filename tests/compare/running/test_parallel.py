@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 import compare
 from compare.commands import parallel_runner
+from compare.diagnose.causes.kinds import KINDS
+from compare.diagnose.workers import ADVICE
 from compare.errors import UserError
 from compare.running.parallel import experiment, side
 from handgrad.cli import app
@@ -116,8 +118,10 @@ MISTAKES = [
 ]
 
 
-def test_every_classic_mistake_is_planted_here() -> None:
+def test_every_classic_mistake_is_planted_here_and_documented() -> None:
     assert [name for name, _ in MISTAKES] == list(side.MISTAKES)
+    assert set(ADVICE) == {*side.MISTAKES, *side.TENSOR_MISTAKES}
+    assert set(ADVICE) <= set(KINDS)
 
 
 @pytest.mark.parametrize(("mistake", "how"), MISTAKES, ids=[name for name, _ in MISTAKES])

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 15 · Many workers, one gradient
+# # 26 · Many workers, one gradient
 #
 # A batch is dealt out to workers; each finds a gradient of its own rows, and all agree on one. What
 # they agree on follows from the chain rule: what each row counts when shards differ, what is
