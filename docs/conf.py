@@ -12,8 +12,6 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
-import theme  # noqa: E402
-
 KERNEL = HERE.parent / "build" / "ipython"  # the lessons' own: without what a user's starts with
 (KERNEL / "profile_default").mkdir(parents=True, exist_ok=True)
 (KERNEL / "profile_default" / "ipython_kernel_config.py").write_text(
@@ -92,7 +90,6 @@ html_title = "handgrad"
 html_math_renderer = "katex"
 html_static_path = ["_static"]
 templates_path = ["_templates"]
-html_context = {"languages": theme.LANGUAGES}
 html_sidebars = {  # Furo's own, and the languages
     "**": [
         "sidebar/brand.html",

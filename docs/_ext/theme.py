@@ -8,6 +8,7 @@ from typing import Any
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 
 LANGUAGES = {"en": "English", "vi": "Tiếng Việt"}  # with a folder of docs/_site each
+
 # Furo says in body[data-theme] what the reader chose: light, dark, or auto. A drawing that brings
 # its own colours along follows the page's, too.
 SHEET = """
@@ -41,6 +42,10 @@ def show_languages(app: Any, exception: Exception | None = None) -> None:
         (folder / "languages.css").write_text(rule, "utf-8")
 
 
+def tell_languages(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    context["languages"] = LANGUAGES
+
+
 def front_page(app: Any, exception: Exception | None) -> None:
     """README.html also answers as index.html, where servers and people look first."""
     if app.builder.format == "html" and exception is None:
@@ -51,6 +56,7 @@ def front_page(app: Any, exception: Exception | None) -> None:
 def setup(app: Any) -> dict[str, Any]:
     app.connect("builder-inited", write_colours)
     app.connect("builder-inited", show_languages)
+    app.connect("html-page-context", tell_languages)
     app.connect("build-finished", front_page, priority=400)
     app.connect("build-finished", show_languages, priority=400)
     app.add_css_file("colours.css")
