@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -163,6 +164,7 @@ def _grade_file(
     from teach.exercises.grade import grade as graded
     from teach.exercises.show import shown
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, for arrays as small as these
     result = graded(path, known, name=name, seed=seed, timeout=timeout, memory=memory * 2**20)
     if result.status == NO_USE:
         raise UserError(result.message)

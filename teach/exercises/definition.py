@@ -15,8 +15,9 @@ from teach.exercises.rules import ALLOWED
 
 BUILT_IN = Path(__file__).parent / "built_in"
 FILES = ("exercise.toml", "stub.py", "reference.py", "solution.py")
-LEVELS = ("gates", "activations", "linear", "softmax cross-entropy", "batch norm",
-          "a two-layer network", "an RNN step", "one attention head")  # fmt: skip
+LEVELS = ("a loss and its slope", "gates", "activations", "a Jacobian", "linear", "losses",
+          "batch norm", "a two-layer network", "optimisers", "convolution", "recurrence",
+          "attention")  # fmt: skip
 MARKER = "# handgrad exercise:"
 
 
