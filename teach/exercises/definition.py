@@ -42,6 +42,7 @@ class Definition(Declared):
     title: str = Field(min_length=1)
     level: str = Field(min_length=1)
     place: int = 0
+    lesson: int = Field(default=0, ge=0)
     summary: str = Field(min_length=1)
     forward: str
     backward: str
