@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lessons lint bench clean help
+SPHINX := $(BIN)/python -m sphinx -q -c docs
+# The shell's own LANGUAGE is none of ours: `make docs LANGUAGE=vi` says it.
+TONGUE := $(if $(filter command,$(firstword $(origin LANGUAGE))),$(LANGUAGE),en)
+
+.PHONY: run test docs lessons gettext lint bench clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -15,8 +19,16 @@ run: $(VENV)/installed ## Install if need be, train both networks on the digits,
 test: $(VENV)/installed ## Install if need be, run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-lessons: $(VENV)/installed ## Run every lesson, render them to lessons/_site/index.html
-	$(BIN)/python -m teach.kit.site
+docs: $(VENV)/docs ## Run every lesson, build the site: docs/_site/en/index.html (or LANGUAGE=vi)
+	rm -rf docs/_site/$(TONGUE)
+	$(SPHINX) -b html -W --keep-going -j auto -D language=$(TONGUE) -d build/doctrees/$(TONGUE) . docs/_site/$(TONGUE)
+	@echo "Open docs/_site/$(TONGUE)/index.html"
+
+lessons: docs ## The same: the lessons are pages of the site
+
+gettext: $(VENV)/docs ## Write what there is to translate: build/pot/, a catalogue for each page
+	$(SPHINX) -b gettext -t gettext -D nb_execution_mode=off -j auto -d build/doctrees/pot . build/pot
+	PYTHONPATH=docs/_ext $(BIN)/python -m babel.messages.frontend -q extract -F docs/babel.cfg --project=handgrad --no-location -o build/pot/handgrad.pot teach lessons
 
 lint: $(VENV)/installed ## Lint, format check, type check
 	$(BIN)/ruff check .
@@ -27,7 +39,7 @@ bench: $(VENV)/installed ## Time the hand-written step beside torch eager
 	$(BIN)/handgrad bench
 
 clean: ## Remove the environment and caches (reports stay)
-	rm -rf $(VENV) lessons/_site build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) docs/_site docs/api build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # torch first and by itself: the pinned version is the one that installs without GPU packages
 # where a CPU build is at hand.
@@ -37,4 +49,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Installing torch and the rest into $(VENV) (about a minute, once) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" -c constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt
 	@touch $@

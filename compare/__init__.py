@@ -12,7 +12,7 @@ The story, from the ground up; a room knows those before it alone:
     diagnose: where two sides part first, whose mistake it is, and what it looks like.
     explaining: one number of a run by hand: equation, lines of code, arithmetic.
     report: what was found, as data, and as pages, tables and drawings.
-    commands: the jobs: run, check, certify, explain, list.
+    commands: the jobs: run, check, certify, explain, sweep, list.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "mirror",
     "run",
+    "sweep",
 ]
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "load": "compare.description.config",
     "mirror": "compare.commands.mirror",
     "run": "compare.commands.run",
+    "sweep": "compare.commands.sweep.sweep",
 }
 
 

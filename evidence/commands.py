@@ -43,14 +43,31 @@ def bench(
             min=1, help="Processes (with --false-alarms); one per CPU if not given. Same counts."
         ),
     ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help='Dtypes of the random networks in turn, such as "bfloat16,autocast bfloat16" '
+            "(with --false-alarms). [default: float64,float32]",
+        ),
+    ] = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Instead time every class by itself beside torch's.")
+    ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Instead time a sweep: rows, memory, two workers.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
     """Time the hand-written step, or count what the verdict is worth with --false-alarms."""
     if false_alarms:
-        raise typer.Exit(_false_alarms(networks, seed, jobs, as_json=as_json))
+        raise typer.Exit(_false_alarms(networks, seed, jobs, dtype, as_json=as_json))
+    if sweep:
+        from evidence import bench_sweep
+
+        found = bench_sweep.bench()
+        print(json.dumps(found, indent=2) if as_json else bench_sweep.table(found))
+        return
     from evidence.bench import bench as of_networks
     from evidence.bench import table
     from evidence.bench_layers import bench_layers
@@ -60,17 +77,21 @@ def bench(
     print(json.dumps(rows, indent=2) if as_json else table(rows))
 
 
-def _false_alarms(networks: int, seed: int, jobs: int | None, *, as_json: bool) -> int:
+def _false_alarms(
+    networks: int, seed: int, jobs: int | None, dtype: str | None, *, as_json: bool
+) -> int:
     from functools import partial
 
     from compare.commands.progress import bars
     from evidence.false_alarms.count import count
+    from evidence.false_alarms.draw import chosen
     from evidence.false_alarms.table import rows as rows_of
     from evidence.false_alarms.table import table
 
+    dtypes = chosen(dtype)
     with bars(show=not as_json) as advance:
         progress = partial(advance, "random networks")
-        counted = count(networks, seed=seed, jobs=jobs, progress=progress)
+        counted = count(networks, seed=seed, jobs=jobs, progress=progress, dtypes=dtypes)
     rows = rows_of(counted)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
     return DISAGREE if counted.alarms else AGREE

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from compare.commands.explain import explain
     from compare.commands.mirror import mirror
     from compare.commands.run import run
+    from compare.commands.sweep.sweep import sweep
     from compare.description.config import Config, load
     from compare.errors import UserError
     from compare.report.report import Report
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Config", "Report", "UserError", "__version__", "check", "check_torch", "explain", "load",
-    "mirror", "run",
+    "mirror", "run", "sweep",
 ]  # fmt: skip
 
 
@@ -33,6 +34,11 @@ def __getattr__(name: str) -> Any:
 
     refuse_shadows()
     import compare
+
+    if name == "sweep":
+        from handgrad.checkout import register
+
+        register()
 
     value = getattr(compare, name)
     globals()[name] = value

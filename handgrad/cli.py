@@ -18,8 +18,10 @@ from compare.commands.check_cli import Recorded, check
 from compare.commands.explain_cli import EXAMPLES, explain
 from compare.commands.list_cli import list_names
 from compare.commands.status import INTERRUPTED, UNUSABLE
+from compare.commands.sweep import cli as sweep_cli
 from compare.errors import UserError
 from handgrad import __version__
+from handgrad.checkout import on_path, register
 from handgrad.pipe import unbroken
 from handgrad.shadows import ShadowedError
 from teach.exercises.cli import exercise
@@ -49,13 +51,7 @@ def evidence_commands(name: str) -> Any:
     Raises:
         UserError: there is no checkout.
     """
-    from compare.commands.checkout import checkout
-    from handgrad.shadows import refuse_shadows
-
-    root = str(checkout(f"handgrad {name}"))
-    if root not in sys.path:
-        sys.path.append(root)  # an editable install knows the shipped packages alone
-    refuse_shadows(["evidence"])
+    on_path(f"handgrad {name}")
     from evidence.commands import app as commands
 
     return typer.main.get_command(commands)
@@ -90,6 +86,8 @@ app.command("list")(list_names)
 app.command("bench", cls=InCheckout, help=BENCH)(_nothing)
 app.command(cls=Recorded)(check)
 app.command(epilog=mirror_cli.EXAMPLE)(mirror_cli.mirror)
+register()
+app.command("sweep", epilog=sweep_cli.EXAMPLE)(sweep_cli.sweep)
 app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
 app.command("corpus", cls=InCheckout, help=CORPUS)(_nothing)

@@ -5,7 +5,7 @@
 # it multiplies that by the gradient that arrives from above, and hands the product on. That is
 # all of backpropagation.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 

@@ -5,7 +5,7 @@
 # Forgetting to add is among the most common mistakes in a hand-written backward pass, and the
 # rule is behind every sum over a batch and every shared weight.
 
-# %%
+# %% tags=["hide-input"]
 import copy
 
 import numpy as np

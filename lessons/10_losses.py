@@ -6,7 +6,7 @@
 # the two factors cancel, in numbers, and what goes wrong if they are computed apart. Then: mean or
 # sum?
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 
@@ -24,6 +24,7 @@ from teach.kit import (
 )
 
 
+# %%
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 

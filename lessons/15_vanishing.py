@@ -5,7 +5,7 @@
 # it vanishes, if most are above one it explodes. We watch it happen, layer by layer, by hand and in
 # torch alike, and see what two choices do about it: the activation and the initial weights.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 

@@ -6,7 +6,7 @@
 # small valley with it, let torch.optim walk beside us, and then look at three details that differ
 # between programs: where Adam's ε goes, how weights decay, and where the learning rate stands.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 

@@ -185,11 +185,11 @@ left = {n: [float(np.mean((ways[n] @ w - goal) ** 2)) for w in path] for n, path
 # %% tags=["hide-input"]
 for name, f in ways.items():
     best = np.linalg.lstsq(f, goal, rcond=None)[0]
-    reach = np.abs(best) * 1.15
+    reach = np.abs(best) * 1.15 if name == "raw" else np.full(2, np.abs(best).max() * 1.15)
     U, V = np.meshgrid(np.linspace(-0.2 * reach[0], 1.9 * reach[0], 80),
                        np.linspace(-0.2 * reach[1], 1.9 * reach[1], 80))  # fmt: skip
     surface = np.mean((np.c_[U.ravel(), V.ravel()] @ f.T - goal) ** 2, axis=1).reshape(U.shape)
-    with figure(f"{name.capitalize()} features: lines of equal loss, and 40 steps", width=360,
+    with figure(f"{name.capitalize()} features: lines of equal loss, and 40 steps", width=420,
                 xlabel="weight of sleep", ylabel="weight of points") as axes:  # fmt: skip
         axes.contour(U, V, surface, levels=8, colors=COLOURS["d1"], linewidths=1)
         axes.plot(*paths[name].T, ".-", color=COLOURS["s2"], markersize=4)

@@ -100,7 +100,7 @@ loss_cache = alexnet.manual.loss.forward(tape.output, y)[1]
 arrived = graph.with_params(weights).gradients(tape, upstream).values
 shown = [node.name for node in graph.nodes if node.name in arrived and learned[node.name]]
 with figure("What arrives at each layer with weights, from the scores (right) to the pixels",
-            xlabel="layer", ylabel="‖dL/dy‖", steps=True) as axes:  # fmt: skip
+            xlabel="layer", ylabel="‖dL/dy‖", yscale="log", steps=True) as axes:  # fmt: skip
     axes.plot(range(1, len(shown) + 1), [np.linalg.norm(arrived[n]) for n in shown], "o-")
 table({"layer": shown, "‖dL/dy‖": [float(np.linalg.norm(arrived[n])) for n in shown]})
 assert len(shown) == 8

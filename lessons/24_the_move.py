@@ -6,7 +6,7 @@
 # give the same loss, the same gradients and the same trained weights as the one before, and each
 # shows what torch took over.
 
-# %%
+# %% tags=["hide-input"]
 import re
 from itertools import chain, combinations
 
@@ -37,6 +37,7 @@ from teach.kit import (
 from teach.kit.diff import source_of
 from torch_ref import as_torch
 
+# %%
 students = make("students", {})
 X = scale(students.features, "standard")  # (N, 2): a row is a sample
 Y = students.labels[:, None].astype(float)  # (N, 1)

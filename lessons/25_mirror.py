@@ -5,7 +5,7 @@
 # by call. A hand-written layer stands for each, so every gradient of the model is derived by hand
 # and compared with autograd's; and a backward pass that somebody wrote into it is checked, too.
 
-# %%
+# %% tags=["hide-input"]
 from collections import Counter
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 import handgrad
 from teach.kit import code_diff, gauged, grad_fn_table, same, same_all, table
 
+# %%
 TEXT = "by hand, then by machine, then by hand again "
 LETTERS = sorted(set(TEXT))
 tokens = torch.tensor([LETTERS.index(letter) for letter in TEXT]).view(3, 15)
@@ -75,14 +76,38 @@ model = GPT()
 #
 # `handgrad.mirror` runs the model once and notes every call: a layer of `torch.nn`, a function, an
 # operator. Each gets the hand-written layer that stands for it. Then the hand-written graph and the
-# model itself run side by side, and every value and every gradient is compared. The table counts
-# which classes of `manual` the model is made of.
+# model itself run side by side, and every value and every gradient is compared.
+#
+# This is the last step of the move (lesson 24), and the way back to its beginning: a language model
+# is a graph of gates (lesson 3). The table counts them, and says where each was met.
 
 # %%
 report = handgrad.mirror(model, (ids, targets))
 print(report.verdict, report.coverage)
 pieces = Counter(node.type for node in report.nodes)
-table({"hand-written": [f"`{name}`" for name in pieces], "calls": list(pieces.values())})
+taught = {
+    "Embedding": "a look-up: below",
+    "AddGate": "3: it distributes",
+    "MultiplyConstantGate": "3: it switches",
+    "MatMulGate": "5: a product of matrices",
+    "Linear": "5: a product of matrices",
+    "GELU": "7: an activation",
+    "Softmax": "20: what to look at",
+    "WhereGate": "20: do not look ahead",
+    "SplitGate": "20: queries, keys, values",
+    "Transpose": "8: where it comes from",
+    "ReshapeGate": "the same numbers in another shape",
+    "LayerNorm": "a mean and a division (exercise `batch_norm`)",
+    "CrossEntropyLoss": "10: ŷ − y",
+}
+table(
+    {
+        "hand-written": [f"`{name}`" for name in pieces],
+        "calls": list(pieces.values()),
+        "lesson": [taught[name] for name in pieces],
+    }
+)
+assert set(pieces) == set(taught)
 print(report.ledger[["quantity", "tensors", "elements"]].to_string(index=False))
 assert report.agrees
 assert report.coverage["gradients"] == 1  # nothing was left to torch

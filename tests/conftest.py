@@ -21,3 +21,11 @@ def _run(name: str, overrides: tuple[tuple[str, Any], ...]) -> Report:
 def run() -> Callable[..., Report]:
     """Run a preset with overrides, once per distinct call."""
     return lambda name, **overrides: _run(name, tuple(sorted(overrides.items())))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    import torch
+
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")

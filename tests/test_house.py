@@ -112,7 +112,7 @@ def test_a_closed_package_is_noticed_however_it_is_imported(source: str) -> None
         ("torch_ref/side.py", "from manual.graph import Graph"),
         ("compare/report/report.py", "from evidence.mutation.record import quoted"),
         ("compare/pair/hybrid.py", "def f():\n    import teach"),
-        ("teach/kit/site.py", "import evidence.bench"),
+        ("teach/kit/show.py", "import evidence.bench"),
         ("evidence/bench.py", "from handgrad import run"),
     ],
 )

@@ -121,7 +121,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "OrderedGate": lambda x, **given: torch.sort(x, **given)[0],
     "QuantileGate": lambda x, q, skips_nan=False, **given: (
         (torch.nanquantile if skips_nan else torch.quantile)(
-            x, torch.as_tensor(q, dtype=x.dtype), **given
+            x, torch.as_tensor(q, dtype=x.dtype, device=x.device), **given
         )
     ),
     "TrapezoidGate": lambda y, x=None, dx=1.0, dim=-1, running=False: (

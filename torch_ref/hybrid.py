@@ -6,6 +6,7 @@ side's memory is ever seen by the other, not even by a layer that returns its in
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,6 +21,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch_ref.draws import Recorder
 
 __all__ = ["HandWritten", "array_of", "as_torch", "tensor_of", "told_apart"]
+
+
+CONSTANTS = ("weight", "pos_weight")  # of a loss: given to its constructor, buffers of torch's
 
 
 class HandWrittenLayer(Protocol):
@@ -67,6 +71,8 @@ class HandWritten(nn.Module):
         names = layer.state_names() if _has(layer, "state_names") else {}  # type: ignore[attr-defined]
         held: dict[str, Any] = {k: nn.Parameter(tensor_of(a)) for k, a in params.items()}
         held |= {k: tensor_of(a) for k, a in buffers.items()}
+        self.constants = tuple(k for k in CONSTANTS if _is_constant(layer, k))
+        held |= {k: tensor_of(getattr(layer, k)) for k in self.constants}
         for path, name in (names or {name: name for name in held}).items():
             home, key = self._home(path)
             if name in params:
@@ -106,6 +112,10 @@ class HandWritten(nn.Module):
             layer = layer.train(self.training)
         if getattr(layer, "buffers", None):
             layer = layer.with_buffers({k: array_of(self.get_buffer(k)) for k in layer.buffers})
+        if self.constants:
+            layer = copy.copy(layer)
+            for key in self.constants:
+                setattr(layer, key, array_of(self.get_buffer(key)).astype(np.float64))
         return layer
 
     def _home(self, path: str) -> tuple[nn.Module, str]:
@@ -161,6 +171,12 @@ class HandWritten(nn.Module):
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
+def _is_constant(layer: Any, name: str) -> bool:
+    """Return whether a layer was given an array of this name that it does not learn."""
+    known = {**getattr(layer, "params", {}), **getattr(layer, "buffers", {})}
+    return name not in known and isinstance(getattr(layer, name, None), np.ndarray)
+
+
 class _Run(Function):
     """One pass through a layer: the cache that its forward left waits for its backward."""
 
@@ -183,7 +199,7 @@ class _Run(Function):
         given = [t for t in tensors if t is not None]
         ctx.save_for_backward(*given)  # torch refuses a freed graph, and what changed since
         ctx.several = isinstance(output, tuple)
-        device = given[0].device if given else None
+        device = _device(given)
         found = [tensor_of(y).to(device) for y in (output if ctx.several else (output,))]
         ctx.mark_non_differentiable(*[y for y in found if not y.is_floating_point()])
         return tuple(found) if ctx.several else found[0]
@@ -337,16 +353,20 @@ def _fitting(layer: Any, name: int | str, grad: Any, like: tuple) -> Any:
 
 
 def _check(layer: Any, inputs: Sequence, params: Mapping[str, Tensor]) -> None:
-    """Raise unless all are tensors on one device, and the floats of one dtype that NumPy knows."""
+    """Raise unless all are tensors on one device, and the floats of one dtype that NumPy knows.
+
+    Whole numbers may stay on the CPU, where torch itself wants lengths.
+    """
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(f"{layer!r} under autograd takes tensors, received {type(x).__name__}.")
     tensors = [*inputs, *params.values()]
-    devices = list(dict.fromkeys(str(t.device) for t in tensors))
+    placed = [t for t in tensors if t.is_floating_point() or t.device.type != "cpu"]
+    devices = list(dict.fromkeys(str(t.device) for t in placed))
     if len(devices) > 1:
         raise RuntimeError(
             f"{layer!r}: inputs and parameters must be on one device, received "
-            f"{' and '.join(devices)}. Move the module with .to({str(inputs[0].device)!r})."
+            f"{' and '.join(devices)}. Move the module with .to({devices[0]!r})."
         )
     dtypes = list(dict.fromkeys(t.dtype for t in tensors if t.is_floating_point()))
     if len(dtypes) > 1:
@@ -357,6 +377,12 @@ def _check(layer: Any, inputs: Sequence, params: Mapping[str, Tensor]) -> None:
         )
     if torch.bfloat16 in dtypes:
         raise TypeError(f"{layer!r}: NumPy has no bfloat16. Convert with .float().")
+
+
+def _device(tensors: Sequence[Tensor]) -> torch.device | None:
+    """Return where the real numbers are: lengths and the like may stay on the CPU."""
+    chosen = next((t for t in tensors if t.is_floating_point()), next(iter(tensors), None))
+    return None if chosen is None else chosen.device
 
 
 def _has(layer: Any, *methods: str) -> bool:

@@ -272,10 +272,11 @@ class EmbeddingBag(nn.EmbeddingBag):
         with torch.no_grad():  # checks, and rescales rows that are too long
             found = super().forward(input, offsets, per_sample_weights)
         self.scale_grad_by_freq = True
+        rising = torch.arange(len(input), device=input.device)
         if offsets is None:
-            bag = torch.arange(len(input)).repeat_interleave(input.shape[1])
+            bag = rising.repeat_interleave(input.shape[1])
         else:
-            bag = torch.searchsorted(offsets, torch.arange(len(input)), right=True) - 1
+            bag = torch.searchsorted(offsets, rising, right=True) - 1
         index = input.reshape(-1)
         counts = index != (-1 if self.padding_idx is None else self.padding_idx)
         index, bag = index[counts], bag[counts]

@@ -77,9 +77,9 @@ class CTCLoss(nn.CTCLoss):
 
     def _one(self, x: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of one sample, x (T, C)."""
-        states = torch.full((2 * len(labels) + 1,), self.blank)
+        states = torch.full((2 * len(labels) + 1,), self.blank, device=x.device)
         states[1::2] = labels
-        skip = torch.zeros(len(states), dtype=torch.bool)
+        skip = torch.zeros(len(states), dtype=torch.bool, device=x.device)
         skip[2:] = states[2:] != states[:-2]
         alpha = x.new_full((len(states) + 2,), LOG_0)  # two in front, never reached
         alpha[2] = 0  # before the first step

@@ -75,8 +75,8 @@ class TakeGate(_Moving):
     fill = 0.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        places = torch.as_tensor(self.positions).long()
         row = torch.cat([x.reshape(-1) for x in inputs])
+        places = torch.as_tensor(self.positions, device=row.device).long()
         return row.take(places.clamp(min=0)).masked_fill(places < 0, self.fill)
 
 
@@ -85,7 +85,7 @@ class AddAtGate(_Moving):
     alpha: float = 1
 
     def forward(self, x: Tensor, values: Tensor) -> Tensor:
-        places = torch.as_tensor(self.positions).long()
+        places = torch.as_tensor(self.positions, device=x.device).long()
         added = self.alpha * values.expand(places.shape)
         return x.put(places, added, accumulate=True)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from torch_ref.classes import module_class
-from torch_ref.draws import Recorder, drawn_by_none
+from torch_ref.draws import Recorder, Replay, drawn_by_none
 
 INPUT = "input"
 CALL = re.compile(r"@[^.:]*")  # tells calls of one module apart: cell@0, cell@1
@@ -59,9 +59,10 @@ class Network(nn.Module):
         self.noise: dict[str, Tensor | tuple[Tensor, ...]] = {}
         self._generator_states: dict[str, Tensor] = {}
         self._random: set[str] | None = None  # nodes that drew in the first training pass
+        self.given: dict[str, tuple[Tensor, ...]] | None = None  # by node, instead of own draws
         self.model = nn.Module()
         self._placed: dict[str, nn.Module] = {}
-        self._options = {node.name: call_options(node) for node in self.nodes}
+        self.options = {node.name: call_options(node) for node in self.nodes}
         self.modules_by_node = {node.name: self._place(node) for node in self.nodes}
         for name, other in (tied or {}).items():
             path, _, key = name.rpartition(".")
@@ -71,7 +72,7 @@ class Network(nn.Module):
         name = CALL.sub("", node.name)  # calls of one module share it
         if name in self._placed:
             return self._placed[name]
-        own = {k: v for k, v in node.args.items() if k not in self._options[node.name]}
+        own = {k: v for k, v in node.args.items() if k not in self.options[node.name]}
         pairs = {k: tuple(v) for k, v in own.items() if isinstance(v, list)}  # TOML has no tuples
         module = self._placed[name] = module_class(node.type)(**own | pairs)
         parent = self.model
@@ -93,8 +94,11 @@ class Network(nn.Module):
             module = self.modules_by_node[node.name]
             places, named = _arguments(node.inputs, values)
             arguments = nested(module, places)
-            named |= self._options[node.name]
-            if module.training and (self._random is None or node.name in self._random):
+            named |= self.options[node.name]
+            if self.given is not None:
+                with Replay(self.given.get(node.name, ())):
+                    y = module(*arguments, **named)
+            elif module.training and (self._random is None or node.name in self._random):
                 self._generator_states[node.name] = _generator_state(first)
                 with Recorder() as recorder:
                     y = module(*arguments, **named)
@@ -129,6 +133,10 @@ class Network(nn.Module):
     def same_draw(self, name: str) -> Iterator[None]:
         """Let a random node draw what it drew in the last forward pass."""
         state = self._generator_states.get(name)
+        if self.given is not None:
+            with Replay(self.given.get(name, ())):
+                yield
+            return
         if state is None:
             yield
             return
@@ -148,19 +156,23 @@ class Network(nn.Module):
         places = given[: len(given) - len(named)]
         module = self.modules_by_node.get(name)
         arguments = tuple(places) if module is None else nested(module, places)
-        return arguments, named | self._options.get(name, {})
+        return arguments, named | self.options.get(name, {})
 
 
 def nested(module: nn.Module, arguments: Sequence[Any]) -> tuple[Any, ...]:
     """Return the arguments as forward takes them: too many are a tuple, as in `lstm(x, (h, c))`."""
-    most = _places(type(module).forward)
+    return nested_in(places_of(type(module).forward), arguments)
+
+
+def nested_in(most: int | None, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the arguments of a forward that takes at most so many by place."""
     if most is None or len(arguments) <= most:
         return tuple(arguments)
     return (*arguments[: most - 1], tuple(arguments[most - 1 :]))
 
 
 @cache
-def _places(forward: Callable) -> int | None:
+def places_of(forward: Callable) -> int | None:
     """Return how many arguments a module's forward takes by place; None if any number."""
     _, *parameters = signature(forward).parameters.values()
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):

@@ -35,15 +35,15 @@ def build(
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimiser '{name}'; known are {', '.join(OPTIMIZERS)}.")
-    options = _tuples(args)
+    options = tuples(args)
     plain = {} if name in LOOPS or options.get("fused") else {"foreach": False}
     rest = [p for key, p in params.items() if not any(key in names for names, _ in groups)]
-    parts = [{"params": [params[n] for n in names], **_tuples(own)} for names, own in groups]
+    parts = [{"params": [params[n] for n in names], **tuples(own)} for names, own in groups]
     grouped = [{"params": rest}, *parts] if rest else parts
     return getattr(torch.optim, name)(grouped if groups else rest, **{**plain, **options})
 
 
-def _tuples(args: Mapping[str, Any]) -> dict[str, Any]:
+def tuples(args: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in args.items()}
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from torch_ref import optimizers
+from torch_ref import halves, optimizers
 from torch_ref.classes import module_class
 from torch_ref.network import INPUT, Network, NodeDescription, topological
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Alone(NamedTuple):
@@ -36,13 +37,21 @@ class TorchSide:
         penalties: `(type, coefficient, parameter names)` each.
         optimizer: name and arguments of the optimiser.
         clip: `(clip_norm, clip_value)`, either None.
-        dtype, device: what torch computes in, and where. TF32 is switched off.
+        dtype, device: what torch computes in, and where; on a GPU under
+            `torch_ref.gpu.reproducible`.
         training: False puts all layers (dropout, batch norm) into evaluation.
         ports: the names of a node's outputs, where it has several.
         tied: parameters that are another one, by name.
         inputs: the names of the network's inputs.
         groups: names of parameters, and the optimiser's settings that are their own.
+        autocast: parameters and inputs are float32, and `dtype` is torch.autocast's.
+        scaler: torch.amp.GradScaler's arguments, if the loss is scaled.
+
+    Attributes:
+        described: these arguments in plain values: another process builds the same side from them.
     """
+
+    described: dict[str, Any]
 
     def __init__(
         self,
@@ -58,11 +67,13 @@ class TorchSide:
         tied: Mapping[str, str] | None = None,
         inputs: Sequence[str] = (INPUT,),
         groups: optimizers.Groups = (),
+        autocast: bool = False,
+        scaler: Mapping[str, Any] | None = None,
     ) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         torch.backends.mha.set_fastpath_enabled(False)  # a Transformer's, which leaves padding out
-        self.dtype, self.device = DTYPES[dtype], torch.device(device)
+        computed = (DTYPES | HALVES)[dtype]
+        self.dtype = torch.float32 if autocast else computed
+        self.device = torch.device(device)
         network = Network(topological(nodes, inputs), ports, tied, inputs)
         self.network = network.to(self.device, self.dtype).train(training)
         self.parameters = dict(self.network.model.named_parameters())
@@ -71,6 +82,9 @@ class TorchSide:
         self.penalties = [(module_class(t)(c), names) for t, c, names in penalties]
         self.optimizer_spec, self.clip, self.groups = optimizer, clip, groups
         self.overflowed = False
+        self.autocast = halves.Autocast(computed, self.device, enabled=autocast)
+        self.autocast.watch({*self.network.modules_by_node.values(), self.loss_module})
+        self.scaler = halves.Scaler(self.device, scaler)
         self.optimizer = optimizers.build(optimizer[0], self.parameters, optimizer[1], groups)
 
     def load(
@@ -119,11 +133,12 @@ class TorchSide:
             name: t.detach().requires_grad_(input_grad and t.is_floating_point())
             for name, t in inputs.items()
         }
-        self.loss = self.loss_module(self.network(leaves), target)
-        for penalty, names in self.penalties:
-            for name in names:
-                self.loss = self.loss + penalty(self.parameters[name])
-        self.loss.backward()
+        with self.autocast.on():
+            self.loss = self.loss_module(self.network(leaves), target)
+            for penalty, names in self.penalties:
+                for name in names:
+                    self.loss = self.loss + penalty(self.parameters[name])
+        self.scaler.scaled(self.loss).backward()
         return self.loss.item()
 
     def evaluated(self, x: Any, target: Tensor) -> tuple[np.ndarray, float]:
@@ -131,7 +146,7 @@ class TorchSide:
         before = self.network.training
         self.network.train(False)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.autocast.on():
                 output = self.network(x)
                 loss = self.loss_module(output, target)
                 for penalty, names in self.penalties:
@@ -221,6 +236,7 @@ class TorchSide:
         """
         norm, value = self.clip
         self.overflowed = False
+        self.scaler.unscale(self.optimizer)
         if norm is not None:
             grads = [p.grad for p in self.parameters.values() if p.grad is not None]
             finite = all(bool(g.isfinite().all()) for g in grads)
@@ -230,7 +246,34 @@ class TorchSide:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), value)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+
+    def updated_alone(
+        self, params: Mapping[str, Any], states: Mapping[str, Any], grads: Mapping[str, Any],
+        lr: float,
+    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:  # fmt: skip
+        """Return what one update makes of these parameters and states, in the arrays' own dtype.
+
+        Clipped if asked; not scaled; nothing of this side changes.
+        """
+        leaves = {name: torch.nn.Parameter(self._copied(p)) for name, p in params.items()}
+        for name, grad in grads.items():
+            leaves[name].grad = self._copied(grad)
+        name, args = self.optimizer_spec
+        optimizer = optimizers.build(name, leaves, args, self.groups)
+        optimizers.load_state(optimizer, leaves, states)
+        norm, value = self.clip
+        if norm is not None:
+            torch.nn.utils.clip_grad_norm_(leaves.values(), norm)
+        if value is not None:
+            torch.nn.utils.clip_grad_value_(leaves.values(), value)
+        optimizers.set_lr(optimizer, lr)
+        optimizer.step()
+        state = optimizers.state_of(optimizer, leaves)
+        return (
+            {name: array_of(p) for name, p in leaves.items()},
+            {p: {k: array_of(v) for k, v in entry.items()} for p, entry in state.items()},
+        )
 
     def outputs(self) -> dict[str, np.ndarray]:
         taps, inputs = self.network.taps.items(), self.network.inputs
@@ -270,5 +313,9 @@ class TorchSide:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """View a CPU tensor as an array, or bring a copy over from the GPU; a sparse one in full."""
-    return (tensor.to_dense() if tensor.is_sparse else tensor).numpy(force=True)
+    """View a CPU tensor as an array, or bring a copy over from the GPU; a sparse one in full.
+
+    Halves, in which NumPy does not compute, come as a copy in float64.
+    """
+    dense = tensor.to_dense() if tensor.is_sparse else tensor
+    return (dense.double() if dense.dtype in halves.HALVES else dense).numpy(force=True)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -162,9 +163,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
 ) -> None:
     """Check your own hand-derived gradient, and leave a report."""
-    from compare.errors import UserError, nearest
-    from compare.pair.loading import in_order, load_names, parsed, shape_of, value_of
-    from compare.pair.objects import made
+    from compare.errors import UserError
 
     if every is not None:
         given = {"FILE.py:NAME": target, "--reference": reference, "--shape": shapes,
@@ -187,31 +186,53 @@ def check(
             "Nothing to check: give FILE.py:FORWARD,BACKWARD, or --all FOLDER, or --replay DIR."
         )
     refuse_unwritable(None if no_report else out, force=force)
-    with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
-        functions = load_names(target)
-        if init:
-            functions[0] = made(functions[0], **dict(map(value_of, init)))
-        if len(functions) > 2:
-            raise UserError(
-                f"'{target}' names {len(functions)} functions: give forward and backward."
-            )
-        known = load_names(reference)[0] if reference else None
-        inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
-        inputs = in_order(inputs, functions[0])
-        if unknown := [name for name in no_grad or () if name not in inputs]:
-            raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
-        with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
-            report = _checked(
-                functions, known, inputs, budget=budget, progress=advance, dtype=dtype,
-                device=device, domain=dict(_domain(text) for text in domains or ()), purity=purity,
-                resize=resize, seed=seed, cases=cases, no_grad=no_grad or (),
-                structural_zeros=zeros or (), rtol=tolerance,
-                upstream=tuple(map(parsed, upstream)) if upstream else None,
-            )  # fmt: skip
+    with (
+        redirect_stdout(sys.stderr),  # what the user's code prints is not the result
+        bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance,
+    ):
+        report = as_typed(
+            target, reference, init=init, upstream=upstream, tolerance=tolerance, shapes=shapes,
+            values=values, no_grad=no_grad, zeros=zeros, cases=cases, domains=domains,
+            purity=purity, resize=resize, budget=budget, dtype=dtype, device=device, seed=seed,
+            progress=advance,
+        )  # fmt: skip
     report.config["check"] |= recorded(context.meta.get(TYPED, ()))
     place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
     leave(report, place, quiet=quiet, as_json=as_json)
     raise typer.Exit(AGREE if report.agrees else DISAGREE)
+
+
+def as_typed(
+    target: str, reference: str | None = None, *, init: Sequence[str] | None = None,
+    upstream: Sequence[str] | None = None, tolerance: float | None = None,
+    shapes: Sequence[str] | None = None, values: Sequence[str] | None = None,
+    no_grad: Sequence[str] | None = None, zeros: Sequence[str] | None = None,
+    domains: Sequence[str] | None = None, **how: Any,
+) -> Report:  # fmt: skip
+    """Check what the command line's texts name.
+
+    Raises:
+        UserError: one of them cannot be used.
+    """
+    from compare.errors import UserError, nearest
+    from compare.pair.loading import in_order, load_names, parsed, shape_of, value_of
+    from compare.pair.objects import made
+
+    functions = load_names(target)
+    if init:
+        functions[0] = made(functions[0], **dict(map(value_of, init)))
+    if len(functions) > 2:
+        raise UserError(f"'{target}' names {len(functions)} functions: give forward and backward.")
+    known = load_names(reference)[0] if reference else None
+    inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
+    inputs = in_order(inputs, functions[0])
+    if unknown := [name for name in no_grad or () if name not in inputs]:
+        raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
+    return _checked(
+        functions, known, inputs, domain=dict(_domain(text) for text in domains or ()),
+        no_grad=no_grad or (), structural_zeros=zeros or (), rtol=tolerance,
+        upstream=tuple(map(parsed, upstream)) if upstream else None, **how,
+    )  # fmt: skip
 
 
 def _checked(

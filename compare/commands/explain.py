@@ -88,11 +88,21 @@ def explain(
 
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
+    from torch_ref.gpu import devices_that_draw, reproducible
 
     loaded = load(config, dotted(overrides))
+    if loaded.train.half:
+        raise UserError(
+            f"explain works a number in float64 or float32; this run is in {loaded.train.dtype}, "
+            'whose arithmetic is torch\'s alone. Ask for dtype = "float64" (--dtype float64).'
+        )
     threads = torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng(), np.errstate(all="ignore"):
+        device = loaded.train.device
+        with (
+            threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw(device)),
+            reproducible(device), np.errstate(all="ignore"),
+        ):  # fmt: skip
             torch.set_num_threads(loaded.train.threads)
             experiment = prepare(loaded, mistake=plant)
             return _explained(experiment, step, node, quantity, index)

@@ -63,12 +63,13 @@ def mirror(
     from compare.description.config.settings import TrainConfig
     from compare.running.mirror.experiment import prepare
     from compare.running.mirror.model import Model
+    from torch_ref.gpu import devices_that_draw
 
     _refuse(dtype, steps, seed, gauge_every)
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng(devices=[]), _eagerly():
+        with threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw()), _eagerly():
             torch.set_num_threads(1)
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)

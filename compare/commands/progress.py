@@ -11,11 +11,11 @@ Advance = Callable[[str, int, int], None]  # what, done, of how many
 
 
 @contextmanager
-def bars(*, show: bool, after: float = 0.0) -> Iterator[Advance]:
+def bars(*, show: bool, after: float = 0.0, rate: bool = False) -> Iterator[Advance]:
     """Yield a function that moves the bar of what is counted; none is drawn before its first call.
 
     So an error message that comes before stands alone; and what is done in `after` seconds needs
-    no bar.
+    no bar. With `rate` it also says how many there are per second.
     """
     shown: list[Any] = []
     begun: list[float] = []  # when each call came
@@ -26,7 +26,7 @@ def bars(*, show: bool, after: float = 0.0) -> Iterator[Advance]:
         if not show or begun[-1] - begun[0] < after:
             return
         if not shown:
-            shown.append(_started())
+            shown.append(_started(rate))
         if what not in tasks:
             tasks[what] = shown[0].add_task(what, total=total)
         shown[0].update(tasks[what], completed=done, total=total)
@@ -38,18 +38,25 @@ def bars(*, show: bool, after: float = 0.0) -> Iterator[Advance]:
             bar.stop()
 
 
-def _started() -> Any:
+def _started(rate: bool) -> Any:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns += [Rate()] if rate else []
+    columns.append(TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     bar.start()
     return bar

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.runner import Progress, Runner
-from compare.report.report import Report
+from compare.errors import UserError
+from compare.report.report import Report, with_notes
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +20,8 @@ __all__ = ["run"]
 
 def run(
     config: str | Path | Config | torch.nn.Module, *, plant: str | None = None,
-    progress: Progress | None = None, **overrides: Any,
+    against: str | Path | Sequence[str | Path] | None = None, progress: Progress | None = None,
+    **overrides: Any,
 ) -> Report:  # fmt: skip
     """Train both sides in lockstep, compare everything, and return the Report.
 
@@ -26,6 +29,10 @@ def run(
         config: a preset's name, the path of a TOML file, or a `Config`. A torch.nn.Module is
             mirrored: the arguments are those of `compare.mirror` then.
         plant: a mistake to plant in the hand-written side, such as `"2.weight.grad*=1.01"`.
+        against: another torch, to run the same steps: the path of another Python interpreter (with
+            torch and numpy), or this one under another condition: `compile` (or
+            `compile:BACKEND`), `threads=N`, `deterministic`, `mkldnn=off`, `env:NAME=VALUE`;
+            several in a list hold together. The report's `against` says which torch moved.
         progress: called as `progress(what, done, total)` after each step.
         overrides: settings by dotted key with `.` written `__`: `train__steps=50`,
             `optimizer__lr=0.05`; the short names `steps`, `epochs`, `dtype`, `seed`, `mode`,
@@ -40,21 +47,50 @@ def run(
     'agree'
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     from compare.description.config import dotted, load
-    from compare.running.experiment import prepare
 
     if isinstance(config, torch.nn.Module):
         from compare.commands.mirror import mirror
 
+        if against is not None:
+            raise UserError("against: a mirrored model runs in this torch alone.")
         return mirror(config, progress=progress, **overrides)
-    loaded = load(config, dotted(overrides))
-    threads = torch.get_num_threads()
+    return compared(load(config, dotted(overrides)), plant, progress, against=against)
+
+
+def compared(
+    config: Config, plant: str | None = None, progress: Progress | None = None,
+    runner: type[Runner] = Runner,
+    against: str | Path | Sequence[str | Path] | None = None,
+) -> Report:  # fmt: skip
+    """Run what a configuration describes; torch's generator and threads stay as they were."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from compare.commands.parallel_runner import run_workers
+    from compare.running.experiment import prepare
+    from torch_ref.gpu import devices_that_draw, reproducible
+
+    threads, device = torch.get_num_threads(), config.train.device
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng():
-            torch.set_num_threads(loaded.train.threads)
-            experiment = prepare(loaded, mistake=plant)
-            return Runner(experiment, progress or (lambda *_: None)).run()
+        with (
+            threadpool_limits(limits=1),
+            torch.random.fork_rng(devices_that_draw(device)),
+            reproducible(device) as undetermined,
+        ):
+            torch.set_num_threads(config.train.threads)
+            tell = progress or (lambda *_: None)
+            if config.parallel is not None:
+                if against is not None:
+                    raise UserError("against: workers run in this torch alone.")
+                return run_workers(config, plant, tell)
+            experiment = prepare(config, mistake=plant)
+            if against is None:
+                return with_notes(runner(experiment, tell).run(), undetermined)
+            from compare.commands.against import against as beside
+
+            with beside(experiment, against, tell) as paired:
+                return with_notes(paired.run(), undetermined)
     finally:
         torch.set_num_threads(threads)

@@ -28,7 +28,10 @@ def run(
     ] = "digits",
     steps: Annotated[int | None, typer.Option(help="Stop after this many steps.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float64 or float32.")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float64 or float32; torch's side also in float16 or bfloat16."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, batches and masks.")] = None,
     mode: Annotated[
         str | None,
@@ -67,6 +70,15 @@ def run(
             "hand-written.",
         ),
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OTHER",
+            help="Another torch beside this one: the path of a Python interpreter, compile, "
+            "compile:BACKEND, threads=N, deterministic, mkldnn=off or env:NAME=VALUE; several hold "
+            "together.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
     ] = False,
@@ -79,6 +91,7 @@ def run(
 ) -> None:
     """Train both networks side by side, compare everything, and leave a report."""
     from compare.description.config import load, parse_set
+    from compare.errors import UserError
 
     overrides: dict[str, Any] = dict(map(parse_set, settings or []))
     given = {
@@ -91,11 +104,13 @@ def run(
     }  # fmt: skip
     overrides |= {key: value for key, value in given.items() if value is not None}
     if ".py:" in name_or_toml:
+        if against:
+            raise UserError("--against: a mirrored model runs in this torch alone.")
         _mirrored(name_or_toml, steps, dtype, seed, out, force, no_report, quiet, as_json)
     config = load(name_or_toml, overrides)
     place = Place(out, Path("reports") / config.name, force, not no_report)
     refuse_unwritable(place.out if place.wanted else None, force=force)
-    report = _run_with_progress(config, plant, show=not (quiet or as_json))
+    report = _run_with_progress(config, plant, against or None, show=not (quiet or as_json))
     leave(report, place, quiet=quiet, as_json=as_json, latex=latex)
     raise typer.Exit(_status(report))
 
@@ -134,9 +149,11 @@ def _tolerance(text: str) -> list[float]:
     return [rtol, atol]
 
 
-def _run_with_progress(config: Any, plant: str | None, *, show: bool) -> Report:
+def _run_with_progress(
+    config: Any, plant: str | None, against: list[str] | None, *, show: bool
+) -> Report:
     from compare.commands.progress import bars
     from compare.commands.run import run as compare_run
 
     with bars(show=show) as advance:
-        return compare_run(config, plant=plant, progress=advance)
+        return compare_run(config, plant=plant, against=against, progress=advance)

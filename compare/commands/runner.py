@@ -10,7 +10,7 @@ import numpy as np
 from compare.description.data.dataset import named
 from compare.diagnose.divergence import Divergence
 from compare.errors import UserError
-from compare.gauge import K
+from compare.gauge import FORMATS, K
 from compare.judge.verdict import refuse_unknown_zeros
 from compare.report.report import NodeInfo, Report
 from compare.running.refusal import TorchRefusedError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from compare.judge.judge import Rows
     from compare.running.alone import Moment
     from compare.running.experiment import Experiment
-    from compare.running.lockstep import Lockstep
+    from compare.running.lockstep import Lockstep, Step
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -49,6 +49,7 @@ class Runner:
         self.failed = False  # the hand-written side raised
         self.interrupted = False
         self.refusal = ""  # why torch could not go on
+        self.notes: tuple[str, ...] = ()
         self.inaccurate: dict[str, None] = {}  # torch's pieces that lost digits
         self.inaccurate_rows = 0  # what disagrees because of them
 
@@ -73,9 +74,9 @@ class Runner:
 
     def in_lockstep(self) -> Lockstep:
         """Return what runs the steps."""
-        from compare.running.lockstep import Lockstep
+        from compare.running.half import lockstep_of
 
-        return Lockstep(self.experiment)
+        return lockstep_of(self.experiment)
 
     def first_divergence(self, lockstep: Lockstep, step: Any) -> Divergence | None:
         """Return where the sides part first in a step, and whose mistake it is."""
@@ -98,47 +99,58 @@ class Runner:
             ) from refused
 
     def _lockstep(self, steps: int) -> None:
+        lockstep = self.in_lockstep()
+        sampled = max(1, steps // 20)
+        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
+            step = self.one_step(lockstep, number, batch, sampled)
+            self.beside(lockstep, step, batch, sampled)
+            lockstep.resynchronise()
+            self.done = number + 1
+            self.progress("comparing", self.done, steps)
+
+    def beside(self, lockstep: Lockstep, step: Step, batch: np.ndarray, sampled: int) -> None:
+        """Do what else a step is for, before torch's next one overwrites its values."""
+
+    def one_step(self, lockstep: Lockstep, number: int, batch: np.ndarray, sampled: int) -> Step:
+        """Run, compare and judge one step, and keep what it showed."""
         from compare.explaining.rows import worked_rows
         from compare.judge import kills
         from compare.judge.measure import ulps
         from compare.running.alone import Moment
 
-        lockstep = self.in_lockstep()
-        sampled = max(1, steps // 20)
-        for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
-            step = lockstep.step(number, batch)
-            self.experiment = lockstep.experiment
-            self.table.add(number, step.rows)
-            self.failed |= step.failure is not None
-            self.losses.append((number, *step.losses))
-            self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
-            if number == 0:  # a thorough step: every element has its own tolerance
-                refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
-                self.kills = kills.kill_rows(step)
-            if number % sampled == 0:
-                self._count_ulps(step, ulps)
-            moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-            blamed = self._blame_torch(moment, step.rows)
-            diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-            if self.works and (number == 0 or diverged):
-                self.worked = worked_rows(self.experiment, lockstep, step)
-            if diverged:
-                self.divergence = self.first_divergence(lockstep, step)
-            if self.asks and number == 0:
-                self._ask_asides(moment)
-            lockstep.resynchronise()
-            self.done = number + 1
-            self.progress("comparing", self.done, steps)
+        step = lockstep.step(number, batch)
+        self.experiment = lockstep.experiment
+        self.table.add(number, step.rows)
+        self.failed |= step.failure is not None
+        self.losses.append((number, *step.losses))
+        self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
+        if number == 0:  # a thorough step: every element has its own tolerance
+            refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
+            self.kills = kills.kill_rows(step)
+        if number % sampled == 0 and not self.config.train.half:
+            self._count_ulps(step, ulps)
+        moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+        blamed = self._blame_torch(moment, step.rows)
+        diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
+        if self.works and not self.config.train.half and (number == 0 or diverged):
+            self.worked = worked_rows(self.experiment, lockstep, step)
+        if diverged:
+            self.divergence = self.first_divergence(lockstep, step)
+        if self.asks and number == 0:
+            self._ask_asides(moment)
+        self.notes = lockstep.notes()
+        return step
 
     def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
         """Return whether all that disagrees in a step follows from digits that torch lost."""
         from compare.diagnose.reference import reference_inaccurate
+        from compare.judge.judge import DISAGREE
 
         if not rows.bad.size:
             return False
         blamed = reference_inaccurate(moment, rows)
         self.inaccurate |= dict.fromkeys(blamed)
-        self.inaccurate_rows += rows.bad.size if blamed else 0
+        self.inaccurate_rows += int(np.sum(rows.verdicts == DISAGREE)) if blamed else 0
         return bool(blamed)
 
     def _ask_asides(self, moment: Moment) -> None:
@@ -210,7 +222,8 @@ class Runner:
             kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
             ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
             first_divergence=self.divergence,
-            tolerance=tolerance_text(compare),
+            tolerance=tolerance_text(compare, self.config.train.dtype),
+            notes=self.notes,
             overridden=compare.tolerance is not None or compare.k != K,
             interrupted=self.interrupted,
             planted=mistake.text if mistake else None,
@@ -245,11 +258,14 @@ class Runner:
         return sum(row in theirs for row in zip(frame["layer"], frame["quantity"], strict=True))
 
 
-def tolerance_text(compare: Any) -> str:
+def tolerance_text(compare: Any, dtype: str = "float64") -> str:
     """Say in words how differences were judged."""
     if compare.tolerance is not None:
         rtol, atol = compare.tolerance
         return f"rtol = {rtol:g}, atol = {atol:g}, chosen by the user"
+    if FORMATS[dtype].half:
+        k = FORMATS[dtype].k if compare.k == K else compare.k
+        return f"error gauge of {dtype} with K = {k:g}, element by element, every step"
     gauge = f"error gauge with K = {compare.k:g}, element by element"
     if compare.gauge_every == 1:
         return f"{gauge}, every step"

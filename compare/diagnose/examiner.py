@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from compare.diagnose.scaling import in_double, mistaken, of_scaler, unscaled
 from compare.judge.judge import judge
-from compare.judge.quantities import LOSS, Key
+from compare.judge.quantities import LOSS, REDUCED, Key
 from compare.pair.sources import unplanted
 from compare.running.alone import Call, Moment, beside, owners
+from compare.running.half import FOUND, SCALE, TRACKER
 from compare.running.update import updated
 from manual.graph import Layer, Node
 from manual.nodes import path_of
@@ -34,12 +36,17 @@ class Examiner:
     def suspect(self, key: Key) -> Suspect:
         """Examine whatever computes this quantity."""
         kind, _, rest = key.quantity.partition(":")
+        if key in (SCALE, TRACKER, FOUND):
+            return Suspect(key.layer, key.quantity, True, *of_scaler(self.moment, key))
         if kind in ("param", "state"):
             return self._optimizer(key)
         if kind in ("grad_output", "grad_input"):
             return self._consumers(key, f"{key.layer}:{rest}" if rest else key.layer)
         if key == LOSS:
             return self._loss(key, "output", "forward")
+        if kind == REDUCED:
+            text = "What the workers exchange is wrong, or what is made of it."
+            return Suspect(key.layer, key.quantity, True, self.side, "reduced", text)
         return self._makers(key, rest)
 
     def _makers(self, key: Key, parameter: str) -> Suspect:
@@ -163,12 +170,17 @@ class Examiner:
 
     def _optimizer(self, key: Key) -> Suspect:
         """Give the hand-written optimiser torch's gradients; does the update still disagree?"""
-        theirs = {"updated": self.moment.torch[key]} if key in self.moment.torch else {}
+        train, moment = self.experiment.config.train, unscaled(self.moment)
+        theirs = {"updated": moment.torch[key]} if key in moment.torch else {}
+        if theirs and train.half:  # torch's is rounded to a half: ask for it in float64
+            theirs = in_double(moment, key)
 
         def run(lift: Any) -> dict[str, Any]:
-            return updated(self.moment, key, lift)
+            return updated(moment, key, lift)
 
         own = not theirs or not self._judged(run, theirs, "updated")
+        if train.scaler and not own:
+            return Suspect(key.layer, key.quantity, True, *mistaken(self.moment, key))
         name = f"{key.layer}.{key.quantity.split(':')[1]}"
         optimizer = unplanted(self.side.optimizer.rule_for(name))
         text = (

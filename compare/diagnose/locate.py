@@ -15,6 +15,7 @@ from compare.diagnose.divergence import Divergence, Place, index_text
 from compare.diagnose.examiner import Examiner, Suspect
 from compare.judge.judge import AGREE, MISSING, NON_FINITE, Rows, promoted
 from compare.judge.quantities import OTHER_UPSTREAM, Key
+from compare.judge.verdict import overflow_text
 from compare.pair.sources import derivation_of, source_of, torch_text, unplanted
 from compare.running.alone import Moment
 from compare.running.asides import UPSTREAM
@@ -107,8 +108,8 @@ def aside_divergence(moment: Moment, rows: Rows) -> Divergence | None:
 def _overflowed(experiment: Experiment, key: Key) -> Suspect:
     """Torch's side is not finite either: nothing can be said of the formula."""
     text = (
-        "Torch's side holds NaN or infinity here as well: the run overflowed or diverged. That "
-        "says nothing of the formula; a smaller learning rate or scaled data may keep it finite."
+        f"Torch's side holds NaN or infinity here as well: {overflow_text(experiment.config)} That "
+        "says nothing of the formula."
     )
     side = experiment.manual
     formula = {node.name: node.layer for node in side.graph.nodes}.get(key.layer, side.loss)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compare.diagnose.examiner import Examiner
-from compare.judge.judge import DISAGREE, Rows
+from compare.judge.judge import DISAGREE, NON_FINITE, Rows
 from compare.running.alone import Moment
 from compare.witness.run_witnesses import hearing
 
@@ -29,6 +29,8 @@ def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
     every witness sides with the hand-written one. Every other disagreement has to be inherited:
     alone, on torch's inputs, its piece agrees.
     """
+    if moment.experiment.config.train.half:
+        return _only_in_half(moment, rows)
     if set(rows.verdicts[rows.bad]) != {DISAGREE}:
         return ()
     off = _loses_digits if moment.experiment.dtype == np.float32 else _contradicted
@@ -43,6 +45,22 @@ def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
         if not blamed[name]:
             return ()
     return tuple(blamed)
+
+
+def _only_in_half(moment: Moment, rows: Rows) -> tuple[str, ...]:
+    """Return the pieces that are right in float64 on the same numbers; none if one is wrong.
+
+    Both sides have met at every value, so nothing is inherited.
+    """
+    examiner, found = Examiner(moment), []
+    for i in rows.bad:
+        if rows.verdicts[i] == NON_FINITE:
+            break  # what comes after torch's infinity says nothing
+        suspect = examiner.suspect(rows.keys[int(i)])
+        if suspect.own or rows.verdicts[i] != DISAGREE:
+            return ()
+        found.append(suspect.layer)
+    return tuple(dict.fromkeys(found))
 
 
 def _loses_digits(moment: Moment, name: str) -> bool:

@@ -17,12 +17,22 @@ from compare.gauge.array import (
     parts,
 )
 from compare.gauge.correlated import FAR, sketches, widened
-from compare.gauge.state import Setting, gauging, setting, sketching
+from compare.gauge.state import (
+    FORMATS,
+    Format,
+    Setting,
+    adding_in_half,
+    format_of,
+    gauging,
+    rounding_as,
+    setting,
+    sketching,
+)
 from compare.gauge.trust import GaugeMistakeError, strayed
 
 __all__ = [
-    "EXACT", "FAR", "SMALLEST", "Gauge", "GaugeMistakeError", "K", "Setting",
-    "gauge", "gauging", "is_exact", "least_tolerance", "parts", "setting", "sketches", "sketching",
-    "strayed", "widened",
+    "EXACT", "FAR", "FORMATS", "SMALLEST", "Format", "Gauge", "GaugeMistakeError", "K",
+    "Setting", "adding_in_half", "format_of", "gauge", "gauging", "is_exact", "least_tolerance",
+    "parts", "rounding_as", "setting", "sketches", "sketching", "strayed", "widened",
 ]  # fmt: skip
 RULES = (arithmetic, moving, padding, products, sums)  # importing them registers their rules

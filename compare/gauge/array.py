@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from compare.gauge import registry
-from compare.gauge.state import setting
+from compare.gauge.state import TINY, Format, format_of, setting
 
 K = 256.0
 SMALLEST = 1e-150
@@ -68,7 +68,7 @@ class Gauge(NDArrayOperatorsMixin):
     @property
     def __epsilon__(self) -> float:
         """Answer `manual.rounding.machine_epsilon`: of the programs that are gauged."""
-        return 2 * setting().roundoff
+        return setting().epsilon or 2 * setting().roundoff
 
     def __bfloat16__(self) -> Gauge:
         """Answer `manual.rounding.bfloat16`."""
@@ -93,10 +93,10 @@ class Gauge(NDArrayOperatorsMixin):
         """E of every element, in units of the unit roundoff."""
         return np.sqrt(spread(self._e2, self.v.shape))
 
-    def tolerance(self, dtype: np.dtype, k: float = K) -> np.ndarray:
+    def tolerance(self, dtype: np.dtype | Format, k: float = K) -> np.ndarray:
         """Return how far two correct programs in `dtype` may differ, element by element."""
         tolerance = self.error
-        tolerance *= k * float(np.finfo(dtype).eps) / 2
+        tolerance *= k * format_of(dtype).unit
         tolerance += least_tolerance(dtype, k)
         return tolerance.astype(np.float64, copy=False)
 
@@ -288,10 +288,10 @@ def _into(out: Any, result: Any, where: Any = True) -> Any:
     )
 
 
-def least_tolerance(dtype: np.dtype, k: float = K) -> float:
+def least_tolerance(dtype: np.dtype | Format, k: float = K) -> float:
     """Return the tolerance of an exact zero: K (u SMALLEST + 4 tiny)."""
-    info = np.finfo(dtype)
-    return k * (float(info.eps) / 2 * SMALLEST + 4 * float(info.tiny))
+    format = format_of(dtype)
+    return k * (format.unit * SMALLEST + 4 * min(format.lost, TINY))  # others lose it as they go
 
 
 def parts(x: Any) -> tuple[Any, Squares]:

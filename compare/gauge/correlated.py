@@ -21,12 +21,13 @@ import numpy as np
 
 from compare.gauge.array import EXACT, Gauge, K, is_exact, least_tolerance, parts
 from compare.gauge.registry import CORRELATED, ufunc
-from compare.gauge.state import setting
+from compare.gauge.state import Format, format_of, setting
 
 if TYPE_CHECKING:
     from compare.judge.quantities import Key, Values
 
 FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far beyond them
+LIBRARY = 4.0  # roundings of a library function in float32 and float64
 FAR = 100.0  # by so much four errors do not underestimate their root mean square
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -48,10 +49,10 @@ def sketches(run: Callable[[int], Values]) -> Iterator[dict[Key, Any]]:
 
 
 def widened(
-    tolerances: Mapping[Key, Any], errors: Mapping[Key, Any], dtype: np.dtype, k: float
+    tolerances: Mapping[Key, Any], errors: Mapping[Key, Any], dtype: np.dtype | Format, k: float
 ) -> dict[Key, Any]:
     """Return the larger of the tolerances and those that finite errors give."""
-    scale, least = k * float(np.finfo(dtype).eps) / 2, least_tolerance(dtype, k)
+    scale, least = k * format_of(dtype).unit, least_tolerance(dtype, k)
     finite = {key: np.where(np.isfinite(e), e, 0.0) for key, e in errors.items()}
     return {
         key: np.fmax(tolerance, scale * finite[key] + least) if key in finite else tolerance
@@ -80,7 +81,10 @@ def hash_of(operation: str, number: int) -> int:
 
 def erring(v: Any, error: Any, operation: str, ulps: float = 1.0, size: Any = None) -> Gauge:
     """Add one operation's own error: `ulps` of the result, or of `size`, and what is flushed."""
+    ulps = setting().ulps if ulps == LIBRARY else ulps
     own = ulps * np.abs(v if size is None else size)
+    if size is None and setting().rounding != 1.0:
+        own = own * np.sqrt(setting().rounding)
     if setting().flush_squared:
         own = own + np.sqrt(setting().flush_squared)
     return Gauge(v, error + signs(v, operation) * own)

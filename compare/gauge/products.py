@@ -31,6 +31,20 @@ from compare.gauge.state import setting
 Product = Callable[[Any, Any], Any]
 
 
+def inside(name: str) -> float:
+    """Return the square of a rounding inside a sum, in u²."""
+    return setting().rounding if name in setting().serial else setting().sums
+
+
+def done(v: Any, e2: Any, terms: Any, name: str) -> Any:
+    """Add to E² the rounding of a sum that was kept in more digits, and of partial sums."""
+    if not setting().once:
+        return e2
+    partial = 1.0 if name in setting().serial else setting().partial
+    own = np.square(v, dtype=setting().squares) + setting().flush_squared
+    return e2 + (1.0 + partial * terms) * own
+
+
 def product(f: Product, a: Any, b: Any, terms: Any, name: str = "matmul") -> Gauge:
     """Return f(a, b), a sum of products.
 
@@ -43,7 +57,9 @@ def product(f: Product, a: Any, b: Any, terms: Any, name: str = "matmul") -> Gau
     (av, ae), (bv, be) = parts(a), parts(b)
     if setting().sketch is not None:
         return _signed(f, (av, ae), (bv, be), terms, name)
-    return owning(f(av, bv), _squared(f, (av, ae), (bv, be), terms))
+    v = f(av, bv)
+    e2 = _squared(f, (av, ae), (bv, be), terms * inside(name))
+    return owning(v, done(v, e2, terms, name))
 
 
 def _squared(f: Product, a: Any, b: Any, terms: Any) -> Any:
@@ -86,8 +102,8 @@ def _signed(f: Product, a: Any, b: Any, terms: Any, name: str) -> Gauge:
         error = error + f(_full(ae, av), bv + setting().roundoff * be)
     if not is_exact(be):
         error = error + f(av, _full(be, bv))
-    size = np.sqrt(terms * f(np.square(av), np.square(bv)))
-    return erring(f(av, bv), error, name, size=size)
+    v, own = f(av, bv), terms * inside(name) * f(np.square(av), np.square(bv))
+    return erring(v, error, name, size=np.sqrt(done(v, own, terms, name)))
 
 
 def bilinear(f: Callable, terms: Callable, a: Any, b: Any, *args: Any, **kwargs: Any) -> Gauge:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compare.gauge import registry
-from compare.gauge.array import EXACT, Gauge, K, Squares, is_exact, owning, parts
+from compare.gauge.array import EXACT, Gauge, Squares, is_exact, owning, parts
 from compare.gauge.correlated import erring, passed, signs
 from compare.gauge.state import setting
 from manual.rounding import bfloat16
@@ -170,7 +170,7 @@ def _bfloat16(a: Gauge) -> Gauge:
     That is a whole unit of the last place and no more, so K, which allows for many roundings, is
     taken out.
     """
-    v, ulps = bfloat16(a.v), 2.0**-7 / (K * setting().roundoff)
+    v, ulps = bfloat16(a.v), 2.0**-7 / (setting().k * setting().roundoff)
     if setting().sketch is None:
         return _adding(ulps**2, v, a._e2)
     return erring(v, a._e2, "bfloat16", ulps)
@@ -184,14 +184,14 @@ def _turning(a: Gauge) -> Gauge:
 
     What is decided by one sign in several places turns together: its errors add up, twice that.
     """
-    zeros, roundoff = np.zeros(np.shape(a.v)), setting().roundoff
+    zeros, k_u = np.zeros(np.shape(a.v)), setting().k * setting().roundoff
     if is_exact(a._e2):
         return Gauge(zeros)
     sketch = setting().sketch is not None
     error = np.abs(a._e2) if sketch else np.sqrt(a._e2)
     flushed = 8 * np.sqrt(setting().flush_squared)  # an exact 0 has no other error
-    doubt = (np.abs(a.v) <= K * roundoff * error) & ((error > flushed) | (a.v != 0))
-    turned = np.where(doubt, 4 / (K * roundoff), 0.0)
+    doubt = (np.abs(a.v) <= k_u * error) & ((error > flushed) | (a.v != 0))
+    turned = np.where(doubt, 4 / k_u, 0.0)
     return Gauge(zeros, signs(a.v, "turning") * turned if sketch else np.square(turned))
 
 
@@ -214,13 +214,14 @@ def rounded(v: Any, e2: Squares) -> Gauge:
 
 
 def within_4_ulps(v: Any, e2: Squares) -> Gauge:
-    """Add the error of a library function, (4 f)², to errors passed on."""
-    return _adding(ULPS**2, v, e2)
+    """Add the error of a library function, (4 f)², to errors passed on; of a half, f²."""
+    return _adding(setting().ulps ** 2, v, e2)
 
 
 def _adding(size: float, v: Any, e2: Squares) -> Gauge:
     _, flush_squared, squares, *_ = setting()
     own = np.square(v, dtype=squares)
+    size *= setting().rounding
     if size != 1.0:
         own *= size
     own += e2

@@ -12,6 +12,7 @@ import numpy as np
 
 from compare.gauge.array import Gauge, gauge, is_exact, owning, parts, rule_for, spread
 from compare.gauge.correlated import erring
+from compare.gauge.products import done, inside
 from compare.gauge.registry import function, method
 from compare.gauge.state import setting
 
@@ -28,15 +29,17 @@ def summed(add: Add, a: Gauge, terms: Any) -> Gauge:
     """
     v = add(a.v)
     if setting().sketch is not None:
-        size = np.sqrt(terms * add(np.square(a.v)))
+        own = terms * inside("sum") * add(np.square(a.v))
+        size = np.sqrt(done(v, own, terms, "sum"))
         return erring(v, add(spread(a._e2, a.v.shape)), "sum", size=size)
     squares = np.square(a.v, dtype=setting().squares)
     if np.ndim(terms):
-        e2 = add(squares) * terms
-        return Gauge(v, e2 if is_exact(a._e2) else e2 + add(spread(a._e2, a.v.shape)))
-    squares *= float(terms)
+        e2 = add(squares) * (terms * inside("sum"))
+        e2 = e2 if is_exact(a._e2) else e2 + add(spread(a._e2, a.v.shape))
+        return Gauge(v, done(v, e2, terms, "sum"))
+    squares *= float(terms) * inside("sum")
     squares += a._e2
-    return owning(v, add(squares))
+    return owning(v, done(v, add(squares), terms, "sum"))
 
 
 @function(np.sum)
@@ -335,7 +338,7 @@ def _at(a: Any, indices: Any, b: Any, ufunc: np.ufunc) -> None:
     np.add.at(terms, indices, 1.0)
     own = np.square(a.v)
     np.add.at(own, indices, np.square(bv))
-    own *= np.where(terms > 0, terms + 1.0, 0.0)
+    own *= np.where(terms > 0, terms + 1.0, 0.0) * setting().rounding
     sign = ufunc if setting().sketch is not None else np.add
     ufunc.at(a.v, indices, bv)
     if setting().sketch is not None:

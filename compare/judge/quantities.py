@@ -22,6 +22,7 @@ class Key(NamedTuple):
     quantity: str
 
 
+REDUCED = "reduced"  # a gradient that several workers have agreed on
 LOSS = Key("loss", "loss")
 GRAD_INPUT = Key("input", "grad_input")
 EVALUATION, OTHER_UPSTREAM = "evaluation", "other upstream"  # what training steps never ask
@@ -113,6 +114,11 @@ def of_backward(
         ends.get(name) or _of_node(name, "grad_output"): g for name, g in grad_outputs.items()
     }
     return values | {_of_parameter(dotted, "grad"): grad for dotted, grad in grads.items()}
+
+
+def of_exchange(grads: Mapping[str, Any]) -> Values:
+    """Put the parameters' gradients after several workers have exchanged them."""
+    return {_of_parameter(dotted, REDUCED): grad for dotted, grad in grads.items()}
 
 
 def of_update(params: Mapping[str, Any], state: Mapping[str, Mapping[str, Any]]) -> Values:

@@ -39,19 +39,19 @@ def verdict(
     counts = table.counts()
     total, vacuous = int(counts.sum()), int(counts[VACUOUS])
     bad = int(counts[[DISAGREE, MISSING, NON_FINITE]].sum())
-    if bad and bad == (undefined := _undefined(table)):
+    rows, where = inaccurate
+    undefined = _undefined(table) if bad else 0
+    if bad and bad == undefined:
         return "incomplete", (
             f"Torch's side holds NaN or infinity in {undefined:,} of {total:,} compared tensors, "
-            "where nothing can be judged: the run overflowed or diverged. A smaller learning rate "
-            "or scaled data may keep it finite. All else agrees."
+            f"where nothing can be judged: {overflow_text(config)} All else agrees."
         )
-    rows, where = inaccurate
-    if rows and bad == rows:
+    if rows and bad == rows + undefined:
         return "incomplete", (
             f"Reference inaccurate: torch's {config.train.dtype} loses digits in {where}. "
             f"{_whom(config.train.dtype)} {bad:,} of {total:,} compared tensors cannot be judged "
             "because of that; all else agrees."
-            + (' Run it with dtype = "float64".' if config.train.dtype == "float32" else "")
+            + (' Run it with dtype = "float64".' if config.train.dtype != "float64" else "")
         )
     if bad:
         return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
@@ -95,6 +95,11 @@ def verdict(
 
 def _whom(dtype: str) -> str:
     """Say who contradicts torch."""
+    if dtype in ("float16", "bfloat16"):
+        return (
+            f"On the same numbers both sides agree in float64, and {dtype} is further off than the "
+            "roundings that are known of it."
+        )
     if dtype == "float32":
         return (
             "On the same numbers its own float64 agrees with the hand-written float32 there, and "
@@ -103,6 +108,27 @@ def _whom(dtype: str) -> str:
     return (
         "There the slope of the forward pass, which both sides share, was measured: it is the "
         "hand-written gradient."
+    )
+
+
+def overflow_text(config: Config) -> str:
+    """Say what makes numbers infinite, and what helps."""
+    train = config.train
+    if train.dtype != "float16":
+        return (
+            "the run overflowed or diverged. A smaller learning rate or scaled data may keep it "
+            "finite."
+        )
+    if train.autocast:
+        return (
+            "float16 ends at 65,504, and something in the step is beyond it. With scaler = true in "
+            "[train] such a step is skipped and the loss scaled by less; bfloat16 reaches as far "
+            "as float32."
+        )
+    return (
+        "float16 ends at 65,504 and below 6e-8 there is nothing: a sum may overflow, and an eps of "
+        "1e-8 is 0. autocast = true in [train] keeps parameters, "
+        "optimiser and loss in float32; bfloat16 reaches as far as float32."
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.gauge import Gauge, K, gauge, gauging, strayed
+from compare.gauge import FORMATS, Format, Gauge, gauge, gauging, strayed
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import Inputs, fresh
@@ -24,39 +24,13 @@ from compare.pair.montecarlo import FLOOR, SAMPLES, Errors, errors
 from compare.pair.preserved import preserved
 
 U64 = 2.0**-53
-HALF_K = 16.0  # float16 and bfloat16: one rounding is already a per cent
+HALF_K = 16.0  # float16 and bfloat16: E is measured here, by a few samples
 LOOSE = 1e-6  # of an element: a tolerance above it is not taken from the gauge alone
 WIDE = 1e-2  # of an element: a tolerance above it says nothing
 
 
-class Precision(NamedTuple):
-    """What a dtype's rounding is like."""
-
-    name: str
-    unit: float  # unit roundoff
-    tiny: float  # smallest normal number
-    k: float
-
-    @property
-    def of_numpy(self) -> bool:
-        """True if NumPy computes in it as well; halves are torch's."""
-        return self.name in ("float64", "float32")
-
-    @property
-    def largest(self) -> float:
-        """The largest finite number."""
-        return 2 * ((1 - self.unit) * (2 / self.tiny))
-
-    def tolerance(self, error: Any) -> np.ndarray:
-        """Return K (u E + 4 tiny)."""
-        return self.k * (self.unit * np.asarray(error) + 4 * self.tiny)
-
-
 PRECISIONS = {
-    "float64": Precision("float64", U64, 2.0**-1022, K),
-    "float32": Precision("float32", 2.0**-24, 2.0**-126, K),
-    "float16": Precision("float16", 2.0**-11, 2.0**-14, HALF_K),
-    "bfloat16": Precision("bfloat16", 2.0**-8, 2.0**-126, HALF_K),
+    name: format._replace(k=HALF_K) if format.half else format for name, format in FORMATS.items()
 }
 
 
@@ -124,7 +98,7 @@ def perturbed(
         return Judged(found, RANDOM.format(why=why) + MOVED)
 
 
-def _loose(error: np.ndarray, value: Any, precision: Precision) -> bool:
+def _loose(error: np.ndarray, value: Any, precision: Format) -> bool:
     """Return whether the gauge lets a large part of an element pass that is not a bare zero."""
     size = np.abs(np.asarray(value, dtype=np.float64))
     allowed = precision.k * precision.unit * error
@@ -170,7 +144,7 @@ def combined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Errors:
     return total
 
 
-def tolerance_text(judged: Judged | None, precision: Precision, reference: str) -> str:
+def tolerance_text(judged: Judged | None, precision: Format, reference: str) -> str:
     """Say in words how differences were judged.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
@@ -10,17 +11,13 @@ def environment(device: str, threads: int, seed: int) -> dict[str, str]:
     """Return names and values for people; nothing that changes between equal runs."""
     import numpy as np
     import torch
-    from threadpoolctl import threadpool_info
 
-    pools = [
-        f"{p['internal_api']} {p['version']}" for p in threadpool_info() if p["user_api"] == "blas"
-    ]
     found = {
         "handgrad": _version("handgrad"),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
-        "blas": ", ".join(sorted(set(pools))) or "unknown",
+        "blas": _blas(),
         "torch blas": "MKL" if torch.backends.mkl.is_available() else "other",
         "cpu": _processor(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -29,10 +26,23 @@ def environment(device: str, threads: int, seed: int) -> dict[str, str]:
         "seed": str(seed),
     }
     if device.startswith("cuda"):
-        found["gpu"] = f"{torch.cuda.get_device_name(device)}, TF32 off"
+        versions = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        settings = "TF32 off, deterministic kernels"
+        found["gpu"] = f"{torch.cuda.get_device_name(device)}, {versions}, {settings}"
     return found
 
 
+@cache
+def _blas() -> str:
+    from threadpoolctl import threadpool_info
+
+    pools = [
+        f"{p['internal_api']} {p['version']}" for p in threadpool_info() if p["user_api"] == "blas"
+    ]
+    return ", ".join(sorted(set(pools))) or "unknown"
+
+
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -40,6 +50,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+@cache
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as file:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from compare.diagnose.causes import Cause
     from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
+    from compare.report.against import Against
     from compare.running.sampling import Sample
 
 
@@ -89,6 +91,8 @@ class Report:
             sides: the operation, how often, and why. `modules` are the classes by path;
             `parameters` are those trained, and whether the gradient of each is hand-written and
             compared.
+        against: what a second torch found in the same steps (`--against`), or None. `verdict` and
+            `reason` speak of both torches then; the tables are this torch's.
         planted_ran: whether the planted mistake's layer was not one of these.
     """
 
@@ -130,6 +134,7 @@ class Report:
     modules: dict[str, str] = field(default_factory=dict, repr=False)
     parameters: dict[str, bool] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    against: Against | None = None
 
     @property
     def agrees(self) -> bool:
@@ -172,3 +177,14 @@ class Report:
         from compare.report.rendering.html import notebook_html
 
         return notebook_html(self)
+
+
+def with_notes(report: Report, undetermined: Sequence[str]) -> Report:
+    """Return the report with a note on a GPU's operations that have no deterministic kernel."""
+    if not undetermined:
+        return report
+    note = (
+        f"Torch has no deterministic kernel of {', '.join(undetermined)} on this GPU: another run "
+        "may round otherwise there."
+    )
+    return replace(report, notes=(*report.notes, note))

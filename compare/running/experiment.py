@@ -15,12 +15,16 @@ from compare.description.config import Config
 from compare.description.data import Dataset, load
 from compare.description.data.dataset import Inputs, each
 from compare.errors import UserError, nearest
+from compare.gauge import FORMATS
 from compare.judge.quantities import real
 from compare.pair import hybrid
+from compare.pair.inputs import rounded
 from compare.pair.manual_side import ManualSide
 from compare.pair.plant import Plant, parse, plant
 from compare.running import batches
 from manual.initializers import initialize
+from torch_ref.draws import NotRecordableError
+from torch_ref.gpu import refuse_hidden_draws
 from torch_ref.side import TorchSide
 
 
@@ -40,6 +44,16 @@ class Experiment:
     targets: np.ndarray
     torch_layers: tuple[str, ...] = ()  # computed by torch on both sides
     held_out: tuple[Inputs, np.ndarray] = (np.empty(0), np.empty(0))  # rows never trained on
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the network's inputs, which gradients run down to."""
+        return self.config.inputs
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """What the nodes were built from: each has a name, a type and arguments."""
+        return self.config.layers
 
     @property
     def steps(self) -> int:
@@ -63,6 +77,12 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     """Build both sides from a configuration; every mistake in it is a UserError."""
     import torch
 
+    if config.parallel is not None:
+        raise UserError(
+            f"{config.name}: [parallel]: this command follows one process. `handgrad run` runs "
+            "several; take the table out for anything else."
+        )
+    described, config = config, _with_weights_held(config)
     data = load(config.data)
     train, held_out = batches.split(data.targets, config)
     _check_batch(config, len(train))
@@ -82,29 +102,37 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     torch.manual_seed(config.train.seed)
     ports = {node.name: node.layer.outputs for node in graph.nodes}
     reference = _torch_side(config, [spec for _, _, spec in penalties], ports, groups)
+    _check_draws(config, reference)
     drawn = _draw(config, sizes, graph.stacks)
     weights.check(reference.params(), sizes, where="the torch model")
     planted = parse(mistake, graph) if mistake else None
     if planted:
         manual = plant(manual, planted)
     replaced = hybrid.chosen(config.compare.torch_layers, graph, where="--torch-layers")
+    if replaced and config.train.half:
+        raise UserError(
+            f"--torch-layers: in {config.train.dtype} every layer is compared by itself, on what "
+            "torch had there: there is nothing to replace. Leave it out, or use float64."
+        )
     modules = {name: reference.network.modules_by_node[name] for name in replaced}
-    dtype = np.dtype(config.train.dtype)
+    train_ = config.train
+    dtype = np.dtype("float64" if train_.half else train_.dtype)
+    held = "float32" if train_.autocast else train_.dtype  # what parameters and inputs are kept in
     return Experiment(
-        config,
+        described,
         data,
         manual._replace(graph=hybrid.hybrid(manual.graph, modules, reference.device)),
         reference,
-        {name: array.astype(dtype) for name, array in drawn.items()},
+        {name: _in(dtype, _held(array, held, name)) for name, array in drawn.items()},
         dtype,
         build.build_schedule(config),
         planted,
-        each(lambda array: _in(dtype, array[train]), data.features),
-        _in(dtype, data.targets[train]),
+        each(lambda array: _in(dtype, _held(array[train], held)), data.features),
+        _in(dtype, _held(data.targets[train], held)),
         replaced,
         (
-            each(lambda array: _in(dtype, array[held_out]), data.features),
-            _in(dtype, data.targets[held_out]),
+            each(lambda array: _in(dtype, _held(array[held_out], held)), data.features),
+            _in(dtype, _held(data.targets[held_out], held)),
         ),
     )
 
@@ -114,22 +142,61 @@ def _in(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
     return values.astype(dtype) if real(values) else values
 
 
-def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
-    try:
-        return TorchSide(
-            config.layers,
-            (config.loss.type, config.loss.args),
-            penalties,
-            (config.optimizer.type, config.optimizer.args),
-            (config.optimizer.clip_norm, config.optimizer.clip_value),
-            config.train.dtype,
-            config.train.device,
-            training=not config.train.evaluate,
-            ports=ports,
-            tied=config.tied,
-            inputs=config.inputs,
-            groups=[(names, group.args) for names, group in groups],
+def _with_weights_held(config: Config) -> Config:
+    """Return the loss's lists of numbers, such as weights of classes, as a half holds them."""
+    if not config.train.half or config.train.autocast:
+        return config
+    lists = {k: v for k, v in config.loss.args.items() if isinstance(v, list | tuple)}
+    held = {
+        k: _held(np.array(v, np.float64), config.train.dtype, k).tolist() for k, v in lists.items()
+    }
+    loss = config.loss.model_copy(update={"args": {**config.loss.args, **held}})
+    return config.model_copy(update={"loss": loss})
+
+
+def _held(values: np.ndarray, dtype: str, name: str = "") -> np.ndarray:
+    """Return real numbers as a half holds them; those of other dtypes are exact already.
+
+    Raises:
+        UserError: one is beyond the half's range.
+    """
+    if not FORMATS[dtype].half or not real(values):
+        return values
+    found = rounded(values, dtype)
+    if not np.isfinite(found).all():
+        largest, what = float(np.abs(values).max()), f"'{name}'" if name else "the data"
+        raise UserError(
+            f"[train] dtype: {dtype} ends at {FORMATS[dtype].largest:,.0f}, and "
+            f'{what} holds {largest:g}. Scale the data, or use dtype = "bfloat16".'
         )
+    return found
+
+
+def _torch_side(config: Config, penalties: list, ports: dict, groups: list) -> TorchSide:
+    described: dict[str, Any] = {
+        "nodes": config.layers,
+        "loss": (config.loss.type, config.loss.args),
+        "penalties": penalties,
+        "optimizer": (config.optimizer.type, config.optimizer.args),
+        "clip": (config.optimizer.clip_norm, config.optimizer.clip_value),
+        "dtype": config.train.dtype,
+        "device": config.train.device,
+        "training": not config.train.evaluate,
+        "ports": ports,
+        "tied": config.tied,
+        "inputs": config.inputs,
+        "groups": [(names, group.args) for names, group in groups],
+        "autocast": config.train.autocast,
+        "scaler": None if (s := config.train.scaler) is None else s.model_dump(),
+    }
+    try:
+        side = TorchSide(**described)
+        nodes = [
+            {"name": n.name, "type": n.type, "args": n.args, "inputs": n.inputs}
+            for n in config.layers
+        ]
+        side.described = described | {"nodes": nodes}
+        return side
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(f"{config.name}: torch refuses this network: {error}.") from None
 
@@ -182,6 +249,13 @@ def _check_batch(config: Config, rows: int) -> None:
             f"[train] batch_size is {size}, but '{name}' has only {rows} rows to train on. "
             f"Use at most {rows}, or the whole data set as one batch."
         )
+
+
+def _check_draws(config: Config, reference: TorchSide) -> None:
+    try:
+        refuse_hidden_draws(reference.network.model, config.train.device)
+    except NotRecordableError as error:
+        raise UserError(f"{config.name}: {error}.") from None
 
 
 def _check_device(device: str) -> None:

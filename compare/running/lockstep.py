@@ -80,7 +80,7 @@ class Lockstep:
         thorough = self._is_thorough(number)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
-        reals = tuple(name for name, array in named(x).items() if real(array))
+        reals = tuple(name for name in self.experiment.inputs if real(named(x)[name]))
         inputs = reals if thorough and self.compare.input_gradient else ()
         with torchs_own():
             loss = torch.forward_backward(
@@ -95,6 +95,10 @@ class Lockstep:
         theirs = self._torch_values(loss, lr)
         keys = self._keys(first.values, theirs, inputs)
         return self._judged(number, keys, first, theirs, thorough)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what a reader should know of how the steps were run."""
+        return ()
 
     def _is_thorough(self, number: int) -> bool:
         last = self.experiment.steps - 1
@@ -226,10 +230,10 @@ class Lockstep:
         return again.values, flips
 
     def _torch_values(self, loss: float, lr: float) -> Values:
-        """Read torch's side; gradients before the update, because clipping changes them."""
+        """Read torch's side; gradients before the update, which clips them."""
         torch = self.experiment.torch
         outputs, grad_outputs, grads = torch.outputs(), torch.grad_outputs(), torch.grads()
-        if torch.clip != (None, None):
+        if torch.clip != (None, None) or torch.scaler.on:  # both write into them
             grads = {name: grad.copy() for name, grad in grads.items()}
         with torchs_own():
             torch.update(lr)
@@ -237,7 +241,7 @@ class Lockstep:
         params, state, buffers = torch.params(), torch.state(), torch.buffers()
         if torch.overflowed:  # its update says nothing
             params, state = (_undefined(part) for part in (params, state))
-        inputs = self.experiment.config.inputs
+        inputs = self.experiment.inputs
         return collected(outputs, value, grad_outputs, grads, params, state, buffers, inputs)
 
     def _keys(self, manual: Values, torch: Values, inputs: tuple[str, ...]) -> list[Key]:

@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from compare.judge.quantities import Key
+from compare.judge.quantities import REDUCED, Key
 from compare.running.alone import Moment
 
 Lift = Callable[[Any], Any]
 
 
 def gradients(moment: Moment) -> dict[str, np.ndarray]:
-    """Return torch's gradients before clipping, by the parameter's dotted name."""
+    """Return torch's gradients before clipping, by the parameter's dotted name.
+
+    Of several workers, those that they have agreed on.
+    """
+    kinds = {k.quantity.partition(":")[0] for k in moment.torch}
+    wanted = REDUCED if REDUCED in kinds else "grad"
     return {
-        f"{k.layer}.{k.quantity[5:]}": v
+        f"{k.layer}.{name}": v
         for k, v in moment.torch.items()
-        if k.quantity.startswith("grad:")
+        for kind, _, name in [k.quantity.partition(":")]
+        if kind == wanted and name
     }
 
 

@@ -35,12 +35,12 @@ def corpus(
     from evidence.corpus.record import record
     from evidence.corpus.table import as_dict, table, told
 
-    known = _known(ops)
-    if unknown := [name for name in names or () if name not in known]:
+    known_names = known(ops)
+    if unknown := [name for name in names or () if name not in known_names]:
         what = "Operations" if ops else "Modules"
-        raise UserError(f"corpus: {nearest(unknown[0], known, what=what)}")
-    wanted = names or known
-    rows = _counted(wanted, jobs, _mirrored if ops else _rows, show=not as_json)
+        raise UserError(f"corpus: {nearest(unknown[0], known_names, what=what)}")
+    wanted = names or known_names
+    rows = _counted(wanted, jobs, mirrored if ops else rows_of, show=not as_json)
     if ops:
         raise typer.Exit(_operations(rows, whole=not names, write=write, as_json=as_json))
     if write:
@@ -65,7 +65,7 @@ def _operations(rows: Sequence[Any], *, whole: bool, write: bool, as_json: bool)
     return DISAGREE if wrong(rows) else AGREE
 
 
-def _known(ops: bool) -> list[str]:
+def known(ops: bool) -> list[str]:
     """Return what torch has samples of: modules and optimisers, or operations.
 
     Raises:
@@ -87,33 +87,26 @@ def _known(ops: bool) -> list[str]:
 
 
 def _counted(names: Sequence[str], jobs: int, count: Any, *, show: bool) -> list[Any]:
-    from joblib import Parallel, delayed
+    from functools import partial
 
     from compare.commands.progress import bars
+    from compare.commands.sweep.engine import Where, in_order
 
-    work = (delayed(count)(name) for name in names)
-    found: list[Any] = []
     with bars(show=show) as advance:
-        pool = Parallel(n_jobs=min(jobs, len(names)), return_as="generator")
-        for done, rows in enumerate(pool(work), start=1):
-            advance("names", done, len(names))
-            found += rows
-    return found
+        where = Where(jobs if jobs > 0 else None)
+        found = in_order(count, names, where, progress=partial(advance, "names"))
+    return [row for rows in found for row in rows]
 
 
-def _rows(name: str) -> list[Any]:
-    import torch
-
+def rows_of(name: str) -> list[Any]:
+    """Judge every sample of a class."""
     from evidence.corpus.count import rows
 
-    torch.set_num_threads(1)
     return list(rows(name))
 
 
-def _mirrored(name: str) -> list[Any]:
-    import torch
-
+def mirrored(name: str) -> list[Any]:
+    """Judge every sample of an operation."""
     from evidence.corpus.ops import rows
 
-    torch.set_num_threads(1)
     return list(rows(name))

@@ -6,26 +6,25 @@ number, and results are added in that order, however many processes examined the
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from compare.commands.sweep.engine import Where, in_order
 from compare.diagnose.reference import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
 from compare.running.alone import Moment
 from compare.running.experiment import Experiment
+from compare.running.half import lockstep_of
 from compare.running.lockstep import Lockstep, Step
 from compare.running.refusal import TorchRefusedError
-from evidence.false_alarms.draw import Draw, draw
+from evidence.false_alarms.draw import DTYPES, Draw, draw, label
 from evidence.false_alarms.mistakes import Place, planted
 from evidence.false_alarms.rules import RULES, Rule, agrees
 
 ATTEMPTS = 100
-CHUNK = 20  # networks per call of a worker
 Progress = Callable[[int, int], None]  # done, of how many
 
 
@@ -42,7 +41,7 @@ class Found(NamedTuple):
     caught: dict[str, tuple[bool, ...]]  # by mistake
     unchecked: tuple[str, ...]  # mistakes made in a tensor that the harness calls vacuous
     alarms: tuple[dict[str, Any], ...]  # the harness's own
-    inaccurate: tuple[str, ...] = ()  # steps not counted: torch's float32 lost digits, and where
+    inaccurate: tuple[str, ...] = ()  # steps not counted: torch lost digits, and where
 
 
 class Count(NamedTuple):
@@ -51,6 +50,7 @@ class Count(NamedTuple):
     seed: int
     rules: tuple[str, ...]
     found: tuple[Found, ...]
+    dtypes: tuple[str, ...] = DTYPES
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
@@ -65,6 +65,7 @@ def count(
     jobs: int | None = 1,
     rules: Sequence[Rule] = RULES,
     progress: Progress | None = None,
+    dtypes: tuple[str, ...] = DTYPES,
 ) -> Count:
     """Examine random correct networks and mistakes planted in them.
 
@@ -75,51 +76,30 @@ def count(
         rules: the first is the harness's own verdict, whatever it allows by itself; the others'
             functions must be a module's own if there are several jobs.
         progress: called as `progress(done, networks)`.
+        dtypes: of the networks in turn.
     """
-    jobs = min(jobs or os.cpu_count() or 1, -(-networks // CHUNK))
-    found: list[Found] = []
-    for some in _examined(seed, range(networks), tuple(rules), jobs):
-        found += some
-        if progress is not None:
-            progress(len(found), networks)
-    return Count(seed, tuple(rule.name for rule in rules), tuple(found))
+    found = in_order(partial(_number, seed, tuple(rules), dtypes), range(networks), Where(jobs),
+                     progress=progress)  # fmt: skip
+    return Count(seed, tuple(rule.name for rule in rules), tuple(found), dtypes)
 
 
-def _examined(
-    seed: int, indices: range, rules: tuple[Rule, ...], jobs: int
-) -> Iterator[list[Found]]:
-    chunks = [indices[i : i + CHUNK] for i in range(0, len(indices), CHUNK)]
-    work = [(seed, chunk, rules) for chunk in chunks]
-    if jobs <= 1:
-        yield from map(_examine_all, work)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context) as pool:
-        try:
-            yield from pool.map(_examine_all, work)
-        except BaseException:  # Ctrl-C and a failing network alike: start nothing more
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _examine_all(work: tuple[int, range, tuple[Rule, ...]]) -> list[Found]:
-    import torch
+def _number(seed: int, rules: tuple[Rule, ...], dtypes: tuple[str, ...], index: int) -> Found:
     from threadpoolctl import threadpool_limits
 
-    seed, indices, rules = work
-    torch.set_num_threads(1)
     with threadpool_limits(limits=1):
-        return [examine(seed, index, rules) for index in indices]
+        return examine(seed, index, rules, dtypes)
 
 
-def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
+def examine(
+    seed: int, index: int, rules: Sequence[Rule] = RULES, dtypes: tuple[str, ...] = DTYPES
+) -> Found:
     """Run one network; draw another in its place while torch refuses it, or overflows.
 
     It refuses, say, to normalise a batch of one row. Only torch decides about that, so that no
     overflow of the hand-written side alone is hidden.
     """
     for attempt in range(ATTEMPTS):
-        drawn = draw(seed, index, attempt)
+        drawn = draw(seed, index, attempt, dtypes)
         try:
             found = run(drawn, np.random.default_rng([seed, index, attempt, 1]), rules)
         except Exception as error:
@@ -133,9 +113,9 @@ def examine(seed: int, index: int, rules: Sequence[Rule] = RULES) -> Found:
 def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) -> Found | None:
     """Run all steps of a drawn network; None if torch overflows, or refuses to run it."""
     experiment = drawn.experiment()
-    lockstep = Lockstep(experiment)
+    lockstep = lockstep_of(experiment)
     total = Found(
-        -1, drawn.config.train.dtype, 0, np.zeros(len(VERDICTS), dtype=int), 0.0, "",
+        -1, label(drawn.config.train), 0, np.zeros(len(VERDICTS), dtype=int), 0.0, "",
         np.zeros(len(rules), dtype=int), {}, (), (),
     )  # fmt: skip
     with np.errstate(all="ignore"):
@@ -158,7 +138,7 @@ def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) ->
 
 
 def _blamed(experiment: Experiment, lockstep: Lockstep, step: Step) -> str:
-    """Return where torch's float32 lost digits, if all that disagrees follows from that."""
+    """Return where torch lost digits, if all that disagrees follows from that."""
     if not step.rows.bad.size:
         return ""
     assert lockstep.start is not None

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.description.config import Config
-from compare.description.data.scaling import representable
+from compare.description.config.settings import TrainConfig
 from compare.description.wanted import wants_fractions, wants_labels
+from compare.errors import UserError, nearest
+from compare.pair.inputs import rounded
 from compare.running.experiment import Experiment, prepare
 from evidence.false_alarms.layers import Layers, activation, width
 from evidence.false_alarms.settings import init, log_uniform, loss, optimizer, penalties
 
-DTYPES = ("float64", "float32")
+DTYPES, HALVES = ("float64", "float32"), ("float16", "bfloat16")
 DEPTH, BATCH, SCALE = 12, 64, 4  # at most; data scales are 10 to ± this
 
 
@@ -26,19 +28,21 @@ class Draw(NamedTuple):
     target_scale: float
 
     def experiment(self) -> Experiment:
-        """Build both sides; scaled data are rounded to what float32 holds exactly."""
-        made = prepare(self.config)
-        features = representable(made.features * self.feature_scale)
+        """Build both sides; scaled data are rounded to what the dtype holds exactly."""
+        made, train = prepare(self.config), self.config.train
+        held = train.dtype if train.half and not train.autocast else "float32"
+        features = rounded(made.features * self.feature_scale, held)
         targets = made.targets
         if np.issubdtype(targets.dtype, np.floating) and self.target_scale != 1:
-            targets = representable(targets * self.target_scale).astype(made.dtype)
+            targets = rounded(targets * self.target_scale, held).astype(made.dtype)
         return replace(made, features=features.astype(made.dtype), targets=targets)
 
 
-def draw(seed: int, index: int, attempt: int = 0) -> Draw:
+def draw(seed: int, index: int, attempt: int = 0, dtypes: tuple[str, ...] = DTYPES) -> Draw:
     """Return the network of this number; `attempt` counts the draws that had to be thrown away.
 
-    Even numbers are float64, odd ones float32.
+    Dtypes take turns, `autocast` before the name of one says so: by default even numbers are
+    float64, odd ones float32. Of a half, whose range is short, the data are less far from 1.
     """
     rng = np.random.default_rng([seed, index, attempt])
     chosen, ending = loss(rng)
@@ -47,6 +51,9 @@ def draw(seed: int, index: int, attempt: int = 0) -> Draw:
     scales = [log_uniform(rng, -SCALE, SCALE) if rng.random() < 0.6 else 1.0 for _ in range(2)]
     if wants_fractions(chosen["type"]):
         scales[1] = 1.0  # the targets are probabilities
+    autocast, _, dtype = dtypes[index % len(dtypes)].rpartition(" ")
+    if dtype in HALVES:
+        scales = [scale**0.25 for scale in scales]
     batch = int(data.pop("batch"))
     config = {
         "name": f"random {index}",
@@ -58,12 +65,24 @@ def draw(seed: int, index: int, attempt: int = 0) -> Draw:
             "steps": int(rng.integers(2, 4)),
             "batch_size": batch,
             "seed": int(rng.integers(2**31)),
-            "dtype": DTYPES[index % 2],
+            "dtype": dtype,
+            "autocast": bool(autocast),
         },
         "init": init(rng),
         "compare": {"drift": False},
     }
+    if dtype in HALVES and not autocast:  # torch holds constants in the run's dtype
+        config |= {key: _held(config[key], dtype) for key in ("layers", "loss")}
     return Draw(Config.model_validate(config), *scales)
+
+
+def _held(table: Any, dtype: str) -> Any:
+    """Return a table with every fraction rounded to what the dtype can hold."""
+    if isinstance(table, dict):
+        return {key: _held(value, dtype) for key, value in table.items()}
+    if isinstance(table, list):
+        return [_held(value, dtype) for value in table]
+    return float(rounded(np.array(table), dtype)) if isinstance(table, float) else table
 
 
 def _data(rng: np.random.Generator, loss_name: str) -> tuple[dict[str, Any], int, int]:
@@ -108,3 +127,24 @@ def _network(
     elif rng.random() < 0.3:
         net.add(activation(rng, net.width))
     return net.tables
+
+
+def chosen(names: str | None) -> tuple[str, ...]:
+    """Return the dtypes in a list of names.
+
+    Raises:
+        UserError: one is not known.
+    """
+    if names is None:
+        return DTYPES
+    found = tuple(name.strip() for name in names.split(","))
+    known = (*DTYPES, *HALVES, *(f"autocast {name}" for name in HALVES))
+    for name in found:
+        if name not in known:
+            raise UserError(f"--dtype '{name}' is not known. {nearest(name, known)}")
+    return found
+
+
+def label(train: TrainConfig) -> str:
+    """Return the name of a run's dtype, as `chosen` takes it."""
+    return f"autocast {train.dtype}" if train.autocast else train.dtype

@@ -63,6 +63,8 @@ def placed(name: str, example: Example) -> tuple[tuple[int, ...], tuple[int, ...
         return None
     if len(given) > 1 and not _moves(case.layer, given[0], len(given)):
         return None
+    if len(given) == 1 and _cuts(case.layer, given[0]):
+        return None
     after = found[0][1:]  # type: ignore[index]
     return (shape[1:], after, len(given)) if after and after == found[1][1:] else None  # type: ignore[index]
 
@@ -74,6 +76,12 @@ def _moves(layer: Layer, x: np.ndarray, count: int) -> bool:
         return True
     grads = [g for g in layer.backward(np.ones_like(y), cache)[0] if g is not None]
     return bool(np.any(sum(grads)))
+
+
+def _cuts(layer: Layer, x: np.ndarray) -> bool:
+    """Return whether no gradient passes: nothing before such a layer could be compared."""
+    y, cache = layer.forward(x)
+    return not isinstance(y, tuple) and layer.backward(np.ones_like(y), cache)[0][0] is None
 
 
 def _first(layer: Layer, inputs: list[np.ndarray]) -> tuple[int, ...] | None:

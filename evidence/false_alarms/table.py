@@ -6,7 +6,6 @@ from typing import Any
 
 from compare.judge.judge import VERDICTS
 from evidence.false_alarms.count import Count, Found, accepted
-from evidence.false_alarms.draw import DTYPES
 from evidence.false_alarms.mistakes import MISTAKES
 
 Row = dict[str, Any]
@@ -15,7 +14,9 @@ Row = dict[str, Any]
 def rows(counted: Count) -> list[Row]:
     """Return one row per dtype and rule; the first rule is the harness, and says more of itself."""
     return [
-        _row(counted, dtype, position) for dtype in DTYPES for position in range(len(counted.rules))
+        _row(counted, dtype, position)
+        for dtype in counted.dtypes
+        for position in range(len(counted.rules))
     ]
 
 
@@ -103,7 +104,7 @@ def _own(row: Row) -> str:
         "as vacuous.",
         f"  {row['redrawn']:,} networks were drawn again, because torch's own values overflow.",
     ]
-    lines += [f"  Torch's float32 lost digits, not counted: {text}." for text in row["inaccurate"]]
+    lines += [f"  Torch lost digits, not counted: {text}." for text in row["inaccurate"]]
     return "\n".join([*lines, *_false_alarms(row["alarms"])])
 
 

@@ -18,7 +18,8 @@ from compare.description.presets import preset_path, presets
 from evidence.faults.nonsense import NUMBERS, TEXTS, VALUES, spoiled_bytes, spoiled_tables
 
 Case = Callable[[Random, Path], list[str]]
-QUICK = tuple(n for n in presets() if n not in ("digits-cnn", "digits-lstm", "tied-characters"))
+SLOW = ("digits-cnn", "digits-lstm", "tied-characters", "data-parallel", "tensor-parallel")
+QUICK = tuple(n for n in presets() if n not in SLOW)
 SHORT = ("--steps", "2")
 
 TABLE = """

@@ -74,8 +74,8 @@ def _answers(plan: list[Mutant], known: Survey, jobs: int | None) -> Iterator[np
         yield answer if answer is not None else np.ones(len(NAMES), dtype=bool)  # a crash
 
 
-def _numbered(module: str, number: int) -> np.ndarray:
-    return examined(mutants(module)[number], worker.STATE["survey"])
+def _numbered(key: tuple[str, int]) -> np.ndarray:
+    return examined(mutants(key[0])[key[1]], worker.STATE["survey"])
 
 
 def examined(mutant: Mutant, known: Survey) -> np.ndarray:

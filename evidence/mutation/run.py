@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
+from compare.commands.sweep.engine import Died, Where, answers
 from evidence.mutation import worker
 from evidence.mutation.battery import Check, Kill
 from evidence.mutation.equivalent import FILE, equivalents, reason
@@ -83,7 +81,7 @@ def _in_parallel(plan: Sequence[Mutant], known: Survey, jobs: int) -> Iterator[O
 
 
 def in_parallel(
-    ask: Callable[[str, int], T], plan: Sequence[Mutant], known: Survey, jobs: int
+    ask: Callable[[tuple[str, int]], T], plan: Sequence[Mutant], known: Survey, jobs: int
 ) -> Iterator[tuple[Mutant, T | None]]:
     """Ask about every mutant in worker processes; None for one that takes its process down.
 
@@ -91,35 +89,7 @@ def in_parallel(
         ask: called with the mutant's module and number, in a process prepared by `worker.start`.
         plan, known, jobs: the mutants, the survey, how many processes.
     """
-    waiting = {(m.module, m.number): m for m in plan}
-    pool = _pool(known, jobs)
-    try:
-        futures = {pool.submit(ask, *key): key for key in waiting}
-        for future in as_completed(futures):
-            answer = future.result()
-            yield waiting.pop(futures[future]), answer
-    except BrokenProcessPool:
-        yield from _one_by_one(ask, waiting, known)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _one_by_one(
-    ask: Callable[[str, int], T], waiting: dict[tuple[str, int], Mutant], known: Survey
-) -> Iterator[tuple[Mutant, T | None]]:
-    """After a crash: one worker, one mutant at a time, so that the culprit is known."""
-    pool = _pool(known, 1)
-    for key, mutant in waiting.items():
-        try:
-            yield mutant, pool.submit(ask, *key).result()
-        except BrokenProcessPool:
-            yield mutant, None
-            pool.shutdown()
-            pool = _pool(known, 1)
-    pool.shutdown()
-
-
-def _pool(known: Survey, jobs: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    start: Callable[..., None] = worker.start
-    return ProcessPoolExecutor(jobs, context, initializer=start, initargs=(known,))
+    keys = ((m.module, m.number) for m in plan)
+    found = answers(ask, keys, Where(jobs), start=worker.start, given=(known,), most=len(plan))
+    for position, answer in found:
+        yield plan[position], None if isinstance(answer, Died) else answer

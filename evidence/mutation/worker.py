@@ -31,14 +31,8 @@ class Outcome(NamedTuple):
 
 
 def start(survey: Survey) -> None:
-    """Prepare a worker process: torch on one thread, the survey at hand."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
+    """Prepare a worker process: its memory limited, the survey at hand."""
     limit_memory()
-    torch.set_num_threads(1)
-    threadpool_limits(1)
     STATE["survey"] = survey
 
 
@@ -53,9 +47,9 @@ def limit_memory(most: int = MEMORY) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def examine_numbered(module: str, number: int) -> Outcome:
-    """Examine a mutant by its number: a worker finds the edits in its own syntax trees."""
-    return examine(mutants(module)[number], STATE["survey"])
+def examine_numbered(key: tuple[str, int]) -> Outcome:
+    """Examine a mutant by its module and number: a worker finds the edits in its own trees."""
+    return examine(mutants(key[0])[key[1]], STATE["survey"])
 
 
 def examine(mutant: Mutant, survey: Survey, timeout: float = TIMEOUT) -> Outcome:

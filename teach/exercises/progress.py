@@ -117,7 +117,7 @@ def shown(tried: Mapping[str, Tried], known: Mapping[str, Exercise], path: Path)
         mark = "✓" if one and one.solved else "·" if one else " "
         number = str(found.about.lesson or "")
         more = f"  {one.tries:>5}  {one.best:>4.0%}  {one.day}" if one else ""
-        lines.append(f"{number:>6}  {mark} {found.name:<{width}}{more}")
+        lines.append(f"{number:>6}  {mark} {found.name:<{width}}{more}".rstrip())
     done = sum(one.solved for name, one in tried.items() if name in known)
     following = next((e.name for e in order if not getattr(tried.get(e.name), "solved", False)), "")
     lines += ["", f"{done} of {len(known)} solved. Remembered in {path}."]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import html
 import inspect
 import linecache
 import textwrap
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from teach.kit.show import Shown, show
+from teach.kit.words import _
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 
@@ -64,20 +64,11 @@ def code_diff(before: Code, after: Code, *, names: tuple[str, str] = ("before", 
     shown = [line for line in lines if not line.startswith("@@")]
     added = sum(line.startswith("+") for line in shown[2:])
     removed = sum(line.startswith("-") for line in shown[2:])
-    text = "\n".join(
-        [*shown, f"{removed} lines out, {added} in; {len(old)} lines became {len(new)}."]
+    total = _("{removed} lines out, {added} in; {old} lines became {new}.").format(
+        removed=removed, added=added, old=len(old), new=len(new)
     )
-    show(Shown(text, _page(shown, text), {"text/markdown": f"```diff\n{text}\n```"}))
-
-
-def _page(lines: list[str], text: str) -> str:
-    kinds = {"+": "add", "-": "del"}
-    rows = []
-    for number, line in enumerate(lines):
-        kind = "file" if number < 2 else kinds.get(line[:1], "same")
-        rows.append(f'<span class="{kind}">{html.escape(line) or " "}</span>')
-    total = text.rsplit("\n", 1)[1]
-    return f'<pre class="diff"><code>{"".join(rows)}</code></pre><p class="under">{total}</p>'
+    text = "\n".join([*shown, total])
+    show(Shown(text, markdown=f"```diff\n{text}\n```"))
 
 
 def _class_source(cls: type) -> str:

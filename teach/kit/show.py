@@ -5,28 +5,27 @@ from __future__ import annotations
 import html
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from teach.kit.words import _
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PAGE = "application/vnd.handgrad.page"  # HTML for the rendered site, whose style it relies on
-
 
 @dataclass(frozen=True)
 class Shown:
-    """Something with several faces: text, HTML for the site, and what a notebook understands."""
+    """Something with two faces: text, and HTML or Markdown for a notebook and the site."""
 
     text: str
-    page: str
-    notebook: Mapping[str, str] = field(default_factory=dict)
+    html: str = ""
+    markdown: str = ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": self.text, PAGE: self.page, **self.notebook}
+        rich = {"text/html": self.html, "text/markdown": self.markdown}
+        return {"text/plain": self.text} | {kind: face for kind, face in rich.items() if face}
 
     def __str__(self) -> str:
         return self.text
@@ -49,11 +48,12 @@ def in_notebook() -> bool:
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
-def table(columns: Mapping[str, Sequence[Any]]) -> None:
-    """Show columns side by side; `text in backticks` is code."""
-    import pandas as pd
+def table(columns: Mapping[str, Iterable[Any]]) -> None:
+    """Show columns of one length side by side; `text in backticks` is code.
 
-    show(pd.DataFrame(dict(columns)))
+    Headings are translated; a cell is what it is, or `_("word")`.
+    """
+    show(of_columns(columns))
 
 
 def _faces(thing: Any) -> Any:
@@ -67,17 +67,24 @@ def of_frame(frame: pd.DataFrame) -> Shown:
     import pandas as pd
 
     named = not isinstance(frame.index, pd.RangeIndex)
-    cells = (frame.reset_index() if named else frame).map(_cell)
-    names = ["" if named and str(c) == "index" else str(c) for c in cells.columns]
-    left = [bool(cells[c].map(lambda v: isinstance(v, str)).any()) for c in cells.columns]
-    rows = [[_text(v) for v in row] for row in cells.to_numpy(dtype=object)]
-    return Shown(
-        _plain(names, rows, left), _html(names, rows, left), {"text/html": frame.to_html()}
+    cells = frame.reset_index() if named else frame
+    return of_columns(
+        {"" if named and c == "index" else str(c): [*cells[c]] for c in cells.columns}
     )
 
 
+def of_columns(columns: Mapping[str, Iterable[Any]]) -> Shown:
+    """Return a table's faces: columns with text begin at the left, numbers end at the right."""
+    cells = [[_cell(value) for value in column] for column in columns.values()]
+    left = [any(isinstance(value, str) for value in column) for column in cells]
+    rows = [[_text(value) for value in row] for row in zip(*cells, strict=True)]
+    names = [_(name) for name in columns]
+    return Shown(_plain(names, rows, left), _html(names, rows, left))
+
+
 def _cell(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """Return the number in a NumPy scalar or in a tensor without axes."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _text(value: Any) -> str:
@@ -101,14 +108,14 @@ def _plain(names: list[str], rows: list[list[str]], left: list[bool]) -> str:
 
 def _html(names: list[str], rows: list[list[str]], left: list[bool]) -> str:
     def line(tag: str, cells: list[str]) -> str:
-        marks = ("" if is_left else ' class="r"' for is_left in left)
+        marks = (f' style="text-align:{"left" if is_left else "right"}"' for is_left in left)
         return "".join(
             f"<{tag}{mark}>{_inline(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True)
         )
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
     return (
-        '<div class="scroll" tabindex="0"><table class="narrow">'
+        '<div class="scroll" tabindex="0"><table>'
         f"<thead><tr>{line('th', names)}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

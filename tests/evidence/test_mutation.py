@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 import manual
+from compare.commands.sweep.engine import DIED
 from compare.errors import UserError
 from compare.judge.quantities import Key, Values
 from evidence.mutation import cli, loading, record, run, sources, survey, table, worker
@@ -258,29 +258,13 @@ def test_a_mutant_that_takes_its_process_down_is_killed_by_the_crash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = sources.mutants("manual.penalties")[:4]
-    culprit = plan[2].number
 
-    class Future:
-        def __init__(self, number: int) -> None:
-            self.number = number
+    def answers(ask: object, keys: Iterable[tuple[str, int]], *rest: object, **how: object) -> Any:
+        for position, (_, number) in enumerate(keys):
+            died = number == plan[2].number
+            yield position, DIED if died else worker.Outcome(plan[position], None, 1, 0.0)
 
-        def result(self) -> worker.Outcome:
-            if self.number == culprit:
-                raise BrokenProcessPool
-            return worker.Outcome(plan[self.number], None, 1, 0.0)
-
-    class Pool:
-        def submit(self, _: Callable, module: str, number: int) -> Future:
-            return Future(number)
-
-        def shutdown(self, **_: bool) -> None:
-            pass
-
-    def broken(_: object) -> None:
-        raise BrokenProcessPool
-
-    monkeypatch.setattr(run, "_pool", lambda *_: Pool())
-    monkeypatch.setattr(run, "as_completed", broken)
+    monkeypatch.setattr(run, "answers", answers)
     outcomes = list(run._in_parallel(plan, unit(Own(), "", ""), 2))
 
     kills = [o.kill.by if o.kill else None for o in outcomes]

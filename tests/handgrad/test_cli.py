@@ -93,7 +93,7 @@ BAD = {
     "an unknown section": (["run", "digits", "--set", "optimiser.lr=1"], "'optimizer'"),
     "an unreadable setting": (["run", "digits", "--set", "nonsense"], "section.key=value"),
     "a batch beyond the data": (["run", "digits", "--set", "train.batch_size=5000"], "1797"),
-    "an unknown dtype": (["run", "digits", "--dtype", "float16"], "float32"),
+    "an unknown dtype": (["run", "digits", "--dtype", "float8"], "float32"),
     "an unknown mode": (["run", "digits", "--mode", "loose"], "lockstep"),
     "a bad tolerance": (["run", "digits", "--tolerance", "3"], "RTOL,ATOL"),
     "a plant at no layer": (["run", "digits", "--plant", "9.weight.grad*=2"], "2.weight.grad"),

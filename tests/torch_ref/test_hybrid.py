@@ -24,7 +24,6 @@ from torch_ref.classes import module_class
 F64 = torch.float64
 CONVENTIONS = {"padding_idx", "scale_grad_by_freq"}  # gradients that are, as torch's, no derivative
 LAYERS = registry.LAYERS | registry.PENALTIES | getattr(registry, "GATES", {})
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 def tensor(array: Any, **options: Any) -> torch.Tensor:
@@ -110,6 +109,34 @@ def test_parameters_have_the_layers_names_values_and_dtype() -> None:
     for key, value in layer.params.items():
         assert module.state_dict()[key].dtype == F64
         np.testing.assert_array_equal(module.state_dict()[key], value)
+
+
+WEIGHTED = {
+    "CrossEntropyLoss": ("weight",),
+    "NLLLoss": ("weight",),
+    "BCELoss": ("weight",),
+    "BCEWithLogitsLoss": ("weight", "pos_weight"),
+    "MultiMarginLoss": ("weight",),
+    "MultiLabelSoftMarginLoss": ("weight",),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_the_weights_of_a_loss_are_buffers_as_torchs_are(name: str) -> None:
+    given = {key: [0.5, 1.0, 2.0] for key in WEIGHTED[name]}
+    ours = as_torch(getattr(manual, name)(**given))
+    theirs = getattr(nn, name)(**{k: torch.tensor(v, dtype=F64) for k, v in given.items()})
+
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_loaded_weights_of_a_loss_are_used() -> None:
+    ours = as_torch(manual.CrossEntropyLoss(weight=[1.0, 1.0, 1.0]))
+    theirs = nn.CrossEntropyLoss(weight=torch.tensor([0.5, 1.0, 2.0], dtype=F64))
+    ours.load_state_dict(theirs.state_dict())
+    x, labels = tensor(draw(0, (4, 3))), torch.tensor([0, 1, 2, 2])
+
+    torch.testing.assert_close(ours(x, labels), theirs(x, labels))
 
 
 def test_weights_go_to_torchs_module_and_back() -> None:
@@ -472,7 +499,7 @@ def test_what_is_no_layer_is_refused(thing: Any) -> None:
         as_torch(thing)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_it_runs_between_modules_on_a_gpu() -> None:
     mixed = nn.Sequential(nn.Linear(3, 4), as_torch(manual.Tanh()), as_torch(manual.Linear(4, 2)))
     mixed = mixed.to("cuda", F64)
@@ -482,6 +509,43 @@ def test_it_runs_between_modules_on_a_gpu() -> None:
     assert mixed(x).is_cuda
     with pytest.raises(RuntimeError, match="one device"):
         mixed[2](torch.ones(1, 4, dtype=F64))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("made", [
+    lambda: manual.Dropout(0.5), lambda: manual.RReLU(), lambda: manual.BatchNorm1d(3),
+])  # fmt: skip
+def test_what_draws_and_what_keeps_buffers_runs_on_a_gpu(made: Any) -> None:
+    module = as_torch(made()).to("cuda", F64)
+    x = tensor(draw(0, (5, 3)), device="cuda", requires_grad=True)
+    y = module(x)
+    y.sum().backward()
+
+    assert y.is_cuda
+    assert x.grad is not None
+    assert all(b.is_cuda for b in module.buffers())
+
+
+@pytest.mark.cuda
+def test_lengths_stay_on_the_cpu_beside_a_sequence_on_a_gpu() -> None:
+    module = as_torch(manual.LSTM(3, 2, batch_first=True)).to("cuda", F64)
+    x = tensor(draw(0, (2, 4, 3)), device="cuda", requires_grad=True)
+    y, _ = module(x, lengths=[4, 2])
+
+    assert y.is_cuda
+
+
+def test_lengths_are_whole_numbers_that_need_not_be_moved() -> None:
+    """The rule by which a GPU's sequence and the CPU's lengths go together, without a GPU."""
+    from torch_ref.hybrid import _check, _device
+
+    far = torch.ones(2, 3, device="meta")
+    lengths = torch.tensor([3, 1])
+    _check(manual.Linear(3, 2), [far, lengths], {})
+
+    assert _device([lengths, far]) == far.device
+    with pytest.raises(RuntimeError, match="received meta and cpu"):
+        _check(manual.Linear(3, 2), [far, torch.ones(2, 3)], {})
 
 
 # ── what the wider contract adds ─────────────────────────────────────────────────────────────────

@@ -145,7 +145,7 @@ def check_torch(
         inputs: as for `check`.
         dtype: float64, float32, float16 or bfloat16. Halves hide small mistakes: check the
             derivation in float64 as well.
-        device: where both run: cpu, cuda, ….
+        device: where both run: cpu, cuda, …; on a GPU without TF32 and with deterministic kernels.
         seed, no_grad, structural_zeros, cases, shrink, purity, resize, domain, upstream, rtol,
         budget, progress: as for `check`.
 
@@ -156,6 +156,8 @@ def check_torch(
     from compare.pair.inputs import specify
     from compare.pair.tolerance import PRECISIONS
     from compare.pair.torch_candidate import TorchCandidate, torch_errors
+    from compare.report.report import with_notes
+    from torch_ref.gpu import reproducible
 
     _known(dtype, TORCH_DTYPES, "these are what check_torch runs in")
     if reference is None and dtype != "float64":
@@ -166,16 +168,18 @@ def check_torch(
     specification = specify(inputs, no_grad).within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
-    ours = TorchCandidate(candidate, names, floats, dtype, device)
-    spent = Budget(budget)
-    theirs = _reference(reference, ours, names, spent, device)
-    return Session(
-        ours, specification, theirs, PRECISIONS[dtype],
-        partial(torch_errors, theirs), seed,
-        structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
-        resize=resize, upstream=upstream, rtol=rtol, device=device, backward_may_fail=True,
-        budget=spent, progress=progress,
-    ).report()  # fmt: skip
+    with reproducible(device) as undetermined:
+        ours = TorchCandidate(candidate, names, floats, dtype, device)
+        spent = Budget(budget)
+        theirs = _reference(reference, ours, names, spent, device)
+        report = Session(
+            ours, specification, theirs, PRECISIONS[dtype],
+            partial(torch_errors, theirs), seed,
+            structural_zeros=structural_zeros, only=cases, shrink=shrink, purity=purity,
+            resize=resize, upstream=upstream, rtol=rtol, device=device, backward_may_fail=True,
+            budget=spent, progress=progress,
+        ).report()  # fmt: skip
+    return with_notes(report, undetermined)
 
 
 def _with_lists(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.errors import UserError
+from compare.gauge import Format
 from compare.pair.budget import Budget
 from compare.pair.candidates import Candidate
 from compare.pair.inputs import Inputs, Specification, as_float, fresh
 from compare.pair.own_forward import OwnForward
-from compare.pair.tolerance import Precision
 from compare.running.cases.cases import Case, Cases
 from compare.running.cases.contract import Contract, examine
 from compare.running.cases.evaluate import Evaluator
@@ -31,7 +31,7 @@ class Session:
         candidate: Candidate,
         specification: Specification,
         reference: Any,
-        precision: Precision,
+        precision: Format,
         errors: Callable,
         seed: int,
         *,

@@ -13,7 +13,12 @@ from compare.description.config.described import (
 from compare.description.config.file import load, parse_set
 from compare.description.config.models import Config
 from compare.description.config.overrides import dotted
-from compare.description.config.settings import CompareConfig, DataConfig, TrainConfig
+from compare.description.config.settings import (
+    CompareConfig,
+    DataConfig,
+    ParallelConfig,
+    TrainConfig,
+)
 
 __all__ = [
     "CompareConfig",
@@ -23,6 +28,7 @@ __all__ = [
     "LayerConfig",
     "LossConfig",
     "OptimizerConfig",
+    "ParallelConfig",
     "PenaltyConfig",
     "ScheduleConfig",
     "TrainConfig",

@@ -22,6 +22,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "optimizer.schedule": described.ScheduleConfig,
     "optimizer.groups": described.GroupConfig,
     "train": settings.TrainConfig,
+    "train.scaler": settings.ScalerConfig,
     "init": described.InitConfig,
     "compare": settings.CompareConfig,
 }

@@ -19,6 +19,7 @@ from compare.description.config.network import check_network, named_layers
 from compare.description.config.settings import (
     CompareConfig,
     DataConfig,
+    ParallelConfig,
     TrainConfig,
     input_names,
 )
@@ -37,6 +38,7 @@ class Config(Table):
     loss: LossConfig = Field(default_factory=LossConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
+    parallel: ParallelConfig | None = None  # one process without it
     init: InitConfig = Field(default_factory=InitConfig)
     compare: CompareConfig = Field(default_factory=CompareConfig)
 

@@ -81,6 +81,15 @@ def input_names(data: Any) -> tuple[str, ...]:
     return tuple(map(str, as_table(table.get("inputs")))) or (INPUT,)
 
 
+class ScalerConfig(Table):
+    """torch.amp.GradScaler's settings: the loss times a scale, which grows and backs off."""
+
+    init_scale: Positive = 65536.0
+    growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
+    backoff_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    growth_interval: Annotated[int, Field(ge=1)] = 2000
+
+
 class TrainConfig(Table):
     """How long, in what batches, and in what arithmetic."""
 
@@ -90,17 +99,39 @@ class TrainConfig(Table):
     shuffle: bool = True
     drop_last: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    dtype: Literal["float64", "float32"] = "float64"
+    dtype: Literal["float64", "float32", "float16", "bfloat16"] = "float64"
+    autocast: bool = False  # parameters in float32, dtype by torch.autocast's lists
+    scaler: ScalerConfig | None = None  # torch.amp.GradScaler; true: with its defaults
     mode: Literal["lockstep", "free"] = "lockstep"
     evaluate: bool = False  # layers act as in evaluation: no dropout, running statistics
     threads: Annotated[int, Field(ge=1)] = 1
     device: Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")] = "cpu"
 
+    @field_validator("scaler", mode="before")
+    @classmethod
+    def _with_defaults(cls, scaler: Any) -> Any:
+        return {True: {}, False: None}[scaler] if isinstance(scaler, bool) else scaler
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("keys 'steps' and 'epochs': give one of them, received both.")
+        if self.autocast and not self.half:
+            raise ValueError(
+                f"key 'autocast': it is for half precision, and dtype is '{self.dtype}'. Set "
+                'dtype = "bfloat16" or "float16", or leave autocast out.'
+            )
+        if self.scaler and not self.autocast:
+            raise ValueError(
+                "key 'scaler': torch unscales gradients of float32 parameters alone. Set "
+                "autocast = true and a half as dtype, or leave scaler out."
+            )
         return self
+
+    @property
+    def half(self) -> bool:
+        """Whether torch computes in a format that NumPy has no arithmetic for."""
+        return self.dtype in ("float16", "bfloat16")
 
     def rows_per_step(self, rows: int) -> int:
         """Return the batch size as a number."""
@@ -129,3 +160,33 @@ class CompareConfig(Table):
     drift: bool | Annotated[int, Field(ge=1)] = True  # or how many steps the free run has
     structural_zeros: Names = ()
     torch_layers: Names = ()  # computed by torch on both sides; "all" for every layer
+
+
+class ParallelConfig(Table):
+    """Workers that each see a shard of every batch, and what they make of their gradients."""
+
+    workers: Annotated[int, Field(ge=2, le=64)] = 2
+    shards: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] | None = None
+    micro_batches: Annotated[int, Field(ge=1)] = 1  # whose gradients each worker adds up
+    reduce: Literal["mean", "sum"] = "mean"
+    whole_batch: bool = False  # losses weighed so that the step is that of one process
+    sharded_states: bool = False  # each worker keeps the optimiser's state of its share (ZeRO)
+    split: dict[str, Literal["columns", "rows"]] = Field(default_factory=dict)  # layers in parts
+    timeout: Positive = 120.0  # seconds that the workers may take for one answer
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.shards is not None and len(self.shards) != self.workers:
+            raise ValueError(
+                f"key 'shards': one number of rows for each of {self.workers} workers, received "
+                f"{len(self.shards)}. Give as many, or leave the key out for equal shards."
+            )
+        own = ("shards", "micro_batches", "reduce", "whole_batch", "sharded_states")
+        defaults = type(self).model_fields
+        beside = [key for key in own if getattr(self, key) != defaults[key].default]
+        if self.split and beside:
+            raise ValueError(
+                f"key 'split': the workers share layers and see the whole batch, so there is no "
+                f"{', no '.join(repr(key) for key in beside)}. Remove one or the other."
+            )
+        return self

@@ -61,7 +61,7 @@ class Alone:
 
     def unclean(self) -> Cause | None:
         """Return the cause if some layer changes its arguments or remembers an earlier call."""
-        arguments = {spec.name: spec.args for spec in self.experiment.config.layers}
+        arguments = {spec.name: spec.args for spec in self.experiment.layers}
         calls = [(self.moment.call(name), args) for name, args in arguments.items()]
         calls.append((self.moment.loss(), self.experiment.config.loss.args))
         for call, args in calls:

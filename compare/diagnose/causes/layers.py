@@ -106,7 +106,7 @@ def _mask(alone: Alone, name: str, like: np.ndarray) -> dict[str, np.ndarray]:
 def _made_of(alone: Alone, name: str) -> tuple[Any, dict[str, Any]]:
     """Return the class of torch's layer and the arguments that make one: described, or its own."""
     module = alone.experiment.torch.network.modules_by_node[name]
-    described = (s.args for s in alone.experiment.config.layers if s.name == name)
+    described = (s.args for s in alone.experiment.layers if s.name == name)
     own = {
         k: v for k in signature(type(module)).parameters if isinstance(v := _own(module, k), SIMPLE)
     }

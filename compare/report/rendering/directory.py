@@ -28,6 +28,7 @@ FILES = {
     "tables",
     "replay.npz",
     "replay.py",
+    "against.csv",
 }
 IGNORED = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file managers leave behind
 

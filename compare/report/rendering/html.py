@@ -16,7 +16,9 @@ import numpy as np
 
 from compare.explaining import format as fmt
 from compare.explaining.evaluate import DIGITS
+from compare.report.against import OFF, STATUSES
 from compare.report.rendering import text
+from compare.report.rendering.against import TOLD, counted, parts_first
 from compare.report.rendering.coverage import missing, share
 from compare.report.rendering.derivations import (
     Derivation,
@@ -114,6 +116,7 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             folded=len(report.nodes) > UNFOLDED,
             hover=json.dumps(hover(report, tensors), ensure_ascii=False, separators=(",", ":")),
             facts=evidence_facts(report),
+            **_against(report),
             sampled=sampled_text(report),
             kinds=_kinds_of(tensors),
             found=_found(report),
@@ -132,6 +135,24 @@ def report_html(report: Report, plots: Sequence[Plot] | None = None) -> str:
             kill_headings=list(HEADINGS.values()),
         )
     )
+
+
+def _against(report: Report) -> dict[str, Any]:
+    """Return what the page says of a second torch."""
+    found = report.against
+    if found is None:
+        return {"against": None, "OFF": OFF}
+    tensors = found.tensors()
+    return {
+        "against": found,
+        "against_tensors": tensors,
+        "against_counts": counted(tensors),
+        "against_first": parts_first(found),
+        "against_failed": [totals(side).failed for side in (found.this, found.that)],
+        "told_of": TOLD,
+        "OFF": OFF,
+        "STATUSES": STATUSES,
+    }
 
 
 def notebook_html(report: Report) -> str:

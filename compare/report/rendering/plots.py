@@ -13,6 +13,7 @@ from compare.report.rendering.facts import accuracies, judged_steps, severity, t
 from compare.report.rendering.heat_map import HEAT_ROWS, heat_map
 from compare.report.rendering.over_time import over_time
 from compare.report.rendering.svg import drawing, to_svg
+from compare.report.rendering.who_moved import who_moved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,6 +141,14 @@ RECIPES = (
 
 
 SOMETIMES = (  # not missed where there is nothing to draw
+    Recipe(
+        "who_moved",
+        "Who moved",
+        "Three shares of each tensor's tolerance: both torches against the hand-written side, and "
+        "one torch against the other; marks on the ground stand for no difference.",
+        lambda report: "" if report.against is not None else "there is one torch.",
+        who_moved,
+    ),
     Recipe(
         "scored_loss",
         "Loss while training",

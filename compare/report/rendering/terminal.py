@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compare.explaining import format as fmt
+from compare.report.rendering.against import lines as lines_against
 from compare.report.rendering.coverage import missing_lines, shares, whole
 from compare.report.rendering.facts import (
     gap,
@@ -54,6 +55,7 @@ def terminal_text(report: Report, width: int | None = None) -> str:
     """
     width = _width() if width is None else width
     blocks = [_head(report), _divergence(report), _worst(report, width), missing_lines(report)]
+    blocks += [lines_against(report.against)] if report.against is not None else []
     blocks += [_notes(report), _counts(report)]
     lines = "\n\n".join("\n".join(block) for block in blocks if block)
     return "\n".join(_wrapped(line, width) for line in lines.split("\n"))
@@ -146,7 +148,8 @@ def _notes(report: Report) -> list[str]:
 
 def _counts(report: Report) -> list[str]:
     total = totals(report)
-    lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", verdict_counts(total)]
+    whom = " with this torch" if report.against is not None else ""
+    lines = [f"{scope(report, total)}; {fmt.name(report.mode)}", f"{verdict_counts(total)}{whom}"]
     lines += [f"Hand-written: {shares(report)}"] if whole(report) else []
     if not report.overridden:
         lines.append(f"Tolerance: {fmt.name(report.tolerance)}")

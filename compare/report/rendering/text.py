@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from compare.explaining import format as fmt
+from compare.report.rendering.against import counted, furthest, parts_first
 from compare.report.rendering.coverage import missing, shares, whole
 from compare.report.rendering.facts import (
     VERDICTS,
@@ -31,6 +32,7 @@ from compare.report.rendering.kills import kills_line
 
 if TYPE_CHECKING:
     from compare.diagnose.divergence import Divergence
+    from compare.report.against import Against
     from compare.report.report import Report
 
 
@@ -147,6 +149,8 @@ def summary_markdown(report: Report) -> str:
         ]
         columns = ("operation", "times", "why", "what to add")
         parts += ["### Not hand-written", _table(columns, cells, right=1)]
+    if report.against is not None:
+        parts += ["### Two torches", _moved(report.against)]
     if report.notes:
         parts += ["### Notes", "\n".join(f"- {_escape(note)}" for note in report.notes)]
     parts += [f"<details><summary>Every tensor{over_all(report)}</summary>", _tensors(report)]
@@ -157,6 +161,20 @@ def summary_markdown(report: Report) -> str:
     parts += [_escape(line) for line in evidence_lines(report)]
     versions = ", ".join(f"{_escape(k)} {_code(v)}" for k, v in report.environment.items())
     return "\n\n".join([*parts, versions]).rstrip() + "\n"
+
+
+def _moved(found: Against) -> str:
+    tensors = found.tensors()
+    told = ", ".join(f"{name} {a} → {b}" for name, (a, b) in found.differing.items())
+    counts = ", ".join(f"{status} {n:,}" for status, n in counted(tensors).items())
+    said = [f"Against {_code(found.other)}: {_escape(told or 'nothing that torch tells of')}."]
+    said += [f"Who moved, by tensors: {_escape(counts)}.", _escape(parts_first(found))]
+    rows = [
+        [_code(t.layer), _code(t.quantity), _escape(t.status), *map(fmt.budget, t[2:5])]
+        for t in furthest(tensors, 10)
+    ]
+    columns = ("layer", "quantity", "who", "hand − this", "hand − other", "this − other")
+    return "\n\n".join(filter(None, [*said, _table(columns, rows, right=5) if rows else ""]))
 
 
 def evidence_lines(report: Report) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.report.rendering.against import against_dict
 from compare.report.rendering.coverage import missing
 from compare.report.rendering.facts import accuracies, evidence, sampled, totals, worst_rows
 from compare.report.rendering.kills import kills_dict
@@ -57,6 +58,7 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "accuracies": {k: _sides(pair) for k, pair in accuracies(report).items()},
         "sample": report.sample._asdict() if report.sample is not None else None,
         "compared_at_some_steps": [s._asdict() for s in sampled(report)],
+        "against": against_dict(report.against),
         "provenance": evidence(report),
     }
     return plain(values)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from compare.errors import UserError
+from compare.gauge import Format
 from compare.judge.judge import MISSING, judge
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate, Result, Started, called, described
 from compare.pair.inputs import Inputs, as_float, fresh, representable, rounded
 from compare.pair.own_forward import OwnForward
-from compare.pair.tolerance import Judged, Precision
+from compare.pair.tolerance import Judged
 from compare.running.cases.cases import Case, laid_out
 from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
@@ -40,7 +41,7 @@ class Evaluator:
         self,
         candidate: Candidate,
         reference: Any,
-        precision: Precision,
+        precision: Format,
         errors: FindErrors,
         seed: int,
         *,
@@ -51,7 +52,7 @@ class Evaluator:
         self.candidate, self.reference = candidate, reference
         self.precision, self.seed, self.upstream = precision, seed, upstream
         self.backward_may_fail = backward_may_fail
-        self.dtype = np.dtype(precision.name if precision.of_numpy else "float64")
+        self.dtype = np.dtype("float64" if precision.half else precision.name)
         self.judging = Judge(candidate, reference, precision, errors, seed, rtol)
 
     def judge(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.gauge import Format
 from compare.judge.judge import AGREE, DISAGREE, VACUOUS, Rows, judge
 from compare.judge.quantities import Key
 from compare.pair.candidates import Candidate
@@ -20,7 +21,6 @@ from compare.pair.tolerance import (
     RANDOM,
     WIDE,
     Errors,
-    Precision,
     combined,
     errors,
     perturbed,
@@ -41,7 +41,7 @@ class Judge:
         self,
         candidate: Candidate,
         reference: Any,
-        precision: Precision,
+        precision: Format,
         errors: Callable,
         seed: int,
         rtol: float = 0.0,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+from compare.commands.sweep.engine import Where, in_order
 from compare.diagnose.causes import Cause
 from evidence.mutation.equivalent import equivalents, reason
 from evidence.mutation.naming.edit import edit
@@ -124,31 +122,10 @@ def count(
     started = time.perf_counter()
     plan = planned(modules, only)[::every]
     wrong = [m for m in plan if reason(m, equivalents()) is None]
-    found = []
-    for naming in _namings(wrong, seed, min(jobs or os.cpu_count() or 1, len(wrong) or 1)):
-        found.append(naming)
-        if progress is not None:
-            progress("mutants", len(found), len(wrong))
+    numbered = [(m.module, m.number) for m in wrong]
+    ask, told = partial(name_numbered, seed=seed), progress and partial(progress, "mutants")
+    found = in_order(ask, numbered, Where(jobs), progress=told)
     return Count(tuple(found), len(plan) - len(wrong), seed, time.perf_counter() - started)
-
-
-def _namings(plan: Sequence[Mutant], seed: int, jobs: int) -> Iterator[Naming]:
-    numbered = [(m.module, m.number) for m in plan]
-    if jobs == 1:
-        yield from (name_numbered(key, seed) for key in numbered)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_start) as pool:
-        yield from pool.map(partial(name_numbered, seed=seed), numbered, chunksize=4)
-
-
-def _start() -> None:
-    """Prepare a worker process: one thread."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    threadpool_limits(1)
 
 
 def name_numbered(key: tuple[str, int], seed: int = 0) -> Naming:

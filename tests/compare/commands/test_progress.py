@@ -27,7 +27,7 @@ class Bar:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
     made: list[Bar] = []
 
-    def start() -> Bar:
+    def start(rate: bool) -> Bar:
         made.append(Bar())
         return made[-1]
 

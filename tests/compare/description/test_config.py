@@ -317,7 +317,7 @@ class TestMistakes:
             ("[train]\nsteps = 1\nepochs = 1", ["[train]", "'steps' and 'epochs'"]),
             ("[train]\nbatch_size = 0", ["key 'batch_size'", "'all'", "received 0"]),
             ("[train]\nbatch_size = 'full'", ["valid integer or 'all'", "received 'full'"]),
-            ("[train]\ndtype = 'float16'", ["key 'dtype'", "'float64' or 'float32'"]),
+            ("[train]\ndtype = 'float8'", ["key 'dtype'", "'float16' or 'bfloat16'"]),
             ("[train]\nmode = 'loose'", ["key 'mode'", "'lockstep' or 'free'"]),
             ("[train]\nshuffle = 1", ["key 'shuffle'", "boolean"]),
             ("[train]\nseed = -1", ["key 'seed'", "received -1"]),

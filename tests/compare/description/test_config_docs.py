@@ -10,7 +10,12 @@ import pytest
 
 import compare
 from compare.description.config.described import InitConfig, LossConfig, OptimizerConfig
-from compare.description.config.settings import CompareConfig, DataConfig, TrainConfig
+from compare.description.config.settings import (
+    CompareConfig,
+    DataConfig,
+    ParallelConfig,
+    TrainConfig,
+)
 
 TEXT = (Path(__file__).parents[3] / "docs/configuration.md").read_text(encoding="utf-8")
 FILE = TEXT.split("```toml\n")[1].split("```")[0]
@@ -64,3 +69,15 @@ def test_values_without_a_mark_are_the_defaults() -> None:
                     else (default == tables[table][name])
                 ), name
     assert compared >= 12
+
+
+def test_every_setting_of_several_workers_is_there_with_its_default() -> None:
+    section = TEXT.split("[parallel]\n")[1].split("```")[0]
+    fields = ParallelConfig.model_fields
+
+    for line in section.splitlines():
+        name, value = line.lstrip("# ").split(" #")[0].split(" = ", 1)
+        assert name in fields
+        if "e.g." not in line and name != "split":
+            assert tomllib.loads(f"v = {value}")["v"] == fields[name].default, name
+    assert all(f"{name} = " in section for name in fields)

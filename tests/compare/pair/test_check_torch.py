@@ -176,7 +176,7 @@ def test_unusable_options_are_refused(options, message: str) -> None:
         compare.check_torch(Product.apply, torch.matmul, INPUTS, **options)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_on_a_gpu(dtype: str) -> None:
     right = compare.check_torch(Product.apply, torch.matmul, INPUTS, dtype=dtype, device="cuda")

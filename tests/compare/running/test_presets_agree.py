@@ -1,4 +1,4 @@
-"""Every preset runs, on its own data, and both sides agree."""
+"""Every preset runs, on its own data, and both sides agree (several workers: `test_parallel`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OF_INDICES = ("reversal", "tied-characters", "tiny-gpt", "verses-gru", "verses-l
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", [name for name in presets() if "parallel" not in name])
 def test_preset_agrees(name: str, dtype: str) -> None:
     steps = STEPS.get(name, 12)
     report = compare.run(name, dtype=dtype, steps=steps, drift=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gettext
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from teach.kit import (
     table,
     torch_gradients,
 )
-from teach.kit.show import PAGE, Shown
+from teach.kit.show import Shown
 
 X = np.random.default_rng(0).normal(size=(5, 3))
 
@@ -146,7 +149,7 @@ def test_both_sides_of_a_network_and_a_planted_mistake() -> None:
         same_all(ours | {"0.bias": ours["0.bias"] * 1.000001}, theirs, errors)
 
 
-def test_a_drawing_has_the_themes_colours_on_a_page_and_fixed_ones_in_a_notebook(
+def test_a_drawing_has_the_themes_colours_on_the_site_and_fixed_ones_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Shown] = []
@@ -154,10 +157,9 @@ def test_a_drawing_has_the_themes_colours_on_a_page_and_fixed_ones_in_a_notebook
     drawing_of('<?xml version="1.0"?><svg><rect fill="var(--ink)"/></svg>', "a <box>")
 
     faces = shown[0]._repr_mimebundle_()
-    assert 'fill="var(--ink)"' in faces[PAGE]
-    assert "a &lt;box&gt;" in faces[PAGE]
-    assert "<?xml" not in faces[PAGE]
-    assert 'fill="#1b1f24"' in faces["image/svg+xml"]
+    assert 'fill="var(--ink, #1b1f24)"' in faces["text/html"]
+    assert "a &lt;box&gt;" in faces["text/html"]
+    assert "<?xml" not in faces["text/html"]
     assert faces["text/plain"] == "[figure: a <box>]"
 
 
@@ -165,3 +167,44 @@ def test_a_table_is_text_in_a_script(capsys: pytest.CaptureFixture) -> None:
     table({"name": ["`a`", "bb"], "value": [1.5, 22.0]})
 
     assert capsys.readouterr().out == "name  value\na       1.5\nbb       22\n"
+
+
+def test_a_table_takes_numpys_and_torchs_numbers_and_columns_of_one_length(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    table({"a": torch.tensor([0.5, 2.0]), "b": np.zeros(2)})
+
+    assert capsys.readouterr().out == "  a  b\n0.5  0\n  2  0\n"
+    with pytest.raises(ValueError, match="shorter"):
+        table({"a": [1, 2], "b": [1]})
+
+
+def test_importing_the_kit_costs_none_of_the_large_libraries() -> None:
+    code = (
+        "import sys, teach.kit; print({'torch', 'pandas', 'matplotlib', 'scipy'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", code]
+
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_what_is_printed_is_in_the_readers_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    babel = pytest.importorskip("babel.messages", reason="the docs extra is not installed")
+    from babel.messages import mofile
+
+    catalog = babel.Catalog("vi")
+    catalog.add("bit for bit", "đúng từng bit")
+    (tmp_path / "vi" / "LC_MESSAGES").mkdir(parents=True)
+    with (tmp_path / "vi" / "LC_MESSAGES" / "handgrad.mo").open("wb") as file:
+        mofile.write_mo(file, catalog)
+    here = gettext.bindtextdomain("handgrad")
+    gettext.bindtextdomain("handgrad", str(tmp_path))
+    monkeypatch.setenv("LANGUAGE", "vi")
+    try:
+        same("x", X, X)
+    finally:
+        gettext.bindtextdomain("handgrad", here)
+
+    assert "đúng từng bit" in capsys.readouterr().out

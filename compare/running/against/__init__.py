@@ -1,0 +1,1 @@
+"""Two torches beside one hand-written side: the other one runs in a process of its own."""

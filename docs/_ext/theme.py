@@ -1,0 +1,44 @@
+"""The project's colours on the site, light and dark, whichever way the theme is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compare.report.rendering.palette import DARK, LIGHT, css_variables
+
+# Furo says in body[data-theme] what the reader chose: light, dark, or auto. A drawing that brings
+# its own colours along follows the page's, too.
+SHEET = """
+body, body[data-theme] svg {{ {light} }}
+@media not print {{
+  body[data-theme="dark"], body[data-theme="dark"] svg {{ {dark} }}
+  @media (prefers-color-scheme: dark) {{
+    body:not([data-theme="light"]), body:not([data-theme="light"]) svg {{ {dark} }}
+  }}
+}}
+"""
+
+
+def write_colours(app: Any) -> None:
+    if app.builder.format != "html":
+        return
+    folder = Path(app.outdir) / "_static"
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = SHEET.format(light=css_variables(LIGHT), dark=css_variables(DARK))
+    (folder / "colours.css").write_text(sheet, "utf-8")
+
+
+def front_page(app: Any, exception: Exception | None) -> None:
+    """README.html also answers as index.html, where servers and people look first."""
+    if app.builder.format == "html" and exception is None:
+        page = (Path(app.outdir) / "README.html").read_text("utf-8")
+        (Path(app.outdir) / "index.html").write_text(page, "utf-8")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.connect("builder-inited", write_colours)
+    app.connect("build-finished", front_page, priority=400)
+    app.add_css_file("colours.css")
+    app.add_css_file("site.css")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,269 @@
+"""One worker of a data-parallel run, in a process of its own: `python -m torch_ref.replica`.
+
+Gradients are exchanged by torch alone: DistributedDataParallel over gloo, ZeroRedundancyOptimizer.
+Commands come from `torch_ref.workers` on stdin, answers go to stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from torch_ref import optimizers
+from torch_ref.side import TorchSide, array_of
+
+Arrays = dict[str, np.ndarray]
+
+
+class Replica:
+    """A worker's copy of the network, wrapped in DistributedDataParallel.
+
+    Args:
+        side: the network, its loss and optimiser; the same for all workers.
+        weights: what each micro-batch's loss is multiplied by.
+        seed: of this worker's random layers.
+        reduce: "mean", DistributedDataParallel's own, or "sum", by a communication hook.
+        sharded: whether the optimiser is a ZeroRedundancyOptimizer.
+    """
+
+    def __init__(
+        self, side: TorchSide, weights: Sequence[float], seed: int, reduce: str = "mean",
+        sharded: bool = False,
+    ) -> None:  # fmt: skip
+        torch.backends.mha.set_fastpath_enabled(False)
+        torch.manual_seed(seed)
+        self.side, self.weights, self.sharded = side, weights, sharded
+        self.local: Arrays = {}
+        self.model = self.wrapped(reduce)
+        for name, parameter in side.parameters.items():
+            parameter.register_hook(partial(self._found, name))
+
+    def wrapped(self, reduce: str) -> Any:
+        """Return the network as it is called."""
+        for module in self.side.network.modules():
+            if isinstance(module, nn.SyncBatchNorm):
+                module.__class__ = SummedBatchNorm  # type: ignore[assignment]
+        model = DistributedDataParallel(self.side.network)
+        if reduce == "sum":
+            model.register_comm_hook(None, lambda _, bucket: _summed(bucket))
+        return model
+
+    def _found(self, name: str, grad: Tensor) -> None:
+        """Add up what this worker alone finds: the hook runs before anything is exchanged."""
+        found = _array(grad)
+        self.local[name] = self.local[name] + found if name in self.local else found
+
+    def load(self, weights: Arrays, buffers: Arrays) -> None:
+        """Start from these weights, with an optimiser that has no state."""
+        self.side.load(weights, buffers)
+        if self.sharded:
+            from torch.distributed.optim import ZeroRedundancyOptimizer
+
+            name, args = self.side.optimizer_spec
+            plain = {} if name in optimizers.LOOPS else {"foreach": False}
+            self.side.optimizer = ZeroRedundancyOptimizer(
+                list(self.side.parameters.values()), getattr(torch.optim, name),
+                **plain, **optimizers.tuples(args),
+            )  # fmt: skip
+
+    def forward_backward(
+        self, batches: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]], input_grad: bool
+    ) -> dict[str, Any]:
+        """Run all micro-batches; the last one's backward exchanges the gradients."""
+        self.local = {}
+        for parameter in self.side.parameters.values():
+            parameter.grad = None
+        last = len(batches) - 1
+        calls = []
+        for i, (x, target) in enumerate(batches):
+            with nullcontext() if i == last else self.model.no_sync():
+                calls.append(self._call(x, target, self.weights[i], input_grad))
+        held = self.side.parameters.items()
+        grads = {name: _array(p.grad) for name, p in held if p.grad is not None}
+        buffers = {name: b.copy() for name, b in self.side.buffers().items()}
+        return {"calls": calls, "local": self.local, "reduced": grads, "buffers": buffers}
+
+    def _call(
+        self, x: Mapping[str, np.ndarray], target: np.ndarray, weight: float, input_grad: bool
+    ) -> dict[str, Any]:
+        side = self.side
+        leaves = {name: side.tensor(array) for name, array in x.items()}
+        for leaf in leaves.values():
+            leaf.requires_grad_(input_grad and leaf.is_floating_point())
+        loss = side.loss_module(self.model(leaves), side.tensor(target))
+        loss.retain_grad()
+        (loss * weight).backward()
+        taps = {**side.network.taps, "loss": loss}
+        grads = {name: t.grad for name, t in taps.items() if t.requires_grad}
+        return {
+            "outputs": {name: _array(t) for name, t in taps.items() if name not in leaves},
+            "grad_outputs": {name: _array(g) for name, g in grads.items() if g is not None},
+            "noise": side.noise(),
+            "winners": side.winners(),
+        }
+
+    def update(self, lr: float) -> dict[str, Any]:
+        """Clip if asked, and take the step; return what this worker holds then."""
+        side = self.side
+        side.update(lr)
+        optimizer: Any = side.optimizer.optim if self.sharded else side.optimizer  # type: ignore[attr-defined]
+        return {
+            "params": {name: _array(p) for name, p in side.parameters.items()},
+            "state": {
+                name: {key: _array(v) for key, v in entry.items()}
+                for name, entry in optimizers.state_of(optimizer, side.parameters).items()
+            },
+            "overflowed": side.overflowed,
+        }
+
+
+class TensorReplica(Replica):
+    """A worker's part of a network whose Linears are split by torch's tensor parallelism.
+
+    Args:
+        split: the layers that are split, by "columns" or "rows".
+    """
+
+    def __init__(
+        self, side: TorchSide, weights: Sequence[float], seed: int, split: Mapping[str, str]
+    ) -> None:
+        self.split = split
+        super().__init__(side, weights, seed)
+
+    def wrapped(self, reduce: str) -> Any:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor.parallel import (
+            ColwiseParallel,
+            RowwiseParallel,
+            parallelize_module,
+        )
+
+        styles = {"columns": ColwiseParallel, "rows": RowwiseParallel}
+        mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+        model = self.side.network.model
+        parallelize_module(model, mesh, {name: styles[how]() for name, how in self.split.items()})
+        self.side.parameters = dict(model.named_parameters())
+        return self.side.network
+
+    def load(self, weights: Arrays, buffers: Arrays) -> None:
+        """Start from these parts of the weights, with an optimiser that has no state."""
+        side = self.side
+        with torch.no_grad():
+            for name, p in side.parameters.items():
+                own = p.to_local() if hasattr(p, "to_local") else p
+                own.copy_(torch.tensor(weights[name]))
+        name, args = side.optimizer_spec
+        side.optimizer = optimizers.build(name, side.parameters, args, side.groups)
+
+
+class SummedBatchNorm(_BatchNorm):
+    """SyncBatchNorm on a CPU, where torch's own refuses to run: sums by torch's all_reduce.
+
+    Autograd differentiates through the exchange: torch's backward of all_reduce is all_reduce.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise by the mean and variance of all workers' rows."""
+        if not self.training:
+            return super().forward(input)
+        axes = [axis for axis in range(input.dim()) if axis != 1]
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        count = _all_reduced(input.new_tensor(input.numel() / input.size(1)))
+        mean = _all_reduced(input.sum(axes)) / count
+        centred = input - mean.view(shape)
+        var = _all_reduced((centred**2).sum(axes)) / count
+        self._move(mean.detach(), var.detach(), count)
+        y = centred / (var + self.eps).sqrt().view(shape)
+        y = y if self.weight is None else y * self.weight.view(shape)
+        return y if self.bias is None else y + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _move(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        rate = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+        self.running_mean += rate * (mean - self.running_mean)
+        self.running_var += rate * (var * count / (count - 1) - self.running_var)
+
+
+def _all_reduced(tensor: Tensor) -> Tensor:
+    from torch.distributed.nn.functional import all_reduce
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # its successor has no gradient
+        return all_reduce(tensor)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """Return what this worker holds of a tensor, which may be a DTensor or not have arrived."""
+    tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    tensor = tensor.wait() if hasattr(tensor, "wait") else tensor
+    return array_of(tensor).copy()
+
+
+def _summed(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+    return future.then(lambda done: done.value()[0])
+
+
+def serve(rank: int, count: int, store: str, seconds: float, commands: Any, answers: Any) -> None:
+    """Do what is asked until there is nobody to ask: the process ends with who started it."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", store=dist.FileStore(store, count), rank=rank, world_size=count,
+        timeout=timedelta(seconds=seconds),
+    )  # fmt: skip
+    answers.send((True, None))
+    replica: Any = None
+    while True:
+        try:
+            what, arguments = pickle.loads(commands.recv_bytes())
+        except EOFError:
+            return
+        try:
+            if what == "build":
+                *given, how = arguments
+                replica = TensorReplica(*given, **how) if "split" in how else Replica(*given, **how)
+                found = None
+            else:
+                found = getattr(replica, what)(*arguments)
+            answers.send((True, found))
+        except Exception as error:
+            traceback.print_exc()
+            answers.send((False, f"{type(error).__name__}: {error}"))
+
+
+def main() -> None:
+    """Serve on stdin and stdout; what anything prints goes to stderr."""
+    rank, count, store, seconds = sys.argv[1:]
+    commands = Connection(os.dup(0), writable=False)
+    answers = Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it, who ends all
+    if sys.platform == "linux":  # one machine needs no name that others could find it by
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    serve(int(rank), int(count), store, float(seconds), commands, answers)
+    os._exit(0)  # the others may have ended already: there is nobody to say goodbye to
+
+
+if __name__ == "__main__":
+    main()
