@@ -20,13 +20,15 @@ test: $(VENV)/installed ## Install if need be, run the tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 docs: $(VENV)/docs ## Run every lesson, build the site: docs/_site/en/index.html (or LANGUAGE=vi)
+	rm -rf docs/_site/$(TONGUE)
 	$(SPHINX) -b html -W --keep-going -j auto -D language=$(TONGUE) -d build/doctrees/$(TONGUE) . docs/_site/$(TONGUE)
 	@echo "Open docs/_site/$(TONGUE)/index.html"
 
 lessons: docs ## The same: the lessons are pages of the site
 
-gettext: $(VENV)/docs ## Write what there is to translate: docs/locale/pot/, a catalogue for each page
-	$(SPHINX) -b gettext -t gettext -D nb_execution_mode=off -j auto -d build/doctrees/pot . docs/locale/pot
+gettext: $(VENV)/docs ## Write what there is to translate: build/pot/, a catalogue for each page
+	$(SPHINX) -b gettext -t gettext -D nb_execution_mode=off -j auto -d build/doctrees/pot . build/pot
+	PYTHONPATH=docs/_ext $(BIN)/python -m babel.messages.frontend -q extract -F docs/babel.cfg --project=handgrad --no-location -o build/pot/handgrad.pot teach lessons
 
 lint: $(VENV)/installed ## Lint, format check, type check
 	$(BIN)/ruff check .
@@ -37,7 +39,7 @@ bench: $(VENV)/installed ## Time the hand-written step beside torch eager
 	$(BIN)/handgrad bench
 
 clean: ## Remove the environment and caches (reports stay)
-	rm -rf $(VENV) docs/_site docs/api docs/locale/pot build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) docs/_site docs/api build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # torch first and by itself: the pinned version is the one that installs without GPU packages
 # where a CPU build is at hand.

@@ -59,6 +59,8 @@ nb_execution_timeout = 300
 nb_execution_show_tb = True
 nb_output_stderr = "error"
 nb_merge_streams = True
+nb_code_prompt_show = "Preparations"
+nb_code_prompt_hide = "Preparations"
 
 autodoc_default_options = {
     "members": True,
@@ -74,6 +76,12 @@ napoleon_numpy_docstring = False
 gettext_compact = False  # a catalogue for each page
 gettext_location = False  # line numbers would change with every edit
 locale_dirs = ["docs/locale"]
+
+
+def setup(app):  # type: ignore[no-untyped-def]
+    """What the lessons print is in the site's language, which `-D language=vi` may have said."""
+    app.connect("config-inited", lambda app, config: os.environ.update(LANGUAGE=config.language))
+
 
 html_theme = "furo"
 pygments_style = "friendly"

@@ -330,7 +330,7 @@ low, high = students.features.min(axis=0) - 0.5, students.features.max(axis=0) +
 Learn, Sleep = np.meshgrid(np.linspace(low[0], high[0], 80), np.linspace(low[1], high[1], 80))
 grid = (np.c_[Learn.ravel(), Sleep.ravel()] - centre) / width
 moments = [len(states) // 50, len(states) // 8, len(states) // 3, len(states) - 1]
-with figure(f"The decision boundary after {', '.join(map(str, moments))} epochs, light to dark",
+with figure(f"The boundary after {', '.join(map(str, moments))} epochs, from faint to strong",
             xlabel="Learn", ylabel="Sleep") as axes:  # fmt: skip
     for label, colour in ((0, "s2"), (1, "s3")):
         here = students.features[students.labels == label]

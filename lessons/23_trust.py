@@ -448,7 +448,7 @@ assert scores["and large inputs too"].score == 1
 # %% [markdown]
 # A survivor shows a hole in the check, and where it is. The first was a missing random number; the
 # second needs inputs so large that $e^x$ overflows where the largest is not subtracted first. All
-# of `manual/` is treated so by `handgrad mutate`, which names the survivors.
+# of `manual/` has over 10,000 such mutants: `handgrad mutate` plants them and names the survivors.
 #
 # ## Certificates
 #

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map
 
-from torch_ref import optimizers
+from torch_ref import halves, optimizers
 from torch_ref.capture import Capture, UnforeseenChangeError
 from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired
 from torch_ref.operations import backward_in
@@ -193,6 +193,8 @@ class CapturedSide(TorchSide):
         self.parameters = dict(model.named_parameters())
         self.loss_name, self.loss_module = "Whole", Whole()
         self.penalties, self.clip, self.overflowed = [], (None, None), False
+        self.autocast = halves.Autocast(dtype, self.device, enabled=False)
+        self.scaler = halves.Scaler(self.device, None)
         self.optimizer: Any = optimizer
         self.optimizer_spec: Any = (type(optimizer).__name__, {})
         self.groups = ()

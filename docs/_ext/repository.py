@@ -110,16 +110,9 @@ def lessons_outdated(app: Any, env: Any, added: set, changed: set, removed: set)
     return [name for name in lessons if env.all_docs[name] < newest]
 
 
-def drop_old_page(app: Any, env: Any, name: str) -> None:
-    """A page whose source is gone goes, too."""
-    if app.builder.format == "html" and not Path(env.doc2path(name)).exists():
-        Path(app.builder.get_outfilename(name)).unlink(missing_ok=True)
-
-
 def setup(app: Any) -> dict[str, Any]:
     app.connect("builder-inited", write_reference)
     app.connect("env-get-outdated", lessons_outdated)
-    app.connect("env-purge-doc", drop_old_page)
     app.connect("source-read", show_toctrees)
     app.add_post_transform(LinksIntoTheCode)
     app.connect("env-before-read-docs", lessons_first)

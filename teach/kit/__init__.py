@@ -8,9 +8,11 @@ from teach.kit.figure import COLOURS, drawing_of, figure, network, neurons
 from teach.kit.networks import gradients, torch_gradients
 from teach.kit.same import gauged, same, same_all
 from teach.kit.show import show, table
+from teach.kit.words import _
 
 __all__ = [
     "COLOURS",
+    "_",
     "code_diff",
     "code_of",
     "drawing_of",

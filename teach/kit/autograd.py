@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from teach.kit.diff import Code, source_of
 from teach.kit.show import table
+from teach.kit.words import _
 
 FIRST = 2**63  # leaves get their gradient as soon as it is ready
 
@@ -66,15 +67,18 @@ def grad_fn_table(
     """
     steps = grad_fn_chain(output, leaves)
     recorded = [step.name.removesuffix("Backward0") for step in steps]
-    assert recorded == [name for name, *_ in pairs], f"autograd recorded {recorded}"
+    assert recorded == [name for name, *lines in pairs], f"autograd recorded {recorded}"
     source = source_of(by_hand)
-    for line in (line for _, *lines in pairs for line in lines):
+    for line in (line for name, *lines in pairs for line in lines):
         assert line.startswith("(") or line in source, f"not in the source: {line}"
     table(
         {
             "": range(1, len(steps) + 1),
-            "torch's grad_fn": [f"`{s.name}`" + (f" of {s.leaf}" if s.leaf else "") for s in steps],
-            "by hand": ["; ".join(map(_code, lines)) for _, *lines in pairs],
+            "torch's grad_fn": [
+                f"`{s.name}`" + (_(" of {leaf}").format(leaf=s.leaf) if s.leaf else "")
+                for s in steps
+            ],
+            "by hand": ["; ".join(map(_code, lines)) for name, *lines in pairs],
         }
     )
 

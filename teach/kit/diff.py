@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from teach.kit.show import Shown, show
+from teach.kit.words import _
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 
@@ -63,9 +64,10 @@ def code_diff(before: Code, after: Code, *, names: tuple[str, str] = ("before", 
     shown = [line for line in lines if not line.startswith("@@")]
     added = sum(line.startswith("+") for line in shown[2:])
     removed = sum(line.startswith("-") for line in shown[2:])
-    text = "\n".join(
-        [*shown, f"{removed} lines out, {added} in; {len(old)} lines became {len(new)}."]
+    total = _("{removed} lines out, {added} in; {old} lines became {new}.").format(
+        removed=removed, added=added, old=len(old), new=len(new)
     )
+    text = "\n".join([*shown, total])
     show(Shown(text, markdown=f"```diff\n{text}\n```"))
 
 

@@ -13,6 +13,7 @@ from compare.report.rendering.axes import new_figure, set_legend, set_ticks
 from compare.report.rendering.palette import LIGHT
 from compare.report.rendering.svg import SENTINEL, drawing, for_page, to_svg
 from teach.kit.show import Shown, show
+from teach.kit.words import _
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from manual.graph import Graph
 
 COLOURS = SENTINEL  # by name: s1 … s7 for series, d0 … d6 for an order, muted, bad, good
+WORDS = ("xlabel", "ylabel", "title")  # settings that are translated, as labels are
 _numbers = itertools.count(1)
 
 
@@ -39,12 +41,12 @@ def figure(
         drawn, axes = new_figure(width, height)
         axes.set_prop_cycle(color=[COLOURS[f"s{i}"] for i in range(1, 8)])
         yield axes
-        axes.set(**settings)
+        axes.set(**{k: _(v) if k in WORDS else v for k, v in settings.items()})
         set_ticks(axes, steps=steps)
         if axes.get_legend_handles_labels()[1]:
             set_legend(axes)
         svg = to_svg(drawn, f"figure{next(_numbers)}-")
-    _show(for_page(svg, label), label)
+    _show(for_page(svg, _(label)), label)
 
 
 def drawing_of(svg: str, label: str) -> None:
@@ -86,6 +88,7 @@ def network(graph: Graph, label: str, *, fold: bool = False) -> None:
 def _show(svg: str, label: str) -> None:
     """Without the site's style sheet, which says what `--ink` is, colours are the light theme's."""
     themed = re.sub(r"var\(--([\w-]+)\)", lambda m: f"var(--{m[1]}, {LIGHT[m[1]]})", svg)
+    label = _(label)
     caption = f"<figcaption>{html.escape(label)}</figcaption>"
     framed = f'<figure><div class="scroll" tabindex="0">{themed}</div>{caption}</figure>'
-    show(Shown(f"[figure: {label}]", framed))
+    show(Shown(f"[{_('figure')}: {label}]", framed))

@@ -11,6 +11,7 @@ from compare.gauge import Gauge, K, gauge, gauging
 from compare.judge.judge import VERDICTS, judge
 from compare.judge.quantities import Key
 from teach.kit.show import table
+from teach.kit.words import _
 
 
 class Same(NamedTuple):
@@ -46,7 +47,7 @@ def same(name: str, ours: Any, theirs: Any, error: Any = None, *, zero: bool = F
         AssertionError: they differ by more than rounding can explain, or nothing was compared.
     """
     found = _judged(name, _array(ours), _array(theirs), error, zero)
-    print(f"same: {name}, {found.shape}: {found.how}")
+    print(_same(f"{name}, {found.shape}", found.how))
 
 
 def same_all(
@@ -71,15 +72,20 @@ def same_all(
     }
     if name is not None:
         closest = max(found.values(), key=lambda one: one.share)
-        print(f"same: {name}, {len(found)} tensors: {closest.how}")
+        tensors = _("{count} tensors").format(count=len(found))
+        print(_same(f"{name}, {tensors}", closest.how))
         return
     table(
         {
             "quantity": [f"`{key}`" for key in found],
             "shape": [one.shape for one in found.values()],
-            "verdict": ["same: " + one.how for one in found.values()],
+            "verdict": [_("same") + ": " + one.how for one in found.values()],
         }
     )
+
+
+def _same(what: str, how: str) -> str:
+    return f"{_('same')}: {what}: {how}"
 
 
 def _judged(name: str, ours: Any, theirs: Any, error: Any, zero: bool = False) -> Same:
@@ -93,10 +99,10 @@ def _judged(name: str, ours: Any, theirs: Any, error: Any, zero: bool = False) -
         raise AssertionError(_failure(name, verdict, ours, theirs, tolerance))
     gap = float(measures.max_abs[0])
     if gap == 0:
-        return Same(_shape(theirs), 0.0, "bit for bit")
+        return Same(_shape(theirs), 0.0, _("bit for bit"))
     share = 100 * float(measures.budget[0])
-    how = f"at most {gap:.1e} apart, {share:.2g} % of what rounding allows"
-    return Same(_shape(theirs), share, how)
+    how = _("at most {gap} apart, {share} % of what rounding allows")
+    return Same(_shape(theirs), share, how.format(gap=f"{gap:.1e}", share=f"{share:.2g}"))
 
 
 def _failure(name: str, verdict: str, ours: Any, theirs: Any, tolerance: Any) -> str:
@@ -144,4 +150,4 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _shape(array: np.ndarray) -> str:
-    return " × ".join(str(n) for n in array.shape) or "one number"
+    return " × ".join(str(n) for n in array.shape) or _("one number")

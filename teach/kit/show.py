@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from teach.kit.words import _
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -47,7 +49,10 @@ def in_notebook() -> bool:
 
 
 def table(columns: Mapping[str, Iterable[Any]]) -> None:
-    """Show columns of one length side by side; `text in backticks` is code."""
+    """Show columns of one length side by side; `text in backticks` is code.
+
+    Headings are translated; a cell is what it is, or `_("word")`.
+    """
     show(of_columns(columns))
 
 
@@ -73,7 +78,7 @@ def of_columns(columns: Mapping[str, Iterable[Any]]) -> Shown:
     cells = [[_cell(value) for value in column] for column in columns.values()]
     left = [any(isinstance(value, str) for value in column) for column in cells]
     rows = [[_text(value) for value in row] for row in zip(*cells, strict=True)]
-    names = list(columns)
+    names = [_(name) for name in columns]
     return Shown(_plain(names, rows, left), _html(names, rows, left))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 pytest.importorskip("sphinx", reason="the docs extra is not installed")
 pytest.importorskip("py_mini_racer", reason="the docs extra is not installed")
 
-from docs._ext import check, derivations, katex, lessons
+from docs._ext import check, derivations, katex, lessons, words
 
 ROOT = Path(__file__).parents[2]
 LESSON = """# %% [markdown]
@@ -79,19 +80,13 @@ def test_a_page_loads_nothing_from_anywhere_and_a_planted_fault_is_found(site: P
     assert len(found.splitlines()) == 4
 
 
-def test_a_wrong_number_fails_the_build(tmp_path: Path) -> None:
-    done = build(tmp_path, LESSON.replace("VALUE", "2.0000000000000004"))
+def test_a_wrong_number_an_unknown_command_and_a_dead_link_fail_the_build(tmp_path: Path) -> None:
+    wrong = LESSON.replace("VALUE", "2.0000000000000004").replace("x^2", r"\foo")
+    done = build(tmp_path, wrong, front="[here](lessons/02_gone.py)")
 
     assert done.returncode != 0
     assert "AssertionError" in done.stderr
     assert "2.0000000000000004" in done.stderr
-
-
-def test_an_unknown_command_in_an_equation_and_a_dead_link_fail_the_build(tmp_path: Path) -> None:
-    lesson = "# %% [markdown]\n# # 1 · A lesson\n#\n# Text with $\\foo$.\n"
-    done = build(tmp_path, lesson, front="[here](lessons/02_gone.py)")
-
-    assert done.returncode != 0
     assert r"Undefined control sequence: \foo" in done.stderr
     assert "02_gone" in done.stderr
 
@@ -119,3 +114,16 @@ def test_derivations_keep_their_lines_and_prose_is_no_markup() -> None:
         "   Shapes: x (N, I)", "   Index form:", "       dx = dy W", "", "       dW = dyᵀ x", "",
         "Args:", "    a, b, c: three", "",
     ]  # fmt: skip
+
+
+def test_translators_get_headings_captions_axes_and_marked_words() -> None:
+    code = """
+table({"Learn": x, f"{n}": y})
+with figure("A line", xlabel="step", width=3) as axes:
+    axes.plot([0], label="own")
+neurons([2, 1], "Two")
+print(_("so {n}").format(n=1), "not this")
+"""
+    found = [message for _, _, message, _ in words.extract(io.BytesIO(code.encode()), (), (), {})]
+
+    assert sorted(found) == ["A line", "Learn", "Two", "so {n}", "step"]

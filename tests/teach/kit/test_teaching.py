@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gettext
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +177,34 @@ def test_a_table_takes_numpys_and_torchs_numbers_and_columns_of_one_length(
     assert capsys.readouterr().out == "  a  b\n0.5  0\n  2  0\n"
     with pytest.raises(ValueError, match="shorter"):
         table({"a": [1, 2], "b": [1]})
+
+
+def test_importing_the_kit_costs_none_of_the_large_libraries() -> None:
+    code = (
+        "import sys, teach.kit; print({'torch', 'pandas', 'matplotlib', 'scipy'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", code]
+
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_what_is_printed_is_in_the_readers_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    babel = pytest.importorskip("babel.messages", reason="the docs extra is not installed")
+    from babel.messages import mofile
+
+    catalog = babel.Catalog("vi")
+    catalog.add("bit for bit", "đúng từng bit")
+    (tmp_path / "vi" / "LC_MESSAGES").mkdir(parents=True)
+    with (tmp_path / "vi" / "LC_MESSAGES" / "handgrad.mo").open("wb") as file:
+        mofile.write_mo(file, catalog)
+    here = gettext.bindtextdomain("handgrad")
+    gettext.bindtextdomain("handgrad", str(tmp_path))
+    monkeypatch.setenv("LANGUAGE", "vi")
+    try:
+        same("x", X, X)
+    finally:
+        gettext.bindtextdomain("handgrad", here)
+
+    assert "đúng từng bit" in capsys.readouterr().out

@@ -1,0 +1,13 @@
+"""The words that lessons print, in the reader's language: gettext's domain `handgrad`."""
+
+from __future__ import annotations
+
+from gettext import bindtextdomain, dgettext
+from pathlib import Path
+
+bindtextdomain("handgrad", str(Path(__file__).parents[1] / "locale"))
+
+
+def _(message: str) -> str:
+    """Return the message in the language that LANGUAGE, LC_ALL or LANG asks for, else as it is."""
+    return dgettext("handgrad", message) if message else ""
