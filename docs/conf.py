@@ -49,6 +49,7 @@ extensions = [
     "check",
     "derivations",
     "repository",
+    "translated",
 ]
 
 myst_enable_extensions = ["dollarmath"]
