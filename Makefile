@@ -21,7 +21,7 @@ test: $(VENV)/installed ## Install if need be, run the tests
 
 docs: $(VENV)/docs ## Run every lesson, build the site: docs/_site/en/index.html (or LANGUAGE=vi)
 	rm -rf docs/_site/$(TONGUE)
-	$(SPHINX) -b html -W --keep-going -j auto -D language=$(TONGUE) -d build/doctrees/$(TONGUE) . docs/_site/$(TONGUE)
+	$(SPHINX) -b html -W --keep-going -j auto $(if $(UNEXECUTED),-D nb_execution_mode=off) -D language=$(TONGUE) -d build/doctrees/$(TONGUE) . docs/_site/$(TONGUE)
 	@echo "Open docs/_site/$(TONGUE)/index.html"
 
 lessons: docs ## The same: the lessons are pages of the site
