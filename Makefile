@@ -21,14 +21,14 @@ test: $(VENV)/installed ## Install if need be, run the tests
 
 docs: $(VENV)/docs ## Run every lesson, build the site: docs/_site/en/index.html (or LANGUAGE=vi)
 	rm -rf docs/_site/$(TONGUE)
-	$(SPHINX) -b html -W --keep-going -j auto -D language=$(TONGUE) -d build/doctrees/$(TONGUE) . docs/_site/$(TONGUE)
+	$(SPHINX) -b html -W --keep-going -j auto $(if $(UNEXECUTED),-D nb_execution_mode=off) -D language=$(TONGUE) -d build/doctrees/$(TONGUE) . docs/_site/$(TONGUE)
 	@echo "Open docs/_site/$(TONGUE)/index.html"
 
 lessons: docs ## The same: the lessons are pages of the site
 
 gettext: $(VENV)/docs ## Write what there is to translate: build/pot/, a catalogue for each page
 	$(SPHINX) -b gettext -t gettext -D nb_execution_mode=off -j auto -d build/doctrees/pot . build/pot
-	PYTHONPATH=docs/_ext $(BIN)/python -m babel.messages.frontend -q extract -F docs/babel.cfg --project=handgrad --no-location -o build/pot/handgrad.pot teach lessons
+	PYTHONPATH=docs/_ext $(BIN)/python -m babel.messages.frontend -q extract -F docs/babel.cfg --project=handgrad --no-location -o build/handgrad.pot teach lessons docs/_ext
 
 lint: $(VENV)/installed ## Lint, format check, type check
 	$(BIN)/ruff check .

@@ -49,6 +49,7 @@ extensions = [
     "check",
     "derivations",
     "repository",
+    "translated",
 ]
 
 myst_enable_extensions = ["dollarmath"]
@@ -89,4 +90,15 @@ pygments_dark_style = "github-dark"
 html_title = "handgrad"
 html_math_renderer = "katex"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
+html_sidebars = {  # Furo's own, and the languages
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "languages.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_theme_options = {"source_view_link": "", "top_of_page_buttons": []}

@@ -269,3 +269,37 @@ same_all(line_gradient(*start), {n: leaf.grad for n, leaf in leaves.items()},
 descent = torch.optim.SGD(leaves.values(), lr=0.1)
 descent.step()
 same_all({"w": walk[1][0], "b": walk[1][1]}, leaves, gauged(one_step, *start), name="one step")
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Find the two slopes of a line's loss by yourself.
+#
+# ```sh
+# handgrad exercise start descent
+# handgrad exercise grade descent.py
+# ```
+#
+# **On paper.** At $w = 2$ the errors of the three students are 0, 1 and $-1$. What is $L'(2)$,
+# and where does a step with $\eta = 0.1$ lead?
+#
+# <details><summary>Answer</summary>
+#
+# $L'(2) = \frac{2}{3} (0 \cdot 1 + 1 \cdot 2 - 1 \cdot 3) = -\frac{2}{3}$, so $w$ becomes $2 +
+# 0.0667 = 2.0667$, closer to $\frac{29}{14} = 2.0714$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `descent` has this piece of code. The descent still goes down
+# if $\eta$ is small. What is wrong, and when would you notice?
+#
+# ```python
+# slope = 2 * error
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The loss is a mean: $1/N$ is missing. The slope is $N$ times too steep, as if $\eta$ were $N$
+# times as large; with more data the descent explodes.
+#
+# </details>

@@ -335,3 +335,37 @@ grad_fn_table(
 )
 t_loss.backward()
 same("the gradient, by hand and by torch", derived, leaf.grad, gauged(analytic, X, y, w))
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Derive it, and let the grader do the measuring.
+#
+# ```sh
+# handgrad exercise start swish
+# handgrad exercise grade swish.py
+# ```
+#
+# **On paper.** A central difference of $f(x) = x^3$ at $x = 1$ with $h = 0.1$: how wrong is it
+# exactly?
+#
+# <details><summary>Answer</summary>
+#
+# $\frac{(1+h)^3 - (1-h)^3}{2h} = 3 + h^2$, so it is wrong by $h^2 = 0.01$: $\frac{h^2}{6} f^{(3)}
+# = \frac{0.01}{6} \cdot 6$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `swish` has this piece of code. This is to be the slope of $x\,
+# \sigma(x)$. At $x = 0$ a measurement agrees. Why does that say nothing?
+#
+# ```python
+# s + x * s
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The factor $1 - \sigma$ of the second term is missing, and at 0 that term is 0 whatever its
+# factor. Measure at several places.
+#
+# </details>

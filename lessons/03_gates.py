@@ -286,3 +286,36 @@ grad_fn_table(
 t_f.backward()
 by_torch = {"f": t_f, **{name: leaf.grad for name, leaf in leaves.items()}}
 same_all(through_gates(*numbers), by_torch, rounding)
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The smallest gate. (Then `maximum`.)
+#
+# ```sh
+# handgrad exercise start multiply
+# handgrad exercise grade multiply.py
+# ```
+#
+# **On paper.** $f = (x + y)(x - y)$ as two adding gates and a product, at $x = 3$, $y = 2$. Which
+# gradients arrive at $x$ and at $y$?
+#
+# <details><summary>Answer</summary>
+#
+# The product switches: $q_1 = 5$ gets $q_2 = 1$ and $q_2$ gets 5. So $x$ gets $1 + 5 = 6 = 2x$
+# and $y$ gets $1 - 5 = -4 = -2y$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `multiply` has this piece of code. In which graph would nobody
+# notice?
+#
+# ```python
+# dy = x
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The upstream gradient is missing. At the end of a graph it is 1, so there the gate looks right.
+#
+# </details>

@@ -345,3 +345,35 @@ same_all(by_hand, {name: leaf.grad for name, leaf in leaves.items()}, rounding)
 once = leaves["w"].grad.clone()
 t_h.backward()
 same("w.grad after a second backward()", leaves["w"].grad, 2 * once)
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A neuron for many rows: its weight branches to all of them.
+#
+# ```sh
+# handgrad exercise start sigmoid_chain
+# handgrad exercise grade sigmoid_chain.py
+# ```
+#
+# **On paper.** $f = x y + x z + x$ at $y = 2$, $z = 3$. Three branches: what is $\partial f /
+# \partial x$?
+#
+# <details><summary>Answer</summary>
+#
+# $2 + 3 + 1 = 6$: a share from each branch, and they add.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `sigmoid_chain` has this piece of code. Why does a test with
+# one row not find it?
+#
+# ```python
+# db = dz.mean()
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# Shares add, they are not averaged. Of one row the sum and the mean are the same.
+#
+# </details>

@@ -300,3 +300,37 @@ same_all({name: found[f"∇{name}"] for name in leaves}, {n: t.grad for n, t in 
 same("∇W of the linear layer, by torch",
      with_products(X, W, dY)["W"], torch.autograd.grad(t_X @ t_W.T, t_W, torch.tensor(dY))[0],
      gauged(with_products, X, W, dY)["W"])  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A Jacobian that is *not* diagonal, and still not formed.
+#
+# ```sh
+# handgrad exercise start jacobian
+# handgrad exercise grade jacobian.py
+# ```
+#
+# **On paper.** $y = A x$ with $A$ of 3 rows and 2 columns. Which shape has the Jacobian, and
+# which has $\nabla_x = J^\top \nabla_y$?
+#
+# <details><summary>Answer</summary>
+#
+# $J = A$ is $3 \times 2$: a row for each output. $J^\top$ is $2 \times 3$, $\nabla_y$ has 3
+# numbers, so $\nabla_x$ has 2, as $x$ has.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `jacobian` has this piece of code. It looks like the sigmoid's.
+# What does the grader say of it for a softmax?
+#
+# ```python
+# dout * y * (1 - y)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# Cross terms are missing: this is the Jacobian's diagonal alone. Each input of a row also moves
+# the row's other outputs.
+#
+# </details>

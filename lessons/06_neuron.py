@@ -289,3 +289,36 @@ grad_fn_table(
     ],
     leaves,
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Neurons side by side.
+#
+# ```sh
+# handgrad exercise start linear
+# handgrad exercise grade linear.py
+# ```
+#
+# **On paper.** A linear neuron with $w = (1, 2)$, $b = 0$ sees $x = (3, -1)$ and should answer 2.
+# What are its new weights by LMS with $\eta = 0.1$?
+#
+# <details><summary>Answer</summary>
+#
+# It answers 1, so the error is $-1$ and $w \leftarrow w + 0.1 \cdot (3, -1) = (1.3, 1.9)$, $b
+# \leftarrow 0.1$. Now it answers $3.9 - 1.9 + 0.1 = 2.1$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `linear` has this piece of code. For which layers do the shapes
+# not show it?
+#
+# ```python
+# dw = dout.T @ x
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# It is the transposed gradient. Of a layer with as many inputs as outputs it has the right shape.
+#
+# </details>

@@ -258,3 +258,37 @@ grad_fn_table(
 t_cost.backward()
 same_all(tanh_neuron(*neuron), {n: leaf.grad for n, leaf in leaves.items()},
          gauged(tanh_neuron, *neuron))  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The slope from the output. (Then `relu`.)
+#
+# ```sh
+# handgrad exercise start tanh
+# handgrad exercise grade tanh.py
+# ```
+#
+# **On paper.** Show that $\tanh z = 2 \sigma(2z) - 1$, and find the largest slope of tanh from
+# that of the sigmoid.
+#
+# <details><summary>Answer</summary>
+#
+# Multiply $\frac{e^z - e^{-z}}{e^z + e^{-z}}$ above and below by $e^z$: $\frac{e^{2z} - 1}{e^{2z}
+# + 1} = \frac{2}{1 + e^{-2z}} - 1$. The slope is $4 \sigma'(2z)$, so at most $4 \cdot \frac{1}{4}
+# = 1$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `tanh` has this piece of code. Whose slope is it, and what
+# becomes of a tanh network with it?
+#
+# ```python
+# y * (1 - y)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# It is the sigmoid's. For $y < 0$ it has the wrong sign: half of the neurons climb.
+#
+# </details>

@@ -449,3 +449,37 @@ grad_fn_table(
 t_J.backward()
 same_all(by_matrices, {"J": t_J, **{name: leaf.grad for name, leaf in leaves.items()}}, rounding)
 print(f"{len(params)} gradients, and no backward pass was written")
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Two layers, in matrices.
+#
+# ```sh
+# handgrad exercise start two_layer
+# handgrad exercise grade two_layer.py
+# ```
+#
+# **On paper.** A 2-4-1 network and 40 students: write down the shapes of $Z^1$, $W^2$, $\delta^2$
+# and $\partial J / \partial W^1$.
+#
+# <details><summary>Answer</summary>
+#
+# $(40, 4)$, $(4, 1)$, $(40, 1)$ and $(2, 4)$, which is $X^\top \delta^1$: $(2, 40)$ times $(40,
+# 4)$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `two_layer` has this piece of code. Every other gradient is
+# right. What was forgotten?
+#
+# ```python
+# db1 = da.sum(axis=0)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# `da` is the gradient of the activation; the bias stands before it. The slope (here the ReLU's
+# mask) is missing.
+#
+# </details>

@@ -479,3 +479,36 @@ grad_fn_table(
     ],
     {f"w{l}": tw[l] for l in tw} | {f"b{l}": tb[l] for l in tb},
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The equation that this lesson derived.
+#
+# ```sh
+# handgrad exercise start bp2
+# handgrad exercise grade bp2.py
+# ```
+#
+# **On paper.** The shapes of the 3-4-4-2 network, for one row: $w^1$, $w^2$, $w^3$, $\delta^3$,
+# $(w^3)^\top \delta^3$, $\partial C / \partial w^2$?
+#
+# <details><summary>Answer</summary>
+#
+# $4 \times 3$, $4 \times 4$, $2 \times 4$; $\delta^3$ has 2 numbers, $(w^3)^\top \delta^3$ has 4;
+# $\partial C/\partial w^2 = \delta^2 (a^1)^\top$ is $4 \times 4$, as $w^2$ is.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `bp2` has this piece of code. Where is the gradient nearly
+# right all the same?
+#
+# ```python
+# (delta @ w.T) * a
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# $\sigma' = a (1 - a)$, and $1 - a$ is missing. Where $a$ is near 0, $1 - a$ is near 1.
+#
+# </details>

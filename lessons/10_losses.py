@@ -323,3 +323,36 @@ grad_fn_table(
 )
 in_one.backward()
 same_all({"δ": collapsed(z, y)}, {"δ": leaf.grad}, {"δ": gauged(collapsed, z, y)})
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The cancellation, in your own words. (Then `softmax_cross_entropy`.)
+#
+# ```sh
+# handgrad exercise start bce
+# handgrad exercise grade bce.py
+# ```
+#
+# **On paper.** $\hat y = 0.9$ and $y = 1$. What is $\delta$ with cross-entropy, and what with
+# $\frac{1}{2}(\hat y - y)^2$? And for $y = 0$?
+#
+# <details><summary>Answer</summary>
+#
+# $-0.1$, and $-0.1 \cdot 0.09 = -0.009$. For $y = 0$: 0.9, and $0.9 \cdot 0.09 = 0.081$: the
+# squared error hardly corrects it.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `bce` has this piece of code. This is to be the gradient of
+# sigmoid with cross-entropy. Whose is it?
+#
+# ```python
+# dout * (p - y) * p * (1 - p) / len(y)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# That of the squared error: $p (1 - p)$ cancels in the cross-entropy.
+#
+# </details>

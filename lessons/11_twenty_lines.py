@@ -325,3 +325,36 @@ grad_fn_table(
     ],
     softmax_leaves,
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The last layer of the digits' network.
+#
+# ```sh
+# handgrad exercise start softmax_cross_entropy
+# handgrad exercise grade softmax_cross_entropy.py
+# ```
+#
+# **On paper.** `twenty_lines` has $D = 1000$, $H = 100$, $D_{out} = 10$. How many weights, and
+# how many numbers does `dh` have for 64 rows?
+#
+# <details><summary>Answer</summary>
+#
+# $1000 \cdot 100 + 100 \cdot 10 = 101{,}000$ weights; `dh` has $64 \cdot 100 = 6400$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `softmax_cross_entropy` has this piece of code. It passes with
+# three classes. With ten?
+#
+# ```python
+# dx = dx - np.eye(3)[y]
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# A size is written into the code: it raises, or subtracts elsewhere. The grader tries other
+# sizes.
+#
+# </details>

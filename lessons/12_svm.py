@@ -214,3 +214,36 @@ grad_fn_table(
     ],
     svm_leaves,
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Count the margins.
+#
+# ```sh
+# handgrad exercise start hinge
+# handgrad exercise grade hinge.py
+# ```
+#
+# **On paper.** Scores $(3, 5, 2)$, and the first class is right. What is the hinge, and what is
+# its gradient?
+#
+# <details><summary>Answer</summary>
+#
+# $\max(0, 5 - 3 + 1) + \max(0, 2 - 3 + 1) = 3 + 0$. The gradient is $(-1, 1, 0)$; the second
+# margin is exactly at its kink, where 0 is taken.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `hinge` has this piece of code. For which rows is it right?
+#
+# ```python
+# ds[rows, y] = -1.0
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# For those with exactly one positive margin. The right class is in each of them, so it gets minus
+# their number.
+#
+# </details>

@@ -367,3 +367,36 @@ _, sigmoid_cache = network.nodes[3].layer.forward(
 same("the last sigmoid: torch's saved tensor and our cache", sigmoid_cache.y, saved,
      gauged(lambda p, x: network.with_params(p).run(x).output, params, X))  # fmt: skip
 same_all(by_manual(params, X, Y), theirs, rounding)
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A layer's backward.
+#
+# ```sh
+# handgrad exercise start relu
+# handgrad exercise grade relu.py
+# ```
+#
+# **On paper.** A layer $y = x^2$, element by element. What must its `forward` keep, and what does
+# `backward` return?
+#
+# <details><summary>Answer</summary>
+#
+# It keeps $x$, and returns `dy * 2 * x`. (With $y$ alone, the sign of $x$ would be lost.)
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `relu` has this piece of code. Which of the network's gradients
+# are right all the same?
+#
+# ```python
+# dout * (dout > 0)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The mask is made of the upstream gradient and not of the input. Those above this layer are
+# right; all below are wrong.
+#
+# </details>

@@ -321,3 +321,35 @@ t_loss.backward()
 by_torch = {"first.weight": leaves["W1"].grad, "out.weight": leaves["W2"].grad}
 same_all({name: ours[name] for name in by_torch}, by_torch,
          gauged(branched, X, Y, *params.values()))  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A layer whose input goes three ways.
+#
+# ```sh
+# handgrad exercise start batch_norm
+# handgrad exercise grade batch_norm.py
+# ```
+#
+# **On paper.** Name the three parts of the students' learner of lesson 8.
+#
+# <details><summary>Answer</summary>
+#
+# The hypothesis is the 2-4-1 network with sigmoids, the loss is the mean cross-entropy, the
+# optimiser is gradient descent.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `batch_norm` has this piece of code. How would you see it in a
+# batch of one?
+#
+# ```python
+# dbeta = dout.mean(axis=0)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# You would not: a sum over one row is its mean. $\beta$ is used by every row, and the shares add.
+#
+# </details>

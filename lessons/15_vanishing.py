@@ -432,3 +432,36 @@ grad_fn_table(output, sigmoid_chain, [*link, *link, *link], leaves)
 output.backward()
 in_torch = {name: leaf.grad for name, leaf in reversed(leaves.items())}
 same_all(sigmoid_chain(x, w), in_torch, gauged(sigmoid_chain, x, w))
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** One link of the chain.
+#
+# ```sh
+# handgrad exercise start sigmoid_chain
+# handgrad exercise grade sigmoid_chain.py
+# ```
+#
+# **On paper.** Ten sigmoid layers with weights 1. By what factor at least has a gradient shrunk
+# on its way through?
+#
+# <details><summary>Answer</summary>
+#
+# By $4^{10} = 1{,}048{,}576$: each layer leaves at most a quarter.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `sigmoid_chain` has this piece of code. What would the plot of
+# this lesson show with it?
+#
+# ```python
+# dw = dout @ x
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The sigmoid's slope is left out, so gradients would not vanish: a mistake that looks like a
+# cure.
+#
+# </details>

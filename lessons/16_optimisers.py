@@ -474,3 +474,35 @@ def one_step(start):
 memory = optimizer.state[theta]
 same_all(one_step(START), {"θ": theta, "m": memory["exp_avg"], "v": memory["exp_avg_sq"],
                            "g": theta.grad}, gauged(one_step, START))  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A step is a graph, too.
+#
+# ```sh
+# handgrad exercise start adam
+# handgrad exercise grade adam.py
+# ```
+#
+# **On paper.** Adam's first step with $\beta_1 = 0.9$, $\beta_2 = 0.999$ and any $g \ne 0$ (leave
+# out $\varepsilon$): how long is it?
+#
+# <details><summary>Answer</summary>
+#
+# $\hat m = g$ and $\hat v = g^2$, so it is $\eta\, g / |g|$: $\eta$, however large $g$ is.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `adam` has this piece of code. After many steps it is nearly
+# right. Why?
+#
+# ```python
+# dm = -dout * RATE / u
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The bias correction $1 - \beta_1^t$ is missing, and that goes to 1.
+#
+# </details>

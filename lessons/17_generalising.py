@@ -279,3 +279,35 @@ def first_step(X, T, params):
 
 problem = X[rows], T[rows], params
 same_all(first_step(*problem), leaves, gauged(first_step, *problem))
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The network that learnt by heart, again by hand.
+#
+# ```sh
+# handgrad exercise start two_layer
+# handgrad exercise grade two_layer.py
+# ```
+#
+# **On paper.** Training accuracy 100 %, test accuracy 80 %. Which of the two says what the
+# network is worth, and what would you try?
+#
+# <details><summary>Answer</summary>
+#
+# The test accuracy. More data, a smaller network, weight decay, or to stop earlier.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `two_layer` has this piece of code. It trains, and gets worse
+# than it should be. What is missing?
+#
+# ```python
+# dz = da
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The ReLU's mask: neurons that were silent get an error, too.
+#
+# </details>

@@ -285,3 +285,36 @@ grad_fn_table(
     ],
     dict(model.named_parameters()),
 )  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Every place collects. (Then `max_pool`.)
+#
+# ```sh
+# handgrad exercise start convolution
+# handgrad exercise grade convolution.py
+# ```
+#
+# **On paper.** A $5 \times 5$ picture and a $3 \times 3$ kernel: how many outputs, and in how
+# many of them is the pixel in the middle? And one in a corner?
+#
+# <details><summary>Answer</summary>
+#
+# $3 \times 3$ outputs. The middle is in all 9, a corner in one.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `convolution` has this piece of code. It should be `+=`. For
+# which kernels does it not matter?
+#
+# ```python
+# = dout * w[k, j]
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# Of a $1 \times 1$ kernel each pixel is in one window only. Else the last share overwrites the
+# others.
+#
+# </details>

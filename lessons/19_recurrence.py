@@ -286,3 +286,37 @@ t_h.backward(torch.tensor(g[1]))
 two = x[:2], h0, W, U, b, g[:2] * np.array([[0.0], [1.0]])
 found, rounding = backward(*two), gauged(backward, *two)
 same_all({n: found[n] for n in leaves}, {n: leaf.grad for n, leaf in leaves.items()}, rounding)
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Two gradients meet in the state. (Before it: `rnn_step`.)
+#
+# ```sh
+# handgrad exercise start lstm_cell
+# handgrad exercise grade lstm_cell.py
+# ```
+#
+# **On paper.** $f = 0.9$ at every step, and nothing else. What is left of a gradient in $c$ after
+# 20 steps?
+#
+# <details><summary>Answer</summary>
+#
+# $0.9^{20} \approx 0.12$. Of one through a sigmoid at each step, at most $0.25^{20} \approx
+# 10^{-12}$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `lstm_cell` has this piece of code. For the last step of a
+# sequence it is right. And before?
+#
+# ```python
+# dc = dh * o * (1 - t * t)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# What comes back from the next step through $c'$ is thrown away, so the network forgets to learn
+# what is long ago.
+#
+# </details>

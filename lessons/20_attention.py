@@ -252,3 +252,36 @@ t_Y.backward(torch.tensor(dY))
 found = soft_look_up(Q, K, V, dY)
 same_all({n: found[n] for n in leaves}, {n: leaf.grad for n, leaf in leaves.items()},
          gauged(soft_look_up, Q, K, V, dY))  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Both sides of a softmax.
+#
+# ```sh
+# handgrad exercise start attention_head
+# handgrad exercise grade attention_head.py
+# ```
+#
+# **On paper.** All scores of a row are equal. What is the output, and which gradient do the
+# values get?
+#
+# <details><summary>Answer</summary>
+#
+# The mean of the $S$ values; each value gets $1/S$ of the output's gradient.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `attention_head` has this piece of code. What of the scores'
+# way back is missing, and which gradients are wrong?
+#
+# ```python
+# ds = ds
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The scores were divided by $\sqrt{D}$. The queries' and the keys' gradients are too large by
+# $\sqrt{D}$; the values' are right.
+#
+# </details>

@@ -229,3 +229,35 @@ grad_fn_table(
     ],
     w_leaves,
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A node of AlexNet.
+#
+# ```sh
+# handgrad exercise start max_pool
+# handgrad exercise grade max_pool.py
+# ```
+#
+# **On paper.** A picture of $63 \times 63$ and a kernel of $11 \times 11$ with stride 4 and
+# padding 2: how many outputs in a row?
+#
+# <details><summary>Answer</summary>
+#
+# $\lfloor (63 + 4 - 11) / 4 \rfloor + 1 = 15$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `max_pool` has this piece of code. Of which layer is it the
+# gradient?
+#
+# ```python
+# dwindows += dout[..., None] / 4
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# Of average pooling. In max pooling the winner gets all of it.
+#
+# </details>

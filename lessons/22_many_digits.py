@@ -239,3 +239,37 @@ grad_fn_table(
 )
 t_loss.backward()
 same_all(derived, {n: leaf.grad for n, leaf in leaves.items()}, gauged(analytic, X, Y, params))
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** Check yours with a complex step before you have it graded.
+#
+# ```sh
+# handgrad exercise start swish
+# handgrad exercise grade swish.py
+# ```
+#
+# **On paper.** Why does $\operatorname{Im} f(x + ih) / h$ not cancel, and what is its error for
+# $f(x) = x^3$?
+#
+# <details><summary>Answer</summary>
+#
+# Nothing is subtracted. $(x + ih)^3 = x^3 - 3xh^2 + i (3x^2 h - h^3)$, so the error is $h^2$:
+# below rounding for $h = 10^{-20}$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `swish` has this piece of code. A random point shows it. At
+# which single $x$ would it not show?
+#
+# ```python
+# s * (1 - s)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# It is the slope of $\sigma$, not of $x \sigma$. The two are equal only where $e^x = -x$, at $x
+# \approx -0.567$.
+#
+# </details>

@@ -512,3 +512,36 @@ out.backward(torch.tensor(dy))
 assert torch.autograd.gradcheck(lambda x: torch.softmax(x, dim=1), leaf)
 same_all({"x": right(dy, softmax(x))}, {"x": leaf.grad},
          {"x": gauged(lambda dy, x: right(dy, softmax(x)), dy, x)})  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A gradient that many people trusted too early.
+#
+# ```sh
+# handgrad exercise start batch_norm
+# handgrad exercise grade batch_norm.py
+# ```
+#
+# **On paper.** A check multiplies the output by ones and adds up. Why does it find nothing in a
+# batch norm's $dx$?
+#
+# <details><summary>Answer</summary>
+#
+# The outputs of a channel add up to a constant, so the right gradient is zero, and a backward
+# that returns zeros passes: the check is vacuous.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `batch_norm` has this piece of code. It passes with five rows.
+# What does the grader do?
+#
+# ```python
+# g.sum(axis=0) / 5
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# It runs other batch sizes, and says that a size stands in the code.
+#
+# </details>

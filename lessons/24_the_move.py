@@ -682,3 +682,35 @@ grad_fn_table(
 # %%
 by_numpy, by_torch = results(all_numpy, X, Y, start, 20), results(torch_nn, *tensors(), 20)
 same_all({name: by_numpy[name] for name in by_torch}, by_torch, rounding[20])
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The students' way: once more by hand, before autograd takes over.
+#
+# ```sh
+# handgrad exercise start two_layer
+# handgrad exercise grade two_layer.py
+# ```
+#
+# **On paper.** Which of the six stages would you keep, if only the activation is your own?
+#
+# <details><summary>Answer</summary>
+#
+# An `autograd.Function` for that one layer, as in (c), and torch for all else.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `two_layer` has this piece of code. The loss is already a mean.
+# What does the descent do?
+#
+# ```python
+# dw2 = a.T @ dout / len(x)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# It divides by the batch size twice in this layer: its steps are $N$ times too small, and the
+# others are right.
+#
+# </details>

@@ -256,3 +256,35 @@ def by_hand(q, k, v, dy):
 errors = gauged(by_hand, *(t.detach().numpy() for t in (q, k, v, dy)))
 same_all(dict(zip("qkv", ours, strict=True)), dict(zip("qkv", theirs, strict=True)),
          dict(zip("qkv", errors, strict=True)))  # fmt: skip
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** The heart of the GPT.
+#
+# ```sh
+# handgrad exercise start attention_head
+# handgrad exercise grade attention_head.py
+# ```
+#
+# **On paper.** A table is used for tokens and, transposed, for the scores at the end. How many
+# shares has its gradient?
+#
+# <details><summary>Answer</summary>
+#
+# Two, one from each use, and they add (lesson 4).
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `attention_head` has this piece of code. Which sequence length
+# would hide it?
+#
+# ```python
+# dv = (a / len(a)).T @ dout
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# One: it divides by the number of queries.
+#
+# </details>

@@ -324,3 +324,36 @@ theirs = {
     "x": x.grad,
 }
 same_all(parts, theirs, gauged(shared, W1, W2, X, T))
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** What each worker computes.
+#
+# ```sh
+# handgrad exercise start linear
+# handgrad exercise grade linear.py
+# ```
+#
+# **On paper.** Two workers with 3 and 1 rows; each finds the mean gradient of its rows. What is
+# the mean of all four rows?
+#
+# <details><summary>Answer</summary>
+#
+# $\frac{3 g_1 + 1 g_2}{4}$, and not $\frac{g_1 + g_2}{2}$: shards count by their rows.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `linear` has this piece of code. Two of these are averaged over
+# the workers. How far off is the result?
+#
+# ```python
+# db = dout.mean(axis=0)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# Too small by the number of rows of a shard: its upstream gradient, of a mean, is divided
+# already.
+#
+# </details>

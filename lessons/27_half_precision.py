@@ -230,3 +230,35 @@ loss.backward()
 theirs.unscale_(torch.optim.SGD([leaf], lr=0.1))
 ours = by_hand(wide[0], w, t, SCALE)
 same("the unscaled gradient", ours, leaf.grad, gauged(by_hand, wide[0], w, t, SCALE))
+
+# %% [markdown]
+# ## Your turn
+#
+# **An exercise.** A loss that is written so that nothing overflows.
+#
+# ```sh
+# handgrad exercise start bce
+# handgrad exercise grade bce.py
+# ```
+#
+# **On paper.** The smallest float16 above 0 is $2^{-24}$. A gradient of $10^{-8}$ is lost. Which
+# power of two as the loss's scale saves it?
+#
+# <details><summary>Answer</summary>
+#
+# $10^{-8} \approx 2^{-26.6}$. Times $2^2$ it is no longer rounded to zero; for all of its digits
+# it must be $2^{-14}$ or more, so $2^{13}$.
+#
+# </details>
+#
+# **Find the mistake.** Somebody's `bce` has this piece of code. What does the descent do?
+#
+# ```python
+# dout * (y - p) / len(y)
+# ```
+#
+# <details><summary>Answer</summary>
+#
+# The sign is wrong: it climbs.
+#
+# </details>

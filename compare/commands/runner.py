@@ -80,7 +80,7 @@ class Runner:
 
     def first_divergence(self, lockstep: Lockstep, step: Any) -> Divergence | None:
         """Return where the sides part first in a step, and whose mistake it is."""
-        from compare.diagnose.divergence import first_divergence
+        from compare.diagnose.locate import first_divergence
 
         return first_divergence(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
 
@@ -155,7 +155,7 @@ class Runner:
 
     def _ask_asides(self, moment: Moment) -> None:
         """Compare what no training step asks, once."""
-        from compare.diagnose.divergence import aside_divergence
+        from compare.diagnose.locate import aside_divergence
         from compare.running.asides import asides
 
         rows = asides(moment)

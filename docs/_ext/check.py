@@ -32,7 +32,7 @@ def read(text: str) -> Page:
         found = {k: unescape(v) for k, v in re.findall(r'([\w:-]+)="([^"]*)"', attributes)}
         page.anchors.update(found[name] for name in ("id", "name") if name in found)
         page.loaded.update(found[name] for name in LOADED & found.keys())
-        if "href" in found:
+        if "href" in found and "hreflang" not in found:  # else of another site
             leads = tag == "a" or found.get("rel") in LEADING
             (page.links if leads else page.loaded).add(found["href"])
     return page

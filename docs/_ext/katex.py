@@ -21,8 +21,10 @@ def rendered(tex: str, display: bool) -> str:
     Raises:
         ValueError: KaTeX does not know a command, or the equation is not well formed.
     """
-    options = {"displayMode": display, "throwOnError": True, "strict": "error"}
-    call = f"katex.renderToString({json.dumps(tex)}, {json.dumps(options)})"
+    options = json.dumps({"displayMode": display, "throwOnError": True})
+    letters = "['unknownSymbol', 'symbolNotInFont']"  # ướ
+    strict = f"{{strict: fault => {letters}.includes(fault) ? 'ignore' : 'error'}}"
+    call = f"katex.renderToString({json.dumps(tex)}, Object.assign({options}, {strict}))"
     found = _engine().eval(f"try {{ {call} }} catch (error) {{ 'error ' + error.message }}")
     if found.startswith("error "):
         raise ValueError(found.removeprefix("error "))

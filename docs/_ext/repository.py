@@ -27,6 +27,7 @@ torch does differently.
 """
 ROOT = Path(__file__).parents[2]
 _TOC = re.compile(r"<!-- toctree\n(.*?)-->", re.DOTALL)
+_LANGUAGES = re.compile(r"^.*\(README\.\w+\.md\)\n+", re.MULTILINE)  # pages have a switch
 
 
 def show_toctrees(app: Any, name: str, source: list[str]) -> None:
@@ -34,6 +35,7 @@ def show_toctrees(app: Any, name: str, source: list[str]) -> None:
 
     A pattern in it stands for the pages that the file does not name.
     """
+    source[0] = _LANGUAGES.sub("", source[0])
     tables = _TOC.findall(source[0])
     if not tables:
         return

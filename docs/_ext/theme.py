@@ -7,6 +7,8 @@ from typing import Any
 
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 
+LANGUAGES = {"en": "English", "vi": "Tiếng Việt"}  # with a folder of docs/_site each
+
 # Furo says in body[data-theme] what the reader chose: light, dark, or auto. A drawing that brings
 # its own colours along follows the page's, too.
 SHEET = """
@@ -29,6 +31,21 @@ def write_colours(app: Any) -> None:
     (folder / "colours.css").write_text(sheet, "utf-8")
 
 
+def show_languages(app: Any, exception: Exception | None = None) -> None:
+    """Show the switch of languages where all of their sites have been built, side by side."""
+    if app.builder.format != "html" or exception is not None:
+        return
+    sites = [Path(app.outdir).parent / language for language in LANGUAGES]
+    built = [site / "_static" for site in sites if (site / "README.html").exists()]
+    rule = "" if len(built) == len(LANGUAGES) else ".languages { display: none; }\n"
+    for folder in {*built, Path(app.outdir) / "_static"}:
+        (folder / "languages.css").write_text(rule, "utf-8")
+
+
+def tell_languages(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    context["languages"] = LANGUAGES
+
+
 def front_page(app: Any, exception: Exception | None) -> None:
     """README.html also answers as index.html, where servers and people look first."""
     if app.builder.format == "html" and exception is None:
@@ -38,7 +55,11 @@ def front_page(app: Any, exception: Exception | None) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     app.connect("builder-inited", write_colours)
+    app.connect("builder-inited", show_languages)
+    app.connect("html-page-context", tell_languages)
     app.connect("build-finished", front_page, priority=400)
+    app.connect("build-finished", show_languages, priority=400)
     app.add_css_file("colours.css")
     app.add_css_file("site.css")
+    app.add_css_file("languages.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -84,8 +84,10 @@ def count(
 
 
 def _number(seed: int, rules: tuple[Rule, ...], dtypes: tuple[str, ...], index: int) -> Found:
+    import torch
     from threadpoolctl import threadpool_limits
 
+    torch.set_num_threads(1)  # several threads add in another order
     with threadpool_limits(limits=1):
         return examine(seed, index, rules, dtypes)
 

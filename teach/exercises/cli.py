@@ -1,8 +1,9 @@
-"""`handgrad exercise list`, `start`, `grade` and `verify`."""
+"""`handgrad exercise list`, `start`, `grade`, `progress` and `verify`."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -149,13 +150,16 @@ def grade(
     if not path.is_file():
         raise UserError(f"There is no file or folder {path}.")
     raise typer.Exit(
-        _grade_file(path, found, name, seed or 0, timeout, memory, hint, solution, as_json)
-    )
+        _grade_file(
+            path, found, name, seed or 0, timeout, memory, hint, solution, as_json,
+            remembered=exercises is None,
+        )
+    )  # fmt: skip
 
 
 def _grade_file(
     path: Path, known: dict[str, Exercise], name: str | None, seed: int, timeout: float,
-    memory: int, hint: int, solution: bool, as_json: bool,
+    memory: int, hint: int, solution: bool, as_json: bool, *, remembered: bool,
 ) -> int:  # fmt: skip
     from compare.errors import UserError
     from teach.exercises.grade import RIGHT
@@ -163,6 +167,7 @@ def _grade_file(
     from teach.exercises.grade import grade as graded
     from teach.exercises.show import shown
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, for arrays as small as these
     result = graded(path, known, name=name, seed=seed, timeout=timeout, memory=memory * 2**20)
     if result.status == NO_USE:
         raise UserError(result.message)
@@ -172,7 +177,27 @@ def _grade_file(
         print(shown(result, known[result.exercise], hint))
         if solution:
             print(f"\n{known[result.exercise].text('solution.py').rstrip()}")
+    if remembered:
+        _remember(result)
     return ALL_RIGHT if result.status == RIGHT else NOT_YET
+
+
+def _remember(result: Grade) -> None:
+    """Add the grade to the learner's progress; that it cannot be written spoils no grade."""
+    from datetime import date
+
+    from teach.exercises.progress import VARIABLE, place, remember
+
+    path = place()
+    try:
+        told = remember(result, path, date.today()) if path else ""
+    except OSError as error:
+        told = (
+            f"Your progress is not remembered: {path}: {error.strerror or error}. Name another "
+            f"file with the environment variable {VARIABLE}, or set it to nothing."
+        )
+    if told:
+        print(told, file=sys.stderr)
 
 
 def _grade_folder(
@@ -201,6 +226,30 @@ def _grade_folder(
         if csv is not None:
             print(f"\nGrades: {csv}")
     return ALL_RIGHT if all(g.status == RIGHT for g in grades) else NOT_YET
+
+
+@exercise.command(epilog="Example: handgrad exercise progress · handgrad exercise progress --reset")
+def progress(
+    reset: Annotated[bool, typer.Option("--reset", help="Forget all of it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which exercises you have tried and solved, lesson by lesson."""
+    from compare.errors import UserError
+    from teach.exercises import progress as kept
+    from teach.exercises.definition import exercises as known
+
+    path = kept.place()
+    if path is None:
+        raise UserError(f"{kept.VARIABLE} is set to nothing, so nothing is remembered.")
+    if reset:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{path} cannot be removed: {error.strerror or error}.") from error
+        print(f"Forgotten: {path}")
+        return
+    tried = kept.read(path)
+    print(kept.as_json(tried, known()) if as_json else kept.shown(tried, known(), path))
 
 
 @exercise.command(epilog="Example: handgrad exercise verify my_exercises")

@@ -15,8 +15,9 @@ from teach.exercises.rules import ALLOWED
 
 BUILT_IN = Path(__file__).parent / "built_in"
 FILES = ("exercise.toml", "stub.py", "reference.py", "solution.py")
-LEVELS = ("gates", "activations", "linear", "softmax cross-entropy", "batch norm",
-          "a two-layer network", "an RNN step", "one attention head")  # fmt: skip
+LEVELS = ("a loss and its slope", "gates", "activations", "a Jacobian", "linear", "losses",
+          "batch norm", "a two-layer network", "optimisers", "convolution", "recurrence",
+          "attention")  # fmt: skip
 MARKER = "# handgrad exercise:"
 
 
@@ -41,6 +42,7 @@ class Definition(Declared):
     title: str = Field(min_length=1)
     level: str = Field(min_length=1)
     place: int = 0
+    lesson: int = Field(default=0, ge=0)
     summary: str = Field(min_length=1)
     forward: str
     backward: str

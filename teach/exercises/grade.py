@@ -195,17 +195,17 @@ def _judged(
     candidate = RemotePair(worker, functions, tuple(exercise.inputs), exercise.gradients)
     session = session_of(exercise, candidate, seed)
     try:
-        report = session.report()
+        verdict = session.verdict()
     except UserError as error:
         if isinstance(error.__cause__, RaisedError):
             return _failed(error.__cause__, "The submission fails")
         if isinstance(error, SubmissionError):
             return FAILED, (), str(error), ""
         raise UserError(f"The exercise {exercise.name} itself is not sound: {error}") from error
-    tensors = tensors_of(session, report, exercise)
-    if report.agrees:
+    tensors = tensors_of(session, exercise, verdict)
+    if verdict.agrees:
         return RIGHT, tensors, "", ""
-    return WRONG, tensors, report.reason, crash_of(session)
+    return WRONG, tensors, verdict.reason, crash_of(session)
 
 
 def _failed(error: RaisedError, what: str) -> tuple[str, Sequence[Tensor], str, str]:

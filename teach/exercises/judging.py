@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.commands.check.session import Session
+from compare.commands.check.verdict import Verdict
 from compare.errors import UserError
 from compare.judge.judge import AGREE
 from compare.pair.candidates import Candidate, FunctionPair
@@ -20,7 +21,6 @@ from teach.exercises.telling import Told, clean
 from teach.exercises.tensor import Tensor
 
 if TYPE_CHECKING:
-    from compare.report.report import Report
     from compare.running.cases.outcome import Outcome
 
 OTHER_FORMULA = 16.0  # roundings of a tensor's largest element: another order of operations
@@ -97,7 +97,7 @@ def function_of(exercise: Exercise, file: str, name: str) -> Any:
     return found
 
 
-def tensors_of(session: Session, report: Report, exercise: Exercise) -> list[Tensor]:
+def tensors_of(session: Session, exercise: Exercise, verdict: Verdict) -> list[Tensor]:
     """Return every gradient, in the order of the inputs, and after them whatever else is wrong."""
     run = [o for o in session.outcomes if o.rows is not None]
     broken = {p.quantity: p.text for p in session.contract.promises if not p.kept}
@@ -119,8 +119,8 @@ def tensors_of(session: Session, report: Report, exercise: Exercise) -> list[Ten
         text = next(iter(broken.values()))
         where = f"because {names} {'is' if len(broken) == 1 else 'are'} changed in place"
         tensors.append(Tensor(UNCHANGED, False, where, text, text, "purity"))
-    if not report.agrees and all(t.right for t in tensors):
-        tensors.append(Tensor("verdict", False, "", report.reason, report.reason))
+    if not verdict.agrees and all(t.right for t in tensors):
+        tensors.append(Tensor("verdict", False, "", verdict.reason, verdict.reason))
     return tensors
 
 

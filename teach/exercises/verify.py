@@ -70,7 +70,7 @@ def _judged(exercise: Exercise, version: WrongVersion, seed: int) -> tuple[dict[
 
     try:
         session = session_of(exercise, pair_of(exercise, version), seed)
-        tensors = tensors_of(session, session.report(), exercise)
+        tensors = tensors_of(session, exercise, session.verdict())
     except Exception as error:
         return {}, f"{type(error).__name__}: {error}"
     return {t.symbol: t for t in tensors if not t.right}, ""

@@ -101,8 +101,8 @@ def _judged(name: str, ours: Any, theirs: Any, error: Any, zero: bool = False) -
     if gap == 0:
         return Same(_shape(theirs), 0.0, _("bit for bit"))
     share = 100 * float(measures.budget[0])
-    how = _("at most {gap} apart, {share} % of what rounding allows")
-    return Same(_shape(theirs), share, how.format(gap=f"{gap:.1e}", share=f"{share:.2g}"))
+    how = _("at most {gap} apart, {share} of what rounding allows")
+    return Same(_shape(theirs), share, how.format(gap=f"{gap:.1e}", share=f"{share:.2g} %"))
 
 
 def _failure(name: str, verdict: str, ours: Any, theirs: Any, tolerance: Any) -> str:

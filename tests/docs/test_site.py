@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 pytest.importorskip("sphinx", reason="the docs extra is not installed")
 pytest.importorskip("py_mini_racer", reason="the docs extra is not installed")
 
-from docs._ext import check, derivations, katex, lessons, words
+from babel.messages.pofile import read_po
+from markdown_it import MarkdownIt
+
+from docs._ext import check, derivations, katex, lessons, readme, words
 
 ROOT = Path(__file__).parents[2]
 LESSON = """# %% [markdown]
@@ -89,6 +93,38 @@ def test_a_wrong_number_an_unknown_command_and_a_dead_link_fail_the_build(tmp_pa
     assert "2.0000000000000004" in done.stderr
     assert r"Undefined control sequence: \foo" in done.stderr
     assert "02_gone" in done.stderr
+
+
+def test_a_page_leads_to_itself_in_the_other_language_where_both_are_built(site: Path) -> None:
+    page = (site / "lessons" / "01_first.html").read_text("utf-8")
+
+    assert 'href="../../vi/lessons/01_first.html"' in page
+    assert "none" in (site / "_static" / "languages.css").read_text("utf-8")  # one of them is not
+
+
+def test_the_vietnamese_readme_is_made_from_its_catalogue_block_by_block() -> None:
+    text = (ROOT / "README.vi.md").read_text("utf-8")
+    english = readme.CONTENTS.sub("", (ROOT / "README.md").read_text("utf-8"))
+
+    assert text == readme.readme("vi"), "run: python -m docs._ext.readme"
+    assert [t.type for t in MarkdownIt().parse(text)] == [
+        t.type for t in MarkdownIt().parse(english)
+    ]
+
+
+def marks(text: str) -> tuple[list[str], list[str]]:
+    """Return the inline code and formulas, and the links' targets, in no order."""
+    codes = r"(`+).+?\1|(?<![\\$])\$[^$]+\$"
+    return sorted(m[0] for m in re.finditer(codes, text)), sorted(re.findall(r"\]\([^)]*\)", text))
+
+
+def test_a_translation_keeps_code_formulas_and_links() -> None:
+    for file in sorted((ROOT / "docs" / "locale").rglob("*.po")):
+        with file.open("rb") as source:
+            for words in read_po(source):
+                if words.string:
+                    assert marks(words.string) == marks(str(words.id)), f"{file.name}: {words.id}"
+                assert not (words.id and words.fuzzy), f"{file.name}: fuzzy: {words.id}"
 
 
 def test_an_equation_is_set_with_mathml_for_screen_readers() -> None:

@@ -168,8 +168,9 @@ def test_only_layers_that_no_network_of_rows_can_hold_are_never_drawn() -> None:
     assert _never_drawn() == {
         "AdaptiveLogSoftmaxWithLoss", "AffineGrid", "BatchReindex", "CircularConvolution",
         "CosineSimilarity", "Crop", "Embedding", "EmbeddingBag", "FractionalMaxPool2d",
-        "FractionalMaxPool3d", "GridSample", "Interpolation", "MaxUnpool1d", "MaxUnpool2d",
-        "MaxUnpool3d", "MemoryAdd", "MemoryErase", "MemoryRead", "PairwiseDistance", "Sharpening",
+        "FractionalMaxPool3d", "GridSample", "InitialState", "Interpolation", "MaxUnpool1d",
+        "MaxUnpool2d", "MaxUnpool3d", "MemoryAdd", "MemoryErase", "MemoryRead",
+        "PairwiseDistance", "Sharpening",
         "ScaledDotProductAttention", "TransformerDecoder", "TransformerDecoderLayer",
     }  # fmt: skip
 
@@ -179,8 +180,8 @@ def test_networks_that_overflow_in_torch_are_redrawn_and_counted(
 ) -> None:
     from evidence.false_alarms import count as module
 
-    def first_too_large(seed: int, index: int, attempt: int = 0) -> Any:
-        made = draw(seed, index, attempt)
+    def first_too_large(seed: int, index: int, attempt: int, *rest: Any) -> Any:
+        made = draw(seed, index, attempt, *rest)
         return made._replace(feature_scale=1e36) if attempt == 0 else made
 
     monkeypatch.setattr(module, "draw", first_too_large)

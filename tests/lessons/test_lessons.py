@@ -26,7 +26,9 @@ def test_a_lesson_runs_as_a_script_and_its_assertions_hold(lesson: Path, capsys)
 def test_a_lesson_ends_with_what_changed_and_what_torch_does(lesson: Path) -> None:
     headings = re.findall(r"^# ## (.+)$", lesson.read_text("utf-8"), re.MULTILINE)
 
-    assert headings[-2:] == ["What changed in the code", "What torch now does for you"]
+    assert headings[-3:] == [
+        "What changed in the code", "What torch now does for you", "Your turn",
+    ]  # fmt: skip
 
 
 def test_lessons_are_numbered_without_gaps_and_stand_in_their_readme() -> None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.commands.check.notes import notes_of
-from compare.commands.check.verdict import verdict_of
+from compare.commands.check.verdict import settled
 from compare.diagnose.cases.first import first_divergence
-from compare.diagnose.cases.inaccurate import reference_inaccurate
 from compare.judge.judge import AGREE, DISAGREE, Rows
 from compare.judge.ledger import Table
 from compare.judge.measure import Measures, measure, ulps
@@ -49,8 +48,7 @@ def assemble(session: Session) -> Report:
         table.add(number, outcome.rows)  # type: ignore[arg-type]
     if session.contract.promises:
         table.add(len(run), contract_rows(session.contract.promises))
-    session.blamed = reference_inaccurate(session, run)
-    verdict, reason = verdict_of(session, run)
+    verdict, reason = settled(session)
     first = None if session.blamed else first_divergence(session, run)
     with quiet():  # both sides may be infinite
         counts = _ulps(run)

@@ -19,6 +19,7 @@ from compare.running.cases.evaluate import Evaluator
 from compare.running.cases.outcome import Outcome, quiet
 
 if TYPE_CHECKING:
+    from compare.commands.check.verdict import Verdict
     from compare.report.report import Report
 
 
@@ -80,6 +81,18 @@ class Session:
         """Run everything; return the report."""
         from compare.commands.check.assemble import assemble
 
+        self.run()
+        return assemble(self)
+
+    def verdict(self) -> Verdict:
+        """Run everything; return the verdict alone, without a report's tables."""
+        from compare.commands.check.verdict import settled
+
+        self.run()
+        return settled(self)
+
+    def run(self) -> None:
+        """Run every case."""
         self.unfit = self._unfit()
         cases = [] if self.unfit else self._chosen()
         for number, case in enumerate(cases):
@@ -95,7 +108,6 @@ class Session:
                 break  # there is nothing to learn from the other cases
             if case.own:
                 self._examine(self.outcomes[-1])
-        return assemble(self)
 
     def _chosen(self) -> list[Case]:
         cases = list(self.cases.all())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from compare.diagnose.cases.inaccurate import reference_inaccurate
 from compare.explaining.format import plural
 from compare.judge.judge import AGREE, MISSING, VACUOUS
 from compare.pair.own_forward import OwnForward
@@ -14,6 +15,24 @@ from compare.running.cases.outcome import Outcome, inputs_text
 
 if TYPE_CHECKING:
     from compare.commands.check.session import Session
+
+
+class Verdict(NamedTuple):
+    """The word, as in a report, and one sentence."""
+
+    verdict: str
+    reason: str
+
+    @property
+    def agrees(self) -> bool:
+        return self.verdict == "agree"
+
+
+def settled(session: Session) -> Verdict:
+    """Return the verdict of a session whose cases have run, the reference itself examined first."""
+    run = [o for o in session.outcomes if o.rows is not None]
+    session.blamed = reference_inaccurate(session, run)
+    return Verdict(*verdict_of(session, run))
 
 
 def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.pair.reference import handed
+
 MOST = 64  # samples or columns to look at one by one
 
 
@@ -58,9 +60,8 @@ class Piece:
         leaf = tensors[wrt].detach().requires_grad_()
         tensors[wrt] = leaf
         y = self.function(*tensors)
-        (grad,) = torch.autograd.grad(
-            y, leaf, _tensor(self.upstream if upstream is None else upstream), allow_unused=True
-        )
+        dy = _tensor(self.upstream if upstream is None else upstream)
+        (grad,) = torch.autograd.grad(handed()((dy,), y), leaf, allow_unused=True)
         return np.zeros_like(self.inputs[wrt]) if grad is None else _array(grad)
 
     def slope(self) -> np.ndarray | None:

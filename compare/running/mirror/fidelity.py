@@ -57,8 +57,9 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     torch.manual_seed(side.seed)
     with OneDtype(side.dtype, {}):
         replayed = _Replay(watched).loss()
-    with backward_in(side.dtype):
-        replayed.backward()
+    if replayed.requires_grad:  # else what was captured has lost a way back
+        with backward_in(side.dtype):
+            replayed.backward()
     if part := _different(captured, _told(replayed, probe)):
         raise UserError(
             f"{name} was not captured faithfully: what was captured gives another {part}. Does it "

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.description.config import Config
-from compare.diagnose.divergence import Divergence, first_divergence
+from compare.diagnose.divergence import Divergence
+from compare.diagnose.locate import first_divergence
 from compare.running.experiment import Experiment, prepare
 from compare.running.lockstep import Lockstep
 from evidence.mutation.loading import loaded

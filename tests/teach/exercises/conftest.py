@@ -21,6 +21,12 @@ def submission(body: str = RIGHT, *, head: str = "") -> str:
     return f"{forward}{head}\n\n\ndef linear_backward(dout, cache):\n{lines}"
 
 
+@pytest.fixture(autouse=True)
+def progress_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what tests grade out of the user's own progress."""
+    monkeypatch.setenv("HANDGRAD_PROGRESS", str(tmp_path / "progress.json"))
+
+
 @pytest.fixture
 def attempt(tmp_path: Path) -> Callable[..., Grade]:
     """Grade a submission of `linear`."""

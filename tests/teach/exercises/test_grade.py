@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -342,3 +344,21 @@ def test_an_unsound_exercise_is_not_the_submissions_fault(attempt, monkeypatch) 
 
     with pytest.raises(UserError, match="exercise linear itself is not sound: its solution fails"):
         attempt()
+
+
+def test_grading_a_wrong_submission_imports_nothing_slow_but_torch(tmp_path: Path) -> None:
+    """A second each: torch's compiler, SymPy, pandas, and all of `manual`."""
+    solution = exercises()["linear"].text("solution.py")
+    path = tmp_path / "linear.py"
+    path.write_text(solution.replace("dout.sum(axis=0)", "dout.mean(axis=0)"), encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from teach.exercises.definition import exercises\n"
+        "from teach.exercises.grade import grade\n"
+        f"assert grade(Path({str(path)!r}), exercises(), name='linear').status == 'wrong'\n"
+        "slow = ['torch._dynamo', 'sympy', 'pandas', 'manual.registry']\n"
+        "print([name for name in slow if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
