@@ -274,9 +274,9 @@ same_all(tanh_neuron(*neuron), {n: leaf.grad for n, leaf in leaves.items()},
 #
 # <details><summary>Answer</summary>
 #
-# Multiply $\frac{e^z - e^{-z}}{e^z + e^{-z}}$ above and below by $e^z$: $\frac{e^{2z} - 1}{e^{2z}
-# + 1} = \frac{2}{1 + e^{-2z}} - 1$. The slope is $4 \sigma'(2z)$, so at most $4 \cdot \frac{1}{4}
-# = 1$.
+# Multiply $\frac{e^z - e^{-z}}{e^z + e^{-z}}$ above and below by $e^z$:
+# $\frac{e^{2z} - 1}{e^{2z} + 1} = \frac{2}{1 + e^{-2z}} - 1$. The slope is $4 \sigma'(2z)$, so at
+# most $4 \cdot \frac{1}{4} = 1$.
 #
 # </details>
 #
