@@ -82,7 +82,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Catalog]:
     }
 
 
-PENDING = {f"{number:02d}" for number in range(1, 21)}  # whose last section is English still
+PENDING = {f"{number:02d}" for number in range(10, 21)}  # whose last section is English still
 PENDING_STRINGS = 8  # of a page, at most
 
 
