@@ -40,7 +40,6 @@ from compare.running.experiment import Experiment
 from compare.running.kinks import settled
 from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import Start, attempt, gauge_values
-from compare.running.refusal import torchs_own
 from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node
 from manual.nodes import ports_of
@@ -238,19 +237,10 @@ class HalfLockstep(Lockstep):
         Raises:
             TorchRefusedError: torch cannot do it.
         """
-        torch = self.experiment.torch
         x, target = self.experiment.rows(batch)
         lr, scaler = self.experiment.lr(number), self._scaler()
         inputs = self._inputs(x)
-        with torchs_own():
-            loss = torch.forward_backward(
-                torch.tensor(x), torch.tensor(target), input_grad=bool(inputs)
-            )
-        noise, winners = torch.noise(), torch.winners()
-        start = Start(
-            self.params, self.states, x, target, lr, noise, winners, bool(inputs), self.buffers
-        )
-        self.start = start
+        start, loss = self._started(x, target, lr, input_grad=bool(inputs))
         theirs = self._torch_values(loss, lr)
         step = self._met(number, start, theirs, inputs, scaler)
         if start.winners and step.rows.disagree:  # near ties inside a layer fall as torch's did

@@ -76,21 +76,12 @@ class Lockstep:
         Raises:
             TorchRefusedError: torch cannot do it.
         """
-        torch = self.experiment.torch
         thorough = self._is_thorough(number)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
         reals = tuple(name for name in self.experiment.inputs if real(named(x)[name]))
         inputs = reals if thorough and self.compare.input_gradient else ()
-        with torchs_own():
-            loss = torch.forward_backward(
-                torch.tensor(x), torch.tensor(target), input_grad=bool(inputs)
-            )
-        noise, winners = torch.noise(), torch.winners()
-        start = Start(
-            self.params, self.states, x, target, lr, noise, winners, bool(inputs), self.buffers
-        )
-        self.start = start
+        start, loss = self._started(x, target, lr, input_grad=bool(inputs))
         first = attempt(self.experiment.manual, start)
         theirs = self._torch_values(loss, lr)
         keys = self._keys(first.values, theirs, inputs)
@@ -99,6 +90,23 @@ class Lockstep:
     def notes(self) -> tuple[str, ...]:
         """Say what a reader should know of how the steps were run."""
         return ()
+
+    def _started(self, x: Any, target: Any, lr: float, *, input_grad: bool) -> tuple[Start, float]:
+        """Let torch go forward and back; return what the other side starts from, and the loss.
+
+        Raises:
+            TorchRefusedError: torch cannot do it.
+        """
+        torch = self.experiment.torch
+        with torchs_own():
+            loss = torch.forward_backward(
+                torch.tensor(x), torch.tensor(target), input_grad=input_grad
+            )
+        self.start = Start(
+            self.params, self.states, x, target, lr, torch.noise(), torch.winners(), input_grad,
+            self.buffers,
+        )  # fmt: skip
+        return self.start, loss
 
     def _is_thorough(self, number: int) -> bool:
         last = self.experiment.steps - 1
