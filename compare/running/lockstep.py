@@ -136,7 +136,7 @@ class Lockstep:
             rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree:
             again, flips = self._refereed(start, torch)
-            sides = _Sides(manual, again if flips else manual, torch, flips)
+            sides = _Sides(manual, again if flips else manual, torch, flips, tolerances)
             for hopeless, tolerances in self._with_kinks(start, torch, failing, wide):
                 rows, flips = self._excused(keys, sides, tolerances, start)
                 if not rows.disagree or not least_share(rows) <= hopeless:
@@ -189,7 +189,8 @@ class Lockstep:
         rows = self._rows(keys, sides.again, sides.torch, tolerances, start)
         if not sides.flips:  # no kink: what was computed first stands
             return rows, {}
-        before = self._rows(keys, sides.manual, sides.torch, tolerances, start)
+        either = {k: np.fmax(t, sides.own.get(k, 0.0)) for k, t in tolerances.items()}
+        before = self._rows(keys, sides.manual, sides.torch, either, start)
         nodes = self.experiment.manual.graph.nodes
         return without_excuses(before, rows, sides.flips, nodes, sides.torch)
 
@@ -291,6 +292,7 @@ class _Sides(NamedTuple):
     again: Values
     torch: Values
     flips: dict[str, int]
+    own: Mapping[Key, Any]  # the tolerances at the hand-written side's own kinks
 
 
 def least_share(rows: Rows) -> float:
