@@ -18,6 +18,7 @@ VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is s
 SLOT = re.compile(r"\{\d+\}")
 WORDS = re.compile(r"[A-Za-z]{2}")
 BREAK = re.compile(r"(?<=[.?!;:,=/×·+−]) | (?=[=/×·+−(])")
+NAMES = ("input", "loss", "output")  # of nodes: typed as they are
 MARKS = tuple(".?!;:,")
 NESTED = r"(?:\((?:[^()]|\([^()]*\))*\)|(?![ENDS] ).)"  # a character, or all in brackets
 LONG = 60  # characters of a phrase beside its slots
@@ -72,6 +73,9 @@ def said(text: str, depth: int = DEPTH) -> str:
     """
     if not _spoken or not depth or not WORDS.search(text):
         return text
+    if text != text.strip():
+        core = text.strip()
+        return text.replace(core, said(core, depth))
     whole = _whole(text, depth)
     if whole is not None:
         return whole
@@ -86,7 +90,20 @@ def said(text: str, depth: int = DEPTH) -> str:
 
 
 def _whole(text: str, depth: int) -> str | None:
-    """Return a phrase in the reader's language, with or without the mark behind it; None if new."""
+    """Return a phrase in the reader's language, whatever mark is behind it; None if it is new."""
+    found = _phrase(text, depth)
+    if found is None and text[-1:] in MARKS:
+        found = _phrase(text[:-1], depth)
+        return found and found + text[-1]
+    if found is None:
+        found = _phrase(f"{text}.", depth)
+        return found and found.removesuffix(".")
+    return found
+
+
+def _phrase(text: str, depth: int) -> str | None:
+    if text in NAMES:
+        return None
     found = _(text)
     if found != text:
         return found
@@ -94,9 +111,6 @@ def _whole(text: str, depth: int) -> str | None:
     known = [(match.groups(), translated) for match, translated in matches if match]
     for slots, translated in sorted(known, key=lambda one: sum(map(_is_new, one[0]))):
         return _filled(translated, [said(slot, depth - 1) for slot in slots])
-    if text[-1:] in MARKS:
-        bare = _whole(text[:-1], depth)
-        return bare and bare + text[-1]
     return None
 
 
@@ -129,7 +143,8 @@ def _pattern(text: str) -> re.Pattern[str]:
     """Return what a phrase matches: a slot holds no end of a clause, but in brackets or last."""
     parts = SLOT.split(text)
     ends = ".?!" if sum(map(len, parts)) > LONG else ".?!:;"
-    pattern = f"({NESTED.replace('ENDS', ends)}*?)".join(map(re.escape, parts))
-    if re.search(r"[.:] \{\d\}$", text):  # what comes last may be a paragraph
-        pattern = pattern[: pattern.rindex("((?:")] + "(.*)"
-    return re.compile(pattern, re.DOTALL)
+    slots = [f"({NESTED.replace('ENDS', ends)}*?)"] * (len(parts) - 1)
+    if re.search(r"[.:] \{\d\}$", text):
+        slots[-1] = "(.*)"  # what comes last may be a paragraph
+    joined = (re.escape(part) + slot for part, slot in zip(parts, [*slots, ""], strict=True))
+    return re.compile("".join(joined), re.DOTALL)

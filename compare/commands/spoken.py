@@ -15,7 +15,7 @@ Lang = Annotated[
     Literal["en", "vi"] | None,
     typer.Option(
         "--lang",
-        help="Language of what is printed. [default: the one that LANGUAGE or LANG names]",
+        help="Language of what is printed; that of LANGUAGE or LANG if not given.",
         show_default=False,
     ),
 ]
@@ -28,6 +28,9 @@ class Spoken(TyperCommand):
         listen(args, parent)
         return super().make_context(info_name, args, parent, **extra)
 
+    def get_help_option(self, ctx: Any) -> Any:
+        return _translated(super().get_help_option(ctx))
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         TyperCommand.format_help(translated(self), ctx, formatter)
 
@@ -38,6 +41,9 @@ class SpokenGroup(TyperGroup):
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         listen(args, parent)
         return super().make_context(info_name, args, parent, **extra)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _translated(super().get_help_option(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         spoken = translated(self)
@@ -64,36 +70,28 @@ def translated(command: Any) -> Any:
     """Return a copy with its help in the reader's language."""
     spoken = copy(command)
     spoken.help, spoken.epilog = _(command.help or ""), _(command.epilog or "")
-    spoken.params = [copy(parameter) for parameter in command.params]
-    for one in spoken.params:
-        one.help = _(getattr(one, "help", None) or "")
-        if isinstance(one.show_default, str):
-            one.show_default = _(one.show_default)
+    spoken.params = [_translated(parameter) for parameter in command.params]
+    return spoken
+
+
+def _translated(parameter: Any) -> Any:
+    spoken = copy(parameter)
+    if spoken is not None:
+        spoken.help = _(spoken.help or "")
+        if isinstance(spoken.show_default, str):
+            spoken.show_default = _(spoken.show_default)
     return spoken
 
 
 def what_typer_says() -> None:
     """Name typer's own words, for translators: it asks gettext for them itself."""
-    _("Usage:")
+    _("Show this message and exit.")
     _("Arguments")
     _("Options")
     _("Commands")
     _("Error")
     _("[default: {}]")
-    _("default: {default}")
     _("[required]")
-    _("required")
-    _("Show this message and exit.")
     _("Try [blue]'{command_path} {help_option}'[/] for help.")
-    _("Missing argument")
-    _("Missing parameter")
     _("Missing command.")
     _("No such command {name!r}.")
-    _("No such option: {name}")
-    _("Did you mean {possibility}?")
-    _("Invalid value: {message}")
-    _("Invalid value for {param_hint}: {message}")
-    _("Option {name!r} requires an argument.")
-    _("Got unexpected extra argument ({args})")
-    _("{value!r} is not one of {choices}.")
-    _("{value!r} is not a valid {number_type}.")

@@ -31,8 +31,9 @@ PHRASES = {
 }  # fmt: skip
 KINDS = ("A factor, a number", "Axes and shapes", "The chain rule",
          "Terms and factors of a formula", "Only somewhere", "The code")  # fmt: skip
-COMMANDS = ("teach/exercises/cli.py", "teach/trace/cli.py", "compare/commands/explain_cli.py")
-WORD = re.compile(r"[A-Za-z]{2,} |[A-Za-z] [A-Za-z]{2,}|[a-z]{2,}[ :]|[a-z] \{")
+COMMANDS = ("teach/exercises/cli.py", "teach/trace/cli.py", "compare/commands/explain_cli.py",
+            "compare/commands/spoken.py")  # fmt: skip
+WORD = re.compile(r"[A-Za-z]{2,} |[A-Za-z] [A-Za-z]{2,}|[a-z]{2,}[ :]|[a-z] \{| [a-z]{3,}")
 NONE = re.compile(r"[\\|^]|__|\(\?|^[a-z_]+:(\{|$)|^#|^Application|^E of|lam \*|norm \+")  # code
 Message = tuple[int, None, str, list[str]]
 
@@ -64,7 +65,7 @@ def exercise(file: Any, keywords: Any, tags: Any, options: Any) -> Iterator[Mess
     level = about["level"][:1].upper() + about["level"][1:]
     hints = [wrong["hint"] for wrong in about.get("wrong", []) if "hint" in wrong]
     for text in (about["title"], about["summary"], level, *about["index_form"].values(), *hints):
-        if re.search(r"[a-z]{2,} [a-z]|[A-Z][a-z]{3,}", text):
+        if re.search(r"[a-z]{2,} [a-z]|[A-Z][a-z]{3,}| [a-z]{4,}", text):
             yield 1, None, text, []
 
 
@@ -83,6 +84,8 @@ def _words(call: ast.Call, *, captions: bool, helped: bool) -> Iterator[ast.expr
     if captions and name in CAPTIONS:
         yield from call.args[CAPTIONS[name] :][:1]
         yield from (word.value for word in call.keywords if word.arg in AXES)
+    if name == "nearest":
+        yield from (word.value for word in call.keywords if word.arg == "what")
     if helped and name in ("Option", "Argument", "command", "Typer"):
         said = ("help", "epilog", "show_default")
         yield from (word.value for word in call.keywords if word.arg in said)
@@ -116,7 +119,7 @@ def _with_slots(node: ast.expr) -> str:
     text = ""
     for part in node.values:
         if isinstance(part, ast.Constant):
-            text += part.value
+            text += str(part.value)
         else:
             text, slots = f"{text}{{{slots}}}", slots + 1
     return text

@@ -37,6 +37,11 @@ Folder = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
+@exercise.callback()
+def exercises_in(lang: Lang = None) -> None:
+    """Let `--lang` stand before the command as well."""
+
+
 @exercise.command("list", cls=Spoken)
 def list_exercises(exercises: Folder = None, as_json: AsJson = False, lang: Lang = None) -> None:
     """List the exercises, from the first to the last, and what each teaches."""

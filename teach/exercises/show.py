@@ -99,8 +99,8 @@ def hinted(grade: Grade, exercise: Exercise, hints: int) -> list[str]:
     """Return hints on the first tensor that is wrong, one step per `--hint`."""
     wrong = [t for t in grade.tensors if not t.right]
     if not hints:
-        told = wrong or grade.status == FAILED
-        return ["", _("For a hint: --hint (more: --hint --hint).")] if told else []
+        any_to_give = wrong or grade.status == FAILED
+        return ["", _("For a hint: --hint (more: --hint --hint).")] if any_to_give else []
     if not wrong:
         return _without_grade(grade, exercise, hints)
     first = wrong[0]

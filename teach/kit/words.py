@@ -5,6 +5,9 @@ from __future__ import annotations
 from gettext import bindtextdomain, dgettext
 from pathlib import Path
 
+from compare.words import speak
+
+speak()  # lessons show what the commands for learners print
 bindtextdomain("handgrad", str(Path(__file__).parents[1] / "locale"))
 
 

@@ -69,7 +69,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Catalog]:
     pages = ["sphinx", "-q", "-c", "docs", "-b", "gettext", "-t", "gettext", "-D",
              "nb_execution_mode=off", "-d", str(folder / "trees"), ".", str(folder)]  # fmt: skip
     words = ["babel.messages.frontend", "-q", "extract", "-F", "docs/babel.cfg", "--no-location",
-             "-o", str(folder / "handgrad.pot"), "teach", "lessons", "docs/_ext"]  # fmt: skip
+             "-o", str(folder / "handgrad.pot"), "teach", "lessons", "docs/_ext", "docs/conf.py",
+             "compare", "handgrad"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT / "docs" / "_ext")}
     for module in (pages, words):
         command = [sys.executable, "-m", *module]
