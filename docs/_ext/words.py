@@ -29,6 +29,7 @@ PHRASES = {
                                                "worker")),
     *(f"teach/trace/{name}.py" for name in ("arguments", "edges", "tracer")),
 }  # fmt: skip
+LESSON = re.compile(r"lessons/\d")
 KINDS = ("A factor, a number", "Axes and shapes", "The chain rule",
          "Terms and factors of a formula", "Only somewhere", "The code")  # fmt: skip
 COMMANDS = ("teach/exercises/cli.py", "teach/trace/cli.py", "compare/commands/explain_cli.py",
@@ -49,6 +50,10 @@ def extract(file: Any, keywords: Any, tags: Any, options: Any) -> Iterator[Messa
             for text in _words(node, captions="compare/" not in name, helped=commands):
                 if isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value:
                     yield text.lineno, None, text.value, []
+                elif isinstance(text, ast.JoinedStr) and WORD.search(_with_slots(text)):
+                    yield text.lineno, None, _with_slots(text), []
+            if LESSON.search(name) and getattr(node.func, "id", "") in ("print", "show"):
+                yield from ((node.lineno, None, line, []) for line in _lines(node))
         if commands and isinstance(node, ast.FunctionDef) and _is_command(node):
             yield node.lineno, None, ast.get_docstring(node) or "", []
         if commands and isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError":
@@ -110,6 +115,14 @@ def _kinds(tree: ast.Module) -> Iterator[tuple[int, str]]:
             for group, kinds in zip(node.keys, node.values, strict=True):
                 if isinstance(kinds, ast.Dict) and ast.literal_eval(group or "") in KINDS:
                     yield from ((kinds.lineno, ast.literal_eval(k)) for k in kinds.keys if k)
+
+
+def _lines(call: ast.Call) -> Iterator[str]:
+    """Yield what a print has to say, line by line: so the page is translated."""
+    for line in (line.strip() for one in call.args for line in _with_slots(one).split("\n")):
+        if WORD.search(line + " "):
+            first, *rest = re.split(r"\{\d+\}", line)
+            yield first + "".join(f"{{{n}}}{part}" for n, part in enumerate(rest))
 
 
 def _with_slots(node: ast.expr) -> str:

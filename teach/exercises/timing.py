@@ -42,7 +42,15 @@ def cost(exercise: Exercise, folder: Path) -> Cost:
 
 
 def _seconds(source: str, exercise: Exercise, path: Path) -> float:
+    """Return the least of up to three: other programs on the machine can only add to it."""
     path.write_text(source, "utf-8")
+    tried = [_once(exercise, path)]
+    while min(tried) > MOST and len(tried) < 3:
+        tried.append(_once(exercise, path))
+    return min(tried)
+
+
+def _once(exercise: Exercise, path: Path) -> float:
     command = [sys.executable, "-m", "handgrad", "exercise", "grade", str(path), "--hint"]
     command += ["--hint", "--hint", "--exercise", exercise.name]
     before = _spent()
@@ -59,6 +67,9 @@ def main() -> int:
     """Print the table; return 1 if an exercise takes longer than it may."""
     known = exercises()
     width = max(map(len, known))
+    before = _spent()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    print(f"import torch, alone: {_spent() - before:.2f} CPU-seconds")
     print(f"{'exercise':<{width}}  solution  slowest mistake   (CPU-seconds, at most {MOST:g})")
     worst = 0.0
     with TemporaryDirectory() as folder:
