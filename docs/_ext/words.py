@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 CAPTIONS = {"figure": 0, "drawing_of": 1, "neurons": 1, "network": 1}  # which argument it is
+CURVES = ("plot", "scatter", "bar", "axhline", "axvline")  # their labels stand in the legend
 AXES = ("xlabel", "ylabel", "title", "label")
 CAUSES = ("axes", "cause", "constants", "context", "find", "formulas", "inside", "loss_rows",
           "precision", "products", "regions", "replaced", "samples", "scale", "settings", "sides",
@@ -89,6 +90,8 @@ def _words(call: ast.Call, *, captions: bool, helped: bool) -> Iterator[ast.expr
     if captions and name in CAPTIONS:
         yield from call.args[CAPTIONS[name] :][:1]
         yield from (word.value for word in call.keywords if word.arg in AXES)
+    if captions and name in CURVES:
+        yield from (word.value for word in call.keywords if word.arg == "label")
     if name == "nearest":
         yield from (word.value for word in call.keywords if word.arg == "what")
     if helped and name in ("Option", "Argument", "command", "Typer"):
