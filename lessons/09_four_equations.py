@@ -492,8 +492,8 @@ grad_fn_table(
 # ```
 #
 # **On paper.** The shapes of the 3-4-4-2 network, for one row: $w^1$, $w^2$, $w^3$, $\delta^3$,
-# $(w^3)^\top \delta^3$, $\partial C / \partial w^2$? And a layer of 4,096 sigmoids: how many numbers
-# has its $\Sigma'(z)$, and how many of them are not zero?
+# $(w^3)^\top \delta^3$, $\partial C / \partial w^2$? And a layer of 4,096 sigmoids: how many
+# numbers has its $\Sigma'(z)$, and how many of them are not zero?
 #
 # <details><summary>Answer</summary>
 #
