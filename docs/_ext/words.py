@@ -43,7 +43,7 @@ Message = tuple[int, None, str, list[str]]
 def extract(file: Any, keywords: Any, tags: Any, options: Any) -> Iterator[Message]:
     """Yield (line, function, message, comments), as Babel asks of an extractor."""
     tree = ast.parse(file.read())
-    name = Path(file.name).as_posix()
+    name = Path(getattr(file, "name", "")).as_posix()
     phrases = any(name.endswith(one) for one in PHRASES)
     commands = name.endswith(COMMANDS)
     for node in ast.walk(tree):
