@@ -122,9 +122,10 @@ def _kinds(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _lines(call: ast.Call) -> Iterator[str]:
     """Yield what a print has to say, line by line: so the page is translated."""
-    for line in (line.strip() for one in call.args for line in _with_slots(one).split("\n")):
-        if WORD.search(line + " "):
-            first, *rest = re.split(r"\{\d+\}", line)
+    spoken = " ".join(_with_slots(one) or "{0}" for one in call.args)
+    for line in map(str.strip, spoken.split("\n")):
+        first, *rest = re.split(r"\{\d+\}", line)
+        if WORD.search(f"{first}{''.join(rest)} "):
             yield first + "".join(f"{{{n}}}{part}" for n, part in enumerate(rest))
 
 

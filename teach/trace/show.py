@@ -157,7 +157,8 @@ def verdict(found: Judged) -> str:
     """Return a row's verdict in a word: of vacuous rows whether zeros or mere rounding."""
     if found.unjudged:
         return _("not judged")
-    words = {"agree": _("agree"), "disagree": _("disagree"), "vacuous": _("zero")}
+    words = {"agree": _("agree"), "disagree": _("disagree"), "incomplete": _("incomplete"),
+             "vacuous": _("zero")}  # fmt: skip
     return words.get(found.verdict, found.verdict)
 
 
