@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from teach.kit.words import _
 
-VERDICTS = ("agree", "disagree", "incomplete")
-
 if TYPE_CHECKING:
     import pandas as pd
+
+VERDICTS = ("agree", "disagree", "incomplete")
 
 
 @dataclass(frozen=True)
