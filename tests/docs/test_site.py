@@ -174,5 +174,5 @@ def test_translators_get_what_a_lesson_prints_and_phrases_with_numbered_slots() 
     code = 'print(f"after {n} steps: {x:.3f}", y)\nraise ValueError(f"{a} is no {b}; see it")'
 
     assert asked(code) == []
-    assert asked(code, "lessons/01_descent.py") == ["after {0} steps: {1}"]
+    assert asked(code, "lessons/01_descent.py") == ["after {0} steps: {1} {2}"]
     assert "{0} is no {1}; see it" in asked(code, "teach/exercises/grade.py")
