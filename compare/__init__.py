@@ -3,6 +3,7 @@
 The story, from the ground up; a room knows those before it alone:
 
     errors: a user's mistake, told in one paragraph.
+    words: what learners read on the terminal, in their language.
     gauge: the same code on arrays that carry their rounding errors: tolerances are derived.
     judge: two values and a tolerance: agree or not, what was compared, and the verdict.
     description: what is to be compared: networks, data, weights, settings.

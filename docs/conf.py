@@ -60,8 +60,6 @@ nb_execution_timeout = 300
 nb_execution_show_tb = True
 nb_output_stderr = "error"
 nb_merge_streams = True
-nb_code_prompt_show = "Preparations"
-nb_code_prompt_hide = "Preparations"
 
 autodoc_default_options = {
     "members": True,
@@ -81,7 +79,14 @@ locale_dirs = ["docs/locale"]
 
 def setup(app):  # type: ignore[no-untyped-def]
     """What the lessons print is in the site's language, which `-D language=vi` may have said."""
-    app.connect("config-inited", lambda app, config: os.environ.update(LANGUAGE=config.language))
+    app.connect("config-inited", _speak)
+
+
+def _speak(app, config):  # type: ignore[no-untyped-def]
+    from teach.kit.words import _
+
+    os.environ.update(LANGUAGE=config.language)
+    config.nb_code_prompt_show = config.nb_code_prompt_hide = _("Preparations")
 
 
 html_theme = "furo"

@@ -17,9 +17,11 @@ from compare.commands.certify_cli import certify
 from compare.commands.check_cli import Recorded, check
 from compare.commands.explain_cli import EXAMPLES, explain
 from compare.commands.list_cli import list_names
+from compare.commands.spoken import Spoken
 from compare.commands.status import INTERRUPTED, UNUSABLE
 from compare.commands.sweep import cli as sweep_cli
 from compare.errors import UserError
+from compare.words import _, said
 from handgrad import __version__
 from handgrad.checkout import on_path, register
 from handgrad.pipe import unbroken
@@ -92,7 +94,7 @@ app.command()(certify)
 app.command("mutate", cls=InCheckout, help=MUTATE)(_nothing)
 app.command("corpus", cls=InCheckout, help=CORPUS)(_nothing)
 app.command("faults", cls=InCheckout, help=FAULTS)(_nothing)
-app.command(epilog=EXAMPLES)(explain)
+app.command(cls=Spoken, epilog=EXAMPLES)(explain)
 app.add_typer(exercise, name="exercise")
 app.command(cls=trace_cli.TraceCommand, epilog=trace_cli.EXAMPLE)(trace_cli.trace)
 
@@ -103,7 +105,7 @@ def main() -> None:
         with unbroken(sys.stdout):
             app()
     except (UserError, ShadowedError) as error:
-        print(f"handgrad: {error}", file=sys.stderr)
+        print(f"handgrad: {said(str(error))}", file=sys.stderr)
         sys.exit(UNUSABLE)
     except BrokenPipeError:
         raise
@@ -117,5 +119,5 @@ def main() -> None:
               "fewer steps.", file=sys.stderr)  # fmt: skip
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
-        print("handgrad: interrupted before anything was compared.", file=sys.stderr)
+        print("handgrad: " + _("interrupted before anything was compared."), file=sys.stderr)
         sys.exit(INTERRUPTED)

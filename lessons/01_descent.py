@@ -90,7 +90,8 @@ assert abs(change - slope(w)) < 0.01
 # %% [markdown]
 # (Why not the same to the last digit? Lesson 2. In this course no number is to be believed because
 # somebody wrote it down: each is computed by the code that you see, and `same` stops the lesson if
-# two values that should be equal are not.)
+# two values that should be equal are not. How far rounding may take a value is what `gauged` says
+# in some lines: that, too, is lesson 2.)
 #
 # ## One step
 #

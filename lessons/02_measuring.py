@@ -339,7 +339,10 @@ same("the gradient, by hand and by torch", derived, leaf.grad, gauged(analytic, 
 # %% [markdown]
 # ## Your turn
 #
-# **An exercise.** Derive it, and let the grader do the measuring.
+# **An exercise.** Derive it, and let the grader do the measuring. The function is
+# $y = x\, \sigma(x)$ with $\sigma(x) = 1/(1 + e^{-x})$, whose slope is $\sigma(x) (1 - \sigma(x))$
+# (lesson 3 derives that). You need the product rule; and multiply your slope by `dout`, what
+# arrives from the rest of the calculation (lesson 3, too).
 #
 # ```sh
 # handgrad exercise start swish

@@ -483,7 +483,8 @@ grad_fn_table(
 # %% [markdown]
 # ## Your turn
 #
-# **An exercise.** The equation that this lesson derived.
+# **An exercise.** The equation that this lesson derived. (Another one, `bp1`, wants the error at
+# the output with the matrix $\Sigma'(z)$.)
 #
 # ```sh
 # handgrad exercise start bp2
@@ -491,12 +492,16 @@ grad_fn_table(
 # ```
 #
 # **On paper.** The shapes of the 3-4-4-2 network, for one row: $w^1$, $w^2$, $w^3$, $\delta^3$,
-# $(w^3)^\top \delta^3$, $\partial C / \partial w^2$?
+# $(w^3)^\top \delta^3$, $\partial C / \partial w^2$? And a layer of 4,096 sigmoids: how many
+# numbers has its $\Sigma'(z)$, and how many of them are not zero?
 #
 # <details><summary>Answer</summary>
 #
 # $4 \times 3$, $4 \times 4$, $2 \times 4$; $\delta^3$ has 2 numbers, $(w^3)^\top \delta^3$ has 4;
 # $\partial C/\partial w^2 = \delta^2 (a^1)^\top$ is $4 \times 4$, as $w^2$ is.
+#
+# $4096^2 = 16{,}777{,}216$ numbers, 4,096 of them not zero: an output depends on its own $z$ alone.
+# That is why nobody forms the matrix, and $\odot$ does its work.
 #
 # </details>
 #

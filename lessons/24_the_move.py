@@ -131,39 +131,20 @@ table({"steps": LENGTHS, "J": [float(before[steps]["J"]) for steps in LENGTHS]})
 # %% [markdown]
 # ## (b) Torch tensors, backward still by hand
 #
-# A tensor is an array with another prefix. Three lines change, and nothing is recorded: the loss
-# has no `grad_fn`.
-
+# A tensor is an array with another prefix. So let Python replace the prefix in the text of (a), and
+# run that. Three lines change (and the name), and nothing is recorded: the loss has no `grad_fn`.
 
 # %%
-def torch_tensors(X, Y, params, steps):
-    for _ in range(steps):
-        W1, b1, W2, b2 = params.values()
-        # forward
-        Z1 = X @ W1.T + b1
-        A1 = 1 / (1 + torch.exp(-Z1))
-        Z2 = A1 @ W2.T + b2
-        P = 1 / (1 + torch.exp(-Z2))
-        J = -(Y * torch.log(P) + (1 - Y) * torch.log(1 - P)).mean()
-        # backward
-        dZ2 = (P - Y) / N
-        dW2 = dZ2.T @ A1
-        db2 = dZ2.sum(axis=0)
-        dA1 = dZ2 @ W2
-        dZ1 = dA1 * A1 * (1 - A1)
-        dW1 = dZ1.T @ X
-        db1 = dZ1.sum(axis=0)
-        # update
-        grads = {"0.weight": dW1, "0.bias": db1, "2.weight": dW2, "2.bias": db2}
-        params = {name: p - LR * grads[name] for name, p in params.items()}
-    return J, grads | {"Z2": dZ2, "A1": dA1, "Z1": dZ1}, params
-
+tensor_program = source_of(all_numpy).replace("np.", "torch.")
+tensor_program = tensor_program.replace("all_numpy", "torch_tensors")
+exec(tensor_program)
+torch_tensors = locals()["torch_tensors"]
 
 verify(torch_tensors)
 J, _, _ = torch_tensors(*tensors(), 1)
 assert J.grad_fn is None
 print("(b) records nothing: grad_fn is", J.grad_fn)
-code_diff(all_numpy, torch_tensors, names=("(a) NumPy", "(b) tensors"))
+code_diff(all_numpy, tensor_program, names=("(a) NumPy", "(b) tensors"))
 
 # %% [markdown]
 # ## (c) Hand-written layers, called by autograd
@@ -271,7 +252,7 @@ def own_functions(X, Y, params, steps):
 
 
 verify(own_functions)
-code_diff(torch_tensors, own_functions, names=("(b) tensors", "(c) Functions"))
+code_diff(tensor_program, own_functions, names=("(b) tensors", "(c) Functions"))
 
 # %% [markdown]
 # What autograd recorded is our own backward, piece by piece, in the order in which it is called.
@@ -282,7 +263,7 @@ x_, y_, leaves = tensors()
 J, _, _ = own_functions(x_, y_, leaves, 1)
 grad_fn_table(
     J,
-    torch_tensors,
+    tensor_program,
     [
         ("LogisticLossBackward", "dZ2 = (P - Y) / N"),
         ("LinearBackward", "dA1 = dZ2 @ W2", "dW2 = dZ2.T @ A1", "db2 = dZ2.sum(axis=0)"),
@@ -298,7 +279,7 @@ grad_fn_table(
 
 # %% [markdown]
 # `torch_ref.as_torch` does the same to any layer of `manual`: NumPy computes, autograd calls. The
-# layer becomes a module, with torch's names for its parameters.
+# layer becomes a module, with torch's names for its parameters, and a node of its own in the graph.
 
 # %%
 by_hand = nn.Sequential(
@@ -307,34 +288,9 @@ by_hand = nn.Sequential(
 print(by_hand)
 found = torch_gradients(by_hand, as_torch(manual.BCEWithLogitsLoss()), start, X, Y)
 found = {f"∂J/∂{name}": found[name] for name in start}
+loss = as_torch(manual.BCEWithLogitsLoss())(by_hand(x_), y_)
+print([node.name for node in grad_fn_chain(loss) if not node.leaf])
 same_all(found, {name: before[1][name] for name in found}, rounding[1], name="as_torch, gradients")
-
-J = as_torch(manual.BCEWithLogitsLoss())(by_hand(x_), y_)
-grad_fn_table(
-    J,
-    [
-        manual.BCEWithLogitsLoss.backward,
-        manual.Linear.backward,
-        manual.Linear.grad_params,
-        manual.Sigmoid.backward,
-    ],
-    [
-        ("BCEWithLogitsLossByHandBackward", "(`BCEWithLogitsLoss.backward`)"),
-        (
-            "LinearByHandBackward",
-            'grad_output @ self.params["weight"]',
-            "dy.T @ x",
-            "dy.sum(axis=0)",
-        ),
-        ("AccumulateGrad", "(into `weight.grad`)"),
-        ("AccumulateGrad", "(into `bias.grad`)"),
-        ("SigmoidByHandBackward", "dx = grad_output * cache.y", "dx *= 1 - cache.y"),
-        ("LinearByHandBackward", "dy.T @ x", "dy.sum(axis=0)"),
-        ("AccumulateGrad", "(into `weight.grad`)"),
-        ("AccumulateGrad", "(into `bias.grad`)"),
-    ],
-    dict(by_hand.named_parameters()),
-)
 
 # %% [markdown]
 # ## (d) `loss.backward()` alone
@@ -627,7 +583,7 @@ assert [n for n, report in reports.items() if report.verdict == "agree"] == ["1"
 code_diff(all_numpy, torch_nn, names=("(a) NumPy", "(e) nn and optim"))
 programs = {
     "(a) NumPy": [all_numpy],
-    "(b) tensors": [torch_tensors],
+    "(b) tensors": [tensor_program],
     "(c) Functions": [own_layers, own_functions],
     "(d) autograd": [autograd],
     "(e) nn and optim": [torch_nn],

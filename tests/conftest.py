@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 import compare
 from compare.report.report import Report
+
+os.environ["LANGUAGE"] = "en"  # whatever the reader speaks: what is printed is compared
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from compare.commands.completion import preset_names
+from compare.commands.spoken import Lang
 from compare.commands.status import AGREE, DISAGREE
 
 EXAMPLES = (
@@ -50,6 +51,7 @@ def explain(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    lang: Lang = None,
 ) -> None:
     """Work one number of a run by hand: its equation, its lines of NumPy, its arithmetic."""
     from compare.commands.explain import as_json as to_json

@@ -1,4 +1,5 @@
-"""What Sphinx's own translation leaves out: equations with words in them, the button of an answer.
+"""What Sphinx's own translation leaves out: equations with words in them, the button of an answer,
+and the lines that a lesson's code prints.
 
 Sphinx would put a translated equation back as reStructuredText, which Markdown pages are not.
 """
@@ -10,8 +11,10 @@ from typing import Any
 from docutils import nodes
 from sphinx.locale import init
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.i18n import docname_to_domain
 
+from compare.words import said, speak
 from teach.kit.words import _
 
 
@@ -33,6 +36,22 @@ class Translated(SphinxTransform):
             node[:] = [nodes.Text(shown)]
 
 
+class Printed(SphinxPostTransform):
+    """Translate the lines that cells have printed: those that the catalogue has."""
+
+    default_priority = 900
+
+    def run(self, **kwargs: Any) -> None:
+        speak(self.config.language)
+        for cell in self.document.findall(nodes.container):
+            if "cell_output" in cell.get("classes", []):
+                for block in cell.findall(nodes.literal_block):
+                    lines = "\n".join(map(said, block.astext().split("\n")))
+                    block[:] = [nodes.Text(lines)]
+                    block.rawsource = lines
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.add_transform(Translated)
+    app.add_post_transform(Printed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compare.commands.progress import bars
+from compare.commands.spoken import Lang, Spoken, SpokenGroup
+from compare.words import _
 
 if TYPE_CHECKING:
     from teach.exercises.definition import Exercise
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 ALL_RIGHT, NOT_YET, UNUSABLE = 0, 1, 2
 
 exercise = typer.Typer(
+    cls=SpokenGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Derive gradients by hand: exercises with the forward pass given, and a grader.",
@@ -34,8 +37,13 @@ Folder = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
-@exercise.command("list")
-def list_exercises(exercises: Folder = None, as_json: AsJson = False) -> None:
+@exercise.callback()
+def exercises_in(lang: Lang = None) -> None:
+    """Let `--lang` stand before the command as well."""
+
+
+@exercise.command("list", cls=Spoken)
+def list_exercises(exercises: Folder = None, as_json: AsJson = False, lang: Lang = None) -> None:
     """List the exercises, from the first to the last, and what each teaches."""
     from teach.exercises.definition import exercises as known
     from teach.exercises.show import listing
@@ -52,7 +60,7 @@ def list_exercises(exercises: Folder = None, as_json: AsJson = False) -> None:
         print(listing(found))
 
 
-@exercise.command(epilog="Example: handgrad exercise start linear --dir homework")
+@exercise.command(cls=Spoken, epilog="Example: handgrad exercise start linear --dir homework")
 def start(
     name: Annotated[str, typer.Argument(help="An exercise (see `handgrad exercise list`).")],
     directory: Annotated[
@@ -60,6 +68,7 @@ def start(
     ] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
     exercises: Folder = None,
+    lang: Lang = None,
 ) -> None:
     """Write a file with the forward pass, and `backward` to fill in."""
     from compare.description.reading import write as write_file
@@ -83,14 +92,17 @@ def start(
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     more = f" --exercises {quote(str(exercises))}" if exercises else ""
     file = quote(str(path))
-    print(f"{path}: {found.about.title}. Fill in {found.about.backward}, then:")
+    told = _("{path}: {title}. Fill in {backward}, then:")
+    print(told.format(path=path, title=_(found.about.title), backward=found.about.backward))
     print(f"  handgrad exercise grade {file}{more}")
-    print(f"  handgrad exercise grade {file}{more} --hint    (again for more: --hint --hint)")
+    again = _("(again for more: --hint --hint)")
+    print(f"  handgrad exercise grade {file}{more} --hint    {again}")
 
 
 @exercise.command(
+    cls=Spoken,
     epilog="Example: handgrad exercise grade linear.py --hint · "
-    "handgrad exercise grade homework/ --csv grades.csv --jobs 4"
+    "handgrad exercise grade homework/ --csv grades.csv --jobs 4",
 )
 def grade(
     path: Annotated[
@@ -128,6 +140,7 @@ def grade(
     ] = None,
     exercises: Folder = None,
     as_json: AsJson = False,
+    lang: Lang = None,
 ) -> None:  # fmt: skip
     """Judge backward, gradient by gradient; a folder: every submission, in a process of its own.
 
@@ -192,10 +205,10 @@ def _remember(result: Grade) -> None:
     try:
         told = remember(result, path, date.today()) if path else ""
     except OSError as error:
-        told = (
-            f"Your progress is not remembered: {path}: {error.strerror or error}. Name another "
-            f"file with the environment variable {VARIABLE}, or set it to nothing."
-        )
+        told = _(
+            "Your progress is not remembered: {path}: {error}. Name another file with the "
+            "environment variable {variable}, or set it to nothing."
+        ).format(path=path, error=error.strerror or error, variable=VARIABLE)
     if told:
         print(told, file=sys.stderr)
 
@@ -215,7 +228,7 @@ def _grade_folder(
     seed = random_seed() if seed is None else seed
     with bars(show=not as_json and sys.stderr.isatty()) as advance:
         grades: list[Grade] = grade_folder(
-            path, exercises, seed=seed, jobs=jobs, progress=partial(advance, "grading"), **how
+            path, exercises, seed=seed, jobs=jobs, progress=partial(advance, _("grading")), **how
         )
     if csv is not None:
         write_rows(csv, COLUMNS, map(cells, grades))
@@ -224,14 +237,17 @@ def _grade_folder(
     else:
         print(summary(grades, seed))
         if csv is not None:
-            print(f"\nGrades: {csv}")
+            print("\n" + _("Grades: {csv}").format(csv=csv))
     return ALL_RIGHT if all(g.status == RIGHT for g in grades) else NOT_YET
 
 
-@exercise.command(epilog="Example: handgrad exercise progress · handgrad exercise progress --reset")
+@exercise.command(
+    cls=Spoken, epilog="Example: handgrad exercise progress · handgrad exercise progress --reset"
+)
 def progress(
     reset: Annotated[bool, typer.Option("--reset", help="Forget all of it.")] = False,
     as_json: AsJson = False,
+    lang: Lang = None,
 ) -> None:
     """Show which exercises you have tried and solved, lesson by lesson."""
     from compare.errors import UserError
@@ -246,13 +262,13 @@ def progress(
             path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{path} cannot be removed: {error.strerror or error}.") from error
-        print(f"Forgotten: {path}")
+        print(_("Forgotten: {path}").format(path=path))
         return
     tried = kept.read(path)
     print(kept.as_json(tried, known()) if as_json else kept.shown(tried, known(), path))
 
 
-@exercise.command(epilog="Example: handgrad exercise verify my_exercises")
+@exercise.command(cls=Spoken, epilog="Example: handgrad exercise verify my_exercises")
 def verify(
     directory: Annotated[
         Path | None,
@@ -260,6 +276,7 @@ def verify(
                        show_default=False),
     ] = None,
     as_json: AsJson = False,
+    lang: Lang = None,
 ) -> None:  # fmt: skip
     """Check exercises: the solution passes, the stub is empty, each wrong version is caught."""
     from teach.exercises.definition import exercises as known
@@ -271,7 +288,7 @@ def verify(
     with bars(show=not as_json and sys.stderr.isatty()) as advance:
         for number, one in enumerate(found.values(), 1):
             rows += verified(one)
-            advance("verifying", number, len(found))
+            advance(_("verifying"), number, len(found))
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False))
     else:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compare.errors import UserError
+from compare.words import _, said
 from teach.exercises.definition import Exercise
 from teach.exercises.grade import RIGHT, Grade
 
@@ -71,7 +72,8 @@ def remember(result: Grade, path: Path, today: date) -> str:
     try:
         tried = read(path)
     except UserError as error:
-        tried, told = {}, f"{error} It is kept as {set_aside(path)}; counting begins anew."
+        kept = _("It is kept as {path}; counting begins anew.").format(path=set_aside(path))
+        tried, told = {}, f"{said(str(error))} {kept}"
     before, solved = tried.get(result.exercise), result.status == RIGHT
     better = before is None or (solved, result.score) > (before.solved, before.best)
     tried[result.exercise] = Tried(
@@ -111,18 +113,25 @@ def shown(tried: Mapping[str, Tried], known: Mapping[str, Exercise], path: Path)
     """Return the exercises in the order of the lessons, with tries, best score and its day."""
     order = sorted(known.values(), key=lambda e: e.about.lesson or 99)
     width = max(map(len, known))
-    lines = [f"lesson  {'exercise':<{width + 2}}  tries  best  on"]
+    lesson, tries, best = _("lesson"), _("tries"), _("best")
+    room = max(6, len(lesson))
+    lines = [f"{lesson:<{room}}  {_('exercise'):<{width + 2}}  {tries:>5}  {best:>4}  {_('on')}"]
     for found in order:
         one = tried.get(found.name)
         mark = "✓" if one and one.solved else "·" if one else " "
         number = str(found.about.lesson or "")
-        more = f"  {one.tries:>5}  {one.best:>4.0%}  {one.day}" if one else ""
-        lines.append(f"{number:>6}  {mark} {found.name:<{width}}{more}".rstrip())
+        more = (
+            f"  {one.tries:>{max(5, len(tries))}}  {one.best:>{max(4, len(best))}.0%}  {one.day}"
+            if one
+            else ""
+        )
+        lines.append(f"{number:>{room}}  {mark} {found.name:<{width}}{more}".rstrip())
     done = sum(one.solved for name, one in tried.items() if name in known)
     following = next((e.name for e in order if not getattr(tried.get(e.name), "solved", False)), "")
-    lines += ["", f"{done} of {len(known)} solved. Remembered in {path}."]
+    told = _("{done} of {all} solved. Remembered in {path}.")
+    lines += ["", told.format(done=done, all=len(known), path=path)]
     if following:
-        lines.append(f"Next: handgrad exercise start {following}")
+        lines.append(_("Next: handgrad exercise start {name}").format(name=following))
     return "\n".join(lines)
 
 

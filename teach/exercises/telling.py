@@ -42,19 +42,20 @@ class Told:
     def numbers(self, quantity: str) -> str:
         """Return what is wrong, in numbers: the shape, or one element, in one case."""
         outcome = self.bad(quantity)[0]
-        case, remark = (
-            f"in the case '{outcome.case.name}'",
-            clean(outcome.remarks.get(quantity, "")),
-        )
+        case, remark = outcome.case.name, clean(outcome.remarks.get(quantity, ""))
         mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
         if mine is None or theirs is None:
-            return f"{case} {remark or 'it is missing'}"
+            if remark:
+                return f"in the case '{case}' {remark}"
+            return f"in the case '{case}' it is missing"
         if mine.shape != theirs.shape:
-            return f"{case} its shape is {mine.shape}, and should be {theirs.shape}"
+            return f"in the case '{case}' its shape is {mine.shape}, and should be {theirs.shape}"
         at = _worst(mine, theirs)
-        place = f"element [{', '.join(map(str, at))}]" if at else "it"
         digits = 6 if f"{mine[at]:.6g}" != f"{theirs[at]:.6g}" else 16
-        told = f"{case} {place} is {mine[at]:.{digits}g}, and should be {theirs[at]:.{digits}g}"
+        a, b = f"{mine[at]:.{digits}g}", f"{theirs[at]:.{digits}g}"
+        told = f"in the case '{case}' it is {a}, and should be {b}"
+        if at:
+            told = f"in the case '{case}' element {list(at)} is {a}, and should be {b}"
         return f"{told}; {remark}" if remark else told
 
     def cause(self, quantity: str) -> tuple[str, str]:
@@ -85,11 +86,11 @@ class Told:
 
     def _size(self, bad: list[Outcome], quantity: str) -> str:
         """Say that only other sizes show it."""
-        told = _without_cause(bad[0], quantity).rstrip(".")
+        told, cases = _without_cause(bad[0], quantity).rstrip("."), in_cases(bad)
+        cases = f"{cases} ({told})" if told else cases
         return (
-            f"{SIZE}: right in the sizes that the exercise names, wrong {in_cases(bad)}"
-            f"{f' ({told})' if told else ''}. Is a size written as a number where the code should "
-            "ask for a length, or is an axis of length 1 dropped?"
+            f"{SIZE}: right in the sizes that the exercise names, wrong {cases}. Is a size written "
+            "as a number where the code should ask for a length, or is an axis of length 1 dropped?"
         )
 
     def _not_finite(self, bad: list[Outcome], quantity: str, found: Cause | None) -> str | None:
@@ -115,7 +116,7 @@ class Told:
 
 def in_cases(outcomes: list[Outcome]) -> str:
     names = ", ".join(f"'{o.case.name}'" for o in outcomes)
-    return f"only in the case{'s' if len(outcomes) > 1 else ''} {names}"
+    return f"only in the cases {names}" if len(outcomes) > 1 else f"only in the case {names}"
 
 
 def _worst(mine: np.ndarray, theirs: np.ndarray) -> tuple[int, ...]:

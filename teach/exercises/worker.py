@@ -22,7 +22,6 @@ STARTUP = 120.0  # seconds for Python and NumPy to load, on a busy machine
 MATMUL = re.compile(
     r"matmul: Input operand 1 has a mismatch.*\(size (\d+) is different from (\d+)\)"
 )
-SUMMED = r"matmul: the summed axes must be equally long; here they are \2 and \1"
 LARGEST = 64 * 2**20  # bytes of a reply
 
 
@@ -181,9 +180,14 @@ def _shapes(error: dict[str, Any], line: str) -> str:
     return f"; shapes: {told}" if told else ""
 
 
+def _summed(found: re.Match[str]) -> str:
+    a, b = found[2], found[1]
+    return f"matmul: the summed axes must be equally long; here they are {a} and {b}"
+
+
 def _raised(error: dict[str, Any], lines: list[str]) -> RaisedError:
     """Return an exception of the same name, with the submission's line in its text."""
-    said, line = MATMUL.sub(SUMMED, str(error.get("said"))), error.get("line")
+    said, line = MATMUL.sub(_summed, str(error.get("said"))), error.get("line")
     if isinstance(line, int) and 0 < line <= len(lines):
         text = lines[line - 1].strip()
         said = f"{said} (line {line}: {text[:80]}{_shapes(error, text)})".strip()

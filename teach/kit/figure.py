@@ -43,6 +43,8 @@ def figure(
         yield axes
         axes.set(**{k: _(v) if k in WORDS else v for k, v in settings.items()})
         set_ticks(axes, steps=steps)
+        for artist, told in zip(*axes.get_legend_handles_labels(), strict=True):
+            artist.set_label(_(told))
         if axes.get_legend_handles_labels()[1]:
             set_legend(axes)
         svg = to_svg(drawn, f"figure{next(_numbers)}-")

@@ -14,6 +14,8 @@ from teach.kit.words import _
 if TYPE_CHECKING:
     import pandas as pd
 
+VERDICTS = ("agree", "disagree", "incomplete")
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -51,7 +53,7 @@ def in_notebook() -> bool:
 def table(columns: Mapping[str, Iterable[Any]]) -> None:
     """Show columns of one length side by side; `text in backticks` is code.
 
-    Headings are translated; a cell is what it is, or `_("word")`.
+    Headings and verdicts are translated; another cell is what it is, or `_("word")`.
     """
     show(of_columns(columns))
 
@@ -90,7 +92,7 @@ def _cell(value: Any) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value)
+    return _(value) if value in VERDICTS else str(value)
 
 
 def _plain(names: list[str], rows: list[list[str]], left: list[bool]) -> str:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+
+from compare.commands.spoken import Lang, Spoken
+from compare.words import _
 
 EXAMPLE = 'Example: handgrad trace "(x + y) * z" x=-2 y=5 z=-4 --svg graph.svg'
 
 OPTION = re.compile(r"--[a-z][a-z-]*(=.*)?", re.DOTALL)
 
 
-class TraceCommand(TyperCommand):
+class TraceCommand(Spoken):
     """Takes an expression that begins with a minus for what it is, not for an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
@@ -72,6 +74,7 @@ def trace(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    lang: Lang = None,
 ) -> None:
     """Go through a computational graph gate by gate: local × upstream gradient, beside torch's."""
     from teach.trace.arguments import parse_value, parse_values
@@ -87,7 +90,7 @@ def trace(
     elif not quiet:
         write(found)
         if svg is not None:
-            print(f"Drawing: {svg}")
+            print(_("Drawing: {svg}").format(svg=svg))
     raise typer.Exit(0 if found.agrees else 1)
 
 

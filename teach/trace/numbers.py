@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.words import _
+
 MOST = 16  # elements shown
 DIGITS = 6
 
@@ -33,7 +35,7 @@ def nested(x: Any, digits: int) -> str:
 
 def large(x: Any, digits: int) -> str:
     sides = "×".join(map(str, np.shape(x)))
-    return f"{sides}, largest {number(np.max(np.abs(x)), digits)}"
+    return _("{sides}, largest {x}").format(sides=sides, x=number(np.max(np.abs(x)), digits))
 
 
 def lines(x: Any, digits: int = 3) -> list[str]:

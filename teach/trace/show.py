@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.words import _, said
 from teach.trace.numbers import share, short
 from teach.trace.symbols import symbol
 
 if TYPE_CHECKING:
     from teach.trace.tracer import Judged, Trace
 
-ZERO, UNJUDGED = "zero", "not judged"  # said of vacuous rows: of zeros, and of mere rounding
 WIDTH = 118  # where the output is no terminal
-FORWARD = ("node", "formula", "gate", "value", "torch", "verdict")
-BACKWARD = ("gate", "to", "local", "× upstream", "= gradient", "torch", "of tolerance",
-            "verdict", "remark")  # fmt: skip
-SUMS = ("∂f/∂", "gradient", "torch", "of tolerance", "verdict")
+LEFT, RIGHT = "left", "right"  # how a column stands
 
 
 def text(trace: Trace) -> str:
@@ -40,21 +37,23 @@ def write(trace: Trace, file: Any = None, width: int | None = None) -> None:
     labels, formula = trace.expression.labels, trace.expression
     console.print(_plain(f"f = {labels['f']}"))
     given = ", ".join(f"{name} = {short(x)}" for name, x in formula.inputs.items())
-    console.print(_plain(f"at {given}\n"))
-    console.print(_table("Forward", FORWARD, _forward(trace)))
+    console.print(_plain(_("at {values}").format(values=given) + "\n"))
+    console.print(_table(_("Forward"), _forward(trace)))
     console.print(_plain(f"\n{upstream_sentence(trace)}"))
-    console.print(_table("Backward", BACKWARD, _backward(trace)))
+    console.print(_table(_("Backward"), _backward(trace)))
     console.print()
-    console.print(_table("Gradients", SUMS, _sums(trace)))
+    console.print(_table(_("Gradients"), _sums(trace)))
     console.print(_plain(f"\n{conclusion(trace)}"))
 
 
 def upstream_sentence(trace: Trace) -> str:
     """Say what the way back starts from."""
-    where = "" if trace.seed is None else f", drawn with seed {trace.seed}"
     if np.ndim(trace.upstream) == 0 and trace.upstream == 1:
-        return "The way back starts from ∂f/∂f = 1."
-    return f"The way back starts from the upstream gradient {short(trace.upstream)}{where}."
+        return _("The way back starts from ∂f/∂f = 1.")
+    told = _("The way back starts from the upstream gradient {upstream}.")
+    if trace.seed is not None:
+        told = _("The way back starts from the upstream gradient {upstream}, drawn with seed {n}.")
+    return told.format(upstream=short(trace.upstream), n=trace.seed)
 
 
 def conclusion(trace: Trace) -> str:
@@ -62,17 +61,18 @@ def conclusion(trace: Trace) -> str:
     judged = [step.gradient for step in trace.steps] + list(trace.sums.values())
     zeros = sum(found.verdict == "vacuous" for found in judged)
     if trace.verdict == "disagree":
-        return f"disagree: {trace.first}."
+        return _("disagree: {first}.").format(first=said(trace.first or ""))
     unjudged = sum(found.unjudged for found in judged)
     if unjudged:
-        return (
-            f"incomplete: {unjudged} of {len(judged)} gradients are smaller than what rounding may "
-            "do to them here, and cannot be judged. Choose other values."
-        )
+        return _(
+            "incomplete: {n} of {all} gradients are smaller than what rounding may do to them "
+            "here, and cannot be judged. Choose other values."
+        ).format(n=unjudged, all=len(judged))
     if trace.verdict == "incomplete":
-        return "incomplete: every gradient is zero, and zeros would pass without any gate."
-    note = f" {zeros} of them are zero on both sides." if zeros else ""
-    return f"agree: all {len(judged)} gradients are torch's.{note}"
+        return _("incomplete: every gradient is zero, and zeros would pass without any gate.")
+    told = _("agree: all {all} gradients are torch's.")
+    note = " " + _("{n} of them are zero on both sides.").format(n=zeros) if zeros else ""
+    return told.format(all=len(judged)) + note
 
 
 def as_dict(trace: Trace) -> dict[str, Any]:
@@ -100,29 +100,43 @@ def as_dict(trace: Trace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _forward(trace: Trace) -> list[tuple]:
-    labels = trace.expression.labels
-    return [
-        (n.name, labels[n.name], symbol(n.layer), *_both(trace.values[n.name]),
-         said(trace.values[n.name]))
-        for n in trace.expression.graph.nodes
-    ]  # fmt: skip
+def _forward(trace: Trace) -> dict[tuple[str, str], list[str]]:
+    nodes, labels = trace.expression.graph.nodes, trace.expression.labels
+    values = [trace.values[n.name] for n in nodes]
+    return {
+        (_("node"), LEFT): [n.name for n in nodes],
+        (_("formula"), LEFT): [labels[n.name] for n in nodes],
+        (_("gate"), LEFT): [symbol(n.layer) for n in nodes],
+        (_("value"), RIGHT): [short(found.manual) for found in values],
+        ("torch", RIGHT): [_theirs(found) for found in values],
+        (_("verdict"), LEFT): [verdict(found) for found in values],
+    }
 
 
-def _backward(trace: Trace) -> list[tuple]:
-    return [
-        (f"{symbol(s.edge.node.layer)} ({s.edge.node.name})", s.edge.source, short(s.local),
-         short(s.upstream), *_both(s.gradient), share(s.gradient.budget), said(s.gradient),
-         s.remark)
-        for s in trace.steps
-    ]  # fmt: skip
+def _backward(trace: Trace) -> dict[tuple[str, str], list[str]]:
+    steps = trace.steps
+    return {
+        (_("gate"), LEFT): [f"{symbol(s.edge.node.layer)} ({s.edge.node.name})" for s in steps],
+        (_("to"), LEFT): [s.edge.source for s in steps],
+        (_("local"), RIGHT): [said(short(s.local)) for s in steps],
+        (_("× upstream"), RIGHT): [short(s.upstream) for s in steps],
+        (_("= gradient"), RIGHT): [short(s.gradient.manual) for s in steps],
+        ("torch", RIGHT): [_theirs(s.gradient) for s in steps],
+        (_("of tolerance"), RIGHT): [share(s.gradient.budget) for s in steps],
+        (_("verdict"), LEFT): [verdict(s.gradient) for s in steps],
+        (_("remark"), LEFT): [_remark(s.remark) for s in steps],
+    }
 
 
-def _sums(trace: Trace) -> list[tuple]:
-    return [
-        (_sum_of(trace, name), *_both(found), share(found.budget), said(found))
-        for name, found in trace.sums.items()
-    ]
+def _sums(trace: Trace) -> dict[tuple[str, str], list[str]]:
+    found = list(trace.sums.values())
+    return {
+        ("∂f/∂", LEFT): [_sum_of(trace, name) for name in trace.sums],
+        (_("gradient"), RIGHT): [short(one.manual) for one in found],
+        ("torch", RIGHT): [_theirs(one) for one in found],
+        (_("of tolerance"), RIGHT): [share(one.budget) for one in found],
+        (_("verdict"), LEFT): [verdict(one) for one in found],
+    }
 
 
 def _sum_of(trace: Trace, name: str) -> str:
@@ -135,29 +149,37 @@ def _bracketed(number: str) -> str:
     return f"({number})" if number.startswith("-") else number
 
 
-def _both(found: Judged) -> tuple[str, str]:
-    return short(found.manual), "–" if found.torch is None else short(found.torch)
+def _theirs(found: Judged) -> str:
+    return "–" if found.torch is None else short(found.torch)
 
 
-def said(found: Judged) -> str:
-    """Return a row's verdict in a word."""
+def verdict(found: Judged) -> str:
+    """Return a row's verdict in a word: of vacuous rows whether zeros or mere rounding."""
     if found.unjudged:
-        return UNJUDGED
-    return ZERO if found.verdict == "vacuous" else found.verdict
+        return _("not judged")
+    words = {"agree": _("agree"), "disagree": _("disagree"), "incomplete": _("incomplete"),
+             "vacuous": _("zero")}  # fmt: skip
+    return words.get(found.verdict, found.verdict)
 
 
-def _table(title: str, header: tuple[str, ...], rows: list[tuple]) -> Any:
+def _remark(text: str) -> str:
+    """Return what a gate does with gradients, in a word or two."""
+    words = {"distributes": _("distributes"), "switches": _("switches"), "routes": _("routes"),
+             "passes": _("passes"), "scales": _("scales")}  # fmt: skip
+    return ", ".join(words.get(part) or said(part) for part in text.split(", "))
+
+
+def _table(title: str, columns: dict[tuple[str, str], list[str]]) -> Any:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold",
                   title_style="bold")  # fmt: skip
-    left = {"node", "formula", "gate", "to", "verdict", "remark", "∂f/∂"}
-    for name in header:
-        table.add_column(name, justify="left" if name in left else "right", overflow="fold")
-    place = header.index("verdict")
-    for row in rows:
-        style = None if row[place] in ("agree", ZERO) else "red"
-        table.add_row(*map(_plain, row), style=style)
+    for name, side in columns:
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+    verdicts = columns[_("verdict"), LEFT]
+    for said_of, *row in zip(verdicts, *columns.values(), strict=True):
+        fine = said_of in (_("agree"), _("zero"))
+        table.add_row(*map(_plain, row), style=None if fine else "red")
     return table
 
 

@@ -194,7 +194,7 @@ def _check_finite(formula: Expression) -> None:
         if not np.isfinite(value).all():
             node = next((n for n in formula.graph.nodes if n.name == name), None)
             of = {formula.labels[i]: named[i] for i in node.inputs} if node else {}
-            at = " at " + ", ".join(f"{k} = {v}" for k, v in of.items()) if of else ""
+            at = f" at {', '.join(f'{k} = {v}' for k, v in of.items())}" if of else ""
             raise UserError(
                 f"'{formula.labels[name]}' is not finite{at}: received or found {value}. Choose "
                 "values at which every gate has a finite value."

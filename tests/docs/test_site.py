@@ -160,6 +160,19 @@ with figure("A line", xlabel="step", width=3) as axes:
 neurons([2, 1], "Two")
 print(_("so {n}").format(n=1), "not this")
 """
-    found = [message for _, _, message, _ in words.extract(io.BytesIO(code.encode()), (), (), {})]
 
-    assert sorted(found) == ["A line", "Learn", "Two", "so {n}", "step"]
+    assert asked(code) == ["A line", "Learn", "Two", "own", "so {n}", "step"]
+
+
+def asked(code: str, file: str = "") -> list[str]:
+    source = io.BytesIO(code.encode())
+    source.name = file  # type: ignore[attr-defined]
+    return sorted(message for _, _, message, _ in words.extract(source, (), (), {}))
+
+
+def test_translators_get_what_a_lesson_prints_and_phrases_with_numbered_slots() -> None:
+    code = 'print(f"after {n} steps: {x:.3f}", y)\nraise ValueError(f"{a} is no {b}; see it")'
+
+    assert asked(code) == []
+    assert asked(code, "lessons/01_descent.py") == ["after {0} steps: {1} {2}"]
+    assert "{0} is no {1}; see it" in asked(code, "teach/exercises/grade.py")

@@ -85,6 +85,7 @@ def test_the_numbers_of_the_answers() -> None:
     assert pytest.approx(0.12, abs=0.005) == 0.9**20
     assert 0.5e-12 < 0.25**20 < 2e-12
     assert (63 + 4 - 11) // 4 + 1 == 15
+    assert 4096**2 == 16_777_216
     assert s + x * s * (1 - s) == pytest.approx(s * (1 - s), abs=1e-6)
     assert np.log2(1e-8) == pytest.approx(-26.6, abs=0.05)
     assert np.float16(1e-8) == np.float16(2e-8) == 0 < np.float16(4e-8)

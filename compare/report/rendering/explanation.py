@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from compare.explaining import format as fmt
+from compare.words import _, said
 
 if TYPE_CHECKING:
     from compare.commands.explain import Explanation
@@ -23,11 +24,14 @@ def terminal_text(explanation: Explanation) -> str:
 def _head(explanation: Explanation) -> str:
     w = explanation.worked
     at = ",".join(map(str, w.index))
-    element = f"element [{at}] of {explanation.shape}" if w.index else "one number"
-    worst = ", the worst of its tensor" if explanation.chosen and w.index else ""
+    element = _("element [{at}] of {shape}") if w.index else _("one number")
+    worst = ", " + _("the worst of its tensor") if explanation.chosen and w.index else ""
     return (
-        f"{explanation.name}, step {w.step}, node {w.layer}: {explanation.layer}\n"
-        f"{w.quantity}, {element}{worst}; computed by {w.by or 'nobody'}"
+        _("{name}, step {step}, node {node}: {layer}").format(
+            name=explanation.name, step=w.step, node=w.layer, layer=said(explanation.layer)
+        )
+        + f"\n{w.quantity}, {element.format(at=at, shape=explanation.shape)}{worst}; "
+        + _("computed by {by}").format(by=said(w.by) or _("nobody"))
     )
 
 
@@ -35,10 +39,10 @@ def _equations(w: Any) -> str:
     lines = []
     for formula in w.formulas:
         first, *rest = formula.plain
-        lines.append(f"Equation ({formula.title})")
+        lines.append(_("Equation ({title})").format(title=said(formula.title)))
         lines.append(f"  {first}" + (f"      {formula.matrix}" if formula.matrix else ""))
-        lines += [f"  with {line}" for line in rest]
-        lines += [f"  {name}: {text}" for name, text in formula.means]
+        lines += ["  " + _("with {line}").format(line=line) for line in rest]
+        lines += [f"  {name}: {said(text)}" for name, text in formula.means]
     return "\n".join(lines)
 
 
@@ -51,14 +55,14 @@ def _code(listings: tuple[Listing, ...]) -> str:
 
 
 def _torch(w: Any) -> str:
-    text = f"torch: {w.torch_module}" if w.torch_module else ""
+    text = f"torch: {said(w.torch_module)}" if w.torch_module else ""
     return text + (f"\n  grad_fn {w.grad_fn}" if w.grad_fn else "")
 
 
 def _numbers(w: Any) -> str:
     width = max(60, shutil.get_terminal_size((100, 20)).columns)
-    lines = ["Worked with this run's numbers"]
-    for line in w.arithmetic:
+    lines = [_("Worked with this run's numbers")]
+    for line in map(said, w.arithmetic):
         lines += (
             textwrap.wrap(
                 line, width, initial_indent="  ", subsequent_indent="      ", drop_whitespace=True
@@ -66,15 +70,16 @@ def _numbers(w: Any) -> str:
             if len(line) + 2 > width
             else [f"  {line}"]
         )
+    used = _("(manual − torch; tolerance {tolerance}, {share} used)")
+    used = used.format(tolerance=fmt.short(w.tolerance), share=fmt.budget(w.share))
     facts = {
-        "worked": w.digits,
+        _("worked"): w.digits,
         "manual": fmt.exact(w.manual),
         "torch": fmt.exact(w.torch),
-        "difference": f"{fmt.short(w.difference)}   (manual − torch; tolerance "
-        f"{fmt.short(w.tolerance)}, {fmt.budget(w.share)} used)",
-        "verdict": f"{w.verdict} (of the whole tensor)",
+        _("difference"): f"{fmt.short(w.difference)}   {used}",
+        _("verdict"): _("{verdict} (of the whole tensor)").format(verdict=said(w.verdict)),
     }
     lines.append("")
     lines += [f"  {name:<11} {value}" for name, value in facts.items() if value]
-    lines += ["", *textwrap.wrap(w.finding, width)]
+    lines += ["", *textwrap.wrap(said(w.finding), width)]
     return "\n".join(lines)
