@@ -21,6 +21,8 @@ from compare.errors import UserError, nearest
 class Job(Protocol):
     """One kind of job, with all that is fixed."""
 
+    reads: Sequence[str]  # files that what is fixed names in its turn
+
     def fixed(self, values: Mapping[str, Any]) -> Any:
         """Return what else a point's result depends on, for its key."""
 
@@ -70,6 +72,8 @@ class Run:
         own = "compare.drift" in {*self.base, *_renamed(dict.fromkeys(sweep.axes))}
         quiet = {} if own else {"compare.drift": False}  # a free run has no verdict
         self.configs = {n: load(load(n, self.base), quiet) for n in names if self._is_name(n)}
+        read = [(c.data.file, c.init.file) for c in self.configs.values()]
+        self.reads: Sequence[str] = sorted({file for two in read for file in two if file})
         self.hashes = {n: _digest(repr(c.as_dict()), c) for n, c in self.configs.items()}
 
     def _is_name(self, name: Any) -> bool:
@@ -182,6 +186,7 @@ class Typed:
     """A job whose keys are a command's options."""
 
     keys: type[Keys]
+    reads: Sequence[str] = ()
 
     def __init__(self, sweep: Sweep) -> None:
         self.base = sweep.base

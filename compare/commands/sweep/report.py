@@ -22,6 +22,7 @@ from compare.commands.sweep.rows import (
 )
 from compare.commands.sweep.store import FILE, PARTS, Store, _write
 from compare.errors import UserError
+from compare.explaining import format as fmt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class SweepReport:
         return self._frame("tensors").sort_values("point", kind="stable", ignore_index=True)
 
     def _frame(self, kind: str) -> pd.DataFrame:
-        return self.store.dataset(kind).to_table().to_pandas()  # type: ignore[no-any-return]
+        return self.store.table(kind).to_pandas()  # type: ignore[no-any-return]
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -70,7 +71,8 @@ class SweepReport:
     def verdict(self) -> str:
         if self.counts.get(DISAGREE):
             return DISAGREE
-        return AGREE if self.counts.get(AGREE, 0) == self.planned else INCOMPLETE
+        whole = np.array_equal(self.runs["point"], np.arange(self.planned))
+        return AGREE if whole and self.counts == {AGREE: self.planned} else INCOMPLETE
 
     @property
     def agrees(self) -> bool:
@@ -81,7 +83,7 @@ class SweepReport:
         told = ", ".join(f"{n:,} {verdict}" for verdict, n in self.counts.items()) or "none done"
         left = self.planned - len(self.runs)
         early = f"; {left:,} of {self.planned:,} points were not done" if left else ""
-        return f"{len(self.runs):,} points: {told}{early}."
+        return f"{fmt.plural(len(self.runs), 'point')}: {told}{early}."
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -145,7 +147,8 @@ class SweepReport:
         columns = ["layer", "quantity", "budget_used", "verdict"]
         for batch in self.store.batches("tensors", columns):
             frame = batch.to_pandas()
-            frame["failed"] = ~frame["verdict"].isin(("agree", "vacuous", "excepted"))
+            fine = frame["verdict"].isin(("agree", "vacuous", "excepted"))
+            frame["failed"] = (frame["budget_used"] > 1) & ~fine
             frame["tensors"] = 1
             sums.append(_summed(frame))
             if len(sums) > 50:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compare.commands.sweep.file import Sweep
@@ -80,8 +79,9 @@ def _severity(row: Any, failed: tuple[str, ...]) -> float:
 
 
 def run_row(
-    point: Any, axes: Sequence[str], found: Found, seconds: float, replay: Callable[[], str]
-) -> dict:
+    point: Any, axes: Sequence[str], found: Found, seconds: float, versions: str,
+    replay: Callable[[], str],
+) -> dict:  # fmt: skip
     """Return the row of a point; `replay` is asked for the command of a failure alone."""
     worst = found.worst
     return {
@@ -90,7 +90,7 @@ def run_row(
         "verdict": found.verdict, "cause": found.cause, "layer": worst.layer,
         "quantity": worst.quantity, "budget_used": worst.budget_used,
         "last_loss": found.last_loss, "seconds": seconds, "reason": found.reason[:2000],
-        "replay": "" if found.verdict == AGREE else replay(), "versions": versions(),
+        "replay": "" if found.verdict == AGREE else replay(), "versions": versions,
     }  # fmt: skip
 
 
@@ -137,12 +137,3 @@ def _type(values: Sequence[Any]) -> Any:
     if kinds == {int} and all(abs(value) < 2**63 for value in values):
         return pa.int64()
     return pa.float64() if kinds and kinds <= {float} else pa.string()
-
-
-@cache
-def versions() -> str:
-    """Return what this process runs with."""
-    from compare.report.environment import environment
-
-    found = environment("cpu", 1, 0)
-    return ", ".join(f"{name} {found[name]}" for name in ("handgrad", "python", "numpy", "torch"))

@@ -48,6 +48,7 @@ class Counted(jobs.Run):
     """A job that does nothing, and keeps count."""
 
     done: list[Any] = []
+    reads = ()
 
     def __init__(self, sweep: Sweep) -> None: ...
 
