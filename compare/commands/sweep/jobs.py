@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -57,8 +58,10 @@ class Run:
     OWN = ("config", "plant")
 
     def __init__(self, sweep: Sweep) -> None:
-        from compare.description.config import load
+        from compare.description.config.file import find, read
 
+        if not (sweep.base or sweep.axes):
+            raise UserError(f"sweep '{sweep.name}' says nothing: give [base], [grid] or [random].")
         base = dict(sweep.base)
         self.plant = base.pop("plant", "")
         name = base.pop("config", None)
@@ -69,12 +72,14 @@ class Run:
             _refuse_unknown(axis)
         for key in self.base:
             _refuse_unknown(key)
+        _refuse_twice([*base, *sweep.axes])
         own = "compare.drift" in {*self.base, *_renamed(dict.fromkeys(sweep.axes))}
-        quiet = {} if own else {"compare.drift": False}  # a free run has no verdict
-        self.configs = {n: load(load(n, self.base), quiet) for n in names if self._is_name(n)}
-        read = [(c.data.file, c.init.file) for c in self.configs.values()]
-        self.reads: Sequence[str] = sorted({file for two in read for file in two if file})
-        self.hashes = {n: _digest(repr(c.as_dict()), c) for n, c in self.configs.items()}
+        self.quiet = {} if own else {"compare.drift": False}  # a free run has no verdict
+        self.tables = {n: read(find(n)) for n in names if self._is_name(n)}
+        named = [_named(tables) for tables in self.tables.values()]
+        self.reads: Sequence[str] = sorted({file for two in named for file in two})
+        whole = (self.base, self.quiet)
+        self.hashes = {n: _digest(repr((t, *whole)), _named(t)) for n, t in self.tables.items()}
 
     def _is_name(self, name: Any) -> bool:
         if not isinstance(name, str) or ".py:" in name:
@@ -96,8 +101,11 @@ class Run:
     def _config(self, values: Mapping[str, Any]) -> Any:
         from compare.description.config import load
 
-        settings = _renamed({k: v for k, v in values.items() if k not in self.OWN})
-        return load(self.configs[values.get("config", self.named)], settings)
+        return load(self.tables[values.get("config", self.named)], self.quiet | self._set(values))
+
+    def _set(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that is set, as one: a new type drops what only its file's type takes."""
+        return self.base | _renamed({k: v for k, v in values.items() if k not in self.OWN})
 
     def judged(self, values: Mapping[str, Any]) -> Found:
         from compare.commands.run import compared
@@ -110,9 +118,8 @@ class Run:
         return found_in(compared(self._config(values), plant, runner=Plain))
 
     def command(self, values: Mapping[str, Any]) -> list[str]:
-        settings = self.base | _renamed({k: v for k, v in values.items() if k not in self.OWN})
         words = ["run", str(values.get("config", self.named))]
-        for key, value in settings.items():
+        for key, value in self._set(values).items():
             words += ["--set", f"{key}={_setting(value)}"]
         plant = values.get("plant", self.plant)
         return [*words, "--plant", plant] if plant else words
@@ -138,6 +145,16 @@ def _refuse_unknown(key: str) -> None:
     near = nearest(first, Config.model_fields).partition("?")[0]
     guess = f"{near}? " if near.startswith("Did") and "." in key else ""
     raise UserError(f"'{key}': a run has no such key. {guess or hint}".rstrip())
+
+
+def _refuse_twice(keys: Sequence[str]) -> None:
+    """Refuse a key that stands there under its short name as well."""
+    seen: dict[str, str] = {}
+    for key in keys:
+        whole = next(iter(_renamed({key: 0})))
+        if whole in seen:
+            raise UserError(f"'{seen[whole]}' and '{key}' are one key: give it once.")
+        seen[whole] = key
 
 
 class Keys(BaseModel):
@@ -302,10 +319,17 @@ def swept(sweep: Sweep, key: str) -> list[Any]:
     return sweep.grid.get(key, []) or sweep.random.keys.get(key, {}).get("choice", [])
 
 
-def _digest(text: str, config: Any) -> str:
+def _named(tables: Mapping[str, Any]) -> list[str]:
+    """Return the files of data and weights that a configuration's tables name."""
+    found = (tables.get(section) for section in ("data", "init"))
+    files = [table.get("file") for table in found if isinstance(table, Mapping)]
+    return [file for file in files if isinstance(file, str) and os.path.isfile(file)]
+
+
+def _digest(text: str, files: Sequence[str]) -> str:
     """Return the hash of a configuration and of the data and weights that it names."""
-    named = [content_of(file) for file in (config.data.file, config.init.file) if file]
-    return hashlib.sha256(f"{text}{named}".encode("utf-8", "backslashreplace")).hexdigest()
+    content = [content_of(file) for file in files]
+    return hashlib.sha256(f"{text}{content}".encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _options(single: Mapping[str, Any], several: Mapping[str, Sequence[str]]) -> list[str]:
