@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compare.commands.sweep.file import Sweep
@@ -12,6 +12,7 @@ from compare.commands.sweep.file import Sweep
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from compare.diagnose.causes import Cause
     from compare.report.report import Report
 
 AGREE, DISAGREE, INCOMPLETE = "agree", "disagree", "incomplete"  # the job's own
@@ -20,6 +21,7 @@ VERDICTS = (AGREE, DISAGREE, INCOMPLETE, ERROR, DEAD)
 FOUND = ("verdict", "cause", "layer", "quantity", "budget_used", "last_loss", "seconds", "reason",
          "replay", "versions")  # fmt: skip
 
+FAILED = ("missing", "non-finite", "disagree")  # of a tensor
 MOST = 40  # values of an axis that are told apart in a report
 FAILURES = 200  # that it lists
 
@@ -60,22 +62,32 @@ def found_in(report: Report) -> Found:
     Raises:
         KeyboardInterrupt: it was cut short; half a run is no row.
     """
-    from compare.report.rendering.facts import FAILED, per_tensor
+    from compare.report.rendering.facts import per_tensor
 
     if report.interrupted:
         raise KeyboardInterrupt
-    tensors = [
-        Tensor(row.layer, row.quantity, _severity(row, FAILED), row.max_abs_diff, row.verdict)
+    rows = [
+        (row.layer, row.quantity, row.budget_used, row.max_abs_diff, row.verdict)
         for row in per_tensor(report.differences)
     ]
     losses = report.losses["manual"]
     last = float(losses.iloc[-1]) if len(losses) else math.nan
-    cause = report.cause.kind if report.cause is not None else ""
-    return Found(report.verdict, report.reason, cause, last, tensors)
+    return found(report.verdict, report.reason, report.cause, last, rows)
 
 
-def _severity(row: Any, failed: tuple[str, ...]) -> float:
-    return math.inf if row.verdict in failed and not row.budget_used > 1 else row.budget_used
+def found(
+    verdict: str, reason: str, cause: Cause | None, last_loss: float,
+    rows: Iterable[tuple[str, str, float, float, str]],
+) -> Found:  # fmt: skip
+    """Return what a run found; of each tensor name, budget used, difference and verdict are given.
+
+    A failure without a number used ∞.
+    """
+    tensors = [
+        Tensor(layer, quantity, math.inf if what in FAILED and not used > 1 else used, diff, what)
+        for layer, quantity, used, diff, what in rows
+    ]
+    return Found(verdict, reason, cause.kind if cause else "", last_loss, tensors)
 
 
 def run_row(

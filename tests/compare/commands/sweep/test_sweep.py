@@ -17,14 +17,18 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from compare.commands.run import compared
 from compare.commands.sweep import jobs
 from compare.commands.sweep import store as store_module
+from compare.commands.sweep.brief import Brief
 from compare.commands.sweep.cli import status
 from compare.commands.sweep.file import Sweep, described
 from compare.commands.sweep.report import SweepReport
-from compare.commands.sweep.rows import FOUND, Found
+from compare.commands.sweep.rows import FOUND, Found, found_in
 from compare.commands.sweep.sweep import sweep
+from compare.description.config import load
 from compare.errors import UserError
+from compare.running.experiment import prepare
 from handgrad.cli import main
 
 RUN = {"base": {"config": "three-rows", "train.steps": 1}}
@@ -431,3 +435,12 @@ def test_every_backend_finds_the_same_in_its_own_order(planted: SweepReport) -> 
     found = sweep(planted.store.sweep, backend="threading", jobs=2)
 
     assert found.runs["budget_used"].equals(planted.runs["budget_used"])
+
+
+@pytest.mark.parametrize("plant", [None, "2.weight.grad*=1.01", "0.bias.grad*=0"])
+def test_a_row_says_what_the_whole_report_says(plant: str | None) -> None:
+    config = load("three-rows", {"train.steps": 3, "compare.drift": False, "train.batch_size": 2})
+    whole = found_in(compared(config, plant))
+
+    assert repr(Brief(prepare(config, mistake=plant), lambda *_: None).found()) == repr(whole)
+    assert len(whole.tensors) > 20
