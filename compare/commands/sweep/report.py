@@ -127,7 +127,10 @@ class SweepReport:
                 edges = np.geomspace(values.min(), values.max(), bins + 1)
             else:
                 edges = np.linspace(values.min(), values.max(), bins + 1)
-            return pd.cut(values, list(edges), include_lowest=True, precision=3).rename("value")
+            edges[0], edges[-1] = values.min(), values.max()  # logarithms round
+            labels = _whole_numbers(edges) if values.dtype.kind == "i" else None
+            cut = pd.cut(values, list(edges), include_lowest=True, precision=3, labels=labels)
+            return cut.rename("value")
         often = values.value_counts().index[: most - 1]
         return values.astype(object).where(values.isin(often), "others").rename("value")
 
@@ -231,6 +234,14 @@ class SweepReport:
 
     def __repr__(self) -> str:
         return f"<SweepReport {self.name}: {self.verdict}, {self.reason}>"
+
+
+def _whole_numbers(edges: np.ndarray) -> list[str]:
+    """Return which whole numbers each bin holds: those above its lower edge, up to its upper."""
+    first = [int(np.floor(edge)) + 1 for edge in edges[:-1]]
+    last = [int(np.floor(edge)) for edge in edges[1:]]
+    first[0] -= 1
+    return [f"{a} – {b}" if a < b else f"{a}" for a, b in zip(first, last, strict=True)]
 
 
 def _summed(frame: pd.DataFrame) -> pd.DataFrame:
