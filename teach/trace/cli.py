@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from compare.commands.options import Quiet
+
 EXAMPLE = 'Example: handgrad trace "(x + y) * z" x=-2 y=5 z=-4 --svg graph.svg'
 
 OPTION = re.compile(r"--[a-z][a-z-]*(=.*)?", re.DOTALL)
@@ -71,7 +73,7 @@ def trace(
         Path | None, typer.Option(metavar="FILE", help="Also draw the graph into a file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Go through a computational graph gate by gate: local × upstream gradient, beside torch's."""
     from teach.trace.arguments import parse_value, parse_values

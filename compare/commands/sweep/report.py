@@ -172,7 +172,7 @@ class SweepReport:
                 "name": self.name, "job": self.store.sweep.job, "verdict": self.verdict,
                 "reason": self.reason, "planned_points": self.planned, "points": len(runs),
                 "counts": self.counts, "interrupted": self.interrupted,
-                "tensors": self.store.dataset("tensors").count_rows(),
+                "tensors": sum(len(batch) for batch in self.store.batches("tensors", ["point"])),
                 "axes": {axis: _records(self.by_axis(axis).astype({"value": str}))
                          for axis in self.axes},
                 "causes": {str(k): int(n) for k, n in causes.items() if n},

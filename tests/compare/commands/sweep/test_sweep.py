@@ -394,9 +394,9 @@ def killed_at(moment: int, tables: dict[str, Any], out: Path) -> bool:
 def test_killed_at_any_moment_a_sweep_goes_on_without_repeating_or_losing_a_row(
     counted: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "ROWS", 2)
+    monkeypatch.setattr(store_module, "ROWS", 3)
     out, kept, kills = tmp_path / "out", set[str](), 0
-    while killed_at(1 + kills % 4, counting(*range(8)), out) and kills < 60:
+    while killed_at(2 + kills % 3, counting(*range(8)), out) and kills < 60:
         kills += 1
         keys = [k for p in out.glob("parts/*.runs.parquet") for k in read_keys(p)]
         assert kept <= set(keys)
@@ -428,9 +428,11 @@ def test_rows_of_which_half_is_lost_are_done_again_and_damaged_ones_are_never_be
     assert sweep(counting(*range(6)), out=out, jobs=1, resume=True).agrees
     assert counted[6:] == [0, 1]
     for kind in ("runs", "tensors"):
-        *_, part = sorted(out.glob(f"parts/*.{kind}.parquet"))
+        pick = max if kind == "runs" else min
+        part = pick(out.glob(f"parts/*.{kind}.parquet"))
         content = part.read_bytes()
-        part.write_bytes(content.replace(b"agree", b"Agree", 1))
+        zeros = content[:60] + bytes(16) + content[76:]  # within the first column
+        part.write_bytes(zeros if kind == "runs" else content[: len(content) // 2])
         with pytest.raises(UserError, match=f"{part.name} is damaged .* Delete it"):
             sweep(counting(*range(6)), out=out, jobs=1, resume=True)
         part.unlink()
