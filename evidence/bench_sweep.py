@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from compare.commands.sweep import OTHERS
@@ -23,6 +23,8 @@ RUN = {"base": {"config": "three-rows", "train.steps": 1}}
 
 class Nothing:
     """A job without work."""
+
+    reads: Sequence[str] = ()
 
     def fixed(self, values: Mapping[str, Any]) -> str:
         return ""

@@ -42,6 +42,7 @@ def compiled(side: TorchSide, backend: str) -> TorchSide:
     if backend not in _dynamo.list_backends(exclude_tags=()):
         usual = ", ".join(_dynamo.list_backends())
         raise ValueError(f"torch.compile has no backend '{backend}'; it has {usual} and others")
+    _dynamo.config.suppress_errors = False  # what cannot be compiled is named, not run as it is
     for name in LIMITS:
         if hasattr(_dynamo.config, name):
             setattr(_dynamo.config, name, ROOM)
@@ -112,7 +113,9 @@ class CompiledNetwork:
         Raises:
             RuntimeError: nothing can, or the backend does not work on this machine.
         """
-        nodes = self.network.nodes
+        from torch._dynamo.utils import counters
+
+        nodes, before = self.network.nodes, counters["stats"]["unique_graphs"]
         self.eager = {node.name: why for node in nodes if (why := self._why_not(node))}
         if self._refusal(inputs, like):
             for node in nodes:
@@ -123,6 +126,11 @@ class CompiledNetwork:
             self._lay_out()
         if len(self.eager) == len(nodes):
             raise RuntimeError(f"torch.compile compiled nothing: {self.told()}")
+        if counters["stats"]["unique_graphs"] == before:
+            raise RuntimeError(
+                "torch.compile compiled nothing, and ran the network as it is: do "
+                "TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE turn it off?"
+            )
 
     def _lay_out(self, alone: str = "") -> None:
         """Make the parts; with `alone` that one node is compiled, and nothing else."""

@@ -10,16 +10,27 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
-MARK = b"\nhandgrad-worker\n"  # what was printed before it is no answer
-
-__all__ = ["MARK", "Worker", "main"]
+__all__ = ["Worker", "main", "mark"]
 
 
-def main() -> None:
-    """Say which versions are here, then answer until the other side closes the pipe."""
+def mark(word: str) -> bytes:
+    """Return the line after which answers come: what was printed before it is none."""
+    return f"\nhandgrad-worker {word}\n".encode()
+
+
+def main(word: str, parent: int) -> None:
+    """Say which versions are here, then answer until the other side closes the pipe, or ends.
+
+    Args:
+        word: known to the other side alone.
+        parent: the process that asks.
+    """
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
     answers, requests = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -28,7 +39,7 @@ def main() -> None:
 
     from torch_ref.pipe import receive, send
 
-    answers.write(MARK)
+    answers.write(mark(word))
     versions = {"torch": torch.__version__, "numpy": numpy.__version__}
     send(answers, versions | {"python": platform.python_version()})
     worker = Worker()
@@ -43,6 +54,13 @@ def main() -> None:
             answer = {"error": (type(error).__name__, str(error))}
         sys.stdout.flush()
         send(answers, answer)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, once its parent has ended without ending it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 class Worker:

@@ -78,7 +78,6 @@ class AgainstRunner(Runner):
         super().__init__(experiment, progress)
         self.condition, self.side = condition, side
         self.other = OtherRunner(replace(experiment, torch=side), lambda *_: None)  # type: ignore[arg-type]
-        self.moves = Moves()
 
     def in_lockstep(self) -> Lockstep:
         lockstep = super().in_lockstep()
@@ -89,15 +88,14 @@ class AgainstRunner(Runner):
         """Let the other torch run the same step; once it refuses, this one goes on alone."""
         if self.other.refusal:
             return
+        self.other.beside_step = step
         try:
-            other = self.other.one_step(self.other.lockstep, step.number, batch, sampled)
+            self.other.one_step(self.other.lockstep, step.number, batch, sampled)
         except TorchRefusedError as error:
             self._refused_there(error)
-            return
-        self.other.done = step.number + 1
-        self.moves.add(step.number, step.rows, step.torch, other.torch, step.tolerances)
 
     def _refused_there(self, error: TorchRefusedError) -> None:
+        """Keep what it has done: it may end while the cause of what it disagrees in is found."""
         self.other.refusal = str(error)
         if not self.other.done:
             raise UserError(
@@ -119,7 +117,7 @@ class AgainstRunner(Runner):
             self.side.facts | dict(self.condition.env),
             this,
             that,
-            self.moves.frame(),
+            self.other.moves.frame(),
         )
         both = {this.verdict, that.verdict}
         verdict = next(v for v in ("disagree", "incomplete", "agree") if v in both)
@@ -134,6 +132,17 @@ class OtherRunner(Runner):
 
     works = False
     lockstep: OtherLockstep
+    beside_step: Step
+
+    def __init__(self, experiment: Experiment, progress: Progress) -> None:
+        super().__init__(experiment, progress)
+        self.moves = Moves()
+
+    def picture(self, step: Step, number: int, sampled: int) -> None:
+        """Compare the two torches, before anything is asked that the other one may refuse."""
+        this = self.beside_step
+        self.done = number + 1
+        self.moves.add(number, this.rows, this.torch, step.torch, this.tolerances)
 
 
 def _csv(found: Against) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compare.commands.checkout import checkout
+from compare.commands.options import Quiet
 from compare.commands.progress import bars
 from compare.commands.status import AGREE, DISAGREE
 
@@ -35,7 +36,7 @@ def certify(
     record: Annotated[
         bool, typer.Option("--record", help="Write the digits down that reports quote (all names).")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Prove each backward equal to the derivative of its forward, in balls of high precision."""
     from compare.errors import UserError

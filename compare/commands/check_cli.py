@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.options import AsJson, Force, NoReport, Out, Quiet
 from compare.commands.progress import bars
 from compare.commands.replay import TYPED, again, recorded
 from compare.commands.status import AGREE, DISAGREE
@@ -146,21 +147,15 @@ def check(
     ] = "float64",
     device: Annotated[str, typer.Option(help="Where a torch.autograd.Function runs.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of inputs and upstream gradients.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="The report's directory.", show_default="reports/NAME")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
-    ] = False,
-    no_report: Annotated[
-        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
-    ] = False,
+    out: Out = None,
+    force: Force = False,
+    no_report: NoReport = False,
     replay: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Check again what the report in this directory checked."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check your own hand-derived gradient, and leave a report."""
     from compare.errors import UserError

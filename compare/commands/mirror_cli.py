@@ -12,6 +12,7 @@ import typer
 
 from compare.commands.check_cli import directory_name
 from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.options import AsJson, Force, NoReport, Out, Quiet
 from compare.commands.status import AGREE, DISAGREE, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -60,17 +61,11 @@ def mirror(
     evaluate: Annotated[
         bool, typer.Option("--eval", help="Mirror it in evaluation. [default: as it comes]")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="The report's directory (default: reports/NAME).")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
-    ] = False,
-    no_report: Annotated[
-        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+    out: Out = None,
+    force: Force = False,
+    no_report: NoReport = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Mirror a torch model: derive all of it by hand, and compare every value and gradient."""
     from compare.commands.progress import bars

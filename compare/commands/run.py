@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ from compare.report.report import Report, with_notes
 
 if TYPE_CHECKING:
     import torch
+    from threadpoolctl import ThreadpoolController
 
     from compare.description.config import Config
 
@@ -65,32 +69,49 @@ def compared(
     against: str | Path | Sequence[str | Path] | None = None,
 ) -> Report:  # fmt: skip
     """Run what a configuration describes; torch's generator and threads stay as they were."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
     from compare.commands.parallel_runner import run_workers
     from compare.running.experiment import prepare
+
+    tell = progress or (lambda *_: None)
+    with settled(config) as undetermined:
+        if config.parallel is not None:
+            if against is not None:
+                raise UserError("against: workers run in this torch alone.")
+            return run_workers(config, plant, tell)
+        experiment = prepare(config, mistake=plant)
+        if against is None:
+            return with_notes(runner(experiment, tell).run(), undetermined)
+        from compare.commands.against import against as beside
+
+        with beside(experiment, against, tell) as paired:
+            return with_notes(paired.run(), undetermined)
+
+
+@contextmanager
+def settled(config: Config) -> Iterator[list[str]]:
+    """Give torch and BLAS the settings of a run for its time; yield what has no deterministic
+    kernel, once it is known.
+    """
+    import torch
+
     from torch_ref.gpu import devices_that_draw, reproducible
 
     threads, device = torch.get_num_threads(), config.train.device
     try:
         with (
-            threadpool_limits(limits=1),
+            _pools(len(sys.modules)).limit(limits=1),
             torch.random.fork_rng(devices_that_draw(device)),
             reproducible(device) as undetermined,
         ):
             torch.set_num_threads(config.train.threads)
-            tell = progress or (lambda *_: None)
-            if config.parallel is not None:
-                if against is not None:
-                    raise UserError("against: workers run in this torch alone.")
-                return run_workers(config, plant, tell)
-            experiment = prepare(config, mistake=plant)
-            if against is None:
-                return with_notes(runner(experiment, tell).run(), undetermined)
-            from compare.commands.against import against as beside
-
-            with beside(experiment, against, tell) as paired:
-                return with_notes(paired.run(), undetermined)
+            yield undetermined
     finally:
         torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def _pools(_modules: int) -> ThreadpoolController:
+    """Return the libraries with threads; they are looked for anew once more modules are there."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -9,6 +9,7 @@ import typer
 
 from compare.commands.completion import preset_names
 from compare.commands.leave import Place, leave, refuse_unwritable
+from compare.commands.options import AsJson, Force, NoReport, Out, Quiet
 from compare.commands.status import AGREE, DISAGREE, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ def run(
         str | None,
         typer.Option(help="lockstep: every step judged on its own; free: drift, no verdict."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The report's directory (default: reports/NAME).")
-    ] = None,
+    out: Out = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
@@ -79,15 +78,11 @@ def run(
             "together.",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
-    ] = False,
-    no_report: Annotated[
-        bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")
-    ] = False,
+    force: Force = False,
+    no_report: NoReport = False,
     latex: Annotated[bool, typer.Option("--latex", help="Also write the tables as LaTeX.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train both networks side by side, compare everything, and leave a report."""
     from compare.description.config import load, parse_set

@@ -56,6 +56,11 @@ class Runner:
     def run(self) -> Report:
         from compare.report.environment import environment
 
+        planned, train = self.compare(), self.config.train
+        return self._report(planned, environment(train.device, train.threads, train.seed))
+
+    def compare(self) -> int:
+        """Do all steps, as far as they go; return how many were planned."""
         train = self.config.train
         planned = self.experiment.steps
         free = train.mode == "free"
@@ -70,7 +75,7 @@ class Runner:
             self.interrupted = True
         except TorchRefusedError as refused:
             self._refused(refused)
-        return self._report(planned, environment(train.device, train.threads, train.seed))
+        return planned
 
     def in_lockstep(self) -> Lockstep:
         """Return what runs the steps."""
@@ -114,8 +119,6 @@ class Runner:
     def one_step(self, lockstep: Lockstep, number: int, batch: np.ndarray, sampled: int) -> Step:
         """Run, compare and judge one step, and keep what it showed."""
         from compare.explaining.rows import worked_rows
-        from compare.judge import kills
-        from compare.judge.measure import ulps
         from compare.running.alone import Moment
 
         step = lockstep.step(number, batch)
@@ -126,9 +129,7 @@ class Runner:
         self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
         if number == 0:  # a thorough step: every element has its own tolerance
             refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
-            self.kills = kills.kill_rows(step)
-        if number % sampled == 0 and not self.config.train.half:
-            self._count_ulps(step, ulps)
+        self.picture(step, number, sampled)
         moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
         blamed = self._blame_torch(moment, step.rows)
         diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
@@ -140,6 +141,15 @@ class Runner:
             self._ask_asides(moment)
         self.notes = lockstep.notes()
         return step
+
+    def picture(self, step: Step, number: int, sampled: int) -> None:
+        """Keep what a report shows beside its verdict: what would be noticed, and ulps."""
+        from compare.judge import kills
+
+        if number == 0:
+            self.kills = kills.kill_rows(step)
+        if number % sampled == 0 and not self.config.train.half:
+            self._count_ulps(step)
 
     def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
         """Return whether all that disagrees in a step follows from digits that torch lost."""
@@ -171,7 +181,9 @@ class Runner:
         )
         return ", ".join(named)
 
-    def _count_ulps(self, step: Any, ulps: Callable) -> None:
+    def _count_ulps(self, step: Any) -> None:
+        from compare.judge.measure import ulps
+
         pairs = [
             (step.manual[k], step.torch[k])
             for k in step.rows.keys
@@ -187,20 +199,25 @@ class Runner:
             self.experiment, steps, lambda done: self.progress("drifting", done, steps)
         )
 
+    def verdict(self, planned: int) -> tuple[str, str]:
+        """Return the verdict of what was compared, and why."""
+        from compare.judge.verdict import verdict
+
+        return verdict(
+            self.table, self.config, self.done, planned,
+            interrupted=self.interrupted, refusal=self.refusal,
+            torch_with_torch=self._torch_with_torch(),
+            inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
+        )  # fmt: skip
+
     def _report(self, planned: int, environment: dict) -> Report:
         import pandas as pd
 
-        from compare.judge.verdict import verdict
         from compare.running.drift import COLUMNS, Drift
         from compare.running.scores import COLUMNS as SCORED
 
         frame = self.table.frame()
-        torch_with_torch = self._torch_with_torch(frame)
-        found, reason = verdict(
-            self.table, frame, self.config, self.done, planned,
-            interrupted=self.interrupted, refusal=self.refusal, torch_with_torch=torch_with_torch,
-            inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
-        )  # fmt: skip
+        found, reason = self.verdict(planned)
         compare, mistake = self.config.compare, self.experiment.mistake
         bins = np.flatnonzero(self.ulps)
         none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {}, None)
@@ -235,7 +252,7 @@ class Runner:
             kills=self.kills,
             worked=self.worked,
             torch_layers=self.experiment.torch_layers,
-            torch_with_torch=torch_with_torch,
+            torch_with_torch=self._torch_with_torch(),
             planted_ran=mistake is None or mistake.runs_beside(self.experiment.torch_layers),
             provenance=self._provenance(),
         )
@@ -250,11 +267,15 @@ class Runner:
         weights = {f"weights.{name}": w for name, w in self.experiment.weights.items()}
         return provenance(code=["manual"], reference=["torch_ref"], data=data | weights)
 
-    def _torch_with_torch(self, frame: Any) -> int:
+    def _torch_with_torch(self) -> int:
+        """Return how many rows compare torch with torch."""
         from compare.pair.hybrid import torch_on_both_sides
 
         graph, names = self.experiment.manual.graph, self.experiment.torch_layers
+        if not names:
+            return 0
         theirs = torch_on_both_sides(graph, names)
+        frame = self.table.frame()
         return sum(row in theirs for row in zip(frame["layer"], frame["quantity"], strict=True))
 
 

@@ -19,14 +19,14 @@ from manual.initializers import initialize
 ROWS = 2
 
 
-def check_shapes(config: Config, data: Dataset) -> None:
-    """Run two rows of the data through the network and the loss.
+def check_shapes(config: Config, data: Dataset, graph: Graph | None = None) -> None:
+    """Run two rows of the data through the network (built already perhaps) and the loss.
 
     Raises:
         UserError: a layer cannot take what it is fed, the output does not fit the targets, or
             there is nothing to train.
     """
-    graph = build_graph(config)
+    graph = graph or build_graph(config)
     if not graph.params:
         raise UserError(f"{config.name}: no layer has parameters, so there is nothing to train.")
     graph = graph.with_params(_initial(config, graph))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.judge.judge import MISSING, VERDICTS, Rows
+from compare.judge.judge import AGREE, DISAGREE, MISSING, NON_FINITE, VACUOUS, VERDICTS, Rows
 from compare.judge.measure import Measures
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ COLUMNS = [
     "step", "layer", "quantity", "shape", "max_abs_diff", "max_rel_diff", "budget_used",
     "worst_index", "manual", "torch", "verdict", "norm",
 ]  # fmt: skip
+
+
+FAILED = [MISSING, NON_FINITE, DISAGREE]
+GRAVITY = np.array([*FAILED, VACUOUS, AGREE])  # gravest first
 
 
 class Table:
@@ -87,6 +91,44 @@ class Table:
         columns = ["quantity", "tensors", "elements", "expected_elements", *names]
         table = pd.DataFrame(rows, columns=columns)
         return table.groupby("quantity", sort=False, as_index=False).sum()
+
+    def always(self, verdict: int) -> list[tuple[str, str]]:
+        """Return the (layer, quantity) that have this verdict, by code, in every row."""
+        tensors, code, verdicts = self._tensors()
+        others = set(code[verdicts != verdict].tolist())
+        return [name for n, name in enumerate(tensors) if n not in others]
+
+    def _tensors(self) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
+        """Return each (layer, quantity), and of every row which it is, and its verdict."""
+        names: dict[tuple[str, str], int] = {}
+        of = [names.setdefault(place[:2], len(names)) for place in self._catalogue]
+        none = np.zeros(0, dtype=np.int64)
+        places = np.concatenate([none, *self.places])
+        return (
+            list(names),
+            np.array(of, dtype=np.int64)[places],
+            np.concatenate([none, *self.verdicts]),
+        )
+
+    def worst(self) -> list[tuple[str, str, float, float, str]]:
+        """Return each tensor's name, and over all steps its budget used, its largest difference and
+        its gravest verdict; the numbers are those of the step that used most of the budget.
+        """
+        tensors, code, verdicts = self._tensors()
+        if not tensors:
+            return []
+        m = Measures(*np.concatenate(self.measures, axis=1))
+        failed = np.isin(verdicts, FAILED)
+        used = np.where(failed & ~(m.budget > 1), np.inf, m.budget)
+        low = (np.nan_to_num(x, nan=-1.0, posinf=np.inf) for x in (m.max_abs, used))
+        order = np.lexsort((-np.arange(len(code)), *low, code))
+        at = order[np.r_[np.flatnonzero(np.diff(code[order])), len(order) - 1]]
+        gravest = np.full(len(tensors), len(GRAVITY))
+        np.minimum.at(gravest, code, np.argsort(GRAVITY)[verdicts])
+        return [
+            (*name, float(m.budget[i]), float(m.max_abs[i]), str(VERDICTS[GRAVITY[grave]]))
+            for name, i, grave in zip(tensors, at, gravest, strict=True)
+        ]
 
     def counts(self) -> np.ndarray:
         """Return how many rows have each verdict, by code."""

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def verdict(
-    table: Table, frame: pd.DataFrame, config: Config, done: int, planned: int, *,
+    table: Table, config: Config, done: int, planned: int, *,
     interrupted: bool, refusal: str = "", torch_with_torch: int = 0,
     inaccurate: tuple[int, str] = (0, ""),
 ) -> tuple[str, str]:  # fmt: skip
     """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
 
     Args:
-        table, frame: the run's rows, and the same as a DataFrame.
+        table: the run's rows.
         config: for what is allowed to be zero by name, and whether the run was free.
         done, planned: steps.
         interrupted: whether Ctrl-C ended the run, perhaps after its last step.
@@ -68,13 +68,12 @@ def verdict(
         return "incomplete", (
             "A free run is a diagnostic: its first step agrees, later steps are not judged."
         )
-    unchecked = never_checked(frame, config.compare.structural_zeros)
-    if unchecked:
+    if unchecked := never_checked(table, config.compare.structural_zeros):
         named = ", ".join(f"{layer}.{quantity}" for layer, quantity in unchecked[:5])
         return "incomplete", (
             f"{len(unchecked)} tensors were never really checked, because zeros would have passed "
             f"at every step, or for a parameter no update at all: {named}. "
-            f"{_advice(frame, unchecked, config.train.dtype)}"
+            f"{_advice(table.frame(), unchecked, config.train.dtype)}"
         )
     if vacuous == total:
         return "incomplete", "Zeros would have passed in every tensor: nothing was checked."
@@ -170,16 +169,14 @@ def refuse_unknown_zeros(keys: Iterable[Key], allowed: tuple[str, ...]) -> None:
             )
 
 
-def never_checked(frame: pd.DataFrame, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
+def never_checked(table: Table, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return each (layer, quantity) that is vacuous in every row and not allowed by name.
 
     What is asked once, aside from training, may be vacuous in that one step.
     """
-    vacuous = frame["verdict"].eq("vacuous")
-    always = vacuous.groupby([frame["layer"], frame["quantity"]], sort=False).all()
     return [
         (layer, quantity)
-        for layer, quantity in always.index[always]
+        for layer, quantity in table.always(VACUOUS)
         if not asked_once(layer, quantity)
         and not any(fnmatchcase(f"{layer}.{quantity}", pattern) for pattern in allowed)
     ]

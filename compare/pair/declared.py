@@ -79,5 +79,7 @@ def sentences(
         elif item["type"] == "value_error":
             yield f"{f'key {key!r}: ' if key else ''}{item['ctx']['error']}."
         else:
-            said = item["msg"].removeprefix("Input ")
+            said = item["msg"].removeprefix("Input ").replace("valid dictionary", "table")
+            if item["type"] == "too_short":
+                said = "needs at least one value"
             yield f"key '{key}' {said}, received {str(item['input'])[:80]!r}."

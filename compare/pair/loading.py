@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import os
 import re
 import sys
 import traceback
@@ -23,6 +24,8 @@ from compare.pair.objects import made
 from compare.pair.signatures import positional
 
 LATER: list[str] = []  # folders in which imports inside functions are looked for
+OWN = ("compare", "evidence", "handgrad", "manual", "teach", "torch_ref")
+_loaded: dict[str, tuple[str, tuple[int, int]]] = {}  # users' modules: file, its state when read
 
 
 class Named(NamedTuple):
@@ -156,15 +159,54 @@ def _importing(*folders: Path) -> Iterator[None]:
 
     Imports inside functions come later.
     """
+    _forget_what_changed()
     first = list(dict.fromkeys(map(str, folders)))
     sys.path[:0] = first
+    before = set(sys.modules)
     try:
         yield
     finally:
+        _remember(sys.modules.keys() - before, first)
         del sys.path[: len(first)]
         known = [folder for folder in sys.path if folder not in LATER]
         LATER[:] = dict.fromkeys([*first, *LATER])
         sys.path[:] = [*known, *(folder for folder in LATER if folder not in known)]
+
+
+def loaded_files() -> list[str]:
+    """Return the users' files that were imported: those that were named, and what they import."""
+    return sorted({file for file, _ in _loaded.values()})
+
+
+def _remember(names: set[str], folders: list[str]) -> None:
+    """Keep which of these modules are files in the folders, and not installed packages."""
+    for name in names:
+        file = getattr(sys.modules.get(name), "__file__", None) or ""
+        inside = any(Path(file).is_relative_to(folder) for folder in folders)
+        installed = "site-packages" in Path(file).parts or name.partition(".")[0] in OWN
+        if file and inside and not installed and (state := _state(file)):
+            _loaded[name] = file, state
+
+
+def _forget_what_changed() -> None:
+    """Where a user's file has changed, forget all of them: they may have its old contents."""
+    if all(_state(file) == state for file, state in _loaded.values()):
+        return
+    for name in _loaded:
+        above, _, last = name.rpartition(".")
+        module = sys.modules.pop(name, None)
+        if above in sys.modules and getattr(sys.modules[above], last, None) is module:
+            delattr(sys.modules[above], last)
+    _loaded.clear()
+    importlib.invalidate_caches()
+
+
+def _state(file: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _failure(error: BaseException, path: Path | None = None) -> str:

@@ -76,7 +76,7 @@ class Against:
             zip(self.this.differences["layer"], self.this.differences["quantity"], strict=True)
         )
         grouped = dict(list(frame.groupby(["layer", "quantity"], sort=False)))
-        keys = [*order, *(key for key in grouped if key not in order)]
+        keys = [*(key for key in order if key in grouped), *(k for k in grouped if k not in order)]
         found = [_summed(layer, quantity, grouped[layer, quantity]) for layer, quantity in keys]
         return [t for t in found if t.status in OFF or not asked_once(t.layer, t.quantity)]
 

@@ -87,7 +87,7 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     train, held_out = batches.split(data.targets, config)
     _check_batch(config, len(train))
     graph = build.build_graph(config)
-    shapes.check_shapes(config, data)
+    shapes.check_shapes(config, data, graph)
     sizes = {name: tuple(p.shape) for name, p in graph.params.items()}
     penalties, groups = _penalties(config, sizes), _groups(config, sizes)
     manual = ManualSide(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compare.commands.sweep.file import Sweep
@@ -35,6 +35,8 @@ def made(sweep: Sweep) -> tuple[Corpus, Sweep]:
 
 class Corpus:
     """Every sample that torch tests a class, or an operation, with."""
+
+    reads: Sequence[str] = ()
 
     def __init__(self, sweep: Sweep) -> None:
         self.ops, self.name = bool(sweep.base.get("ops", False)), sweep.base.get("name")

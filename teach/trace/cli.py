@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from compare.commands.options import Quiet
 from compare.commands.spoken import Lang, Spoken
 from compare.words import _
 
@@ -73,7 +74,7 @@ def trace(
         Path | None, typer.Option(metavar="FILE", help="Also draw the graph into a file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
     lang: Lang = None,
 ) -> None:
     """Go through a computational graph gate by gate: local × upstream gradient, beside torch's."""

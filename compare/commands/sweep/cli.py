@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from compare.commands.options import AsJson, Quiet
 from compare.commands.status import AGREE, DISAGREE, INTERRUPTED, UNUSABLE
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def sweep(
     force: Annotated[
         bool, typer.Option("--force", help="Replace the sweep that is there.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print verdict.json.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Do one job for every point of a grid and of random draws, in parallel; leave a report."""
     from compare.commands.progress import bars

@@ -5,36 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
+from compare.commands.sweep import cluster
+from compare.commands.sweep.cluster import DIED, Died
 from compare.errors import UserError, nearest
 
 __all__ = ["DIED", "Where", "answers", "in_order"]
 
-WAIT = 8  # seconds for a scheduler to answer, and to have a worker
-RESTART = 120  # seconds for workers that have died to come back
 LOCK = threading.Lock()  # torch's settings and generators are a process's, not a thread's
-OURS = "handgrad-dask"
 INSIDE = ("threading", "sequential")  # backends whose workers are this process
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-class Died:
-    """The answer of an item that took its worker down, twice."""
-
-    def __repr__(self) -> str:
-        return "DIED"
-
-
-DIED = Died()
 
 
 class Where(NamedTuple):
@@ -102,13 +90,11 @@ def answers(
     if where.backend == "loky" and where.workers(most) == 1:
         yield from ((n, work(item)) for n, item in enumerate(items))
         return
+    again = cluster.once if where.backend == "dask" else lambda call: call
     with _pool(where, most, start, given) as pool:
         feed, call = Feed(items), partial(_answer, work, where.backend not in INSIDE)
-        while True:
-            died = yield from _whole(pool, call, feed)
-            if not died:
-                return
-            yield from _one_by_one(pool, call, feed.taken())
+        while (yield from _whole(pool, call, feed)):
+            yield from _one_by_one(pool, again(call), feed.taken())
 
 
 def in_order(
@@ -157,6 +143,11 @@ class Feed:
         """Forget an item."""
         del self._open[position]
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was handed out and has no answer."""
+        return bool(self._open)
+
     def taken(self) -> dict[int, Any]:
         """Return what was handed out and has no answer; whoever asked for items gets no more."""
         with self._lock:
@@ -165,14 +156,15 @@ class Feed:
 
 
 def _whole(pool: Callable, call: Callable, feed: Feed) -> Generator[Any, None, bool]:
-    """Yield answers until there are no more items, or a worker dies: then return True."""
+    """Yield answers until there are no more items, or a worker dies; return whether one did."""
     try:
         for position, answer in pool(feed.calls(call)):
-            feed.answered(position)
-            yield position, answer
-    except _deaths():
+            if not isinstance(answer, Died):  # that will be done again
+                feed.answered(position)
+                yield position, answer
+    except BrokenProcessPool:
         return True
-    return False
+    return feed.waits
 
 
 def _one_by_one(pool: Callable, call: Callable, left: dict[int, Any]) -> Iterator[Any]:
@@ -182,7 +174,7 @@ def _one_by_one(pool: Callable, call: Callable, left: dict[int, Any]) -> Iterato
     for position, item in left.items():
         try:
             yield from list(pool([delayed(call)(position, item)]))
-        except _deaths():
+        except BrokenProcessPool:
             yield position, DIED
 
 
@@ -204,21 +196,20 @@ def _one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _started(start: Callable[..., None] | None, given: tuple) -> None:
-    """Prepare a process of this machine; whoever started it answers Ctrl-C."""
+def _started(parent: int, start: Callable[..., None] | None, given: tuple) -> None:
+    """Prepare a process of this machine; whoever started it answers Ctrl-C, and takes it along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _one_thread()
     if start is not None:
         start(*given)
 
 
-def _deaths() -> tuple[type[BaseException], ...]:
-    """Return what joblib raises where a worker has died."""
-    with contextlib.suppress(ImportError):
-        from distributed.scheduler import KilledWorker
-
-        return BrokenProcessPool, KilledWorker
-    return (BrokenProcessPool,)
+def _end_with(parent: int) -> None:
+    """End this process once its parent has ended, by SIGKILL too."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -233,14 +224,10 @@ def _pool(
     with contextlib.ExitStack() as stack:
         if where.backend == "loky":
             named |= {"inner_max_num_threads": 1, "initializer": _started,
-                      "initargs": (start, given)}  # fmt: skip
+                      "initargs": (os.getpid(), start, given)}  # fmt: skip
             stack.callback(_ended)
         elif where.backend == "dask":
-            client = stack.enter_context(_client(str(where.scheduler)))
-            named = {"backend": OURS, "client": client, "wait_for_workers_timeout": RESTART}
-            jobs = where.jobs or -1
-            stack.enter_context(_dask_errors(str(where.scheduler)))
-            client.wait_for_workers(1, timeout=WAIT)
+            named, jobs = stack.enter_context(cluster.connected(str(where.scheduler))), -1
 
         def pool(calls: Iterable[Any]) -> Iterator[Any]:
             with parallel_config(n_jobs=jobs, **named):  # a backend that saw a death is not reused
@@ -256,61 +243,3 @@ def _ended() -> None:
 
     if reusable_executor._executor is not None:
         reusable_executor._executor.shutdown(wait=True, kill_workers=True)
-
-
-@contextlib.contextmanager
-def _client(address: str) -> Iterator[Any]:
-    """Connect to a dask scheduler, and register joblib's backend for it."""
-    try:
-        from distributed import Client
-        from distributed.comm import get_address_host_port
-    except ImportError:
-        raise UserError(
-            "--backend dask needs dask.distributed: pip install 'handgrad[dask]'."
-        ) from None
-    _register()
-    try:
-        place = get_address_host_port(address)
-        socket.create_connection(place, WAIT).close()  # a Client that fails lingers
-        client = Client(address, timeout=WAIT, set_as_default=False)
-    except Exception as error:  # whatever another kind of server makes of a greeting
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(
-            f"The scheduler {address} does not answer ({told}). Is `dask scheduler` running there, "
-            "and is the address the one that it prints (tcp://HOST:8786)?"
-        ) from None
-    with client:
-        yield client
-
-
-@contextlib.contextmanager
-def _dask_errors(address: str) -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise UserError(
-            f"The scheduler {address} has no workers. Start some: dask worker {address} "
-            "--nthreads 1."
-        ) from None
-    except (OSError, CancelledError) as error:
-        raise UserError(f"The scheduler {address} was lost: {error}.") from None
-
-
-@cache
-def _register() -> None:
-    """Register joblib's backend for dask, mended: it never heard of a batch whose worker died."""
-    from joblib import register_parallel_backend
-    from joblib._dask import DaskDistributedBackend
-
-    class Mended(DaskDistributedBackend):
-        def submit(self, func: Any, callback: Any = None) -> Any:
-            future = super().submit(func, callback)
-            future.add_done_callback(lambda f: callback(f.exception()) if f.exception() else None)
-            return future
-
-        def retrieve_result_callback(self, out: Any) -> Any:
-            if isinstance(out, BaseException):
-                raise out
-            return super().retrieve_result_callback(out)
-
-    register_parallel_backend(OURS, Mended)

@@ -18,6 +18,7 @@ from compare.pair.declared import sentences
 
 DISTRIBUTIONS = ("choice", "uniform", "log_uniform", "integers")
 MOST = 1_000_000  # draws, and values of one key
+POINTS = 10_000_000  # of a sweep
 
 
 class Random(BaseModel):
@@ -97,6 +98,10 @@ class Sweep(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Sweep:
+        draws = self.random.draws if self.random.keys else 1
+        if (points := math.prod(map(len, self.grid.values())) * draws) > POINTS:
+            raise ValueError(f"{points:,} points are more than {POINTS:,}: give fewer values, or "
+                             "draw from them in [random]")  # fmt: skip
         for key, values in self.grid.items():
             texts = [repr(value) for value in values]
             if len(set(texts)) < len(texts):
@@ -198,7 +203,8 @@ def _refuse(key: str, name: str, numbers: list[Any]) -> None:
     """Refuse what cannot be drawn from."""
     if name not in DISTRIBUTIONS:
         hint = nearest(name, DISTRIBUTIONS, what="Distributions").rstrip(".")
-        raise ValueError(f"'{key}': {hint}")
+        raise ValueError(f"'{key}': there is no distribution '{name}'. {hint}, such as "
+                         f"{key} = {{choice = [1, 2]}}")  # fmt: skip
     if name == "choice":
         if not numbers:
             raise ValueError(f"'{key}': choice has nothing to choose from")

@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from compare.errors import UserError
 
-def files(value: Any) -> Iterator[str]:
-    """Yield the files that texts in a value name."""
+
+def files(value: Any, known: Container[str] | None = None) -> Iterator[str]:
+    """Yield the files that texts in a value name: those that are there, or are known to be."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
         for item in value:
-            yield from files(item)
-    elif isinstance(value, str) and (found := _file(value)) and os.path.isfile(found[1]):
+            yield from files(item, known)
+    elif isinstance(value, str) and (found := _file(value)) and _is_known(found[1], known):
         yield found[1]
+
+
+def _is_known(file: str, known: Container[str] | None) -> bool:
+    return os.path.isfile(file) if known is None else file in known
 
 
 def placed(value: Any, folder: Path) -> Any:
@@ -42,9 +48,35 @@ def _file(text: str) -> tuple[str, str, str] | None:
 
 
 def content_of(file: str) -> str:
-    """Return the hash of what a file holds, read anew where it has changed."""
-    status = os.stat(file)
-    return _content(file, status.st_mtime_ns, status.st_size)
+    """Return the hash of what a file holds, read anew where it has changed.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        status = os.stat(file)
+        return _content(file, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}.") from None
+
+
+def contents_of(names: Iterable[str]) -> dict[str, str]:
+    """Return each file's hash."""
+    return {file: content_of(file) for file in names}
+
+
+def refuse_changed(contents: Mapping[str, str]) -> None:
+    """Refuse files that do not hold what they should.
+
+    Raises:
+        UserError: one was changed, or is another here.
+    """
+    for file, content in contents.items():
+        if content_of(file) != content:
+            raise UserError(
+                f"{file} has changed since the sweep began (or is another one on the machine of "
+                "this worker), so its rows would not be of one kind. --force starts anew."
+            )
 
 
 @cache

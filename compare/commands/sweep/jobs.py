@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -20,6 +21,8 @@ from compare.errors import UserError, nearest
 
 class Job(Protocol):
     """One kind of job, with all that is fixed."""
+
+    reads: Sequence[str]  # files that what is fixed names in its turn
 
     def fixed(self, values: Mapping[str, Any]) -> Any:
         """Return what else a point's result depends on, for its key."""
@@ -55,8 +58,10 @@ class Run:
     OWN = ("config", "plant")
 
     def __init__(self, sweep: Sweep) -> None:
-        from compare.description.config import load
+        from compare.description.config.file import find, read
 
+        if not (sweep.base or sweep.axes):
+            raise UserError(f"sweep '{sweep.name}' says nothing: give [base], [grid] or [random].")
         base = dict(sweep.base)
         self.plant = base.pop("plant", "")
         name = base.pop("config", None)
@@ -67,10 +72,14 @@ class Run:
             _refuse_unknown(axis)
         for key in self.base:
             _refuse_unknown(key)
+        _refuse_twice([*base, *sweep.axes])
         own = "compare.drift" in {*self.base, *_renamed(dict.fromkeys(sweep.axes))}
-        quiet = {} if own else {"compare.drift": False}  # a free run has no verdict
-        self.configs = {n: load(load(n, self.base), quiet) for n in names if self._is_name(n)}
-        self.hashes = {n: _digest(repr(c.as_dict()), c) for n, c in self.configs.items()}
+        self.quiet = {} if own else {"compare.drift": False}  # a free run has no verdict
+        self.tables = {n: read(find(n)) for n in names if self._is_name(n)}
+        named = [_named(tables) for tables in self.tables.values()]
+        self.reads: Sequence[str] = sorted({file for two in named for file in two})
+        whole = (self.base, self.quiet)
+        self.hashes = {n: _digest(repr((t, *whole)), _named(t)) for n, t in self.tables.items()}
 
     def _is_name(self, name: Any) -> bool:
         if not isinstance(name, str) or ".py:" in name:
@@ -92,23 +101,26 @@ class Run:
     def _config(self, values: Mapping[str, Any]) -> Any:
         from compare.description.config import load
 
-        settings = _renamed({k: v for k, v in values.items() if k not in self.OWN})
-        return load(self.configs[values.get("config", self.named)], settings)
+        return load(self.tables[values.get("config", self.named)], self.quiet | self._set(values))
+
+    def _set(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that is set, as one: a new type drops what only its file's type takes."""
+        return self.base | _renamed({k: v for k, v in values.items() if k not in self.OWN})
 
     def judged(self, values: Mapping[str, Any]) -> Found:
-        from compare.commands.run import compared
-        from compare.commands.runner import Runner
+        from compare.commands.run import compared, settled
+        from compare.commands.sweep.brief import Brief
+        from compare.running.experiment import prepare
 
-        class Plain(Runner):
-            works = False  # what is not in a row is not made: a replay does that
-
-        plant = values.get("plant", self.plant) or None
-        return found_in(compared(self._config(values), plant, runner=Plain))
+        config, plant = self._config(values), values.get("plant", self.plant) or None
+        if config.parallel is not None:
+            return found_in(compared(config, plant))
+        with settled(config):
+            return Brief(prepare(config, mistake=plant), lambda *_: None).found()
 
     def command(self, values: Mapping[str, Any]) -> list[str]:
-        settings = self.base | _renamed({k: v for k, v in values.items() if k not in self.OWN})
         words = ["run", str(values.get("config", self.named))]
-        for key, value in settings.items():
+        for key, value in self._set(values).items():
             words += ["--set", f"{key}={_setting(value)}"]
         plant = values.get("plant", self.plant)
         return [*words, "--plant", plant] if plant else words
@@ -134,6 +146,16 @@ def _refuse_unknown(key: str) -> None:
     near = nearest(first, Config.model_fields).partition("?")[0]
     guess = f"{near}? " if near.startswith("Did") and "." in key else ""
     raise UserError(f"'{key}': a run has no such key. {guess or hint}".rstrip())
+
+
+def _refuse_twice(keys: Sequence[str]) -> None:
+    """Refuse a key that stands there under its short name as well."""
+    seen: dict[str, str] = {}
+    for key in keys:
+        whole = next(iter(_renamed({key: 0})))
+        if whole in seen:
+            raise UserError(f"'{seen[whole]}' and '{key}' are one key: give it once.")
+        seen[whole] = key
 
 
 class Keys(BaseModel):
@@ -182,6 +204,7 @@ class Typed:
     """A job whose keys are a command's options."""
 
     keys: type[Keys]
+    reads: Sequence[str] = ()
 
     def __init__(self, sweep: Sweep) -> None:
         self.base = sweep.base
@@ -297,10 +320,17 @@ def swept(sweep: Sweep, key: str) -> list[Any]:
     return sweep.grid.get(key, []) or sweep.random.keys.get(key, {}).get("choice", [])
 
 
-def _digest(text: str, config: Any) -> str:
+def _named(tables: Mapping[str, Any]) -> list[str]:
+    """Return the files of data and weights that a configuration's tables name."""
+    found = (tables.get(section) for section in ("data", "init"))
+    files = [table.get("file") for table in found if isinstance(table, Mapping)]
+    return [file for file in files if isinstance(file, str) and os.path.isfile(file)]
+
+
+def _digest(text: str, files: Sequence[str]) -> str:
     """Return the hash of a configuration and of the data and weights that it names."""
-    named = [content_of(file) for file in (config.data.file, config.init.file) if file]
-    return hashlib.sha256(f"{text}{named}".encode("utf-8", "backslashreplace")).hexdigest()
+    content = [content_of(file) for file in files]
+    return hashlib.sha256(f"{text}{content}".encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _options(single: Mapping[str, Any], several: Mapping[str, Sequence[str]]) -> list[str]:

@@ -119,7 +119,9 @@ def _along(runs: pd.DataFrame, axis: str) -> Figure:
     from compare.report.rendering.axes import LARGEST, new_figure, set_legend, set_ticks
     from compare.report.rendering.svg import SENTINEL
 
-    used = runs["budget_used"].clip(upper=LARGEST)
+    used = runs["budget_used"]
+    finite = used[np.isfinite(used)].max()
+    used = used.clip(upper=min(LARGEST, 10 * max(1.0, np.nan_to_num(finite))))  # ∞ above the others
     bins = pd.qcut(runs[axis], min(STEPS, runs[axis].nunique()), duplicates="drop")
     groups = used.where(used > 0).groupby(bins, observed=True)
     middle = runs[axis].groupby(bins, observed=True).median().to_numpy(float)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from compare.commands.sweep.file import Sweep
-from compare.commands.sweep.files import content_of, files
+from compare.commands.sweep.files import contents_of, files
 from compare.commands.sweep.jobs import Job
 
 
@@ -18,20 +18,31 @@ class Point(NamedTuple):
     number: int
     key: str
     values: dict[str, Any]
+    contents: dict[str, str]  # hashes of the files that it names
 
 
 def points(sweep: Sweep, job: Job) -> Iterator[Point]:
-    """Yield the points in order, each when it is asked for."""
-    for number, values in enumerate(sweep.points()):
-        yield Point(number, key_of(sweep, job, values), values)
+    """Yield the points in order, each when it is asked for.
 
-
-def key_of(sweep: Sweep, job: Job, values: dict[str, Any]) -> str:
-    """Return the hash of a point's whole configuration: the job, all that is fixed, its values.
-
-    Of a file that is named its content counts, and not its time.
+    Its key is the hash of its whole configuration: the job, all that is fixed, its values. Of a
+    file that is named its content counts (as it is when this begins), and not its time.
     """
-    contents = {file: content_of(file) for file in files([sweep.base, values])}
-    whole = [sweep.job, job.fixed(values), sorted(values.items()), contents]
+    known = contents_of(files([sweep.base, list(varied(sweep))]))
+    fixed = list(files(sweep.base, known))
+    for number, values in enumerate(sweep.points()):
+        contents = {file: known[file] for file in [*fixed, *files(values, known)]}
+        whole = [sweep.job, job.fixed(values), sorted(values.items()), contents]
+        yield Point(number, _key(whole), values, contents)
+
+
+def varied(sweep: Sweep) -> Iterator[Any]:
+    """Yield every value that an axis can have; of a range its ends."""
+    for values in sweep.grid.values():
+        yield from values
+    for distribution in sweep.random.keys.values():
+        yield from next(iter(distribution.values()))
+
+
+def _key(whole: Any) -> str:
     text = json.dumps(whole, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:32]

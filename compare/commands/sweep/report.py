@@ -22,6 +22,7 @@ from compare.commands.sweep.rows import (
 )
 from compare.commands.sweep.store import FILE, PARTS, Store, _write
 from compare.errors import UserError
+from compare.explaining import format as fmt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class SweepReport:
         return self._frame("tensors").sort_values("point", kind="stable", ignore_index=True)
 
     def _frame(self, kind: str) -> pd.DataFrame:
-        return self.store.dataset(kind).to_table().to_pandas()  # type: ignore[no-any-return]
+        return self.store.table(kind).to_pandas()  # type: ignore[no-any-return]
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -70,7 +71,8 @@ class SweepReport:
     def verdict(self) -> str:
         if self.counts.get(DISAGREE):
             return DISAGREE
-        return AGREE if self.counts.get(AGREE, 0) == self.planned else INCOMPLETE
+        whole = np.array_equal(self.runs["point"], np.arange(self.planned))
+        return AGREE if whole and self.counts == {AGREE: self.planned} else INCOMPLETE
 
     @property
     def agrees(self) -> bool:
@@ -81,7 +83,7 @@ class SweepReport:
         told = ", ".join(f"{n:,} {verdict}" for verdict, n in self.counts.items()) or "none done"
         left = self.planned - len(self.runs)
         early = f"; {left:,} of {self.planned:,} points were not done" if left else ""
-        return f"{len(self.runs):,} points: {told}{early}."
+        return f"{fmt.plural(len(self.runs), 'point')}: {told}{early}."
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -125,7 +127,10 @@ class SweepReport:
                 edges = np.geomspace(values.min(), values.max(), bins + 1)
             else:
                 edges = np.linspace(values.min(), values.max(), bins + 1)
-            return pd.cut(values, list(edges), include_lowest=True, precision=3).rename("value")
+            edges[0], edges[-1] = values.min(), values.max()  # logarithms round
+            labels = _whole_numbers(edges) if values.dtype.kind == "i" else None
+            cut = pd.cut(values, list(edges), include_lowest=True, precision=3, labels=labels)
+            return cut.rename("value")
         often = values.value_counts().index[: most - 1]
         return values.astype(object).where(values.isin(often), "others").rename("value")
 
@@ -145,7 +150,8 @@ class SweepReport:
         columns = ["layer", "quantity", "budget_used", "verdict"]
         for batch in self.store.batches("tensors", columns):
             frame = batch.to_pandas()
-            frame["failed"] = ~frame["verdict"].isin(("agree", "vacuous", "excepted"))
+            fine = frame["verdict"].isin(("agree", "vacuous", "excepted"))
+            frame["failed"] = (frame["budget_used"] > 1) & ~fine
             frame["tensors"] = 1
             sums.append(_summed(frame))
             if len(sums) > 50:
@@ -166,7 +172,7 @@ class SweepReport:
                 "name": self.name, "job": self.store.sweep.job, "verdict": self.verdict,
                 "reason": self.reason, "planned_points": self.planned, "points": len(runs),
                 "counts": self.counts, "interrupted": self.interrupted,
-                "tensors": self.store.dataset("tensors").count_rows(),
+                "tensors": sum(len(batch) for batch in self.store.batches("tensors", ["point"])),
                 "axes": {axis: _records(self.by_axis(axis).astype({"value": str}))
                          for axis in self.axes},
                 "causes": {str(k): int(n) for k, n in causes.items() if n},
@@ -228,6 +234,14 @@ class SweepReport:
 
     def __repr__(self) -> str:
         return f"<SweepReport {self.name}: {self.verdict}, {self.reason}>"
+
+
+def _whole_numbers(edges: np.ndarray) -> list[str]:
+    """Return which whole numbers each bin holds: those above its lower edge, up to its upper."""
+    first = [int(np.floor(edge)) + 1 for edge in edges[:-1]]
+    last = [int(np.floor(edge)) for edge in edges[1:]]
+    first[0] -= 1
+    return [f"{a} – {b}" if a < b else f"{a}" for a, b in zip(first, last, strict=True)]
 
 
 def _summed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compare.commands.sweep.file import Sweep
@@ -13,6 +12,7 @@ from compare.commands.sweep.file import Sweep
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from compare.diagnose.causes import Cause
     from compare.report.report import Report
 
 AGREE, DISAGREE, INCOMPLETE = "agree", "disagree", "incomplete"  # the job's own
@@ -21,6 +21,7 @@ VERDICTS = (AGREE, DISAGREE, INCOMPLETE, ERROR, DEAD)
 FOUND = ("verdict", "cause", "layer", "quantity", "budget_used", "last_loss", "seconds", "reason",
          "replay", "versions")  # fmt: skip
 
+FAILED = ("missing", "non-finite", "disagree")  # of a tensor
 MOST = 40  # values of an axis that are told apart in a report
 FAILURES = 200  # that it lists
 
@@ -61,27 +62,38 @@ def found_in(report: Report) -> Found:
     Raises:
         KeyboardInterrupt: it was cut short; half a run is no row.
     """
-    from compare.report.rendering.facts import FAILED, per_tensor
+    from compare.report.rendering.facts import per_tensor
 
     if report.interrupted:
         raise KeyboardInterrupt
-    tensors = [
-        Tensor(row.layer, row.quantity, _severity(row, FAILED), row.max_abs_diff, row.verdict)
+    rows = [
+        (row.layer, row.quantity, row.budget_used, row.max_abs_diff, row.verdict)
         for row in per_tensor(report.differences)
     ]
     losses = report.losses["manual"]
     last = float(losses.iloc[-1]) if len(losses) else math.nan
-    cause = report.cause.kind if report.cause is not None else ""
-    return Found(report.verdict, report.reason, cause, last, tensors)
+    return found(report.verdict, report.reason, report.cause, last, rows)
 
 
-def _severity(row: Any, failed: tuple[str, ...]) -> float:
-    return math.inf if row.verdict in failed and not row.budget_used > 1 else row.budget_used
+def found(
+    verdict: str, reason: str, cause: Cause | None, last_loss: float,
+    rows: Iterable[tuple[str, str, float, float, str]],
+) -> Found:  # fmt: skip
+    """Return what a run found; of each tensor name, budget used, difference and verdict are given.
+
+    A failure without a number used ∞.
+    """
+    tensors = [
+        Tensor(layer, quantity, math.inf if what in FAILED and not used > 1 else used, diff, what)
+        for layer, quantity, used, diff, what in rows
+    ]
+    return Found(verdict, reason, cause.kind if cause else "", last_loss, tensors)
 
 
 def run_row(
-    point: Any, axes: Sequence[str], found: Found, seconds: float, replay: Callable[[], str]
-) -> dict:
+    point: Any, axes: Sequence[str], found: Found, seconds: float, versions: str,
+    replay: Callable[[], str],
+) -> dict:  # fmt: skip
     """Return the row of a point; `replay` is asked for the command of a failure alone."""
     worst = found.worst
     return {
@@ -90,7 +102,7 @@ def run_row(
         "verdict": found.verdict, "cause": found.cause, "layer": worst.layer,
         "quantity": worst.quantity, "budget_used": worst.budget_used,
         "last_loss": found.last_loss, "seconds": seconds, "reason": found.reason[:2000],
-        "replay": "" if found.verdict == AGREE else replay(), "versions": versions(),
+        "replay": "" if found.verdict == AGREE else replay(), "versions": versions,
     }  # fmt: skip
 
 
@@ -137,12 +149,3 @@ def _type(values: Sequence[Any]) -> Any:
     if kinds == {int} and all(abs(value) < 2**63 for value in values):
         return pa.int64()
     return pa.float64() if kinds and kinds <= {float} else pa.string()
-
-
-@cache
-def versions() -> str:
-    """Return what this process runs with."""
-    from compare.report.environment import environment
-
-    found = environment("cpu", 1, 0)
-    return ", ".join(f"{name} {found[name]}" for name in ("handgrad", "python", "numpy", "torch"))

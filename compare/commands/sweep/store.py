@@ -1,27 +1,32 @@
 """The rows on disk: Parquet parts, each written whole or not at all.
 
 A part is two files of one number: the tensors' rows first, then the runs' rows. It counts once the
-second is there, so a process that is killed at any moment leaves complete parts alone.
+second is there, so a process that is killed at any moment leaves complete parts alone. Its pages
+have checksums, and its head says by what it was made.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.sweep.file import Sweep, read
+from compare.commands.sweep.made import Made
 from compare.commands.sweep.rows import schemas
+from compare.description.reading import one_line
 from compare.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PARTS, FILE = "parts", "sweep.toml"
+PARTS, FILE, MADE = "parts", "sweep.toml", b"handgrad"
+PART = re.compile(r"\d{6,}\.(runs|tensors)\.parquet")
 OURS = {PARTS, FILE, "verdict.json", "report.html", "lock"}
 ROWS = 2000  # runs of a part at most
 SHARE = 0.01  # of the time so far, and a second: so much work is lost at most when it is killed
@@ -30,16 +35,25 @@ SHARE = 0.01  # of the time so far, and a second: so much work is lost at most w
 class Store:
     """A sweep's directory, and what is to be written into it.
 
+    Args:
+        directory: there already with `resume` or `force` alone.
+        sweep: whose it is.
+        made: by what its rows are made.
+        resume: go on with what is there.
+        force: replace it.
+
     Raises:
         UserError: it is there already, belongs to another sweep, is in use, or cannot be written.
     """
 
     def __init__(
-        self, directory: Path, sweep: Sweep, *, resume: bool = False, force: bool = False
-    ) -> None:
-        self.directory, self.sweep = directory, sweep
+        self, directory: Path, sweep: Sweep, made: Made, *, resume: bool = False,
+        force: bool = False,
+    ) -> None:  # fmt: skip
+        self.directory, self.sweep, self.made = directory, sweep, made
         self.parts = directory / PARTS
-        self.runs, self.tensors = schemas(sweep)
+        runs, tensors = schemas(sweep)
+        self.runs, self.tensors = (s.with_metadata({MADE: made.text()}) for s in (runs, tensors))
         self._waiting: tuple[list[dict], list[dict]] = ([], [])
         self._begun = self._written = monotonic()
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
@@ -78,9 +92,13 @@ class Store:
 
     def _foreign(self) -> set[str]:
         """Return what no sweep has written."""
-        return {entry.name.removesuffix(".tmp") for entry in self.directory.iterdir()} - OURS
+        found = {entry.name.removesuffix(".tmp") for entry in self.directory.iterdir()} - OURS
+        parts = self.parts.iterdir() if self.parts.is_dir() else ()
+        return found | {p.name for p in parts if not PART.fullmatch(p.name.removesuffix(".tmp"))}
 
     def _refuse_other(self) -> None:
+        from pyarrow import parquet
+
         before = read(self.directory / FILE)
         now, then = self.sweep.model_dump(), before.model_dump()
         if other := [name for name in now if name != "name" and now[name] != then[name]]:
@@ -88,6 +106,11 @@ class Store:
                 f"--resume: {self.directory} holds a sweep with another {' and '.join(other)}. Its "
                 f"file is {self.directory / FILE}; --force replaces it, --out DIR leaves it."
             )
+        for path in self._found("runs"):
+            with self._reading(path):
+                head = parquet.read_schema(path).metadata or {}
+            if told := self.made.differs(head.get(MADE, b"")):
+                raise UserError(f"--resume: {self.directory}: {told}. --force starts anew.")
 
     def _locked(self) -> int | None:
         """Hold the directory while this process lives, where the system can do that."""
@@ -113,11 +136,11 @@ class Store:
                 self._lock = None
 
     def _tidy(self) -> None:
-        """Take away what a killed process has left half done."""
-        whole = {_number(path) for path in self._found("runs")}
+        """Take away what is half done: a killed process leaves that; its points are done again."""
+        runs, tensors = ({_number(p) for p in self._found(kind)} for kind in ("runs", "tensors"))
         halves = [*self.directory.glob("*.tmp"), *self.parts.glob("*.tmp")]
-        for path in [*halves, *self._found("tensors")]:
-            if path.suffix == ".tmp" or _number(path) not in whole:
+        for path in [*halves, *self._found("runs"), *self._found("tensors")]:
+            if path.suffix == ".tmp" or _number(path) not in runs & tensors:
                 path.unlink()
 
     def _found(self, kind: str) -> list[Path]:
@@ -152,7 +175,8 @@ class Store:
         from pyarrow import parquet
 
         sink = pa.BufferOutputStream()
-        parquet.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
+        table = pa.Table.from_pylist(rows, schema)
+        parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
         name = f"{self._number + 1:06d}.{kind}.parquet"
         _write(self.parts / name, sink.getvalue())
 
@@ -169,20 +193,49 @@ class Store:
             yield from zip(batch["key"].to_pylist(), batch["point"].to_pylist(), strict=True)
 
     def batches(self, kind: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of all parts, some at a time."""
-        import pyarrow as pa
+        """Yield the rows of all parts, some at a time.
 
-        try:
-            yield from self.dataset(kind).to_batches(columns=columns)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"A part in {self.parts} cannot be read: {error}") from None
+        Raises:
+            UserError: a part cannot be read.
+        """
+        for path in self._found(kind):
+            with self._reading(path):
+                yield from self._dataset([path], kind).to_batches(columns=columns)
 
     def dataset(self, kind: str) -> Any:
         """Return all parts of a kind, runs or tensors, as one table that is read when asked."""
+        return self._dataset(self._found(kind), kind)
+
+    def _dataset(self, paths: list[Path], kind: str) -> Any:
         from pyarrow import dataset
 
+        checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        layout = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
         schema = self.runs if kind == "runs" else self.tensors
-        return dataset.dataset(list(map(str, self._found(kind))), schema=schema, format="parquet")
+        return dataset.dataset(list(map(str, paths)), schema=schema, format=layout)
+
+    def table(self, kind: str) -> pa.Table:
+        """Return all rows of a kind.
+
+        Raises:
+            UserError: a part cannot be read.
+        """
+        import pyarrow as pa
+
+        schema = self.runs if kind == "runs" else self.tensors
+        return pa.Table.from_batches(list(self.batches(kind)), schema)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(
+                f"{path} is damaged ({one_line(error)[:200]}). Delete it, and --resume does its "
+                "points again."
+            ) from None
 
 
 class _Told:

@@ -14,13 +14,14 @@ from typing import Any
 
 from compare.commands.sweep.engine import Died, Where, answers
 from compare.commands.sweep.file import Sweep, described, read
-from compare.commands.sweep.files import placed
+from compare.commands.sweep.files import contents_of, files, placed
 from compare.commands.sweep.jobs import Job, job_of
-from compare.commands.sweep.points import Point, key_of, points
+from compare.commands.sweep.made import Made, made
+from compare.commands.sweep.points import Point, points, varied
 from compare.commands.sweep.report import SweepReport
 from compare.commands.sweep.rows import DEAD, Found, run_row, tensor_rows
 from compare.commands.sweep.store import Store
-from compare.commands.sweep.work import do, replay
+from compare.commands.sweep.work import Done, do, replay
 from compare.errors import UserError
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -61,14 +62,14 @@ def sweep(
     where = Where(jobs, backend, scheduler).checked()
     job, wanted = job_of(_placed(sweep))
     _refuse(job, wanted)
-    told = progress or (lambda *_: None)
+    told, by = progress or (lambda *_: None), made(contents_of(_files(job, wanted)))
     if out is not None:
-        report = _swept(Store(Path(out), wanted, resume=resume, force=force), job, where, told)
+        report = _swept(Store(Path(out), wanted, by, resume=resume, force=force), job, where, told)
         report.write()
         return report
     temporary = tempfile.mkdtemp(prefix="handgrad-sweep-")
     try:
-        report = _swept(Store(Path(temporary), wanted), job, where, told)
+        report = _swept(Store(Path(temporary), wanted, by), job, where, told)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -97,6 +98,20 @@ def _placed(sweep: str | Path | Mapping[str, Any] | Sweep) -> Sweep:
     return described(placed(found.model_dump(), folder))
 
 
+def _files(job: Job, wanted: Sweep) -> list[str]:
+    """Return the files that no point names: those of configurations, and what users' files import.
+
+    What was imported before, for something else, does not count.
+    """
+    from compare.pair.loading import loaded_files
+
+    own = [Path(f).parent for f in files([wanted.base, list(varied(wanted))]) if f.endswith(".py")]
+    folders = own or [Path.cwd()]
+    imported = loaded_files() if wanted.job in ("check", "mirror") else []
+    beside = [f for f in imported if any(Path(f).is_relative_to(folder) for folder in folders)]
+    return [*job.reads, *beside]
+
+
 def _refuse(job: Job, wanted: Sweep) -> None:
     """Look at every value of every axis once, before anything is started."""
     for values in islice(wanted.one_by_one(), TRIED):
@@ -111,39 +126,40 @@ def _refuse(job: Job, wanted: Sweep) -> None:
 
 def _fill(store: Store, job: Job, where: Where, progress: Progress) -> None:
     """Do every point that has no row yet."""
-    wanted = store.sweep
+    wanted, by = store.sweep, store.made
     done = dict(store.keys())
-    _refuse_changed(done, job, wanted)
+    _refuse_others(done, job, wanted)
     total = len(wanted) - len(done)
     open_points: dict[int, Point] = {}
 
-    def values() -> Iterator[dict[str, Any]]:
+    def items() -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
         left = (point for point in points(wanted, job) if point.key not in done)
         for n, point in enumerate(left):
             open_points[n] = point
-            yield point.values
+            yield point.values, point.contents
 
-    found = answers(partial(do, job), values(), where, most=max(1, total))
+    found = answers(partial(do, job, by), items(), where, most=max(1, total))
     with closing(found):
         for n, (position, answer) in enumerate(found, 1):
             point = open_points.pop(position)
-            what, seconds = (Found(DEAD, DIED_TEXT), 0.0) if isinstance(answer, Died) else answer
+            what, seconds, versions = _dead(by) if isinstance(answer, Died) else answer
             again = partial(replay, job, point.values)
-            run = run_row(point, wanted.axes, what, seconds, again)
+            run = run_row(point, wanted.axes, what, seconds, versions, again)
             store.add(run, tensor_rows(point, what))
             progress("points", n, total)
 
 
-DIED_TEXT = "Its worker process ended without an answer, twice: out of memory, or a crash in C."
+def _dead(by: Made) -> Done:
+    text = "Its worker process ended without an answer, twice: out of memory, or a crash in C."
+    return Done(Found(DEAD, text), 0.0, by.versions)
 
 
-def _refuse_changed(done: Mapping[str, int], job: Job, wanted: Sweep) -> None:
-    """Refuse to go on where the configuration, or a file that it names, is no longer the same."""
+def _refuse_others(done: Mapping[str, int], job: Job, wanted: Sweep) -> None:
+    """Refuse to go on where a row is no point's: the configuration, or a file, has changed."""
     if not done:
         return
-    key, number = next(iter(done.items()))
-    values = next(islice(wanted.points(), number, None), None)
-    if values is None or key_of(wanted, job, values) != key:
+    same = sum(done.get(point.key) == point.number for point in points(wanted, job))
+    if same < len(done):
         raise UserError(
             "--resume: the configuration or a file that the sweep names has changed since its rows "
             "were written, so they would not be of one kind. --force starts anew."

@@ -10,15 +10,37 @@ import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from compare.commands.sweep.files import refuse_changed
 from compare.commands.sweep.jobs import Job
+from compare.commands.sweep.made import Made, versions
 from compare.commands.sweep.rows import ERROR, Found
 from compare.errors import UserError
 
 
-def do(job: Job, values: Mapping[str, Any]) -> tuple[Found, float]:
-    """Do a point's job in a worker; return what was found, and the seconds that it took."""
+class Done(NamedTuple):
+    """What was found, the seconds that it took, and by which versions."""
+
+    found: Found
+    seconds: float
+    versions: str
+
+
+def do(job: Job, made: Made, point: tuple[Mapping[str, Any], Mapping[str, str]]) -> Done:
+    """Do a point's job in a worker.
+
+    Args:
+        job: what is done.
+        made: by what and of what the whole sweep is.
+        point: its values, and the hashes of the files that these name.
+
+    Raises:
+        UserError: this worker's files, or its handgrad, are not the sweep's.
+    """
+    values, contents = point
+    refuse_changed({**made.files, **contents})
+    made.refuse_other_code()
     began = time.perf_counter()
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -28,7 +50,7 @@ def do(job: Job, values: Mapping[str, Any]) -> tuple[Found, float]:
             found = Found(ERROR, str(error))
         except (Exception, SystemExit) as error:
             found = Found(ERROR, _told(error))
-    return found, time.perf_counter() - began
+    return Done(found, time.perf_counter() - began, versions())
 
 
 def _told(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,19 +47,30 @@ def construct(name: str, cls: Any, args: Mapping[str, Any]) -> Any:
         ValueError: an argument is unknown, missing, of the wrong type or out of range; the text
             names it.
     """
-    parameters = inspect.signature(cls).parameters
+    parameters, hints = _signature(cls)
     for key in args:
         if key not in parameters:
             raise ValueError(f"key '{key}': {name} has no such argument. {_takes(key, parameters)}")
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in args:
             raise ValueError(f"key '{key}' is missing: {name} cannot be built without it.")
-    hints = get_type_hints(cls if inspect.isfunction(cls) else cls.__init__)
     given = {key: _converted(name, key, value, hints.get(key, Any)) for key, value in args.items()}
     try:
         return cls(**given)
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{name} refuses these arguments: {error}") from None
+
+
+@cache
+def _signature(cls: Any) -> tuple[Mapping[str, inspect.Parameter], dict[str, Any]]:
+    """Return a class's parameters, and what they are annotated with."""
+    hints = get_type_hints(cls if inspect.isfunction(cls) else cls.__init__)
+    return inspect.signature(cls).parameters, hints
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter:
+    return TypeAdapter(hint)
 
 
 def _takes(key: str, parameters: Mapping[str, Any]) -> str:
@@ -70,7 +82,7 @@ def _takes(key: str, parameters: Mapping[str, Any]) -> str:
 def _converted(name: str, key: str, value: Any, hint: Any) -> Any:
     """Return the value as annotated: an array becomes a tuple where one is wanted."""
     try:
-        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError):  # TypeError: a date, which JSON cannot hold
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
         raise ValueError(f"key '{key}': {name} wants {wanted}, received {value!r}.") from None

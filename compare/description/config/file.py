@@ -17,11 +17,13 @@ from compare.description.reading import read_toml, toml
 from compare.errors import UserError, nearest
 
 
-def load(source: str | Path | Config, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(
+    source: str | Path | Config | Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> Config:
     """Return the run that a preset's name or a TOML file's path describes.
 
     Args:
-        source: a preset's name, the path of a `.toml` file, or a `Config` to change.
+        source: a preset's name, the path of a `.toml` file, the tables of one, or a `Config`.
         overrides: values by dotted key, such as `{"optimizer.lr": 0.05, "train.steps": 50,
             "layers.0.out_features": 32}`; None takes a key out, back to its default.
             `steps` and `epochs` replace each other, and so do `dataset` and `file`. A new `type`
@@ -32,6 +34,8 @@ def load(source: str | Path | Config, overrides: Mapping[str, Any] | None = None
     """
     if isinstance(source, Config):
         name, tables = f"run '{source.name}'", source.as_dict()
+    elif isinstance(source, Mapping):
+        name, tables = f"run '{source['name']}'", dict(source)
     else:
         path = find(source)
         is_preset = path.parent == FOLDER

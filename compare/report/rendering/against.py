@@ -50,7 +50,8 @@ def reason(found: Against) -> str:
     this, that = found.this, found.that
     here, there = named(found)
     if {this.verdict, that.verdict} == {"agree"}:
-        return f"Both torches agree with the hand-written side. {_capital(_how_far(found))}"
+        same = "" if found.differing else " Nothing that torch tells of differs between them."
+        return f"Both torches agree with the hand-written side. {_capital(_how_far(found))}{same}"
     if that.verdict == "disagree" and this.verdict != "disagree":
         blamed = _first(found, OTHER)
         return (

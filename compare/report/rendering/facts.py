@@ -376,22 +376,24 @@ def per_tensor(differences: pd.DataFrame) -> list[TensorRow]:
     if not len(differences):
         return []
     code, names = tensor_codes(differences)
-    worst = differences.iloc[_worst_of_each(differences, code)]
+    at = _worst_of_each(differences, code)
+    columns = ("shape", "step", "budget_used", "max_abs_diff", "max_rel_diff")
+    worst = zip(*(differences[name].to_numpy()[at].tolist() for name in columns), strict=True)
     counts = _verdict_counts(code, differences["verdict"], len(names))
     return [
         TensorRow(
             layer=layer,
             quantity=quantity,
             kind=kind(quantity),
-            shape=str(row["shape"]),
-            step=int(row["step"]),
-            budget_used=float(row["budget_used"]),
-            max_abs_diff=float(row["max_abs_diff"]),
-            max_rel_diff=float(row["max_rel_diff"]),
+            shape=str(shape),
+            step=int(step),
+            budget_used=float(used),
+            max_abs_diff=float(absolute),
+            max_rel_diff=float(relative),
             verdicts=verdicts,
         )
-        for (layer, quantity), row, verdicts in zip(
-            names, worst.to_dict("records"), counts, strict=True
+        for (layer, quantity), (shape, step, used, absolute, relative), verdicts in zip(
+            names, worst, counts, strict=True
         )
     ]
 

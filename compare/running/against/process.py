@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from threading import Timer
 from types import TracebackType
 from typing import Any
@@ -20,7 +22,7 @@ from compare.errors import UserError
 from compare.running.against.condition import Condition
 from compare.running.refusal import TorchRefusedError
 from torch_ref.pipe import receive, send
-from torch_ref.worker import MARK
+from torch_ref.worker import mark
 
 STARTING = 180.0  # seconds until it must have said which torch it has
 ANSWERING = 600.0  # seconds for one answer; the first step of torch.compile takes longest
@@ -36,7 +38,7 @@ package = types.ModuleType("torch_ref")
 package.__path__ = [sys.argv[1]]
 sys.modules["torch_ref"] = package
 from torch_ref.worker import main
-main()
+main(sys.argv[2], int(sys.argv[3]))
 """
 
 __all__ = ["OtherEndedError", "OtherProcess"]
@@ -57,10 +59,12 @@ class OtherProcess:
         self.condition = condition
         self.versions: dict[str, str] = {}
         self.late = False
+        self.word = secrets.token_hex(8)
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             self.process = subprocess.Popen(
-                [condition.python, "-c", START, str(Path(torch_ref.__file__).parent)],
+                [condition.python, "-c", START, str(Path(torch_ref.__file__).parent), self.word,
+                 str(os.getpid())],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
                 env=_environment(condition), start_new_session=True,
             )  # fmt: skip
@@ -123,7 +127,7 @@ class OtherProcess:
             line = stream.readline(NOISE)  # type: ignore[union-attr]
             if not line:
                 raise EOFError
-            if line == MARK.lstrip():
+            if line == mark(self.word).lstrip():
                 return receive(stream)  # type: ignore[arg-type]
         raise EOFError
 
@@ -136,6 +140,8 @@ class OtherProcess:
             return act()
         except (OSError, EOFError, ValueError):
             raise OtherEndedError(self._why(seconds)) from None
+        except (UnpicklingError, MemoryError, AttributeError, ImportError) as error:
+            raise OtherEndedError(f"its answer cannot be read ({one_line(error)})") from None
         finally:
             timer.cancel()
 
@@ -177,10 +183,13 @@ class OtherProcess:
 
 
 def _environment(condition: Condition) -> Mapping[str, str]:
-    """Return this environment with the condition's; compiling starts no processes of its own."""
+    """Return this environment with the condition's; compiling starts no processes of its own.
+
+    What says where this interpreter finds modules, such as its torch, is not told to another.
+    """
     own = dict(os.environ)
     if condition.python != sys.executable:
-        for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
+        for name in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"):
             own.pop(name, None)
     own.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     own.setdefault("PYTHONDONTWRITEBYTECODE", "1")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
 import venv
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,13 @@ import numpy as np
 import pytest
 
 import compare
+from compare.description.config import load
 from compare.report.against import ALL, FURTHER, HAND, MOVED, OTHER, SAME, THIS, Against, Moves
 from compare.report.rendering.against import parts_first
 from compare.running.against import process
 from compare.running.against.condition import parse
 from compare.running.against.process import OtherEndedError, OtherProcess
+from compare.running.experiment import prepare
 
 # Another torch whose backward of tanh is a thousandth off, and whose interpreter prints at start.
 PATCHED = """
@@ -75,6 +76,20 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[OtherProcess]]:
     assert all(one.process.poll() is not None for one in found)
 
 
+@pytest.fixture(scope="module")
+def at_work() -> Iterator[OtherProcess]:
+    """A process that several tests ask, each for another network, or under another condition."""
+    with OtherProcess(parse("threads=1")) as found:
+        yield found
+
+
+@pytest.fixture
+def shared(at_work: OtherProcess, monkeypatch: pytest.MonkeyPatch) -> OtherProcess:
+    """Let runs ask a process that is there, instead of starting one of their own."""
+    monkeypatch.setattr("compare.commands.against.OtherProcess", lambda _: nullcontext(at_work))
+    return at_work
+
+
 # ── who moved ────────────────────────────────────────────────────────────────────────────────────
 def test_a_mistake_in_the_other_torch_is_the_other_torchs(off: tuple[Any, Path]) -> None:
     report, _ = off
@@ -119,9 +134,7 @@ def test_what_is_saved_says_who_moved(off: tuple[Any, Path]) -> None:
     assert (path / "against.csv").read_text().startswith("step,layer,quantity,")
 
 
-def test_a_mistake_on_the_hand_written_side_is_not_blamed_on_a_torch(
-    started: list[OtherProcess],
-) -> None:
+def test_a_mistake_on_the_hand_written_side_is_not_blamed_on_a_torch(shared: OtherProcess) -> None:
     report = compare.run("three-rows", steps=1, plant="0.weight.grad*=1.01", against="threads=2")
     found: Any = report.against
 
@@ -129,7 +142,6 @@ def test_a_mistake_on_the_hand_written_side_is_not_blamed_on_a_torch(
     assert report.cause is not None
     assert {t.status for t in found.tensors()} == {SAME, HAND}
     assert "look for the mistake in the hand-written side" in report.reason
-    assert len(started) == 1
 
 
 ALL_SORTS = """
@@ -208,7 +220,7 @@ def all_sorts(tmp_path: Path) -> Path:
 
 
 def test_draws_buffers_and_states_cross_the_pipe_bit_for_bit(
-    all_sorts: Path, started: list[OtherProcess]
+    all_sorts: Path, shared: OtherProcess
 ) -> None:
     report = compare.run(all_sorts, against="threads=1")
     found: Any = report.against
@@ -220,7 +232,7 @@ def test_draws_buffers_and_states_cross_the_pipe_bit_for_bit(
 
 
 def test_what_is_compiled_is_seen_in_full_and_what_is_not_is_named(
-    all_sorts: Path, started: list[OtherProcess]
+    all_sorts: Path, shared: OtherProcess
 ) -> None:
     report = compare.run(all_sorts, steps=2, against="compile:aot_eager")
     found: Any = report.against
@@ -357,8 +369,8 @@ def test_a_torch_that_is_too_old_is_refused(tmp_path: Path, started: list[OtherP
     code = process.START.partition("from torch_ref")[0].replace("sys.argv[1]", repr(str(package)))
     code += (
         "from torch_ref.pipe import send\n"
-        "from torch_ref.worker import MARK\n"
-        "out = sys.stdout.buffer; out.write(MARK)\n"
+        "from torch_ref.worker import mark\n"
+        "out = sys.stdout.buffer; out.write(mark(sys.argv[4]))\n"
         "send(out, {'torch': '1.13.1+cpu', 'numpy': '1.26', 'python': '3.9'})"
     )
 
@@ -366,8 +378,8 @@ def test_a_torch_that_is_too_old_is_refused(tmp_path: Path, started: list[OtherP
         OtherProcess(parse(broken(tmp_path, code))).__enter__()
 
 
-def test_a_process_that_dies_or_hangs_in_the_middle_ends_the_comparison_and_not_the_run(
-    started: list[OtherProcess], monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_dies_in_the_middle_ends_the_comparison_and_not_the_run(
+    shared: OtherProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     own = OtherProcess.ask
@@ -375,8 +387,7 @@ def test_a_process_that_dies_or_hangs_in_the_middle_ends_the_comparison_and_not_
     def ask(self: OtherProcess, name: str, /, **arguments: Any) -> Any:
         asked.append(name)
         if asked.count("step") == 2:
-            os.kill(self.process.pid, signal.SIGSTOP)  # it hangs
-            monkeypatch.setattr(process, "ANSWERING", 0.3)
+            raise OtherEndedError("it was ended by SIGKILL")
         return own(self, name, **arguments)
 
     monkeypatch.setattr(OtherProcess, "ask", ask)
@@ -387,7 +398,66 @@ def test_a_process_that_dies_or_hangs_in_the_middle_ends_the_comparison_and_not_
     assert report.steps == found.this.steps == 3
     assert found.that.steps == 1
     assert {t.status for t in found.tensors()} == {SAME}
-    assert "no answer within 0.3 s" in report.reason
+    assert "ended by SIGKILL" in report.reason
+
+
+def test_a_process_that_ends_while_a_cause_is_looked_for_leaves_the_disagreement(
+    shared: OtherProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OtherProcess.ask
+
+    def ask(self: OtherProcess, name: str, /, **arguments: Any) -> Any:
+        if name == "alone":
+            raise OtherEndedError("it was ended by SIGKILL")
+        found = own(self, name, **arguments)
+        if name == "step":
+            found["grads"] = {key: grad * 1.01 for key, grad in found["grads"].items()}
+        return found
+
+    monkeypatch.setattr(OtherProcess, "ask", ask)
+    report = compare.run("three-rows", steps=2, drift=False, against="threads=1")
+    found: Any = report.against
+
+    assert report.verdict == found.that.verdict == "disagree"
+    assert found.this.verdict == "agree"
+    assert {t.status for t in found.tensors() if t.quantity.startswith("grad:")} == {OTHER}
+
+
+def test_a_run_that_is_interrupted_before_the_other_torch_has_answered_is_no_disagreement(
+    shared: OtherProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OtherProcess.ask
+
+    def ask(self: OtherProcess, name: str, /, **arguments: Any) -> Any:
+        if name == "step":
+            raise KeyboardInterrupt
+        return own(self, name, **arguments)
+
+    monkeypatch.setattr(OtherProcess, "ask", ask)
+    report = compare.run("three-rows", steps=2, drift=False, against="threads=1")
+
+    assert report.verdict == "incomplete"
+    assert report.interrupted
+
+
+def test_one_torch_under_one_condition_is_told_to_be_no_comparison(shared: OtherProcess) -> None:
+    report = compare.run("three-rows", steps=1, drift=False, against="threads=1")
+    differing = report.against.differing if report.against else None
+
+    assert not differing
+    assert report.reason.endswith("Nothing that torch tells of differs between them.")
+
+
+def test_a_compiler_that_is_turned_off_compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from torch_ref.compiled import compiled
+
+    experiment = prepare(load("three-rows"))
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # as TORCHDYNAMO_DISABLE
+    side = compiled(experiment.torch, "eager")
+    with pytest.raises(RuntimeError, match="compiled nothing, and ran the network as it is"):
+        side.network(side.tensor(experiment.features[:2]))  # type: ignore[index]
 
 
 class Stub:
@@ -428,7 +498,7 @@ def test_a_process_that_dies_in_the_first_step_leaves_nothing(
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    more: dict[str, Any], told: str, started: list[OtherProcess]
+    more: dict[str, Any], told: str, shared: OtherProcess
 ) -> None:
     with pytest.raises(compare.UserError, match=told):
         compare.run("three-rows", steps=1, **({"against": "threads=1"} | more))

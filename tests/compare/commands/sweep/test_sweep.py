@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
 import tomllib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,21 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from compare.commands.run import compared
 from compare.commands.sweep import jobs
+from compare.commands.sweep import made as made_module
 from compare.commands.sweep import store as store_module
+from compare.commands.sweep.brief import Brief
 from compare.commands.sweep.cli import status
+from compare.commands.sweep.cluster import DIED
+from compare.commands.sweep.engine import Where, answers
 from compare.commands.sweep.file import Sweep, described
 from compare.commands.sweep.report import SweepReport
-from compare.commands.sweep.rows import FOUND, Found
+from compare.commands.sweep.rows import FOUND, Found, Tensor, found_in
 from compare.commands.sweep.sweep import sweep
+from compare.description.config import load
 from compare.errors import UserError
+from compare.running.experiment import prepare
 from handgrad.cli import main
 
 RUN = {"base": {"config": "three-rows", "train.steps": 1}}
@@ -48,6 +55,7 @@ class Counted(jobs.Run):
     """A job that does nothing, and keeps count."""
 
     done: list[Any] = []
+    reads = ()
 
     def __init__(self, sweep: Sweep) -> None: ...
 
@@ -60,7 +68,7 @@ class Counted(jobs.Run):
         self.done.append(values["n"])
         if values["n"] == -1:
             raise RuntimeError("no\nlines")
-        return Found("agree")
+        return Found("agree", tensors=[Tensor("0", "output", 0.5, 1e-17, "agree")])
 
     def command(self, values: Any) -> list[str]:
         return ["run"]
@@ -207,6 +215,9 @@ def test_a_mirror_is_swept(tmp_path: Path) -> None:
         (RUN | {"grid": {"optimzer.lr": [1.0]}}, "Did you mean 'optimizer'"),
         (RUN | {"grid": {"train.sed": [1]}}, "Did you mean 'seed'"),
         (RUN | {"grid": {"train.seed": [1, 2, -3]}}, "train.seed = -3"),
+        (RUN | {"grid": {"train.seed": [1], "seed": [2]}}, "'train.seed' and 'seed' are one key"),
+        (RUN | {"grid": {str(n): list(range(99)) for n in range(9)}}, "more than 10,000,000"),
+        ({}, "says nothing"),
         (RUN | {"grid": {"plant": ["", "9.weight.grad=0"]}}, "9"),
         ({"base": {"config": "three-row"}}, "Did you mean 'three-rows'"),
         ({"base": {"config": "three-rows", "train.stps": 1}}, "Did you mean 'steps'"),
@@ -359,44 +370,136 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def killed_at(moment: int, tables: dict[str, Any], out: Path) -> bool:
+    """Sweep in a process that is killed as it renames its n-th file; say if it came to that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside other threads
+        child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            left, own = iter(range(moment)), os.replace
+
+            def replace(*paths: Any) -> None:
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                own(*paths)
+
+            os.replace = replace  # type: ignore[assignment]
+            sweep(tables, out=out, jobs=1, resume=True)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_moment_a_sweep_goes_on_without_repeating_or_losing_a_row(
+    counted: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "ROWS", 3)
+    out, kept, kills = tmp_path / "out", set[str](), 0
+    while killed_at(2 + kills % 3, counting(*range(8)), out) and kills < 60:
+        kills += 1
+        keys = [k for p in out.glob("parts/*.runs.parquet") for k in read_keys(p)]
+        assert kept <= set(keys)
+        assert len(keys) == len(set(keys))
+        kept = set(keys)
+    assert kills > 3
+
+    (out / "parts" / "000099.tensors.parquet").write_bytes(b"half")
+    found = sweep(counting(*range(8)), out=out, jobs=1, resume=True)
+    assert list(found.runs["n"]) == list(range(8))
+    assert list(found.tensors["point"]) == list(range(8))
+    assert found.agrees
+    assert counted == []  # all was done by those that were killed
+
+
+def read_keys(part: Path) -> list[str]:
+    return list(pyarrow.parquet.read_table(part)["key"].to_pylist())
+
+
+def test_rows_of_which_half_is_lost_are_done_again_and_damaged_ones_are_never_believed(
+    counted: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "ROWS", 2)
+    out = tmp_path / "out"
+    sweep(counting(*range(6)), out=out, jobs=1)
+    first, *_ = sorted(out.glob("parts/*.tensors.parquet"))
+    first.unlink()
+
+    assert sweep(counting(*range(6)), out=out, jobs=1, resume=True).agrees
+    assert counted[6:] == [0, 1]
+    for kind in ("runs", "tensors"):
+        pick = max if kind == "runs" else min
+        part = pick(out.glob(f"parts/*.{kind}.parquet"))
+        content = part.read_bytes()
+        zeros = content[:60] + bytes(16) + content[76:]  # within the first column
+        part.write_bytes(zeros if kind == "runs" else content[: len(content) // 2])
+        with pytest.raises(UserError, match=f"{part.name} is damaged .* Delete it"):
+            sweep(counting(*range(6)), out=out, jobs=1, resume=True)
+        part.unlink()
+    assert sweep(counting(*range(6)), out=out, jobs=1, resume=True).agrees
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [("versions", "its rows are by another"), ("code", "handgrad's own code has changed")],
+)
+def test_rows_of_another_torch_or_of_other_code_are_not_gone_on_with(
+    changed: str, told: str, counted: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(counting(1), out=tmp_path / "out", jobs=1)
+    monkeypatch.setattr(made_module, changed, lambda: "another")
+
+    with pytest.raises(UserError, match=told if changed == "code" else "this is another"):
+        sweep(counting(1), out=tmp_path / "out", jobs=1, resume=True)
+
+
+def test_a_file_that_changed_is_read_anew_by_the_same_process_and_so_is_what_it_imports(
     tmp_path: Path,
 ) -> None:
-    seeds = list(range(80))
-    text = f'[base]\nconfig = "three-rows"\ntrain.steps = 1\n[grid]\ntrain.seed = {seeds}\n'
-    (tmp_path / "many.toml").write_text(text)
-    out, parts = tmp_path / "out", tmp_path / "out" / "parts"
-    words = [sys.executable, "-m", "handgrad", "sweep", str(tmp_path / "many.toml"), "--out",
-             str(out), "--jobs", "1", "--quiet", "--resume"]  # fmt: skip
-    process = subprocess.Popen(words, cwd=Path(__file__).parents[4], stderr=subprocess.PIPE)
-    until = time.monotonic() + 120
-    while not list(parts.glob("*.runs.parquet")) and time.monotonic() < until:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    before = [pyarrow.parquet.read_table(p)["key"] for p in parts.glob("*.runs.parquet")]
-    kept = {key for keys in before for key in keys.to_pylist()}
-    (parts / "000099.tensors.parquet").write_bytes(b"half")  # what a kill may leave
-    (parts / "000099.runs.parquet.tmp").write_bytes(b"half")
-    (out / "report.html.tmp").write_bytes(b"half")
+    tables = {"job": "check", "base": {"target": str(tmp_path / "f.py:forward,backward"),
+              "shapes.x": [2], "resize": False}}  # fmt: skip
+    (tmp_path / "beside.py").write_text("FACTOR = 2\n")
+    code = "import beside\ndef forward(x): return 2 * x, None\n"
+    (tmp_path / "f.py").write_text(f"{code}def backward(dy, _): return beside.FACTOR * dy\n")
+    assert sweep(tables, out=tmp_path / "out", jobs=1).agrees
 
-    found = sweep(tmp_path / "many.toml", out=out, jobs=1, resume=True)
+    (tmp_path / "beside.py").write_text("FACTOR = 2.5\n")
+    assert sweep(tables, jobs=1).verdict == "disagree"
+    with pytest.raises(UserError, match=r"beside\.py has changed since"):
+        sweep(tables, out=tmp_path / "out", jobs=1, resume=True)
+    (tmp_path / "f.py").write_text(f"{code}def backward(dy, _): return 2 * dy\n")
+    assert sweep(tables, jobs=1).agrees
 
-    assert 0 < len(kept) < len(seeds)
-    assert list(found.runs["train.seed"]) == seeds
-    assert kept <= set(found.runs["key"])
-    assert found.runs["key"].is_unique
-    assert len(found.tensors) == 27 * len(seeds)
-    assert found.agrees
+
+def test_a_file_that_changes_while_a_sweep_runs_ends_it(tmp_path: Path) -> None:
+    file = tmp_path / "f.py"
+    file.write_text("def forward(x): return 2 * x, None\ndef backward(dy, _): return 2 * dy\n")
+    tables = {"job": "check", "base": {"target": f"{file}:forward,backward", "shapes.x": [2],
+              "resize": False}, "grid": {"seed": [0, 1, 2]}}  # fmt: skip
+
+    with pytest.raises(UserError, match=r"f\.py has changed since the sweep began"):
+        sweep(tables, jobs=1, progress=lambda *_: file.write_text("# another\n"))
+
+
+def test_what_is_fixed_and_what_is_varied_are_set_at_once_as_by_the_replay() -> None:
+    fixed = {"config": "three-rows", "train.steps": 1, "optimizer.lr": 0.5}
+    job, found = jobs.job_of(described({"base": fixed, "grid": {"optimizer.type": ["Adam"]}}))
+    (point,) = found.points()
+
+    assert job._config(point).optimizer.args == {"lr": 0.5}  # type: ignore[attr-defined]
+    assert "--set optimizer.lr=0.5 --set optimizer.type=Adam" in " ".join(job.command(point))
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """A dask scheduler with two processes, on this machine."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
+    import dask
+
+    few = {"distributed.scheduler.allowed-failures": 1}
+    with dask.config.set(few), distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as found:
+    ) as found:  # fmt: skip
         yield found.scheduler_address
 
 
@@ -407,6 +510,18 @@ def test_dasks_workers_find_what_this_process_finds(cluster: str, planted: Sweep
 
     assert found.runs[same].equals(planted.runs[same])
     assert len(found.tensors) == len(planted.tensors)
+
+
+def test_an_item_that_always_kills_its_dask_worker_is_died_and_no_other_is(cluster: str) -> None:
+    def deadly(number: int) -> int:  # a closure goes to the workers by value
+        import os
+
+        return number if number != 3 else os._exit(9)  # type: ignore[func-returns-value]
+
+    found = list(answers(deadly, range(6), Where(scheduler=cluster)))
+
+    assert sorted(position for position, _ in found) == list(range(6))
+    assert {p: repr(a) for p, a in found if a != p} == {3: repr(DIED)}
 
 
 def test_no_axis_can_have_the_name_of_a_column() -> None:
@@ -430,3 +545,12 @@ def test_every_backend_finds_the_same_in_its_own_order(planted: SweepReport) -> 
     found = sweep(planted.store.sweep, backend="threading", jobs=2)
 
     assert found.runs["budget_used"].equals(planted.runs["budget_used"])
+
+
+@pytest.mark.parametrize("plant", [None, "2.weight.grad*=1.01", "0.bias.grad*=0"])
+def test_a_row_says_what_the_whole_report_says(plant: str | None) -> None:
+    config = load("three-rows", {"train.steps": 3, "compare.drift": False, "train.batch_size": 2})
+    whole = found_in(compared(config, plant))
+
+    assert repr(Brief(prepare(config, mistake=plant), lambda *_: None).found()) == repr(whole)
+    assert len(whole.tensors) > 20
