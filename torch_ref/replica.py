@@ -1,7 +1,7 @@
 """One worker of a data-parallel run, in a process of its own: `python -m torch_ref.replica`.
 
 Gradients are exchanged by torch alone: DistributedDataParallel over gloo, ZeroRedundancyOptimizer.
-Commands come from `torch_ref.workers` on stdin, answers go to stdout.
+Commands come from `torch_ref.workers` by a pipe, and answers go back.
 """
 
 from __future__ import annotations
@@ -263,18 +263,18 @@ def _summed(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     return future.then(lambda done: done.value()[0])
 
 
-def serve(rank: int, count: int, store: str, seconds: float, commands: Any, answers: Any) -> None:
+def serve(rank: int, count: int, store: str, seconds: float, asked: Connection) -> None:
     """Do what is asked until there is nobody to ask: the process ends with who started it."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", store=dist.FileStore(store, count), rank=rank, world_size=count,
         timeout=timedelta(seconds=seconds),
     )  # fmt: skip
-    answers.send((True, None))
+    asked.send((True, None))
     replica: Any = None
     while True:
         try:
-            what, arguments = pickle.loads(commands.recv_bytes())
+            what, arguments = pickle.loads(asked.recv_bytes())
         except EOFError:
             return
         try:
@@ -284,22 +284,19 @@ def serve(rank: int, count: int, store: str, seconds: float, commands: Any, answ
                 found = None
             else:
                 found = getattr(replica, what)(*arguments)
-            answers.send((True, found))
+            asked.send((True, found))
         except Exception as error:
             traceback.print_exc()
-            answers.send((False, f"{type(error).__name__}: {error}"))
+            asked.send((False, f"{type(error).__name__}: {error}"))
 
 
 def main() -> None:
-    """Serve on stdin and stdout; what anything prints goes to stderr."""
-    rank, count, store, seconds = sys.argv[1:]
-    commands = Connection(os.dup(0), writable=False)
-    answers = Connection(os.dup(1), readable=False)
-    os.dup2(2, 1)
+    """Serve on the pipe whose descriptor comes first."""
+    descriptor, rank, count, store, seconds = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it, who ends all
     if sys.platform == "linux":  # one machine needs no name that others could find it by
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    serve(int(rank), int(count), store, float(seconds), commands, answers)
+    serve(int(rank), int(count), store, float(seconds), Connection(int(descriptor)))
     os._exit(0)  # the others may have ended already: there is nobody to say goodbye to
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from torch import distributed
 
 from compare.description import build
 from compare.description.config import Config, ParallelConfig
@@ -202,6 +203,11 @@ def _plan(config: Config, parallel: ParallelConfig, rows: int) -> Plan:
 
 def _refuse(config: Config) -> None:
     """Raise a UserError for what a run on several workers does not follow."""
+    if not (distributed.is_available() and distributed.is_gloo_available()):
+        raise UserError(
+            f"{config.name}: [parallel] needs torch.distributed with gloo, which this torch was "
+            "built without. Take the table out, or install torch from its own index."
+        )
     parallel, optimizer = config.parallel, config.optimizer
     assert parallel is not None
     shared, split = parallel.sharded_states, bool(parallel.split)
