@@ -42,6 +42,7 @@ from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import Start, attempt, gauge_values
 from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node
+from manual.memory import MemoryAdd, MemoryErase
 from manual.nodes import ports_of
 from manual.norm import LayerNorm
 from manual.optimizers import Optimizer
@@ -392,10 +393,13 @@ def added_in_half(layer: Layer, inputs: Sequence[Any]) -> float:
     """Return the share of its sums' terms that torch's CPU kernels add up in the half itself.
 
     Found by experiment (docs/half-precision.md): look-ups add the gradients of a row one by one,
-    LayerNorm those of its parameters row by row, recurrent layers those of theirs step by step.
+    LayerNorm those of its parameters row by row, recurrent layers those of theirs step by step; a
+    memory's w aᵀ is a product element by element there, and its gradients are.
     """
     if isinstance(layer, Embedding | EmbeddingBag | LayerNorm):
         return 1.0
+    if isinstance(layer, MemoryAdd | MemoryErase):  # every product is rounded, and then added
+        return 1 / min(inputs[0].shape[-2:])
     if isinstance(layer, Recurrent):
         x = inputs[0]
         return x.shape[0 if layer.batch_first or x.ndim == 2 else 1] ** -1 if x.ndim == 3 else 1.0
