@@ -75,9 +75,7 @@ class Workers:
         """
         try:
             for connection, own in zip(self.connections, arguments, strict=True):
-                with suppress(
-                    BrokenPipeError, ConnectionResetError
-                ):
+                with suppress(BrokenPipeError, ConnectionResetError):
                     connection.send_bytes(pickle.dumps((what, own)))
             return self._answers(what, self.seconds)
         except BaseException:

@@ -50,6 +50,7 @@ class Runner:
         self.interrupted = False
         self.refusal = ""  # why torch could not go on
         self.notes: tuple[str, ...] = ()
+        self.shortfall = ""  # why agreement would say nothing
         self.inaccurate: dict[str, None] = {}  # torch's pieces that lost digits
         self.inaccurate_rows = 0  # what disagrees because of them
 
@@ -138,7 +139,7 @@ class Runner:
             self.divergence = self.first_divergence(lockstep, step)
         if self.asks and number == 0:
             self._ask_asides(moment)
-        self.notes = lockstep.notes()
+        self.notes, self.shortfall = lockstep.notes(), lockstep.shortfall()
         return step
 
     def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
@@ -198,7 +199,8 @@ class Runner:
         torch_with_torch = self._torch_with_torch(frame)
         found, reason = verdict(
             self.table, frame, self.config, self.done, planned,
-            interrupted=self.interrupted, refusal=self.refusal, torch_with_torch=torch_with_torch,
+            interrupted=self.interrupted, refusal=self.refusal, shortfall=self.shortfall,
+            torch_with_torch=torch_with_torch,
             inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
         )  # fmt: skip
         compare, mistake = self.config.compare, self.experiment.mistake

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from compare.diagnose.scaling import in_double, mistaken, of_scaler, unscaled
+from compare.diagnose.scaling import (
+    in_double,
+    mistaken,
+    of_scaler,
+    of_upstream,
+    scaled_wrongly,
+    unscaled,
+)
 from compare.judge.judge import judge
 from compare.judge.quantities import LOSS, REDUCED, Key
 from compare.pair.sources import unplanted
@@ -178,6 +185,8 @@ class Examiner:
         if not own and quantity == "loss" and (penalty := self._wrong_penalty("output")):
             text = f"The data loss agrees; the {type(penalty).__name__} added to it does not."
             return Suspect("loss", quantity, True, penalty, method, text)
+        if not own and method == "backward" and scaled_wrongly(self.moment, key):
+            return Suspect("loss", quantity, True, *of_upstream(self.moment))
         return Suspect("loss", quantity, own, self.side.loss, method, text)
 
     def _wrong_penalty(self, quantity: str, of: str | None = None) -> Layer | None:

@@ -230,6 +230,7 @@ class HalfLockstep(Lockstep):
         if self.compare.k != K:  # somebody chose it
             self.format = self.format._replace(k=self.compare.k)
         self.skipped: set[int] = set()
+        self.in_half: set[str] = set()  # pieces that autocast ran in the half
         self.kept = FORMATS["float32"] if train.autocast else self.format  # parameters' own
 
     def step(self, number: int, batch: np.ndarray) -> Step:
@@ -259,6 +260,13 @@ class HalfLockstep(Lockstep):
             f"Mistakes below about {100 * passes:.2g} % of an element pass: check the formulas in "
             "float64 as well."
         ]
+        if train.autocast:
+            pieces = [node.name for node in self.experiment.manual.graph.nodes] + ["loss"]
+            short = ", ".join(name for name in pieces if name in self.in_half)
+            told.append(
+                f"Torch's autocast ran {len(self.in_half)} of {len(pieces)} pieces in "
+                f"{train.dtype} ({short or 'none'}), and the rest in float32."
+            )
         if self.skipped:
             n, scale = len(self.skipped), self.experiment.torch.scaler.state["scale"]
             told.append(
@@ -266,6 +274,16 @@ class HalfLockstep(Lockstep):
                 f"out; the scale of the loss is {scale:g} now."
             )
         return tuple(told)
+
+    def shortfall(self) -> str:
+        """Under autocast that casts nothing, agreement says nothing of the half."""
+        train = self.experiment.config.train
+        if not train.autocast or self.in_half:
+            return ""
+        return (
+            f"Nothing ran in {train.dtype}: torch's autocast leaves every layer of this network in "
+            'float32, where all agrees. Judge it with dtype = "float32".'
+        )
 
     def _met(
         self, number: int, start: Start, theirs: Values, inputs: tuple[str, ...],
@@ -341,7 +359,7 @@ class HalfLockstep(Lockstep):
         self, side: ManualSide, start: Start, theirs: Values, scaler: LossScaler | None
     ) -> ManualSide:
         """Return the side whose every piece is given what torch had there."""
-        upstream = None if scaler is None else np.asarray(scaler.scale)
+        upstream = None if scaler is None else np.asarray(scaler.upstream())
         layers = {
             node.name: Meeting(node.layer, self._of(node, start, theirs))
             for node in side.graph.nodes
@@ -386,6 +404,7 @@ class HalfLockstep(Lockstep):
         halves = tuple(v in taps and taps[v].dtype == torch.autocast.dtype for v in sources)
         if torch.module_of(name) not in torch.autocast.in_half:
             return Met((), None, FORMATS["float32"], returned=halves)
+        self.in_half.add(name)
         return Met((), None, self.format, rounded=tuple(not h for h in halves), casts=True)
 
 

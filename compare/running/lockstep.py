@@ -91,6 +91,10 @@ class Lockstep:
         """Say what a reader should know of how the steps were run."""
         return ()
 
+    def shortfall(self) -> str:
+        """Say why agreement in all steps so far is none of what was asked for; else nothing."""
+        return ""
+
     def _started(self, x: Any, target: Any, lr: float, *, input_grad: bool) -> tuple[Start, float]:
         """Let torch go forward and back; return what the other side starts from, and the loss.
 
