@@ -42,7 +42,8 @@ class ScalerCheck(ExactCheck):
         given = dict(self.arguments)
         start = {"scale": given.pop("init_scale")} if "init_scale" in given else {}
         scaler = import_module("manual.scaling").LossScaler(**start, **given)
-        values: Values = {}
+        usual = [scaler.growth_factor, scaler.backoff_factor, scaler.growth_interval, scaler.scale]
+        values: Values = {Key("", "settings"): np.float64(usual)}
         for step in range(len(EVENTS)):
             grads = {str(i): lift(g) for i, g in enumerate(self.grads(seed, step))}
             values[Key(str(step), "upstream")] = np.float64(scaler.upstream())
@@ -57,7 +58,9 @@ class ScalerCheck(ExactCheck):
         scaler = torch.amp.GradScaler("cpu", **dict(self.arguments))
         params = [torch.nn.Parameter(torch.zeros(3)) for _ in range(2)]
         optimizer = torch.optim.SGD(params, lr=0.0)
-        values: Values = {}
+        usual = [scaler.get_growth_factor(), scaler.get_backoff_factor(),
+                 scaler.get_growth_interval(), scaler.get_scale()]  # fmt: skip
+        values: Values = {Key("", "settings"): np.float64(usual)}
         for step in range(len(EVENTS)):
             values[Key(str(step), "upstream")] = np.float64(scaler.scale(torch.ones(())).item())
             for p, g in zip(params, self.grads(seed, step), strict=True):

@@ -6,7 +6,7 @@ worked out here again: no worker of torch's takes part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
@@ -33,8 +33,12 @@ class BatchCheck(Check):
         micro: micro-batches of each.
         reduce, whole_batch: as for `manual.parallel.plan.Plan`.
         reduction: of the squared error.
-        norm: whether a SyncBatchNorm stands between, and its arguments.
+        norm: arguments of a SyncBatchNorm that stands there instead of the Linears.
         image: whether each row has 5 places, for the norm.
+        mode: of the norm: "synchronised", "alone" or "evaluated"; of the Linears: "cell" puts a
+            recurrent cell without a state before them, "tied" ties biases and adds a parameter
+            that no layer has.
+        factor: what all losses are multiplied by besides.
     """
 
     shards: tuple[int, ...]
@@ -44,6 +48,8 @@ class BatchCheck(Check):
     reduction: str = "mean"
     norm: tuple[tuple[str, Any], ...] | None = None
     image: bool = False
+    mode: str = ""
+    factor: float = 1.0
 
     @property
     def name(self) -> str:
@@ -59,14 +65,23 @@ class BatchCheck(Check):
 
     def network(self) -> Any:
         if self.norm is not None:
-            nodes = [("norm", build("SyncBatchNorm", (("num_features", 3), *self.norm)), ("x",)),
-                     ("act", build("Tanh", ()), ("norm",))]  # fmt: skip
-        else:
-            nodes = [("one", build("Linear", (("in_features", 3), ("out_features", 4))), ("x",)),
-                     ("act", build("Tanh", ()), ("one",)),
-                     ("two", build("Linear", (("in_features", 4), ("out_features", 2))),
-                      ("act",))]  # fmt: skip
-        return import_module("manual").Graph(nodes, inputs=("x",))
+            norm = build("SyncBatchNorm", (("num_features", 3), *self.norm))
+            norm = norm.train(False) if self.mode == "evaluated" else norm
+            nodes = [("norm", norm, ("x",)), ("act", build("Tanh", ()), ("norm",))]
+            return import_module("manual").Graph(nodes, inputs=("x",))
+        outs, more = 4 if self.mode == "tied" else 2, {}
+        nodes = [
+            ("one", build("Linear", (("in_features", 3), ("out_features", 4))), ("x",)),
+            ("act", build("Tanh", ()), ("one",)),
+            ("two", build("Linear", (("in_features", 4), ("out_features", outs))), ("act",)),
+        ]
+        if self.mode == "cell":
+            cell = build("RNNCell", (("input_size", 3), ("hidden_size", 4)))
+            nodes[:2] = [("act", cell, ("x", None))]
+        if self.mode == "tied":
+            nodes.append(("matrix", build("MatMulGate", ()), ("two", "free")))
+            more = {"tied": {"two.bias": "one.bias"}, "parameters": {"free": np.zeros((4, 2))}}
+        return import_module("manual").Graph(nodes, inputs=("x",), **more)
 
     def target(self, seed: int) -> np.ndarray:
         rows = self.x_shape[0]
@@ -75,7 +90,9 @@ class BatchCheck(Check):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         plan, name_of = self.plan(), _of("workers", "name_of")
         loss = build("MSELoss", (("reduction", self.reduction),))
-        joined = _of("workers", "of_workers")(self.network(), loss, plan)
+        how = {"synchronised": False} if self.mode == "alone" else {}
+        how |= {} if self.factor == 1.0 else {"factor": self.factor}
+        joined = _of("workers", "of_workers")(self.network(), loss, plan, **how)
         joined = joined.with_params(
             {
                 n: lift(self.draw(seed, p.shape, n.partition(".")[2]))
@@ -94,14 +111,21 @@ class BatchCheck(Check):
                 given[_of("workers", "target_of")(worker, call)] = lift(t[place])
                 places.append((worker, micro, name_of(worker, "x", call)))
         tape = joined.run(given)
+        joined.run({name: array * 0.5 for name, array in given.items()})  # a cache of its own
         found = joined.gradients(tape, np.ones_like(tape.output), wrt=tuple(p for *_, p in places))
-        reduced = _of("reduction", "reduced")(found.params, plan.workers, plan.reduce)
+        half = joined.gradients(tape, 0.5 * np.ones_like(tape.output)).params
+        how = () if plan.reduce == "mean" else (plan.reduce,)  # type: ignore[assignment]
+        reduced = _of("reduction", "reduced")(found.params, plan.workers, *how)
         values: Values = {
             Key("", "loss"): tape.output,
             Key("", "workers"): np.float64(plan.workers),
         }
         values |= {Key(f"{w}@{m}", "grad_x"): found.values[p] for w, m, p in places}
         values |= {Key(n, "own"): g for n, g in found.params.items()}
+        values |= {Key(n, "half as much"): g for n, g in half.items()}
+        for worker, micro, _ in places:
+            call = micro if self.micro > 1 else None
+            values[Key(f"{worker}@{micro}", "loss")] = tape.values[name_of(worker, "loss", call)]
         values |= {Key(n, "reduced"): g for n, g in reduced.items()}
         return values | {Key(n, "buffer"): b for n, b in tape.buffers.items()}
 
@@ -117,26 +141,27 @@ class BatchCheck(Check):
         calls = [own.tensor_split(self.micro) for own in rows]
         copies = [self._copies(seed, dtype) for _ in ranks]
         leaves = {(w, m): x[calls[w][m]].requires_grad_() for w in ranks for m in range(self.micro)}
-        buffers = self._buffers(dtype)
+        buffers = [self._buffers(dtype) for _ in ranks]
         total: Any = 0.0
+        values: Values = {}
         for m in range(self.micro):
             ys = self._outputs([leaves[w, m] for w in ranks], copies, buffers)
             for w, y in enumerate(ys):
                 part = torch.nn.functional.mse_loss(y, t[calls[w][m]], reduction=self.reduction)
-                total = total + part * self._counts(len(calls[w][m]), of)
+                values[Key(f"{w}@{m}", "loss")] = array_of(part)
+                total = total + part * (self.factor * self._counts(len(calls[w][m]), of))
         total.backward()
-        values: Values = {
-            Key("", "loss"): array_of(total),
-            Key("", "workers"): np.float64(len(rows)),
-        }
+        values |= {Key("", "loss"): array_of(total), Key("", "workers"): np.float64(len(rows))}
         values |= {Key(f"{w}@{m}", "grad_x"): array_of(x.grad) for (w, m), x in leaves.items()}
         for n in copies[0]:
             grads = [copies[w][n].grad for w in ranks]
             both = sum(grads[1:], grads[0]) / (len(ranks) if self.reduce == "mean" else 1)
             for w in ranks:
                 values[Key(f"worker{w}.{n}", "own")] = array_of(grads[w])
+                values[Key(f"worker{w}.{n}", "half as much")] = array_of(0.5 * grads[w])
                 values[Key(f"worker{w}.{n}", "reduced")] = array_of(both)
-                values |= {Key(f"worker{w}.{k}", "buffer"): array_of(b) for k, b in buffers.items()}
+        for w, held in enumerate(buffers):
+            values |= {Key(f"worker{w}.{k}", "buffer"): array_of(b) for k, b in held.items()}
         return values
 
     def _copies(self, seed: int, dtype: np.dtype) -> dict[str, Any]:
@@ -144,6 +169,13 @@ class BatchCheck(Check):
 
         shapes: dict[str, tuple[int, ...]] = {"one.weight": (4, 3), "one.bias": (4,),
                                               "two.weight": (2, 4), "two.bias": (2,)}  # fmt: skip
+        if self.mode == "cell":
+            del shapes["one.weight"], shapes["one.bias"]
+            shapes |= {"act.weight_ih": (4, 3), "act.weight_hh": (4, 4)}
+            shapes |= {"act.bias_ih": (4,), "act.bias_hh": (4,)}
+        if self.mode == "tied":
+            del shapes["two.bias"]
+            shapes |= {"two.weight": (4, 4), "free": (4, 2)}
         if self.norm is not None:
             shapes = {} if dict(self.norm).get("affine") is False else {
                 "norm.weight": (3,), "norm.bias": (3,)}  # fmt: skip
@@ -157,26 +189,46 @@ class BatchCheck(Check):
         module = torch.nn.BatchNorm1d(3, **dict(self.norm), dtype=getattr(torch, dtype.name))
         return {f"norm.{k}": b for k, b in module.named_buffers()}
 
-    def _outputs(self, xs: list[Any], copies: list[dict], buffers: dict[str, Any]) -> list[Any]:
+    def _output(self, x: Any, p: dict[str, Any]) -> Any:
+        """Return one worker's output without a norm."""
+        import torch
+
+        linear = torch.nn.functional.linear
+        if self.mode == "cell":
+            h = (linear(x, p["act.weight_ih"], p["act.bias_ih"]) + p["act.bias_hh"]).tanh()
+            h = h + 0 * p["act.weight_hh"].sum()  # no state comes through it
+        else:
+            h = linear(x, p["one.weight"], p["one.bias"]).tanh()
+        y = linear(h, p["two.weight"], p["one.bias" if self.mode == "tied" else "two.bias"])
+        return y @ p["free"] if self.mode == "tied" else y
+
+    def _normed(self, x: Any, held: dict[str, Any]) -> Any:
+        """Return rows less their mean, over their deviation; what was seen moves on."""
+        import torch
+
+        how = {"eps": 1e-5, "momentum": 0.1} | dict(self.norm or ())
+        training = self.mode != "evaluated"
+        if held and training:
+            held["norm.num_batches_tracked"] += 1
+        rate = how["momentum"]
+        rate = 1 / float(held["norm.num_batches_tracked"]) if rate is None else rate
+        return torch.nn.functional.batch_norm(
+            x, held.get("norm.running_mean"), held.get("norm.running_var"),
+            training=training, momentum=rate, eps=how["eps"],
+        )  # fmt: skip
+
+    def _outputs(self, xs: list[Any], copies: list[dict], buffers: list[dict]) -> list[Any]:
         """Return every worker's output; a norm's statistics are those of all rows together."""
         import torch
 
-        f = torch.nn.functional
         if self.norm is None:
-            return [
-                f.linear(f.linear(x, p["one.weight"], p["one.bias"]).tanh(), p["two.weight"],
-                         p["two.bias"])
-                for x, p in zip(xs, copies, strict=True)
-            ]  # fmt: skip
-        how = {"eps": 1e-5, "momentum": 0.1} | dict(self.norm)
-        if buffers:
-            buffers["norm.num_batches_tracked"] += 1
-        rate = how["momentum"]
-        rate = 1 / float(buffers["norm.num_batches_tracked"]) if rate is None else rate
-        hats = f.batch_norm(
-            torch.cat(xs), buffers.get("norm.running_mean"), buffers.get("norm.running_var"),
-            training=True, momentum=rate, eps=how["eps"],
-        ).split([len(x) for x in xs])  # fmt: skip
+            return [self._output(x, p) for x, p in zip(xs, copies, strict=True)]
+        if self.mode == "alone":
+            hats = [self._normed(x, held) for x, held in zip(xs, buffers, strict=True)]
+        else:
+            hats = self._normed(torch.cat(xs), buffers[0]).split([len(x) for x in xs])
+            for held in buffers[1:]:
+                held |= buffers[0]
         shape = [1, 3] + [1] * (xs[0].dim() - 2)
         return [
             (h * p["norm.weight"].view(shape) + p["norm.bias"].view(shape) if p else h).tanh()
@@ -236,16 +288,18 @@ class SplitCheck(Check):
         held = dict(joined.params)
         joined = joined.with_params({_partial(n, held): p for n, p in params.items()})
         tape = joined.run(given)
+        joined.run({name: array * 0.5 for name, array in given.items()})  # a cache of its own
         wanted = tuple(name_of(w, "x") for w in ranks)
         found = joined.gradients(tape, np.ones_like(tape.output), wrt=wanted)
         values: Values = {Key("", "weights"): np.array(plan.weights()),
                           Key("", "loss"): tape.output,
-                          Key("", "rows"): np.float64(plan.rows)}  # fmt: skip
+                          Key("", "rows"): np.float64([plan.rows, len(plan.slices())])}  # fmt: skip
         for n in params:
             values[Key(n, "grad")] = found.params[_partial(n, held)]
             values[Key(n, "held")] = np.asarray(held[_partial(n, held)], dtype)
         for w in ranks:
             values[Key(f"{w}", "y")] = tape.values[name_of(w, "down")]
+            values[Key(f"{w}", "loss")] = tape.values[name_of(w, "loss")]
             values[Key(f"{w}", "dx")] = found.values[name_of(w, "x")]
         return values
 
@@ -269,13 +323,14 @@ class SplitCheck(Check):
         axes = {"up.weight": 0, "up.bias": 0, "down.weight": 1}
         values: Values = {Key("", "weights"): np.ones((self.workers, 1)),
                           Key("", "loss"): array_of(loss * self.workers),
-                          Key("", "rows"): np.float64(self.lead[0])}  # fmt: skip
+                          Key("", "rows"): np.float64([self.lead[0], self.workers])}  # fmt: skip
         for w in range(self.workers):
             for n, own in p.items():
                 whole = {"grad": own.grad, "held": own.detach()}
                 for kind, array in whole.items():
                     part = array.chunk(self.workers, axes[n])[w] if n in axes else array
                     values[Key(f"worker{w}.{n}", kind)] = array_of(part)
+            values[Key(f"{w}", "loss")] = array_of(loss)
             values[Key(f"{w}", "y")], values[Key(f"{w}", "dx")] = array_of(y), array_of(x.grad)
         return values
 
@@ -337,7 +392,9 @@ class DealtCheck(ExactCheck):
         keepers = [[kept[n] for n in self.held] for kept in own]
         order = [[list(self.held).index(n) for n in kept] for kept in own]
         several = _of("plan", "shards")((4, 3, 2), 2)
-        return _listed([*found, *several, *keepers, *order])
+        plan = _of("plan", "Plan")(several)
+        usual = [plan.whole_batch, plan.loss_sums, plan.sharded_states, plan.reduce == "mean"]
+        return _listed([*found, *several, *keepers, *order, usual])
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         import torch
@@ -348,7 +405,8 @@ class DealtCheck(ExactCheck):
         found = [dealt(*asked) for asked in ((12, 4), (7, 3), (2, 5))]
         keepers = [[0] * 6, [1, 0, 1, 0, 1, 0], [2, 0, 1, 2, 1, 2]]
         order = [list(range(6))] * 3
-        return _listed([*found, *(dealt(rows, 2) for rows in (4, 3, 2)), *keepers, *order])
+        return _listed([*found, *(dealt(rows, 2) for rows in (4, 3, 2)), *keepers, *order,
+                        [0, 0, 0, 1]])  # fmt: skip
 
 
 def _listed(found: Any) -> Values:
@@ -361,7 +419,7 @@ class RefusedCheck(ExactCheck):
 
     dtypes: ClassVar[tuple[str, ...]] = ("float64",)
     name: ClassVar[str] = "what workers refuse"  # type: ignore[misc]
-    answers: tuple[int, ...] = field(default=(1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0))
+    answers: tuple[int, ...] = (1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0)
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         linear = build("Linear", (("in_features", 6), ("out_features", 6)))
@@ -387,6 +445,7 @@ class RefusedCheck(ExactCheck):
             split({"0": "columns"}, linear, act), split({"0": "rows"}, linear),
             split(both, linear, norm, linear), split(both, linear, act, linear),
             split(both, linear, act, linear, workers=3),
+            split({"0": "columns", "3": "rows"}, linear, act, act, linear),
         ]  # fmt: skip
         return {Key(str(i), "refused"): np.float64(_refuses(ask)) for i, ask in enumerate(asked)}
 
@@ -417,6 +476,9 @@ def worker_checks() -> list[Check]:
         BatchCheck(unequal, norm=plain), BatchCheck(unequal, norm=plain, image=True),
         BatchCheck(unequal, micro=2, norm=(("momentum", None),)),
         BatchCheck(unequal, norm=(("affine", False), ("track_running_stats", False))),
+        BatchCheck(unequal, norm=plain, mode="alone"),
+        BatchCheck(unequal, norm=plain, mode="evaluated"),
+        BatchCheck(unequal, micro=2, mode="tied"), BatchCheck((3, 2), mode="cell", factor=3.0),
         SplitCheck(2), SplitCheck(3, bias=False), SplitCheck(2, lead=(2, 3)),
         ExchangeCheck(), DealtCheck(), RefusedCheck(),
     ]  # fmt: skip
