@@ -132,7 +132,6 @@ class AgainstRunner(Runner):
 class OtherRunner(Runner):
     """Keeps what the other torch's steps showed."""
 
-    works = False
     lockstep: OtherLockstep
 
 

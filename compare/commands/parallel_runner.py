@@ -26,8 +26,6 @@ def run_workers(config: Config, mistake: str | None, progress: Progress) -> Repo
 class ParallelRunner(Runner):
     """Runs the steps of several workers; they do not drift, being compared step by step alone."""
 
-    works = asks = False
-
     def in_lockstep(self) -> Any:
         from compare.running.parallel.lockstep import ParallelLockstep
 

@@ -28,8 +28,7 @@ Progress = Callable[[str, int, int], None]  # what, done, of how many
 class Runner:
     """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
 
-    works = True  # whether the worst element of each row is worked by its formula
-    asks = True  # whether what training never asks is compared once
+    works = True  # whether the worst element of each row is asked for, where it can be worked
 
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
         from compare.judge import kills
@@ -128,16 +127,16 @@ class Runner:
         if number == 0:  # a thorough step: every element has its own tolerance
             refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
             self.kills = kills.kill_rows(step)
-        if number % sampled == 0 and not self.config.train.half:
+        if number % sampled == 0 and lockstep.of_one_format:
             self._count_ulps(step, ulps)
         moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
         blamed = self._blame_torch(moment, step.rows)
         diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-        if self.works and not self.config.train.half and (number == 0 or diverged):
+        if self.works and lockstep.works and (number == 0 or diverged):
             self.worked = worked_rows(self.experiment, lockstep, step)
         if diverged:
             self.divergence = self.first_divergence(lockstep, step)
-        if self.asks and number == 0:
+        if lockstep.asks and number == 0:
             self._ask_asides(moment)
         self.notes, self.shortfall = lockstep.notes(), lockstep.shortfall()
         return step

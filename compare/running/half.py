@@ -223,6 +223,8 @@ class HalfLockstep(Lockstep):
     Every step is gauged: there is little between what rounding does and what a mistake does.
     """
 
+    works = of_one_format = False
+
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
         train, device = experiment.config.train, experiment.torch.device

@@ -55,6 +55,10 @@ class Lockstep:
     elements much smaller than the rest of their tensor.
     """
 
+    works = True  # whether the worst element of each row can be worked by its formula
+    asks = True  # whether what training never asks is compared once
+    of_one_format = True  # whether both sides compute in it, so that ulps can be counted
+
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.compare = experiment.config.compare

@@ -19,6 +19,8 @@ __all__ = ["ParallelLockstep"]
 class ParallelLockstep(Lockstep):
     """Every worker's own tensors, and its gradients after the exchange."""
 
+    works = asks = False
+
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
         self.params = dict(experiment.weights)  # as cut by hand: torch's workers cut by themselves

@@ -43,7 +43,7 @@ class ScalerCheck(ExactCheck):
         start = {"scale": given.pop("init_scale")} if "init_scale" in given else {}
         scaler = import_module("manual.scaling").LossScaler(**start, **given)
         usual = [scaler.growth_factor, scaler.backoff_factor, scaler.growth_interval, scaler.scale]
-        values: Values = {Key("", "settings"): np.float64(usual)}
+        values: Values = {Key("", "settings"): np.array(usual, np.float64)}
         for step in range(len(EVENTS)):
             grads = {str(i): lift(g) for i, g in enumerate(self.grads(seed, step))}
             values[Key(str(step), "upstream")] = np.float64(scaler.upstream())
@@ -60,7 +60,7 @@ class ScalerCheck(ExactCheck):
         optimizer = torch.optim.SGD(params, lr=0.0)
         usual = [scaler.get_growth_factor(), scaler.get_backoff_factor(),
                  scaler.get_growth_interval(), scaler.get_scale()]  # fmt: skip
-        values: Values = {Key("", "settings"): np.float64(usual)}
+        values: Values = {Key("", "settings"): np.array(usual, np.float64)}
         for step in range(len(EVENTS)):
             values[Key(str(step), "upstream")] = np.float64(scaler.scale(torch.ones(())).item())
             for p, g in zip(params, self.grads(seed, step), strict=True):
@@ -77,7 +77,8 @@ class ScalerCheck(ExactCheck):
 
 def _keyed(step: int, grads: dict[str, Any], found: bool, scale: float, tracker: int) -> Values:
     """Return what a step leaves; what is not finite as 2 (nan) or ±3."""
-    where, values = str(step), {}
+    where = str(step)
+    values: Values = {}
     for name, grad in grads.items():
         told = np.where(np.isnan(grad), 2.0, np.sign(grad) * 3.0)
         values[Key(where, name)] = np.where(np.isfinite(grad), grad, told).astype(np.float32)

@@ -67,10 +67,10 @@ class BatchCheck(Check):
         if self.norm is not None:
             norm = build("SyncBatchNorm", (("num_features", 3), *self.norm))
             norm = norm.train(False) if self.mode == "evaluated" else norm
-            nodes = [("norm", norm, ("x",)), ("act", build("Tanh", ()), ("norm",))]
-            return import_module("manual").Graph(nodes, inputs=("x",))
+            normed = [("norm", norm, ("x",)), ("act", build("Tanh", ()), ("norm",))]
+            return import_module("manual").Graph(normed, inputs=("x",))
         outs, more = 4 if self.mode == "tied" else 2, {}
-        nodes = [
+        nodes: list[tuple] = [
             ("one", build("Linear", (("in_features", 3), ("out_features", 4))), ("x",)),
             ("act", build("Tanh", ()), ("one",)),
             ("two", build("Linear", (("in_features", 4), ("out_features", outs))), ("act",)),
@@ -90,7 +90,7 @@ class BatchCheck(Check):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         plan, name_of = self.plan(), _of("workers", "name_of")
         loss = build("MSELoss", (("reduction", self.reduction),))
-        how = {"synchronised": False} if self.mode == "alone" else {}
+        how: dict[str, Any] = {"synchronised": False} if self.mode == "alone" else {}
         how |= {} if self.factor == 1.0 else {"factor": self.factor}
         joined = _of("workers", "of_workers")(self.network(), loss, plan, **how)
         joined = joined.with_params(
@@ -114,8 +114,8 @@ class BatchCheck(Check):
         joined.run({name: array * 0.5 for name, array in given.items()})  # a cache of its own
         found = joined.gradients(tape, np.ones_like(tape.output), wrt=tuple(p for *_, p in places))
         half = joined.gradients(tape, 0.5 * np.ones_like(tape.output)).params
-        how = () if plan.reduce == "mean" else (plan.reduce,)  # type: ignore[assignment]
-        reduced = _of("reduction", "reduced")(found.params, plan.workers, *how)
+        asked = () if plan.reduce == "mean" else (plan.reduce,)
+        reduced = _of("reduction", "reduced")(found.params, plan.workers, *asked)
         values: Values = {
             Key("", "loss"): tape.output,
             Key("", "workers"): np.float64(plan.workers),
@@ -152,7 +152,7 @@ class BatchCheck(Check):
                 total = total + part * (self.factor * self._counts(len(calls[w][m]), of))
         total.backward()
         values |= {Key("", "loss"): array_of(total), Key("", "workers"): np.float64(len(rows))}
-        values |= {Key(f"{w}@{m}", "grad_x"): array_of(x.grad) for (w, m), x in leaves.items()}
+        values |= {Key(f"{w}@{m}", "grad_x"): _grad(x) for (w, m), x in leaves.items()}
         for n in copies[0]:
             grads = [copies[w][n].grad for w in ranks]
             both = sum(grads[1:], grads[0]) / (len(ranks) if self.reduce == "mean" else 1)
@@ -291,9 +291,9 @@ class SplitCheck(Check):
         joined.run({name: array * 0.5 for name, array in given.items()})  # a cache of its own
         wanted = tuple(name_of(w, "x") for w in ranks)
         found = joined.gradients(tape, np.ones_like(tape.output), wrt=wanted)
-        values: Values = {Key("", "weights"): np.array(plan.weights()),
-                          Key("", "loss"): tape.output,
-                          Key("", "rows"): np.float64([plan.rows, len(plan.slices())])}  # fmt: skip
+        dealt = np.array([plan.rows, len(plan.slices())], np.float64)
+        values: Values = {Key("", "weights"): np.array(plan.weights()), Key("", "rows"): dealt}
+        values[Key("", "loss")] = tape.output
         for n in params:
             values[Key(n, "grad")] = found.params[_partial(n, held)]
             values[Key(n, "held")] = np.asarray(held[_partial(n, held)], dtype)
@@ -321,18 +321,24 @@ class SplitCheck(Check):
         loss = f.mse_loss(y, t)
         loss.backward()
         axes = {"up.weight": 0, "up.bias": 0, "down.weight": 1}
-        values: Values = {Key("", "weights"): np.ones((self.workers, 1)),
-                          Key("", "loss"): array_of(loss * self.workers),
-                          Key("", "rows"): np.float64([self.lead[0], self.workers])}  # fmt: skip
+        dealt = np.array([self.lead[0], self.workers], np.float64)
+        values: Values = {Key("", "weights"): np.ones((self.workers, 1)), Key("", "rows"): dealt}
+        values[Key("", "loss")] = array_of(loss * self.workers)
         for w in range(self.workers):
             for n, own in p.items():
-                whole = {"grad": own.grad, "held": own.detach()}
+                whole: dict[str, Any] = {"grad": own.grad, "held": own.detach()}
                 for kind, array in whole.items():
                     part = array.chunk(self.workers, axes[n])[w] if n in axes else array
                     values[Key(f"worker{w}.{n}", kind)] = array_of(part)
             values[Key(f"{w}", "loss")] = array_of(loss)
-            values[Key(f"{w}", "y")], values[Key(f"{w}", "dx")] = array_of(y), array_of(x.grad)
+            values[Key(f"{w}", "y")], values[Key(f"{w}", "dx")] = array_of(y), _grad(x)
         return values
+
+
+def _grad(leaf: Any) -> np.ndarray:
+    from torch_ref.side import array_of
+
+    return array_of(leaf.grad)
 
 
 def _partial(name: str, held: Any) -> str:
