@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ class ScalerCheck(ExactCheck):
 
     arguments: tuple[tuple[str, Any], ...]
     place: int
-    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
 
     @property
     def name(self) -> str:

@@ -253,15 +253,20 @@ class SplitCheck(Check):
     workers: int
     bias: bool = True
     lead: tuple[int, ...] = (6,)
+    cell: bool = False  # a recurrent cell without a state comes first, no Linear
 
     @property
     def name(self) -> str:
-        return f"{self.workers} workers share two Linears, bias {self.bias}, {self.lead} rows"
+        shown = f"bias {self.bias}, {self.lead} rows{', a cell' * self.cell}"
+        return f"{self.workers} workers share two Linears, {shown}"
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         sizes = {"in.weight": (3, 2), "up.weight": (12, 3), "down.weight": (5, 12)}
         biases = {"in.bias": (3,), "up.bias": (12,), "down.bias": (5,)}
+        if self.cell:
+            sizes |= {"in.weight_ih": sizes.pop("in.weight"), "in.weight_hh": (3, 3)}
+            biases |= {"in.bias_ih": biases.pop("in.bias"), "in.bias_hh": (3,)}
         return sizes | (biases if self.bias else {})  # type: ignore[operator, return-value]
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
@@ -269,7 +274,11 @@ class SplitCheck(Check):
             return build("Linear", (("in_features", i), ("out_features", o), ("bias", self.bias)))
 
         whole = {n: self.draw(seed, s, n) for n, s in self.shapes.items()}
-        nodes = [("in", linear(2, 3), ("x",)), ("up", linear(3, 12), ("in",)),
+        first: tuple = ("in", linear(2, 3), ("x",))
+        if self.cell:
+            cell = build("RNNCell", (("input_size", 2), ("hidden_size", 3), ("bias", self.bias)))
+            first = ("in", cell, ("x", None))
+        nodes = [first, ("up", linear(3, 12), ("in",)),
                  ("act", build("Tanh", ()), ("up",)),
                  ("down", linear(12, 5), ("act",))]  # fmt: skip
         graph = import_module("manual").Graph(nodes, inputs=("x",)).with_params(whole)
@@ -287,8 +296,10 @@ class SplitCheck(Check):
         given |= {_of("workers", "target_of")(w): lift(t[plan.slices()[w][0]]) for w in ranks}
         held = dict(joined.params)
         joined = joined.with_params({_partial(n, held): p for n, p in params.items()})
+        others = [{name: array * c for name, array in given.items()} for c in (2.0, 0.5)]
+        joined.run(others[0])
         tape = joined.run(given)
-        joined.run({name: array * 0.5 for name, array in given.items()})  # a cache of its own
+        joined.run(others[1])  # neither the first cache nor the latest is its own
         wanted = tuple(name_of(w, "x") for w in ranks)
         found = joined.gradients(tape, np.ones_like(tape.output), wrt=wanted)
         dealt = np.array([plan.rows, len(plan.slices())], np.float64)
@@ -314,9 +325,13 @@ class SplitCheck(Check):
         }
         x = tensor(self.draw(seed, (*self.lead, 2), "x"), dtype).requires_grad_()
         t, f = tensor(self.draw(seed, (*self.lead, 5), "t"), dtype), torch.nn.functional
-        h = f.linear(
-            f.linear(x, p["in.weight"], p.get("in.bias")), p["up.weight"], p.get("up.bias")
-        )
+        if self.cell:  # the state before it is zero
+            state = torch.zeros(*self.lead, 3, dtype=x.dtype)
+            own = [p[f"in.{k}"] for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            z = torch.rnn_tanh_cell(x, state, *own)
+        else:
+            z = f.linear(x, p["in.weight"], p.get("in.bias"))
+        h = f.linear(z, p["up.weight"], p.get("up.bias"))
         y = f.linear(h.tanh(), p["down.weight"], p.get("down.bias"))
         loss = f.mse_loss(y, t)
         loss.backward()
@@ -399,7 +414,14 @@ class DealtCheck(ExactCheck):
         order = [[list(self.held).index(n) for n in kept] for kept in own]
         several = _of("plan", "shards")((4, 3, 2), 2)
         plan = _of("plan", "Plan")(several)
-        usual = [plan.whole_batch, plan.loss_sums, plan.sharded_states, plan.reduce == "mean"]
+        workers = [plan.workers, plan.micro_batches, plan.rows]
+        usual = [
+            *workers,
+            plan.whole_batch,
+            plan.loss_sums,
+            plan.sharded_states,
+            plan.reduce == "mean",
+        ]
         return _listed([*found, *several, *keepers, *order, usual])
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
@@ -412,7 +434,7 @@ class DealtCheck(ExactCheck):
         keepers = [[0] * 6, [1, 0, 1, 0, 1, 0], [2, 0, 1, 2, 1, 2]]
         order = [list(range(6))] * 3
         return _listed([*found, *(dealt(rows, 2) for rows in (4, 3, 2)), *keepers, *order,
-                        [0, 0, 0, 1]])  # fmt: skip
+                        [3, 2, 9, 0, 0, 0, 1]])  # fmt: skip
 
 
 def _listed(found: Any) -> Values:
@@ -486,5 +508,6 @@ def worker_checks() -> list[Check]:
         BatchCheck(unequal, norm=plain, mode="evaluated"),
         BatchCheck(unequal, micro=2, mode="tied"), BatchCheck((3, 2), mode="cell", factor=3.0),
         SplitCheck(2), SplitCheck(3, bias=False), SplitCheck(2, lead=(2, 3)),
+        SplitCheck(2, cell=True),
         ExchangeCheck(), DealtCheck(), RefusedCheck(),
     ]  # fmt: skip
