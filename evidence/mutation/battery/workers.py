@@ -327,8 +327,8 @@ class SplitCheck(Check):
         t, f = tensor(self.draw(seed, (*self.lead, 5), "t"), dtype), torch.nn.functional
         if self.cell:  # the state before it is zero
             state = torch.zeros(*self.lead, 3, dtype=x.dtype)
-            own = [p[f"in.{k}"] for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-            z = torch.rnn_tanh_cell(x, state, *own)
+            held = [p[f"in.{k}"] for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            z = torch.rnn_tanh_cell(x, state, *held)
         else:
             z = f.linear(x, p["in.weight"], p.get("in.bias"))
         h = f.linear(z, p["up.weight"], p.get("up.bias"))
