@@ -167,7 +167,7 @@ class Lockstep:
 
     def _count_unjudged(self, tolerances: Mapping[Key, Any]) -> None:
         for key, tolerance in tolerances.items():
-            if np.ndim(tolerance) and (lost := np.count_nonzero(np.isinf(tolerance))):
+            if np.ndim(tolerance) and (lost := int(np.count_nonzero(np.isinf(tolerance)))):
                 self.unjudged[key] += lost
 
     def _rows(
