@@ -51,6 +51,10 @@ class LossScaler(NamedTuple):
     backoff_factor: float = 0.5
     growth_interval: int = 2000
 
+    def upstream(self) -> float:
+        """Return what backward starts from instead of 1: dL'/dL = S."""
+        return self.scale
+
     def unscale(self, grads: Mapping[str, Array]) -> tuple[Arrays, bool]:
         """Return the gradients divided by S, and whether any of them is inf or NaN."""
         found = {name: grad * (1.0 / self.scale) for name, grad in grads.items()}

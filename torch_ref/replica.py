@@ -1,7 +1,7 @@
 """One worker of a data-parallel run, in a process of its own: `python -m torch_ref.replica`.
 
 Gradients are exchanged by torch alone: DistributedDataParallel over gloo, ZeroRedundancyOptimizer.
-Commands come from `torch_ref.workers` on stdin, answers go to stdout.
+Commands come from `torch_ref.workers` by a pipe, and answers go back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
@@ -35,21 +35,28 @@ Arrays = dict[str, np.ndarray]
 class Replica:
     """A worker's copy of the network, wrapped in DistributedDataParallel.
 
+    Which rows are its own, and what its losses count, it works out itself: nothing is taken over
+    from the hand-written side.
+
     Args:
         side: the network, its loss and optimiser; the same for all workers.
-        weights: what each micro-batch's loss is multiplied by.
         seed: of this worker's random layers.
+        shards: rows of every worker; as equal as can be without it.
+        micro_batches: calls whose gradients add up before the exchange.
         reduce: "mean", DistributedDataParallel's own, or "sum", by a communication hook.
-        sharded: whether the optimiser is a ZeroRedundancyOptimizer.
+        whole_batch: whether the losses are weighed so that the step is that of one process.
+        sharded_states: whether the optimiser is a ZeroRedundancyOptimizer.
     """
 
     def __init__(
-        self, side: TorchSide, weights: Sequence[float], seed: int, reduce: str = "mean",
-        sharded: bool = False,
+        self, side: TorchSide, seed: int, *, shards: Sequence[int] | None = None,
+        micro_batches: int = 1, reduce: str = "mean", whole_batch: bool = False,
+        sharded_states: bool = False,
     ) -> None:  # fmt: skip
         torch.backends.mha.set_fastpath_enabled(False)
         torch.manual_seed(seed)
-        self.side, self.weights, self.sharded = side, weights, sharded
+        self.side, self.sharded, self.reduce = side, sharded_states, reduce
+        self.shards, self.micro_batches, self.whole_batch = shards, micro_batches, whole_batch
         self.local: Arrays = {}
         self.model = self.wrapped(reduce)
         for name, parameter in side.parameters.items():
@@ -70,8 +77,8 @@ class Replica:
         found = _array(grad)
         self.local[name] = self.local[name] + found if name in self.local else found
 
-    def load(self, weights: Arrays, buffers: Arrays) -> None:
-        """Start from these weights, with an optimiser that has no state."""
+    def load(self, weights: Arrays, buffers: Arrays) -> dict[str, Any]:
+        """Start from these weights, with an optimiser that has no state; return what is held."""
         self.side.load(weights, buffers)
         if self.sharded:
             from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -82,32 +89,48 @@ class Replica:
                 list(self.side.parameters.values()), getattr(torch.optim, name),
                 **plain, **optimizers.tuples(args),
             )  # fmt: skip
+        return self.held()
+
+    def dealt(self, of: int) -> Iterator[tuple[Tensor, float]]:
+        """Yield the rows of this worker's micro-batches, and what the loss of each counts."""
+        rows = torch.arange(of)
+        shards = rows.split(list(self.shards)) if self.shards else rows.tensor_split(_workers())
+        for own in shards[dist.get_rank()].tensor_split(self.micro_batches):
+            yield own, self.weight(len(own), of)
+
+    def weight(self, rows: int, of: int) -> float:
+        """Return what a micro-batch's loss is multiplied by before its backward."""
+        if not self.whole_batch:
+            return 1 / self.micro_batches
+        lost = _workers() if self.reduce == "mean" else 1  # what the exchange divides by
+        return float(lost) if self.side.loss_module.reduction == "sum" else lost * rows / of
 
     def forward_backward(
-        self, batches: Sequence[tuple[Mapping[str, np.ndarray], np.ndarray]], input_grad: bool
+        self, x: Mapping[str, np.ndarray], target: np.ndarray, input_grad: bool
     ) -> dict[str, Any]:
         """Run all micro-batches; the last one's backward exchanges the gradients."""
         self.local = {}
         for parameter in self.side.parameters.values():
             parameter.grad = None
-        last = len(batches) - 1
-        calls = []
-        for i, (x, target) in enumerate(batches):
-            with nullcontext() if i == last else self.model.no_sync():
-                calls.append(self._call(x, target, self.weights[i], input_grad))
+        calls: list[dict[str, Any]] = []
+        for rows, weight in self.dealt(len(target)):
+            last = len(calls) == self.micro_batches - 1
+            own = {name: self.side.tensor(array)[rows] for name, array in x.items()}
+            with nullcontext() if last else self.model.no_sync():
+                calls.append(self._call(own, self.side.tensor(target)[rows], weight, input_grad))
+            calls[-1] |= {"weight": weight, "rows": _array(rows)}
         held = self.side.parameters.items()
         grads = {name: _array(p.grad) for name, p in held if p.grad is not None}
         buffers = {name: b.copy() for name, b in self.side.buffers().items()}
         return {"calls": calls, "local": self.local, "reduced": grads, "buffers": buffers}
 
     def _call(
-        self, x: Mapping[str, np.ndarray], target: np.ndarray, weight: float, input_grad: bool
+        self, leaves: dict[str, Tensor], target: Tensor, weight: float, input_grad: bool
     ) -> dict[str, Any]:
         side = self.side
-        leaves = {name: side.tensor(array) for name, array in x.items()}
         for leaf in leaves.values():
             leaf.requires_grad_(input_grad and leaf.is_floating_point())
-        loss = side.loss_module(self.model(leaves), side.tensor(target))
+        loss = side.loss_module(self.model(leaves), target)
         loss.retain_grad()
         (loss * weight).backward()
         taps = {**side.network.taps, "loss": loss}
@@ -121,8 +144,12 @@ class Replica:
 
     def update(self, lr: float) -> dict[str, Any]:
         """Clip if asked, and take the step; return what this worker holds then."""
+        self.side.update(lr)
+        return self.held()
+
+    def held(self) -> dict[str, Any]:
+        """Return this worker's parameters and its optimiser's state."""
         side = self.side
-        side.update(lr)
         optimizer: Any = side.optimizer.optim if self.sharded else side.optimizer  # type: ignore[attr-defined]
         return {
             "params": {name: _array(p) for name, p in side.parameters.items()},
@@ -141,11 +168,13 @@ class TensorReplica(Replica):
         split: the layers that are split, by "columns" or "rows".
     """
 
-    def __init__(
-        self, side: TorchSide, weights: Sequence[float], seed: int, split: Mapping[str, str]
-    ) -> None:
+    def __init__(self, side: TorchSide, seed: int, *, split: Mapping[str, str]) -> None:
         self.split = split
-        super().__init__(side, weights, seed)
+        super().__init__(side, seed)
+
+    def dealt(self, of: int) -> Iterator[tuple[Tensor, float]]:
+        """Yield the whole batch, which every worker sees."""
+        yield torch.arange(of), 1.0
 
     def wrapped(self, reduce: str) -> Any:
         from torch.distributed.device_mesh import init_device_mesh
@@ -162,15 +191,20 @@ class TensorReplica(Replica):
         self.side.parameters = dict(model.named_parameters())
         return self.side.network
 
-    def load(self, weights: Arrays, buffers: Arrays) -> None:
-        """Start from these parts of the weights, with an optimiser that has no state."""
+    def load(self, weights: Arrays, buffers: Arrays) -> dict[str, Any]:
+        """Let torch cut these weights, for an optimiser that has no state; return what is held."""
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
         side = self.side
         with torch.no_grad():
             for name, p in side.parameters.items():
-                own = p.to_local() if hasattr(p, "to_local") else p
-                own.copy_(torch.tensor(weights[name]))
+                whole = torch.tensor(weights[name])
+                if isinstance(p, DTensor):
+                    whole = distribute_tensor(whole, p.device_mesh, p.placements)
+                p.copy_(whole)
         name, args = side.optimizer_spec
         side.optimizer = optimizers.build(name, side.parameters, args, side.groups)
+        return self.held()
 
 
 class SummedBatchNorm(_BatchNorm):
@@ -205,6 +239,10 @@ class SummedBatchNorm(_BatchNorm):
         self.running_var += rate * (var * count / (count - 1) - self.running_var)
 
 
+def _workers() -> int:
+    return int(dist.get_world_size())
+
+
 def _all_reduced(tensor: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_reduce
 
@@ -225,18 +263,18 @@ def _summed(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     return future.then(lambda done: done.value()[0])
 
 
-def serve(rank: int, count: int, store: str, seconds: float, commands: Any, answers: Any) -> None:
+def serve(rank: int, count: int, store: str, seconds: float, asked: Connection) -> None:
     """Do what is asked until there is nobody to ask: the process ends with who started it."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", store=dist.FileStore(store, count), rank=rank, world_size=count,
         timeout=timedelta(seconds=seconds),
     )  # fmt: skip
-    answers.send((True, None))
+    asked.send((True, None))
     replica: Any = None
     while True:
         try:
-            what, arguments = pickle.loads(commands.recv_bytes())
+            what, arguments = pickle.loads(asked.recv_bytes())
         except EOFError:
             return
         try:
@@ -246,22 +284,19 @@ def serve(rank: int, count: int, store: str, seconds: float, commands: Any, answ
                 found = None
             else:
                 found = getattr(replica, what)(*arguments)
-            answers.send((True, found))
+            asked.send((True, found))
         except Exception as error:
             traceback.print_exc()
-            answers.send((False, f"{type(error).__name__}: {error}"))
+            asked.send((False, f"{type(error).__name__}: {error}"))
 
 
 def main() -> None:
-    """Serve on stdin and stdout; what anything prints goes to stderr."""
-    rank, count, store, seconds = sys.argv[1:]
-    commands = Connection(os.dup(0), writable=False)
-    answers = Connection(os.dup(1), readable=False)
-    os.dup2(2, 1)
+    """Serve on the pipe whose descriptor comes first."""
+    descriptor, rank, count, store, seconds = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it, who ends all
     if sys.platform == "linux":  # one machine needs no name that others could find it by
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    serve(int(rank), int(count), store, float(seconds), commands, answers)
+    serve(int(rank), int(count), store, float(seconds), Connection(int(descriptor)))
     os._exit(0)  # the others may have ended already: there is nobody to say goodbye to
 
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,17 +49,18 @@ class Workers:
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.words = [place / f"worker{rank}" for rank in range(count)]
         self.processes: list[subprocess.Popen] = []
+        self.connections: list[Connection] = []
         try:
             for rank, words in enumerate(self.words):
-                with words.open("wb") as stderr:
+                mine, theirs = Pipe()  # no standard stream: whatever a worker prints is words
+                self.connections.append(mine)
+                with words.open("wb") as printed, theirs:
                     self.processes.append(subprocess.Popen(
-                        [sys.executable, "-m", "torch_ref.replica", str(rank), str(count),
-                         str(place / "store"), str(max(seconds, STARTUP))],
-                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-                        env={**os.environ, "PYTHONPATH": path},
+                        [sys.executable, "-m", "torch_ref.replica", str(theirs.fileno()),
+                         str(rank), str(count), str(place / "store"), str(max(seconds, STARTUP))],
+                        stdin=subprocess.DEVNULL, stdout=printed, stderr=printed,
+                        env={**os.environ, "PYTHONPATH": path}, pass_fds=[theirs.fileno()],
                     ))  # fmt: skip
-            self._to = [_end_of(p.stdin, readable=False) for p in self.processes]
-            self._from = [_end_of(p.stdout, writable=False) for p in self.processes]
             self._answers("start", STARTUP)
         except BaseException:
             self.close()
@@ -73,8 +74,8 @@ class Workers:
             WorkersError: one ended, or one did not answer in time.
         """
         try:
-            for connection, own in zip(self._to, arguments, strict=True):
-                with suppress(BrokenPipeError):  # it has ended: its answer tells
+            for connection, own in zip(self.connections, arguments, strict=True):
+                with suppress(BrokenPipeError, ConnectionResetError):
                     connection.send_bytes(pickle.dumps((what, own)))
             return self._answers(what, self.seconds)
         except BaseException:
@@ -83,8 +84,8 @@ class Workers:
 
     def _answers(self, what: str, seconds: float) -> list[Any]:
         """Wait for all; who ended comes before who only noticed that somebody did."""
-        ranks = {id(connection): rank for rank, connection in enumerate(self._from)}
-        waiting, found, refused = list(self._from), [None] * self.count, ""
+        ranks = {id(connection): rank for rank, connection in enumerate(self.connections)}
+        waiting, found, refused = list(self.connections), [None] * self.count, ""
         deadline = time.monotonic() + seconds
         while waiting:
             ready: list[Any] = wait(waiting, max(0.0, deadline - time.monotonic()))
@@ -94,7 +95,7 @@ class Workers:
                 rank = ranks[id(connection)]
                 try:
                     fine, answer = connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):
                     raise WorkersError(self._ended(rank, what)) from None
                 waiting.remove(connection)
                 if fine:
@@ -114,7 +115,7 @@ class Workers:
 
     def _ended(self, rank: int, what: str) -> str:
         with suppress(subprocess.TimeoutExpired):
-            self.processes[rank].wait(1)
+            self.processes[rank].wait(5)
         lines = self.words[rank].read_text("utf-8", "replace").strip().splitlines()
         words = f" Its last words: {' / '.join(lines[-LAST_WORDS:])}" if lines else ""
         return (
@@ -128,10 +129,7 @@ class Workers:
             process.kill()
         for process in self.processes:
             process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
-        for connection in (*getattr(self, "_to", ()), *getattr(self, "_from", ())):
+        for connection in self.connections:
             connection.close()
         self.folder.cleanup()
 
@@ -173,7 +171,3 @@ def started(count: int, seconds: float) -> Iterator[Workers]:
         _kept[count] = Workers(count, seconds)
     _kept[count].seconds = seconds
     yield _kept[count]
-
-
-def _end_of(pipe: Any, **ways: bool) -> Connection:
-    return Connection(os.dup(pipe.fileno()), **ways)

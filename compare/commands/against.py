@@ -130,7 +130,6 @@ class AgainstRunner(Runner):
 class OtherRunner(Runner):
     """Keeps what the other torch's steps showed."""
 
-    works = False
     lockstep: OtherLockstep
     beside_step: Step
 
@@ -138,11 +137,11 @@ class OtherRunner(Runner):
         super().__init__(experiment, progress)
         self.moves = Moves()
 
-    def picture(self, step: Step, number: int, sampled: int) -> None:
+    def picture(self, step: Step, *, ulps: bool) -> None:
         """Compare the two torches, before anything is asked that the other one may refuse."""
         this = self.beside_step
-        self.done = number + 1
-        self.moves.add(number, this.rows, this.torch, step.torch, this.tolerances)
+        self.done = step.number + 1
+        self.moves.add(step.number, this.rows, this.torch, step.torch, this.tolerances)
 
 
 def _csv(found: Against) -> bytes:

@@ -30,7 +30,6 @@ __all__ = ["MirrorRunner"]
 class MirrorRunner(Runner):
     """Runs the steps of a model beside its twin."""
 
-    works = False
     elsewhere: tuple[str, ...] = ()  # custom Functions that are wrong, but not on these inputs
 
     def in_lockstep(self) -> Any:

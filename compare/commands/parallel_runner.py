@@ -26,8 +26,6 @@ def run_workers(config: Config, mistake: str | None, progress: Progress) -> Repo
 class ParallelRunner(Runner):
     """Runs the steps of several workers; they do not drift, being compared step by step alone."""
 
-    works = asks = False
-
     def in_lockstep(self) -> Any:
         from compare.running.parallel.lockstep import ParallelLockstep
 
@@ -43,6 +41,9 @@ class ParallelRunner(Runner):
             return None
         if self._plan.split:  # what is one value has a copy on every worker, which they move alone
             found = replace(found, witnesses=None)
+        if step.number == 0 and (otherwise := lockstep.cut_otherwise()):
+            told = replace(found, own_or_inherited="own", explanation=otherwise)
+            return replace(told, cause=None, witnesses=None)
         if cause is None:
             return found
         text = "This step is what the workers compute with one known mistake in what they exchange."

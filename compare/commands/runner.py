@@ -28,8 +28,7 @@ Progress = Callable[[str, int, int], None]  # what, done, of how many
 class Runner:
     """One run: steps, then drift, then the Report. Ctrl-C keeps what was done so far."""
 
-    works = True  # whether the worst element of each row is worked by its formula
-    asks = True  # whether what training never asks is compared once
+    works = True  # whether the worst element of each row is asked for, where it can be worked
 
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
         from compare.judge import kills
@@ -50,6 +49,7 @@ class Runner:
         self.interrupted = False
         self.refusal = ""  # why torch could not go on
         self.notes: tuple[str, ...] = ()
+        self.shortfall = ""  # why agreement would say nothing
         self.inaccurate: dict[str, None] = {}  # torch's pieces that lost digits
         self.inaccurate_rows = 0  # what disagrees because of them
 
@@ -129,26 +129,26 @@ class Runner:
         self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
         if number == 0:  # a thorough step: every element has its own tolerance
             refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
-        self.picture(step, number, sampled)
+        self.picture(step, ulps=number % sampled == 0 and lockstep.of_one_format)
         moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
         blamed = self._blame_torch(moment, step.rows)
         diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
-        if self.works and not self.config.train.half and (number == 0 or diverged):
+        if self.works and lockstep.works and (number == 0 or diverged):
             self.worked = worked_rows(self.experiment, lockstep, step)
         if diverged:
             self.divergence = self.first_divergence(lockstep, step)
-        if self.asks and number == 0:
+        if lockstep.asks and number == 0:
             self._ask_asides(moment)
-        self.notes = lockstep.notes()
+        self.notes, self.shortfall = lockstep.notes(), lockstep.shortfall()
         return step
 
-    def picture(self, step: Step, number: int, sampled: int) -> None:
+    def picture(self, step: Step, *, ulps: bool) -> None:
         """Keep what a report shows beside its verdict: what would be noticed, and ulps."""
         from compare.judge import kills
 
-        if number == 0:
+        if step.number == 0:
             self.kills = kills.kill_rows(step)
-        if number % sampled == 0 and not self.config.train.half:
+        if ulps:
             self._count_ulps(step)
 
     def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
@@ -205,7 +205,7 @@ class Runner:
 
         return verdict(
             self.table, self.config, self.done, planned,
-            interrupted=self.interrupted, refusal=self.refusal,
+            interrupted=self.interrupted, refusal=self.refusal, shortfall=self.shortfall,
             torch_with_torch=self._torch_with_torch(),
             inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
         )  # fmt: skip

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from compare.diagnose.scaling import in_double, mistaken, of_scaler, unscaled
+from compare.diagnose.scaling import (
+    in_double,
+    mistaken,
+    of_scaler,
+    of_upstream,
+    scaled_wrongly,
+    unscaled,
+)
 from compare.judge.judge import judge
 from compare.judge.quantities import LOSS, REDUCED, Key
 from compare.pair.sources import unplanted
@@ -59,7 +66,7 @@ class Examiner:
             return self._consumers(key, f"{key.layer}.{parameter}" if key.layer else parameter)
         found = [self._layer(nodes[name], self._role(name, key), key) for name in names]
         wrong = next((suspect for suspect in found if suspect.own), found[0])
-        if wrong.own or len(found) == 1:
+        if wrong.own or len(found) == 1 or self._parts_add_up(names, key):
             return wrong
         text = (
             f"Every layer that uses '{key.layer}.{parameter}' has a correct gradient of it: what "
@@ -130,10 +137,32 @@ class Examiner:
         )
         return Suspect(key.layer, key.quantity, own, node.layer, "backward", text)
 
+    def _parts_add_up(self, names: list[str], key: Key) -> bool:
+        """Return whether the gradients of all calls of a parameter add up to what we have of it."""
+        ours = self._given()
+        if ours is None or not key.quantity.startswith("grad:"):
+            return False
+
+        def run(lift: Any) -> dict[str, Any]:
+            calls = [(ours.call(name).settled().by_hand(lift), name) for name in names]
+            parts = [
+                found[role] for found, name in calls if (role := self._role(name, key)) in found
+            ]
+            return {"added": sum(parts[1:], parts[0])}
+
+        return self._judged(run, {"added": self.moment.manual[key]}, "added")
+
+    def _given(self) -> Moment | None:
+        """Return the moment with the numbers that our own pieces were given; None if one raised."""
+        if self.experiment.config.train.half:
+            return self.moment
+        ours = self.moment._replace(torch=self.moment.manual)
+        return None if any(k not in ours.torch for k in self.moment.torch) else ours
+
     def _add_up(self, consumers: list[Node], value: str, key: Key) -> bool:
         """Return whether the gradients that flow back into a value add up, on our own numbers."""
-        ours = self.moment._replace(torch=self.moment.manual)
-        if any(k not in ours.torch for k in self.moment.torch):
+        ours = self._given()
+        if ours is None:
             return False  # it raised on the way
 
         def run(lift: Any) -> dict[str, Any]:
@@ -147,7 +176,7 @@ class Examiner:
                 ]
             return {"added": sum(flows[1:], flows[0])}
 
-        return self._judged(run, {"added": ours.torch[key]}, "added")
+        return self._judged(run, {"added": self.moment.manual[key]}, "added")
 
     def _loss(self, key: Key, quantity: str, method: str) -> Suspect:
         own = not self._agree(self.moment.loss(), quantity)
@@ -156,6 +185,8 @@ class Examiner:
         if not own and quantity == "loss" and (penalty := self._wrong_penalty("output")):
             text = f"The data loss agrees; the {type(penalty).__name__} added to it does not."
             return Suspect("loss", quantity, True, penalty, method, text)
+        if not own and method == "backward" and scaled_wrongly(self.moment, key):
+            return Suspect("loss", quantity, True, *of_upstream(self.moment))
         return Suspect("loss", quantity, own, self.side.loss, method, text)
 
     def _wrong_penalty(self, quantity: str, of: str | None = None) -> Layer | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from compare.diagnose.examiner import Examiner
 from compare.judge.judge import DISAGREE, NON_FINITE, Rows
+from compare.judge.quantities import Key
 from compare.running.alone import Moment
 from compare.witness.run_witnesses import hearing
 
@@ -59,8 +60,15 @@ def _only_in_half(moment: Moment, rows: Rows) -> tuple[str, ...]:
         suspect = examiner.suspect(rows.keys[int(i)])
         if suspect.own or rows.verdicts[i] != DISAGREE:
             return ()
-        found.append(suspect.layer)
+        found += _computed_by(moment, rows.keys[int(i)]) or [suspect.layer]
     return tuple(dict.fromkeys(found))
+
+
+def _computed_by(moment: Moment, key: Key) -> list[str]:
+    """Return the layers whose backward gives the gradient of a value."""
+    kind, _, port = key.quantity.partition(":")
+    value = f"{key.layer}:{port}" if port else key.layer
+    return [n for n, node in moment.nodes.items() if kind[:5] == "grad_" and value in node.inputs]
 
 
 def _loses_digits(moment: Moment, name: str) -> bool:

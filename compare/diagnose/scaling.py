@@ -87,6 +87,20 @@ def mistaken(moment: Moment, key: Key) -> Scaled:
     return Scaled(LossScaler(), "unscale", OTHERWISE)
 
 
+def scaled_wrongly(moment: Moment, key: Key) -> bool:
+    """Return whether the gradient of the network's output is not the loss's times the scale."""
+    if moment.experiment.config.train.scaler is None:
+        return False
+    right = moment.loss().by_hand()["grad_input#0"] * scale_before(moment)
+    return not np.allclose(moment.manual[key], right, rtol=1e-9, atol=0, equal_nan=True)
+
+
+def of_upstream(moment: Moment) -> Scaled:
+    """Say what is wrong with what a scaled loss's backward starts from."""
+    text = f"Its formula is right: backward must start from the scale, {scale_before(moment):g}."
+    return Scaled(LossScaler(), "upstream", text)
+
+
 def _over(bound: float | None, scale: float) -> float | None:
     return None if bound is None else bound / scale
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def verdict(
     table: Table, config: Config, done: int, planned: int, *,
-    interrupted: bool, refusal: str = "", torch_with_torch: int = 0,
+    interrupted: bool, refusal: str = "", shortfall: str = "", torch_with_torch: int = 0,
     inaccurate: tuple[int, str] = (0, ""),
 ) -> tuple[str, str]:  # fmt: skip
     """Return `agree`, `disagree` or `incomplete`, and why, in one sentence.
@@ -33,6 +33,7 @@ def verdict(
         done, planned: steps.
         interrupted: whether Ctrl-C ended the run, perhaps after its last step.
         refusal: what torch raised in a step, which ended the run.
+        shortfall: why all that agrees is not what was asked for.
         torch_with_torch: rows that compare torch with torch, and are no evidence of anything.
         inaccurate: rows that disagree because torch itself lost digits, and where it did.
     """
@@ -64,6 +65,8 @@ def verdict(
             f"Torch cannot go on after {done:,} of {planned:,} steps ({refusal}); all agree so "
             "far. NaN or infinity has reached it: a smaller learning rate may keep it finite."
         )
+    if shortfall:
+        return "incomplete", shortfall
     if config.train.mode == "free":
         return "incomplete", (
             "A free run is a diagnostic: its first step agrees, later steps are not judged."

@@ -42,6 +42,7 @@ from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import Start, attempt, gauge_values
 from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node
+from manual.memory import MemoryAdd, MemoryErase
 from manual.nodes import ports_of
 from manual.norm import LayerNorm
 from manual.optimizers import Optimizer
@@ -222,6 +223,8 @@ class HalfLockstep(Lockstep):
     Every step is gauged: there is little between what rounding does and what a mistake does.
     """
 
+    works = of_one_format = False
+
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
         train, device = experiment.config.train, experiment.torch.device
@@ -229,6 +232,7 @@ class HalfLockstep(Lockstep):
         if self.compare.k != K:  # somebody chose it
             self.format = self.format._replace(k=self.compare.k)
         self.skipped: set[int] = set()
+        self.in_half: set[str] = set()  # pieces that autocast ran in the half
         self.kept = FORMATS["float32"] if train.autocast else self.format  # parameters' own
 
     def step(self, number: int, batch: np.ndarray) -> Step:
@@ -258,6 +262,13 @@ class HalfLockstep(Lockstep):
             f"Mistakes below about {100 * passes:.2g} % of an element pass: check the formulas in "
             "float64 as well."
         ]
+        if train.autocast:
+            pieces = [node.name for node in self.experiment.manual.graph.nodes] + ["loss"]
+            short = ", ".join(name for name in pieces if name in self.in_half)
+            told.append(
+                f"Torch's autocast ran {len(self.in_half)} of {len(pieces)} pieces in "
+                f"{train.dtype} ({short or 'none'}), and the rest in float32."
+            )
         if self.skipped:
             n, scale = len(self.skipped), self.experiment.torch.scaler.state["scale"]
             told.append(
@@ -265,6 +276,16 @@ class HalfLockstep(Lockstep):
                 f"out; the scale of the loss is {scale:g} now."
             )
         return tuple(told)
+
+    def shortfall(self) -> str:
+        """Under autocast that casts nothing, agreement says nothing of the half."""
+        train = self.experiment.config.train
+        if not train.autocast or self.in_half:
+            return ""
+        return (
+            f"Nothing ran in {train.dtype}: torch's autocast leaves every layer of this network in "
+            'float32, where all agrees. Judge it with dtype = "float32".'
+        )
 
     def _met(
         self, number: int, start: Start, theirs: Values, inputs: tuple[str, ...],
@@ -340,7 +361,7 @@ class HalfLockstep(Lockstep):
         self, side: ManualSide, start: Start, theirs: Values, scaler: LossScaler | None
     ) -> ManualSide:
         """Return the side whose every piece is given what torch had there."""
-        upstream = None if scaler is None else np.asarray(scaler.scale)
+        upstream = None if scaler is None else np.asarray(scaler.upstream())
         layers = {
             node.name: Meeting(node.layer, self._of(node, start, theirs))
             for node in side.graph.nodes
@@ -385,6 +406,7 @@ class HalfLockstep(Lockstep):
         halves = tuple(v in taps and taps[v].dtype == torch.autocast.dtype for v in sources)
         if torch.module_of(name) not in torch.autocast.in_half:
             return Met((), None, FORMATS["float32"], returned=halves)
+        self.in_half.add(name)
         return Met((), None, self.format, rounded=tuple(not h for h in halves), casts=True)
 
 
@@ -392,10 +414,13 @@ def added_in_half(layer: Layer, inputs: Sequence[Any]) -> float:
     """Return the share of its sums' terms that torch's CPU kernels add up in the half itself.
 
     Found by experiment (docs/half-precision.md): look-ups add the gradients of a row one by one,
-    LayerNorm those of its parameters row by row, recurrent layers those of theirs step by step.
+    LayerNorm those of its parameters row by row, recurrent layers those of theirs step by step; a
+    memory's w aᵀ is a product element by element there, and its gradients are.
     """
     if isinstance(layer, Embedding | EmbeddingBag | LayerNorm):
         return 1.0
+    if isinstance(layer, MemoryAdd | MemoryErase):  # every product is rounded, and then added
+        return 1 / min(inputs[0].shape[-2:])
     if isinstance(layer, Recurrent):
         x = inputs[0]
         return x.shape[0 if layer.batch_first or x.ndim == 2 else 1] ** -1 if x.ndim == 3 else 1.0

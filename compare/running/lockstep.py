@@ -56,6 +56,10 @@ class Lockstep:
     elements much smaller than the rest of their tensor.
     """
 
+    works = True  # whether the worst element of each row can be worked by its formula
+    asks = True  # whether what training never asks is compared once
+    of_one_format = True  # whether both sides compute in it, so that ulps can be counted
+
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.compare = experiment.config.compare
@@ -98,6 +102,10 @@ class Lockstep:
             f"Of {sum(self.unjudged.values()):,} elements nothing is said: rounding may take them "
             f"anywhere ({where}).",
         )
+
+    def shortfall(self) -> str:
+        """Say why agreement in all steps so far is none of what was asked for; else nothing."""
+        return ""
 
     def _started(self, x: Any, target: Any, lr: float, *, input_grad: bool) -> tuple[Start, float]:
         """Let torch go forward and back; return what the other side starts from, and the loss.

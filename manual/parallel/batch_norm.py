@@ -18,7 +18,6 @@ class WorkerBatchNormCache(NamedTuple):
     centred: tuple[Array, ...]  # x_s - μ of every worker, (N, C, L)
     inverse: Array  # 1 / √(σ² + ε), (C,)
     batch: Batch
-    axes: int
 
 
 class WorkerBatchNorm(SyncBatchNorm):
@@ -45,7 +44,7 @@ class WorkerBatchNorm(SyncBatchNorm):
         if "bias" in self.params:
             y = y + self.params["bias"][:, None]
         own = inputs[self.rank]
-        cache = WorkerBatchNormCache(centred, inverse, Batch(mean, var, size), own.ndim - 2)
+        cache = WorkerBatchNormCache(centred, inverse, Batch(mean, var, size))
         return _shaped(y, own.shape), cache
 
     def backward(  # type: ignore[override]

@@ -39,7 +39,7 @@ def all_reduce(arrays: Sequence[Array], how: str = "sum") -> list[Array]:
     _check("all_reduce", arrays, slice(None))
     total = reduce(np.add, arrays)
     found = total if how == "sum" else total / len(arrays)
-    return [found * 1 for _ in arrays]
+    return [found for _ in arrays]
 
 
 def broadcast(arrays: Sequence[Array], source: int = 0) -> list[Array]:

@@ -57,8 +57,6 @@ class Plan:
 
     def weights(self) -> list[list[float]]:
         """Return what the loss of each worker's micro-batches is multiplied by."""
-        if self.split:
-            return [[1.0] for _ in self.shards]
         again = self.workers if self.reduce == "mean" else 1
         if not self.whole_batch:
             return [[1 / self.micro_batches] * self.micro_batches for _ in self.shards]

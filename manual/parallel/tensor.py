@@ -112,7 +112,7 @@ class RowSum(Layer):
         Every worker's dy is that of the same loss. The transposed all-reduce would add all W of
         them, and count that loss W times; its own is the loss counted once.
         """
-        grads = tuple(grad_output * 1 if s == self.rank else None for s in range(cache.workers))
+        grads = tuple(grad_output if s == self.rank else None for s in range(cache.workers))
         own = {"bias": _rows(grad_output).sum(axis=0)} if "bias" in self.params else {}
         return grads, own
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from manual.graph import Graph
 from manual.layer import Array, Arrays, Layer
+from manual.linear import NoCache
 from manual.nodes import Node
 from manual.norm import SyncBatchNorm
 from manual.parallel.batch_norm import WorkerBatchNorm
@@ -17,10 +18,6 @@ from manual.parallel.plan import Plan
 __all__ = ["name_of", "of_workers", "owned", "target_of"]
 
 TOTAL = "workers"  # the node that ends the graph
-
-
-class WeightedSumCache(NamedTuple):
-    terms: int
 
 
 class WeightedSum(Layer):
@@ -34,13 +31,11 @@ class WeightedSum(Layer):
     def __init__(self, weights: Sequence[float]) -> None:
         self.weights = tuple(weights)
 
-    def forward(self, *inputs: Array) -> tuple[Array, WeightedSumCache]:
+    def forward(self, *inputs: Array) -> tuple[Array, NoCache]:
         first, *rest = [x * w for x, w in zip(inputs, self.weights, strict=True)]
-        return sum(rest, first), WeightedSumCache(len(inputs))
+        return sum(rest, first), NoCache()
 
-    def backward(
-        self, grad_output: Array, cache: WeightedSumCache
-    ) -> tuple[tuple[Array, ...], Arrays]:
+    def backward(self, grad_output: Array, cache: NoCache) -> tuple[tuple[Array, ...], Arrays]:
         """dx_i = w_i dy."""
         return tuple(grad_output * w for w in self.weights), {}
 

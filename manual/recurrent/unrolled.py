@@ -30,10 +30,7 @@ class Unit(ABC):
 
     @abstractmethod
     def forward(self, from_x: Array, from_h: Array, states: States) -> tuple[States, Any]:
-        """Return the states after the step, and what backward needs; it may write into from_h.
-
-        With a joint unit from_x has both biases, and from_h none.
-        """
+        """Return the states after the step, and what backward needs; it may write into from_h."""
 
     @abstractmethod
     def backward(self, dstates: States, step: Any) -> tuple[Array, Array, tuple[Array | None, ...]]:
@@ -84,12 +81,12 @@ def run(
         weights: those of this direction.
         active: (T, N), False where a sequence is over: its states stay as they are.
     """
-    scores = _scores(unit, x, weights)  # (T, G H, N)
+    scores = _scores(x, weights)  # (T, G H, N)
     now: States = tuple(s.T for s in states)
     hs, steps, ms = [now[0]], [], []
     for t in range(len(x)):
         from_h = weights.hh @ hs[-1]
-        if not unit.joint and weights.bias_hh is not None:
+        if weights.bias_hh is not None:
             from_h += weights.bias_hh[:, None]
         after, step = unit.forward(scores[t], from_h, now)
         if weights.hr is not None:
@@ -102,13 +99,12 @@ def run(
     return h[1:], tuple(s.T for s in now), Past(x, h[:-1], tuple(steps), tuple(ms))
 
 
-def _scores(unit: Unit, x: Array, weights: Weights) -> Array:
-    """Return W x + b (T, G H, N) of all steps at once; b has both biases for a joint unit."""
+def _scores(x: Array, weights: Weights) -> Array:
+    """Return W x + b_ih (T, G H, N) of all steps at once."""
     scores = weights.ih @ x.swapaxes(1, 2)
     if weights.bias_ih is None:
         return scores
-    bias = weights.bias_ih + weights.bias_hh if unit.joint else weights.bias_ih
-    scores += bias[:, None]  # in place: fresh memory costs more than the sum
+    scores += weights.bias_ih[:, None]  # in place: fresh memory costs more than the sum
     return scores
 
 

@@ -100,13 +100,13 @@ def test_a_function_that_no_check_runs_is_a_hole() -> None:
     assert "No check runs this function." in table.report(score)
 
 
-UNTRIED = {  # gates of torch's functions, several workers: what no check of the battery runs yet
+UNTRIED = {  # gates of torch's functions: what no check of the battery runs yet
     name
     for name in sources.modules()
-    if name.startswith(("manual.gates.", "manual.parallel"))
+    if name.startswith("manual.gates.")
     and name.rpartition(".")[2]
     not in ("arithmetic", "broadcasting", "constants", "functions", "products")
-} | {"manual.recurrent.packed", "manual.scaling"}
+} | {"manual.recurrent.packed"}
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

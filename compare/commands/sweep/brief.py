@@ -31,5 +31,5 @@ class Brief(Runner):
         last = self.losses[-1][1] if self.losses else math.nan
         return found(verdict, reason, cause, last, self.table.worst())
 
-    def picture(self, step: Step, number: int, sampled: int) -> None:
+    def picture(self, step: Step, *, ulps: bool) -> None:
         """Keep nothing."""

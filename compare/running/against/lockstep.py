@@ -20,6 +20,8 @@ class OtherLockstep(Lockstep):
         first: this torch's lockstep, which leads: it has run the same step already.
     """
 
+    works = False
+
     def __init__(self, experiment: Experiment, first: Lockstep) -> None:
         self.first = first
         super().__init__(experiment)

@@ -22,6 +22,7 @@ __all__ = ["MirrorLockstep"]
 class MirrorLockstep(Lockstep):
     """Runs the model's steps; each has a hand-written graph of its own."""
 
+    works = False
     experiment: MirrorExperiment
     untold: Set[Key] = frozenset()  # what the twin computes and torch tells nothing of
 

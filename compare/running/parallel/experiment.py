@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from torch import distributed
 
 from compare.description import build
 from compare.description.config import Config, ParallelConfig
@@ -40,7 +41,7 @@ class ParallelExperiment(Experiment):
     def inputs(self) -> tuple[str, ...]:
         return tuple(
             name_of(worker, name, micro)
-            for worker, micro, _ in self._places()
+            for worker, micro, _ in self.places()
             for name in self.config.inputs
         )
 
@@ -49,7 +50,7 @@ class ParallelExperiment(Experiment):
         loss = SimpleNamespace(name="loss", type=self.config.loss.type, args=self.config.loss.args)
         found = [
             SimpleNamespace(name=name_of(worker, s.name, micro), type=s.type, args=s.args)
-            for worker, micro, _ in self._places()
+            for worker, micro, _ in self.places()
             for s in (*self.config.layers, loss, *self._shares())
         ]
         return [*found, SimpleNamespace(name=TOTAL, type="WeightedSum", args={})]
@@ -59,7 +60,8 @@ class ParallelExperiment(Experiment):
         rows = [s for s in self.config.layers if self.plan.split.get(s.name) == "rows"]
         return [SimpleNamespace(name=s.name + PARTIAL, type=s.type, args=s.args) for s in rows]
 
-    def _places(self) -> Iterator[tuple[int, int | None, slice]]:
+    def places(self) -> Iterator[tuple[int, int | None, slice]]:
+        """Yield the rows of each worker's micro-batches (None: the only one)."""
         several = self.plan.micro_batches > 1
         for worker, places in enumerate(self.plan.slices()):
             for micro, place in enumerate(places):
@@ -69,11 +71,19 @@ class ParallelExperiment(Experiment):
         """Return every worker's features and targets by name; the loss is in the graph."""
         x, targets = super().rows(batch)
         found = {}
-        for worker, micro, place in self._places():
+        for worker, micro, place in self.places():
             for name, array in named(x).items():
                 found[name_of(worker, name, micro)] = array[place]
             found[target_of(worker, micro)] = targets[place]
-        return found, np.zeros(len(targets), self.dtype)
+        return Dealt(found, (dict(named(x)), targets)), np.zeros(len(targets), self.dtype)
+
+
+class Dealt(dict):
+    """What the hand-written workers get of a batch, by name, and the batch as it was."""
+
+    def __init__(self, found: Mapping[str, np.ndarray], batch: tuple[Inputs, np.ndarray]) -> None:
+        super().__init__(found)
+        self.batch = batch
 
 
 @contextmanager
@@ -91,7 +101,9 @@ def prepared(config: Config, *, mistake: str | None = None) -> Iterator[Parallel
     manual, planted = _planted(config, one, plan, mistake)
     try:
         with started(plan.workers, parallel.timeout) as workers:
-            side = DistributedSide(one.torch, workers, plan, config.train.seed)
+            how = parallel.model_dump(exclude={"workers", "timeout", "split"})
+            how = {"split": dict(parallel.split)} if parallel.split else how
+            side = DistributedSide(one.torch, workers, plan, how, one.weights, config.train.seed)
             yield _experiment(config, one, plan, (manual, side, planted))
     except WorkersError as error:
         raise UserError(f"{config.name}: {error}") from None
@@ -191,6 +203,11 @@ def _plan(config: Config, parallel: ParallelConfig, rows: int) -> Plan:
 
 def _refuse(config: Config) -> None:
     """Raise a UserError for what a run on several workers does not follow."""
+    if not (distributed.is_available() and distributed.is_gloo_available()):
+        raise UserError(
+            f"{config.name}: [parallel] needs torch.distributed with gloo, which this torch was "
+            "built without. Take the table out, or install torch from its own index."
+        )
     parallel, optimizer = config.parallel, config.optimizer
     assert parallel is not None
     shared, split = parallel.sharded_states, bool(parallel.split)

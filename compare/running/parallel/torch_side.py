@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,21 +29,21 @@ class DistributedSide(TorchSide):
     Args:
         single: the same network in this process: what is asked of one piece alone, it answers.
         workers: their processes.
-        plan: their shards.
+        plan: their shards, after which their values are called.
+        how: what is asked of them (`torch_ref.replica`); what that means for a worker, it finds.
+        weights: of the network; each worker takes its own part.
         seed: of the random layers; each worker draws by itself.
     """
 
-    def __init__(self, single: TorchSide, workers: Workers, plan: Plan, seed: int) -> None:
+    def __init__(
+        self, single: TorchSide, workers: Workers, plan: Plan, how: Mapping[str, Any],
+        weights: Arrays, seed: int,
+    ) -> None:  # fmt: skip
         self.__dict__.update(vars(single))
-        self.workers, self.plan = workers, plan
-        self.weights = plan.weights()
+        self.workers, self.plan, self.weights = workers, plan, weights
         nodes = [_plain(node) for node in single.network.nodes]
         single.network.nodes = nodes
-        how = {"split": dict(plan.split)} if plan.split else {
-            "reduce": plan.reduce, "sharded": plan.sharded_states,
-        }  # fmt: skip
-        own = [(single, w, seed + rank, how) for rank, w in enumerate(self.weights)]
-        workers.ask("build", own)
+        workers.ask("build", [(single, seed + rank, how) for rank in range(plan.workers)])
         self.calls: list[list[dict[str, Any]]] = []
         self.found: list[dict[str, Any]] = []
         self.held: list[dict[str, Any]] = []
@@ -62,8 +62,7 @@ class DistributedSide(TorchSide):
                     self.network.modules_by_node[name_of(worker, name) + PARTIAL] = module
                 self.network.modules_by_node[name_of(worker, name, micro)] = piece
             self.network.modules_by_node[name_of(worker, "loss", micro)] = self.loss_module
-        weights = np.array(self.weights).T.ravel().tolist()
-        self.network.modules_by_node[TOTAL] = WeightedSum(weights)
+        self.network.modules_by_node[TOTAL] = self.sum = WeightedSum()
         self.loss_module = Whole()
 
     def _sizes(self, micro: int | None) -> list[int]:
@@ -83,28 +82,27 @@ class DistributedSide(TorchSide):
     def load(
         self, weights: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray] | None = None
     ) -> None:
-        """Give each worker its weights (and buffers); the optimisers forget their state."""
-        own = [
-            (_stripped(weights, worker), _stripped(buffers or {}, worker))
-            for worker in range(self.plan.workers)
-        ]
-        self.workers.ask("load", own)
+        """Give the network's weights to each worker (and buffers); the optimisers forget.
+
+        The parts of `weights`, cut by hand, are what their own are compared with.
+        """
+        own = [_stripped(buffers or {}, worker) for worker in range(self.plan.workers)]
+        self.held = self.workers.ask("load", [(self.weights, mine) for mine in own])
         single = {n: b.numpy().copy() for n, b in self.network.model.named_buffers()}
-        self.found = [{"buffers": single | mine} for _, mine in own]
-        self.held = [{"params": params, "state": {}} for params, _ in own]
+        self.found = [{"buffers": single | mine} for mine in own]
 
     def forward_backward(self, x: Any, target: Any, *, input_grad: bool = False) -> float:
-        """Run one step of all workers up to the exchange of their gradients."""
-        batches: list[list] = [[] for _ in range(self.plan.workers)]
-        for worker, micro, _ in self._each():
-            inputs = {name: x[name_of(worker, name, micro)] for name in self.network.inputs}
-            batches[worker].append((inputs, x[target_of(worker, micro)]))
-        self.found = self.workers.ask("forward_backward", [(own, input_grad) for own in batches])
+        """Run one step of all workers up to the exchange of their gradients.
+
+        Args:
+            x: dealt to the workers by hand; each takes its rows of the whole batch by itself.
+        """
+        batch = (*x.batch, input_grad)
+        self.found = self.workers.ask("forward_backward", [batch] * self.plan.workers)
         self.calls = [found["calls"] for found in self.found]
-        losses = [
-            self.weights[worker][place] * self.calls[worker][place]["outputs"]["loss"]
-            for worker, _, place in self._each()
-        ]
+        calls = [self.calls[worker][place] for worker, _, place in self._each()]
+        self.sum.weights = [call["weight"] for call in calls]
+        losses = [call["weight"] * call["outputs"]["loss"] for call in calls]
         self.total = np.asarray(sum(losses[1:], losses[0]))
         return float(self.total)
 
@@ -126,6 +124,11 @@ class DistributedSide(TorchSide):
             for worker, answer in enumerate(answers)
             for name, value in answer[what].items()
         }
+
+    def rows(self) -> Arrays:
+        """Return which rows of the batch each worker took, by the name of its targets."""
+        each = self._each()
+        return {target_of(w, micro): self.calls[w][place]["rows"] for w, micro, place in each}
 
     def outputs(self) -> Arrays:
         found = self._of_calls("outputs")
@@ -231,11 +234,9 @@ class Whole(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """Σ_i w_i x_i."""
+    """Σ_i w_i x_i, by the weights that torch's workers took in their last step."""
 
-    def __init__(self, weights: list[float]) -> None:
-        super().__init__()
-        self.weights = weights
+    weights: Sequence[float]
 
     def forward(self, *inputs: Tensor) -> Tensor:
         first, *rest = [x * w for x, w in zip(inputs, self.weights, strict=True)]

@@ -30,16 +30,18 @@ def battery() -> list[Check]:
     from evidence.mutation.battery.pools import winner_checks
     from evidence.mutation.battery.ports import port_checks
     from evidence.mutation.battery.rules import rule_checks
+    from evidence.mutation.battery.scalers import scaler_checks
     from evidence.mutation.battery.schedules import schedule_checks
     from evidence.mutation.battery.tables import table_checks
     from evidence.mutation.battery.training import training_checks
     from evidence.mutation.battery.wired import wired_checks
+    from evidence.mutation.battery.workers import worker_checks
 
     tables = (
         layer_checks, loss_checks, optimizer_checks, closure_checks, clip_checks, dropout_checks,
         graph_checks, network_checks, initial_checks, schedule_checks, decision_checks,
         object_checks, gate_checks, expression_checks, winner_checks, port_checks, wired_checks,
         training_checks, contract_checks, fractional_checks, edge_checks,
-        plain_checks, rule_checks, table_checks, fact_checks,
+        plain_checks, rule_checks, table_checks, fact_checks, worker_checks, scaler_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]

@@ -111,6 +111,17 @@ def test_an_update_that_the_format_cannot_hold_is_vacuous() -> None:
     assert run("bfloat16", optimizer__lr=1e-3, train__autocast=True).verdict == "agree"
 
 
+def test_what_autocast_leaves_in_float32_is_no_evidence_of_the_half() -> None:
+    report = compare.run(_config(layers=[{"type": "Bias", "num_features": 64, "dim": -1}]),
+                       dtype="float16", train__autocast=True, steps=1)  # fmt: skip
+
+    assert report.verdict == "incomplete"
+    assert "Nothing ran in float16" in report.reason
+    assert "ran 4 of 5 pieces in bfloat16 (0, 1, 2, 3)" in " ".join(
+        run("bfloat16", train__autocast=True, steps=1).notes
+    )
+
+
 def test_overflow_of_the_format_is_told_as_such_and_what_helps() -> None:
     report = run("float16", optimizer={"type": "Adam", "lr": 0.01})  # its eps of 1e-8 is 0
 
@@ -124,7 +135,7 @@ def test_a_scaled_loss_overflows_backs_off_and_grows_as_torchs() -> None:
     report = run("float16", steps=9, **SCALED)
 
     assert report.verdict == "agree", report.reason
-    assert "Gradients overflowed in" in report.notes[1]
+    assert "Gradients overflowed in" in report.notes[-1]
     scales = report.differences.query("layer == 'scaler' and quantity == 'scale'")["torch"]
     assert scales.min() < scales.iloc[0] < 2.0**19
     assert (scales.diff() > 0).any()
@@ -139,6 +150,11 @@ class GrowsTooEarly(LossScaler):
 class SeesNoOverflow(LossScaler):
     def unscale(self, grads: Any) -> tuple[Arrays, bool]:
         return LossScaler.unscale(self, grads)[0], False
+
+
+class ScalesTwice(LossScaler):
+    def upstream(self) -> float:
+        return 2 * self.scale
 
 
 class LeavesTheScale(LossScaler):
@@ -161,6 +177,7 @@ class ClipsFirst(LossScaler):
     [
         (GrowsTooEarly, "scale", "steps in a row without inf or NaN"),
         (SeesNoOverflow, "param:", "left this step out"),
+        (ScalesTwice, "grad_input", "backward must start from the scale, 1024"),
         (LeavesTheScale, "param:", "unscaling"),
         (ClipsFirst, "param:", "clipping before unscaling"),
     ],
@@ -170,7 +187,7 @@ def test_a_mistake_in_scaling_the_loss_is_rejected_and_named(
 ) -> None:
     monkeypatch.setattr(half, "LossScaler", mistake)
     scaled = dict(SCALED)
-    if mistake in (LeavesTheScale, ClipsFirst):  # a step that is taken
+    if mistake in (ScalesTwice, LeavesTheScale, ClipsFirst):  # a step that is taken
         scaled["train__scaler"] = {"init_scale": 1024.0}
     if mistake is ClipsFirst:
         scaled["optimizer__clip_norm"] = 0.1

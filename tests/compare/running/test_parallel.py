@@ -21,7 +21,9 @@ from compare.diagnose.workers import ADVICE
 from compare.errors import UserError
 from compare.running.parallel import experiment, side
 from handgrad.cli import app
+from manual.parallel.plan import Plan
 from manual.parallel.reduction import reduced
+from manual.parallel.tensor import cut
 from torch_ref.workers import Workers, WorkersError, kept
 
 LINEAR = {"type": "Linear", "in_features": 4, "out_features": 6}
@@ -166,6 +168,46 @@ def test_a_mistake_in_the_code_itself_is_found_by_what_it_does(monkeypatch) -> N
     assert report.cause.kind == "divided twice"
     assert report.first_divergence is not None
     assert report.first_divergence.quantity.startswith("reduced:")
+
+
+@pytest.mark.parametrize(
+    ("how", "wrong", "where"),
+    [
+        ({**UNEQUAL, "whole_batch": True}, lambda p: [[n / p.rows for n in s] for s in p.shards],
+         "workers"),
+        ({"micro_batches": 2}, lambda p: [[1.0, 1.0]] * p.workers, "workers"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_is_weighed_wrongly_is_seen_by_torchs_own_weights(
+    how: dict, wrong: Any, where: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(Plan, "weights", wrong)
+
+    report = compare.run(described(**how), steps=1)
+
+    assert report.first_divergence is not None
+    assert (report.first_divergence.layer, report.first_divergence.quantity) == (where, "output")
+
+
+def test_rows_dealt_otherwise_than_by_torchs_workers_are_refused(monkeypatch) -> None:
+    right = Plan.slices
+    monkeypatch.setattr(Plan, "slices", lambda plan: right(plan)[::-1])
+
+    with pytest.raises(UserError, match=r"worker 0 is dealt rows 20 to 24 .* takes rows 0 to 9"):
+        compare.run(described(**UNEQUAL), steps=1)
+
+
+def test_a_linear_cut_in_another_order_than_torchs_is_rejected_and_named(monkeypatch) -> None:
+    def turned(arrays: Any, split: Any, worker: int, workers: int) -> Any:
+        return cut(arrays, split, workers - 1 - worker, workers)
+
+    monkeypatch.setattr(experiment, "cut", turned)
+
+    report = compare.run("tensor-parallel", steps=1, parallel__workers=4)
+
+    assert report.verdict == "disagree"
+    assert report.first_divergence is not None
+    assert "is another than torch's worker cut for itself" in report.first_divergence.explanation
 
 
 def _right_twice() -> Any:
