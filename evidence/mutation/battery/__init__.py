@@ -43,3 +43,14 @@ def battery() -> list[Check]:
         plain_checks, rule_checks, table_checks, fact_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]
+
+
+def gates_battery() -> list[Check]:
+    """Return what `manual.gates` is held against: its own checks, and torch's samples."""
+    from evidence.mutation.battery.expressions import expression_checks
+    from evidence.mutation.battery.gate_calls import gate_call_checks
+    from evidence.mutation.battery.gates import gate_checks
+    from evidence.mutation.battery.operations import operation_checks
+
+    tables = (gate_call_checks, gate_checks, expression_checks, operation_checks)
+    return [check for table in tables for check in table()]

@@ -1,0 +1,201 @@
+"""Every gate as its examples say, and on what only mutants need, beside torch's function.
+
+All calls go forward, on one gate, before any goes backward, and backward runs twice: a cache kept
+on the gate, or written into, shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values
+from evidence.mutation.battery.base import Check, Lift, exact, lifted
+from evidence.mutation.battery.data import make
+from evidence.mutation.battery.gate_table import DECISIONS, MORE
+from evidence.mutation.battery.layers import Arguments, build
+from manual import registry
+from manual.examples import Draw, Example
+
+Inputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class GateCallCheck(Check):
+    """One example of a gate.
+
+    Args:
+        type, number: the gate on both sides, and which of its examples.
+    """
+
+    type: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"call {self.number} of {self.type}"
+
+    @property
+    def example(self) -> Example:
+        return calls_of(self.type)[self.number]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what forward takes."""
+        return list(inspect.signature(registry.GATES[self.type].forward).parameters)[1:]
+
+    @property
+    def arguments(self) -> Arguments:
+        return tuple(self.example.arguments.items())
+
+    @cache  # noqa: B019  # checks live as long as the program
+    def calls(self, seed: int) -> dict[str, Inputs]:
+        """Return the example drawn twice, with whole numbers, and at its kinks."""
+        specs = self.example.inputs
+        found = {
+            name: tuple(_drawn(s, self.rng(seed, name, i), name) for i, s in enumerate(specs))
+            for name in ("drawn", "again", "whole")
+        }
+        if all(_same(a, b) for a, b in zip(found["drawn"], found["whole"], strict=True)):
+            del found["whole"]
+        for label, points in self.example.kinks.items():
+            drawn = zip(self.names, found["drawn"], strict=False)
+            found[label] = tuple(
+                np.broadcast_to(exact(points[n]), np.shape(x)) if n in points else x
+                for n, x in drawn
+            )
+        return found
+
+    def upstream(self, seed: int, call: str, port: int, shape: tuple[int, ...]) -> np.ndarray:
+        return self.draw(seed, shape, call, port)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        gate, calls = build(self.type, self.arguments), self.calls(seed)
+        given = {
+            k: [x if x is None else lifted(lift, x) for x in xs] for k, xs in calls.items()
+        }
+        with np.errstate(all="ignore"):
+            runs = {k: gate.forward(*xs) for k, xs in given.items()}
+            values: Values = {}
+            for call, (y, cache_) in runs.items():
+                ports = y if isinstance(y, tuple) else (y,)
+                ups = [lift(self.upstream(seed, call, i, np.shape(p))) for i, p in enumerate(ports)]
+                values |= _outputs(call, ports)
+                values[Key(call, "ports")] = np.float64(len(gate.outputs))
+                for again in ("", " again"):
+                    grads, _ = gate.backward(tuple(ups) if isinstance(y, tuple) else ups[0], cache_)
+                    values |= self._gradients(call + again, grads, calls[call])
+                    complete = len(grads) in (len(given[call]), len(self.names))
+                    values[Key(call + again, "gradients")] = np.float64(complete)
+                if self.type in DECISIONS:
+                    values[Key(call, "decisions")] = _plain(gate.decisions(cache_))
+        return values
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        from evidence.mutation.battery.torch_side import module, tensor
+        from torch_ref.captured import tensors_of
+        from torch_ref.side import array_of
+
+        values: Values = {}
+        for call, inputs in self.calls(seed).items():
+            leaves = [x if x is None else tensor(x, dtype) for x in inputs]
+            twin = module(self.type, {}, dtype) if not self.arguments else _module(self)
+            wanted = {i: leaves[i].requires_grad_() for i in self._real(inputs)}
+            found = tensors_of(twin(*leaves))
+            ports = [array_of(p).copy() for p in found]
+            values |= _outputs(call, ports)
+            values[Key(call, "ports")] = np.float64(len(ports))
+            ends = [i for i, p in enumerate(found) if p.requires_grad]
+            ups = [tensor(self.upstream(seed, call, i, ports[i].shape), dtype) for i in ends]
+            grads: Any = [None] * len(wanted)
+            if ends:
+                grads = torch.autograd.grad(
+                    [found[i] for i in ends], list(wanted.values()), ups,
+                    allow_unused=True,
+                )  # fmt: skip
+            placed = dict(zip(wanted, (g if g is None else array_of(g) for g in grads), strict=True))
+            each = [placed.get(i) for i in range(len(inputs))]
+            for again in ("", " again"):
+                values |= self._gradients(call + again, each, inputs)
+                values[Key(call + again, "gradients")] = np.float64(1)
+            if self.type in DECISIONS:
+                rule = DECISIONS[self.type]
+                with np.errstate(all="ignore"):
+                    told = rule(*inputs, outputs=ports, **self.example.arguments)
+                values[Key(call, "decisions")] = _plain(told)
+        return values
+
+
+    def _gradients(self, call: str, grads: Any, inputs: Inputs) -> Values:
+        zeros = {i: np.zeros_like(inputs[i]) for i in self._real(inputs)}
+        found = {i: zeros[i] if grads[i] is None else grads[i] for i in zeros}
+        return {Key(call, f"grad_input#{i}"): g for i, g in found.items()}
+
+    def _real(self, inputs: Inputs) -> list[int]:
+        """Return which inputs have a gradient."""
+        names = [*self.names, *[""] * len(inputs)]
+        real = (i for i, x in enumerate(inputs) if x is not None and x.dtype.kind == "f")
+        return [i for i in real if names[i] not in self.example.fixed]
+
+
+def _module(check: GateCallCheck) -> Any:
+    from torch_ref.classes import module_class
+
+    return module_class(check.type)(**check.example.arguments)
+
+
+def _outputs(call: str, ports: Any) -> Values:
+    return {
+        Key(call, f"output#{i}"): p if _floating(p) else _plain(p) for i, p in enumerate(ports)
+    }
+
+
+def _floating(x: Any) -> bool:
+    return not isinstance(x, np.ndarray) or x.dtype.kind == "f"
+
+
+def _plain(x: Any) -> np.ndarray:
+    """Return numbers that decide something, or places, as real numbers."""
+    return np.asarray(getattr(x, "v", x), dtype=np.float64)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or np.array_equal(a, b)
+
+
+def _drawn(spec: Any, rng: np.random.Generator, call: str) -> Any:
+    """Return one input: reals that float32 holds, others as they are."""
+    if spec is None:
+        return None
+    if isinstance(spec, np.ndarray):
+        return exact(spec) if spec.dtype.kind == "f" else spec
+    draw = spec if isinstance(spec, Draw) else Draw(tuple(spec))
+    if call == "whole" and draw.kind == "normal":
+        return make("ties", rng, draw.shape)
+    found = draw(rng)
+    return exact(found) if found.dtype.kind == "f" else found
+
+
+def calls_of(name: str) -> tuple[Example, ...]:
+    """Return the gate's own examples, and those that only mutants need."""
+    return (*registry.GATES[name].examples, *MORE.get(name, ()))
+
+
+@cache
+def gate_call_checks() -> list[Check]:
+    """Return every call of every gate that takes something."""
+    return list(_checks())
+
+
+def _checks() -> Iterator[Check]:
+    for name in registry.GATES:
+        for number, example in enumerate(calls_of(name)):
+            if example.inputs:
+                yield GateCallCheck(name, number)
