@@ -47,10 +47,13 @@ def battery() -> list[Check]:
 
 def gates_battery() -> list[Check]:
     """Return what `manual.gates` is held against: its own checks, and torch's samples."""
+    from evidence.mutation.battery.composed import composed_checks
     from evidence.mutation.battery.expressions import expression_checks
     from evidence.mutation.battery.gate_calls import gate_call_checks
     from evidence.mutation.battery.gates import gate_checks
     from evidence.mutation.battery.operations import operation_checks
 
-    tables = (gate_call_checks, gate_checks, expression_checks, operation_checks)
+    tables = (
+        gate_call_checks, composed_checks, gate_checks, expression_checks, operation_checks,
+    )  # fmt: skip
     return [check for table in tables for check in table()]

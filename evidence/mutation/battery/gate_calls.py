@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from compare.judge.quantities import Key, Values
-from evidence.mutation.battery.base import Check, Lift, exact, lifted
+from evidence.mutation.battery.base import Check, FixedCheck, Lift, exact, lifted
 from evidence.mutation.battery.data import make
-from evidence.mutation.battery.gate_table import DECISIONS, MORE
+from evidence.mutation.battery.gate_table import DECISIONS, MORE, WITHOUT_STEP
 from evidence.mutation.battery.layers import Arguments, build
 from manual import registry
 from manual.examples import Draw, Example
 
 Inputs = tuple[Any, ...]
+STEP = 1e-30
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,20 @@ class GateCallCheck(Check):
                 values[Key(call, "ports")] = np.float64(len(gate.outputs))
                 for again in ("", " again"):
                     grads, _ = gate.backward(tuple(ups) if isinstance(y, tuple) else ups[0], cache_)
-                    values |= self._gradients(call + again, grads, calls[call])
+                    values |= self._gradients(call + again, grads, calls[call], dtype)
                     complete = len(grads) in (len(given[call]), len(self.names))
                     values[Key(call + again, "gradients")] = np.float64(complete)
                 if self.type in DECISIONS:
-                    values[Key(call, "decisions")] = _plain(gate.decisions(cache_))
-        return values
+                    values[Key(call, "decisions")] = _decided(gate.decisions(cache_))
+        theirs = self.raw(dtype, seed)
+        return {k: v for key in values for k, v in told(key, values[key], theirs.get(key)).items()}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {k: v for key, a in self.raw(dtype, seed).items() for k, v in told(key, a, a).items()}
+
+    @cache  # noqa: B019
+    def raw(self, dtype: np.dtype, seed: int) -> Values:
+        """Return torch's numbers as they are."""
         import torch
 
         from evidence.mutation.battery.torch_side import module, tensor
@@ -107,7 +114,7 @@ class GateCallCheck(Check):
         for call, inputs in self.calls(seed).items():
             leaves = [x if x is None else tensor(x, dtype) for x in inputs]
             twin = module(self.type, {}, dtype) if not self.arguments else _module(self)
-            wanted = {i: leaves[i].requires_grad_() for i in self._real(inputs)}
+            wanted = {i: leaves[i].requires_grad_() for i in self.real(inputs)}
             found = tensors_of(twin(*leaves))
             ports = [array_of(p).copy() for p in found]
             values |= _outputs(call, ports)
@@ -118,31 +125,81 @@ class GateCallCheck(Check):
             if ends:
                 grads = torch.autograd.grad(
                     [found[i] for i in ends], list(wanted.values()), ups,
-                    allow_unused=True,
+                    allow_unused=True, retain_graph=True,
                 )  # fmt: skip
             placed = dict(zip(wanted, (g if g is None else array_of(g) for g in grads), strict=True))
             each = [placed.get(i) for i in range(len(inputs))]
             for again in ("", " again"):
-                values |= self._gradients(call + again, each, inputs)
+                values |= self._gradients(call + again, each, inputs, dtype)
                 values[Key(call + again, "gradients")] = np.float64(1)
             if self.type in DECISIONS:
-                rule = DECISIONS[self.type]
+                slopes = _slopes(found[0], list(wanted.values()))
                 with np.errstate(all="ignore"):
-                    told = rule(*inputs, outputs=ports, **self.example.arguments)
-                values[Key(call, "decisions")] = _plain(told)
+                    told = DECISIONS[self.type](
+                        *inputs, outputs=ports, slopes=slopes, **self.example.arguments
+                    )
+                values[Key(call, "decisions")] = _decided(told)
         return values
 
 
-    def _gradients(self, call: str, grads: Any, inputs: Inputs) -> Values:
-        zeros = {i: np.zeros_like(inputs[i]) for i in self._real(inputs)}
+    def _gradients(self, call: str, grads: Any, inputs: Inputs, dtype: np.dtype) -> Values:
+        zeros = {i: np.zeros(np.shape(inputs[i]), dtype) for i in self.real(inputs)}
         found = {i: zeros[i] if grads[i] is None else grads[i] for i in zeros}
         return {Key(call, f"grad_input#{i}"): g for i, g in found.items()}
 
-    def _real(self, inputs: Inputs) -> list[int]:
+    def real(self, inputs: Inputs) -> list[int]:
         """Return which inputs have a gradient."""
         names = [*self.names, *[""] * len(inputs)]
         real = (i for i, x in enumerate(inputs) if x is not None and x.dtype.kind == "f")
         return [i for i in real if names[i] not in self.example.fixed]
+
+
+@dataclass(frozen=True)
+class GateStepCheck(FixedCheck):
+    """A complex step through an example beside torch's gradient: as witnesses take it."""
+
+    call: GateCallCheck
+
+    @property
+    def type(self) -> str:
+        return self.call.type
+
+    @property
+    def name(self) -> str:
+        return f"a complex step through {self.call.name}"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        gate = build(self.type, self.call.arguments)
+        inputs = self.call.calls(seed)["drawn"]
+        given = [self._moved(seed, i, x) for i, x in enumerate(inputs)]
+        with np.errstate(all="ignore"):
+            y, _ = gate.forward(*given)
+        ports = y if isinstance(y, tuple) else (y,)
+        ups = [self.call.upstream(seed, "drawn", i, np.shape(p)) for i, p in enumerate(ports)]
+        found = [np.sum(u * np.imag(p)) / STEP for u, p in zip(ups, ports, strict=True)]
+        reals = {Key("real", f"output#{i}"): np.real(p) * 1.0 for i, p in enumerate(ports)}
+        return {Key("", "slope"): np.sum(found)} | reals
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        theirs = self.call.raw(dtype, seed)
+        inputs = self.call.calls(seed)["drawn"]
+        slope = sum(
+            np.sum(theirs[Key("drawn", f"grad_input#{i}")] * self._direction(seed, i, inputs[i]))
+            for i in self.call.real(inputs)
+        )
+        reals = {
+            Key("real", key.quantity): value * 1.0
+            for key, value in theirs.items() if key.layer == "drawn" and key.quantity[:6] == "output"
+        }  # fmt: skip
+        return {Key("", "slope"): np.float64(slope)} | reals
+
+    def _moved(self, seed: int, i: int, x: Any) -> Any:
+        if i not in self.call.real(self.call.calls(seed)["drawn"]):
+            return x
+        return x + 1j * STEP * self._direction(seed, i, x)
+
+    def _direction(self, seed: int, i: int, x: np.ndarray) -> np.ndarray:
+        return self.draw(seed, np.shape(x), "direction", i)
 
 
 def _module(check: GateCallCheck) -> Any:
@@ -164,6 +221,34 @@ def _floating(x: Any) -> bool:
 def _plain(x: Any) -> np.ndarray:
     """Return numbers that decide something, or places, as real numbers."""
     return np.asarray(getattr(x, "v", x), dtype=np.float64)
+
+
+def told(key: Key, found: Any, theirs: Any) -> Values:
+    """Return numbers where torch's are finite, and of which kind the others are."""
+    finite = np.isfinite(0.0 if theirs is None else theirs)
+    if finite.all():
+        return {key: found}
+    plain = np.asarray(getattr(found, "v", found))
+    kinds = np.nan_to_num(plain, nan=1.0, posinf=2.0, neginf=3.0) * ~finite
+    kept = np.where(finite, found, np.zeros_like(plain))
+    return {key: kept, key._replace(quantity=f"{key.quantity} kinds"): kinds}
+
+
+def _decided(decisions: Any) -> np.ndarray:
+    """Return decisions in a row; none where nothing is decided."""
+    return np.zeros(0) if decisions is None else np.nan_to_num(_plain(decisions), nan=9.0).ravel()
+
+
+def _slopes(y: Any, leaves: list[Any]) -> list[np.ndarray]:
+    """Return torch's derivatives of the sum of an output."""
+    import torch
+
+    from torch_ref.side import array_of
+
+    if not y.requires_grad:
+        return [np.zeros(tuple(x.shape)) for x in leaves]
+    found = torch.autograd.grad(y.sum(), leaves, allow_unused=True, materialize_grads=True)
+    return [array_of(g).copy() for g in found]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -199,3 +284,5 @@ def _checks() -> Iterator[Check]:
         for number, example in enumerate(calls_of(name)):
             if example.inputs:
                 yield GateCallCheck(name, number)
+                if name not in WITHOUT_STEP and number < len(registry.GATES[name].examples):
+                    yield GateStepCheck(GateCallCheck(name, number))

@@ -18,6 +18,7 @@ import numpy as np
 from compare.gauge import Gauge
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, Lift, lifted
+from evidence.mutation.battery.gate_calls import told
 
 MOST = 4  # samples of each variant of an operation
 
@@ -70,23 +71,13 @@ class OperationCheck(Check):
         mine: Values = {}
         for key, value in theirs.items():
             if key.quantity == "output":
-                mine |= _told(key, tape.values[key.layer], value)
+                mine |= told(key, tape.values[key.layer], value)
             else:
-                mine |= _told(key, grads.get(key.layer, np.zeros_like(value)), value)
+                mine |= told(key, grads.get(key.layer, np.zeros_like(value)), value)
         return mine
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        return {k: v for key, a in captured(self).values.items() for k, v in _told(key, a, a).items()}
-
-
-def _told(key: Key, found: Any, theirs: np.ndarray) -> Values:
-    """Return numbers where torch's are finite, and of which kind the others are."""
-    finite = np.isfinite(theirs)
-    if finite.all():
-        return {key: found}
-    plain = np.asarray(getattr(found, "v", found))
-    kinds = np.nan_to_num(plain, nan=1.0, posinf=2.0, neginf=3.0) * ~finite
-    return {key: np.where(finite, found, 0.0), key._replace(quantity=f"{key.quantity} kinds"): kinds}
+        return {k: v for key, a in captured(self).values.items() for k, v in told(key, a, a).items()}
 
 
 def _turned(x: Any) -> Any:
