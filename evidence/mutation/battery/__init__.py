@@ -52,8 +52,9 @@ def gates_battery() -> list[Check]:
     from evidence.mutation.battery.gate_calls import gate_call_checks
     from evidence.mutation.battery.gates import gate_checks
     from evidence.mutation.battery.operations import operation_checks
+    from evidence.mutation.battery.own_numbers import own_number_checks
 
     tables = (
-        gate_call_checks, composed_checks, gate_checks, expression_checks, operation_checks,
+        gate_call_checks, composed_checks, own_number_checks, gate_checks, expression_checks, operation_checks,
     )  # fmt: skip
     return [check for table in tables for check in table()]

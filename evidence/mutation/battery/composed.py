@@ -13,9 +13,11 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, Lift, lifted
 from evidence.mutation.battery.data import make
+from manual.dropout import Dropout
 
 Shape = tuple[int, ...]
-MASK = np.array([[True, False], [False, True]])[..., None] * np.ones(2, bool)
+MASK = np.array([[[True, False], [False, False]], [[True, True], [False, True]]])  # of each part
+OWN = {"weight": np.zeros((2, 3)), "bias": np.array([0.5, -1.25])}
 SIZES, ORDER = np.array([3, 2, 2, 1]), np.array([2, 0, 1])
 
 
@@ -25,6 +27,7 @@ class Case(NamedTuple):
     build: Callable[[], Any]
     function: Callable[..., Any]
     inputs: tuple[Any, ...]
+    more: tuple[Callable[..., Any], Callable[..., Any]] | None = None  # of (layer, inputs, cache)
     ready: bool = False  # whether its parameters are set by its inputs
 
 
@@ -61,6 +64,8 @@ class ComposedCheck(Check):
             ports = y if isinstance(y, tuple) else (y,)
             ups = [lift(self.draw(seed, np.shape(p), call, i)) for i, p in enumerate(ports)]
             values |= {Key(call, f"output#{i}"): p for i, p in enumerate(ports)}
+            if (more := CASES[self.case].more) is not None:
+                values[Key(call, "more")] = np.asarray(more[0](layer, calls[call], own), np.float64)
             for again in ("", " again"):
                 grads, params = layer.backward(tuple(ups) if isinstance(y, tuple) else ups[0], own)
                 values |= _told(call + again, grads, params, calls[call], dtype)
@@ -85,6 +90,8 @@ class ComposedCheck(Check):
             found = tensors_of(case.function(params, *leaves))
             values[Key("", "ports")] = np.float64(len(found))
             values |= {Key(call, f"output#{i}"): array_of(p).copy() for i, p in enumerate(found)}
+            if case.more is not None:
+                values[Key(call, "more")] = np.asarray(case.more[1](xs), np.float64)
             ends = [(i, p) for i, p in enumerate(found) if p.requires_grad]
             ups = [tensor(self.draw(seed, tuple(p.shape), call, i), dtype) for i, p in ends]
             grads = torch.autograd.grad(
@@ -106,6 +113,8 @@ def _real(inputs: tuple[Any, ...]) -> list[int]:
 
 def _told(call: str, grads: Any, params: Any, inputs: Any, dtype: np.dtype) -> Values:
     found: Values = {Key(call, f"grad:{k}"): g for k, g in params.items()}
+    others = set(range(len(inputs))) - set(_real(inputs))
+    found[Key(call, "others")] = np.float64(sum(grads[i] is not None for i in others))
     for i in _real(inputs):
         none = grads[i] is None
         found[Key(call, f"grad_input#{i}")] = np.zeros(inputs[i].shape, dtype) if none else grads[i]
@@ -197,7 +206,22 @@ def _cases() -> dict[str, Case]:
         ),
         "a function: one slope in another shape": Case(
             lambda: _functional(_gate("PReLU"), ("weight",)),
-            lambda _, x, w: functional.prelu(x, w), ((4, 3), ()), ready=True,
+            lambda _, x, w: functional.prelu(x, w), ((4, 3), ()),
+            (lambda layer, _, own: layer.decisions(own), lambda xs: xs[0] > 0), ready=True,
+        ),
+        "a function: as many slopes as there are": Case(
+            lambda: _functional(_gate("PReLU"), ("weight",)),
+            lambda _, x, w: functional.prelu(x, w), ((4, 3), (3,)), ready=True,
+        ),
+        "a function: with a bias of its own": Case(
+            lambda: _functional(_gate("Linear", **linear).with_params(OWN), ("weight",)),
+            lambda _, x, w: functional.linear(x, w, torch.tensor(OWN["bias"], dtype=x.dtype)),
+            ((4, 3), (2, 3)), ready=True,
+        ),
+        "a function: what it draws": Case(
+            lambda: _functional(_gate("Dropout", p=0.25)), lambda _, x: 1 * x, ((4, 3),),
+            (lambda layer, xs, _: layer.draw(*xs, rng=np.random.default_rng(3)),
+             lambda xs: Dropout(p=0.25).draw(*xs, rng=np.random.default_rng(3))), ready=True,
         ),
         "a function: two inputs of its own": Case(
             lambda: _functional(

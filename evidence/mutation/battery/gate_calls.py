@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -50,6 +51,12 @@ class GateCallCheck(Check):
         """The names of what forward takes."""
         return list(inspect.signature(registry.GATES[self.type].forward).parameters)[1:]
 
+    def count(self, inputs: Inputs) -> int:
+        """Return how many gradients backward has: one per argument of forward."""
+        found = inspect.signature(registry.GATES[self.type].forward).parameters.values()
+        several = any(p.kind is p.VAR_POSITIONAL for p in found)
+        return len(inputs) if several else len(self.names)
+
     @property
     def arguments(self) -> Arguments:
         return tuple(self.example.arguments.items())
@@ -80,7 +87,8 @@ class GateCallCheck(Check):
         given = {
             k: [x if x is None else lifted(lift, x) for x in xs] for k, xs in calls.items()
         }
-        with np.errstate(all="ignore"):
+        wild = not all(np.isfinite(a).all() for a in self.raw(dtype, seed).values())
+        with np.errstate(all="ignore") if wild else nullcontext():
             runs = {k: gate.forward(*xs) for k, xs in given.items()}
             values: Values = {}
             for call, (y, cache_) in runs.items():
@@ -91,8 +99,8 @@ class GateCallCheck(Check):
                 for again in ("", " again"):
                     grads, _ = gate.backward(tuple(ups) if isinstance(y, tuple) else ups[0], cache_)
                     values |= self._gradients(call + again, grads, calls[call], dtype)
-                    complete = len(grads) in (len(given[call]), len(self.names))
-                    values[Key(call + again, "gradients")] = np.float64(complete)
+                    values[Key(call + again, "gradients")] = np.float64(len(grads))
+                    values[Key(call + again, "others")] = self.others(grads, calls[call])
                 if self.type in DECISIONS:
                     values[Key(call, "decisions")] = _decided(gate.decisions(cache_))
         theirs = self.raw(dtype, seed)
@@ -131,7 +139,8 @@ class GateCallCheck(Check):
             each = [placed.get(i) for i in range(len(inputs))]
             for again in ("", " again"):
                 values |= self._gradients(call + again, each, inputs, dtype)
-                values[Key(call + again, "gradients")] = np.float64(1)
+                values[Key(call + again, "gradients")] = np.float64(self.count(inputs))
+                values[Key(call + again, "others")] = np.float64(0)
             if self.type in DECISIONS:
                 slopes = _slopes(found[0], list(wanted.values()))
                 with np.errstate(all="ignore"):
@@ -146,6 +155,12 @@ class GateCallCheck(Check):
         zeros = {i: np.zeros(np.shape(inputs[i]), dtype) for i in self.real(inputs)}
         found = {i: zeros[i] if grads[i] is None else grads[i] for i in zeros}
         return {Key(call, f"grad_input#{i}"): g for i, g in found.items()}
+
+    def others(self, grads: Any, inputs: Inputs) -> np.float64:
+        """Count gradients of what has none: of masks, places, inputs left out."""
+        has_none = set(range(len(grads))) - set(self.real(inputs))
+        fixed = [i for i, n in enumerate(self.names) if n in self.example.fixed]
+        return np.float64(sum(grads[i] is not None for i in has_none.difference(fixed)))
 
     def real(self, inputs: Inputs) -> list[int]:
         """Return which inputs have a gradient."""
@@ -173,12 +188,15 @@ class GateStepCheck(FixedCheck):
         inputs = self.call.calls(seed)["drawn"]
         given = [self._moved(seed, i, x) for i, x in enumerate(inputs)]
         with np.errstate(all="ignore"):
-            y, _ = gate.forward(*given)
+            y, cache_ = gate.forward(*given)
         ports = y if isinstance(y, tuple) else (y,)
         ups = [self.call.upstream(seed, "drawn", i, np.shape(p)) for i, p in enumerate(ports)]
         found = [np.sum(u * np.imag(p)) / STEP for u, p in zip(ups, ports, strict=True)]
         reals = {Key("real", f"output#{i}"): np.real(p) * 1.0 for i, p in enumerate(ports)}
-        return {Key("", "slope"): np.sum(found)} | reals
+        values = {} if self.type in WITHOUT_STEP else {Key("", "slope"): np.sum(found)} | reals
+        if self.type in DECISIONS:
+            values[Key("drawn", "decisions")] = _decided(gate.decisions(cache_))
+        return values
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         theirs = self.call.raw(dtype, seed)
@@ -191,7 +209,11 @@ class GateStepCheck(FixedCheck):
             Key("real", key.quantity): value * 1.0
             for key, value in theirs.items() if key.layer == "drawn" and key.quantity[:6] == "output"
         }  # fmt: skip
-        return {Key("", "slope"): np.float64(slope)} | reals
+        told = Key("drawn", "decisions")
+        decided = {told: theirs[told]} if told in theirs else {}
+        if self.type in WITHOUT_STEP:
+            return decided
+        return {Key("", "slope"): np.float64(slope)} | reals | decided
 
     def _moved(self, seed: int, i: int, x: Any) -> Any:
         if i not in self.call.real(self.call.calls(seed)["drawn"]):
@@ -284,5 +306,6 @@ def _checks() -> Iterator[Check]:
         for number, example in enumerate(calls_of(name)):
             if example.inputs:
                 yield GateCallCheck(name, number)
-                if name not in WITHOUT_STEP and number < len(registry.GATES[name].examples):
+                stepped = name not in WITHOUT_STEP or name in DECISIONS
+                if stepped and number < len(registry.GATES[name].examples):
                     yield GateStepCheck(GateCallCheck(name, number))

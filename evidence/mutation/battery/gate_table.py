@@ -36,7 +36,7 @@ CALLS: dict[str, tuple[Given, ...]] = {
     ),
     "CopysignGate": (
         ({"other": -1.5}, ((2, 3),)), ({"other": -0.0}, (SIGNED,)), ({}, (SIGNED, TURNS)),
-        ({}, (Draw((2, 1)), SIGNED)), ({}, (SIGNED, np.array([-1, 0, 2, 1]))),
+        ({}, (Draw((2, 1)), SIGNED)), ({}, (SIGNED, np.array([-1, 0, 2, 1])), ("y",)),
     ),
     # ── scaling ──
     "RenormGate": (
