@@ -125,7 +125,11 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"dim": 0}, (np.array([[-INF, 1.0], [-INF, INF]]),)), ({}, (np.array([900.0, 901.0]),)),
         ({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({"dim": 1}, (np.array([[-INF, -INF]]),)),
     ),
-    "VarGate": (({"correction": 2}, ((2, 3),)), ({"dim": (0, 2)}, ((2, 3, 2),)), ({}, ((3,),))),
+    "VarGate": (
+        ({"correction": 3, "dim": 1}, ((2, 3),), ("x",)),
+        ({"correction": 4, "dim": 1}, ((2, 3),), ("x",)), ({"correction": 2}, ((2, 3),)), ({"dim": (0, 2)}, ((2, 3, 2),)),
+        ({}, ((3,),)),
+    ),
     "StdGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0.5}, ((2, 3),))),
     "VarMeanGate": (({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({}, ((2, 3),))),
     "StdMeanGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0}, ((2, 3),))),
