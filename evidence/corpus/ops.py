@@ -29,8 +29,8 @@ from evidence.corpus.record import check_ledger
 from evidence.corpus.samples import SEED, flags_kept
 
 __all__ = [
-    "COLUMNS", "as_dict", "by_name", "names", "record", "recorded", "refuse_partial", "rows",
-    "summary", "table", "wrong",
+    "COLUMNS", "as_dict", "by_name", "names", "operations", "record", "recorded", "refuse_partial",
+    "rows", "strided", "summary", "table", "taken", "wrong",
 ]  # fmt: skip
 
 COLUMNS = ("by hand", "by torch", "disagree", "excepted", "raised", "silent")
@@ -71,7 +71,7 @@ class Place:
 
 
 @cache
-def _operations() -> dict[str, list[Any]]:
+def operations() -> dict[str, list[Any]]:
     """Return the differentiable entries of op_db by name."""
     with flags_kept():
         from torch.testing._internal.common_methods_invocations import op_db
@@ -85,12 +85,12 @@ def _operations() -> dict[str, list[Any]]:
 
 def names() -> list[str]:
     """Return the operations that torch has samples of, in float64 and with a gradient."""
-    return sorted(_operations())
+    return sorted(operations())
 
 
 def rows(name: str, most: int | None = None) -> Iterator[Row]:
     """Judge every sample of an operation, or of each of its variants the first `most`."""
-    for info in _operations()[name]:
+    for info in operations()[name]:
         torch.manual_seed(SEED)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -112,12 +112,12 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
     """Return what became of a sample: one of COLUMNS, and why."""
     import compare
 
-    operation, inputs = _taken(info, sample)
+    operation, inputs = taken(info, sample)
     try:
         found = operation(*(x.detach().clone() for x in inputs))
     except Exception as error:  # a view of memory that a copy does not share
         return "silent", f"torch refuses: {error}"
-    if not _strided((inputs, found)):
+    if not strided((inputs, found)):
         return "silent", "sparse"
     try:
         report = compare.mirror(operation, inputs, seed=SEED)
@@ -136,11 +136,12 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
     return ("by hand" if report.verdict == "agree" else "silent"), report.reason
 
 
-def _strided(tree: Any) -> bool:
+def strided(tree: Any) -> bool:
+    """Return whether all tensors lie in memory as arrays do."""
     return all(t.layout == torch.strided for t in tree_leaves(tree) if isinstance(t, Tensor))
 
 
-def _taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:
+def taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:
     """Return a sample as a module and its inputs: the tensors that have a gradient."""
     given = ((sample.input, *sample.args), dict(sample.kwargs))
     found: dict[int, Tensor] = {
@@ -214,7 +215,7 @@ def table(found: Sequence[Row]) -> str:
 
 
 def record(found: Sequence[Row], names: Sequence[str] = (), file: Path = FILE) -> None:
-    """Write the counts of operations down, whole or of these `names` beside the others' as they are.
+    """Write the counts of operations down, whole, or of `names` beside the others as they are.
 
     Of an operation with a sample that is not right nothing is written; all others are.
 

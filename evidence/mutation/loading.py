@@ -20,7 +20,10 @@ from typing import Any
 from evidence.mutation.sources import PACKAGE, files, tree
 
 REGISTRY = "manual.registry"  # imports every module as it is loaded
-HARNESS = ("compare.pair.manual_side", "compare.pair.mirror")  # hold hand-written classes: these too
+HARNESS = (
+    "compare.pair.manual_side",
+    "compare.pair.mirror",
+)  # hold hand-written classes: these too
 
 
 _PREFIXES = tuple(f"{name}." for name in HARNESS)

@@ -209,10 +209,6 @@ def _cases() -> dict[str, Case]:
             lambda _, x, w: functional.prelu(x, w), ((4, 3), ()),
             (lambda layer, _, own: layer.decisions(own), lambda xs: xs[0] > 0), ready=True,
         ),
-        "a function: as many slopes as there are": Case(
-            lambda: _functional(_gate("PReLU"), ("weight",)),
-            lambda _, x, w: functional.prelu(x, w), ((4, 3), (3,)), ready=True,
-        ),
         "a function: with a bias of its own": Case(
             lambda: _functional(_gate("Linear", **linear).with_params(OWN), ("weight",)),
             lambda _, x, w: functional.linear(x, w, torch.tensor(OWN["bias"], dtype=x.dtype)),
@@ -248,14 +244,14 @@ def _cases() -> dict[str, Case]:
             lambda _, x: (x.exp(), torch.ones(2, dtype=torch.float64)), ((4, 3),),
         ),
         **{
-            f"packed: {kind}{' in order' if order is None else ''}{' ' + told if told else ''}": Case(
+            f"packed: {kind} {told}": Case(
                 lambda k=kind, o=order, m=more: _packed(k, o, **m),
                 _torch_packed(kind, order, **more), ((8, 2), *states),
             )
             for kind, order, more, states, told in (
-                ("RNN", ORDER, {}, (), ""),
-                ("GRU", None, {}, ((1, 3, 3),), ""),
-                ("LSTM", ORDER, {}, ((1, 3, 3), (1, 3, 3)), ""),
+                ("RNN", ORDER, {}, (), "by length"),
+                ("GRU", None, {}, ((1, 3, 3),), "in order"),
+                ("LSTM", ORDER, {}, ((1, 3, 3), (1, 3, 3)), "with states"),
                 ("LSTM", ORDER, {"bidirectional": True}, (), "both ways"),
                 ("GRU", ORDER, {"num_layers": 2}, ((2, 3, 3),), "twice"),
             )

@@ -84,9 +84,7 @@ class GateCallCheck(Check):
 
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         gate, calls = build(self.type, self.arguments), self.calls(seed)
-        given = {
-            k: [x if x is None else lifted(lift, x) for x in xs] for k, xs in calls.items()
-        }
+        given = {k: [x if x is None else lifted(lift, x) for x in xs] for k, xs in calls.items()}
         wild = not all(np.isfinite(a).all() for a in self.raw(dtype, seed).values())
         with np.errstate(all="ignore") if wild else nullcontext():
             runs = {k: gate.forward(*xs) for k, xs in given.items()}
@@ -107,7 +105,9 @@ class GateCallCheck(Check):
         return {k: v for key in values for k, v in told(key, values[key], theirs.get(key)).items()}
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        return {k: v for key, a in self.raw(dtype, seed).items() for k, v in told(key, a, a).items()}
+        return {
+            k: v for key, a in self.raw(dtype, seed).items() for k, v in told(key, a, a).items()
+        }
 
     @cache  # noqa: B019
     def raw(self, dtype: np.dtype, seed: int) -> Values:
@@ -135,7 +135,9 @@ class GateCallCheck(Check):
                     [found[i] for i in ends], list(wanted.values()), ups,
                     allow_unused=True, retain_graph=True,
                 )  # fmt: skip
-            placed = dict(zip(wanted, (g if g is None else array_of(g) for g in grads), strict=True))
+            placed = dict(
+                zip(wanted, (g if g is None else array_of(g) for g in grads), strict=True)
+            )
             each = [placed.get(i) for i in range(len(inputs))]
             for again in ("", " again"):
                 values |= self._gradients(call + again, each, inputs, dtype)
@@ -149,7 +151,6 @@ class GateCallCheck(Check):
                     )
                 values[Key(call, "decisions")] = _decided(told)
         return values
-
 
     def _gradients(self, call: str, grads: Any, inputs: Inputs, dtype: np.dtype) -> Values:
         zeros = {i: np.zeros(np.shape(inputs[i]), dtype) for i in self.real(inputs)}
@@ -207,7 +208,8 @@ class GateStepCheck(FixedCheck):
         )
         reals = {
             Key("real", key.quantity): value * 1.0
-            for key, value in theirs.items() if key.layer == "drawn" and key.quantity[:6] == "output"
+            for key, value in theirs.items()
+            if key.layer == "drawn" and key.quantity[:6] == "output"
         }  # fmt: skip
         told = Key("drawn", "decisions")
         decided = {told: theirs[told]} if told in theirs else {}
@@ -231,9 +233,7 @@ def _module(check: GateCallCheck) -> Any:
 
 
 def _outputs(call: str, ports: Any) -> Values:
-    return {
-        Key(call, f"output#{i}"): p if _floating(p) else _plain(p) for i, p in enumerate(ports)
-    }
+    return {Key(call, f"output#{i}"): p if _floating(p) else _plain(p) for i, p in enumerate(ports)}
 
 
 def _floating(x: Any) -> bool:

@@ -27,7 +27,9 @@ COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
 Given = tuple[dict[str, Any], tuple[Any, ...]] | tuple[dict[str, Any], tuple[Any, ...], tuple]
 CALLS: dict[str, tuple[Given, ...]] = {
     # ── divisions ──
-    "RemainderGate": (({"other": 0.75}, ((2, 3),)), ({}, (COLUMN, ROW)), ({"other": -2.0}, ((3,),))),
+    "RemainderGate": (
+        ({"other": 0.75}, ((2, 3),)), ({}, (COLUMN, ROW)), ({"other": -2.0}, ((3,),)),
+    ),
     "FmodGate": (({"other": -0.75}, ((2, 3),)), ({}, (COLUMN, ROW))),
     "RoundedDivideGate": (
         ({"rounding_mode": "floor", "other": 0.75}, ((2, 3),)),
@@ -111,11 +113,16 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "SignGate": (({}, (np.array([NAN, -1.0, 0.0, 2.0]),)),),
     # ── reductions ──
     "NanSumGate": (({}, (HOLES,)), ({"dim": 1}, (HOLES,)), ({"dim": 0}, (BLANK,))),
-    "NanMeanGate": (({}, (HOLES,)), ({"dim": 1}, (HOLES,)), ({"dim": 0, "keepdim": True}, (HOLES,))),
+    "NanMeanGate": (
+        ({}, (HOLES,)), ({"dim": 1}, (HOLES,)), ({"dim": 0, "keepdim": True}, (HOLES,)),
+    ),
     "ProdGate": (({"dim": 1}, (ZEROS,)), ({}, (ZEROS,)), ({"dim": 0}, ((3, 2, 2),))),
     "AmaxGate": (({"dim": 1}, (HOLES,)), ({"dim": (0, 2)}, ((2, 3, 2),))),
     "AminGate": (({"dim": 1}, (HOLES,)), ({"dim": (2, 0)}, ((2, 3, 2),))),
-    "AminmaxGate": (({"dim": 1}, (HOLES,)), ({}, ((2, 3),)), ({"dim": 0}, (TIES,)), ({"dim": 1}, (TIES,)), ({}, (TIES,))),
+    "AminmaxGate": (
+        ({"dim": 1}, (HOLES,)), ({}, ((2, 3),)), ({"dim": 0}, (TIES,)), ({"dim": 1}, (TIES,)),
+        ({}, (TIES,)),
+    ),
     "MedianGate": (
         ({}, (TIES,)), ({"skips_nan": True}, (HOLES,)), ({}, (HOLES,)),
         ({"skips_nan": True}, (BLANK,)), ({"skips_nan": True}, (np.array([NAN, NAN]),)),
@@ -127,14 +134,17 @@ CALLS: dict[str, tuple[Given, ...]] = {
     ),
     "VarGate": (
         ({"correction": 3, "dim": 1}, ((2, 3),), ("x",)),
-        ({"correction": 4, "dim": 1}, ((2, 3),), ("x",)), ({"correction": 2}, ((2, 3),)), ({"dim": (0, 2)}, ((2, 3, 2),)),
+        ({"correction": 4, "dim": 1}, ((2, 3),), ("x",)), ({"correction": 2}, ((2, 3),)),
+        ({"dim": (0, 2)}, ((2, 3, 2),)),
         ({}, ((3,),)),
     ),
     "StdGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0.5}, ((2, 3),))),
     "VarMeanGate": (({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({}, ((2, 3),))),
     "StdMeanGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0}, ((2, 3),))),
     # ── picks ──
-    "MaxAlongGate": (({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),)), ({}, ((4,),))),
+    "MaxAlongGate": (
+        ({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),)), ({}, ((4,),)),
+    ),
     "MinAlongGate": (({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),))),
     "MedianAlongGate": (
         ({"skips_nan": True}, (HOLES,)), ({"dim": 0}, (HOLES,)), ({}, ((),)),
@@ -147,7 +157,8 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "CumMaxGate": (({"dim": 0}, (HOLES,)), ({}, (TIES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),))),
     "CumMinGate": (({"dim": 0}, (HOLES,)), ({}, (TIES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),))),
     "QuantileGate": (
-        ({"q": 0.5}, ((2, 4),)), ({"q": [0.0, 0.5, 1.0]}, ((5,),)), ({"q": 0.4, "dim": 0}, (HOLES,)),
+        ({"q": 0.5}, ((2, 4),)), ({"q": [0.0, 0.5, 1.0]}, ((5,),)),
+        ({"q": 0.4, "dim": 0}, (HOLES,)),
         ({"q": 0.4, "dim": 0, "skips_nan": True}, (HOLES,)), ({"q": 0.5}, ((),)),
         ({"q": [0.25, 0.7], "dim": 1, "keepdim": True}, ((2, 3, 2),)),
         *(({"q": [0.3, 0.6], "dim": 1, "interpolation": kind}, ((2, 4),))
@@ -170,8 +181,9 @@ CALLS: dict[str, tuple[Given, ...]] = {
     ),
     # ── places and shapes ──
     "TakeGate": (
-        ({"positions": [1, -1, 0]}, ((3,),)), ({"positions": [1, 2, 3, -1], "fill": 2.0}, ((2,), (2,))),
-        ({"positions": []}, ((3,),)), ({"positions": [0, 0]}, ((),)), ({"positions": [-1]}, ((2,),)),
+        ({"positions": [1, -1, 0]}, ((3,),)), ({"positions": []}, ((3,),)),
+        ({"positions": [1, 2, 3, -1], "fill": 2.0}, ((2,), (2,))),
+        ({"positions": [0, 0]}, ((),)), ({"positions": [-1]}, ((2,),)),
     ),
     "AddAtGate": (({"positions": [1, 1], "alpha": 0.5}, ((2, 2), ())),),
 }  # fmt: skip
@@ -223,9 +235,7 @@ DECISIONS: dict[str, Callable[..., Any]] = {
     "AmaxGate": lambda x, slopes, **_: slopes[0] > 0,
     "AminGate": lambda x, slopes, **_: slopes[0] > 0,
     "FracGate": lambda x, **_: np.trunc(x),
-    "LogitGate": lambda x, eps=None, **_: (
-        None if eps is None else (x >= eps) & (x <= 1 - eps)
-    ),
+    "LogitGate": lambda x, eps=None, **_: None if eps is None else (x >= eps) & (x <= 1 - eps),
     **{
         f"{name}Gate": lambda x, outputs, **_: outputs[0]
         for name in ("Floor", "Ceil", "Round", "Trunc", "Sign", "Angle", "Fill")
@@ -233,6 +243,7 @@ DECISIONS: dict[str, Callable[..., Any]] = {
 }
 
 WITHOUT_STEP = {  # |z| and what SciPy knows of real numbers alone: no complex step tells a slope
-    "AbsGate", "Atan2Gate", "CdistGate", "CopysignGate", "DistGate", "ErfinvGate", "LogDeterminantGate", "MatrixNormGate",
+    "AbsGate", "Atan2Gate", "CdistGate", "CopysignGate", "DistGate", "ErfinvGate",
+    "LogDeterminantGate", "MatrixNormGate",
     "ModeGate", "NdtriGate", "NormGate", "PdistGate", "PolygammaGate", "RenormGate",
 }  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,9 +21,7 @@ from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, Lift, lifted
 from evidence.mutation.battery.gate_calls import told
 
-MOST = 4  # samples of each variant of an operation
-
-
+MOST = 3  # samples of each variant of an operation
 LEFT = {  # samples that a mirror settles otherwise than number by number
     "as_strided_scatter",  # torch's gradient is another: see the ledger of the corpus
     "cfloat", "chalf",  # another precision than the run's
@@ -55,8 +54,13 @@ class OperationCheck(Check):
     def name(self) -> str:
         return f"torch's sample {self.number} of {self.operation} {self.variant}".strip()
 
+    def prepare(self) -> None:
+        """Run the operation's samples in this process, if that is still to be done."""
+        if self not in KEPT:
+            list(_checks(self.operation))
+
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
-        found = captured(self)
+        found = KEPT[self]
         theirs = found.values
         graph, data = _mirrored(found.side)
         inputs = tuple(k for k in found.side.inputs if k in data)
@@ -77,7 +81,8 @@ class OperationCheck(Check):
         return mine
 
     def torch(self, dtype: np.dtype, seed: int) -> Values:
-        return {k: v for key, a in captured(self).values.items() for k, v in told(key, a, a).items()}
+        theirs = KEPT[self].values
+        return {k: v for key, a in theirs.items() for k, v in told(key, a, a).items()}
 
 
 def _turned(x: Any) -> Any:
@@ -97,86 +102,78 @@ def _mirrored(side: Any) -> tuple[Any, dict[str, np.ndarray]]:
     return found.graph, found.data
 
 
-@cache
-def captured(check: OperationCheck) -> Captured:
-    """Return a sample as torch ran it."""
-    return KEPT[check]
-
-
 KEPT: dict[OperationCheck, Captured] = {}
 
 
 @cache
-def operation_checks() -> list[Check]:
-    return list(_checks())
+def operation_checks(names: tuple[str, ...] = ()) -> list[Check]:
+    """Return the samples of these operations (all) that gates compute."""
+    from evidence.corpus.cli import known
+
+    return [check for name in names or known(ops=True) for check in _checks(name)]
 
 
-def _checks() -> Iterator[Check]:
+def _checks(name: str) -> Iterator[Check]:
+    """Run an operation's samples, and yield those that stand for themselves."""
+    for variant, number, operation, inputs in _samples(name) if name not in LEFT else ():
+        check = OperationCheck(name, variant, number)
+        if (found := _captured(operation, inputs)) is not None:
+            KEPT[check] = found
+            yield check
+
+
+def _samples(name: str) -> Iterator[tuple[str, int, Any, tuple[Any, ...]]]:
     import torch
 
-    from evidence.corpus.ops import _operations, names
+    from evidence.corpus.ops import operations, taken
     from evidence.corpus.samples import SEED
 
-    for name in names():
-        if name in LEFT:
-            continue
-        for info in _operations()[name]:
-            torch.manual_seed(SEED)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for number, sample in enumerate(info.sample_inputs("cpu", torch.float64, True)):
-                    if number == MOST:
-                        break
-                    check = OperationCheck(name, info.variant_test_name, number)
-                    if (found := _captured(info, sample)) is not None:
-                        KEPT[check] = found
-                        yield check
+    for info in operations()[name]:
+        torch.manual_seed(SEED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = info.sample_inputs("cpu", torch.float64, True)
+            for number, sample in enumerate(islice(found, MOST)):
+                yield info.variant_test_name, number, *taken(info, sample)
 
 
-def _captured(info: Any, sample: Any) -> Captured | None:
-    """Run a sample; None where nothing is by hand, or torch refuses."""
-    import torch
+def _captured(operation: Any, inputs: tuple[Any, ...]) -> Captured | None:
+    """Run a sample; None where no gate is by hand, or torch refuses."""
+    from evidence.corpus.ops import strided
 
-    from compare.errors import UserError
-    from compare.pair.mirror.derive import Deriver
-    from compare.running.mirror.model import Model
-    from evidence.corpus.ops import _strided, _taken
-    from torch_ref.captured import paired
-    from torch_ref.captured_side import CapturedSide
-    from torch_ref.side import array_of
-
-    operation, inputs = _taken(info, sample)
     try:
         found = operation(*(x.detach().clone() for x in inputs))
+        if not strided((inputs, found)):
+            return None
+        side = _run(operation, inputs)
+        graph, data = _mirrored(side)
     except Exception:
+        return None  # what torch or the mirror refuses is counted by `handgrad corpus --ops`
+    own = [node for node in graph.nodes if not node.name.startswith("upstream")]
+    if not any(f"{type(node.layer).__module__}.".startswith("manual.gates.") for node in own):
         return None
-    if not _strided((inputs, found)):
-        return None
+    ports_of = import_module("manual.nodes").ports_of
+    known = {port for node in own for port in ports_of(node)}
+    values = {Key(k, "output"): v for k, v in side.outputs().items() if k in known}
+    slopes = side.grad_outputs().items()
+    values |= {Key(k, "gradient"): v for k, v in slopes if k in known or k in data}
+    return Captured(side, values)
+
+
+def _run(operation: Any, inputs: tuple[Any, ...]) -> Any:
+    """Run an operation and go back through it under the capture."""
+    import torch
+
+    from compare.pair.mirror.derive import Deriver
+    from compare.running.mirror.model import Model
+    from torch_ref.captured_side import CapturedSide
+
     default = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)
         model = Model.copied(operation, inputs, {}, None, None, "float64")
-        side = CapturedSide(
-            model.module, model.run, model.inputs, None, torch.float64, Deriver()
-        )
+        side = CapturedSide(model.module, model.run, model.inputs, None, model.dtype, Deriver())
         side.forward_backward()
-        graph, data = _mirrored(side)
-    except Exception:
-        return None
     finally:
         torch.set_default_dtype(default)
-    own = [node for node in graph.nodes if node.name[:8] != "upstream"]
-    if not any(type(node.layer).__module__.startswith("manual.gates.") for node in own):
-        return None
-    known = {p for node in own for p in _ports(node)}
-    values = {Key(k, "output"): v for k, v in side.outputs().items() if k in known}
-    values |= {
-        Key(k, "gradient"): v
-        for k, v in side.grad_outputs().items()
-        if k in known or k in data
-    }
-    return Captured(side, values)
-
-
-def _ports(node: Any) -> tuple[str, ...]:
-    return import_module("manual.nodes").ports_of(node)
+    return side
