@@ -18,7 +18,7 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift, exact, lifted
 from evidence.mutation.battery.data import make
-from evidence.mutation.battery.gate_table import DECISIONS, MORE, WITHOUT_STEP
+from evidence.mutation.battery.gate_table import DECISIONS, MORE, OTHERS, PARTLY, WITHOUT_STEP
 from evidence.mutation.battery.layers import Arguments, build
 from manual import registry
 from manual.examples import Draw, Example
@@ -71,6 +71,11 @@ class GateCallCheck(Check):
         }
         if all(_same(a, b) for a, b in zip(found["drawn"], found["whole"], strict=True)):
             del found["whole"]
+        number = self.number - len(registry.GATES[self.type].examples)
+        if other := OTHERS.get((self.type, number)):
+            found["other"] = tuple(
+                _drawn(s, self.rng(seed, i), "other") for i, s in enumerate(other)
+            )
         for label, points in self.example.kinks.items():
             drawn = zip(self.names, found["drawn"], strict=False)
             found[label] = tuple(
@@ -99,6 +104,9 @@ class GateCallCheck(Check):
                     values |= self._gradients(call + again, grads, calls[call], dtype)
                     values[Key(call + again, "gradients")] = np.float64(len(grads))
                     values[Key(call + again, "others")] = self.others(grads, calls[call])
+                if self.type in PARTLY and len(ports) > 1:
+                    grads, _ = gate.backward((*ups[:-1], None), cache_)
+                    values |= self._gradients(f"{call} partly", grads, calls[call], dtype)
                 if self.type in DECISIONS:
                     values[Key(call, "decisions")] = _decided(gate.decisions(cache_))
         theirs = self.raw(dtype, seed)
@@ -143,6 +151,14 @@ class GateCallCheck(Check):
                 values |= self._gradients(call + again, each, inputs, dtype)
                 values[Key(call + again, "gradients")] = np.float64(self.count(inputs))
                 values[Key(call + again, "others")] = np.float64(0)
+            if self.type in PARTLY and len(ports) > 1:
+                part = torch.autograd.grad(
+                    [found[i] for i in ends[:-1]], list(wanted.values()), ups[:-1],
+                    allow_unused=True, materialize_grads=True, retain_graph=True,
+                )  # fmt: skip
+                placed = dict(zip(wanted, map(array_of, part), strict=True))
+                each = [placed.get(i) for i in range(len(inputs))]
+                values |= self._gradients(f"{call} partly", each, inputs, dtype)
             if self.type in DECISIONS:
                 slopes = _slopes(found[0], list(wanted.values()))
                 with np.errstate(all="ignore"):

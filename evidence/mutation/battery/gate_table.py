@@ -24,7 +24,9 @@ BORDER = np.array([[1.0, 1.0], [2.0, 1.0], [0.25, -0.5]])  # a sum of |x| of 2, 
 APART = Draw((2, 4, 2), "uniform", -1, 1)
 COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
 
-Given = tuple[dict[str, Any], tuple[Any, ...]] | tuple[dict[str, Any], tuple[Any, ...], tuple]
+Given = tuple[
+    Any, ...
+]  # arguments, inputs; names of inputs without gradient; inputs of other shapes
 CALLS: dict[str, tuple[Given, ...]] = {
     # ── divisions ──
     "RemainderGate": (
@@ -46,7 +48,7 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"p": INF, "dim": 1, "maxnorm": 0.75}, ((3, 2, 2),)),
     ),
     "CovGate": (
-        ({}, ((4,),)), ({}, ((1, 4),)), ({"correction": 0}, ((3, 1),)),
+        ({}, ((4,),)), ({}, ((1, 4),)), ({"correction": 0}, ((3, 1),)), ({"correction": 0}, ((),)),
         ({"correction": 4}, ((2, 3),), ("x",)), ({"correction": 3}, ((2, 3),), ("x",)),
     ),
     # ── angles, powers ──
@@ -166,10 +168,11 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"q": 0.5, "dim": 0, "skips_nan": True}, (BLANK,)),
     ),
     # ── running ──
-    "CumSumGate": (({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
-    "CumProdGate": (({"dim": 1}, (ZEROS,)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
+    "CumSumGate": (({}, ((2, 3, 2),)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
+    "CumProdGate": (({}, ((2, 3, 2),)), ({"dim": 1}, (ZEROS,)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
     "DiffGate": (
-        ({}, ((3,),)), ({"n": 2, "dim": 0}, ((5, 2),)), ({"dim": 0}, ((3, 2), (2, 2))),
+        ({}, ((3,),), (), ((5,),)), ({"n": 2, "dim": 0}, ((5, 2),)),
+        ({"n": 3}, ((3,),)), ({"n": 5}, ((3,), (2,))), ({"dim": 0}, ((3, 2), (2, 2))),
         ({"dim": 1}, ((2, 3), None, (2, 1))), ({"n": 0}, ((3,),)), ({"n": 4}, ((3,),)),
         ({"n": 2, "dim": 1}, ((2, 4, 2), (2, 1, 2), (2, 2, 2))),
     ),
@@ -185,12 +188,24 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"positions": [1, 2, 3, -1], "fill": 2.0}, ((2,), (2,))),
         ({"positions": [0, 0]}, ((),)), ({"positions": [-1]}, ((2,),)),
     ),
-    "AddAtGate": (({"positions": [1, 1], "alpha": 0.5}, ((2, 2), ())),),
+    "ReshapeGate": (({"shape": (-1, 2)}, ((2, 3, 2),), (), ((4,),)),),
+    "ExpandGate": (({"shape": (2, 3)}, ((3,),), (), ((2, 1),)),),
+    "SliceGate": (({"index": (slice(0, 2),)}, ((3, 2),), (), ((4, 3),)),),
+    "SplitGate": (({"sizes": (1, 2)}, ((3, 2),)), ({"sizes": (3,)}, ((3, 2),))),
+    "StackGate": (({}, ((2, 3), (2, 3))), ({}, ((2, 3),))),
+    "AddAtGate": (
+        ({"positions": [1, 1]}, ((3,), (2,)), (), ((4,), (1,))),
+        ({"positions": [1, 1], "alpha": 0.5}, ((2, 2), ())),
+    ),
 }  # fmt: skip
 MORE = {
-    name: tuple(Example(call[0], call[1], fixed=(*call[2:], ())[0]) for call in calls)
+    name: tuple(Example(call[0], call[1], fixed=(*call[2:3], ())[0]) for call in calls)
     for name, calls in CALLS.items()
 }
+OTHERS = {  # inputs of other shapes for the same gate, by its name and which of MORE
+    (name, i): call[3] for name, calls in CALLS.items() for i, call in enumerate(calls) if call[3:]
+}
+PARTLY = ("MeshGate", "SplitGate")  # gates whose last output may have no gradient
 
 
 def _rows(x: Any, dim: int) -> np.ndarray:
