@@ -17,6 +17,8 @@ pytest.importorskip("expecttest", reason="torch's tables need it")
 from compare.witness.fingerprint import fingerprint
 from evidence.corpus import ops
 from evidence.corpus.count import Row
+from evidence.mutation import sources, survey, worker
+from evidence.mutation.battery.operations import operation_checks
 from manual.gates.places import TakeGate
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -61,6 +63,16 @@ def test_what_nothing_stands_for_is_torchs(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delitem(FUNCTIONS, "tril")
 
     assert {row.status for row in ops.rows("tril", most=2)} == {"by torch"}
+
+
+def test_a_mistake_in_a_gate_is_caught_by_torchs_samples() -> None:
+    checks = [c for c in operation_checks(("flip",)) if c.name == "torch's sample 0 of flip"]
+    known = survey.survey(["float64"], 0, checks)
+    wrong = next(m for m in sources.mutants("manual.gates.places") if m.operator == "factor")
+
+    outcome = worker.examine(wrong, known)
+
+    assert [len(checks), outcome.kill and outcome.kill.by] == [1, "disagree"]
 
 
 def test_a_written_exception_says_why() -> None:

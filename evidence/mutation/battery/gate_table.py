@@ -24,9 +24,8 @@ BORDER = np.array([[1.0, 1.0], [2.0, 1.0], [0.25, -0.5]])  # a sum of |x| of 2, 
 APART = Draw((2, 4, 2), "uniform", -1, 1)
 COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
 
-Given = tuple[
-    Any, ...
-]  # arguments, inputs; names of inputs without gradient; inputs of other shapes
+# arguments, inputs; names of inputs without a gradient; inputs of other shapes for the same gate
+Given = tuple[Any, ...]
 CALLS: dict[str, tuple[Given, ...]] = {
     # ── divisions ──
     "RemainderGate": (
@@ -169,7 +168,9 @@ CALLS: dict[str, tuple[Given, ...]] = {
     ),
     # ── running ──
     "CumSumGate": (({}, ((2, 3, 2),)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
-    "CumProdGate": (({}, ((2, 3, 2),)), ({"dim": 1}, (ZEROS,)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
+    "CumProdGate": (
+        ({}, ((2, 3, 2),)), ({"dim": 1}, (ZEROS,)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),)),
+    ),
     "DiffGate": (
         ({}, ((3,),), (), ((5,),)), ({"n": 2, "dim": 0}, ((5, 2),)),
         ({"n": 3}, ((3,),)), ({"n": 5}, ((3,), (2,))), ({"dim": 0}, ((3, 2), (2, 2))),
