@@ -101,10 +101,17 @@ def _power(a: Any, b: Any) -> Gauge:
 
 
 def _of_base(a: Any, b: Any, e2: Any) -> Any:
-    """(b aᵇ⁻¹ Ea)²; an exact zero has no error, however steep the power is there."""
+    """(b aᵇ⁻¹ Ea)²; an exact zero has no error, however steep the power is there.
+
+    Below the power 1, |(a + e)ᵇ − aᵇ| ≤ |e|ᵇ as well: the slope is infinite at 0, the error is not.
+    """
     if is_exact(e2):
         return EXACT
     squares = scaled(b * np.power(a, np.subtract(b, 1)), e2)
+    bent = (np.asarray(b) > 0) & (np.asarray(b) < 1) & (np.asarray(a) >= 0)
+    if bent.any():
+        unit = np.square(setting().roundoff, dtype=setting().squares)
+        squares = np.where(bent, np.fmin(squares, np.power(unit * e2, b) / unit), squares)
     return np.where((e2 == 0) | (np.asarray(b) == 0), 0.0, squares)
 
 

@@ -90,8 +90,10 @@ class Gauge(NDArrayOperatorsMixin):
 
     @property
     def error(self) -> np.ndarray:
-        """E of every element, in units of the unit roundoff."""
-        return np.sqrt(spread(self._e2, self.v.shape))
+        """E of every element, in units of the unit roundoff; infinite where nothing is known."""
+        error = np.sqrt(spread(self._e2, self.v.shape))
+        lost = np.isnan(error) & ~np.isnan(self.v)  # an infinite error times zero
+        return np.where(lost, np.inf, error) if lost.any() else error
 
     def tolerance(self, dtype: np.dtype | Format, k: float = K) -> np.ndarray:
         """Return how far two correct programs in `dtype` may differ, element by element."""

@@ -7,8 +7,10 @@ size with a random sign, and `e2` of a gauge array holds, to first order, what h
 (with its sign, in units of u) instead of E². The root mean square over sketches estimates E with
 every correlation in it.
 
-Rounding is a function of the operands, so the sign is a function of the result: units that
-compute the same number err alike. Only a step that does not agree is sketched (`Lockstep`).
+Rounding is a function of the operands, so in every second sketch the sign is a function of the
+result: units that compute the same number err alike. But a product adds up the last rows of a
+matrix in another order than the others, so equal rows need not err alike: in the sketches between,
+the sign depends on the place as well. Only a step that does not agree is sketched (`Lockstep`).
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ FEW, ENOUGH = 4, 16  # sketches; few will do where they leave a difference far b
 LIBRARY = 4.0  # roundings of a library function in float32 and float64
 FAR = 100.0  # by so much four errors do not underestimate their root mean square
 
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # apart by an odd number: no two places are alike
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -61,9 +64,15 @@ def widened(
 
 
 def signs(v: Any, operation: str) -> np.ndarray:
-    """Return ±1 per element: a hash of the number's size, with the number's sign."""
-    seed = np.uint64(hash_of(operation, setting().sketch or 0))
-    bits = np.abs(np.asarray(v, dtype=np.float64)).view(np.uint64) + seed
+    """Return ±1 per element: a hash of the number's size, with the number's sign.
+
+    In sketches of odd number it is a hash of the place among the elements as well.
+    """
+    number = setting().sketch or 0
+    bits = np.abs(np.asarray(v, dtype=np.float64)).view(np.uint64)
+    bits = bits + np.uint64(hash_of(operation, number))
+    if number % 2:
+        bits += np.arange(bits.size, dtype=np.uint64).reshape(bits.shape) * _STEP
     for shift, factor in zip((30, 27), _MIX, strict=True):  # splitmix64
         bits ^= bits >> np.uint64(shift)
         bits *= factor
@@ -158,6 +167,11 @@ def _power(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
     v = np.power(av, bv)
     of_base = passed(np.where(np.asarray(bv) == 0, 0.0, bv * np.power(av, np.subtract(bv, 1))), ae)
+    bent = (np.asarray(bv) > 0) & (np.asarray(bv) < 1) & (np.asarray(av) >= 0)
+    if bent.any() and not is_exact(ae):  # the slope is infinite at 0, the error is not
+        u = setting().roundoff
+        beyond = (np.power(np.maximum(av + u * ae, 0.0), bv) - v) / u
+        of_base = np.where(bent & ~np.isfinite(of_base), beyond, of_base)
     of_exponent = passed(np.where(v == 0, 0.0, v * np.log(np.abs(av))), be)
     return erring(v, of_base + of_exponent, "power", 4.0)
 

@@ -6,6 +6,7 @@ copies of torch's parameters and optimiser state, so every step is judged on its
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ class Lockstep:
         self.screen: dict[Key, float] = {}  # their root mean squares, found when first needed
         self.gauges: Values = {}  # the gauged run that they are from; none in a screened step
         self.watch: Intercept | None = None  # sees every node of a gauged run
+        self.unjudged: Counter[Key] = Counter()  # elements that rounding may take anywhere
         self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
@@ -89,7 +91,13 @@ class Lockstep:
 
     def notes(self) -> tuple[str, ...]:
         """Say what a reader should know of how the steps were run."""
-        return ()
+        if not self.unjudged:
+            return ()
+        where = ", ".join(sorted({".".join(key) for key in self.unjudged})[:5])
+        return (
+            f"Of {sum(self.unjudged.values()):,} elements nothing is said: rounding may take them "
+            f"anywhere ({where}).",
+        )
 
     def _started(self, x: Any, target: Any, lr: float, *, input_grad: bool) -> tuple[Start, float]:
         """Let torch go forward and back; return what the other side starts from, and the loss.
@@ -136,7 +144,7 @@ class Lockstep:
             rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree:
             again, flips = self._refereed(start, torch)
-            sides = _Sides(manual, again if flips else manual, torch, flips)
+            sides = _Sides(manual, again if flips else manual, torch, flips, tolerances)
             for hopeless, tolerances in self._with_kinks(start, torch, failing, wide):
                 rows, flips = self._excused(keys, sides, tolerances, start)
                 if not rows.disagree or not least_share(rows) <= hopeless:
@@ -145,8 +153,14 @@ class Lockstep:
         if self.gauges and not (failing or rows.disagree):
             self._confirm(start, manual, tolerances)
         self.gauges = {}  # not kept: they are as large as the step itself
+        self._count_unjudged(tolerances)
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
+
+    def _count_unjudged(self, tolerances: Mapping[Key, Any]) -> None:
+        for key, tolerance in tolerances.items():
+            if np.ndim(tolerance) and (lost := np.count_nonzero(np.isinf(tolerance))):
+                self.unjudged[key] += lost
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
@@ -189,7 +203,8 @@ class Lockstep:
         rows = self._rows(keys, sides.again, sides.torch, tolerances, start)
         if not sides.flips:  # no kink: what was computed first stands
             return rows, {}
-        before = self._rows(keys, sides.manual, sides.torch, tolerances, start)
+        either = {k: np.fmax(t, sides.own.get(k, 0.0)) for k, t in tolerances.items()}
+        before = self._rows(keys, sides.manual, sides.torch, either, start)
         nodes = self.experiment.manual.graph.nodes
         return without_excuses(before, rows, sides.flips, nodes, sides.torch)
 
@@ -291,6 +306,7 @@ class _Sides(NamedTuple):
     again: Values
     torch: Values
     flips: dict[str, int]
+    own: Mapping[Key, Any]  # the tolerances at the hand-written side's own kinks
 
 
 def least_share(rows: Rows) -> float:
@@ -347,8 +363,10 @@ def _of_first_order(tolerances: Mapping[Key, Any], gauges: Values, plain: Values
 
 
 def _typical(tolerance: Any) -> float:
-    """Return the root mean square over elements."""
+    """Return the root mean square over elements; those without a bound stand for themselves."""
     flat = np.ravel(tolerance)
+    if np.isinf(flat).any() and np.isfinite(flat).any():
+        flat = flat[np.isfinite(flat)]
     return float(np.sqrt(np.dot(flat, flat) / flat.size))
 
 

@@ -7,9 +7,11 @@ system, and compute what its equations say? Each question also rejects planted m
 from __future__ import annotations
 
 import copy
+import inspect
+import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -43,8 +45,43 @@ ALL = [
     for example in cls.examples
     if example.inputs
 ]
-IDS = distinct(shown(cls.__name__, example.arguments) for cls, example in ALL)
-EVERY = pytest.mark.parametrize(("cls", "example"), ALL, ids=IDS)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Say of a failure what it is about."""
+    try:
+        yield
+    except BaseException as failure:
+        failure.add_note(what)
+        raise
+
+
+def of_every(pairs: Iterable[tuple[type[Layer], Example]]) -> Callable[[Callable], Callable]:
+    """Make one test for each class of a question about an example: it asks of them all."""
+    examples: dict[type[Layer], list[Example]] = {}
+    for cls, example in pairs:
+        examples.setdefault(cls, []).append(example)
+
+    def decorate(ask: Callable) -> Callable:
+        def test(cls: type[Layer], **others: Any) -> None:
+            skipped = []
+            for example in examples[cls]:
+                try:
+                    with told(shown(cls.__name__, example.arguments)):
+                        ask(cls, example, **others)
+                except pytest.skip.Exception as skip:
+                    skipped.append(skip)
+            if len(skipped) == len(examples[cls]):
+                raise skipped[0]
+
+        asked = inspect.signature(ask).parameters.values()
+        test.__name__, test.__module__ = ask.__name__, ask.__module__
+        test.__signature__ = inspect.Signature([p for p in asked if p.name != "example"])  # type: ignore[attr-defined]
+        names = distinct(cls.__name__ for cls in examples)
+        return pytest.mark.parametrize("cls", examples, ids=names)(test)
+
+    return decorate
 
 
 def of_one_output(cls: type[Layer], example: Example) -> bool:
@@ -53,10 +90,9 @@ def of_one_output(cls: type[Layer], example: Example) -> bool:
     return len(layer.outputs) == 1 and not (layer.stochastic and layer.params)
 
 
-ALIKE = [(pair, name) for pair, name in zip(ALL, IDS, strict=True) if of_one_output(*pair)]
-BESIDE_TORCH = pytest.mark.parametrize(  # the others: tests/manual/recurrent, attention and pool
-    ("cls", "example"), [pair for pair, _ in ALIKE], ids=[name for _, name in ALIKE]
-)
+EVERY = of_every(ALL)
+# the others: tests/manual/recurrent, attention and pool
+BESIDE_TORCH = of_every(pair for pair in ALL if of_one_output(*pair))
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using padding='same' with even kernel",
     "ignore:Implicit dimension choice",
@@ -127,8 +163,8 @@ def assert_like(found: Tensors, expected: Tensors, rtol: float, scale: float = 0
         assert_close(name, np.asarray(found[name]), value, rtol, scale)
 
 
-@BESIDE_TORCH
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
+@BESIDE_TORCH
 def test_agrees_with_torch(cls: type[Layer], example: Example, dtype: Any) -> None:
     case = case_of(cls, example, dtype)
 
@@ -261,13 +297,10 @@ def fractions(x: np.ndarray) -> np.ndarray:
     return np.vectorize(lambda v: Fraction(int(np.rint(v)), 3), otypes=[object])(x)
 
 
-@pytest.mark.parametrize(
-    ("cls", "example"),
-    [
-        (c, e)
-        for c, e in ALL
-        if e.exact and c.__name__ in registry.LAYERS and has_axes(e) and of_one_output(c, e)
-    ],
+@of_every(
+    (c, e)
+    for c, e in ALL
+    if e.exact and c.__name__ in registry.LAYERS and has_axes(e) and of_one_output(c, e)
 )
 def test_fractions_run_through_layers_that_are_exact(cls: type[Layer], example: Example) -> None:
     case = case_of(cls, example)
@@ -387,15 +420,13 @@ MISTAKES: Mapping[str, Callable[[np.ndarray], Any]] = {
 
 
 @BESIDE_TORCH
-@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_planted_mistake_is_rejected(
-    cls: type[Layer], example: Example, mistake: Callable
-) -> None:
+def test_planted_mistakes_are_rejected(cls: type[Layer], example: Example) -> None:
     case = case_of(cls, example)
     expected, right = by_torch(case, cls, example, F64), run(case)
+    grads = [(name, grad) for name, grad in right.items() if name.startswith("gradient")]
 
-    for name, grad in right.items():
-        wrong = mistake(np.asarray(grad))
-        if name.startswith("gradient") and not np.array_equal(wrong, grad):
-            with pytest.raises(AssertionError, match="off by"):
+    for (mistake, made_in), (name, grad) in itertools.product(MISTAKES.items(), grads):
+        wrong = made_in(np.asarray(grad))
+        if not np.array_equal(wrong, grad):
+            with told(f"{name} {mistake}"), pytest.raises(AssertionError, match="off by"):
                 assert_like(right | {name: wrong}, expected, 1e-9)

@@ -83,6 +83,15 @@ def test_values_whose_squares_underflow_keep_a_budget(scale: float) -> None:
     assert (np.abs(found.v - other) <= found.tolerance(F64)).all()
 
 
+def test_an_infinite_error_times_zero_is_infinite_and_no_tolerance_of_nan() -> None:
+    x = Gauge(np.array([[1.0, 2.0]]), np.array([[np.inf, 1.0]]))
+
+    with np.errstate(invalid="ignore"):
+        y = x @ gauge(np.array([[0.0], [1.0]]))
+
+    assert np.isinf(y.tolerance(np.dtype(np.float64))).all()
+
+
 def test_a_percent_off_is_still_caught_in_small_values() -> None:
     x = np.array([1e-100])
     with gauging(F64):

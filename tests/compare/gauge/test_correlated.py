@@ -54,6 +54,30 @@ def test_equal_errors_add_up_instead_of_averaging_out() -> None:
     assert 3 < ratio.item() < 400**0.5
 
 
+def test_equal_rows_need_not_err_alike() -> None:
+    """A matrix product adds up its last rows in another order than the others."""
+    rows = np.full((6, 1), 1.7)
+
+    def apart(x):
+        y = np.exp(x * 1.1)
+        return (y - np.sum(y, axis=0) / 6) * 1e6
+
+    assert (estimated(apart, rows) > 0.2 * expected(apart, rows)).all()
+
+
+@pytest.mark.parametrize("power", [0.08, 0.7])
+def test_a_small_power_of_zero_is_off_by_no_more_than_the_power_of_the_error(power: float) -> None:
+    nothing = np.array([1.7, 0.3])
+
+    def bent(x):
+        return np.power(np.abs(x * 1.1 - x * 1.1), power)
+
+    most = (8 * 2.0**-53) ** power / 2.0**-53
+    assert (expected(bent, nothing) > 0).all()
+    assert (expected(bent, nothing) <= most).all()
+    assert np.isfinite(estimated(bent, nothing)).all()
+
+
 def test_an_error_that_cancels_is_not_counted_twice() -> None:
     x = np.random.default_rng(1).standard_normal(50)
 

@@ -363,6 +363,34 @@ def test_code_that_raises_is_a_disagreement_that_names_the_layer(
     assert set(report.differences.query("quantity == 'output'")["verdict"]) == {"agree"}
 
 
+def test_an_element_that_rounding_may_take_anywhere_does_not_screen_the_others() -> None:
+    lockstep = Lockstep(prepare(load("three-rows")))
+    key = Key("0", "grad:weight")
+    lockstep.tolerances = {key: np.array([3e-9, np.inf, 4e-9])}
+
+    assert lockstep._screen()[key] == pytest.approx(12.5e-18**0.5)
+
+
+def test_elements_of_which_nothing_is_said_are_counted_in_a_note(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An infinite error, as where a square root meets 0 in a gauge that knows no better."""
+    plain = Linear.forward
+
+    def steep(self, x):
+        if isinstance(x, np.ndarray) or x.shape[-1] != 3:
+            return plain(self, x)
+        y, cache = plain(self, x)
+        y._e2 = np.where(np.arange(y.size).reshape(y.shape) == 0, np.inf, y.e2)
+        return y, cache
+
+    assert not run("three-rows", steps=1).notes
+    monkeypatch.setattr(Linear, "forward", steep)
+    report = compare.run("three-rows", steps=1)
+
+    assert "nothing is said: rounding may take them anywhere (" in report.notes[0]
+
+
 def test_an_update_that_nothing_would_have_missed_is_vacuous() -> None:
     report = compare.run(
         "digits", steps=2, drift=False, dtype="float32", optimizer__lr=1e-12, init__scheme="normal"

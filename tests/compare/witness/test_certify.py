@@ -38,7 +38,10 @@ STEPS = {cls.__name__ for cls in Step.__subclasses__()} | {"RoundedDivideGate"} 
 GRADIENTS = [i for i in ITEMS if i.kind != "optimizer" and "p=1.0" not in i.name
              and i.group not in STEPS]  # fmt: skip
 FIRST = list({i.group: i for i in reversed(GRADIENTS)}.values())  # one of every class
-SOME = [i for n, i in enumerate(ITEMS) if [j.group for j in ITEMS[:n]].count(i.group) < 2]
+FEW = FIRST[::12]  # for mistakes that are larger than the one that every class is tried with
+STACKS = {"TransformerEncoder", "TransformerDecoder", "Transformer"}  # half a minute; recorded
+SOME = [i for n, i in enumerate(ITEMS)
+        if [j.group for j in ITEMS[:n]].count(i.group) < 2 and i.group not in STACKS]  # fmt: skip
 OPTIMIZERS = [i for i in ITEMS if i.kind == "optimizer"]
 RNG = np.random.default_rng
 
@@ -63,7 +66,7 @@ def wrong(item: Item, mistake: Callable, seed: int = 0) -> Certificate:
 # ── what is certified ────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("item", SOME, ids=lambda item: item.name)
 def test_items_are_certified_to_50_digits(item: Item) -> None:
-    """Of every class two; of all, what `handgrad certify --record` wrote of these very sources."""
+    """Of a class two; of all, what `handgrad certify --record` wrote of these very sources."""
     found = item.certify(256, 50, 0)
 
     assert found.certified, found.note
@@ -97,7 +100,7 @@ def test_a_gradient_off_by_1e_30_has_30_digits_and_no_certificate(item: Item) ->
     assert "WRONG" in found.note
 
 
-@pytest.mark.parametrize("item", FIRST, ids=lambda item: item.name)
+@pytest.mark.parametrize("item", FEW, ids=lambda item: item.name)
 @pytest.mark.parametrize(
     "mistake",
     [lambda g: -g, lambda g: 0 * g, lambda g: g / 3, lambda g: g[None]],
