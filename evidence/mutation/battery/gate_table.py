@@ -83,6 +83,7 @@ CALLS: dict[str, tuple[Given, ...]] = {
     ),
     "ClampGate": (({"min": 0.5, "max": -0.5}, ((2, 3),)), ({"min": -0.5, "max": 0.5}, (WILD,))),
     "ClampBetweenGate": (
+        ({}, ((3,), (2, 3), None)),
         ({}, (TIES, np.array([1.0, -2.0, 0.0]), np.array([[3.0], [-2.0], [0.0]]))),
         ({}, (TIES, np.array([1.0, -2.0, 0.0]), None)),
         ({}, (TIES, None, np.array([1.0, -2.0, 0.0]))),
