@@ -66,9 +66,9 @@ def test_what_nothing_stands_for_is_torchs(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_mistake_in_a_gate_is_caught_by_torchs_samples() -> None:
-    checks = [c for c in operation_checks(("flip",)) if c.name == "torch's sample 0 of flip"]
+    checks = [c for c in operation_checks(("gather",)) if c.name == "torch's sample 0 of gather"]
     known = survey.survey(["float64"], 0, checks)
-    wrong = next(m for m in sources.mutants("manual.gates.places") if m.operator == "factor")
+    wrong = next(m for m in sources.mutants("manual.gates.places") if m.function == "added_back")
 
     outcome = worker.examine(wrong, known)
 

@@ -267,7 +267,7 @@ def told(key: Key, found: Any, theirs: Any) -> Values:
     if finite.all():
         return {key: found}
     plain = np.asarray(getattr(found, "v", found))
-    kinds = np.nan_to_num(plain, nan=1.0, posinf=2.0, neginf=3.0) * ~finite
+    kinds = np.isnan(plain) + 2.0 * np.isposinf(plain) + 3.0 * np.isneginf(plain)
     kept = np.where(finite, found, np.zeros_like(plain))
     return {key: kept, key._replace(quantity=f"{key.quantity} kinds"): kinds}
 
