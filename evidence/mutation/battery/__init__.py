@@ -8,6 +8,7 @@ from evidence.mutation.battery.base import Check, Kill, verdict
 
 __all__ = ["Check", "Kill", "battery", "battery_for", "verdict"]
 
+Table = Callable[[], list[Check]]
 GATES = ("manual.gates.", "manual.recurrent.packed.")
 
 
@@ -39,7 +40,7 @@ def battery() -> list[Check]:
     from evidence.mutation.battery.training import training_checks
     from evidence.mutation.battery.wired import wired_checks
 
-    tables = (
+    tables: tuple[Table, ...] = (
         layer_checks, loss_checks, optimizer_checks, closure_checks, clip_checks, dropout_checks,
         graph_checks, network_checks, initial_checks, schedule_checks, decision_checks,
         object_checks, gate_checks, expression_checks, winner_checks, port_checks, wired_checks,
@@ -64,11 +65,11 @@ def battery_for(modules: Sequence[str]) -> list[Check]:
         return battery()
     if len(gates) < len(modules):
         return [*battery(), *operation_checks()]
-    tables = (*_gate_tables(), gate_checks, expression_checks, operation_checks)
+    tables: tuple[Table, ...] = (*_gate_tables(), gate_checks, expression_checks, operation_checks)
     return [check for table in tables for check in table()]
 
 
-def _gate_tables() -> tuple[Callable[[], list[Check]], ...]:
+def _gate_tables() -> tuple[Table, ...]:
     """Return the tables of what the mirror has: every gate, and layers made of others."""
     from evidence.mutation.battery.composed import composed_checks
     from evidence.mutation.battery.gate_calls import gate_call_checks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -78,14 +78,15 @@ class ComposedCheck(Check):
         from torch_ref.captured import tensors_of
         from torch_ref.side import array_of
 
-        case, values = CASES[self.case], {}
+        case = CASES[self.case]
+        values: Values = {}
         layer = case.build()
         shapes = {} if case.ready else {k: np.shape(p) for k, p in layer.params.items()}
         for call in ("first", "second"):
             xs = self.inputs(seed, call)
             own = self.params(seed, shapes).items()
             params = {k: tensor(p, dtype).requires_grad_() for k, p in own}
-            leaves = [x if x is None else tensor(x, dtype) for x in xs]
+            leaves: list[Any] = [x if x is None else tensor(x, dtype) for x in xs]
             wanted = {i: leaves[i].requires_grad_() for i in _real(xs)}
             found = tensors_of(case.function(params, *leaves))
             values[Key("", "ports")] = np.float64(len(found))
@@ -166,7 +167,7 @@ def _torch_packed(kind: str, order: Any = ORDER, **more: Any) -> Callable[..., A
 
     def run(params: Any, rows: Any, *states: Any) -> Any:
         twin = getattr(torch.nn, kind)(2, 3, dtype=rows.dtype, **more)
-        places = None if order is None else torch.as_tensor(order)
+        places: Any = None if order is None else torch.as_tensor(order)
         back = None if order is None else torch.argsort(places)
         given = PackedSequence(rows, torch.as_tensor(SIZES), places, back)
         first = (states if len(states) > 1 else states[0],) if states else ()
@@ -245,7 +246,7 @@ def _cases() -> dict[str, Case]:
         ),
         **{
             f"packed: {kind} {told}": Case(
-                lambda k=kind, o=order, m=more: _packed(k, o, **m),
+                partial(_packed, kind, order, **more),
                 _torch_packed(kind, order, **more), ((8, 2), *states),
             )
             for kind, order, more, states, told in (

@@ -128,7 +128,7 @@ class GateCallCheck(Check):
 
         values: Values = {}
         for call, inputs in self.calls(seed).items():
-            leaves = [x if x is None else tensor(x, dtype) for x in inputs]
+            leaves: list[Any] = [x if x is None else tensor(x, dtype) for x in inputs]
             twin = module(self.type, {}, dtype) if not self.arguments else _module(self)
             wanted = {i: leaves[i].requires_grad_() for i in self.real(inputs)}
             found = tensors_of(twin(*leaves))
