@@ -68,7 +68,8 @@ def test_what_nothing_stands_for_is_torchs(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_mistake_in_a_gate_is_caught_by_torchs_samples() -> None:
     checks = [c for c in operation_checks(("gather",)) if c.name == "torch's sample 0 of gather"]
     known = survey.survey(["float64"], 0, checks)
-    wrong = next(m for m in sources.mutants("manual.gates.places") if m.function == "added_back")
+    places = sources.mutants("manual.gates.places")
+    wrong = next(m for m in places if (m.function, m.operator) == ("added_back", "factor"))
 
     outcome = worker.examine(wrong, known)
 

@@ -8,7 +8,7 @@ from evidence.mutation.battery.base import Check, Kill, verdict
 
 __all__ = ["Check", "Kill", "battery", "battery_for", "verdict"]
 
-Table = Callable[[], list[Check]]
+Table = Callable[[], Sequence[Check]]
 GATES = ("manual.gates.", "manual.recurrent.packed.")
 
 
