@@ -19,12 +19,13 @@ UFUNCS: dict[np.ufunc, Rule] = {}  # E² of a root of a sum of squares
 CORRELATED: dict[np.ufunc, Rule] = {}  # the signed errors of a sketch
 METHODS: dict[tuple[str, np.ufunc | None], Rule] = {}  # reduce, at, …; None: of any other ufunc
 FUNCTIONS: dict[Any, Rule] = {}
-OTHERS: dict[str, Rule] = {}  # `slope`: of a ufunc without a rule; `bilinear`: of manual.bilinear
+OTHERS: dict[str, Rule] = {}  # `slope`: of a ufunc without a rule; others of manual's own functions
 PLAIN: set[np.ufunc] = {  # questions about the value: the answer is an ordinary array
     np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal,
     np.isfinite, np.isnan, np.isinf, np.signbit, np.floor, np.ceil, np.rint, np.trunc,
     np.heaviside, np.logical_and, np.logical_or, np.logical_not, np.logical_xor,
 }  # fmt: skip
+BORDERS = {np.greater, np.greater_equal, np.less, np.less_equal}  # which rounding may cross
 _KNOWN: dict[Any, frozenset[str] | None] = {}  # a rule's keyword arguments; None: whatever NumPy's
 
 

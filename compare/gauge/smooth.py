@@ -189,13 +189,42 @@ def _turning(a: Gauge) -> Gauge:
         return Gauge(zeros)
     sketch = setting().sketch is not None
     error = np.abs(a._e2) if sketch else np.sqrt(a._e2)
-    flushed = 8 * np.sqrt(setting().flush_squared)  # an exact 0 has no other error
-    doubt = (np.abs(a.v) <= k_u * error) & ((error > flushed) | (a.v != 0))
+    doubt = _within_reach(a.v, error, 8.0)
     turned = np.where(doubt, 4 / k_u, 0.0)
     return Gauge(zeros, signs(a.v, "turning") * turned if sketch else np.square(turned))
 
 
 registry.OTHERS["turning"] = _turning
+
+
+def _within_reach(distance: Any, error: Any, flushes: float) -> Any:
+    """Return where an error reaches past 0; an exact 0 has none but what flushing leaves."""
+    flushed = flushes * np.sqrt(setting().flush_squared)
+    reach = setting().k * setting().roundoff * error
+    return (np.abs(distance) <= reach) & ((error > flushed) | (distance != 0))
+
+
+def _doubtful(compare: np.ufunc, a: Any, b: Any) -> Any:
+    """Compare; where rounding may turn the answer, it is 0 or 1, with an error well above 1.
+
+    What one answer changes adds up where it meets again, as in all earlier steps of a recurrence.
+    """
+    (av, ae), (bv, be) = parts(a), parts(b)
+    answer = compare(av, bv)
+    doubt = _within_reach(np.subtract(av, bv), np.sqrt(np.add(ae, be)), 2.0**20)
+    if not doubt.any():
+        return answer
+    turned = 8 / (setting().k * setting().roundoff)
+    return Gauge(answer.astype(np.float64), np.where(doubt, turned**2, 0.0))
+
+
+registry.OTHERS["doubt"] = _doubtful
+
+
+@registry.ufunc(np.invert)
+def _not(a: Gauge) -> Gauge:
+    """Turn an answer in doubt around."""
+    return Gauge(1.0 - a.v, a._e2)
 
 
 def scaled(factor: Any, e2: Squares) -> Squares:

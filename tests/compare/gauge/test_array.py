@@ -92,6 +92,26 @@ def test_an_infinite_error_times_zero_is_infinite_and_no_tolerance_of_nan() -> N
     assert np.isinf(y.tolerance(np.dtype(np.float64))).all()
 
 
+def test_a_comparison_that_rounding_may_turn_is_in_doubt_if_asked() -> None:
+    far, near = np.array([1.0, -1.0]), np.array([1.0, 3.0])
+
+    def mask(x: Any) -> Any:
+        return x * 1.1 - x * 1.1 > 0
+
+    with gauging(np.dtype(np.float32), doubting=True):
+        certain, exact = gauge(far) * 1.1 > 0, gauge(0 * far) > 0
+        doubtful = mask(gauge(near))
+        flipped = gauge(far) * ~doubtful
+    with gauging(np.dtype(np.float32)):
+        plain = mask(gauge(near))
+
+    assert certain.tolist() == [True, False]
+    assert exact.tolist() == plain.tolist() == [False, False]
+    assert (doubtful.tolerance(np.dtype(np.float32)) > 1).all()
+    assert flipped.v.tolist() == far.tolist()
+    assert (flipped.tolerance(np.dtype(np.float32)) > 1).all()
+
+
 def test_a_percent_off_is_still_caught_in_small_values() -> None:
     x = np.array([1e-100])
     with gauging(F64):

@@ -12,7 +12,7 @@ import torch
 
 import compare
 import torch_ref.layers
-from compare.description.config import load
+from compare.description.config import Config, load
 from compare.errors import UserError
 from compare.judge.judge import VERDICTS, judge
 from compare.judge.quantities import Key, expected
@@ -20,7 +20,7 @@ from compare.report.report import Report
 from compare.running.experiment import prepare
 from compare.running.lockstep import Lockstep, Step
 from manual import registry
-from manual.activations import Sigmoid
+from manual.activations import ReLU, Sigmoid
 from manual.layer import Layer
 from manual.linear import Linear
 
@@ -302,6 +302,29 @@ def test_more_than_rounding_across_a_kink_is_a_disagreement(dtype: str, nudge: f
     rows = at_the_kink(nudge, dtype).rows
 
     assert rows.keys[rows.bad[0]] == Key("0", "output")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_kinks_inside_a_layer_excuse_no_wrong_derivative(
+    monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """A rectifier that lets a share of the gradient through on one side, or on none."""
+    monkeypatch.setattr(
+        ReLU, "backward", lambda self, dy, cache: ((dy * (cache.y > 0) * share,), {})
+    )
+    encoder = {
+        "type": "TransformerEncoderLayer", "d_model": 16, "nhead": 2, "dim_feedforward": 32,
+        "dropout": 0.0, "batch_first": True,
+    }  # fmt: skip
+    tables = load("digits", {"train.dtype": "float32", "train.steps": 1}).as_dict()
+    tables["layers"] = [
+        {"type": "Unflatten", "dim": 1, "unflattened_size": [4, 16]}, encoder,
+        {"type": "Flatten"}, {"type": "Linear", "in_features": 64, "out_features": 10},
+    ]  # fmt: skip
+    report = compare.run(Config.model_validate(tables), drift=False)
+
+    assert report.verdict == "disagree"
+    assert report.first_divergence.layer == "1"
 
 
 def test_integer_data_and_power_of_two_rates_agree_bitwise(run: Run) -> None:
