@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compare.witness.record import certified_digits
+from evidence.corpus.ops import recorded as operations
 from evidence.corpus.record import recorded as samples
 from evidence.mutation.record import valid
 from manual import registry
@@ -30,6 +31,10 @@ tests its own class with agree (`handgrad corpus`). *Mutants*: small mistakes pl
 methods, all of which a check rejects (`handgrad mutate`). This page is printed by
 `python -m evidence.catalogue`.
 """
+KINDS = {
+    "by hand": "are by hand", "partly by hand": "partly", "by torch": "are left to torch",
+    "silent": "show no gradient that counts",
+}  # fmt: skip
 ROW = "| {} | {} | {} | {} | {} | {} |"
 
 
@@ -51,7 +56,30 @@ def page() -> str:
             "torch.optim that have samples; the share that agrees, averaged over all of them: "
             f"{every:.3f}, over the hand-written ones: {written:.3f}.\n"
         )
-    return "\n".join(parts)
+    return "\n".join([*parts, *_operations(operations())])
+
+
+def _operations(found: dict[str, Any]) -> list[str]:
+    """Return what is said of torch's operations; nothing without a record."""
+    if not found:
+        return []
+    named: dict[str, list[str]] = {}
+    for row in found["rows"]:
+        named.setdefault(row["all"], []).append(row["operation"])
+    sums = found["summary"]
+    counts = {kind: len(named.get(kind, ())) for kind in KINDS}
+    lines = [
+        "## Torch's operations in a mirror\n",
+        f"{sums['operations']} differentiable operations have samples in torch "
+        f"{found['torch'].partition('+')[0]}; each was mirrored on every one of them, "
+        f"{sums['samples']:,} in all (`handgrad corpus --ops --record`). "
+        + ", ".join(f"{counts[kind]} {told}" for kind, told in KINDS.items())
+        + f". {sums['samples excepted']} samples are excepted in writing.\n",
+    ]
+    for kind in [kind for kind in KINDS if kind != "by hand" and counts[kind]]:
+        names = ", ".join(f"`{name}`" for name in named[kind])
+        lines.append(f"{kind.capitalize()}: {names}.\n")
+    return lines
 
 
 def _families() -> dict[str, list[type]]:

@@ -102,8 +102,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         x, tuple(range(x.ndim)) if dim is None else dim, keepdim
     ),
     "NormGate": lambda x, p=2.0, **given: torch.linalg.vector_norm(x, p, **given),
-    "CumSumGate": torch.cumsum,
-    "CumProdGate": torch.cumprod,
+    "CumSumGate": _along(torch.cumsum),
+    "CumProdGate": _along(torch.cumprod),
     "DiffGate": lambda x, before=None, after=None, **given: torch.diff(
         x, prepend=before, append=after, **given
     ),

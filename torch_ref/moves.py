@@ -49,14 +49,14 @@ class SliceGate(_Moving):
 
 class SplitGate(_Moving):
     sizes: Sequence[int]
-    dim: int
+    dim: int = 0
 
     def forward(self, input: Tensor) -> tuple[Tensor, ...]:
         return input.split(self.sizes, self.dim)
 
 
 class StackGate(_Moving):
-    dim: int
+    dim: int = 0
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return torch.stack(inputs, self.dim)

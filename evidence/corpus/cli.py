@@ -24,7 +24,10 @@ def corpus(
     ] = False,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per CPU.")] = -1,
     write: Annotated[
-        bool, typer.Option("--record", help="Write the counts down that documents quote (all).")
+        bool,
+        typer.Option(
+            "--record", help="Write the counts down that documents quote: all, or --ops NAMEs."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON.")] = False,
 ) -> None:
@@ -40,28 +43,36 @@ def corpus(
         what = "Operations" if ops else "Modules"
         raise UserError(f"corpus: {nearest(unknown[0], known_names, what=what)}")
     wanted = names or known_names
+    if write:
+        _refuse_early(names or (), ops)
     rows = _counted(wanted, jobs, mirrored if ops else rows_of, show=not as_json)
     if ops:
-        raise typer.Exit(_operations(rows, whole=not names, write=write, as_json=as_json))
-    if write:
-        if names:
-            raise UserError("--record: give no names; what is quoted is of all modules.")
-        record(rows, wanted)
+        raise typer.Exit(_operations(rows, names or (), write=write, as_json=as_json))
     print(json.dumps(as_dict(rows, wanted), indent=2) if as_json else table(rows, wanted))
+    if write:
+        record(rows, wanted)
     if any(row.status != "excepted" for row in told(rows)):
         raise typer.Exit(DISAGREE)
     raise typer.Exit(AGREE)
 
 
-def _operations(rows: Sequence[Any], *, whole: bool, write: bool, as_json: bool) -> int:
+def _refuse_early(names: Sequence[str], ops: bool) -> None:
+    """Say before the long count what `--record` would refuse after it."""
+    if ops:
+        from evidence.corpus.ops import refuse_partial
+
+        refuse_partial(names)
+    elif names:
+        raise UserError("--record: give no names; what is quoted is of all modules.")
+
+
+def _operations(rows: Sequence[Any], names: Sequence[str], *, write: bool, as_json: bool) -> int:
     """Print what became of operations, and return the exit status."""
     from evidence.corpus.ops import as_dict, record, table, wrong
 
-    if write:
-        if not whole:
-            raise UserError("--record: give no names; what is quoted is of all operations.")
-        record(rows)
     print(json.dumps(as_dict(rows), indent=2) if as_json else table(rows))
+    if write:
+        record(rows, names)
     return DISAGREE if wrong(rows) else AGREE
 
 

@@ -29,11 +29,15 @@ from evidence.corpus.record import check_ledger
 from evidence.corpus.samples import SEED, flags_kept
 
 __all__ = [
-    "COLUMNS", "as_dict", "by_name", "names", "record", "rows", "summary", "table", "wrong",
+    "COLUMNS", "as_dict", "by_name", "names", "operations", "record", "recorded", "refuse_partial",
+    "rows", "strided", "summary", "table", "taken", "wrong",
 ]  # fmt: skip
 
 COLUMNS = ("by hand", "by torch", "disagree", "excepted", "raised", "silent")
-MEASURED = ("manual", "torch_ref", "compare/pair/mirror", "evidence/corpus/ops.py")
+HEAD = ["operation", "samples", "all", *COLUMNS]
+MEASURED = (  # what decides about an operation; classes are of the other record
+    "manual/gates", "compare/pair/mirror", "evidence/corpus/ops.py",
+)  # fmt: skip
 FILE = Path(str(files("evidence.corpus"))) / "ops.json"
 NOTHING = "A graph needs at least one node"
 NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
@@ -67,7 +71,7 @@ class Place:
 
 
 @cache
-def _operations() -> dict[str, list[Any]]:
+def operations() -> dict[str, list[Any]]:
     """Return the differentiable entries of op_db by name."""
     with flags_kept():
         from torch.testing._internal.common_methods_invocations import op_db
@@ -81,12 +85,12 @@ def _operations() -> dict[str, list[Any]]:
 
 def names() -> list[str]:
     """Return the operations that torch has samples of, in float64 and with a gradient."""
-    return sorted(_operations())
+    return sorted(operations())
 
 
 def rows(name: str, most: int | None = None) -> Iterator[Row]:
     """Judge every sample of an operation, or of each of its variants the first `most`."""
-    for info in _operations()[name]:
+    for info in operations()[name]:
         torch.manual_seed(SEED)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -108,12 +112,12 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
     """Return what became of a sample: one of COLUMNS, and why."""
     import compare
 
-    operation, inputs = _taken(info, sample)
+    operation, inputs = taken(info, sample)
     try:
         found = operation(*(x.detach().clone() for x in inputs))
     except Exception as error:  # a view of memory that a copy does not share
         return "silent", f"torch refuses: {error}"
-    if not _strided((inputs, found)):
+    if not strided((inputs, found)):
         return "silent", "sparse"
     try:
         report = compare.mirror(operation, inputs, seed=SEED)
@@ -132,11 +136,12 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
     return ("by hand" if report.verdict == "agree" else "silent"), report.reason
 
 
-def _strided(tree: Any) -> bool:
+def strided(tree: Any) -> bool:
+    """Return whether all tensors lie in memory as arrays do."""
     return all(t.layout == torch.strided for t in tree_leaves(tree) if isinstance(t, Tensor))
 
 
-def _taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:
+def taken(info: Any, sample: Any) -> tuple[Operation, tuple[Tensor, ...]]:
     """Return a sample as a module and its inputs: the tensors that have a gradient."""
     given = ((sample.input, *sample.args), dict(sample.kwargs))
     found: dict[int, Tensor] = {
@@ -161,7 +166,7 @@ def by_name(found: Iterable[Row]) -> pd.DataFrame:
         {"operation": name, "samples": c.total(), "all": _all(c)} | {k: c[k] for k in COLUMNS}
         for name, c in sorted(counted.items())
     ]
-    return pd.DataFrame(lines, columns=["operation", "samples", "all", *COLUMNS])
+    return pd.DataFrame(lines, columns=HEAD)
 
 
 def _all(found: Counter[str]) -> str:
@@ -176,7 +181,11 @@ def _all(found: Counter[str]) -> str:
 
 def summary(found: Iterable[Row]) -> dict[str, int]:
     """Return how many operations are by hand, partly, by torch, and how many samples."""
-    lines = by_name(found)
+    return summed(by_name(found))
+
+
+def summed(lines: pd.DataFrame) -> dict[str, int]:
+    """Return the sums over operations' lines."""
     counts = {str(k): int(n) for k, n in lines["all"].value_counts().items()}
     samples = {f"samples {name}": int(lines[name].sum()) for name in COLUMNS}
     return {"operations": len(lines), **counts, "samples": int(lines["samples"].sum()), **samples}
@@ -205,15 +214,42 @@ def table(found: Sequence[Row]) -> str:
     return "\n".join(parts)
 
 
-def record(found: Sequence[Row], file: Path = FILE) -> None:
-    """Write the counts of a whole run down.
+def record(found: Sequence[Row], names: Sequence[str] = (), file: Path = FILE) -> None:
+    """Write the counts of operations down, whole, or of `names` beside the others as they are.
+
+    Of an operation with a sample that is not right nothing is written; all others are.
 
     Raises:
-        UserError: a sample does not agree and is not excepted.
+        UserError: after writing: a sample is not right, or an exception in writing does not occur.
     """
-    if bad := wrong(found):
-        raise UserError(f"--record: {bad[0].module} {bad[0].sample} is not right: {bad[0].reason}")
-    check_ledger(found, ops=True)
-    about = {"torch": version("torch"), "sources": fingerprint(*MEASURED)}
-    kept = {**about, "summary": summary(found), "rows": by_name(found).to_dict(orient="records")}
-    file.write_text(json.dumps(kept, indent=1) + "\n")
+    refuse_partial(names, file)
+    bad = sorted({row.module for row in wrong(found)})
+    ran = {row.module for row in found}
+    kept = [row for row in recorded(file).get("rows", ()) if names and row["operation"] not in ran]
+    new = by_name(row for row in found if row.module not in bad).to_dict(orient="records")
+    rows = sorted([*kept, *new], key=lambda row: row["operation"])
+    about = {"torch": version("torch"), "sources": fingerprint(*MEASURED), "left out": bad}
+    told = {**about, "summary": summed(pd.DataFrame(rows, columns=HEAD)), "rows": rows}
+    file.write_text(json.dumps(told, indent=1) + "\n")
+    if bad:
+        raise UserError(
+            f"--record: nothing was written of {', '.join(bad)}, which is not right (above); of "
+            f"{len(rows)} operations it was. Mend that, then: handgrad corpus --ops --record "
+            f"{' '.join(bad)}"
+        )
+    check_ledger(found, ops=True, of=ran)
+
+
+def refuse_partial(names: Sequence[str], file: Path = FILE) -> None:
+    """Raise UserError if a few operations cannot be written beside what is recorded."""
+    found = recorded(file)
+    if names and found.get("sources") != fingerprint(*MEASURED):
+        raise UserError(
+            "--record: what is recorded is of another source, so that a few operations cannot be "
+            "put beside it. Give no names, to record all."
+        )
+
+
+def recorded(file: Path = FILE) -> dict[str, Any]:
+    """Return what was last written down; nothing without any."""
+    return json.loads(file.read_text()) if file.exists() else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -41,10 +41,19 @@ def record(rows: Sequence[Row], names: Sequence[str], file: Path = FILE) -> None
     file.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def check_ledger(rows: Sequence[Row], *, ops: bool = False) -> None:
-    """Raise UserError if an entry of the ledger excepts nothing: of operations, or of classes."""
+def check_ledger(
+    rows: Sequence[Row], *, ops: bool = False, of: Collection[str] | None = None
+) -> None:
+    """Raise UserError if an entry of the ledger excepts nothing: of operations, or of classes.
+
+    Args:
+        rows: what was counted.
+        ops: whether these are operations.
+        of: only entries of these; None: all.
+    """
     excepted = [row for row in rows if row.status == "excepted"]
     own = [entry for entry in entries() if (entry.corpus == "ops") is ops]
+    own = [entry for entry in own if of is None or entry.module in of]
     if idle := [e for e in own if not any(matches(e, row) for row in excepted)]:
         raise UserError(
             f"--record: no sample is what the ledger says of {idle[0].module} {idle[0].sample}. "

@@ -1,4 +1,4 @@
-"""Mutants that are no mistakes: the reviewed list of `equivalent.toml`, each with its reason."""
+"""Mutants that are no mistakes: the reviewed lists `equivalent*.toml`, each with its reason."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class Equivalent(NamedTuple):
 
 @cache
 def equivalents(path: Path = FILE) -> tuple[Equivalent, ...]:
-    """Read the list; a reason may stand once for several changes of a function."""
-    groups = tomllib.loads(path.read_text("utf-8")).get("equivalent", [])
+    """Read the lists of this stem; a reason may stand once for several changes of a function."""
+    files = sorted(path.parent.glob(f"{path.stem}*.toml"))
+    found = (tomllib.loads(file.read_text("utf-8")) for file in files)
+    groups = [group for one in found for group in one.get("equivalent", [])]
     return tuple(
         Equivalent(g["module"], g["function"], before, after, g["reason"])
         for g in groups

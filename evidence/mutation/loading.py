@@ -20,7 +20,13 @@ from typing import Any
 from evidence.mutation.sources import PACKAGE, files, tree
 
 REGISTRY = "manual.registry"  # imports every module as it is loaded
-HARNESS = "compare.pair.manual_side"  # holds the hand-written classes, so it is loaded anew as well
+HARNESS = (
+    "compare.pair.manual_side",
+    "compare.pair.mirror",
+)  # hold hand-written classes: these too
+
+
+_PREFIXES = tuple(f"{name}." for name in HARNESS)
 
 
 class Finder(MetaPathFinder, Loader):
@@ -47,11 +53,10 @@ class Finder(MetaPathFinder, Loader):
 def loaded(module: str | None = None, code: CodeType | None = None) -> Iterator[None]:
     """Let `manual` be a mutant: `module` runs `code`; without arguments the original, anew."""
     fresh = dependents(module) if module else set(files())
-    ours = {name for name in sys.modules if name.split(".")[0] == PACKAGE} | {HARNESS}
-    before = {name: sys.modules[name] for name in ours if name in sys.modules}
+    before = {name: sys.modules[name] for name in _held()}
     finder = Finder({module: code} if module and code else {})
     for name in before:
-        if name in fresh or name == HARNESS:
+        if name in fresh or not _is_manual(name):
             del sys.modules[name]
     sys.meta_path.insert(0, finder)
     try:
@@ -62,7 +67,7 @@ def loaded(module: str | None = None, code: CodeType | None = None) -> Iterator[
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in [n for n in sys.modules if n.split(".")[0] == PACKAGE or n == HARNESS]:
+        for name in _held():
             del sys.modules[name]
         sys.modules.update(before)
         for name, old in before.items():
@@ -73,10 +78,19 @@ def loaded(module: str | None = None, code: CodeType | None = None) -> Iterator[
 
 def renew() -> None:
     """Import `manual` anew from its files, for good: whatever a mutant wrote into it is gone."""
-    for name in [n for n in sys.modules if n.split(".")[0] == PACKAGE or n == HARNESS]:
+    for name in _held():
         del sys.modules[name]
     for name in (PACKAGE, *files()):
         importlib.import_module(name)
+
+
+def _is_manual(name: str) -> bool:
+    return name.split(".")[0] == PACKAGE
+
+
+def _held() -> list[str]:
+    """Return the loaded modules that are hand-written code, or hold classes of it."""
+    return [n for n in sys.modules if _is_manual(n) or f"{n}.".startswith(_PREFIXES)]
 
 
 def _attach() -> None:

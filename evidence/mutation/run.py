@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from compare.commands.sweep.engine import Died, Where, answers
 from evidence.mutation import worker
-from evidence.mutation.battery import Check, Kill
+from evidence.mutation.battery import Check, Kill, battery_for
 from evidence.mutation.equivalent import FILE, equivalents, reason
 from evidence.mutation.score import Score
 from evidence.mutation.sources import Mutant, known_operators, mutants, named
@@ -57,7 +57,8 @@ def mutate(
     """
     started = time.perf_counter()
     plan = planned(modules, only)[::every]
-    known, excused = survey(dtypes, seed, checks, progress), equivalents(marked)
+    tried = battery_for(named(modules)) if checks is None else checks
+    known, excused = survey(dtypes, seed, tried, progress), equivalents(marked)
     known.reviewed = frozenset((m.module, m.number) for m in plan if reason(m, excused))
     jobs = min(jobs or os.cpu_count() or 1, len(plan) or 1)
     if jobs == 1 or checks is not None:

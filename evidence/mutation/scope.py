@@ -18,6 +18,7 @@ CHECKS = re.compile(r"^_*(check|nonnegative|at_least|setattr)")
 PRINTS = {"extra_repr", "__repr__", "__str__", "__post_init__", "axes_variant"}
 TYPES = {"annotation", "returns", "decorator_list", "bases", "type_comment"}
 Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign
+EXAMPLES = {"Draw", "Example"}  # what other modules' examples are made of
 FLAGS = {"strict", "frozen", "dtype"}  # keyword arguments that are not part of a formula
 
 
@@ -173,6 +174,8 @@ def _is_constant(node: ast.stmt) -> bool:
         return False
     tables = (ast.Subscript, ast.List, ast.Tuple, ast.Dict, ast.DictComp)
     if isinstance(node, ast.Assign) and isinstance(node.value, tables):
+        return False
+    if any(called(n) in EXAMPLES for n in ast.walk(node.value)):
         return False
     return any(isinstance(n, ast.Constant) for n in ast.walk(node.value))
 

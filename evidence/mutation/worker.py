@@ -31,9 +31,11 @@ class Outcome(NamedTuple):
 
 
 def start(survey: Survey) -> None:
-    """Prepare a worker process: its memory limited, the survey at hand."""
+    """Prepare a worker process: its memory limited, the survey and what checks need at hand."""
     limit_memory()
     STATE["survey"] = survey
+    for unit in survey.units:
+        unit.check.prepare()
 
 
 def limit_memory(most: int = MEMORY) -> None:

@@ -78,7 +78,7 @@ class Rows(Distances):
         """
         d, slope = p_norm(v, self.p)
         if math.isinf(self.p):
-            slope = np.where(slope != 0, np.sign(v), 0 * slope)
+            slope = np.sign(slope)
         return d[..., 0], slope
 
 
@@ -117,7 +117,7 @@ class PdistGate(Rows):
     def forward(self, x: Array) -> tuple[Array, SlopeCache]:  # type: ignore[override]
         first, second = np.triu_indices(len(x), 1)
         d, slope = self.norm(x[first] - x[second])
-        return d, SlopeCache(slope, (np.shape(x), np.shape(x)))
+        return d, SlopeCache(slope, (np.shape(x), ()))
 
     def backward(self, grad_output: Array, cache: SlopeCache) -> tuple[tuple, Arrays]:
         r"""Chain rule through d_ij = ‖x_i - x_j‖, i < j.

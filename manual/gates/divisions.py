@@ -38,11 +38,11 @@ class Division(Several):
 
     def shares(self, dz: Array, z: Array, x: Array, y: Any = None) -> tuple:  # type: ignore[override]
         if y is None:
-            return self.both(dz, z, x, self.other)[:1]
-        return self.both(dz, z, x, y)
+            return self.both(dz, x, self.other)[:1]
+        return self.both(dz, x, y)
 
     @abstractmethod
-    def both(self, dz: Array, z: Array, x: Array, y: Any) -> tuple[Array, Array]:
+    def both(self, dz: Array, x: Array, y: Any) -> tuple[Array, Array]:
         """Return both shares."""
 
     def extra_repr(self) -> str:
@@ -66,8 +66,8 @@ class RemainderGate(Division):
     def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         return x - y * self.whole(x, y)
 
-    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        return np.ones_like(z) * dz, -dz * self.whole(x, y)
+    def both(self, dz: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        return dz, -dz * self.whole(x, y)
 
 
 class FmodGate(RemainderGate):
@@ -102,8 +102,9 @@ class RoundedDivideGate(Division):
     def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         return self.whole(x, y)
 
-    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        return np.zeros_like(dz), np.zeros_like(dz)
+    def both(self, dz: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        nothing = np.zeros_like(dz)
+        return nothing, nothing
 
     def extra_repr(self) -> str:
         return f"rounding_mode={self.rounding_mode!r}"
@@ -122,8 +123,8 @@ class CopysignGate(Division):
     def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         return signed(np.abs(x), y)
 
-    def both(self, dz: Array, z: Array, x: Array, y: Array) -> tuple[Array, Array]:
-        return dz * signed(np.sign(x), y), np.zeros_like(dz * y)
+    def both(self, dz: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        return dz * signed(np.sign(x), y), np.zeros_like(dz)
 
     def whole(self, x: Array, y: Any) -> Array:
         return np.sign(np.real(x)) * signed(np.ones_like(np.real(x)), y)

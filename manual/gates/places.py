@@ -122,9 +122,8 @@ def added_back(values: Array, positions: Array, size: int) -> Array:
     total = np.zeros_like(values, shape=(size,))
     p = positions.reshape(-1)
     order = np.argsort(p, kind="stable")[int((p < 0).sum()) :]
-    if not len(order):
-        return total
-    row, p = values.reshape(-1)[order], p[order]
-    first = np.flatnonzero(np.append(True, p[1:] != p[:-1]))
-    total[p[first]] = row if len(first) == len(p) else np.add.reduceat(row, first)
+    if len(order):
+        row, p = values.reshape(-1)[order], p[order]
+        first = np.flatnonzero(np.append(True, p[1:] != p[:-1]))
+        total[p[first]] = row if len(first) == len(p) else np.add.reduceat(row, first)
     return total

@@ -253,6 +253,18 @@ class Shared(Reduction):
         return self.chosen(cache)
 
 
+class Extreme(Shared):
+    """The largest or the smallest: a nan among them is y, and every slope there."""
+
+    def slope(self, cache: Reduced) -> Array:
+        mask = self.chosen(cache) * np.ones_like(cache.x)
+        count = mask.sum(axis=cache.axes, keepdims=True)
+        return mask / np.where(count == 0, np.nan, count)
+
+    def chosen(self, cache: Reduced) -> Array:
+        return cache.x == cache.y
+
+
 def sharing(sign: str) -> dict[str, str]:
     """Return the equations of the largest element (sign ""), or of the smallest ("-")."""
     beyond = "<=" if sign else ">="
@@ -263,7 +275,7 @@ def sharing(sign: str) -> dict[str, str]:
     )
 
 
-class AmaxGate(Shared):
+class AmaxGate(Extreme):
     """y = the largest; equals share its gradient."""
 
     equations = sharing("")
@@ -272,7 +284,7 @@ class AmaxGate(Shared):
         return x.max(axis=axes, keepdims=True)
 
 
-class AminGate(Shared):
+class AminGate(Extreme):
     """y = the smallest; equals share its gradient."""
 
     equations = sharing("-")
@@ -295,7 +307,7 @@ class AminmaxGate(Reduction):
         return AminGate.slope(self, cache)  # type: ignore[arg-type]
 
     def chosen(self, cache: Reduced) -> Array:
-        return Shared.chosen(self, cache)  # type: ignore[arg-type]
+        return Extreme.chosen(self, cache)  # type: ignore[arg-type]
 
     def forward(self, x: Array) -> tuple[Any, Reduced]:  # type: ignore[override]
         least, cache = super().forward(x)

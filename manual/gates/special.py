@@ -27,7 +27,6 @@ __all__ = [
     "PolygammaGate",
 ]
 
-ROOT_HALF = math.sqrt(0.5)
 SHARE = Draw((2, 3), "uniform", 0.1, 0.9)
 PLAIN = (Example({}, ((2, 3),)),)
 REAL = ("erfinv", "ndtri")  # SciPy knows them of real numbers only

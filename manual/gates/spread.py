@@ -83,8 +83,7 @@ class StdGate(Spread):
 
     def slope(self, cache: Reduced) -> Array:
         x, y, axes, _ = cache
-        zero = y == 0
-        scale = np.where(zero, 0, 1 / np.where(zero, 1, y))
+        scale = 1 / np.where(y == 0, 1, y)  # where y is 0, so is x less its mean
         return centred(x, axes) * over(1, self.freedom(x, axes)) * scale
 
 

@@ -63,12 +63,10 @@ class RoundGate(Step):
         self.decimals = decimals
 
     def value(self, x: Array) -> Array:
-        if not self.decimals:
-            return np.rint(np.real(x))
         ten = 10.0 ** abs(self.decimals)
-        if self.decimals > 0:
-            return np.rint(np.real(x) * ten) / ten
-        return np.rint(np.real(x) / ten) * ten
+        if self.decimals < 0:
+            return np.rint(np.real(x) / ten) * ten
+        return np.rint(np.real(x) * ten) / ten
 
     def extra_repr(self) -> str:
         return f"decimals={self.decimals}"

@@ -14,8 +14,11 @@ from handgrad.cli import app
 
 pytest.importorskip("expecttest", reason="torch's tables need it")
 
+from compare.witness.fingerprint import fingerprint
 from evidence.corpus import ops
 from evidence.corpus.count import Row
+from evidence.mutation import sources, survey, worker
+from evidence.mutation.battery.operations import operation_checks
 from manual.gates.places import TakeGate
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -62,6 +65,17 @@ def test_what_nothing_stands_for_is_torchs(monkeypatch: pytest.MonkeyPatch) -> N
     assert {row.status for row in ops.rows("tril", most=2)} == {"by torch"}
 
 
+def test_a_mistake_in_a_gate_is_caught_by_torchs_samples() -> None:
+    checks = [c for c in operation_checks(("gather",)) if c.name == "torch's sample 0 of gather"]
+    known = survey.survey(["float64"], 0, checks)
+    places = sources.mutants("manual.gates.places")
+    wrong = next(m for m in places if (m.function, m.operator) == ("added_back", "factor"))
+
+    outcome = worker.examine(wrong, known)
+
+    assert [len(checks), outcome.kill and outcome.kill.by] == [1, "disagree"]
+
+
 def test_a_written_exception_says_why() -> None:
     (row,) = ops.rows("as_strided_scatter", most=1)
 
@@ -81,12 +95,49 @@ def test_an_operation_is_by_hand_where_every_sample_that_shows_something_is() ->
     assert ops.summary(ROWS)["samples"] == 4
 
 
-def test_nothing_is_written_of_a_run_with_a_disagreement(tmp_path: Path) -> None:
-    file = tmp_path / "ops.json"
-    with pytest.raises(UserError, match="not right"):
-        ops.record([*ROWS, Row("c", "ops", "0", "disagree", "why")], file)
+WRONG = Row("c", "ops", "0", "disagree", "why")
 
-    assert not file.exists()
+
+def test_of_an_operation_that_is_not_right_nothing_is_written_and_the_rest_is(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ops.json"
+    with pytest.raises(UserError, match="nothing was written of c, which is not right"):
+        ops.record([*ROWS, WRONG], file=file)
+
+    found = ops.recorded(file)
+    assert [row["operation"] for row in found["rows"]] == ["a", "b"]
+    assert found["left out"] == ["c"]
+
+
+def test_a_few_operations_are_recorded_beside_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "ops.json"
+    with pytest.raises(UserError):
+        ops.record([*ROWS, WRONG], file=file)
+    ops.record([WRONG._replace(status="by hand")], ["c"], file)
+
+    found = ops.recorded(file)
+    assert found["summary"]["operations"] == 3
+    assert found["left out"] == []
+
+
+def test_a_few_operations_are_refused_early_beside_a_record_of_another_source(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ops.json"
+    file.write_text('{"sources": "old", "rows": []}')
+
+    with pytest.raises(UserError, match="is of another source"):
+        ops.refuse_partial(["c"], file)
+
+
+def test_what_is_recorded_is_of_these_sources_and_of_all_operations() -> None:
+    found = ops.recorded()
+    stale = "handgrad corpus --ops --record: the sources have changed since"
+
+    assert found["sources"] == fingerprint(*ops.MEASURED), stale
+    assert {row["operation"] for row in found["rows"]} == set(ops.names())
+    assert not found["left out"]
 
 
 def test_the_command_prints_counts_and_refuses_unknown_names() -> None:

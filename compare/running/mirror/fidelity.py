@@ -23,7 +23,7 @@ from torch_ref.operations import OneDtype, backward_in
 
 __all__ = ["prove"]
 
-CLOSE = 1e-9  # of the largest element: gradients may be added in another order
+CLOSE = {torch.float64: 1e-9, torch.float32: 1e-5}  # of the largest element; see `_different`
 NUDGE = {torch.float64: (1e-6, 1e-10), torch.float32: (1e-3, 1e-5)}  # inputs, and what is same
 WHAT, RUNS = "watching", 4
 Progress = Callable[[str, int, int], None]
@@ -39,7 +39,8 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     name = type(model.module).__name__
     plain = _first(model, side.seed)
     progress(WHAT, 1, RUNS)
-    if part := _different(plain, _plainly(model.fresh(), side.seed), close=0.0):
+    close = CLOSE[model.dtype]
+    if part := _different(plain, _plainly(model.fresh(), side.seed), close):
         raise UserError(
             f"{name} is not deterministic: run twice with the same weights, inputs and "
             f"torch.manual_seed it gave another {part}. What draws otherwise than torch (random, "
@@ -48,7 +49,7 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     progress(WHAT, 2, RUNS)
     probe, watched = _watched(model, side)
     captured = _told(watched.loss, probe)
-    if part := _different(plain, captured):
+    if part := _different(plain, captured, close):
         raise UserError(
             f"{name} has another {part} while its calls are watched, so that it cannot be "
             "mirrored. Does it look at the stack, or at the types of functions?"
@@ -60,7 +61,7 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     if replayed.requires_grad:  # else what was captured has lost a way back
         with backward_in(side.dtype):
             replayed.backward()
-    if part := _different(captured, _told(replayed, probe)):
+    if part := _different(captured, _told(replayed, probe), close):
         raise UserError(
             f"{name} was not captured faithfully: what was captured gives another {part}. Does it "
             "compute outside of torch (numpy, .data) with numbers that a gradient should flow "
@@ -135,8 +136,12 @@ def _told(loss: Tensor, model: Model) -> Told:
     return found
 
 
-def _different(a: Told, b: Told, close: float = CLOSE) -> str:
-    """Return the first entry in which two runs differ, or nothing."""
+def _different(a: Told, b: Told, close: float) -> str:
+    """Return the first entry in which two runs differ, or nothing.
+
+    Their last bits may: gradients may be added in another order, and LAPACK rounds by where in
+    memory a matrix lies (`torch.linalg.lstsq` with gelsy, from one call to the next).
+    """
     for name in a:
         x, y = a[name], b[name]
         if x is None or y is None:

@@ -51,6 +51,9 @@ class Check(ABC):
     def torch(self, dtype: np.dtype, seed: int) -> Values:
         """Run stock torch on the same arrays."""
 
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to do
+        """Make ready in a process what no mutant may touch."""
+
     def tolerances(self, theirs: Values, dtype: np.dtype, seed: int) -> dict[Key, Any]:
         """Derive what each element may differ by: the same code on gauge arrays."""
         with gauging(dtype):

@@ -1,0 +1,91 @@
+"""Gates on numbers that are objects and bring their own functions, as balls and decimals do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+
+from compare.judge.quantities import Key, Values
+from evidence.mutation.battery.base import Check, FixedCheck, Lift
+from evidence.mutation.battery.gate_calls import GateCallCheck, Inputs
+from evidence.mutation.battery.layers import build
+from manual import registry
+
+OF = (
+    "CopysignGate", "ErfGate", "ErfcGate", "ErfcxGate", "ErfinvGate", "LgammaGate",
+    "MvlgammaGate", "PolygammaGate",
+)  # fmt: skip
+
+
+class Own(float):
+    """A float that answers functions by methods of their names, and stays one in arithmetic."""
+
+    def __getattr__(self, name: str) -> Any:
+        from scipy import special
+
+        known = getattr(np, name, None) or getattr(special, name)
+        return lambda *first: Own(known(*first, float(self)))
+
+    def _done(self, name: str, *other: Any) -> Self:
+        return type(self)(getattr(float, name)(float(self), *map(float, other)))
+
+
+for _name in ("add", "sub", "mul", "truediv", "radd", "rsub", "rmul", "rtruediv", "pow", "neg"):
+    setattr(Own, f"__{_name}__", lambda s, *o, n=f"__{_name}__", **_: s._done(n, *o))
+
+
+@dataclass(frozen=True)
+class OwnNumberCheck(FixedCheck):
+    """One example of a gate, its values and gradients."""
+
+    call: GateCallCheck
+
+    @property
+    def type(self) -> str:
+        return self.call.type
+
+    @property
+    def name(self) -> str:
+        return f"own numbers through {self.call.name}"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        gate = build(self.type, self.call.arguments)
+        y, cache_ = gate.forward(*map(_owned, self._inputs(seed)))
+        grads, _ = gate.backward(_owned(self._upstream(seed, np.shape(y))), cache_)
+        found = {Key("", "output"): np.asarray(y, np.float64)}
+        return found | {
+            Key("", f"grad_input#{i}"): np.asarray(grads[i], np.float64)
+            for i in self.call.real(self._inputs(seed))
+        }
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        theirs = self.call.raw(dtype, seed)
+        found = {Key("", "output"): theirs[Key("drawn", "output#0")]}
+        return found | {
+            Key("", f"grad_input#{i}"): theirs[Key("drawn", f"grad_input#{i}")]
+            for i in self.call.real(self._inputs(seed))
+        }
+
+    def _inputs(self, seed: int) -> Inputs:
+        return self.call.calls(seed)["drawn"]
+
+    def _upstream(self, seed: int, shape: tuple[int, ...]) -> np.ndarray:
+        return self.call.upstream(seed, "drawn", 0, shape)
+
+
+def _owned(x: Any) -> Any:
+    if x is None or x.dtype.kind != "f":
+        return x
+    return np.array([Own(v) for v in x.ravel()] + [None], dtype=object)[:-1].reshape(x.shape)
+
+
+@cache
+def own_number_checks() -> list[Check]:
+    """Return the own examples of the gates that ask numbers for functions."""
+    return [
+        OwnNumberCheck(GateCallCheck(name, number))
+        for name in OF for number, _ in enumerate(registry.GATES[name].examples)
+    ]  # fmt: skip
