@@ -146,7 +146,9 @@ class Lockstep:
         if own is None and rows.disagree and not deep:
             tolerances = self._gauged(start, failing=failing)
             rows = self._rows(keys, manual, torch, tolerances, start)
-        wide = own is None and rows.disagree and out_of_range(rows, manual)
+        wide = own is None and (
+            unbounded(tolerances) or (rows.disagree and out_of_range(rows, manual))
+        )
         if wide:
             tolerances = self._gauged(start, failing=failing, wide=True)
             rows = self._rows(keys, manual, torch, tolerances, start)
@@ -340,6 +342,11 @@ class _Sides(NamedTuple):
 def least_share(rows: Rows) -> float:
     """Return the smallest share of a tolerance among the tensors that disagree."""
     return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
+
+
+def unbounded(tolerances: Mapping[Key, Any]) -> bool:
+    """Return whether some elements have no bound: squared errors may have left float64's range."""
+    return any(np.isinf(t).any() for t in tolerances.values() if np.ndim(t))
 
 
 def out_of_range(rows: Rows, manual: Values) -> bool:

@@ -34,7 +34,7 @@ LESSON = re.compile(r"lessons/\d")
 KINDS = ("A factor, a number", "Axes and shapes", "The chain rule",
          "Terms and factors of a formula", "Only somewhere", "The code")  # fmt: skip
 COMMANDS = ("teach/exercises/cli.py", "teach/trace/cli.py", "compare/commands/explain_cli.py",
-            "compare/commands/spoken.py")  # fmt: skip
+            "compare/commands/spoken.py", "compare/commands/options.py")  # fmt: skip
 WORD = re.compile(r"[A-Za-z]{2,} |[A-Za-z] [A-Za-z]{2,}|[a-z]{2,}[ :]|[a-z] \{| [a-z]{3,}")
 NONE = re.compile(r"[\\|^]|__|\(\?|^[a-z_]+:(\{|$)|^#|^Application|^E of|lam \*|norm \+")  # code
 Message = tuple[int, None, str, list[str]]
