@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from compare.witness.fingerprint import fingerprint
 from compare.witness.record import certified_digits
+from evidence.corpus.ops import MEASURED
 from evidence.corpus.ops import recorded as operations
 from evidence.corpus.record import recorded as samples
 from evidence.mutation.record import valid
@@ -67,6 +69,7 @@ def _operations(found: dict[str, Any]) -> list[str]:
     for row in found["rows"]:
         named.setdefault(row["all"], []).append(row["operation"])
     sums = found["summary"]
+    same = found["sources"] == fingerprint(*MEASURED)
     counts = {kind: len(named.get(kind, ())) for kind in KINDS}
     lines = [
         "## Torch's operations in a mirror\n",
@@ -74,7 +77,8 @@ def _operations(found: dict[str, Any]) -> list[str]:
         f"{found['torch'].partition('+')[0]}; each was mirrored on every one of them, "
         f"{sums['samples']:,} in all (`handgrad corpus --ops --record`). "
         + ", ".join(f"{counts[kind]} {told}" for kind, told in KINDS.items())
-        + f". {sums['samples excepted']} samples are excepted in writing.\n",
+        + f". {sums['samples excepted']} samples are excepted in writing."
+        + ("\n" if same else " The sources have changed since it was counted.\n"),
     ]
     for kind in [kind for kind in KINDS if kind != "by hand" and counts[kind]]:
         names = ", ".join(f"`{name}`" for name in named[kind])
