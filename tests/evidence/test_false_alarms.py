@@ -304,7 +304,9 @@ def test_where_torch_lost_digits_nobody_is_accused() -> None:
 
 @pytest.mark.parametrize("mistake", ["", "n23.bias.grad*=-1"])
 def test_a_run_blames_torch_for_lost_digits_and_nobody_else_for_theirs(mistake: str) -> None:
-    made = as_drawn(LOST).experiment()
+    drawn = as_drawn(LOST)
+    train = drawn.config.train.model_copy(update={"steps": 1})
+    made = drawn._replace(config=drawn.config.model_copy(update={"train": train})).experiment()
     if mistake:
         wrong = plant(made.manual, parse(mistake, made.manual.graph))
         made = replace(made, manual=wrong)

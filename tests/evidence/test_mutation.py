@@ -20,7 +20,7 @@ import manual
 from compare.commands.sweep.engine import DIED
 from compare.errors import UserError
 from compare.judge.quantities import Key, Values
-from evidence.mutation import cli, loading, record, run, sources, survey, table, worker
+from evidence.mutation import cli, loading, run, sources, survey, table, worker
 from evidence.mutation.battery import Check, battery, battery_for, operations
 from evidence.mutation.battery.gate_calls import gate_call_checks
 from evidence.mutation.battery.layers import LayerCheck
@@ -100,24 +100,6 @@ def test_a_function_that_no_check_runs_is_a_hole() -> None:
 
     assert any(o.checks == 0 for o in score.survivors)
     assert "No check runs this function." in table.report(score)
-
-
-UNTRIED: set[str] = set()  # modules that no check of the battery runs yet
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_every_function_with_a_formula_is_run_by_the_battery() -> None:
-    checks = battery()
-    known = survey.survey(["float64"], 0, checks)
-    functions = {
-        (m.module, m.function): m for name in sources.modules() for m in sources.mutants(name)
-    }
-
-    holes = {place for place, mutant in functions.items() if not known.of(mutant)}
-
-    assert {module for module, _ in holes} <= UNTRIED
-    assert UNTRIED.isdisjoint(record.recorded())
-    assert len({check.name for check in checks}) == len(checks)
 
 
 def test_a_sample_of_the_mistakes_in_gates_is_caught() -> None:
