@@ -38,7 +38,7 @@ from compare.pair.sources import unplanted
 from compare.running.alone import wide
 from compare.running.experiment import Experiment
 from compare.running.kinks import settled
-from compare.running.lockstep import Lockstep, Step
+from compare.running.lockstep import Lockstep, Step, in_doubt
 from compare.running.moment import Start, attempt, gauge_values
 from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node
@@ -312,11 +312,21 @@ class HalfLockstep(Lockstep):
                 {k: v for k, v in a.items() if k not in lost} for a in (manual, theirs)
             )
         rows = self._rows(keys, manual, theirs, tolerances, start)
-        if rows.disagree and self.compare.tolerance is None and not failing:
-            tolerances = self._added_up(side, start, tolerances)
-            rows = self._rows(keys, manual, theirs, tolerances, start)
+        if self.compare.tolerance is None and not failing:
+            for wider in (self._doubtful, self._added_up):
+                if rows.disagree:
+                    tolerances = wider(side, start, tolerances)
+                    rows = self._rows(keys, manual, theirs, tolerances, start)
         losses = (float(manual.get(LOSS, np.nan)), float(theirs[LOSS]))
         return Step(number, rows, losses, {}, tolerances, manual, theirs, first.failure)
+
+    def _doubtful(self, side: ManualSide, start: Start, tolerances: Any) -> Any:
+        """Return tolerances that allow for either piece where rounding inside a layer decides."""
+
+        def run() -> Values:
+            return gauge_values(side, start, self.format, doubting=True)  # type: ignore[arg-type]
+
+        return in_doubt(run, tolerances, self.format, self.format.k)
 
     def _added_up(self, side: ManualSide, start: Start, tolerances: Any) -> Any:
         """Return tolerances that allow for errors of one sign, which a sum adds up."""

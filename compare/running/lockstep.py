@@ -7,7 +7,7 @@ copies of torch's parameters and optimiser state, so every step is judged on its
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,14 +217,13 @@ class Lockstep:
         pieces are allowed.
         """
         side, referee = settled(self.experiment.manual, start), Referee(start, torch, {})
-        try:
-            values = gauge_values(
+
+        def run() -> Values:
+            return gauge_values(
                 side, start, self.dtype, referee, wide=wide, failing=failing, doubting=True
             )
-        except Exception:  # code that does something else with the answers than multiply by them
-            return self.tolerances
-        wider = gauged(values, self.dtype, self.compare.k)
-        return {key: np.fmax(t, wider.get(key, 0.0)) for key, t in self.tolerances.items()}
+
+        return in_doubt(run, self.tolerances, self.dtype, self.compare.k)
 
     def _excused(
         self, keys: list[Key], sides: _Sides, tolerances: Mapping[Key, Any], start: Start
@@ -342,6 +341,21 @@ class _Sides(NamedTuple):
 def least_share(rows: Rows) -> float:
     """Return the smallest share of a tolerance among the tensors that disagree."""
     return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
+
+
+def in_doubt(
+    run: Callable[[], Values], tolerances: Mapping[Key, Any], dtype: Any, k: float
+) -> Mapping[Key, Any]:
+    """Return tolerances no smaller than those of a run whose comparisons may be in doubt.
+
+    Code that does something else with the answers than multiply by them cannot be run so: its
+    tolerances stay.
+    """
+    try:
+        wider = gauged(run(), dtype, k)
+    except Exception:
+        return tolerances
+    return {key: np.fmax(t, wider.get(key, 0.0)) for key, t in tolerances.items()}
 
 
 def unbounded(tolerances: Mapping[Key, Any]) -> bool:

@@ -122,7 +122,10 @@ class MirrorLockstep(Lockstep):
         return kind not in ("grad_output", "grad_input")
 
     def _comparable(self, manual: Values, theirs: Values) -> Values:
-        """Leave out gradients that torch keeps no account of: zeros, and of what it overwrote."""
+        """Leave out gradients that torch keeps no account of: zeros, and of what it overwrote.
+
+        A function's argument that its layer keeps as a buffer (random numbers given) is none.
+        """
         unknown = self._untold() | self._alone()
         inputs = {_key(n, "grad_input") for n in self.experiment.twin.data}
         return {
@@ -131,6 +134,7 @@ class MirrorLockstep(Lockstep):
             if key in theirs
             or not (
                 key in unknown
+                or key.quantity[:7] == "buffer:"
                 or (key in inputs and key.layer not in self.experiment.model.inputs)
                 or (key.quantity[:4] == "grad" and not np.any(value))
             )
