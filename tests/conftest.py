@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,6 +14,8 @@ import compare
 from compare.report.report import Report
 
 os.environ["LANGUAGE"] = "en"  # whatever the reader speaks: what is printed is compared
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup: processes would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @cache
