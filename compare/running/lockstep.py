@@ -147,7 +147,7 @@ class Lockstep:
             tolerances = self._gauged(start, failing=failing)
             rows = self._rows(keys, manual, torch, tolerances, start)
         wide = own is None and (
-            unbounded(tolerances) or (rows.disagree and out_of_range(rows, manual))
+            bool(unbounded(tolerances)) or (rows.disagree and out_of_range(rows, manual))
         )
         if wide:
             tolerances = self._gauged(start, failing=failing, wide=True)
@@ -163,14 +163,9 @@ class Lockstep:
         if self.gauges and not (failing or rows.disagree):
             self._confirm(start, manual, tolerances)
         self.gauges = {}  # not kept: they are as large as the step itself
-        self._count_unjudged(tolerances)
+        self.unjudged.update(unbounded(tolerances))
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
-
-    def _count_unjudged(self, tolerances: Mapping[Key, Any]) -> None:
-        for key, tolerance in tolerances.items():
-            if np.ndim(tolerance) and (lost := int(np.isinf(tolerance).sum())):
-                self.unjudged[key] += lost
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
@@ -358,9 +353,10 @@ def in_doubt(
     return {key: np.fmax(t, wider.get(key, 0.0)) for key, t in tolerances.items()}
 
 
-def unbounded(tolerances: Mapping[Key, Any]) -> bool:
-    """Return whether some elements have no bound: squared errors may have left float64's range."""
-    return any(np.isinf(t).any() for t in tolerances.values() if np.ndim(t))
+def unbounded(tolerances: Mapping[Key, Any]) -> dict[Key, int]:
+    """Count the elements without a bound: squared errors may have left float64's range."""
+    arrays = {key: t for key, t in tolerances.items() if np.ndim(t) and t.size}
+    return {key: int(np.isinf(t).sum()) for key, t in arrays.items() if np.isinf(t.max())}
 
 
 def out_of_range(rows: Rows, manual: Values) -> bool:
