@@ -92,8 +92,9 @@ class Gauge(NDArrayOperatorsMixin):
     def error(self) -> np.ndarray:
         """E of every element, in units of the unit roundoff; infinite where nothing is known."""
         error = np.sqrt(spread(self._e2, self.v.shape))
-        lost = np.isnan(error) & ~np.isnan(self.v)  # an infinite error times zero
-        return np.where(lost, np.inf, error) if lost.any() else error
+        if not np.isnan(np.max(error, initial=0.0)):
+            return error
+        return np.where(np.isnan(error) & ~np.isnan(self.v), np.inf, error)  # infinity times zero
 
     def tolerance(self, dtype: np.dtype | Format, k: float = K) -> np.ndarray:
         """Return how far two correct programs in `dtype` may differ, element by element."""
