@@ -101,7 +101,7 @@ class Rprop(Optimizer):
         turn = turning(agreed)
         s = np.where(agreed > 0, grown, np.where(agreed < 0, less, s)) + turn * (grown - less)
         bottom, top = self.step_sizes
-        s = np.maximum(np.minimum(s, zeros + top), zeros + bottom)
+        s = np.maximum(np.minimum(s, top), bottom)
         p = np.where(agreed < 0, 0.0, g) + turn * g
         sign = p / np.where(p == 0, 1.0, np.abs(p)) + turning(p)
         new = param - sign * s

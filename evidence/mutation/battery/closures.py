@@ -246,6 +246,9 @@ class ScriptCheck(FixedCheck):
     def scripts(self, seed: int) -> Iterator[tuple[dict[str, Any], list[tuple[float, np.ndarray]]]]:
         """Yield arguments, and what is answered, question by question."""
         yield BARELY_CURVED
+        yield UPHILL
+        level = {"lr": 0.5, "tolerance_change": 0.0, "max_iter": 3}  # the loss, not the gradient
+        yield level, [(1.0, np.array([0.5, -0.25, 1 - n / 4])) for n in range(12)]
         yield (
             {"max_iter": 60, "lr": 2.0**-8},
             [(-float(n), np.array([0.5, -0.25, 1 - n / 256])) for n in range(250)],
@@ -326,6 +329,10 @@ BARELY_CURVED = (
         for n, g in enumerate([[-1e-10, 0, 0], [0, 1e-3, 0], [0, 1, 0.5]] * 3)
     ],
 )  # yᵀs is what is just not remembered
+UPHILL = (
+    {"lr": 1e-10, "tolerance_change": -1.0, "max_iter": 6, "line_search_fn": "strong_wolfe"},
+    [(float(n), np.array([0.5, -0.25, 0.125 * n])) for n in range(30)],
+)  # the search stays where it is, and goes on from there
 
 
 def _counts(state: Any, parameters: int) -> dict[str, Any]:

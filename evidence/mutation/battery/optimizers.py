@@ -193,6 +193,39 @@ class SparseCheck(OptimizerCheck):
         return self._torch_steps(dtype, seed, sparse)
 
 
+@dataclass(frozen=True)
+class DoubtCheck(OptimizerCheck):
+    """A gradient whose sign is rounding, and another on torch's side; then one that is sure.
+
+    What the sign decides may come out either way, and the gauge says so.
+    """
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, in doubt of a sign"
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"vector": (4,)}
+
+    def steps(self, seed: int) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
+        for grad in (DOUBT[0] - DOUBT[1], np.array([1e3, -1e3] * 2)):
+            yield {"vector": grad}, None
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        """((1 + x) - 1) - w for x - w: rounded, it is above 0, or 0."""
+        eps = 2.0**10 * float(np.finfo(dtype).eps)
+        one, x, w = (lift(n) for n in (np.ones(4), *(DOUBT * eps)))
+        optimizer, states = build(self.type, self.arguments), {}
+        params: Any = {"vector": lift(self.params(seed)["vector"])}
+        values: Values = {}
+        for number, (grads, _) in enumerate(self.steps(seed), 1):
+            grad = lift(grads["vector"]) if number > 1 else (((one + x) - one) - w) / eps
+            params, states = optimizer.step(params, {"vector": grad}, states)
+            values |= keyed(number, params, states)
+        return values
+
+
 def keyed(number: int, params: Any, states: Any) -> Values:
     """Put a step's results under keys; numbers of the state are float32 in torch."""
     place = f"step {number}"
@@ -211,6 +244,7 @@ def scribble(array: Any) -> None:
         array[...] = np.nan
 
 
+DOUBT = np.array([[0.75] * 4, [0.875, 0.875, 1, 1]]) / 2**10
 SINGLE = ("step", "eta", "mu", "mu_product")
 STEADY: Arguments = (("lr", 0.25), ("alpha", 0.5), ("eps", 1.0))
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -318,6 +352,7 @@ def optimizer_checks() -> list[Check]:
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
     for lr in (2e-6, 40.0):  # down to the smallest step size, up to the largest
         checks.append(OptimizerCheck("Rprop", (("lr", lr),), own_rate=True))
+    checks.append(DoubtCheck("Rprop", (("etas", (0.0625, 16.0)),)))
     for sparse in SPARSE:
         checks.append(SparseCheck("SparseAdam", sparse))
         checks.append(SparseCheck("SparseAdam", sparse, own_rate=True))
