@@ -173,6 +173,39 @@ class SpareInputCheck(Check):
         return {Key("a", "output"): tensor(self.draw(seed, (4, 3), "x"), dtype).tanh().numpy()}
 
 
+@dataclass(frozen=True)
+class FreeParameterCheck(Check):
+    """A parameter of the graph's own, and an inner graph of two outputs, of which one is used."""
+
+    @property
+    def name(self) -> str:
+        return "Graph with a parameter that no node has: tanh(x) scale"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        graph = import_module("manual").Graph
+        ends = [("t", build("Tanh", ()), ("input",)), ("s", build("Sigmoid", ()), ("input",))]
+        inner = graph(ends, outputs={"t": "t", "s": "s"})
+        nodes = [("a", inner, ("input",)), ("b", build("Multiply", ()), ("a.t", "scale"))]
+        x, scale, dy = (lift(self.draw(seed, (4,), name)) for name in ("x", "scale", "dy"))
+        net = graph(nodes, parameters={"scale": scale})
+        tape = net.run(x)
+        grads = net.gradients(tape, dy, wrt=net.inputs)
+        values = {Key("b", "output"): tape.output, Key("x", "grad"): grads.values["input"]}
+        own = {key: grads.params[name] for key, name in net.state_names().items()}
+        return values | {Key(key, "grad"): grad for key, grad in own.items()}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        from evidence.mutation.battery.torch_side import tensor
+        from torch_ref.side import array_of
+
+        x, scale, dy = (tensor(self.draw(seed, (4,), n), dtype) for n in ("x", "scale", "dy"))
+        x, scale = x.requires_grad_(), scale.requires_grad_()
+        y = x.tanh() * scale
+        y.backward(dy)
+        found = {("b", "output"): y, ("x", "grad"): x.grad, ("scale", "grad"): scale.grad}
+        return {Key(*key): array_of(value).copy() for key, value in found.items()}
+
+
 @cache
 def graph_checks() -> list[Check]:
     """Return what the graph does beyond a training step."""
@@ -182,4 +215,5 @@ def graph_checks() -> list[Check]:
         TwoInputsCheck(),
         ExchangedCheck(),
         SpareInputCheck(),
+        FreeParameterCheck(),
     ]
