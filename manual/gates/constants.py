@@ -189,7 +189,7 @@ class PowerGate(Layer):
         if self.exponent == 1:
             return (grad_output,), {}
         if self.exponent == 0:  # 0 · 0⁻¹ would be nan
-            return (0 * cache.x,), {}
+            return (np.zeros_like(cache.x),), {}
         p = self.exponent
         return (grad_output * (p * cache.x ** (p - 1)),), {}
 

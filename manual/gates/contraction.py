@@ -122,14 +122,11 @@ def parsed(equation: str, shapes: Sequence[Shape]) -> tuple[list[str], str]:
             f"EinsumGate: '{equation}' is of {len(read)} inputs, received {len(shapes)}."
         )
     free = [chr(n) for n in range(0x3B1, 0x3CA)]  # Greek: nobody's equation has those
-    dots = [
-        len(shape) - len(letters.replace(".", "")) if "." in letters else 0
-        for letters, shape in zip(read, shapes, strict=True)
-    ]
-    most = "".join(free[: max(dots, default=0)])
+    dots = [len(x) - len(r.replace(".", "")) for r, x in zip(read, shapes, strict=True)]
+    most = "".join(free[: max(dots)])
     if not arrow:
         once = [c for c in sorted(set(text) - set(".,")) if text.count(c) == 1]
-        out = ("..." if most else "") + "".join(once)
+        out = "..." + "".join(once)
     read = [r.replace("...", most[len(most) - n :]) for r, n in zip(read, dots, strict=True)]
     _check(equation, read, shapes)
     return read, out.replace("...", most)
@@ -174,7 +171,7 @@ def _sizes(inputs: Sequence[Array], read: Sequence[str]) -> dict[str, int]:
 
 def _plain(x: Array, letters: str, sizes: dict[str, int]) -> tuple[Array, str]:
     """Return an input with each letter once, without the axes that are stretched."""
-    for letter in {c for c in letters if letters.count(c) > 1}:
+    for letter in letters:
         while letters.count(letter) > 1:
             i = letters.index(letter)
             j = letters.index(letter, i + 1)
@@ -194,7 +191,7 @@ def _multiplied(a: Array, i: str, b: Array, j: str, needed: set[str]) -> tuple[A
     a, i = _summed(a, i, needed | set(j))
     b, j = _summed(b, j, needed | set(i))
     batch = "".join(c for c in i if c in j and c in needed)
-    inner = "".join(c for c in i if c in j and c not in needed)
+    inner = "".join(c for c in i if c not in needed)
     rows, columns = ("".join(c for c in own if c not in batch + inner) for own in (i, j))
     size = dict(zip(i + j, (*a.shape, *b.shape), strict=True))
 

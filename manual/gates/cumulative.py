@@ -145,7 +145,7 @@ class DiffGate(Layer):
         one, two, three = cache.ends
         dy = np.moveaxis(grad_output, self.dim, -1)
         for _ in range(self.n):
-            dy = padded(dy, 1) - padded(dy, 0)
+            dy = padded(dy, True) - padded(dy, False)
         if self.n >= three:  # nothing was left
             dy = np.zeros_like(dy, shape=(*dy.shape[:-1], three))
         dx, before, after = dy[..., one:two], dy[..., :one], dy[..., two:]
@@ -209,19 +209,19 @@ class TrapezoidGate(Layer):
             da = np.cumsum(da[..., ::-1], axis=-1)[..., ::-1]
         else:
             da = np.expand_dims(grad_output, -1) * np.ones_like(y[..., 1:])
-        dy = padded(da * steps / 2, 0) + padded(da * steps / 2, 1)
+        dy = padded(da * steps / 2, False) + padded(da * steps / 2, True)
         dy = np.moveaxis(summed_to(dy, y_shape), -1, self.dim)
         if x_shape is None:
             return (dy, None), {}
         dh = da * (y[..., 1:] + y[..., :-1]) / 2
-        dx = summed_to(padded(dh, 1) - padded(dh, 0), x_shape)
+        dx = summed_to(padded(dh, True) - padded(dh, False), x_shape)
         return (dy, np.moveaxis(dx, -1, self.dim) if len(x_shape) > 1 else dx), {}
 
     def extra_repr(self) -> str:
         return f"dx={self.dx}, dim={self.dim}, running={self.running}"
 
 
-def padded(x: Array, before: int) -> Array:
+def padded(x: Array, before: bool) -> Array:
     """Return x with a 0 before its last axis, or else behind it."""
     none = np.zeros_like(x, shape=(*x.shape[:-1], 1))
     return np.concatenate([none, x] if before else [x, none], axis=-1)

@@ -80,9 +80,7 @@ class Functional(Layer):
 
 def _shaped(given: Array | None, own: Array) -> Array:
     """Return what was given in the layer's own shape."""
-    if given is None:
-        return own
-    return given if given.size != own.size else given.reshape(own.shape)
+    return own if given is None else given.reshape(own.shape)
 
 
 def _of_shape(grad: Array | None, shape: tuple[int, ...]) -> Array | None:

@@ -177,7 +177,7 @@ class AbsGate(Layer):
 
 def sign(x: Array) -> Array:
     """Return 1, 0 or -1; 0 of nan, as torch has it."""
-    return np.sign(np.where(x == x, x, 0 * np.ones_like(x)))
+    return np.sign(np.where(x == x, x, 0))
 
 
 class SinGate(Layer):

@@ -27,6 +27,16 @@ COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
 # arguments, inputs; names of inputs without a gradient; inputs of other shapes for the same gate
 Given = tuple[Any, ...]
 CALLS: dict[str, tuple[Given, ...]] = {
+    # ── sums ──
+    "EinsumGate": (
+        ({"equation": "kj,ji"}, ((2, 3), (3, 2))), ({"equation": "ijik->kij"}, ((2, 3, 2, 4),)),
+        ({"equation": "...i,...i->..."}, ((2, 1, 2, 3), (2, 3))),
+        ({"equation": "...i,...i"}, ((2, 3), (3,))),
+    ),
+    "AddProductGate": (
+        ({"equation": "ij,j->i", "beta": 0, "alpha": 2.0}, (np.array([INF, 1.0]), (2, 3), (3,))),
+    ),
+    "AddGate": (({"alpha": 2.0}, ((2, 3), (2, 3))), ({"alpha": 0.0}, ((2, 3), (3,)))),
     # ── divisions ──
     "RemainderGate": (
         ({"other": 0.75}, ((2, 3),)), ({}, (COLUMN, ROW)), ({"other": -2.0}, ((3,),)),
@@ -51,6 +61,7 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"correction": 4}, ((2, 3),), ("x",)), ({"correction": 3}, ((2, 3),), ("x",)),
     ),
     # ── angles, powers ──
+    "PowerGate": (({"exponent": 0.0}, (np.array([INF, -INF, 2.0]),)),),
     "SincGate": (({}, (np.array([[0.0, -1.0, 0.5], [2.0, 0.0, 0.25]]),)),),
     "ExponentialGate": (
         ({"base": 0.0}, (np.array([[0.0, 1.0, 2.5], [-1.0, 0.5, -0.5]]),)),
@@ -177,6 +188,7 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"n": 3}, ((3,),)), ({"n": 5}, ((3,), (2,))), ({"dim": 0}, ((3, 2), (2, 2))),
         ({"dim": 1}, ((2, 3), None, (2, 1))), ({"n": 0}, ((3,),)), ({"n": 4}, ((3,),)),
         ({"n": 2, "dim": 1}, ((2, 4, 2), (2, 1, 2), (2, 2, 2))),
+        ({}, ((5,),), (), ((3,),)), ({"n": 5}, ((2, 2), None, (2, 2))), ({}, ((1,), None, (3,))),
     ),
     "TrapezoidGate": (
         ({}, ((4,),)), ({"running": True, "dim": 1}, ((2, 3, 2),)), ({"dx": 2.0}, ((2, 1),)),
@@ -193,6 +205,8 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "ReshapeGate": (({"shape": (-1, 2)}, ((2, 3, 2),), (), ((4,),)),),
     "ExpandGate": (({"shape": (2, 3)}, ((3,),), (), ((2, 1),)),),
     "SliceGate": (({"index": (slice(0, 2),)}, ((3, 2),), (), ((4, 3),)),),
+    "PermuteGate": (({"dims": (2, -2, 0)}, ((2, 3, 4),)),),
+    "MeshGate": (({"shapes": [(2, 1), (1, 3)]}, ((2,), (3,)), (), ((2, 1), (3, 1))),),
     "SplitGate": (({"sizes": (1, 2)}, ((3, 2),)), ({"sizes": (3,)}, ((3, 2),))),
     "StackGate": (({}, ((2, 3), (2, 3))), ({}, ((2, 3),))),
     "AddAtGate": (

@@ -76,6 +76,23 @@ class OwnNumberCheck(FixedCheck):
         return self.call.upstream(seed, "drawn", 0, shape)
 
 
+class FineCheck(FixedCheck):
+    """A quotient by a number, of floats finer than the number, where there are such."""
+
+    name = "finer numbers through DivideConstantGate"  # type: ignore[assignment]
+    type = "DivideConstantGate"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        gate, one = build(self.type, (("constant", 3.0),)), np.ones(2, np.longdouble)
+        y, cache_ = gate.forward(one)
+        (grad,), _ = gate.backward(one, cache_)
+        found = {"output": y, "grad_input#0": grad}
+        return {Key("", k): np.asarray((v - one / 3) * 2**60, np.float64) for k, v in found.items()}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {Key("", k): np.zeros(2) for k in ("output", "grad_input#0")}
+
+
 def _owned(x: Any) -> Any:
     if x is None or x.dtype.kind != "f":
         return x
@@ -85,7 +102,5 @@ def _owned(x: Any) -> Any:
 @cache
 def own_number_checks() -> list[Check]:
     """Return the own examples of the gates that ask numbers for functions."""
-    return [
-        OwnNumberCheck(GateCallCheck(name, number))
-        for name in OF for number, _ in enumerate(registry.GATES[name].examples)
-    ]  # fmt: skip
+    calls = ((name, number) for name in OF for number in range(len(registry.GATES[name].examples)))
+    return [FineCheck(), *(OwnNumberCheck(GateCallCheck(*call)) for call in calls)]
