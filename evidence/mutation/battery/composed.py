@@ -181,7 +181,13 @@ def _cases() -> dict[str, Case]:
     from torch.nn import functional
 
     linear = {"in_features": 3, "out_features": 2}
+    unread: dict[str, float] = {"beta": 0, "alpha": 2.0}
     return {
+        "added to what is not read": Case(
+            lambda: _gate("AddProductGate", equation="ij,j->i", **unread),
+            lambda _, x, a, b: torch.addmv(x, a, b, **unread),
+            (np.array([np.inf, 1.0]), (2, 3), (3,)),
+        ),
         "pairs: a transpose": Case(
             lambda: _pairs("PermuteGate", dims=(1, 0)), _complex(lambda z: z.T), ((2, 3, 2),)
         ),

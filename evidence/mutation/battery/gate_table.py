@@ -33,9 +33,6 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"equation": "...i,...i->..."}, ((2, 1, 2, 3), (2, 3))),
         ({"equation": "...i,...i"}, ((2, 3), (3,))),
     ),
-    "AddProductGate": (
-        ({"equation": "ij,j->i", "beta": 0, "alpha": 2.0}, (np.array([INF, 1.0]), (2, 3), (3,))),
-    ),
     "AddGate": (({"alpha": 2.0}, ((2, 3), (2, 3))), ({"alpha": 0.0}, ((2, 3), (3,)))),
     # ── divisions ──
     "RemainderGate": (
