@@ -217,15 +217,14 @@ class LogitGate(Pointwise):
 
     def value(self, x: Array) -> Array:
         if self.eps is not None:
-            one = np.ones_like(x)
-            x = np.maximum(np.minimum(x, (1 - self.eps) * one), self.eps * one)
+            x = np.maximum(np.minimum(x, 1 - self.eps), self.eps)
         return np.log(x / (1 - x))
 
     def slope(self, x: Array, y: Array) -> Array:
         if self.eps is None:
             return np.where((x < 0) | (x > 1), math.nan, 1 / (x * (1 - x)))
         inside = (x >= self.eps) & (x <= 1 - self.eps)
-        z = np.where(inside, x, 0.5 * np.ones_like(x))
+        z = np.where(inside, x, 0.5)
         return np.where(inside, 1 / (z * (1 - z)), 0)
 
     def decisions(self, cache: PointCache) -> Array | None:

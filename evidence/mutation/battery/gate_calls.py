@@ -18,7 +18,7 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, FixedCheck, Lift, exact, lifted
 from evidence.mutation.battery.data import make
-from evidence.mutation.battery.gate_table import DECISIONS, MORE, OTHERS, PARTLY, WITHOUT_STEP
+from evidence.mutation.battery.gate_table import DECISIONS, MORE, OTHERS, PARTLY, REAL, WITHOUT_STEP
 from evidence.mutation.battery.layers import Arguments, build
 from manual import registry
 from manual.examples import Draw, Example
@@ -211,6 +211,8 @@ class GateStepCheck(FixedCheck):
         found = [np.sum(u * np.imag(p)) / STEP for u, p in zip(ups, ports, strict=True)]
         reals = {Key("real", f"output#{i}"): np.real(p) * 1.0 for i, p in enumerate(ports)}
         values = {} if self.type in WITHOUT_STEP else {Key("", "slope"): np.sum(found)} | reals
+        if self.type in REAL:
+            values = reals | {Key("real", "complex"): np.float64(sum(map(np.iscomplexobj, ports)))}
         if self.type in DECISIONS:
             values[Key("drawn", "decisions")] = _decided(gate.decisions(cache_))
         return values
@@ -229,6 +231,8 @@ class GateStepCheck(FixedCheck):
         }  # fmt: skip
         told = Key("drawn", "decisions")
         decided = {told: theirs[told]} if told in theirs else {}
+        if self.type in REAL:
+            return reals | {Key("real", "complex"): np.float64(0)}
         if self.type in WITHOUT_STEP:
             return decided
         return {Key("", "slope"): np.float64(slope)} | reals | decided
@@ -322,6 +326,6 @@ def _checks() -> Iterator[Check]:
         for number, example in enumerate(calls_of(name)):
             if example.inputs:
                 yield GateCallCheck(name, number)
-                stepped = name not in WITHOUT_STEP or name in DECISIONS
+                stepped = name not in WITHOUT_STEP or name in DECISIONS or name in REAL
                 if stepped and number < len(registry.GATES[name].examples):
                     yield GateStepCheck(GateCallCheck(name, number))

@@ -275,3 +275,4 @@ WITHOUT_STEP = {  # |z| and what SciPy knows of real numbers alone: no complex s
     "LogDeterminantGate", "MatrixNormGate",
     "ModeGate", "NdtriGate", "NormGate", "PdistGate", "PolygammaGate", "RenormGate",
 }  # fmt: skip
+REAL = {"ErfinvGate", "NdtriGate", "PolygammaGate"}  # of complex numbers, that of their real part

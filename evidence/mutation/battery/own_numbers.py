@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -93,6 +94,33 @@ class FineCheck(FixedCheck):
         return {Key("", k): np.zeros(2) for k in ("output", "grad_input#0")}
 
 
+class Answering:
+    """What answers by itself."""
+
+    def __polygamma__(self, n: int) -> float:
+        return n + 10.0
+
+
+class PolygammaCheck(FixedCheck):
+    """The first two, of which torch's second is good to ten digits; and of what answers itself."""
+
+    name = "ψ and ψ′"  # type: ignore[assignment]
+    type = "PolygammaGate"
+    x = np.array([0.5, 1.25, 3.0])
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        found = {Key(f"{n}", "y"): build(self.type, (("n", n),)).forward(self.x)[0] for n in (0, 1)}
+        asked = import_module("manual.gates.special").polygamma(2, Answering())
+        return found | {Key("own", "y"): np.float64(asked)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        import torch
+
+        x = torch.tensor(self.x)
+        found = {Key(f"{n}", "y"): torch.polygamma(n, x).numpy() for n in (0, 1)}
+        return found | {Key("own", "y"): np.float64(12)}
+
+
 def _owned(x: Any) -> Any:
     if x is None or x.dtype.kind != "f":
         return x
@@ -103,4 +131,8 @@ def _owned(x: Any) -> Any:
 def own_number_checks() -> list[Check]:
     """Return the own examples of the gates that ask numbers for functions."""
     calls = ((name, number) for name in OF for number in range(len(registry.GATES[name].examples)))
-    return [FineCheck(), *(OwnNumberCheck(GateCallCheck(*call)) for call in calls)]
+    return [
+        FineCheck(),
+        PolygammaCheck(),
+        *(OwnNumberCheck(GateCallCheck(*call)) for call in calls),
+    ]
