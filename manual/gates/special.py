@@ -217,7 +217,8 @@ class LogitGate(Pointwise):
 
     def value(self, x: Array) -> Array:
         if self.eps is not None:
-            x = np.maximum(np.minimum(x, 1 - self.eps), self.eps)
+            one = np.ones_like(x)
+            x = np.maximum(np.minimum(x, (1 - self.eps) * one), self.eps * one)
         return np.log(x / (1 - x))
 
     def slope(self, x: Array, y: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from compare.judge.quantities import Key, Values
+from compare.witness.ball_array import balls
 from evidence.mutation.battery.base import Check, FixedCheck, Lift
 from evidence.mutation.battery.gate_calls import GateCallCheck, Inputs
 from evidence.mutation.battery.layers import build
@@ -77,6 +78,22 @@ class OwnNumberCheck(FixedCheck):
         return self.call.upstream(seed, "drawn", 0, shape)
 
 
+class BallCheck(OwnNumberCheck):
+    """One example of a gate in balls, which have no floats among them."""
+
+    @property
+    def name(self) -> str:
+        return f"balls through {self.call.name}"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        gate = build(self.type, self.call.arguments)
+        y, _ = gate.forward(*map(balls, self._inputs(seed)))
+        return {Key("", "output"): np.vectorize(lambda v: float(v.value.mid()))(y)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {Key("", "output"): super().torch(dtype, seed)[Key("", "output")]}
+
+
 class FineCheck(FixedCheck):
     """A quotient by a number, of floats finer than the number, where there are such."""
 
@@ -134,5 +151,6 @@ def own_number_checks() -> list[Check]:
     return [
         FineCheck(),
         PolygammaCheck(),
+        *(BallCheck(GateCallCheck("LogitGate", number)) for number in range(2)),
         *(OwnNumberCheck(GateCallCheck(*call)) for call in calls),
     ]
