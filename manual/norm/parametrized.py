@@ -250,7 +250,7 @@ class SpectralNorm(Parametrized):
         weight = self.params[self._key("original")]
         if weight.ndim == 1:
             norm = np.sqrt((weight * weight).sum())
-            held = np.maximum(norm, self.eps + 0 * norm)
+            held = np.maximum(norm, self.eps)
             return weight / held, Spectral(weight / held * (norm >= self.eps), 1.0, held)
         matrix = self._matrix(weight)
         u, v = (self.buffers[self._key(f"0.{k}")] for k in ("_u", "_v"))
@@ -262,7 +262,7 @@ class SpectralNorm(Parametrized):
 
     def _of_parameters(self, dw: Array, cache: ParametrizedCache) -> Arrays:
         u, v, sigma = cache.made
-        along = u if dw.ndim == 1 else self._weight_of(np.reshape(u, (-1, 1)) * v, dw.shape)
+        along = self._weight_of(np.expand_dims(u, 1) * v, dw.shape)
         return {"original": (dw - (dw * cache.weight).sum() * along) / sigma}
 
     def next_buffers(self, cache: ParametrizedCache) -> Arrays:
@@ -283,7 +283,7 @@ class SpectralNorm(Parametrized):
 
     def _normalised(self, x: Array) -> Array:
         norm = np.sqrt((x * x).sum())
-        return x / np.maximum(norm, self.eps + 0 * norm)
+        return x / np.maximum(norm, self.eps)
 
     def extra_repr(self) -> str:
         return (

@@ -163,14 +163,31 @@ def made() -> Iterable[Any]:
     layer = build("SpectralNorm", (("module", prelu),))
     yield layer.eps
     yield layer.module is prelu
-    try:
-        build("SpectralNorm", (("module", (("type", "Nothing"),)),))
-    except TypeError as error:
-        yield str(error).startswith("SpectralNorm: module must be a hand-written layer")
+    for table in ({"type": "Nothing"}, {"in_features": 3}):
+        try:
+            of("norm.parametrized", "SpectralNorm")(table)
+        except TypeError as error:
+            told = str(error)
+            yield told.startswith("SpectralNorm: module must be a hand-written layer")
+            yield told.endswith(f"received {table!r}.")
     past = layer.forward(np.array([[2.0, -1.0]]))[1]
     yield layer.decisions(past) is not None
     yield np.all(layer.decisions(past) == prelu.decisions(past.inner))
     yield len(layer.next_buffers(past)) == 0
+    yield layer.train(False).train().training
+    yield from short_vector()
+
+
+def short_vector() -> Iterable[Any]:
+    """A vector as long as eps, and one of length 0, made a unit vector."""
+    linear = build("Linear", (("in_features", 1), ("out_features", 3)))
+    layer = of("norm.parametrized", "SpectralNorm")(linear, "bias", eps=0.5)
+    for given in ([0.5, 0.0, 0.0], [0.0, 0.0, 0.0]):
+        own = {key: np.array(given) if "bias" in key else p for key, p in layer.params.items()}
+        bound = layer.with_params(own)
+        y, past = bound.forward(np.zeros((1, 1)))
+        grads = bound.backward(np.ones((1, 3)), past)[1]
+        yield from (y, grads["parametrizations.bias.original"])
 
 
 # ── layers of no size yet ────────────────────────────────────────────────────────────────────────
@@ -249,7 +266,10 @@ FACTS: dict[str, tuple[Callable[[], Iterable[Any]], Any]] = {
         sharpened,
         [1, 0, 0, 0, LOG2, *[1 / 3, 2 / 3, 0], 2 / 9 * LOG2, 1],
     ),
-    "layers whose weight is made": (made, [1e-12, 1, 1, 1, 1, 1]),
+    "layers whose weight is made": (
+        made,
+        [1e-12, *[1] * 9, *[1, 0, 0], *[0, 2, 2], *[0, 0, 0], *[2, 2, 2]],
+    ),
     "lazy convolutions and norms": (lazy, [1] * 18),
     "lazy rows": (lazy_linear, [1] * 7 + [1, 0, 1] + [1] * 5),
 }
