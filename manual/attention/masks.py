@@ -73,9 +73,8 @@ def parted(mask: Array) -> tuple[Array | None, Array | None]:
     """Return what a mask hides and what it adds."""
     if not is_added(mask):
         return mask, None
-    infinite = ~np.isfinite(mask)
-    if not infinite.any():
+    hidden = ~np.isfinite(mask)
+    if not hidden.any():
         return None, mask
-    hidden = infinite.copy()
-    hidden[infinite] = mask[infinite] < 0
+    hidden[hidden] = mask[hidden] < 0  # of what is infinite, not inf or nan
     return hidden, np.where(hidden, 0.0, mask)
