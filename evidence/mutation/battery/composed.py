@@ -181,7 +181,7 @@ def _cases() -> dict[str, Case]:
     from torch.nn import functional
 
     linear = {"in_features": 3, "out_features": 2}
-    unread: dict[str, float] = {"beta": 0, "alpha": 2.0}
+    unread: Any = {"beta": 0, "alpha": 2.0}
     return {
         "added to what is not read": Case(
             lambda: _gate("AddProductGate", equation="ij,j->i", **unread),

@@ -202,7 +202,11 @@ class FreeParameterCheck(Check):
         x, scale = x.requires_grad_(), scale.requires_grad_()
         y = x.tanh() * scale
         y.backward(dy)
-        found = {("b", "output"): y, ("x", "grad"): x.grad, ("scale", "grad"): scale.grad}
+        found: dict[Any, Any] = {
+            ("b", "output"): y,
+            ("x", "grad"): x.grad,
+            ("scale", "grad"): scale.grad,
+        }
         return {Key(*key): array_of(value).copy() for key, value in found.items()}
 
 

@@ -216,8 +216,9 @@ class DoubtCheck(OptimizerCheck):
         """((1 + x) - 1) - w for x - w: rounded, it is above 0, or 0."""
         eps = 2.0**10 * float(np.finfo(dtype).eps)
         one, x, w = (lift(n) for n in (np.ones(4), *(DOUBT * eps)))
-        optimizer, states = build(self.type, self.arguments), {}
+        optimizer = build(self.type, self.arguments)
         params: Any = {"vector": lift(self.params(seed)["vector"])}
+        states: Any = {}
         values: Values = {}
         for number, (grads, _) in enumerate(self.steps(seed), 1):
             grad = lift(grads["vector"]) if number > 1 else (((one + x) - one) - w) / eps
