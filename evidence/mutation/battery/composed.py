@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.judge.quantities import Key, Values
-from evidence.mutation.battery.base import Check, Lift, lifted
+from evidence.mutation.battery.base import Check, FixedCheck, Lift, lifted
 from evidence.mutation.battery.data import make
 from manual.dropout import Dropout
 
@@ -115,6 +115,7 @@ def _real(inputs: tuple[Any, ...]) -> list[int]:
 def _told(call: str, grads: Any, params: Any, inputs: Any, dtype: np.dtype) -> Values:
     found: Values = {Key(call, f"grad:{k}"): g for k, g in params.items()}
     others = set(range(len(inputs))) - set(_real(inputs))
+    found[Key(call, "gradients")] = np.float64(len(grads))
     found[Key(call, "others")] = np.float64(sum(grads[i] is not None for i in others))
     for i in _real(inputs):
         none = grads[i] is None
@@ -150,6 +151,32 @@ def _complex(function: Callable[..., Any]) -> Callable[..., Any]:
     return on_pairs
 
 
+class PackedCheck(FixedCheck):
+    """Packed rows: outputs without a gradient count as if it were zeros; modes and draws."""
+
+    name = "packed: an LSTM's parts"  # type: ignore[assignment]
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        inner = _gate("LSTM", input_size=1, hidden_size=1)
+        own = {key: np.full(p.shape, 0.5) for key, p in inner.params.items()}
+        layer = _manual("recurrent.packed", "PackedRecurrent")(inner, [2, 1], [1, 0])
+        layer = layer.with_params(own)
+        outputs, past = layer.forward(np.array([[1.0], [2.0], [-1.0]]))
+        some: list[Any] = [np.ones_like(y) for y in outputs]
+        values: Values = {}
+        for k, one in enumerate(some):
+            none, zero = ((*some[:k], x, *some[k + 1 :]) for x in (None, 0 * one))
+            found = [layer.backward(given, past)[0][0] for given in (none, zero)]
+            values[Key(f"without #{k}", "grad")] = found[0] - found[1]
+        still, again = layer.train(False), layer.train(False).train()
+        told = [layer.stochastic, still.training, still.layer.training, again.training]
+        return values | {Key("", "modes"): np.array([*told, again.layer.training], float)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        zeros = {Key(f"without #{k}", "grad"): np.zeros((3, 1)) for k in range(3)}
+        return zeros | {Key("", "modes"): np.array([1.0, 0.0, 0.0, 1.0, 1.0])}
+
+
 def _norm() -> Any:
     layer = _gate("BatchNorm1d", num_features=3).train(False)
     return _functional(layer, ("running_mean", "running_var", "weight", "bias"))
@@ -157,7 +184,8 @@ def _norm() -> Any:
 
 def _packed(kind: str, order: Any = ORDER, **more: Any) -> Any:
     layer = _gate(kind, input_size=2, hidden_size=3, **more)
-    return _manual("recurrent.packed", "PackedRecurrent")(layer, SIZES, order)
+    listed = None if order is None else order.tolist()
+    return _manual("recurrent.packed", "PackedRecurrent")(layer, SIZES.tolist(), listed)
 
 
 def _torch_packed(kind: str, order: Any = ORDER, **more: Any) -> Callable[..., Any]:
@@ -261,6 +289,7 @@ def _cases() -> dict[str, Case]:
                 ("LSTM", ORDER, {}, ((1, 3, 3), (1, 3, 3)), "with states"),
                 ("LSTM", ORDER, {"bidirectional": True}, (), "both ways"),
                 ("GRU", ORDER, {"num_layers": 2}, ((2, 3, 3),), "twice"),
+                ("GRU", ORDER, {}, (None,), "without a state"),
             )
         },
     }  # fmt: skip
@@ -272,4 +301,4 @@ CASES = _cases()
 @cache
 def composed_checks() -> list[Check]:
     """Return them all."""
-    return [ComposedCheck(case) for case in CASES]
+    return [PackedCheck(), *(ComposedCheck(case) for case in CASES)]
