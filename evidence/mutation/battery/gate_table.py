@@ -29,6 +29,7 @@ Given = tuple[Any, ...]
 CALLS: dict[str, tuple[Given, ...]] = {
     # ── sums ──
     "EinsumGate": (
+        ({"equation": "fed,cba"}, ((2, 2, 2), (2, 2, 2))),
         ({"equation": "kj,ji"}, ((2, 3), (3, 2))), ({"equation": "ijik->kij"}, ((2, 3, 2, 4),)),
         ({"equation": "...i,...i->..."}, ((2, 1, 2, 3), (2, 3))),
         ({"equation": "...i,...i"}, ((2, 3), (3,))),
