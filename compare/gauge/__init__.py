@@ -23,6 +23,7 @@ from compare.gauge.state import (
     Format,
     Setting,
     adding_in_half,
+    as_far_as_allowed,
     doubting,
     format_of,
     gauging,
@@ -34,7 +35,8 @@ from compare.gauge.trust import GaugeMistakeError, strayed
 
 __all__ = [
     "EXACT", "FAR", "FORMATS", "SMALLEST", "Doubts", "Format", "Gauge", "GaugeMistakeError", "K",
-    "Setting", "adding_in_half", "doubting", "format_of", "gauge", "gauging", "is_exact",
+    "Setting", "adding_in_half",
+    "as_far_as_allowed", "doubting", "format_of", "gauge", "gauging", "is_exact",
     "least_tolerance", "parts", "rounding_as", "setting", "sketches", "sketching", "strayed",
     "widened",
 ]  # fmt: skip

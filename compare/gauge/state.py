@@ -95,6 +95,7 @@ class Setting(NamedTuple):
         serial: the functions whose sums are kept in u all the same.
         k: how many times its error a number may be off.
         epsilon: of the programs, for code that asks; 0: that of the unit roundoff.
+        far: whether errors may be K u E, all that is allowed, and not just about u E.
         doubts: what counts the comparisons that rounding may turn, if they are to say so.
     """
 
@@ -111,7 +112,13 @@ class Setting(NamedTuple):
     serial: tuple[str, ...] = ()
     k: float = 256.0
     epsilon: float = 0.0
+    far: bool = False
     doubts: Doubts | None = None
+
+    @property
+    def second(self) -> float:
+        """What the product of two squared errors counts in (a + d) (b + e): there is a d e."""
+        return (self.roundoff * (self.k if self.far else 1.0)) ** 2
 
 
 _current: ContextVar[Setting] = ContextVar("the gauge's setting", default=Setting())  # noqa: B039
@@ -133,6 +140,13 @@ def gauging(dtype: np.dtype | Format, *, wide: bool = False) -> Iterator[None]:
     """
     squares = np.longdouble if wide else np.float64
     return _within(dtype, squares, setting().sketch)
+
+
+@contextmanager
+def as_far_as_allowed() -> Iterator[None]:
+    """Count products of errors that are as large as is allowed, as an answer in doubt is."""
+    with _set(setting()._replace(far=True)):
+        yield
 
 
 @contextmanager
@@ -182,7 +196,8 @@ def _set(made: Setting) -> Iterator[None]:
 def _within(dtype: np.dtype | Format, squares: type, sketch: int | None) -> Iterator[None]:
     format = format_of(dtype)
     flush_squared = (squares(format.lost) / format.unit) ** 2
-    made = Setting(format.unit, flush_squared, squares, squares is np.longdouble, sketch)
+    wide, far = squares is np.longdouble, setting().far
+    made = Setting(format.unit, flush_squared, squares, wide, sketch, far=far)
     if format.half:
         made = made._replace(ulps=1.0, sums=format.sums, once=True, serial=format.serial)
     made = made._replace(k=format.k)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.gauge import Doubts, doubting, gauge, gauging
+from compare.gauge import Doubts, as_far_as_allowed, doubting, gauge, gauging
 from compare.judge.judge import gauged
 from compare.judge.quantities import Values, real
 from compare.pair.manual_side import ManualSide
@@ -45,7 +45,8 @@ def in_doubt(
     while nodes:
         doubts = Doubts(error)
         try:
-            found = run(_with_doubts(side, nodes, doubts))
+            with as_far_as_allowed():
+                found = run(_with_doubts(side, nodes, doubts))
         except TypeError:  # code that does something else with answers than multiply and choose
             break
         if sqrt(doubts.count) <= error:

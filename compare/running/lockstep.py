@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,6 +177,18 @@ class Lockstep:
         self.unjudged.update(unbounded(tolerances))
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
+
+    def judged_with(self, side: ManualSide, step: Step) -> Step:
+        """Judge a step just run again, with another hand-written side."""
+        assert self.start is not None
+        kept = vars(self).copy()
+        self.unjudged, self.doubted = Counter(), []
+        self.experiment = replace(self.experiment, manual=side)
+        try:
+            first = attempt(side, self.start)
+            return self._judged(step.number, step.rows.keys, first, step.torch, True)
+        finally:
+            vars(self).update(kept)
 
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
