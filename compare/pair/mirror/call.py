@@ -30,6 +30,7 @@ class Value:
         dtype: the run's: what real numbers are in.
         cast: whether the hand-written layer gets integers or booleans as real numbers.
         complex: whether torch holds complex numbers, which are pairs along a last axis here.
+        offset: where in its memory torch's tensor begins, in elements.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Value:
     dtype: np.dtype = F64
     cast: bool = False
     complex: bool = False
+    offset: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -124,7 +124,9 @@ def _values(capture: Capture, tree: Any) -> Any:
             )
         grad = x.name not in capture.data
         array = paired(tensor.detach()).numpy()
-        return Value(x.name, array, grad, dtype, complex=tensor.is_complex())
+        return Value(
+            x.name, array, grad, dtype, False, tensor.is_complex(), tensor.storage_offset()
+        )
 
     return tree_map(value, tree)
 

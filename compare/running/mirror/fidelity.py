@@ -129,7 +129,7 @@ def _plainly(model: Model, seed: int) -> Told:
 
 def _narrower(error: Exception) -> str:
     """Return what to do about an operation that torch lacks in float64."""
-    lacking = "Double" in str(error) or "'double'" in str(error) or "float64" in str(error)
+    lacking = "'Double'" in str(error) or "got Double" in str(error)
     return '. If torch has that in float32 alone, give dtype="float32".' if lacking else ""
 
 
