@@ -18,10 +18,11 @@ OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 SIGNS: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 REFUSED: dict[type, str] = {
-    ast.Attribute: "attribute access (a dot)", ast.Subscript: "an index", ast.Compare: "a comparison",
-    ast.BoolOp: "and / or", ast.IfExp: "if … else", ast.Lambda: "a function of your own",
-    ast.List: "a list", ast.Tuple: "a comma", ast.NamedExpr: "an assignment", ast.Dict: "a pair of braces",
-    ast.Starred: "a star before an argument", ast.JoinedStr: "a text", ast.Set: "a pair of braces",
+    ast.Attribute: "attribute access (a dot)", ast.Subscript: "an index",
+    ast.Compare: "a comparison", ast.BoolOp: "and / or", ast.IfExp: "if … else",
+    ast.Lambda: "a function of your own", ast.List: "a list", ast.Tuple: "a comma",
+    ast.NamedExpr: "an assignment", ast.Dict: "a pair of braces", ast.Set: "a pair of braces",
+    ast.Starred: "a star before an argument", ast.JoinedStr: "a text",
     ast.BitXor: "a power is written **",
 }  # fmt: skip
 SEVERAL = ("max",)  # functions of two or more arguments; all others have one
