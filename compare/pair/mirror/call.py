@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -46,6 +47,10 @@ class Value:
     def ndim(self) -> int:
         return self.array.ndim
 
+    def __index__(self) -> int:
+        """Return a whole number that was given as a tensor."""
+        return operator.index(self.array[()])
+
     def real(self) -> Value:
         """Return the value as arithmetic takes it: integers and booleans as real numbers."""
         if self.array.dtype.kind in "fc":
@@ -76,4 +81,7 @@ def built(builder: Builder, args: Any, kwargs: Any) -> Call:
         bound = known.bind(*args, **kwargs)
     except TypeError as error:
         raise NoTwin(f"called as no twin is: {error}") from None
-    return builder(*bound.args, **bound.kwargs)
+    try:
+        return builder(*bound.args, **bound.kwargs)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NoTwin(f"no twin takes these arguments: {error}") from error
