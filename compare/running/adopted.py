@@ -40,6 +40,7 @@ def with_torchs(
     kept = np.array(list(own))
     for old, new in zip(step.rows.measures, measures, strict=True):
         new[kept] = old[kept]
+    measures.budget[kept] = np.nan  # no part of a tolerance: they are not judged
     verdicts[kept] = INACCURATE
     return step.rows._replace(measures=measures, verdicts=verdicts)
 
