@@ -28,7 +28,7 @@ lessons: docs ## The same: the lessons are pages of the site
 
 gettext: $(VENV)/docs ## Write what there is to translate: build/pot/, a catalogue for each page
 	$(SPHINX) -b gettext -t gettext -D nb_execution_mode=off -j auto -d build/doctrees/pot . build/pot
-	PYTHONPATH=docs/_ext $(BIN)/python -m babel.messages.frontend -q extract -F docs/babel.cfg --project=handgrad --no-location -o build/handgrad.pot teach lessons docs/_ext docs/conf.py compare handgrad
+	PYTHONPATH=docs/_ext $(BIN)/python -m babel.messages.frontend -q extract -F docs/babel.cfg --project=handgrad --no-location -o build/handgrad.pot teach lessons docs/_ext docs/conf.py compare handgrad manual/expression
 
 lint: $(VENV)/installed ## Lint, format check, type check
 	$(BIN)/ruff check .

@@ -17,8 +17,8 @@ DOMAIN, LOCALE = "handgrad", str(Path(__file__).parents[1] / "teach" / "locale")
 VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts
 SLOT = re.compile(r"\{\d+\}")
 WORDS = re.compile(r"[A-Za-z]{2}")
-BREAK = re.compile(r"(?<=[.?!;:,=/×·+−]) | (?=[=/×·+−(])")
-NAMES = ("input", "loss", "output")  # of nodes: typed as they are
+BREAK = re.compile(r"(?<=[.?!;:,=/×·+−']) | (?=[=/×·+−(])")
+NAMES = ("input", "loss", "output", "sum")  # of nodes and functions: typed as they are
 MARKS = tuple(".?!;:,")
 NESTED = r"(?:\((?:[^()]|\([^()]*\))*\)|(?![ENDS] ).)"  # a character, or all in brackets
 LONG = 60  # characters of a phrase beside its slots

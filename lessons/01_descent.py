@@ -130,7 +130,7 @@ table({"step": range(6), "w": path, "slope": [slope(each) for each in path],
        "loss": [loss(each) for each in path]})  # fmt: skip
 with figure("Five steps down the valley", xlabel="w", ylabel="L") as axes:
     axes.plot(ws, losses, color=COLOURS["muted"])
-    axes.plot(path, [loss(each) for each in path], "o-", color=COLOURS["s2"], label="descent")
+    axes.plot(path, [loss(each) for each in path], "o-", color=COLOURS["s2"], label="the way down")
 assert all(loss(b) < loss(a) for a, b in pairwise(path))
 
 # %% [markdown]
@@ -218,7 +218,7 @@ Z = np.mean((W[..., None] * x + B[..., None] - y) ** 2, axis=-1)
 with figure("The loss surface from above: lines of equal loss, and the way down",
             xlabel="w", ylabel="b") as axes:  # fmt: skip
     axes.contour(W, B, Z, levels=np.geomspace(0.7, 25, 9), colors=COLOURS["d1"], linewidths=1)
-    axes.plot(*zip(*walk, strict=True), ".-", color=COLOURS["s2"], label="descent")
+    axes.plot(*zip(*walk, strict=True), ".-", color=COLOURS["s2"], label="the way down")
     axes.plot([2.5], [-1.0], "*", markersize=11, color=COLOURS["s3"], label="the lowest point")
 
 # %% [markdown]

@@ -6,7 +6,7 @@
 # in bfloat16, derive the cure (scale the loss, keep the weights in float32), and compare a whole
 # network with torch's in both formats.
 
-# %%
+# %% tags=["hide-input"]
 import numpy as np
 import torch
 
@@ -115,8 +115,15 @@ for step in range(12):
     unscaled, found_inf = scaler.unscale({"w": scaled})
     rows.append((step, scaler.scale, float(np.abs(scaled).max()), found_inf))
     scaler = scaler.after(found_inf)
-columns = ("step", "scale", "largest scaled gradient", "left out")
-table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+steps, scales, largest, left_out = map(list, zip(*rows, strict=True))
+table(
+    {
+        "step": steps,
+        "scale": scales,
+        "largest scaled gradient": largest,
+        "left out": left_out,
+    }
+)
 assert [row[3] for row in rows[:4]] == [True, True, False, False]
 
 # %% [markdown]

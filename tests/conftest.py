@@ -13,6 +13,7 @@ import pytest
 import compare
 from compare.report.report import Report
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's: each test process has a core of its own
 os.environ["LANGUAGE"] = "en"  # whatever the reader speaks: what is printed is compared
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup: processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

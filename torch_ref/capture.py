@@ -86,6 +86,7 @@ class Capture(TorchFunctionMode):
         self._version: dict[int, int] = {}
         self._origin: dict[int, str] = {}
         self._keep: list[Any] = []
+        self._layouts: dict[int, Any] = {}  # of named tensors: their shapes and strides
         self._paths = [""]
         self._busy = False
         self._opening: list[Callable] = []
@@ -378,7 +379,11 @@ class Capture(TorchFunctionMode):
         self._keep.append(tensor)
         self.values[name] = tensor.detach().clone() if self.careful else tensor.detach()
         self.aliases.know(tensor)
-        if self._live is None:  # inside a custom Function autograd tells nothing
+        layout = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+        moved = self._layouts.setdefault(id(tensor), layout) != layout
+        self._layouts[id(tensor)] = layout
+        # inside a custom Function autograd tells nothing; after y.t_() the gradient before it
+        if self._live is None and not moved:
             self._tap(name, tensor)
 
     def tensor(self, name: str) -> Tensor:

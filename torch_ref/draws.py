@@ -52,7 +52,7 @@ class Recorder(TorchDispatchMode):
             self.draws.append(found.clone())
         elif name.startswith("bernoulli"):
             self.draws.append(found.clone() != 0)
-        elif name == "rrelu_with_noise" and args[4:5] == (True,):  # in training
+        elif _draws_slopes(name, args):
             self.draws.append(args[1].clone())
         return found
 
@@ -92,6 +92,7 @@ class Replay(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in IN_KERNEL:
             refuse_draws_in_kernel(func, args, kwargs or {})
+        x: Any = args[0].clone() if name == "rrelu_with_noise_" else args[0] if args else None
         found = func(*args, **(kwargs or {}))
         if name == "native_dropout" and args[2] is not False:
             mask = self.draws.pop(0).reshape(found[1].shape)
@@ -101,10 +102,15 @@ class Replay(TorchDispatchMode):
             found.copy_(self.draws.pop(0).reshape(found.shape))
         elif name == "rand":
             found.copy_(self.draws.pop(0))
-        elif name == "rrelu_with_noise" and args[4:5] == (True,):
-            args[1].copy_(torch.where(args[0] > 0, 1, self.draws.pop(0)))
-            found.copy_(args[0] * args[1])
+        elif _draws_slopes(name, args):
+            args[1].copy_(torch.where(x > 0, 1, self.draws.pop(0)))
+            found.copy_(x * args[1])
         return found
+
+
+def _draws_slopes(name: str, args: tuple) -> bool:
+    """Return whether this is an RReLU in training, in place or not."""
+    return name.removesuffix("_") == "rrelu_with_noise" and args[4:5] == (True,)
 
 
 def drawn_by_none(module: nn.Module, y: Tensor) -> list[Tensor]:

@@ -97,6 +97,16 @@ class EinsumGate(_Moving):
         return torch.einsum(self.equation, *inputs)
 
 
+class GroupedMatMulGate(_Moving):
+    ends: Sequence[int]
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        sizes = [end - start for start, end in zip((0, *self.ends), self.ends, strict=False)]
+        *rows, rest = a.split([*sizes, len(a) - sum(sizes)])
+        done = [part @ matrix for part, matrix in zip(rows, b, strict=True)]
+        return torch.cat([*done, rest.new_zeros(len(rest), b.shape[2])])
+
+
 class InverseGate(_Moving):
     def forward(self, a: Tensor) -> Tensor:
         return torch.linalg.inv(a)

@@ -20,6 +20,9 @@ CONVERSIONS = {
     "float": torch.float32, "double": torch.float64, "half": torch.float16,
     "bfloat16": torch.bfloat16,
 }  # fmt: skip
+OTHERWISE = {  # a function and a method of one name that take other arguments, or in another order
+    nn.functional.unfold: "im2col", torch.Tensor.where: "where_method",
+}  # fmt: skip
 REFLECTED = {"add", "mul", "and", "or", "xor"}  # a + b = b + a
 
 
@@ -29,8 +32,8 @@ def operation(function: Callable) -> tuple[str, bool]:
     >>> operation(torch.Tensor.__iadd__)
     ('add', True)
     """
-    if function is nn.functional.unfold:  # Tensor.unfold is another function
-        return "im2col", False
+    if function in OTHERWISE:
+        return OTHERWISE[function], False
     name = resolve_name(function) or getattr(function, "__name__", str(function))
     for prefix in ("torch.", "Tensor.", "nn.functional.", "_C._nn.", "_VF.", "functional."):
         name = name.removeprefix(prefix)

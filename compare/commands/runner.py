@@ -17,11 +17,11 @@ from compare.running.refusal import TorchRefusedError
 
 if TYPE_CHECKING:
     from compare.explaining.worked import Worked
-    from compare.judge.judge import Rows
     from compare.running.alone import Moment
     from compare.running.experiment import Experiment
     from compare.running.lockstep import Lockstep, Step
 
+SHOWN = 3  # pieces that are named
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 
@@ -51,7 +51,7 @@ class Runner:
         self.notes: tuple[str, ...] = ()
         self.shortfall = ""  # why agreement would say nothing
         self.inaccurate: dict[str, None] = {}  # torch's pieces that lost digits
-        self.inaccurate_rows = 0  # what disagrees because of them
+        self.inaccurate_rows = 0  # what cannot be judged because of them
 
     def run(self) -> Report:
         from compare.report.environment import environment
@@ -123,6 +123,8 @@ class Runner:
 
         step = lockstep.step(number, batch)
         self.experiment = lockstep.experiment
+        moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+        step, blamed = self._blame_torch(lockstep, moment, step)
         self.table.add(number, step.rows)
         self.failed |= step.failure is not None
         self.losses.append((number, *step.losses))
@@ -130,8 +132,6 @@ class Runner:
         if number == 0:  # a thorough step: every element has its own tolerance
             refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
         self.picture(step, ulps=number % sampled == 0 and lockstep.of_one_format)
-        moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-        blamed = self._blame_torch(moment, step.rows)
         diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
         if self.works and lockstep.works and (number == 0 or diverged):
             self.worked = worked_rows(self.experiment, lockstep, step)
@@ -151,17 +151,22 @@ class Runner:
         if ulps:
             self._count_ulps(step)
 
-    def _blame_torch(self, moment: Moment, rows: Rows) -> bool:
-        """Return whether all that disagrees in a step follows from digits that torch lost."""
+    def _blame_torch(self, lockstep: Lockstep, moment: Moment, step: Step) -> tuple[Step, bool]:
+        """Judge a step with torch's numbers where torch lost digits; return whether that is all."""
         from compare.diagnose.reference import reference_inaccurate
         from compare.judge.judge import DISAGREE
+        from compare.running.adopted import with_torchs
 
-        if not rows.bad.size:
-            return False
-        blamed = reference_inaccurate(moment, rows)
-        self.inaccurate |= dict.fromkeys(blamed)
-        self.inaccurate_rows += int(np.sum(rows.verdicts == DISAGREE)) if blamed else 0
-        return bool(blamed)
+        if not step.rows.bad.size:
+            return step, False
+        blamed = reference_inaccurate(moment, step.rows)
+        self.inaccurate |= dict.fromkeys(blamed.names)
+        if blamed.names and not self.config.train.half:  # there both sides meet at every value
+            rows = with_torchs(lockstep, moment, step, blamed.names, blamed.rows)
+            step = step._replace(rows=rows)
+        explained = bool(blamed.names) and blamed.all
+        self.inaccurate_rows += int(np.sum(step.rows.verdicts == DISAGREE)) if explained else 0
+        return step, explained
 
     def _ask_asides(self, moment: Moment) -> None:
         """Compare what no training step asks, once."""
@@ -175,11 +180,12 @@ class Runner:
     def _inaccurate_text(self) -> str:
         """Return torch's pieces that lost digits, in words."""
         nodes = {node.name: node.layer for node in self.experiment.manual.graph.nodes}
-        named = (
+        named = [
             f"'{name}' ({type(nodes.get(name, self.experiment.manual.loss)).__name__})"
             for name in self.inaccurate
-        )
-        return ", ".join(named)
+        ]
+        more = len(named) - SHOWN
+        return ", ".join(named[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
     def _count_ulps(self, step: Any) -> None:
         from compare.judge.measure import ulps

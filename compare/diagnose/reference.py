@@ -6,7 +6,7 @@ measure the slope of the forward pass that both sides share.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,25 @@ from compare.witness.run_witnesses import hearing
 
 DIGITS = 1e-6  # of the largest element: a difference that small is lost digits, no other formula
 
-__all__ = ["reference_inaccurate"]
+__all__ = ["Blamed", "reference_inaccurate"]
 
 
-def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
-    """Return the pieces in which torch is off, if they explain all that disagrees.
+class Blamed(NamedTuple):
+    """Pieces in which torch is off.
+
+    Attributes:
+        names: in execution order, up to the first mistake that is not torch's.
+        rows: the rows that are these pieces' own.
+        all: whether all other disagreements are inherited.
+    """
+
+    names: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
+    all: bool = False
+
+
+def reference_inaccurate(moment: Moment, rows: Rows) -> Blamed:
+    """Return the pieces in which torch is off, and whether they explain all that disagrees.
 
     Such a piece, run alone on the step's own numbers, in float32: torch's float64 agrees with the
     hand-written float32 within its tolerance, and torch's float32 does not agree with torch's
@@ -33,22 +47,24 @@ def reference_inaccurate(moment: Moment, rows: Rows) -> tuple[str, ...]:
     if moment.experiment.config.train.half:
         return _only_in_half(moment, rows)
     if set(rows.verdicts[rows.bad]) != {DISAGREE}:
-        return ()
-    off = _loses_digits if moment.experiment.dtype == np.float32 else _contradicted
-    examiner, blamed = Examiner(moment), {}
+        return Blamed()
+    lost = _loses_digits if moment.experiment.dtype == np.float32 else _contradicted
+    examiner, own = Examiner(moment), []
+    blamed: dict[str, bool] = {}
     for i in rows.bad:
         suspect = examiner.suspect(rows.keys[int(i)])
         if not suspect.own:
             continue
         name = suspect.layer
         if name not in blamed:
-            blamed[name] = name in (*moment.nodes, "loss") and off(moment, name)
+            blamed[name] = name in (*moment.nodes, "loss") and lost(moment, name)
         if not blamed[name]:
-            return ()
-    return tuple(blamed)
+            break
+        own.append(int(i))
+    return Blamed(tuple(n for n, off in blamed.items() if off), tuple(own), all(blamed.values()))
 
 
-def _only_in_half(moment: Moment, rows: Rows) -> tuple[str, ...]:
+def _only_in_half(moment: Moment, rows: Rows) -> Blamed:
     """Return the pieces that are right in float64 on the same numbers; none if one is wrong.
 
     Both sides have met at every value, so nothing is inherited.
@@ -59,9 +75,9 @@ def _only_in_half(moment: Moment, rows: Rows) -> tuple[str, ...]:
             break  # what comes after torch's infinity says nothing
         suspect = examiner.suspect(rows.keys[int(i)])
         if suspect.own or rows.verdicts[i] != DISAGREE:
-            return ()
+            return Blamed()
         found += _computed_by(moment, rows.keys[int(i)]) or [suspect.layer]
-    return tuple(dict.fromkeys(found))
+    return Blamed(tuple(dict.fromkeys(found)), tuple(map(int, rows.bad)), True)
 
 
 def _computed_by(moment: Moment, key: Key) -> list[str]:

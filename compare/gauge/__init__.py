@@ -19,9 +19,12 @@ from compare.gauge.array import (
 from compare.gauge.correlated import FAR, sketches, widened
 from compare.gauge.state import (
     FORMATS,
+    Doubts,
     Format,
     Setting,
     adding_in_half,
+    as_far_as_allowed,
+    doubting,
     format_of,
     gauging,
     rounding_as,
@@ -31,8 +34,10 @@ from compare.gauge.state import (
 from compare.gauge.trust import GaugeMistakeError, strayed
 
 __all__ = [
-    "EXACT", "FAR", "FORMATS", "SMALLEST", "Format", "Gauge", "GaugeMistakeError", "K",
-    "Setting", "adding_in_half", "format_of", "gauge", "gauging", "is_exact", "least_tolerance",
-    "parts", "rounding_as", "setting", "sketches", "sketching", "strayed", "widened",
+    "EXACT", "FAR", "FORMATS", "SMALLEST", "Doubts", "Format", "Gauge", "GaugeMistakeError", "K",
+    "Setting", "adding_in_half",
+    "as_far_as_allowed", "doubting", "format_of", "gauge", "gauging", "is_exact",
+    "least_tolerance", "parts", "rounding_as", "setting", "sketches", "sketching", "strayed",
+    "widened",
 ]  # fmt: skip
 RULES = (arithmetic, moving, padding, products, sums)  # importing them registers their rules

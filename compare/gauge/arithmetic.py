@@ -52,7 +52,7 @@ def multiply(a: Any, b: Any) -> Gauge:
     (av, ae), (bv, be) = parts(a), parts(b)
     e2 = scaled(bv, ae) + scaled(av, be)
     if not (is_exact(ae) or is_exact(be)):
-        e2 = e2 + setting().roundoff ** 2 * (ae * be)  # both off: all there is where both are 0
+        e2 = e2 + setting().second * (ae * be)  # both off: all there is where both are 0
     return rounded(np.multiply(av, bv), e2)
 
 
@@ -67,7 +67,7 @@ def _divide(a: Any, b: Any) -> Gauge:
 def _square(a: Gauge) -> Gauge:
     e2 = scaled(2.0 * a.v, a._e2)
     if not is_exact(e2):
-        e2 += setting().roundoff ** 2 * np.square(a._e2)
+        e2 += setting().second * np.square(a._e2)
     return rounded(np.square(a.v), e2)
 
 

@@ -244,8 +244,9 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict) -> An
     if method == "__call__" and not kwargs:
         if ufunc not in registry.PLAIN:
             return rule_for(ufunc)(*inputs)
-        if setting().doubting and ufunc in registry.BORDERS:
-            return registry.OTHERS["doubt"](ufunc, *inputs)
+        doubts = setting().doubts
+        if doubts is not None and ufunc in registry.BORDERS:
+            return registry.OTHERS["doubt"](doubts, ufunc, *inputs)
         return ufunc(*(parts(x)[0] for x in inputs))
     out = kwargs.pop("out", (None,))[0]
     if ufunc in registry.PLAIN:

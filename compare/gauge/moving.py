@@ -76,12 +76,19 @@ def _real(a: Gauge) -> Gauge:
 
 @function(np.where)
 def _where(condition: Any, *cases: Any) -> Any:
-    condition = parts(condition)[0]
+    """Choose; where the condition is in doubt, the other case may be the right one."""
+    condition, doubt = parts(condition)
     if not cases:
         return np.where(condition)
     (av, ae), (bv, be) = (parts(x) for x in cases)
     v = np.where(condition, av, bv)
-    return Gauge(v) if is_exact(ae) and is_exact(be) else Gauge(v, np.where(condition, ae, be))
+    if is_exact(ae) and is_exact(be) and is_exact(doubt):
+        return Gauge(v)
+    squares = np.where(condition, ae, be)
+    if not is_exact(doubt):
+        turned = doubt * np.square(np.subtract(av, bv)) + np.where(condition, be, ae)
+        squares = squares + np.where(doubt > 0, turned, 0.0)  # type: ignore[assignment]
+    return Gauge(v, squares)
 
 
 def _joining(join: Callable) -> Callable:

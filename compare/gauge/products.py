@@ -79,7 +79,7 @@ def _squared(f: Product, a: Any, b: Any, terms: Any) -> Any:
         e2 = f(left, b2)
     if not is_exact(be):
         if not is_exact(ae):
-            a2 += setting().roundoff ** 2 * ae  # both off
+            a2 += setting().second * ae  # both off
         e2 += f(a2, _full(be, bv))
     return _flushed(e2)
 

@@ -14,7 +14,7 @@ import numpy as np
 from compare.gauge import registry
 from compare.gauge.array import EXACT, Gauge, Squares, is_exact, owning, parts
 from compare.gauge.correlated import erring, passed, signs
-from compare.gauge.state import setting
+from compare.gauge.state import Doubts, setting
 from manual.rounding import bfloat16
 
 ULPS = 4.0
@@ -204,17 +204,15 @@ def _within_reach(distance: Any, error: Any, flushes: float) -> Any:
     return (np.abs(distance) <= reach) & ((error > flushed) | (distance != 0))
 
 
-def _doubtful(compare: np.ufunc, a: Any, b: Any) -> Any:
-    """Compare; where rounding may turn the answer, it is 0 or 1, with an error well above 1.
-
-    What one answer changes adds up where it meets again, as in all earlier steps of a recurrence.
-    """
+def _doubtful(doubts: Doubts, compare: np.ufunc, a: Any, b: Any) -> Any:
+    """Compare; where rounding may turn the answer, it is 0 or 1, with the error of `Doubts`."""
     (av, ae), (bv, be) = parts(a), parts(b)
     answer = compare(av, bv)
     doubt = _within_reach(np.subtract(av, bv), np.sqrt(np.add(ae, be)), 2.0**20)
     if not doubt.any():
         return answer
-    turned = 8 / (setting().k * setting().roundoff)
+    doubts.count += int(np.count_nonzero(doubt))
+    turned = doubts.error / (setting().k * setting().roundoff)
     return Gauge(answer.astype(np.float64), np.where(doubt, turned**2, 0.0))
 
 

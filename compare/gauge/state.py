@@ -67,6 +67,17 @@ def format_of(dtype: Any) -> Format:
     return dtype if isinstance(dtype, Format) else FORMATS[np.dtype(dtype).name]
 
 
+class Doubts:
+    """Counts the answers of comparisons that rounding may turn.
+
+    Args:
+        error: what each of them is off by, 1 being the other answer.
+    """
+
+    def __init__(self, error: float) -> None:
+        self.error, self.count = error, 0
+
+
 class Setting(NamedTuple):
     """How rounding errors are counted.
 
@@ -84,8 +95,8 @@ class Setting(NamedTuple):
         serial: the functions whose sums are kept in u all the same.
         k: how many times its error a number may be off.
         epsilon: of the programs, for code that asks; 0: that of the unit roundoff.
-        doubting: whether a comparison that rounding may turn says so: its answer is then 0 or 1
-            with an error above 1.
+        far: whether errors may be K u E, all that is allowed, and not just about u E.
+        doubts: what counts the comparisons that rounding may turn, if they are to say so.
     """
 
     roundoff: float = 2.0**-53
@@ -101,7 +112,13 @@ class Setting(NamedTuple):
     serial: tuple[str, ...] = ()
     k: float = 256.0
     epsilon: float = 0.0
-    doubting: bool = False
+    far: bool = False
+    doubts: Doubts | None = None
+
+    @property
+    def second(self) -> float:
+        """What the product of two squared errors counts in (a + d) (b + e): there is a d e."""
+        return (self.roundoff * (self.k if self.far else 1.0)) ** 2
 
 
 _current: ContextVar[Setting] = ContextVar("the gauge's setting", default=Setting())  # noqa: B039
@@ -109,9 +126,7 @@ setting = _current.get
 
 
 @contextmanager
-def gauging(
-    dtype: np.dtype | Format, *, wide: bool = False, doubting: bool = False
-) -> Iterator[None]:
+def gauging(dtype: np.dtype | Format, *, wide: bool = False) -> Iterator[None]:
     """Gauge for programs that run in `dtype`; silences overflow.
 
     In float64 the square of tiny/u is itself far below the smallest number, so it is zero unless
@@ -122,10 +137,23 @@ def gauging(
             in float32 and rounds its result.
         wide: keep squares in extended precision, whose range holds the squares of all float64
             numbers where the platform has it (x86): much slower, for values beyond 1e±150.
-        doubting: let comparisons that rounding may turn be in doubt.
     """
     squares = np.longdouble if wide else np.float64
-    return _within(dtype, squares, setting().sketch, doubting)
+    return _within(dtype, squares, setting().sketch)
+
+
+@contextmanager
+def as_far_as_allowed() -> Iterator[None]:
+    """Count products of errors that are as large as is allowed, as an answer in doubt is."""
+    with _set(setting()._replace(far=True)):
+        yield
+
+
+@contextmanager
+def doubting(doubts: Doubts) -> Iterator[None]:
+    """Let comparisons be in doubt here: their answers are 0 or 1, with an error."""
+    with _set(setting()._replace(doubts=doubts)):
+        yield
 
 
 @contextmanager
@@ -165,14 +193,13 @@ def _set(made: Setting) -> Iterator[None]:
         _current.reset(before)
 
 
-def _within(
-    dtype: np.dtype | Format, squares: type, sketch: int | None, doubting: bool = False
-) -> Iterator[None]:
+def _within(dtype: np.dtype | Format, squares: type, sketch: int | None) -> Iterator[None]:
     format = format_of(dtype)
     flush_squared = (squares(format.lost) / format.unit) ** 2
-    made = Setting(format.unit, flush_squared, squares, squares is np.longdouble, sketch)
+    wide, far = squares is np.longdouble, setting().far
+    made = Setting(format.unit, flush_squared, squares, wide, sketch, far=far)
     if format.half:
         made = made._replace(ulps=1.0, sums=format.sums, once=True, serial=format.serial)
-    made = made._replace(k=format.k, doubting=doubting)
+    made = made._replace(k=format.k)
     with _set(made), np.errstate(all="ignore"):
         yield

@@ -11,8 +11,10 @@ from compare.gauge import Gauge, least_tolerance
 from compare.judge.measure import Measures, measure
 from compare.judge.quantities import Key, Values
 
-VERDICTS = np.array(["agree", "disagree", "missing", "non-finite", "vacuous"], dtype=object)
-AGREE, DISAGREE, MISSING, NON_FINITE, VACUOUS = range(5)
+VERDICTS = np.array(
+    ["agree", "disagree", "missing", "non-finite", "vacuous", "inaccurate"], dtype=object
+)
+AGREE, DISAGREE, MISSING, NON_FINITE, VACUOUS, INACCURATE = range(6)
 
 
 class Rows(NamedTuple):
@@ -25,8 +27,8 @@ class Rows(NamedTuple):
 
     @property
     def bad(self) -> np.ndarray:
-        """Positions of rows that neither agree nor are vacuous."""
-        return np.flatnonzero((self.verdicts != AGREE) & (self.verdicts != VACUOUS))
+        """Positions of rows that are wrong, as far as torch is right."""
+        return np.flatnonzero(~np.isin(self.verdicts, (AGREE, VACUOUS, INACCURATE)))
 
     @property
     def disagree(self) -> bool:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.judge.judge import AGREE, DISAGREE, MISSING, NON_FINITE, VACUOUS, VERDICTS, Rows
+from compare.judge.judge import (
+    AGREE,
+    DISAGREE,
+    INACCURATE,
+    MISSING,
+    NON_FINITE,
+    VACUOUS,
+    VERDICTS,
+    Rows,
+)
 from compare.judge.measure import Measures
 
 if TYPE_CHECKING:
@@ -20,7 +29,7 @@ COLUMNS = [
 
 
 FAILED = [MISSING, NON_FINITE, DISAGREE]
-GRAVITY = np.array([*FAILED, VACUOUS, AGREE])  # gravest first
+GRAVITY = np.array([*FAILED, INACCURATE, VACUOUS, AGREE])  # gravest first
 
 
 class Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compare.errors import UserError, nearest
-from compare.judge.judge import DISAGREE, MISSING, NON_FINITE, VACUOUS
+from compare.judge.judge import DISAGREE, INACCURATE, MISSING, NON_FINITE, VACUOUS
 from compare.judge.ledger import Table
 from compare.judge.measure import Measures
 from compare.judge.quantities import Key, asked_once
@@ -35,27 +35,28 @@ def verdict(
         refusal: what torch raised in a step, which ended the run.
         shortfall: why all that agrees is not what was asked for.
         torch_with_torch: rows that compare torch with torch, and are no evidence of anything.
-        inaccurate: rows that disagree because torch itself lost digits, and where it did.
+        inaccurate: rows that cannot be judged because torch itself lost digits, and where it did.
     """
     counts = table.counts()
     total, vacuous = int(counts.sum()), int(counts[VACUOUS])
     bad = int(counts[[DISAGREE, MISSING, NON_FINITE]].sum())
     rows, where = inaccurate
+    lost = int(counts[INACCURATE])
     undefined = _undefined(table) if bad else 0
     if bad and bad == undefined:
         return "incomplete", (
             f"Torch's side holds NaN or infinity in {undefined:,} of {total:,} compared tensors, "
             f"where nothing can be judged: {overflow_text(config)} All else agrees."
         )
+    told = _inaccurate(config.train.dtype, where) if where else ""
     if rows and bad == rows + undefined:
         return "incomplete", (
-            f"Reference inaccurate: torch's {config.train.dtype} loses digits in {where}. "
-            f"{_whom(config.train.dtype)} {bad:,} of {total:,} compared tensors cannot be judged "
+            f"{told} {bad:,} of {total:,} compared tensors cannot be judged "
             "because of that; all else agrees."
             + (' Run it with dtype = "float64".' if config.train.dtype != "float64" else "")
         )
     if bad:
-        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree."
+        return "disagree", f"{bad:,} of {total:,} compared tensors do not agree. {told}".rstrip()
     if not total:
         return "incomplete", "Nothing was compared."
     if interrupted:
@@ -74,8 +75,8 @@ def verdict(
     if unchecked := never_checked(table, config.compare.structural_zeros):
         named = ", ".join(f"{layer}.{quantity}" for layer, quantity in unchecked[:5])
         return "incomplete", (
-            f"{len(unchecked)} tensors were never really checked, because zeros would have passed "
-            f"at every step, or for a parameter no update at all: {named}. "
+            f"{told and told + ' '}{len(unchecked)} tensors were never really checked, because "
+            f"zeros would have passed at every step, or for a parameter no update at all: {named}. "
             f"{_advice(table.frame(), unchecked, config.train.dtype)}"
         )
     if vacuous == total:
@@ -84,15 +85,22 @@ def verdict(
     if torch_with_torch:
         same = f"; {torch_with_torch:,} of these {total:,} compare torch with torch"
     steps = f"{done:,} step{'s' if done != 1 else ''}"
+    if lost:
+        same += f". {told} That is {lost:,} more; all else agrees with torch's numbers passed on"
     if vacuous:
         why = "each checked at another step or allowed by name"
         if "*" in config.compare.structural_zeros:
             why = "which says nothing of them"
         return "agree", (
-            f"{total - vacuous:,} tensors of {steps} agree; {vacuous:,} more are zero "
+            f"{total - vacuous - lost:,} tensors of {steps} agree; {vacuous:,} more are zero "
             f"within their tolerance, {why}{same}."
         )
-    return "agree", f"All {total:,} tensors of {steps} agree{same}."
+    every = f"{total - lost:,}" if lost else f"All {total:,}"
+    return "agree", f"{every} tensors of {steps} agree{same}."
+
+
+def _inaccurate(dtype: str, where: str) -> str:
+    return f"Reference inaccurate: torch's {dtype} loses digits in {where}. {_whom(dtype)}"
 
 
 def _whom(dtype: str) -> str:

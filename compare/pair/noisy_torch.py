@@ -6,6 +6,7 @@ decompositions, so that their inner roundings are there.
 
 from __future__ import annotations
 
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,40 @@ FUSED = words(
     "native_group_norm_backward mse_loss mse_loss_backward binary_cross_entropy "
     "binary_cross_entropy_backward binary_cross_entropy_with_logits smooth_l1_loss huber_loss "
     "huber_loss_backward smooth_l1_loss_backward hardswish hardswish_backward hardsigmoid celu glu "
-    "glu_backward var std var_mean std_mean logaddexp addcmul addcdiv norm linalg_vector_norm "
+    "glu_backward std var_mean std_mean logaddexp addcmul addcdiv norm linalg_vector_norm "
     "xlogy cudnn_batch_norm"
 )
+
+
+def _softmax(x: Any, dim: int, _: bool) -> Any:
+    e = (x - x.amax(dim, keepdim=True)).exp()
+    return e / e.sum(dim, keepdim=True)
+
+
+def _log_softmax(x: Any, dim: int, _: bool) -> Any:
+    shifted = x - x.amax(dim, keepdim=True)
+    return shifted - shifted.exp().sum(dim, keepdim=True).log()
+
+
+def _std(x: Any, *how: Any, **options: Any) -> Any:
+    return x.var(*how, **options).sqrt()
+
+
+def _var_mean(x: Any, dim: Any = None, *how: Any, keepdim: bool = False, **options: Any) -> Any:
+    if isinstance(dim, bool):  # is it unbiased? over all dimensions
+        return _var_mean(x, None, dim)
+    kept = how[1] if len(how) > 1 else keepdim
+    var, total = x.var(dim, *how[:1], keepdim=kept, **options), x.sum(dim, keepdim=kept)
+    return var, total / (x.numel() // var.numel())
+
+
+PLAIN = {"_softmax": _softmax, "_log_softmax": _log_softmax, "std": _std, "var_mean": _var_mean}
 
 
 def noisy_torch() -> Any:
     """Return a mode in which torch's float64 results err at random."""
     import torch
-    from torch._decomp import decomposition_table
+    from torch._decomp import decomposition_table, decompositions
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Mode(TorchDispatchMode):
@@ -58,9 +84,9 @@ def noisy_torch() -> Any:
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             name, kwargs = func._schema.name.split("::")[1], kwargs or {}
-            if name in FUSED and func in decomposition_table:
+            if name in FUSED and (found := decomposition_table.get(func)):
                 with self:
-                    return decomposition_table[func](*args, **kwargs)
+                    return _decomposition(name, found, args, kwargs)(*args, **kwargs)
             if name.startswith(("linalg", "_linalg")) or name in ("inverse", "cholesky"):
                 args = tuple(_normwise(x) if _is_double(x) else x for x in args)
             inputs = args
@@ -73,6 +99,18 @@ def noisy_torch() -> Any:
                     if _is_double(y) and y.numel() and not _is_view(func, i):
                         _rounded(y, name.rstrip("_"), func, inputs, kwargs, i if several else None)
             return out
+
+    def _decomposition(name: str, found: Any, args: tuple, kwargs: dict) -> Any:
+        """Leave out torch's casts to other dtypes: they import SymPy and torch's compiler."""
+        inner, named = unwrap(found), kwargs.values()
+        tensors = [x for x in args if isinstance(x, torch.Tensor)]
+        if any(hasattr(x, "numel") for x in named) or not all(map(_has_doubles, tensors)):
+            return found
+        plain = inner.__module__ == decompositions.__name__
+        return PLAIN.get(name, inner if plain else found)
+
+    def _has_doubles(x: Any) -> bool:
+        return x.dtype == torch.float64 and x.numel() > 0
 
     def _is_double(x: Any) -> bool:
         return isinstance(x, torch.Tensor) and x.dtype == torch.float64

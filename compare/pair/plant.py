@@ -15,6 +15,7 @@ from typing import Any
 
 from compare.errors import UserError, nearest
 from compare.pair.manual_side import ManualSide
+from compare.pair.wrapped import Wrapped
 from manual.graph import Array, Arrays, Graph, Layer
 from manual.optimizers import Optimizer
 
@@ -96,14 +97,12 @@ def plant(side: ManualSide, mistake: Plant) -> ManualSide:
     return side._replace(graph=side.graph.with_layers(layers))
 
 
-class Planted(Layer):
+class Planted(Wrapped):
     """A layer with one of its results changed."""
 
     def __init__(self, layer: Layer, mistake: Plant) -> None:
-        self.layer, self.mistake = layer, mistake
-        self.params = layer.params
-        self.stochastic, self.outputs = layer.stochastic, layer.outputs
-        self.buffers, self.training = layer.buffers, layer.training
+        super().__init__(layer)
+        self.mistake = mistake
 
     def forward(self, *inputs: Array, **noise: Any) -> tuple[Array, Any]:
         output, cache = self.layer.forward(*inputs, **noise)
@@ -122,29 +121,8 @@ class Planted(Layer):
             for key, grad in grads.items()
         }
 
-    def settled(self, decisions: Array | None) -> Layer:
-        return Planted(self.layer.settled(decisions), self.mistake)  # type: ignore[attr-defined]
-
-    def decisions(self, cache: Any) -> Array | None:
-        return self.layer.decisions(cache)
-
-    def with_params(self, params: Arrays) -> Planted:
-        return Planted(self.layer.with_params(params), self.mistake)
-
-    def with_buffers(self, buffers: Arrays) -> Layer:  # type: ignore[override]
-        return Planted(self.layer.with_buffers(buffers), self.mistake)
-
-    def next_buffers(self, cache: Any) -> Arrays:
-        return self.layer.next_buffers(cache)
-
-    def train(self, mode: bool = True) -> Layer:  # type: ignore[override]
-        return Planted(self.layer.train(mode), self.mistake)
-
     def _hits(self, quantity: str) -> bool:
         return self.mistake.quantity == quantity
-
-    def __repr__(self) -> str:
-        return repr(self.layer)
 
 
 class PlantedOptimizer(Optimizer):

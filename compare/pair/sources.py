@@ -6,13 +6,14 @@ import inspect
 import textwrap
 from typing import Any
 
-from compare.pair.plant import Planted, PlantedOptimizer
+from compare.pair.plant import PlantedOptimizer
+from compare.pair.wrapped import Wrapped
 
 
 def unplanted(formula: Any) -> Any:
-    """Return the layer or optimiser under a planted mistake."""
-    if isinstance(formula, Planted):
-        return formula.layer
+    """Return the layer or optimiser under a planted mistake, and whatever else is around it."""
+    while isinstance(formula, Wrapped):
+        formula = formula.layer
     return formula.optimizer if isinstance(formula, PlantedOptimizer) else formula
 
 

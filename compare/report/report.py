@@ -58,7 +58,8 @@ class Report:
             verdict, norm`. `max_rel_diff` is relative to the tensor's largest magnitude on torch's
             side, `norm` is the 2-norm of torch's tensor.
         ledger: per quantity: `quantity, tensors, elements, expected_elements, agree, disagree,
-            missing, non_finite, vacuous` (the last five count rows).
+            missing, non_finite, vacuous, inaccurate` (the last six count rows; inaccurate: torch
+            itself lost digits there, and its number was passed on).
         losses: `step, manual, torch` in lockstep.
         drift: `step, loss_manual, loss_torch, max_param_diff` of a run that is never
             re-synchronised; empty when it was not asked for.

@@ -158,7 +158,7 @@ class Call(NamedTuple):
         output, cache = layer.forward(*lifted, **self.extra)
         grads, own = layer.backward(_each(lambda a: _lifted(lift, a), self.upstream), cache)
         outputs = output if len(layer.outputs) > 1 else (output,)
-        found: Found = dict(zip(_roles(layer.outputs), outputs, strict=True))
+        found: Found = dict(zip(roles(layer.outputs), outputs, strict=True))
         found |= {f"grad_input#{i}": g for i, g in enumerate(grads[:count]) if g is not None}
         found |= {f"grad:{key}": grad for key, grad in own.items()}
         after = layer.next_buffers(cache) if self.buffers else {}
@@ -170,8 +170,8 @@ class Call(NamedTuple):
             self.name, self.inputs, self.params, self.buffers, self.upstream, self.wanted,
             inputs_of(type(unplanted(self.layer))) or (),
         )  # fmt: skip
-        roles = _roles(self.layer.outputs)
-        named: Found = dict(zip(roles, found.outputs, strict=False))
+        names = roles(self.layer.outputs)
+        named: Found = dict(zip(names, found.outputs, strict=False))
         grads = enumerate(found.grad_inputs)
         named |= {f"grad_input#{i}": g for i, g in grads if g is not None}
         named |= {f"grad:{k}": g for k, g in found.grad_params.items() if g is not None}
@@ -243,7 +243,8 @@ def _each(function: Callable, arrays: Any) -> Any:
     return tuple(map(function, arrays)) if isinstance(arrays, tuple) else function(arrays)
 
 
-def _roles(outputs: tuple[str, ...]) -> list[str]:
+def roles(outputs: tuple[str, ...]) -> list[str]:
+    """Return the roles of a layer's outputs: the first is the output."""
     return ["output", *(f"output:{port}" for port in outputs[1:])]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -35,10 +35,12 @@ from compare.judge.quantities import LOSS, Key, Values, real
 from compare.pair.inputs import rounded
 from compare.pair.manual_side import ManualSide
 from compare.pair.sources import unplanted
+from compare.pair.wrapped import Wrapped
 from compare.running.alone import wide
+from compare.running.doubt import in_doubt, pieces
 from compare.running.experiment import Experiment
 from compare.running.kinks import settled
-from compare.running.lockstep import Lockstep, Step, in_doubt
+from compare.running.lockstep import Lockstep, Step, unbounded
 from compare.running.moment import Start, attempt, gauge_values
 from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node
@@ -75,14 +77,12 @@ class Met(NamedTuple):
     returned: tuple[bool, ...] = ()
 
 
-class Meeting(Layer):
+class Meeting(Wrapped):
     """A layer that is given what torch had, in place of what arrives."""
 
     def __init__(self, layer: Layer, met: Met) -> None:
-        self.layer, self.met = layer, met
-        self.params, self.buffers = layer.params, layer.buffers
-        self.stochastic, self.outputs = layer.stochastic, layer.outputs
-        self.training, self.rewrites = layer.training, layer.rewrites
+        super().__init__(layer)
+        self.met = met
 
     def forward(self, *inputs: Array, **noise: Any) -> tuple[Any, Any]:
         given = [
@@ -131,21 +131,9 @@ class Meeting(Layer):
             else:
                 yield
 
-    def with_params(self, params: Arrays) -> Meeting:  # type: ignore[override]
+    def with_params(self, params: Arrays) -> Self:
         cast = {k: _cast(p) for k, p in params.items()} if self.met.casts else params
-        return Meeting(self.layer.with_params(cast), self.met)
-
-    def with_buffers(self, buffers: Arrays) -> Meeting:  # type: ignore[override]
-        return Meeting(self.layer.with_buffers(buffers), self.met)
-
-    def next_buffers(self, cache: Any) -> Arrays:
-        return self.layer.next_buffers(cache)
-
-    def rewritten(self, cache: Any) -> Arrays:
-        return self.layer.rewritten(cache)
-
-    def __repr__(self) -> str:
-        return repr(self.layer)
+        return super().with_params(cast)
 
 
 def _each(function: Callable, arrays: Any) -> Any:
@@ -275,7 +263,7 @@ class HalfLockstep(Lockstep):
                 f"Gradients overflowed in {n} step{'s' if n != 1 else ''}, which both sides left "
                 f"out; the scale of the loss is {scale:g} now."
             )
-        return tuple(told)
+        return (*told, *super().notes())
 
     def shortfall(self) -> str:
         """Under autocast that casts nothing, agreement says nothing of the half."""
@@ -317,16 +305,22 @@ class HalfLockstep(Lockstep):
                 if rows.disagree:
                     tolerances = wider(side, start, tolerances)
                     rows = self._rows(keys, manual, theirs, tolerances, start)
+        self.unjudged.update(unbounded(tolerances))
         losses = (float(manual.get(LOSS, np.nan)), float(theirs[LOSS]))
         return Step(number, rows, losses, {}, tolerances, manual, theirs, first.failure)
 
     def _doubtful(self, side: ManualSide, start: Start, tolerances: Any) -> Any:
-        """Return tolerances that allow for either piece where rounding inside a layer decides."""
+        """Return tolerances that allow for either piece where rounding inside a layer decides.
 
-        def run() -> Values:
-            return gauge_values(side, start, self.format, doubting=True)  # type: ignore[arg-type]
+        What a piece is given is torch's own, so that any doubt comes from inside.
+        """
 
-        return in_doubt(run, tolerances, self.format, self.format.k)
+        def run(side: ManualSide) -> Values:
+            return gauge_values(side, start, self.format)  # type: ignore[arg-type]
+
+        wider, doubts = in_doubt(side, pieces(side), run, tolerances, self.format, self.format.k)
+        self.doubted += [doubts] if doubts else []
+        return wider
 
     def _added_up(self, side: ManualSide, start: Start, tolerances: Any) -> Any:
         """Return tolerances that allow for errors of one sign, which a sum adds up."""

@@ -49,7 +49,7 @@ class Referee:
         mine = self._decisions(layer, node, ours)
         if mine is None:
             return arguments
-        theirs = tuple(self._torch_output(name) for name in node.inputs)
+        theirs = self.torch_inputs(node)
         other = self._decisions(layer, node, theirs) if winner is None else winner
         if other is None or mine.shape != other.shape:  # no rounding: there is nothing to settle
             return arguments
@@ -64,12 +64,20 @@ class Referee:
         )
 
     def _decisions(self, layer: Layer, node: Node, inputs: tuple[Array, ...]) -> Array | None:
-        """Run the layer forward to see which pieces it takes; a random one given its noise."""
-        extra = (self.start.target,) if node.name == "loss" else ()
-        noise = {"noise": self.start.noise.get(node.name)} if layer.stochastic else {}
+        """Run the layer forward to see which pieces it takes."""
         plain = {k: p.v if isinstance(p, Gauge) else p for k, p in layer.params.items()}
         layer = layer.with_params(plain) if plain else layer
-        return layer.decisions(layer.forward(*inputs, *extra, **noise)[1])
+        return layer.decisions(self.forward(layer, node, inputs)[1])
+
+    def forward(self, layer: Layer, node: Node, inputs: tuple[Array, ...]) -> tuple[Any, Any]:
+        """Run a layer forward in a node's place; a random one is given its noise."""
+        extra = (self.start.target,) if node.name == "loss" else ()
+        noise = {"noise": self.start.noise.get(node.name)} if layer.stochastic else {}
+        return layer.forward(*inputs, *extra, **noise)
+
+    def torch_inputs(self, node: Node) -> tuple[Any, ...]:
+        """Return what torch's side gave a node."""
+        return tuple(self._torch_output(name) for name in node.inputs)
 
     def _torch_output(self, name: str | None) -> Any:
         given = {**self.start.inputs, **self.start.params}

@@ -7,7 +7,8 @@ copies of torch's parameters and optimiser state, so every step is judged on its
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from compare.gauge import (
 )
 from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
 from compare.judge.quantities import LOSS, Key, Values, collected, expected, real
+from compare.pair.manual_side import ManualSide
+from compare.running.doubt import deciding_inside, in_doubt
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
 from compare.running.moment import Attempt, Start, attempt, gauge_values, in_double
@@ -69,6 +72,7 @@ class Lockstep:
         self.gauges: Values = {}  # the gauged run that they are from; none in a screened step
         self.watch: Intercept | None = None  # sees every node of a gauged run
         self.unjudged: Counter[Key] = Counter()  # elements that rounding may take anywhere
+        self.doubted: list[int] = []  # of a step each: comparisons that rounding may turn
         self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
@@ -95,13 +99,20 @@ class Lockstep:
 
     def notes(self) -> tuple[str, ...]:
         """Say what a reader should know of how the steps were run."""
-        if not self.unjudged:
-            return ()
-        where = ", ".join(sorted({".".join(key) for key in self.unjudged})[:5])
-        return (
-            f"Of {sum(self.unjudged.values()):,} elements nothing is said: rounding may take them "
-            f"anywhere ({where}).",
-        )
+        told = []
+        if self.unjudged:
+            where = ", ".join(sorted({".".join(key) for key in self.unjudged})[:5])
+            told.append(
+                f"Of {sum(self.unjudged.values()):,} elements nothing is said: rounding may take "
+                f"them anywhere ({where})."
+            )
+        if self.doubted:
+            told.append(
+                f"In {len(self.doubted)} step{'s' if len(self.doubted) > 1 else ''} rounding may "
+                f"turn comparisons inside a layer ({max(self.doubted):,} at most): either answer "
+                "is allowed, so that little is said there of the gradients that depend on them."
+            )
+        return tuple(told)
 
     def shortfall(self) -> str:
         """Say why agreement in all steps so far is none of what was asked for; else nothing."""
@@ -167,6 +178,18 @@ class Lockstep:
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
         return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
 
+    def judged_with(self, side: ManualSide, step: Step) -> Step:
+        """Judge a step just run again, with another hand-written side."""
+        assert self.start is not None
+        kept = vars(self).copy()
+        self.unjudged, self.doubted = Counter(), []
+        self.experiment = replace(self.experiment, manual=side)
+        try:
+            first = attempt(side, self.start)
+            return self._judged(step.number, step.rows.keys, first, step.torch, True)
+        finally:
+            vars(self).update(kept)
+
     def _rows(
         self, keys: list[Key], manual: Values, torch: Values, tolerances: Any, start: Start
     ) -> Rows:
@@ -213,12 +236,13 @@ class Lockstep:
         """
         side, referee = settled(self.experiment.manual, start), Referee(start, torch, {})
 
-        def run() -> Values:
-            return gauge_values(
-                side, start, self.dtype, referee, wide=wide, failing=failing, doubting=True
-            )
+        def run(side: ManualSide) -> Values:
+            return gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)
 
-        return in_doubt(run, self.tolerances, self.dtype, self.compare.k)
+        nodes = deciding_inside(side, start, referee, self.dtype)
+        wider, doubts = in_doubt(side, nodes, run, self.tolerances, self.dtype, self.compare.k)
+        self.doubted += [doubts] if doubts else []
+        return wider
 
     def _excused(
         self, keys: list[Key], sides: _Sides, tolerances: Mapping[Key, Any], start: Start
@@ -336,21 +360,6 @@ class _Sides(NamedTuple):
 def least_share(rows: Rows) -> float:
     """Return the smallest share of a tolerance among the tensors that disagree."""
     return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
-
-
-def in_doubt(
-    run: Callable[[], Values], tolerances: Mapping[Key, Any], dtype: Any, k: float
-) -> Mapping[Key, Any]:
-    """Return tolerances no smaller than those of a run whose comparisons may be in doubt.
-
-    Code that does something else with the answers than multiply by them cannot be run so: its
-    tolerances stay.
-    """
-    try:
-        wider = gauged(run(), dtype, k)
-    except Exception:
-        return tolerances
-    return {key: np.fmax(t, wider.get(key, 0.0)) for key, t in tolerances.items()}
 
 
 def unbounded(tolerances: Mapping[Key, Any]) -> dict[Key, int]:

@@ -84,7 +84,6 @@ def frozen(referee: Intercept | None) -> Intercept:
 def gauge_values(
     side: ManualSide, start: Start, dtype: np.dtype, referee: Intercept | None = None,
     *, wide: bool = False, sketch: int | None = None, failing: bool = False,
-    doubting: bool = False,
 ) -> Values:  # fmt: skip
     """Run the same step of the same code on error-gauge arrays.
 
@@ -92,7 +91,6 @@ def gauge_values(
         wide: keep squared errors in extended precision (see `gauging`).
         sketch: carry the signed errors of the sketch of this number instead (see `sketching`).
         failing: the plain run raised, so this one may.
-        doubting: let comparisons that rounding may turn be in doubt (see `gauging`).
     """
     values: Values = {}
     states = {
@@ -104,7 +102,7 @@ def gauge_values(
     x = each(lambda array: gauge(array) if real(array) else array, start.x)
     target = start.target.astype(np.float64) if real(start.target) else start.target
     try:
-        gauged = gauging(dtype, wide=wide, doubting=doubting)
+        gauged = gauging(dtype, wide=wide)
         with gauged if sketch is None else sketching(dtype, sketch):
             side.step(
                 params, states, start.lr, x, target, into=values,

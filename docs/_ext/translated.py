@@ -37,7 +37,7 @@ class Translated(SphinxTransform):
 
 
 class Printed(SphinxPostTransform):
-    """Translate the lines that cells have printed: those that the catalogue has."""
+    """Translate the lines that cells have printed, those that the catalogue has; code stays."""
 
     default_priority = 900
 
@@ -45,7 +45,8 @@ class Printed(SphinxPostTransform):
         speak(self.config.language)
         for cell in self.document.findall(nodes.container):
             if "cell_output" in cell.get("classes", []):
-                for block in cell.findall(nodes.literal_block):
+                printed = cell.findall(nodes.literal_block)
+                for block in (b for b in printed if b.get("language") != "diff"):
                     lines = "\n".join(map(said, block.astext().split("\n")))
                     block[:] = [nodes.Text(lines)]
                     block.rawsource = lines

@@ -29,7 +29,9 @@ PHRASES = {
                                                "progress", "remote", "rules", "telling", "verify",
                                                "worker")),
     *(f"teach/trace/{name}.py" for name in ("arguments", "edges", "tracer")),
+    *(f"manual/expression/{name}.py" for name in ("evaluated", "parser")),
 }  # fmt: skip
+PYTHON = ("invalid syntax", "'{0}' was never closed", "unmatched '{0}'")  # what it says of a slip
 LESSON = re.compile(r"lessons/\d")
 KINDS = ("A factor, a number", "Axes and shapes", "The chain rule",
          "Terms and factors of a formula", "Only somewhere", "The code")  # fmt: skip
@@ -59,6 +61,8 @@ def extract(file: Any, keywords: Any, tags: Any, options: Any) -> Iterator[Messa
             yield node.lineno, None, ast.get_docstring(node) or "", []
         if commands and isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError":
             yield from ((node.lineno, None, t, []) for t in map(_with_slots, node.args) if t)
+    if name.endswith("exercises/grade.py"):
+        yield from ((1, None, text, []) for text in PYTHON)
     if name.endswith("causes/kinds.py"):
         yield from ((line, None, text, []) for line, text in _kinds(tree))
     if phrases:

@@ -145,7 +145,8 @@ def _blamed(experiment: Experiment, lockstep: Lockstep, step: Step) -> str:
         return ""
     assert lockstep.start is not None
     moment = Moment.of(experiment, lockstep.start, step)
-    names = reference_inaccurate(moment, step.rows)
+    blamed = reference_inaccurate(moment, step.rows)
+    names = blamed.names if blamed.all else ()
     named = (f"{n} ({type(moment.nodes[n].layer).__name__ if n != 'loss' else n})" for n in names)
     return f"step {step.number} {', '.join(named)}" if names else ""
 

@@ -18,10 +18,11 @@ OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 SIGNS: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 REFUSED: dict[type, str] = {
-    ast.Attribute: "attribute access (a dot)", ast.Subscript: "indexing", ast.Compare: "comparing",
-    ast.BoolOp: "and / or", ast.IfExp: "if … else", ast.Lambda: "a function of your own",
-    ast.List: "a list", ast.Tuple: "a comma", ast.NamedExpr: "an assignment", ast.Dict: "braces",
-    ast.Starred: "a star before an argument", ast.JoinedStr: "text", ast.Set: "braces",
+    ast.Attribute: "attribute access (a dot)", ast.Subscript: "an index",
+    ast.Compare: "a comparison", ast.BoolOp: "and / or", ast.IfExp: "if … else",
+    ast.Lambda: "a function of your own", ast.List: "a list", ast.Tuple: "a comma",
+    ast.NamedExpr: "an assignment", ast.Dict: "a pair of braces", ast.Set: "a pair of braces",
+    ast.Starred: "a star before an argument", ast.JoinedStr: "a text",
     ast.BitXor: "a power is written **",
 }  # fmt: skip
 SEVERAL = ("max",)  # functions of two or more arguments; all others have one
@@ -97,7 +98,7 @@ class _Reader:
         name = getattr(node.func, "id", "")
         if name not in FUNCTIONS:
             known = nearest(name, FUNCTIONS, "Functions")
-            raise self.error(node, f"calls an unknown function. {known}")
+            raise self.error(node, " ".join(("calls an unknown function.", known)))
         if node.keywords:
             raise self.error(node, "names an argument: leave out the name and =")
         arguments = [self.read(argument) for argument in node.args]
@@ -109,7 +110,7 @@ class _Reader:
     def refusal(self, node: ast.expr) -> ExpressionError:
         kind = type(node.op) if isinstance(node, ast.BinOp | ast.UnaryOp) else type(node)
         what = f" ({REFUSED[kind]})" if kind in REFUSED else ""
-        return self.error(node, f"is not allowed{what}. {ALLOWED}")
+        return self.error(node, " ".join((f"is not allowed{what}.", ALLOWED)))
 
     def error(self, node: ast.expr, what: str) -> ExpressionError:
         before = self.text.encode()[: node.col_offset].decode()
@@ -131,6 +132,7 @@ def _is_finite(x: Any) -> bool:
 
 
 def _syntax_error(text: str, error: SyntaxError) -> ExpressionError:
-    hint = " An expression assigns nothing: leave out the =." if "=" in text else ""
+    hints = ["An expression assigns nothing: leave out the =."] if "=" in text else []
     what = error.msg.partition(". ")[0].rstrip(".")
-    return ExpressionError(f'Column {error.offset or 1} of "{text}": {what}.{hint} {ALLOWED}')
+    where = f'Column {error.offset or 1} of "{text}": {what}.'
+    return ExpressionError(" ".join((where, *hints, ALLOWED)))

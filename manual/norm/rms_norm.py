@@ -11,6 +11,7 @@ import numpy as np
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 from manual.norm.sums import dots
+from manual.rounding import machine_epsilon
 
 __all__ = ["RMSNorm"]
 
@@ -98,7 +99,7 @@ class RMSNorm(Layer):
                 "Reshape the input, or set normalized_shape to its last axes."
             )
         rows = x.reshape(prod(shape[: -len(own)]), self.size)  # (M, D)
-        eps = _spacing(x) if self.eps is None else self.eps
+        eps = machine_epsilon(x) if self.eps is None else self.eps
         inverse = 1 / np.sqrt(dots(rows, rows) / self.size + eps)  # (M,)
         y = rows * inverse[:, None]
         if "weight" in self.params:
@@ -144,8 +145,3 @@ class RMSNorm(Layer):
         return (
             f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
         )
-
-
-def _spacing(x: Array) -> float:
-    """Return `finfo.eps` of x's dtype; numbers that are objects count as float64."""
-    return float(np.finfo(x.dtype if x.dtype.kind in "fc" else float).eps)

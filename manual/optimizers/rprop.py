@@ -103,6 +103,6 @@ class Rprop(Optimizer):
         bottom, top = self.step_sizes
         s = np.maximum(np.minimum(s, top), bottom)
         p = np.where(agreed < 0, 0.0, g) + turn * g
-        sign = p / np.where(p == 0, 1.0, np.abs(p)) + turning(p)
+        sign = p / np.where(p == 0, 1.0, np.abs(p)) + turning(p) + turn
         new = param - sign * s
         return new, {"step": state.get("step", 0) + 1, "prev": p, "step_size": s}

@@ -146,6 +146,7 @@ def grade(
 
     Exit status: 0 all right, 1 not yet, 2 unusable input.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # NumPy's and torch's: arrays are small here
     from compare.errors import UserError
     from teach.exercises.definition import exercises as known
     from teach.exercises.definition import named
@@ -180,7 +181,6 @@ def _grade_file(
     from teach.exercises.grade import grade as graded
     from teach.exercises.show import shown
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, for arrays as small as these
     result = graded(path, known, name=name, seed=seed, timeout=timeout, memory=memory * 2**20)
     if result.status == NO_USE:
         raise UserError(result.message)

@@ -150,8 +150,9 @@ def _examined(
         text = f"{type(failure).__name__}: {getattr(failure, 'msg', failure)}{at}"
         return FAILED, (), f"The file is no valid Python. {text}", text, ""
     if broken:
-        more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
-        message = f"Not allowed: {'; '.join(broken[:3])}{more}. Imports: {_imports(about)}."
+        more = [f"and {len(broken) - 3} more of them"] if len(broken) > 3 else []
+        told = ", ".join([*broken[:3], *more])
+        message = f"Not allowed: {told}. Imports: {_imports(about)}."
         return REFUSED, (), message, "", ""
     with Worker(timeout, memory) as worker:
         try:

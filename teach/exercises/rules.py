@@ -45,7 +45,7 @@ def broken_rules(source: str, allowed: Collection[str]) -> list[str]:
     imported = set(_imported_names(tree))
     found = [(node.lineno, what) for node in ast.walk(tree) if hasattr(node, "lineno")
              for what in _refused(node, allowed, imported)]  # fmt: skip
-    return [f"line {line}: {what}" for line, what in sorted(set(found))]
+    return [what + f" (line {line})" for line, what in sorted(set(found))]
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:

@@ -71,7 +71,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Catalog]:
              "nb_execution_mode=off", "-d", str(folder / "trees"), ".", str(folder)]  # fmt: skip
     words = ["babel.messages.frontend", "-q", "extract", "-F", "docs/babel.cfg", "--no-location",
              "-o", str(folder / "handgrad.pot"), "teach", "lessons", "docs/_ext", "docs/conf.py",
-             "compare", "handgrad"]  # fmt: skip
+             "compare", "handgrad", "manual/expression"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT / "docs" / "_ext")}
     for module in (pages, words):
         command = [sys.executable, "-m", *module]

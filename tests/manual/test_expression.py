@@ -156,7 +156,7 @@ def test_float32_stays_float32() -> None:
     [
         ("(x*y + maxx(z, w)) * 2", r"Column 8 .* Did you mean 'max'\? Functions: abs, cos, exp"),
         ("x + y.real", r"Column 5 of .*: 'y.real' is not allowed \(attribute access"),
-        ("σ + ζ[0]", r"Column 5 .*indexing"),
+        ("σ + ζ[0]", r"Column 5 .*an index"),
         ("x ^ 2", r"'x \^ 2' is not allowed \(a power is written \*\*\)"),
         ("y = x * 2", r"Column 3 .*assigns nothing: leave out the ="),
         ("x +", "Column"),

@@ -46,6 +46,12 @@ SAID = [
     "written as a number where the code should ask for a length, or is an axis of length 1 "
     "dropped?",
     "The file is no valid Python. SyntaxError: invalid syntax (line 3: def f(:)",
+    "Not allowed: import torch (line 2), eval (line 3), and 2 more of them. Imports: numpy, math.",
+    "Column 1 of \"(x + y * z\": '(' was never closed. Allowed are names, numbers, + - * / @ **, "
+    "parentheses and functions.",
+    "Column 1 of \"x[0]\": 'x[0]' is not allowed (an index). Allowed are names, numbers, + - * / @ "
+    "**, parentheses and functions.",
+    "'x * y' has no value for y. Give one to every input: x=…, y=….",
     "There is no exercise 'lineal'. Did you mean 'linear'? Exercises: linear, bce.",
 ]
 
@@ -68,8 +74,11 @@ def test_an_unknown_sentence_stays_and_is_what_the_check_above_would_catch() -> 
     assert ENGLISH.search(said(text))
 
 
-def test_names_of_nodes_stay() -> None:
+def test_names_stay() -> None:
     speak("vi")
+
+    assert [name for name in exercises() if said(name) != name] == []
+    assert said("Functions: exp, sum, tanh.") == "Các hàm: exp, sum, tanh."
 
     assert said("Nodes: 0, loss, input.") == "Các nút: 0, loss, input."
 

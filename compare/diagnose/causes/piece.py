@@ -81,8 +81,8 @@ class Piece:
         tensors[self.wrt] = x
         y = self.function(*tensors)
         dummy = torch.zeros_like(y, requires_grad=True)
-        (back,) = torch.autograd.grad(y, x, dummy, create_graph=True)
-        return _array(torch.autograd.grad(back, dummy, _tensor(direction))[0])
+        (back,) = torch.autograd.grad((y * dummy).sum(), x, create_graph=True)
+        return _array(torch.autograd.grad((back * _tensor(direction)).sum(), dummy)[0])
 
     def differentiable(self) -> Iterator[int]:
         """Yield the positions of the other arguments that have gradients."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -29,6 +30,7 @@ class Value:
         dtype: the run's: what real numbers are in.
         cast: whether the hand-written layer gets integers or booleans as real numbers.
         complex: whether torch holds complex numbers, which are pairs along a last axis here.
+        offset: where in its memory torch's tensor begins, in elements.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Value:
     dtype: np.dtype = F64
     cast: bool = False
     complex: bool = False
+    offset: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,6 +48,10 @@ class Value:
     @property
     def ndim(self) -> int:
         return self.array.ndim
+
+    def __index__(self) -> int:
+        """Return a whole number that was given as a tensor."""
+        return operator.index(self.array[()])
 
     def real(self) -> Value:
         """Return the value as arithmetic takes it: integers and booleans as real numbers."""
@@ -76,4 +83,7 @@ def built(builder: Builder, args: Any, kwargs: Any) -> Call:
         bound = known.bind(*args, **kwargs)
     except TypeError as error:
         raise NoTwin(f"called as no twin is: {error}") from None
-    return builder(*bound.args, **bound.kwargs)
+    try:
+        return builder(*bound.args, **bound.kwargs)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NoTwin(f"no twin takes these arguments: {error}") from error

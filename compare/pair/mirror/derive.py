@@ -123,8 +123,8 @@ def _values(capture: Capture, tree: Any) -> Any:
                 "Write what they do as ordinary calls."
             )
         grad = x.name not in capture.data
-        array = paired(tensor.detach()).numpy()
-        return Value(x.name, array, grad, dtype, complex=tensor.is_complex())
+        array, begins = paired(tensor.detach()).numpy(), int(tensor.storage_offset())
+        return Value(x.name, array, grad, dtype, False, tensor.is_complex(), begins)
 
     return tree_map(value, tree)
 

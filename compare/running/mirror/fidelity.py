@@ -122,9 +122,15 @@ def _plainly(model: Model, seed: int) -> Told:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors_of((model.args, model.kwargs)))
         raise UserError(
             f"{type(model.module).__name__} cannot be run on inputs of shape {shapes or 'none'}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{_narrower(error)}"
         ) from error
     return _told(loss, model)
+
+
+def _narrower(error: Exception) -> str:
+    """Return what to do about an operation that torch lacks in float64."""
+    lacking = "'Double'" in str(error) or "got Double" in str(error)
+    return '. If torch has that in float32 alone, give dtype="float32".' if lacking else ""
 
 
 def _told(loss: Tensor, model: Model) -> Told:

@@ -147,6 +147,12 @@ class Model:
     def _check_optimizer(self) -> None:
         if self.optimizer is None:
             return
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            raise UserError(
+                "optimizer must be an optimiser of torch.optim on the model's parameters, such as "
+                "torch.optim.SGD(model.parameters(), lr=0.1), received "
+                f"{self.optimizer if callable(self.optimizer) else type(self.optimizer).__name__}."
+            )
         for state in self.optimizer.state.values():  # some have one from the start
             state |= {
                 k: t.to(self.dtype)

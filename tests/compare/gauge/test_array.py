@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compare.gauge import Gauge, Setting, gauge, gauging, setting
+from compare.gauge import Doubts, Gauge, Setting, doubting, gauge, gauging, setting
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
 
@@ -98,7 +98,8 @@ def test_a_comparison_that_rounding_may_turn_is_in_doubt_if_asked() -> None:
     def mask(x: Any) -> Any:
         return x * 1.1 - x * 1.1 > 0
 
-    with gauging(np.dtype(np.float32), doubting=True):
+    doubts = Doubts(1.0)
+    with gauging(np.dtype(np.float32)), doubting(doubts):
         certain, exact = gauge(far) * 1.1 > 0, gauge(0 * far) > 0
         doubtful = mask(gauge(near))
         flipped = gauge(far) * ~doubtful
@@ -107,9 +108,24 @@ def test_a_comparison_that_rounding_may_turn_is_in_doubt_if_asked() -> None:
 
     assert certain.tolist() == [True, False]
     assert exact.tolist() == plain.tolist() == [False, False]
-    assert (doubtful.tolerance(np.dtype(np.float32)) > 1).all()
+    assert doubts.count == 2
+    assert (doubtful.tolerance(np.dtype(np.float32)) >= 1).all()
     assert flipped.v.tolist() == far.tolist()
-    assert (flipped.tolerance(np.dtype(np.float32)) > 1).all()
+    assert (flipped.tolerance(np.dtype(np.float32)) >= 1).all()
+
+
+def test_where_the_condition_is_in_doubt_the_other_case_is_allowed() -> None:
+    x, u = np.array([1.0, 3.0]), np.dtype(np.float32)
+    with gauging(u), doubting(Doubts(1.0)):
+        score = gauge(x) * 1.1 - gauge(x) * 1.1
+        doubtful = np.where(score > 0, gauge(x), 2.0)
+        certain = np.where(gauge(x) > 2, gauge(x), 2.0)
+
+    assert doubtful.v.tolist() == [2.0, 2.0]
+    assert (np.abs(x - 2) <= doubtful.tolerance(u)).all()
+    assert (doubtful.tolerance(u) < 1.1).all()
+    assert certain.v.tolist() == [2.0, 3.0]
+    assert (certain.tolerance(u) < 1e-30).all()
 
 
 def test_a_percent_off_is_still_caught_in_small_values() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from manual.norm import local_response
+from compare.gauge import gauge, gauging
+from manual.norm import RMSNorm, local_response
 from manual.registry import LAYERS
 from tests.helpers import F32, F64, assert_close, draw
 from tests.manual.module_checks import check_module, made
@@ -167,3 +168,15 @@ def test_an_input_that_torch_refuses_is_refused_by_name(
 def test_bad_arguments_are_named(make: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_without_an_eps_a_float32_run_is_gauged_with_float32s() -> None:
+    """Rows of about 1e-6: their mean square is far below float32's epsilon, not float64's."""
+    x = np.array([[1.5e-6, -2e-6, 5e-7]], np.float32)
+    layer = RMSNorm(3)
+    plain, _ = layer.forward(x)
+    with gauging(F32):
+        gauged, _ = layer.forward(gauge(x))
+
+    assert (np.abs(gauged.v - plain) <= gauged.tolerance(F32)).all()
+    assert gauged.v.max() < 0.01

@@ -47,7 +47,7 @@ RIGHT = "return dout @ w.T, x.T @ dout, dout.sum(axis=0)"
         ("f.__globals__", ".__globals__"),
         ("import dataclasses\ndataclasses.inspect.importlib.import_module('torch')", ".importlib"),
         ("import enum\nenum.sys", ".sys"),
-        ("import numpy as np\nnp.save('a', 1)", "line 2: .save"),
+        ("import numpy as np\nnp.save('a', 1)", ".save (line 2)"),
         ("x.tofile('a')", ".tofile"),
         ("import numpy as np\nnp.allclose = print", "a change of np.allclose"),
         ("import numpy as np\ndel np.linalg.norm", "a change of np.linalg.norm"),

@@ -284,6 +284,12 @@ def _where(condition: Value, input: Any, other: Any) -> Call:
     return _chosen(condition, input, other)
 
 
+@_entry("where_method")
+def _where_method(input: Any, condition: Value, other: Any) -> Call:
+    """Choose as x.where(condition, y) does: x comes first."""
+    return _chosen(condition, input, other)
+
+
 def _chosen(condition: Value, yes: Any, no: Any) -> Call:
     """Return the choice between two, each a tensor or a number."""
     x, y = (v.real() if isinstance(v, Value) else None for v in (yes, no))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.errors import UserError
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.places import listed, numbers, taken
 from manual.gates.constants import MultiplyConstantGate
@@ -326,11 +327,26 @@ def as_strided(input: Value, size: Any, stride: Any, storage_offset: Any = None)
 
 
 def _strided(input: Value, size: Any, stride: Any, offset: Any) -> np.ndarray:
-    places = np.full(tuple(size), int(offset or 0))
-    for axis, (n, s) in enumerate(zip(size, stride, strict=True)):
-        places += (s * np.arange(n)).reshape(-1, *[1] * (len(size) - axis - 1))
-    if places.size and places.max() >= prod(input.shape):
-        raise NoTwin("a view of more memory than the tensor's own")
+    """Return where the view's elements are in the input, which may itself lie in memory anyhow."""
+    strides = [s // input.array.itemsize for s in input.array.strides]
+    cells = _cells(input.shape, strides, 0)
+    wanted = _cells(size, stride, 0 if offset is None else int(offset) - input.offset)
+    number = np.full(max(cells.max(initial=-1), wanted.max(initial=-1)) + 1, -1)
+    number[cells] = numbers(input)
+    if (wanted < 0).any() or (number[wanted] < 0).any():
+        raise UserError(
+            f"{input.name}: as_strided takes memory beyond the tensor's own, which no function of "
+            "its value does. Call it on the tensor that holds all of it."
+        )
+    return number[wanted]
+
+
+def _cells(size: Any, strides: Any, start: int) -> np.ndarray:
+    """Return where in memory each element of a tensor is."""
+    size = [int(n) for n in size]
+    places = np.full(size, start)
+    for axis, (n, s) in enumerate(zip(size, strides, strict=True)):
+        places += (int(s) * np.arange(n)).reshape(-1, *[1] * (len(size) - axis - 1))
     return places
 
 

@@ -11,6 +11,7 @@ from compare.pair.mirror.functions.places import numbers, one_list
 from manual.gates.arithmetic import MultiplyGate
 from manual.gates.contraction import AddProductGate, EinsumGate
 from manual.gates.functional import Chain
+from manual.gates.grouped import GroupedMatMulGate
 from manual.gates.matrices import CrossGate
 from manual.gates.places import TakeGate
 from manual.gates.products import MatMulGate
@@ -63,6 +64,19 @@ def chain(*matrices: Any) -> Call:
         read[-1] = read[-1][:1]
     ends = read[0][:-1] + read[-1][1:]
     return product(f"{','.join(read)}->{ends}", *given)
+
+
+def grouped_mm(
+    mat_a: Value, mat_b: Value, *, offs: Value | None = None, bias: Any = None,
+    out_dtype: Any = None,
+) -> Call:  # fmt: skip
+    if bias is not None or out_dtype is not None:
+        raise NoTwin("a bias, or a result of another dtype")
+    if offs is None:
+        return matmul(mat_a, mat_b)
+    if (mat_a.ndim, mat_b.ndim) != (2, 3):
+        raise NoTwin("groups of columns, or of what is summed over")
+    return Call(GroupedMatMulGate(offs.array.tolist()), (mat_a, mat_b))
 
 
 def added(equation: str) -> Builder:
@@ -122,6 +136,7 @@ TABLE: dict[str, Builder] = {
     "linalg.multi_dot": chain, "linalg.vecdot": vecdot, "trace": trace,
     "outer": of("i,j->ij"), "ger": of("i,j->ij"), "kron": kron, "cross": cross,
     "linalg.cross": linalg_cross,
+    "_grouped_mm": grouped_mm, "grouped_mm": grouped_mm,
     "addmm": added("ij,jk->ik"), "addmv": added("ij,j->i"), "addr": added("i,j->ij"),
     "addbmm": added("bij,bjk->ik"), "baddbmm": added("bij,bjk->bik"),
 }  # fmt: skip

@@ -1,0 +1,95 @@
+"""A step judged again where torch lost digits: what torch computed there is passed on.
+
+All that follows from a piece in which torch is inaccurate would differ as well, and say nothing.
+With torch's number in its place, everything else is judged as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from compare.gauge import Gauge
+from compare.judge.judge import INACCURATE, Rows
+from compare.judge.measure import Measures
+from compare.pair.manual_side import ManualSide
+from compare.pair.wrapped import Wrapped
+from compare.running.alone import Call, Found, Moment, roles
+from compare.running.lockstep import Lockstep, Step
+from manual.graph import Array, Arrays
+from manual.layer import Layer
+
+
+def with_torchs(
+    lockstep: Lockstep, moment: Moment, step: Step, pieces: Iterable[str], own: Iterable[int]
+) -> Rows:
+    """Return a step's rows, judged as if these pieces passed torch's numbers on.
+
+    What agrees as it is stays as it is.
+
+    Args:
+        own: the rows of the pieces themselves, which cannot be judged by torch.
+    """
+    again = lockstep.judged_with(_side(moment, pieces), step).rows
+    inherited = step.rows.bad
+    pairs = zip(step.rows.measures, again.measures, strict=True)
+    measures = Measures(*(_replaced(old, new, inherited) for old, new in pairs))
+    verdicts = _replaced(step.rows.verdicts, again.verdicts, inherited)
+    kept = np.array(list(own))
+    for old, new in zip(step.rows.measures, measures, strict=True):
+        new[kept] = old[kept]
+    measures.budget[kept] = np.nan  # no part of a tolerance: they are not judged
+    verdicts[kept] = INACCURATE
+    return step.rows._replace(measures=measures, verdicts=verdicts)
+
+
+def _replaced(old: np.ndarray, new: np.ndarray, places: np.ndarray) -> np.ndarray:
+    found = np.array(old)
+    found[places] = new[places]
+    return found
+
+
+def _side(moment: Moment, pieces: Iterable[str]) -> ManualSide:
+    side = moment.experiment.manual
+    calls = {name: moment.loss() if name == "loss" else moment.call(name) for name in pieces}
+    made = {name: Adopted(call.layer, _found(call)) for name, call in calls.items()}
+    loss = made.pop("loss", side.loss)
+    return side._replace(graph=side.graph.with_layers(made), loss=loss)
+
+
+def _found(call: Call) -> Found:
+    return call.settled().by_torch()
+
+
+class Adopted(Wrapped):
+    """A layer that passes on what torch computed; the errors are those of its own numbers."""
+
+    def __init__(self, layer: Layer, found: Found) -> None:
+        super().__init__(layer)
+        self.found = found
+
+    def forward(self, *inputs: Any, **noise: Any) -> tuple[Any, Any]:
+        output, cache = super().forward(*inputs, **noise)
+        theirs = [self.found.get(role) for role in roles(self.outputs)]
+        if len(theirs) == 1:
+            return _taken(output, theirs[0]), cache
+        return tuple(map(_taken, output, theirs)), cache
+
+    def backward(self, grad_output: Any, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
+        grads, own = super().backward(grad_output, cache)
+        taken = (_taken(g, self.found.get(f"grad_input#{i}")) for i, g in enumerate(grads))
+        return tuple(taken), self._params(own)
+
+    def grad_params(self, grad_output: Any, cache: Any) -> Arrays:
+        return self._params(super().grad_params(grad_output, cache))
+
+    def _params(self, own: Arrays) -> Arrays:
+        return {key: _taken(grad, self.found.get(f"grad:{key}")) for key, grad in own.items()}
+
+
+def _taken(mine: Any, theirs: Any) -> Any:
+    if mine is None or theirs is None or np.shape(mine) != np.shape(theirs):
+        return mine
+    return Gauge(theirs.astype(np.float64), mine.e2) if isinstance(mine, Gauge) else theirs

@@ -1,0 +1,123 @@
+"""Allows for either piece where rounding inside a layer decides: torch's decision is not known.
+
+Where a layer's decision follows from its input (a rectifier), it follows from torch's input as
+well (`compare.running.kinks`). A recurrent network with rectifiers, or a loss that compares two
+distances, decides on numbers of its own, whose rounding nobody else sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from compare.gauge import Doubts, as_far_as_allowed, doubting, gauge, gauging
+from compare.judge.judge import gauged
+from compare.judge.quantities import Values, real
+from compare.pair.manual_side import ManualSide
+from compare.pair.sources import unplanted
+from compare.pair.wrapped import Wrapped
+from compare.running.kinks import Referee
+from compare.running.moment import Start
+from manual.graph import Array, Arrays, Node
+from manual.layer import Layer
+
+LOSS = "loss"
+
+
+def in_doubt(
+    side: ManualSide, nodes: Sequence[str], run: Callable[[ManualSide], Values],
+    tolerances: Mapping[Any, Any], dtype: Any, k: float,
+) -> tuple[Mapping[Any, Any], int]:  # fmt: skip
+    """Return tolerances at which every answer in doubt may be the other one, and how many are.
+
+    An answer that turns changes a number by c, and m of them change it by no more than
+    Σ |c_i| ≤ sqrt(Σ (sqrt(m) c_i)²): so each has the error sqrt(m), m being counted in a run in
+    which each has the error 1.
+
+    Args:
+        nodes: where there may be doubt.
+        run: gauges the side that it is given.
+    """
+    error = 1.0
+    while nodes:
+        doubts = Doubts(error)
+        try:
+            with as_far_as_allowed():
+                found = run(_with_doubts(side, nodes, doubts))
+        except TypeError:  # code that does something else with answers than multiply and choose
+            break
+        if sqrt(doubts.count) <= error:
+            wider = gauged(found, dtype, k)
+            wider = {key: np.fmax(t, wider.get(key, 0.0)) for key, t in tolerances.items()}
+            return wider, doubts.count
+        error = sqrt(doubts.count)
+    return tolerances, 0
+
+
+def deciding_inside(
+    side: ManualSide, start: Start, referee: Referee, dtype: np.dtype
+) -> tuple[str, ...]:
+    """Return the nodes where rounding may turn an answer although the inputs are torch's."""
+    graph = side.graph.with_params({k: gauge(p) for k, p in start.params.items()})
+    graph = graph.with_buffers({k: _exact(b) for k, b in start.buffers.items()})
+    side = side._replace(graph=graph)
+    names = pieces(side)
+    nodes = (*graph.nodes, Node(LOSS, side.loss, (graph.output,)))
+    return tuple(n.name for n in nodes if n.name in names and _decides(n, referee, dtype))
+
+
+def pieces(side: ManualSide) -> tuple[str, ...]:
+    """Return the nodes whose function has pieces; the loss may be one."""
+    layers = {n.name: n.layer for n in side.graph.nodes} | {LOSS: side.loss}
+    own = {name: type(unplanted(layer)).decisions for name, layer in layers.items()}
+    return tuple(name for name, decisions in own.items() if decisions is not Layer.decisions)
+
+
+def _decides(node: Node, referee: Referee, dtype: np.dtype) -> bool:
+    """Run a piece alone on torch's inputs, which are exact: is any of its answers in doubt?"""
+    doubts = Doubts(1.0)
+    inputs = tuple(map(_exact, referee.torch_inputs(node)))
+    try:
+        with gauging(dtype), doubting(doubts):
+            output, cache = referee.forward(node.layer, node, inputs)
+            node.layer.backward(_ones_like(output), cache)
+    except TypeError:  # see `in_doubt`
+        return False
+    return doubts.count > 0
+
+
+def _exact(array: Any) -> Any:
+    return array if array is None or not real(array) else gauge(array)
+
+
+def _ones_like(output: Any) -> Any:
+    return tuple(map(np.ones_like, output)) if isinstance(output, tuple) else np.ones_like(output)
+
+
+class Doubtful(Wrapped):
+    """A layer whose comparisons may be in doubt."""
+
+    def __init__(self, layer: Layer, doubts: Doubts) -> None:
+        super().__init__(layer)
+        self.doubts = doubts
+
+    def forward(self, *inputs: Any, **noise: Any) -> tuple[Any, Any]:
+        with doubting(self.doubts):
+            return super().forward(*inputs, **noise)
+
+    def backward(self, grad_output: Any, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
+        with doubting(self.doubts):
+            return super().backward(grad_output, cache)
+
+    def grad_params(self, grad_output: Any, cache: Any) -> Arrays:
+        with doubting(self.doubts):
+            return super().grad_params(grad_output, cache)
+
+
+def _with_doubts(side: ManualSide, names: Sequence[str], doubts: Doubts) -> ManualSide:
+    layers = {n.name: Doubtful(n.layer, doubts) for n in side.graph.nodes if n.name in names}
+    loss = Doubtful(side.loss, doubts) if LOSS in names else side.loss
+    return side._replace(graph=side.graph.with_layers(layers), loss=loss)

@@ -1,0 +1,86 @@
+"""Kinks inside a layer: rounding may decide there, and nobody sees what torch decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compare.description.config import Config, load
+from compare.running.doubt import deciding_inside, pieces
+from compare.running.experiment import prepare
+from compare.running.kinks import Referee
+from compare.running.lockstep import Lockstep, Step
+from manual.recurrent.rnn_cell import ReluUnit
+
+RNN = {"type": "RNN", "input_size": 32, "hidden_size": 8, "nonlinearity": "relu",
+       "batch_first": True}  # fmt: skip
+
+
+def lockstep(dtype: str) -> Lockstep:
+    """Two steps of time through a rectified RNN, whose unit 0 cancels to 0; ReLUs around it."""
+    tables: dict[str, Any] = load("digits", {"train.dtype": dtype}).as_dict()
+    tables["layers"] = [
+        {"type": "ReLU"}, {"type": "Unflatten", "dim": 1, "unflattened_size": [2, 32]}, RNN,
+        {"type": "ReLU"}, {"type": "Flatten"},
+        {"type": "Linear", "in_features": 16, "out_features": 10},
+    ]  # fmt: skip
+    experiment = prepare(Config.model_validate(tables))
+    experiment.features[:, :2] = experiment.features[:, 32:34] = 0.7
+    for weight in experiment.weights.values():
+        if weight.shape[-1] in (8, 32):
+            weight[0] = 0
+    experiment.weights["2.weight_ih_l0"][0, :2] = [0.3, -0.3]
+    for bias in ("2.bias_ih_l0", "2.bias_hh_l0"):
+        experiment.weights[bias][0] = 0
+    return Lockstep(experiment)
+
+
+def nudged(dtype: str, nudge: float, slope: float = 1.0) -> tuple[Lockstep, Step]:
+    """Run one step in which unit 0 is nudged on the manual side, the rectifiers having a slope."""
+    run = lockstep(dtype)
+    forward, backward = ReluUnit.forward, ReluUnit.backward
+
+    def forwards(self: ReluUnit, from_x: Any, from_h: Any, states: Any) -> Any:
+        from_x = from_x + 0  # a copy
+        from_x[0] = from_x[0] + nudge
+        return forward(self, from_x, from_h, states)
+
+    def backwards(self: ReluUnit, dstates: Any, step: Any) -> Any:
+        return backward(self, tuple(slope * d for d in dstates), step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReluUnit, "forward", forwards)
+        patch.setattr(ReluUnit, "backward", backwards)
+        return run, run.step(0, np.arange(16))
+
+
+@pytest.mark.parametrize(("dtype", "nudge"), [("float64", 1e-17), ("float32", 1e-9)])
+def test_either_answer_is_allowed_where_rounding_decides_inside_a_layer(
+    dtype: str, nudge: float
+) -> None:
+    run, step = nudged(dtype, nudge)
+
+    assert not step.rows.bad.size
+    assert run.doubted == [2 * 16]
+    assert "(32 at most)" in run.notes()[0]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.99])
+def test_what_answers_in_doubt_cannot_explain_is_a_disagreement(slope: float) -> None:
+    _, step = nudged("float64", 1e-17, slope)
+
+    assert step.rows.keys[step.rows.bad[0]].layer.startswith("2")
+
+
+def test_only_layers_that_decide_on_numbers_of_their_own_are_in_doubt() -> None:
+    run = lockstep("float64")
+    step = run.step(0, np.arange(16))
+    side, start = run.experiment.manual, run.start
+    assert start is not None
+    found = deciding_inside(side, start, Referee(start, step.torch, {}), np.dtype("float64"))
+
+    assert pieces(side) == ("0", "2", "3")
+    assert found == ("2",)
+    assert not run.doubted
