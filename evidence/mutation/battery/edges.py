@@ -230,7 +230,7 @@ class DescribedCheck(FixedCheck):
             "back": back_to.backward((np.full((1, 1, 1, 1), 2.0), None), at)[0][0].ravel(),
             "winners": _winners(float("inf")),
             "no winners": [_winners(2.0) is None],
-            "spacing": [-np.log2(rms_norm._spacing(x)) for x in IMAGES],
+            "spacing": [-np.log2(rms_norm.machine_epsilon(x)) for x in IMAGES],
             "eps": [scaled.forward(np.ones(3))[1].eps],
             "at c": contrast.forward(np.array([[3.375]]))[1].large,  # whose spread is 1 = c
         }
