@@ -123,15 +123,17 @@ class Runner:
 
         step = lockstep.step(number, batch)
         self.experiment = lockstep.experiment
-        moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
-        step, blamed = self._blame_torch(lockstep, moment, step)
-        self.table.add(number, step.rows)
         self.failed |= step.failure is not None
         self.losses.append((number, *step.losses))
         self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
         if number == 0:  # a thorough step: every element has its own tolerance
             refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
         self.picture(step, ulps=number % sampled == 0 and lockstep.of_one_format)
+        moment = Moment.of(self.experiment, lockstep.start, step)  # type: ignore[arg-type]
+        try:
+            step, blamed = self._blame_torch(lockstep, moment, step)
+        finally:
+            self.table.add(number, step.rows)
         diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
         if self.works and lockstep.works and (number == 0 or diverged):
             self.worked = worked_rows(self.experiment, lockstep, step)
