@@ -49,6 +49,8 @@ def in_doubt(
                 found = run(_with_doubts(side, nodes, doubts))
         except TypeError:  # code that does something else with answers than multiply and choose
             break
+        if not doubts.count:  # nothing is allowed for
+            break
         if sqrt(doubts.count) <= error:
             wider = gauged(found, dtype, k)
             wider = {key: np.fmax(t, wider.get(key, 0.0)) for key, t in tolerances.items()}

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from compare.description.config import Config, load
-from compare.running.doubt import deciding_inside, pieces
+from compare.judge.quantities import Values
+from compare.pair.manual_side import ManualSide
+from compare.running.doubt import deciding_inside, in_doubt, pieces
 from compare.running.experiment import prepare
 from compare.running.kinks import Referee
 from compare.running.lockstep import Lockstep, Step
+from compare.running.moment import gauge_values
 from manual.recurrent.rnn_cell import ReluUnit
 
 RNN = {"type": "RNN", "input_size": 32, "hidden_size": 8, "nonlinearity": "relu",
@@ -72,6 +75,21 @@ def test_what_answers_in_doubt_cannot_explain_is_a_disagreement(slope: float) ->
     _, step = nudged("float64", 1e-17, slope)
 
     assert step.rows.keys[step.rows.bad[0]].layer.startswith("2")
+
+
+def test_where_nothing_is_in_doubt_no_tolerance_is_widened() -> None:
+    run = lockstep("float64")
+    step = run.step(0, np.arange(16))
+    start = run.start
+    assert start is not None
+
+    def gauged(side: ManualSide) -> Values:
+        return gauge_values(side, start, run.dtype)
+
+    found = in_doubt(run.experiment.manual, ("0",), gauged, step.tolerances, run.dtype, 256.0)
+
+    assert found[0] is step.tolerances
+    assert found[1] == 0
 
 
 def test_only_layers_that_decide_on_numbers_of_their_own_are_in_doubt() -> None:
