@@ -101,4 +101,3 @@ def test_only_layers_that_decide_on_numbers_of_their_own_are_in_doubt() -> None:
 
     assert pieces(side) == ("0", "2", "3")
     assert found == ("2",)
-    assert not run.doubted
