@@ -109,6 +109,7 @@ class Runner:
         for number, batch in zip(range(steps), self.experiment.batches(), strict=False):
             step = self.one_step(lockstep, number, batch, sampled)
             self.beside(lockstep, step, batch, sampled)
+            del step  # it is large, and the next one makes its own
             lockstep.resynchronise()
             self.done = number + 1
             self.progress("comparing", self.done, steps)

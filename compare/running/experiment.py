@@ -118,12 +118,14 @@ def prepare(config: Config, *, mistake: str | None = None) -> Experiment:
     train_ = config.train
     dtype = np.dtype("float64" if train_.half else train_.dtype)
     held = "float32" if train_.autocast else train_.dtype  # what parameters and inputs are kept in
+    given = {name: _in(dtype, _held(array, held, name)) for name, array in drawn.items()}
+    both = hybrid.hybrid(manual.graph, modules, reference.device).with_params(given)
     return Experiment(
         described,
         data,
-        manual._replace(graph=hybrid.hybrid(manual.graph, modules, reference.device)),
+        manual._replace(graph=both),  # which then keeps no weights of its own
         reference,
-        {name: _in(dtype, _held(array, held, name)) for name, array in drawn.items()},
+        given,
         dtype,
         build.build_schedule(config),
         planted,

@@ -33,6 +33,7 @@ from compare.running.moment import Attempt, Start, attempt, gauge_values, in_dou
 from compare.running.refusal import torchs_own
 from manual.graph import Intercept
 
+LARGE = 1 << 20  # elements of an array whose gauge is not kept without need
 FINITE = float(np.finfo(np.float64).max)  # a share that errors which add up may still explain
 
 
@@ -87,6 +88,7 @@ class Lockstep:
             TorchRefusedError: torch cannot do it.
         """
         thorough = self._is_thorough(number)
+        self._let_go(thorough)
         x, target = self.experiment.rows(batch)
         lr = self.experiment.lr(number)
         reals = tuple(name for name in self.experiment.inputs if real(named(x)[name]))
@@ -96,6 +98,11 @@ class Lockstep:
         theirs = self._torch_values(loss, lr)
         keys = self._keys(first.values, theirs, inputs)
         return self._judged(number, keys, first, theirs, thorough)
+
+    def _let_go(self, thorough: bool) -> None:
+        """Keep of the last step's tolerances what the next one asks for: they are large."""
+        self.screen = {} if thorough else self._screen()
+        self.tolerances = {}
 
     def notes(self) -> tuple[str, ...]:
         """Say what a reader should know of how the steps were run."""
@@ -150,18 +157,18 @@ class Lockstep:
         if own is not None:
             tolerances: Mapping[Key, Any] = fixed(torch, *own)
         else:
-            tolerances = self._gauged(start, failing=failing) if deep else self._screen()
+            tolerances = self._gauged(start, failing=failing, plain=first.values) if deep else self.screen
         manual = first.values
         flips: dict[str, int] = {}
         rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree and not deep:
-            tolerances = self._gauged(start, failing=failing)
+            tolerances = self._gauged(start, failing=failing, plain=first.values)
             rows = self._rows(keys, manual, torch, tolerances, start)
         wide = own is None and (
             bool(unbounded(tolerances)) or (rows.disagree and out_of_range(rows, manual))
         )
         if wide:
-            tolerances = self._gauged(start, failing=failing, wide=True)
+            tolerances = self._gauged(start, failing=failing, plain=first.values, wide=True)
             rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree:
             again, flips = self._refereed(start, torch)
@@ -196,16 +203,31 @@ class Lockstep:
         return of_one_dtype(judge(keys, manual, torch, tolerances, start.params), manual, torch)
 
     def _gauged(
-        self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
-    ) -> dict[Key, Any]:
-        """Run the code on gauge arrays, with torch's kinks if they are given: the tolerances."""
+        self, start: Start, torch: Values | None = None, *, failing: bool,
+        plain: Values | None = None, wide: bool = False,
+    ) -> dict[Key, Any]:  # fmt: skip
+        """Run the code on gauge arrays, with torch's kinks if they are given: the tolerances.
+
+        Large gauge arrays that computed what the `plain` run did are not kept for `_confirm`.
+        """
         side, referee = self.experiment.manual, self.watch
         if torch is not None:
             side, referee = settled(side, start), Referee(start, torch, {})
         values = gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)
-        self.tolerances, self.screen = gauged(values, self.dtype, self.compare.k), {}
-        self.gauges = values
-        return self.tolerances  # type: ignore[return-value]
+        tolerances = self._freed(values, plain) if plain else {}
+        tolerances |= gauged(values, self.dtype, self.compare.k)
+        self.tolerances, self.screen, self.gauges = tolerances, {}, values
+        return tolerances
+
+    def _freed(self, values: Values, plain: Values) -> dict[Key, Any]:
+        """Take large arrays out that computed what the plain run did; return their tolerances."""
+        tolerances: dict[Key, Any] = {}
+        for key in [key for key, value in values.items() if np.size(value) > LARGE]:
+            one = {key: values.pop(key)}
+            tolerances |= gauged(one, self.dtype, self.compare.k)
+            if strayed(one, plain, tolerances):
+                values |= one
+        return tolerances
 
     def _with_kinks(
         self, start: Start, torch: Values, failing: bool, wide: bool
@@ -336,6 +358,7 @@ class Lockstep:
             name: {k: v.item() if v.ndim == 0 else _frozen(v) for k, v in entry.items()}
             for name, entry in torch.state().items()
         }
+        self.start = None
 
 
 def _without_indices(keys: list[Key], torch: Values) -> list[Key]:

@@ -18,7 +18,7 @@ __all__ = ["Optimizer", "State", "States", "as_number", "check_betas", "nonnegat
 
 State = dict[str, Any]  # torch's state names; {} before the first step
 NEW: State = {}  # offers no memory: results are fresh arrays
-LARGE = 1 << 22  # bytes: larger arrays are updated in blocks
+LARGE = 1 << 19  # elements: larger arrays are updated in blocks
 BLOCK = 1 << 17  # elements of a block
 States = dict[str, State]  # by the parameter's dotted name
 
@@ -122,7 +122,7 @@ class Optimizer(Checked, ABC):
 
     def updated(self, param: Array, grad: Array, state: State, lr: float) -> tuple[Array, State]:
         """Return what `update` returns, in blocks where that is faster."""
-        large = type(param) is np.ndarray and param.nbytes > LARGE
+        large = math.prod(param.shape) > LARGE
         if large and self.blockwise and state:  # the first step makes the state
             return in_blocks(self, param, grad, state, lr)
         return self.update(param, grad, state, lr)

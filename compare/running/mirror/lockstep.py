@@ -65,10 +65,8 @@ class MirrorLockstep(Lockstep):
         again, flips = super()._refereed(start, torch)
         return {k: v for k, v in again.items() if k not in self.untold}, flips
 
-    def _gauged(
-        self, start: Start, torch: Values | None = None, *, failing: bool, wide: bool = False
-    ) -> dict[Key, Any]:
-        found = super()._gauged(start, torch, failing=failing, wide=wide)
+    def _gauged(self, start: Start, torch: Values | None = None, **how: Any) -> dict[Key, Any]:
+        found = super()._gauged(start, torch, **how)
         self.gauges = {k: v for k, v in self.gauges.items() if k not in self.untold}
         return found
 

@@ -141,7 +141,7 @@ class BlockCheck(OptimizerCheck):
     def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         base: Any = import_module("manual.optimizers.base")
         before = base.LARGE, base.BLOCK
-        base.LARGE = 16  # bytes
+        base.LARGE = 2
         base.BLOCK = base.BLOCK if self.usual else 11  # elements
         try:
             return super().values(lift, dtype, seed)

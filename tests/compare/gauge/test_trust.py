@@ -13,6 +13,8 @@ from compare.description.config import Config
 from compare.gauge import Gauge, GaugeMistakeError, gauge, gauging, registry, strayed
 from compare.judge.quantities import Key
 from compare.pair.tolerance import GAUGED, candidate_errors
+from compare.running import lockstep
+from compare.running.experiment import prepare
 from tests.helpers import F32
 
 KEY = Key("0", "output")
@@ -44,14 +46,36 @@ def off_by(factor: float, error: float = 1.0) -> Any:
     return rule
 
 
+@pytest.mark.parametrize("large", [0, lockstep.LARGE])  # arrays that are not kept without need
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_wrong_rule_stops_a_run(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_rule_stops_a_run(dtype: str, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "LARGE", large)
     room = {"float64": 1e10, "float32": 10.0}[dtype]  # everything agrees with torch
     monkeypatch.setitem(registry.UFUNCS, np.tanh, off_by(1.01, room))
     monkeypatch.setitem(registry.CORRELATED, np.tanh, off_by(1.01, 1.0))
 
     with pytest.raises(GaugeMistakeError, match=r"another 1 output.*rule in compare/gauge/"):
         compare.run(described(dtype))
+
+
+def test_large_gauge_arrays_are_kept_only_where_they_strayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[set[Key]] = []
+    monkeypatch.setattr(lockstep.Lockstep, "_confirm", lambda self, *_: kept.append({*self.gauges}))
+    for large in (lockstep.LARGE, 0):
+        monkeypatch.setattr(lockstep, "LARGE", large)
+        lockstep.Lockstep(prepare(described("float64"))).step(0, np.arange(8))
+    everything, nothing = kept[0], kept[1:]
+
+    assert Key("1", "output") in everything
+    assert nothing == []  # there was nothing left to confirm
+
+    monkeypatch.setitem(registry.UFUNCS, np.tanh, off_by(1.01, 1e10))
+    lockstep.Lockstep(prepare(described("float64"))).step(0, np.arange(8))
+
+    assert Key("1", "output") in kept[-1]
+    assert Key("0", "output") not in kept[-1]
 
 
 def test_right_rules_let_it_pass() -> None:
