@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bfloat16", "machine_epsilon", "turning"]
+__all__ = ["bfloat16", "computed_in", "machine_epsilon", "turning"]
 
 DIGITS = 8  # binary digits of a bfloat16
 
@@ -27,6 +27,16 @@ def machine_epsilon(x: Any) -> float:
     if own is not None:
         return float(own)
     return float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps)
+
+
+def computed_in(x: Any) -> np.dtype:
+    """Return float32 if `x` is computed in it, for constants to be rounded alike; else float64.
+
+    >>> computed_in(np.zeros(2, np.float32)), computed_in(np.zeros(2, int))
+    (dtype('float32'), dtype('float64'))
+    """
+    single = machine_epsilon(x) == np.finfo(np.float32).eps
+    return np.dtype(np.float32 if single else np.float64)
 
 
 def bfloat16(x: Any) -> Any:

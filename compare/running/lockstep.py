@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,21 +155,22 @@ class Lockstep:
         assert start is not None
         own = self.compare.tolerance
         failing = first.failure is not None
+        gauge = partial(self._gauged, start, failing=failing, plain=first.values)
         if own is not None:
             tolerances: Mapping[Key, Any] = fixed(torch, *own)
         else:
-            tolerances = self._gauged(start, failing=failing, plain=first.values) if deep else self.screen
+            tolerances = gauge() if deep else self.screen
         manual = first.values
         flips: dict[str, int] = {}
         rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree and not deep:
-            tolerances = self._gauged(start, failing=failing, plain=first.values)
+            tolerances = gauge()
             rows = self._rows(keys, manual, torch, tolerances, start)
         wide = own is None and (
             bool(unbounded(tolerances)) or (rows.disagree and out_of_range(rows, manual))
         )
         if wide:
-            tolerances = self._gauged(start, failing=failing, plain=first.values, wide=True)
+            tolerances = gauge(wide=True)
             rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree:
             again, flips = self._refereed(start, torch)

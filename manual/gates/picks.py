@@ -11,6 +11,7 @@ import numpy as np
 from manual.examples import Example
 from manual.gates.reductions import flattened, restored
 from manual.layer import Array, Arrays, Layer
+from manual.rounding import computed_in
 
 __all__ = [
     "CumMaxGate",
@@ -355,8 +356,7 @@ class QuantileGate(Layer):
             rank = rounding[self.interpolation](rank)
         low, high = np.floor(rank).astype(np.int64), np.ceil(rank).astype(np.int64)
         weight = np.full_like(rank, 0.5) if self.interpolation == "midpoint" else rank - low
-        if rows.dtype == np.float32:
-            weight = weight.astype(np.float32)
+        weight = weight.astype(computed_in(rows))
         places = (np.take_along_axis(order, place, -1) for place in (low, high))
         return (*places, weight)  # type: ignore[return-value]
 

@@ -13,6 +13,7 @@ from manual.examples import Draw, Example
 from manual.layer import Array, Arrays, Layer
 from manual.pool.picks import gathered, scattered
 from manual.resampling.places import Places, places
+from manual.rounding import computed_in
 
 __all__ = ["AffineGrid", "GridSample"]
 
@@ -260,8 +261,7 @@ class AffineGrid(Layer):
             )
         lines = [_line(n, self.align_corners) for n in self.size[2:]]
         mesh = np.meshgrid(*lines, indexing="ij")[::-1]  # x, y(, z)
-        kind = np.float32 if theta.dtype == np.float32 else np.float64
-        base = np.ones((mesh[0].size, axes + 1), dtype=kind)
+        base = np.ones((mesh[0].size, axes + 1), dtype=computed_in(theta))
         base[:, :axes] = np.stack(mesh, axis=-1).reshape(-1, axes)
         y = base @ theta.swapaxes(1, 2)  # (N, H W, 2)
         return y.reshape(len(theta), *self.size[2:], axes), AffineCache(base)

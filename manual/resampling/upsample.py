@@ -9,6 +9,7 @@ import numpy as np
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 from manual.resampling.axes import matrix, resampled
+from manual.rounding import computed_in
 
 __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]
 
@@ -98,10 +99,9 @@ class Upsample(Layer):
         sizes, scales = self._asked(x.shape[2:], axes)
         way, aligned = MODES[self.mode][0], self.align_corners
         small = axes == 2 and sum(sizes) <= SMALL
-        kind = np.dtype(np.float32 if x.dtype == np.float32 else np.float64)
         cache = UpsampleCache(
             tuple(
-                matrix(way, n, m, scale, aligned, kind, small)
+                matrix(way, n, m, scale, aligned, computed_in(x), small)
                 for n, m, scale in zip(x.shape[2:], sizes, scales, strict=True)
             )
         )

@@ -10,6 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from compare.gauge import gauge, gauging
 from manual.resampling.upsample import MODES, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from tests.helpers import DTYPES, F32, SEEDS, draw
 
@@ -131,3 +132,19 @@ def test_what_torch_refuses_is_refused(arguments: dict, shape: Any, message: str
         Upsample(**arguments).forward(np.ones(shape or (1, 1, 2)))
     with pytest.raises((ValueError, RuntimeError, NotImplementedError)):
         torch.nn.Upsample(**arguments)(torch.ones(shape or (1, 1, 2)))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("n", [63, 224, 225])
+def test_gauged_in_float32_it_counts_places_in_float32(mode: str, n: int) -> None:
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    x[..., 1::2] = 1.0  # beside zeros a weight's own error shows
+    layer = Upsample(size=(n, n), mode=mode)
+    y, _ = layer.forward(x)
+
+    with gauging(F32):
+        gauged, _ = layer.forward(gauge(x))
+
+    off = np.abs(gauged.v - y) / gauged.tolerance(F32)
+    assert off.max() < 0.1
+    assert y.dtype == np.float32
