@@ -175,7 +175,7 @@ class Lockstep:
         if own is None and rows.disagree:
             again, flips = self._refereed(start, torch)
             sides = _Sides(manual, again if flips else manual, torch, flips, tolerances)
-            for hopeless, tolerances in self._with_kinks(start, torch, failing, wide):
+            for hopeless, tolerances in self._with_kinks(start, torch, failing, wide, sides.again):
                 rows, flips = self._excused(keys, sides, tolerances, start)
                 if not rows.disagree or not least_share(rows) <= hopeless:
                     break
@@ -232,13 +232,14 @@ class Lockstep:
         return tolerances
 
     def _with_kinks(
-        self, start: Start, torch: Values, failing: bool, wide: bool
+        self, start: Start, torch: Values, failing: bool, wide: bool, plain: Values
     ) -> Iterator[tuple[float, Mapping[Key, Any]]]:
         """Yield tolerances at torch's kinks: by the gauge, then also by errors that add up.
 
+        `plain` is what the code computes there.
         With each comes the share of it that no better estimate of the errors can explain.
         """
-        yield FINITE, self._gauged(start, torch, failing=failing, wide=wide)
+        yield FINITE, self._gauged(start, torch, failing=failing, plain=plain, wide=wide)
         self.tolerances = self._in_doubt(start, torch, failing, wide)
         yield FINITE, self.tolerances
         side, referee = settled(self.experiment.manual, start), Referee(start, torch, {})
@@ -297,7 +298,7 @@ class Lockstep:
             return
         if self.dtype != np.float64 and self._as_in_double(start, tolerances):
             return  # what float32 cannot hold is no mistake of the gauge
-        for _, tolerances in self._with_kinks(start, plain, failing=False, wide=False):
+        for _, tolerances in self._with_kinks(start, plain, False, False, plain):
             found = strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
             if not found:
                 break
