@@ -42,7 +42,7 @@ ROWS = np.array([[3, 1, 1], [1, 3, 3]])  # no row has its own number
 MANY = np.arange(16)[::-1].copy()
 MORE = {
     "GridSample": whole_ways(),
-    "AffineGrid": (Example({"size": (1, 1, 1, 3), "align_corners": True}, ((1, 2, 3),)),),
+    "AffineGrid": (Example({"size": (1, 2, 1, 3), "align_corners": True}, ((1, 2, 3),)),),
     "Embedding": tuple(
         Example({**TABLE, "num_embeddings": 16, "max_norm": 1, "norm_type": p}, (MANY,))
         for p in (0, 1, 3.0, np.inf, -np.inf)
