@@ -235,8 +235,12 @@ class DoubtCheck(OptimizerCheck):
 
 @dataclass(frozen=True)
 class TinyCheck(DoubtCheck):
-    """A gradient that is sure; then the least of all numbers, which is 0 on torch's side."""
+    """A gradient that is sure; then the least of all numbers, which is 0 on torch's side.
 
+    A gauge of float64 alone has no room for the squares of its least numbers.
+    """
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     doubtful: ClassVar[int] = 2
 
     @property
@@ -244,7 +248,7 @@ class TinyCheck(DoubtCheck):
         return f"{super().name} that underflows"
 
     def steps(self, seed: int) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
-        for grad in (np.array([1.0, -1.0] * 2), np.zeros(4)):
+        for grad in (np.array([1.0, -1.0] * 2) / 2**10, np.zeros(4)):
             yield {"vector": grad}, None
 
     def rounded(self, lift: Lift, dtype: np.dtype) -> Any:
