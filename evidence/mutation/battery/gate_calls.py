@@ -152,8 +152,10 @@ class GateCallCheck(Check):
                 values[Key(call + again, "gradients")] = np.float64(self.count(inputs))
                 values[Key(call + again, "others")] = np.float64(0)
             if self.type in PARTLY and len(ports) > 1:
+                kept = [i for i in ends if i < len(ports) - 1]
                 part = torch.autograd.grad(
-                    [found[i] for i in ends[:-1]], list(wanted.values()), ups[:-1],
+                    [0 * sum(w.sum() for w in wanted.values()), *(found[i] for i in kept)],
+                    list(wanted.values()), [None, *(ups[ends.index(i)] for i in kept)],
                     allow_unused=True, materialize_grads=True, retain_graph=True,
                 )  # fmt: skip
                 placed = dict(zip(wanted, map(array_of, part), strict=True))

@@ -21,6 +21,9 @@ SIGNED = np.array([[0.0, -1.0, 2.0, -0.0], [3.0, -0.5, 0.0, 1.0]])
 TURNS = np.array([1.0, -1.0, -0.0, 0.0])
 TIES = np.array([[1.0, 3.0, 3.0], [-2.0, -2.0, 1.0], [0.0, 3.0, -2.0]])
 BORDER = np.array([[1.0, 1.0], [2.0, 1.0], [0.25, -0.5]])  # a sum of |x| of 2, more, less
+MATRICES = Draw((2, 3, 3), "uniform", -1, 1)
+EXCHANGED = np.array([[0.0, -0.5], [-2.0, 0.0]])  # no elimination without an exchange of rows
+DEFINITE = np.stack([np.diag([2.0, 1.5, 1.75]) + 0.25 * s for s in (1, -1)])
 APART = Draw((2, 4, 2), "uniform", -1, 1)
 COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
 
@@ -152,6 +155,25 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "StdGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0.5}, ((2, 3),))),
     "VarMeanGate": (({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({}, ((2, 3),))),
     "StdMeanGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0}, ((2, 3),))),
+    # ── linear algebra ──
+    "InverseGate": (({}, (MATRICES,)), ({}, (EXCHANGED,))),
+    "SolveGate": (
+        ({}, (MATRICES, (2, 3, 1))), ({}, (Draw((3, 3), "uniform", -1, 1), (2, 3, 2))),
+        ({}, (EXCHANGED, (2, 2))), ({"left": False}, (EXCHANGED, (2, 2))),
+        ({}, (2.0**-80 * EXCHANGED, 2.0**-80 * TIES[:2, :1])),
+        ({"triangle": "lower"}, (MATRICES, (3, 2))),
+        ({"triangle": "lower", "unit": True}, (MATRICES, (3, 2))),
+    ),
+    "DeterminantGate": (({}, (MATRICES,)), ({}, (EXCHANGED,))),
+    "LogDeterminantGate": (
+        ({}, (MATRICES,)), ({"signed": False}, (MATRICES,)),
+        ({"signed": False}, (np.stack([EXCHANGED, -EXCHANGED, EXCHANGED[::-1]]),)),
+    ),
+    "CholeskyGate": (({}, (DEFINITE,), (), (2 * DEFINITE[::-1],)), ({"upper": True}, (DEFINITE,))),
+    "MatrixPowerGate": (
+        ({"n": 4}, ((2, 3, 3),)), ({"n": 1}, (np.array([[INF, 1.0], [0.5, 2.0]]),)),
+    ),
+    "CrossGate": (({}, ((1, 3), (2, 3))),),
     # ── picks ──
     "MaxAlongGate": (
         ({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),)), ({}, ((4,),)),
@@ -219,7 +241,11 @@ MORE = {
 OTHERS = {  # inputs of other shapes for the same gate, by its name and which of MORE
     (name, i): call[3] for name, calls in CALLS.items() for i, call in enumerate(calls) if call[3:]
 }
-PARTLY = ("MeshGate", "SplitGate")  # gates whose last output may have no gradient
+PARTLY = (
+    "LogDeterminantGate",
+    "MeshGate",
+    "SplitGate",
+)  # gates whose last output may have no gradient
 
 
 def _rows(x: Any, dim: int) -> np.ndarray:

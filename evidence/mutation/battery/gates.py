@@ -54,6 +54,18 @@ def _samples(check: LayerCheck, seed: int) -> Iterator[Sample]:
 
 
 @dataclass(frozen=True)
+class TriangleCheck(ExactLayerCheck):
+    """A triangle whose first unknown is lost in rounding if its rows are exchanged."""
+
+    type: str = "SolveGate"
+
+    def samples(self, seed: int) -> Iterator[Sample]:
+        a, b = np.array([[1.0, 0.0], [2.0, 2.0**20]]), np.array([[2.0**-60], [1.0]])
+        left = dict(self.arguments)["left"]
+        yield Sample("graded", (a, b) if left else (a.T, b.T))
+
+
+@dataclass(frozen=True)
 class WinnerCheck(DecisionCheck):
     """Which of two inputs the max gate takes, beside the slopes that torch gives them."""
 
@@ -78,7 +90,11 @@ class WinnerCheck(DecisionCheck):
 @cache
 def gate_checks() -> list[Check]:
     """Return every gate that has inputs; constants are part of the expressions."""
-    return [*_pairs(), *_single(), *_products(), WinnerCheck("MaxGate", "winner")]
+    triangles = (
+        TriangleCheck(arguments=(("left", left), ("triangle", part)))
+        for left, part in ((True, "lower"), (False, "upper"))
+    )
+    return [*_pairs(), *_single(), *_products(), *triangles, WinnerCheck("MaxGate", "winner")]
 
 
 def _pairs() -> Iterator[Check]:
