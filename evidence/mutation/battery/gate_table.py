@@ -24,8 +24,15 @@ BORDER = np.array([[1.0, 1.0], [2.0, 1.0], [0.25, -0.5]])  # a sum of |x| of 2, 
 MATRICES = Draw((2, 3, 3), "uniform", -1, 1)
 EXCHANGED = np.array([[0.0, -0.5], [-2.0, 0.0]])  # no elimination without an exchange of rows
 DEFINITE = np.stack([np.diag([2.0, 1.5, 1.75]) + 0.25 * s for s in (1, -1)])
+FAR = (0.0, -(2.0**-100), 2.0**-101, -(2.0**100), 2.0**101, 3.0)  # squares beyond float32
 APART = Draw((2, 4, 2), "uniform", -1, 1)
 COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
+
+
+def each(*lines: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    """Return every number beside every other, as arrays of one shape."""
+    return tuple(np.array(np.meshgrid(*lines)))
+
 
 # arguments, inputs; names of inputs without a gradient; inputs of other shapes for the same gate
 Given = tuple[Any, ...]
@@ -67,6 +74,29 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "ExponentialGate": (
         ({"base": 0.0}, (np.array([[0.0, 1.0, 2.5], [-1.0, 0.5, -0.5]]),)),
         ({"base": 1.0}, ((2, 3),)), ({"base": -1.0}, (np.array([1.0, 2.0, -3.0]),)),
+    ),
+    # ── pairs ──
+    **{
+        name: (({}, (TIES, TIES[::-1])), ({}, each((NAN, 1.0, -2.0, INF), (NAN, 1.0, 3.0, -INF))))
+        for name in ("MaxGate", "MinGate", "FmaxGate", "FminGate")
+    },
+    "PowGate": (
+        ({}, each((0.0, 1.0, 0.5, 2.0), (1.0, 2.0, 3.0))),
+        ({}, each((0.0, 1.0, -1.0, 0.5, 2.0), (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0))),
+    ),
+    "Atan2Gate": (({}, ((2, 3), (3,))),),
+    "HypotGate": (({}, each(FAR, FAR)), ({}, each((0.0, -3.0, NAN, INF), (0.0, 4.0, NAN, -INF)))),
+    **{
+        name: (({}, each((1.0, 2.0, INF, -INF, NAN), (1.0, 900.0, INF, -INF, NAN))),)
+        for name in ("LogAddExpGate", "LogAddExp2Gate")
+    },
+    "XlogyGate": (
+        ({}, each((0.0,), (-2.0, -1.0, 0.5, 2.0))),
+        ({}, each((0.0, 1.0, -1.0, 0.5), (NAN, -2.0, -1.0, 0.0, 1.0, 2.0, INF))),
+    ),
+    "Xlog1pyGate": (
+        ({}, each((0.0,), (-3.0, -2.0, -0.5, 1.0))),
+        ({}, each((0.0, 1.0, -1.0, 0.5), (NAN, -3.0, -2.0, -1.0, -0.5, 0.0, 1.0, INF))),
     ),
     # ── distances, norms ──
     "DistGate": (({}, ((3,), (2, 3))), ({"p": 3.0}, ((2, 3), (2, 1))), ({}, ((1,), (1,)))),
@@ -302,4 +332,9 @@ WITHOUT_STEP = {  # |z| and what SciPy knows of real numbers alone: no complex s
     "LogDeterminantGate", "MatrixNormGate",
     "ModeGate", "NdtriGate", "NormGate", "PdistGate", "PolygammaGate", "RenormGate",
 }  # fmt: skip
-REAL = {"ErfinvGate", "NdtriGate", "PolygammaGate"}  # of complex numbers, that of their real part
+REAL = {
+    "Atan2Gate",
+    "ErfinvGate",
+    "NdtriGate",
+    "PolygammaGate",
+}  # of complex numbers, that of their real part
