@@ -279,7 +279,9 @@ def told(key: Key, found: Any, theirs: Any) -> Values:
 
 
 def _decided(decisions: Any) -> np.ndarray:
-    """Return decisions in a row; none where nothing is decided."""
+    """Return decisions, which are an array, in a row; none where nothing is decided."""
+    if isinstance(decisions, list | tuple):
+        raise TypeError("Decisions are an array: the harness reads their shape.")
     return np.zeros(0) if decisions is None else np.nan_to_num(_plain(decisions), nan=9.0).ravel()
 
 

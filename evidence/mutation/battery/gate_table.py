@@ -207,13 +207,17 @@ CALLS: dict[str, tuple[Given, ...]] = {
     # ── picks ──
     "MaxAlongGate": (
         ({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),)), ({}, ((4,),)),
+        ({}, ((2, 3),)),
     ),
     "MinAlongGate": (({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),))),
     "MedianAlongGate": (
         ({"skips_nan": True}, (HOLES,)), ({"dim": 0}, (HOLES,)), ({}, ((),)),
         ({"dim": 1, "keepdim": True}, ((2, 4, 2),)), ({"skips_nan": True}, (BLANK,)),
+        ({}, (HOLES[:2],)),
     ),
-    "KthValueGate": (({"k": 3, "dim": 1, "keepdim": True}, (APART,)), ({"k": 1}, ((),))),
+    "KthValueGate": (
+        ({"k": 3, "dim": 1, "keepdim": True}, (APART,)), ({"k": 1}, ((),)), ({"k": 2}, ((2, 3),)),
+    ),
     "ModeGate": (({"dim": 0}, (TIES,)), ({"dim": 1, "keepdim": True}, ((2, 3, 2),)), ({}, ((),))),
     "SortGate": (({"dim": 0, "descending": True}, ((3, 2, 2),)), ({}, ((),)), ({}, (HOLES,))),
     "TopKGate": (({"k": 1}, ((),)), ({"k": 2, "dim": 1}, ((2, 3, 2),)), ({"k": 3}, ((2, 3),))),
@@ -226,7 +230,10 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"q": [0.25, 0.7], "dim": 1, "keepdim": True}, ((2, 3, 2),)),
         *(({"q": [0.3, 0.6], "dim": 1, "interpolation": kind}, ((2, 4),))
           for kind in ("lower", "higher", "nearest", "midpoint")),
-        ({"q": 0.5, "dim": 0, "skips_nan": True}, (BLANK,)),
+        ({"q": 0.5, "dim": 0, "skips_nan": True}, (BLANK,)), ({"q": 0.5, "dim": 0}, ((),)),
+        ({"q": 1.0, "dim": 0, "skips_nan": True}, (BLANK,)),
+        ({"q": 0.3, "dim": -1}, (HOLES[:2],)),
+        ({"q": [0.0, 1.0], "dim": 1, "interpolation": "lower"}, (WILD[:, 1:],)),
     ),
     # ── running ──
     "CumSumGate": (({}, ((2, 3, 2),)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
@@ -300,6 +307,25 @@ def _inside(x: Any, min: Any = None, max: Any = None, **_: Any) -> Any:
     return (x >= (-INF if min is None else min)) & (x <= (INF if max is None else max))
 
 
+def _between(
+    x: Any, q: Any, dim: int | None = None, interpolation: str = "", skips_nan: bool = False,
+    **_: Any,
+) -> np.ndarray:  # fmt: skip
+    rows = np.moveaxis(x, dim, -1) if dim is not None and np.ndim(x) else np.reshape(x, (1, -1))
+    last = (rows == rows).sum(axis=-1, keepdims=True) - 1
+    rank = np.maximum(np.reshape(q, -1) * last, 0)
+    rank = rank if skips_nan else np.where(last + 1 < rows.shape[-1], rows.shape[-1] - 1, rank)
+    whole = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}.get(interpolation)
+    order = np.argsort(rows, axis=-1, kind="stable")
+    sides = (whole, whole) if whole else (np.floor, np.ceil)
+    return np.stack([np.take_along_axis(order, f(rank).astype(int), -1) for f in sides])
+
+
+def _picked(x: Any, outputs: Any, dim: int = -1, **_: Any) -> np.ndarray:
+    places = outputs[1]
+    return np.moveaxis(places, dim, -1) if places.ndim and places.ndim == np.ndim(x) else places
+
+
 DECISIONS: dict[str, Callable[..., Any]] = {
     "RenormGate": _long,
     "RemainderGate": _rounded,
@@ -321,6 +347,13 @@ DECISIONS: dict[str, Callable[..., Any]] = {
     "AminGate": lambda x, slopes, **_: slopes[0] > 0,
     "FracGate": lambda x, **_: np.trunc(x),
     "LogitGate": lambda x, eps=None, **_: None if eps is None else (x >= eps) & (x <= 1 - eps),
+    "QuantileGate": _between,
+    **{
+        f"{name}Gate": _picked
+        for name in (
+            "MaxAlong", "MinAlong", "MedianAlong", "KthValue", "Sort", "TopK", "CumMax", "CumMin",
+        )
+    },
     **{
         f"{name}Gate": lambda x, outputs, **_: outputs[0]
         for name in ("Floor", "Ceil", "Round", "Trunc", "Sign", "Angle", "Fill")
