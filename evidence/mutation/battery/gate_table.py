@@ -351,7 +351,14 @@ DECISIONS: dict[str, Callable[..., Any]] = {
     **{
         f"{name}Gate": _picked
         for name in (
-            "MaxAlong", "MinAlong", "MedianAlong", "KthValue", "Sort", "TopK", "CumMax", "CumMin",
+            "MaxAlong",
+            "MinAlong",
+            "MedianAlong",
+            "KthValue",
+            "Sort",
+            "TopK",
+            "CumMax",
+            "CumMin",
         )
     },
     **{
