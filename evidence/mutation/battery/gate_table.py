@@ -160,7 +160,10 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "NanMeanGate": (
         ({}, (HOLES,)), ({"dim": 1}, (HOLES,)), ({"dim": 0, "keepdim": True}, (HOLES,)),
     ),
-    "ProdGate": (({"dim": 1}, (ZEROS,)), ({}, (ZEROS,)), ({"dim": 0}, ((3, 2, 2),))),
+    "SumGate": (({"dim": ()}, ((2, 3),)), ({"dim": []}, ((2, 3),)), ({"dim": 0}, ((),))),
+    "ProdGate": (
+        ({"dim": 1}, (ZEROS,)), ({}, (ZEROS,)), ({"dim": 0}, ((3, 2, 2),)), ({}, ((),)),
+    ),
     "AmaxGate": (({"dim": 1}, (HOLES,)), ({"dim": (0, 2)}, ((2, 3, 2),))),
     "AminGate": (({"dim": 1}, (HOLES,)), ({"dim": (2, 0)}, ((2, 3, 2),))),
     "AminmaxGate": (
@@ -171,10 +174,12 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({}, (TIES,)), ({"skips_nan": True}, (HOLES,)), ({}, (HOLES,)),
         ({"skips_nan": True}, (BLANK,)), ({"skips_nan": True}, (np.array([NAN, NAN]),)),
         ({}, ((4,),)), ({}, ((5,),)), ({}, ((),)),
+        ({}, (np.array([1.0, NAN, 2.0]),)),
     ),
     "LogSumExpGate": (
         ({"dim": 0}, (np.array([[-INF, 1.0], [-INF, INF]]),)), ({}, (np.array([900.0, 901.0]),)),
         ({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({"dim": 1}, (np.array([[-INF, -INF]]),)),
+        ({"dim": 0}, (np.zeros((0, 2)),)), ({}, (np.array([-900.0, 900.0]),)),
     ),
     "VarGate": (
         ({"correction": 3, "dim": 1}, ((2, 3),), ("x",)),
@@ -327,6 +332,9 @@ def _picked(x: Any, outputs: Any, dim: int = -1, **_: Any) -> np.ndarray:
 
 
 DECISIONS: dict[str, Callable[..., Any]] = {
+    "AminmaxGate": lambda x, dim=None, **_: np.stack(
+        [x == f(x, axis=dim, keepdims=True) for f in (np.min, np.max)]
+    ),
     "RenormGate": _long,
     "RemainderGate": _rounded,
     "FmodGate": lambda *xs, **given: _rounded(*xs, **{**given, "rounding_mode": "trunc"}),
