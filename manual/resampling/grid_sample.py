@@ -82,6 +82,8 @@ class GridSample(Layer):
             {"padding_mode": "reflection"},
             ((1, 1, 2, 1, 3), Draw((1, 2, 1, 1, 3), "uniform", -2, 2)),
         ),
+        Example({"padding_mode": "reflection", "align_corners": True}, ((1, 1, 2, 4), WIDE)),
+        Example({"mode": "bicubic", "padding_mode": "border"}, ((1, 2, 2, 3), WIDE)),
     )
 
     def __init__(
