@@ -298,10 +298,12 @@ class GridSample(nn.Module):
         align_corners: bool | None = None,
     ) -> None:
         super().__init__()
-        self.options = mode, padding_mode, bool(align_corners)
+        self.mode, self.padding_mode = mode, padding_mode
+        self.align_corners = bool(align_corners)
 
     def forward(self, input: Tensor, grid: Tensor) -> Tensor:
-        return nn.functional.grid_sample(input, grid, *self.options)
+        options = self.mode, self.padding_mode, self.align_corners
+        return nn.functional.grid_sample(input, grid, *options)
 
 
 class AffineGrid(nn.Module):

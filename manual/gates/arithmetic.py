@@ -171,12 +171,13 @@ class MaxGate(Layer):
 
         ∂z/∂x = [x > y],  ∂z/∂y = [y > x]   ->   dx = dz · [x > y],  dy = dz · [y > x]
         At x = y there is a kink, where any split of dz fits; each input gets half.
-        Torch: torch.maximum, which halves as well (the maximum of a whole row does not).
+        Torch: torch.maximum, which halves as well (the maximum of a whole row does not), and gives
+        both all of it at a nan.
         Source: CS231n lecture 4: the max gate routes.
         """
         (x, y), dz = cache, grad_output
-        half = 0.5 * dz * (x == y)
-        dx, dy = dz * (x > y) + half, dz * (y > x) + half
+        share = np.where(x == y, 0.5 * dz, dz)
+        dx, dy = np.where(x < y, 0, share), np.where(y < x, 0, share)
         return (summed_to(dx, np.shape(x)), summed_to(dy, np.shape(y))), {}
 
     def decisions(self, cache: PairCache) -> Array:

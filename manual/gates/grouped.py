@@ -27,8 +27,8 @@ class GroupedMatMulGate(Layer):
     Inputs: `a` A (M, K), `b` B (G, K, N). Output: C (M, N); rows after the last group are 0.
 
     Raises:
-        ValueError: the shapes do not fit, or the groups end beyond the last row or before they
-            begin.
+        ValueError: there is no group; the shapes do not fit, or the groups end beyond the last row
+            or before they begin.
     """
 
     examples = (
@@ -38,16 +38,17 @@ class GroupedMatMulGate(Layer):
 
     def __init__(self, ends: Sequence[int]) -> None:
         self.ends = tuple(int(end) for end in ends)
-        if any(end < start for start, end in zip((0, *self.ends), self.ends, strict=False)):
+        falls = any(end < start for start, end in zip((0, *self.ends), self.ends, strict=False))
+        if not self.ends or falls:
             raise ValueError(
-                "GroupedMatMulGate: ends must be whole numbers from 0 on that do not fall, "
-                f"received {self.ends}."
+                "GroupedMatMulGate: ends must be one or more whole numbers from 0 on that do not "
+                f"fall, received {self.ends}."
             )
 
     def forward(self, a: Array, b: Array) -> tuple[Array, GroupedCache]:  # type: ignore[override]
         self._check(a.shape, b.shape)
         parts = [a[rows] @ b[g] for g, rows in self._groups()]
-        rest = np.zeros_like(a, shape=(a.shape[0] - self._last, b.shape[2]))
+        rest = np.zeros_like(a, shape=(a.shape[0] - self.ends[-1], b.shape[2]))
         return np.concatenate([*parts, rest]), GroupedCache(a, b)
 
     def backward(
@@ -66,13 +67,9 @@ class GroupedMatMulGate(Layer):
         """
         (a, b), dc = cache, grad_output
         da = [dc[rows] @ b[g].T for g, rows in self._groups()]
-        da.append(np.zeros_like(a, shape=(a.shape[0] - self._last, a.shape[1])))
+        da.append(np.zeros_like(a, shape=(a.shape[0] - self.ends[-1], a.shape[1])))
         db = [a[rows].T @ dc[rows] for _, rows in self._groups()]
         return (np.concatenate(da), np.stack(db)), {}
-
-    @property
-    def _last(self) -> int:
-        return self.ends[-1] if self.ends else 0
 
     def _groups(self) -> Iterator[tuple[int, slice]]:
         starts = (0, *self.ends)
@@ -85,9 +82,9 @@ class GroupedMatMulGate(Layer):
                 f"GroupedMatMulGate: expected a (M, K) and b (G, K, N) with G = {len(self.ends)}, "
                 f"received {a} and {b}."
             )
-        if a[0] < self._last:
+        if a[0] < self.ends[-1]:
             raise ValueError(
-                f"GroupedMatMulGate: the groups end at row {self._last}, received {a[0]} rows."
+                f"GroupedMatMulGate: the groups end at row {self.ends[-1]}, received {a[0]} rows."
             )
 
     def extra_repr(self) -> str:

@@ -25,9 +25,8 @@ TWO = np.stack([SQUARE[:2, :2], SQUARE[1:, 1:]])
 DEFINITE = np.array([[2.0, 0.5, -0.25], [0.5, 1.5, 0.75], [-0.25, 0.75, 1.75]])
 
 
-class MatrixCache(NamedTuple):
-    a: Array
-    y: Array
+class InverseCache(NamedTuple):
+    inverse: Array
 
 
 class InverseGate(Layer):
@@ -39,11 +38,11 @@ class InverseGate(Layer):
 
     examples = (Example({}, (SQUARE,)), Example({}, (TWO,)))
 
-    def forward(self, a: Array) -> tuple[Array, MatrixCache]:  # type: ignore[override]
+    def forward(self, a: Array) -> tuple[Array, InverseCache]:  # type: ignore[override]
         y = solved(a, identity(a))[0]
-        return y, MatrixCache(a, y)
+        return y, InverseCache(y)
 
-    def backward(self, grad_output: Array, cache: MatrixCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: InverseCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through Y = A⁻¹.
 
         Y A = 1, so dY A + Y dA = 0 along any direction, and
@@ -51,7 +50,7 @@ class InverseGate(Layer):
         Torch: torch.linalg.inv.
         Source: Petersen, Pedersen, The Matrix Cookbook, derivatives of an inverse.
         """
-        turned = cache.y.swapaxes(-1, -2)
+        turned = cache.inverse.swapaxes(-1, -2)
         return (-(turned @ grad_output @ turned),), {}
 
 
@@ -180,18 +179,20 @@ class LogDeterminantGate(Layer):
         if signed:
             self.outputs = ("sign", "logabsdet")
 
-    def forward(self, a: Array) -> tuple[Any, DeterminantCache]:  # type: ignore[override]
+    def forward(self, a: Array) -> tuple[Any, InverseCache]:  # type: ignore[override]
         inverse, pivots, signs = solved(a, identity(a))
         sign = np.sign(pivots).prod(axis=-1) * signs
         y = np.log(np.abs(pivots)).sum(axis=-1)
         if self.signed:
-            return (sign, y), DeterminantCache(y, inverse)
-        return np.where(sign > 0, y, np.nan), DeterminantCache(y, inverse)
+            return (sign, y), InverseCache(inverse)
+        known = sign > 0
+        moves = np.where(np.expand_dims(known, (-1, -2)), inverse, 0)
+        return np.where(known, y, np.nan), InverseCache(moves)
 
-    def backward(self, grad_output: Any, cache: DeterminantCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Any, cache: InverseCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through y = log |det A|; the sign is constant almost everywhere.
 
-        ∂ log |det A| / ∂A = A⁻ᵀ   ->   ∂L/∂A = dy A⁻ᵀ
+        ∂ log |det A| / ∂A = A⁻ᵀ   ->   ∂L/∂A = dy A⁻ᵀ, and 0 where y is nan, as in torch
         Torch: torch.linalg.slogdet, torch.logdet.
         Source: Jacobi's formula, divided by the determinant.
         """
@@ -202,6 +203,10 @@ class LogDeterminantGate(Layer):
 
     def extra_repr(self) -> str:
         return f"signed={self.signed}"
+
+
+class CholeskyCache(NamedTuple):
+    low: Array
 
 
 class CholeskyGate(Layer):
@@ -221,7 +226,7 @@ class CholeskyGate(Layer):
     def __init__(self, upper: bool = False) -> None:
         self.upper = upper
 
-    def forward(self, a: Array) -> tuple[Array, MatrixCache]:  # type: ignore[override]
+    def forward(self, a: Array) -> tuple[Array, CholeskyCache]:  # type: ignore[override]
         own = 0.5 * (a + a.swapaxes(-1, -2))
         y = np.zeros_like(own)
         for j in range(a.shape[-1]):
@@ -229,9 +234,9 @@ class CholeskyGate(Layer):
             y[..., j, j] = np.sqrt(own[..., j, j] - (row * row).sum(axis=-1))
             below = own[..., j + 1 :, j] - (y[..., j + 1 :, :j] @ row[..., None])[..., 0]
             y[..., j + 1 :, j] = below / y[..., j, j, None]
-        return (y.swapaxes(-1, -2) if self.upper else y), MatrixCache(a, y)
+        return (y.swapaxes(-1, -2) if self.upper else y), CholeskyCache(y)
 
-    def backward(self, grad_output: Array, cache: MatrixCache) -> tuple[tuple[Array], Arrays]:
+    def backward(self, grad_output: Array, cache: CholeskyCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through L Lᵀ = A.
 
         dA = dL Lᵀ + L dLᵀ along any symmetric direction, so dL = L Φ(L⁻¹ dA L⁻ᵀ), Φ the lower
@@ -241,7 +246,7 @@ class CholeskyGate(Layer):
         Torch: torch.linalg.cholesky, which reads one triangle.
         Source: Murray, Differentiation of the Cholesky decomposition (2016), equation 9 on.
         """
-        low = cache.y
+        low = cache.low
         dy = grad_output.swapaxes(-1, -2) if self.upper else grad_output
         inverse = solved(low, identity(low))[0]
         twice = np.tril(2 - identity(low))  # twice Φ's factors
@@ -301,7 +306,7 @@ class CrossGate(Layer):
     """The cross product of vectors of three elements, along one axis; others broadcast.
 
     Args:
-        dim: the axis.
+        dim: the axis; of inputs with as many axes, or counted from the last.
     """
 
     examples = (
@@ -316,8 +321,7 @@ class CrossGate(Layer):
         return self._cross(a, b), PairCache(a, b)
 
     def _cross(self, a: Array, b: Array) -> Array:
-        dim = self.dim if self.dim < 0 else self.dim - max(a.ndim, b.ndim)
-        (a1, a2), (b1, b2) = ([np.roll(x, -k, axis=dim) for k in (1, 2)] for x in (a, b))
+        (a1, a2), (b1, b2) = ([np.roll(x, -k, axis=self.dim) for k in (1, 2)] for x in (a, b))
         return a1 * b2 - a2 * b1
 
     def backward(self, grad_output: Array, cache: PairCache) -> tuple[tuple[Array, Array], Arrays]:

@@ -94,7 +94,7 @@ class Choice(Pair):
 
 
 class MinGate(Choice):
-    """z = min(x, y); at a tie each input gets half."""
+    """z = min(x, y); at a tie each input gets half, at a nan both get all."""
 
     equations = equations(
         "min(x[i], y[i])",
@@ -107,8 +107,8 @@ class MinGate(Choice):
         return np.minimum(x, y)
 
     def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
-        half = 0.5 * dz * (x == y)
-        return dz * (x < y) + half, dz * (y < x) + half
+        share = np.where(x == y, 0.5 * dz, dz)
+        return np.where(x > y, 0, share), np.where(y > x, 0, share)
 
 
 class FmaxGate(Choice):
@@ -151,7 +151,7 @@ class PowGate(Pair):
     def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
         nothing = (x == 0) & (y >= 0)
         dx = np.where(y == 0, 0, dz * (y * x ** (y - 1)))
-        return dx, dz * np.where(nothing, 0, z * np.log(np.where(nothing, np.ones_like(z), x)))
+        return dx, dz * z * np.log(np.where(nothing, np.ones_like(z), x))
 
 
 class Atan2Gate(Pair):
@@ -171,7 +171,7 @@ class Atan2Gate(Pair):
 
 
 class HypotGate(Pair):
-    """z = √(x² + y²), where the squares may overflow."""
+    """z = √(x² + y²), where the squares may overflow; of ∞ and nan ∞."""
 
     equations = equations("sqrt(x[i]**2 + y[i]**2)", "x[i] / z[i]\n" + (
         "where z[i] = sqrt(x[i]**2 + y[i]**2)"
@@ -180,9 +180,10 @@ class HypotGate(Pair):
 
     def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         m = np.maximum(np.abs(x), np.abs(y))
-        m = np.where((m == 0) | np.isinf(m), 1, m)
+        endless = np.isinf(x) | np.isinf(y)
+        m = np.where((m == 0) | endless, 1, m)
         x, y = x / m, y / m
-        return m * np.sqrt(x * x + y * y)
+        return np.where(endless, np.inf, m * np.sqrt(x * x + y * y))
 
     def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
         return dz * (x / z), dz * (y / z)
@@ -233,7 +234,7 @@ class XlogyGate(Pair):
 
     def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         zero = (x == 0) & (y == y)
-        return np.where(zero, 0, x * np.log(np.where(zero, np.ones_like(y), y)))
+        return x * np.log(np.where(zero, np.ones_like(y), y))
 
     def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
         zero = (x == 0) & (y <= 0)
@@ -248,7 +249,7 @@ class Xlog1pyGate(Pair):
 
     def of(self, x: Array, y: Array) -> Array:  # type: ignore[override]
         zero = (x == 0) & (y == y)
-        return np.where(zero, 0, x * np.log1p(np.where(zero, np.zeros_like(y), y)))
+        return x * np.log1p(np.where(zero, np.zeros_like(y), y))
 
     def shares(self, dz: Array, z: Array, x: Array, y: Array) -> tuple:  # type: ignore[override]
         zero = (x == 0) & (y <= -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -89,7 +90,7 @@ class Picking(Layer):
     def _out(self, rows: Array, cache: Picked) -> Array:
         """Return results in the input's layout."""
         if not cache.shape or not self.keepdim:
-            return rows.reshape(rows.shape[:-1] if cache.shape else ())
+            return rows.reshape(rows.shape[:-1])
         return np.moveaxis(rows, -1, cache.axis)
 
     def _rows(self, y: Array, cache: Picked) -> Array:
@@ -250,22 +251,22 @@ class TopKGate(Picking):
 class CumMaxGate(Picking):
     """The largest so far along an axis, the last of equals, and where it is."""
 
-    sign = 1
+    wins = staticmethod(operator.ge)
 
     def pick(self, x: Array) -> np.ndarray:
         index = np.zeros(x.shape, dtype=np.int64)
         for i in range(1, x.shape[-1]):
             best = np.take_along_axis(x, index[..., i - 1 : i], -1)[..., 0]
             here = x[..., i]
-            won = (here >= best) if self.sign > 0 else (here <= best)
-            index[..., i] = np.where(won | (here != here), i, index[..., i - 1])
+            won = self.wins(here, best) | (here != here)
+            index[..., i] = np.where(won, i, index[..., i - 1])
         return index
 
 
 class CumMinGate(CumMaxGate):
     """The smallest so far along an axis, the last of equals, and where it is."""
 
-    sign = -1
+    wins = staticmethod(operator.le)
 
 
 class OrderedGate(SortGate):
@@ -347,14 +348,14 @@ class QuantileGate(Layer):
         order = ordered(rows)
         known = (rows == rows).sum(axis=-1, keepdims=True)
         last = known - 1
-        rank = np.atleast_1d(np.asarray(self.q, dtype=np.float64)) * last
+        rank = np.asarray(self.q, dtype=np.float64) * last
         if not self.skips_nan:
             rank = np.where(known < rows.shape[-1], rows.shape[-1] - 1, rank)  # the last is nan
         rank = np.maximum(rank, 0)
         if self.interpolation in ("lower", "higher", "nearest"):
             rounding = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}
             rank = rounding[self.interpolation](rank)
-        low, high = np.floor(rank).astype(np.int64), np.ceil(rank).astype(np.int64)
+        low, high = rank.astype(np.int64), np.ceil(rank).astype(np.int64)
         weight = np.full_like(rank, 0.5) if self.interpolation == "midpoint" else rank - low
         weight = weight.astype(computed_in(rows))
         places = (np.take_along_axis(order, place, -1) for place in (low, high))
@@ -374,8 +375,6 @@ class QuantileGate(Layer):
         dx = np.zeros_like(dy, shape=(count, shape[-1]))
         at = np.arange(count)[:, None]
         w = weight.reshape(count, q)
-        if self.interpolation not in ("linear", "midpoint"):
-            w = np.zeros_like(w)
         np.add.at(dx, (at, low.reshape(count, q)), dy * (1 - w))
         np.add.at(dx, (at, high.reshape(count, q)), dy * w)
         return (restored(dx, x, self._axes(x)),), {}

@@ -121,7 +121,7 @@ def axes_of(layer: Any, x: Array) -> Axes:
                 f"{type(layer).__name__}: dim = {axis} is no axis of an input of shape "
                 f"{tuple(np.shape(x))}."
             )
-    return tuple(sorted(axis % ndim for axis in dims)) if ndim else ()
+    return tuple(axis % ndim for axis in dims) if ndim else ()
 
 
 def equations(value: str, slope: str) -> dict[str, str]:
@@ -223,7 +223,7 @@ class ProdGate(Reduction):
 def flattened(x: Array, axes: Axes) -> Array:
     """Return x with the reduced axes last, as one."""
     last = tuple(range(x.ndim - len(axes), x.ndim))
-    x = np.moveaxis(x, axes, last) if axes else x
+    x = np.moveaxis(x, axes, last)
     kept = x.shape[: x.ndim - len(axes)]
     return x.reshape((*kept, math.prod(x.shape[len(kept) :])))
 
@@ -232,7 +232,7 @@ def restored(x: Array, shape: Axes, axes: Axes) -> Array:
     """Return what `flattened` made of this shape as it was."""
     kept = tuple(n for axis, n in enumerate(shape) if axis not in axes)
     x = x.reshape((*kept, *(shape[axis] for axis in axes)))
-    return np.moveaxis(x, tuple(range(len(kept), len(shape))), axes) if axes else x
+    return np.moveaxis(x, tuple(range(len(kept), len(shape))), axes)
 
 
 class Shared(Reduction):
@@ -242,7 +242,8 @@ class Shared(Reduction):
 
     def slope(self, cache: Reduced) -> Array:
         mask = self.chosen(cache) * np.ones_like(cache.x)
-        return mask / np.maximum(mask.sum(axis=cache.axes, keepdims=True), 1)
+        count = mask.sum(axis=cache.axes, keepdims=True)
+        return mask / np.where(count == 0, np.nan, count)
 
     def chosen(self, cache: Reduced) -> Array:
         """Return where x is y."""
@@ -255,11 +256,6 @@ class Shared(Reduction):
 
 class Extreme(Shared):
     """The largest or the smallest: a nan among them is y, and every slope there."""
-
-    def slope(self, cache: Reduced) -> Array:
-        mask = self.chosen(cache) * np.ones_like(cache.x)
-        count = mask.sum(axis=cache.axes, keepdims=True)
-        return mask / np.where(count == 0, np.nan, count)
 
     def chosen(self, cache: Reduced) -> Array:
         return cache.x == cache.y
@@ -304,7 +300,7 @@ class AminmaxGate(Reduction):
         return x.min(axis=axes, keepdims=True)
 
     def slope(self, cache: Reduced) -> Array:
-        return AminGate.slope(self, cache)  # type: ignore[arg-type]
+        return Extreme.slope(self, cache)  # type: ignore[arg-type]
 
     def chosen(self, cache: Reduced) -> Array:
         return Extreme.chosen(self, cache)  # type: ignore[arg-type]
@@ -346,7 +342,7 @@ class MedianGate(Shared):
         row = np.sort(x.reshape(math.prod(x.shape)))  # nan comes last
         known = int((row == row).sum())
         if not known or (known < len(row) and not self.skips_nan):
-            return x.sum(axis=axes, keepdims=True) * math.nan
+            return np.full_like(x, math.nan, shape=(1,) * x.ndim)
         place = (known - 1) // 2
         return row[place : place + 1].reshape((1,) * x.ndim)
 
@@ -361,9 +357,7 @@ class LogSumExpGate(Reduction):
     examples = TIED
 
     def reduce(self, x: Array, axes: Axes) -> Array:
-        if not x.size:
-            return np.log(x.sum(axis=axes, keepdims=True))
-        m = x.max(axis=axes, keepdims=True)
+        m = x.max(axis=axes, keepdims=True, initial=-math.inf)
         m = np.where(np.isfinite(m), m, 0)
         return m + np.log(np.exp(x - m).sum(axis=axes, keepdims=True))
 

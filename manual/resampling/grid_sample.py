@@ -83,6 +83,8 @@ class GridSample(Layer):
             {"padding_mode": "reflection"},
             ((1, 1, 2, 1, 3), Draw((1, 2, 1, 1, 3), "uniform", -2, 2)),
         ),
+        Example({"padding_mode": "reflection", "align_corners": True}, ((1, 1, 2, 4), WIDE)),
+        Example({"mode": "bicubic", "padding_mode": "border"}, ((1, 2, 2, 3), WIDE)),
     )
 
     def __init__(
@@ -149,8 +151,11 @@ class GridSample(Layer):
         return (dx, np.stack(total[::-1], axis=-1)), {}
 
     def decisions(self, cache: GridCache) -> Array:
-        """Return which elements each place reads."""
-        return np.stack([axis.index for axis in cache.axes])
+        """Return which elements each place reads (-1: none), and if linearly to which side."""
+        found = [np.where(axis.inside, axis.index, -1) for axis in cache.axes]
+        if self.mode == "bilinear":  # 0 where it is held, turned around by reflections
+            found += [axis.slope for axis in cache.axes]
+        return np.stack(found)
 
     def variants(self, cache: GridCache) -> tuple[str, ...]:
         return ("volumes",) if len(cache.axes) == 3 else ()
@@ -192,10 +197,9 @@ def _elements(cache: GridCache) -> Iterator[tuple[At, Array, Array]]:
 
 def _index(cache: GridCache, at: At) -> tuple[Array, Array]:
     """Return an element's index into its image, (N, *places), and whether it is in it."""
-    index, inside = np.array(0), np.array(True)
-    for k, axis, size in zip(at, cache.axes, cache.x.shape[2:], strict=True):
-        index, inside = index * size + axis.index[k], inside & axis.inside[k]
-    return index, inside
+    pairs = list(zip(at, cache.axes, strict=True))
+    index = np.ravel_multi_index([axis.index[k] for k, axis in pairs], cache.x.shape[2:])
+    return index, np.all([axis.inside[k] for k, axis in pairs], axis=0)
 
 
 def _weight(cache: GridCache, at: At, by: int | None = None) -> Array:
@@ -261,7 +265,7 @@ class AffineGrid(Layer):
             )
         lines = [_line(n, self.align_corners) for n in self.size[2:]]
         mesh = np.meshgrid(*lines, indexing="ij")[::-1]  # x, y(, z)
-        base = np.ones((mesh[0].size, axes + 1), dtype=computed_in(theta))
+        base = np.ones((prod(self.size[2:]), axes + 1), dtype=computed_in(theta))
         base[:, :axes] = np.stack(mesh, axis=-1).reshape(-1, axes)
         y = base @ theta.swapaxes(1, 2)  # (N, H W, 2)
         return y.reshape(len(theta), *self.size[2:], axes), AffineCache(base)

@@ -56,31 +56,30 @@ def places(g: Array, n: int, mode: str, padding: str, aligned: bool) -> Places:
     w = at.p - first
     if mode == "nearest":
         up = (w > 0.5) | ((w == 0.5) & (first % 2 == 1))
-        return _read(first.astype(int)[None] + up, [1 + 0 * w], [0 * w], n)
+        return _read(first.astype(int)[None] + up, [np.ones_like(w)], [np.zeros_like(w)], n)
     start = first.astype(int)
     return _read(np.stack((start, start + 1)), [1 - w, w], [-at.slope, at.slope], n)
 
 
 def _on_axis(g: Array, n: int, aligned: bool) -> Held:
-    if aligned:
-        return Held((g + 1) / 2 * (n - 1), (n - 1) / 2 + 0 * g)
-    return Held(((g + 1) * n - 1) / 2, n / 2 + 0 * g)
+    p = (g + 1) / 2 * (n - 1) if aligned else ((g + 1) * n - 1) / 2
+    return Held(p, np.full_like(p, (n - aligned) / 2))
 
 
 def _held(at: Held, first: Array, n: int) -> tuple[Held, Array]:
     low, high = at.p <= 0, at.p >= n - 1
     first = np.where(low, 0, np.where(high, n - 1, first))
-    p = np.where(low, 0 * at.p, np.where(high, n - 1 + 0 * at.p, at.p))
+    p = np.where(low, 0, np.where(high, n - 1, at.p))
     return Held(p, np.where(low | high, 0, at.slope)), first
 
 
 def _reflected(at: Held, n: int, aligned: bool) -> Held:
     low, span = (0.0, n - 1) if aligned else (-0.5, n)
-    if not span:
-        return Held(0 * at.p, 0 * at.slope)
+    if not span:  # all places lie at 0
+        return at
     d = at.p - low
     down = d < 0
-    d = np.where(down, -d, d)
+    d = np.where(down, -d, d)  # as torch rounds; the wave alone has the same values
     times = _floor(d / span)
     back = times % 2 == 1
     d = d - times * span
@@ -102,8 +101,8 @@ def _cubic(at: Held, n: int, padding: str, aligned: bool) -> Places:
 def _folded(index: Array, n: int, aligned: bool) -> Array:
     """Return the elements that lie there after reflection."""
     span = 2 * (n - 1) if aligned else 2 * n
-    if not span:
-        return 0 * index
+    if not span:  # all places lie at 0, where the other elements' weights are 0
+        return index
     index = index % span
     return np.where(index >= n, span - index - (not aligned), index)
 

@@ -121,6 +121,22 @@ def test_a_tie_of_the_max_gate_is_halved_as_torch_halves_it(dtype: np.dtype) -> 
     assert handed_back(gates.MaxGate(), 5, 5) == [1, 1]
 
 
+@pytest.mark.parametrize("name", ["MaxGate", "MinGate", "HypotGate", "LogAddExpGate"])
+def test_nan_and_infinity_have_torchs_values_and_slopes(name: str) -> None:
+    line = [np.nan, -np.inf, 1.0, np.inf]
+    x, y = (a.ravel() for a in np.meshgrid(line, line))
+    layer, leaves = GATES[name](), [torch.tensor(a, requires_grad=True) for a in (x, y)]
+    expected = gate(name)(*leaves)
+    slopes = torch.autograd.grad(expected.sum(), leaves)
+    with np.errstate(invalid="ignore"):
+        z, cache = layer.forward(x, y)
+        grads, _ = layer.backward(np.ones_like(z), cache)
+
+    np.testing.assert_array_equal(z, expected.detach())
+    for own, slope in zip(grads, slopes, strict=True):
+        np.testing.assert_allclose(own, slope)
+
+
 def test_the_max_gate_tells_which_piece_it_takes() -> None:
     found = decided(gates.MaxGate(), np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0]))
 

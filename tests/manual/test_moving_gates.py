@@ -11,7 +11,8 @@ import torch
 from manual import Conv1d, Embedding, Linear
 from manual.gates.contraction import EinsumGate, parsed
 from manual.gates.functional import Beside, Chain, Functional
-from manual.gates.matrices import DeterminantGate, InverseGate, SolveGate
+from manual.gates.grouped import GroupedMatMulGate
+from manual.gates.matrices import DeterminantGate, InverseGate, LogDeterminantGate, SolveGate
 from manual.gates.places import AddAtGate, TakeGate, added_back
 from manual.gates.reductions import SumGate
 from manual.gates.shapes import MeshGate, ReshapeGate, SliceGate, SplitGate
@@ -125,6 +126,21 @@ def test_elimination_exchanges_rows_where_a_pivot_is_zero() -> None:
 
     np.testing.assert_allclose(inverse, np.linalg.inv(a))
     np.testing.assert_allclose(DeterminantGate().forward(a)[0], np.linalg.det(a))  # signs too
+
+
+def test_a_logarithm_that_is_nan_has_no_slope() -> None:
+    turned = np.array([[[0.0, 1.0], [2.0, 0.0]], [[2.0, 0.0], [0.0, 1.0]]])
+    layer, leaf = LogDeterminantGate(signed=False), torch.tensor(turned, requires_grad=True)
+    y, cache = layer.forward(turned)
+    (slope,) = torch.autograd.grad(torch.logdet(leaf).nansum(), leaf)
+
+    np.testing.assert_allclose(y, torch.logdet(leaf).detach())
+    np.testing.assert_allclose(layer.backward(np.ones(2), cache)[0][0], slope)
+
+
+def test_a_product_in_groups_has_a_group() -> None:
+    with pytest.raises(ValueError, match="ends must be one or more whole numbers"):
+        GroupedMatMulGate([])
 
 
 def test_right_sides_share_one_matrix() -> None:

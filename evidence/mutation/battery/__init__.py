@@ -25,6 +25,7 @@ def battery() -> list[Check]:
     from evidence.mutation.battery.fractional import fractional_checks
     from evidence.mutation.battery.gates import gate_checks
     from evidence.mutation.battery.graphs import graph_checks
+    from evidence.mutation.battery.grids import grid_checks
     from evidence.mutation.battery.initial import initial_checks
     from evidence.mutation.battery.layer_table import layer_checks
     from evidence.mutation.battery.loss_table import loss_checks
@@ -48,6 +49,7 @@ def battery() -> list[Check]:
         object_checks, gate_checks, expression_checks, winner_checks, port_checks, wired_checks,
         training_checks, contract_checks, fractional_checks, edge_checks,
         plain_checks, rule_checks, table_checks, fact_checks, worker_checks, scaler_checks,
+        grid_checks,
         *_gate_tables(),
     )  # fmt: skip
     return [check for table in tables for check in table()]

@@ -20,6 +20,7 @@ from compare.judge.quantities import Key, Values, real
 from compare.pair.example import argument_names
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
 from evidence.mutation.battery.data import Shape, make
+from evidence.mutation.battery.grids import whole_ways
 from evidence.mutation.battery.layers import build
 from manual import registry
 from manual.examples import Draw, Example
@@ -40,6 +41,8 @@ PADDED = np.array([[0, 1, 2], [9, 9, 9]])  # what lies behind a sample's labels 
 ROWS = np.array([[3, 1, 1], [1, 3, 3]])  # no row has its own number
 MANY = np.arange(16)[::-1].copy()
 MORE = {
+    "GridSample": whole_ways(),
+    "AffineGrid": (Example({"size": (1, 2, 1, 3), "align_corners": True}, ((1, 2, 3),)),),
     "Embedding": tuple(
         Example({**TABLE, "num_embeddings": 16, "max_norm": 1, "norm_type": p}, (MANY,))
         for p in (0, 1, 3.0, np.inf, -np.inf)

@@ -152,8 +152,10 @@ class GateCallCheck(Check):
                 values[Key(call + again, "gradients")] = np.float64(self.count(inputs))
                 values[Key(call + again, "others")] = np.float64(0)
             if self.type in PARTLY and len(ports) > 1:
+                kept = [i for i in ends if i < len(ports) - 1]
                 part = torch.autograd.grad(
-                    [found[i] for i in ends[:-1]], list(wanted.values()), ups[:-1],
+                    [0 * sum(w.sum() for w in wanted.values()), *(found[i] for i in kept)],
+                    list(wanted.values()), [None, *(ups[ends.index(i)] for i in kept)],
                     allow_unused=True, materialize_grads=True, retain_graph=True,
                 )  # fmt: skip
                 placed = dict(zip(wanted, map(array_of, part), strict=True))
@@ -277,7 +279,9 @@ def told(key: Key, found: Any, theirs: Any) -> Values:
 
 
 def _decided(decisions: Any) -> np.ndarray:
-    """Return decisions in a row; none where nothing is decided."""
+    """Return decisions, which are an array, in a row; none where nothing is decided."""
+    if isinstance(decisions, list | tuple):
+        raise TypeError("Decisions are an array: the harness reads their shape.")
     return np.zeros(0) if decisions is None else np.nan_to_num(_plain(decisions), nan=9.0).ravel()
 
 

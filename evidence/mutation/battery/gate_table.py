@@ -21,8 +21,18 @@ SIGNED = np.array([[0.0, -1.0, 2.0, -0.0], [3.0, -0.5, 0.0, 1.0]])
 TURNS = np.array([1.0, -1.0, -0.0, 0.0])
 TIES = np.array([[1.0, 3.0, 3.0], [-2.0, -2.0, 1.0], [0.0, 3.0, -2.0]])
 BORDER = np.array([[1.0, 1.0], [2.0, 1.0], [0.25, -0.5]])  # a sum of |x| of 2, more, less
+MATRICES = Draw((2, 3, 3), "uniform", -1, 1)
+EXCHANGED = np.array([[0.0, -0.5], [-2.0, 0.0]])  # no elimination without an exchange of rows
+DEFINITE = np.stack([np.diag([2.0, 1.5, 1.75]) + 0.25 * s for s in (1, -1)])
+FAR = (0.0, -(2.0**-100), 2.0**-101, -(2.0**100), 2.0**101, 3.0)  # squares beyond float32
 APART = Draw((2, 4, 2), "uniform", -1, 1)
 COLUMN, ROW = Draw((2, 1), "uniform", 0.5, 2), Draw((3,), "uniform", 0.5, 2)
+
+
+def each(*lines: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    """Return every number beside every other, as arrays of one shape."""
+    return tuple(np.array(np.meshgrid(*lines)))
+
 
 # arguments, inputs; names of inputs without a gradient; inputs of other shapes for the same gate
 Given = tuple[Any, ...]
@@ -64,6 +74,29 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "ExponentialGate": (
         ({"base": 0.0}, (np.array([[0.0, 1.0, 2.5], [-1.0, 0.5, -0.5]]),)),
         ({"base": 1.0}, ((2, 3),)), ({"base": -1.0}, (np.array([1.0, 2.0, -3.0]),)),
+    ),
+    # ── pairs ──
+    **{
+        name: (({}, (TIES, TIES[::-1])), ({}, each((NAN, 1.0, -2.0, INF), (NAN, 1.0, 3.0, -INF))))
+        for name in ("MaxGate", "MinGate", "FmaxGate", "FminGate")
+    },
+    "PowGate": (
+        ({}, each((0.0, 1.0, 0.5, 2.0), (1.0, 2.0, 3.0))),
+        ({}, each((0.0, 1.0, -1.0, 0.5, 2.0), (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0))),
+    ),
+    "Atan2Gate": (({}, ((2, 3), (3,))),),
+    "HypotGate": (({}, each(FAR, FAR)), ({}, each((0.0, -3.0, NAN, INF), (0.0, 4.0, NAN, -INF)))),
+    **{
+        name: (({}, each((1.0, 2.0, INF, -INF, NAN), (1.0, 900.0, INF, -INF, NAN))),)
+        for name in ("LogAddExpGate", "LogAddExp2Gate")
+    },
+    "XlogyGate": (
+        ({}, each((0.0,), (-2.0, -1.0, 0.5, 2.0))),
+        ({}, each((0.0, 1.0, -1.0, 0.5), (NAN, -2.0, -1.0, 0.0, 1.0, 2.0, INF))),
+    ),
+    "Xlog1pyGate": (
+        ({}, each((0.0,), (-3.0, -2.0, -0.5, 1.0))),
+        ({}, each((0.0, 1.0, -1.0, 0.5), (NAN, -3.0, -2.0, -1.0, -0.5, 0.0, 1.0, INF))),
     ),
     # ── distances, norms ──
     "DistGate": (({}, ((3,), (2, 3))), ({"p": 3.0}, ((2, 3), (2, 1))), ({}, ((1,), (1,)))),
@@ -127,7 +160,10 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "NanMeanGate": (
         ({}, (HOLES,)), ({"dim": 1}, (HOLES,)), ({"dim": 0, "keepdim": True}, (HOLES,)),
     ),
-    "ProdGate": (({"dim": 1}, (ZEROS,)), ({}, (ZEROS,)), ({"dim": 0}, ((3, 2, 2),))),
+    "SumGate": (({"dim": ()}, ((2, 3),)), ({"dim": []}, ((2, 3),)), ({"dim": 0}, ((),))),
+    "ProdGate": (
+        ({"dim": 1}, (ZEROS,)), ({}, (ZEROS,)), ({"dim": 0}, ((3, 2, 2),)), ({}, ((),)),
+    ),
     "AmaxGate": (({"dim": 1}, (HOLES,)), ({"dim": (0, 2)}, ((2, 3, 2),))),
     "AminGate": (({"dim": 1}, (HOLES,)), ({"dim": (2, 0)}, ((2, 3, 2),))),
     "AminmaxGate": (
@@ -138,10 +174,12 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({}, (TIES,)), ({"skips_nan": True}, (HOLES,)), ({}, (HOLES,)),
         ({"skips_nan": True}, (BLANK,)), ({"skips_nan": True}, (np.array([NAN, NAN]),)),
         ({}, ((4,),)), ({}, ((5,),)), ({}, ((),)),
+        ({}, (np.array([1.0, NAN, 2.0]),)),
     ),
     "LogSumExpGate": (
         ({"dim": 0}, (np.array([[-INF, 1.0], [-INF, INF]]),)), ({}, (np.array([900.0, 901.0]),)),
         ({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({"dim": 1}, (np.array([[-INF, -INF]]),)),
+        ({"dim": 0}, (np.zeros((0, 2)),)), ({}, (np.array([-900.0, 900.0]),)),
     ),
     "VarGate": (
         ({"correction": 3, "dim": 1}, ((2, 3),), ("x",)),
@@ -152,16 +190,39 @@ CALLS: dict[str, tuple[Given, ...]] = {
     "StdGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0.5}, ((2, 3),))),
     "VarMeanGate": (({"dim": (0, 2), "keepdim": True}, ((2, 3, 2),)), ({}, ((2, 3),))),
     "StdMeanGate": (({"dim": 1}, (np.ones((2, 3)),)), ({"correction": 0}, ((2, 3),))),
+    # ── linear algebra ──
+    "InverseGate": (({}, (MATRICES,)), ({}, (EXCHANGED,))),
+    "SolveGate": (
+        ({}, (MATRICES, (2, 3, 1))), ({}, (Draw((3, 3), "uniform", -1, 1), (2, 3, 2))),
+        ({}, (EXCHANGED, (2, 2))), ({"left": False}, (EXCHANGED, (2, 2))),
+        ({}, (2.0**-80 * EXCHANGED, 2.0**-80 * TIES[:2, :1])),
+        ({"triangle": "lower"}, (MATRICES, (3, 2))),
+        ({"triangle": "lower", "unit": True}, (MATRICES, (3, 2))),
+    ),
+    "DeterminantGate": (({}, (MATRICES,)), ({}, (EXCHANGED,))),
+    "LogDeterminantGate": (
+        ({}, (MATRICES,)), ({"signed": False}, (MATRICES,)),
+        ({"signed": False}, (np.stack([EXCHANGED, -EXCHANGED, EXCHANGED[::-1]]),)),
+    ),
+    "CholeskyGate": (({}, (DEFINITE,), (), (2 * DEFINITE[::-1],)), ({"upper": True}, (DEFINITE,))),
+    "MatrixPowerGate": (
+        ({"n": 4}, ((2, 3, 3),)), ({"n": 1}, (np.array([[INF, 1.0], [0.5, 2.0]]),)),
+    ),
+    "CrossGate": (({}, ((1, 3), (2, 3))),),
     # ── picks ──
     "MaxAlongGate": (
         ({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),)), ({}, ((4,),)),
+        ({}, ((2, 3),)),
     ),
     "MinAlongGate": (({"dim": 0}, (HOLES,)), ({}, ((),)), ({"dim": 1}, ((2, 3, 2),))),
     "MedianAlongGate": (
         ({"skips_nan": True}, (HOLES,)), ({"dim": 0}, (HOLES,)), ({}, ((),)),
         ({"dim": 1, "keepdim": True}, ((2, 4, 2),)), ({"skips_nan": True}, (BLANK,)),
+        ({}, (HOLES[:2],)),
     ),
-    "KthValueGate": (({"k": 3, "dim": 1, "keepdim": True}, (APART,)), ({"k": 1}, ((),))),
+    "KthValueGate": (
+        ({"k": 3, "dim": 1, "keepdim": True}, (APART,)), ({"k": 1}, ((),)), ({"k": 2}, ((2, 3),)),
+    ),
     "ModeGate": (({"dim": 0}, (TIES,)), ({"dim": 1, "keepdim": True}, ((2, 3, 2),)), ({}, ((),))),
     "SortGate": (({"dim": 0, "descending": True}, ((3, 2, 2),)), ({}, ((),)), ({}, (HOLES,))),
     "TopKGate": (({"k": 1}, ((),)), ({"k": 2, "dim": 1}, ((2, 3, 2),)), ({"k": 3}, ((2, 3),))),
@@ -174,7 +235,10 @@ CALLS: dict[str, tuple[Given, ...]] = {
         ({"q": [0.25, 0.7], "dim": 1, "keepdim": True}, ((2, 3, 2),)),
         *(({"q": [0.3, 0.6], "dim": 1, "interpolation": kind}, ((2, 4),))
           for kind in ("lower", "higher", "nearest", "midpoint")),
-        ({"q": 0.5, "dim": 0, "skips_nan": True}, (BLANK,)),
+        ({"q": 0.5, "dim": 0, "skips_nan": True}, (BLANK,)), ({"q": 0.5, "dim": 0}, ((),)),
+        ({"q": 1.0, "dim": 0, "skips_nan": True}, (BLANK,)),
+        ({"q": 0.3, "dim": -1}, (HOLES[:2],)),
+        ({"q": [0.0, 1.0], "dim": 1, "interpolation": "lower"}, (WILD[:, 1:],)),
     ),
     # ── running ──
     "CumSumGate": (({}, ((2, 3, 2),)), ({"dim": 1}, ((2, 3, 2),)), ({"dim": 0}, ((),))),
@@ -219,7 +283,11 @@ MORE = {
 OTHERS = {  # inputs of other shapes for the same gate, by its name and which of MORE
     (name, i): call[3] for name, calls in CALLS.items() for i, call in enumerate(calls) if call[3:]
 }
-PARTLY = ("MeshGate", "SplitGate")  # gates whose last output may have no gradient
+PARTLY = (
+    "LogDeterminantGate",
+    "MeshGate",
+    "SplitGate",
+)  # gates whose last output may have no gradient
 
 
 def _rows(x: Any, dim: int) -> np.ndarray:
@@ -244,7 +312,29 @@ def _inside(x: Any, min: Any = None, max: Any = None, **_: Any) -> Any:
     return (x >= (-INF if min is None else min)) & (x <= (INF if max is None else max))
 
 
+def _between(
+    x: Any, q: Any, dim: int | None = None, interpolation: str = "", skips_nan: bool = False,
+    **_: Any,
+) -> np.ndarray:  # fmt: skip
+    rows = np.moveaxis(x, dim, -1) if dim is not None and np.ndim(x) else np.reshape(x, (1, -1))
+    last = (rows == rows).sum(axis=-1, keepdims=True) - 1
+    rank = np.maximum(np.reshape(q, -1) * last, 0)
+    rank = rank if skips_nan else np.where(last + 1 < rows.shape[-1], rows.shape[-1] - 1, rank)
+    whole = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}.get(interpolation)
+    order = np.argsort(rows, axis=-1, kind="stable")
+    sides = (whole, whole) if whole else (np.floor, np.ceil)
+    return np.stack([np.take_along_axis(order, f(rank).astype(int), -1) for f in sides])
+
+
+def _picked(x: Any, outputs: Any, dim: int = -1, **_: Any) -> np.ndarray:
+    places = outputs[1]
+    return np.moveaxis(places, dim, -1) if places.ndim and places.ndim == np.ndim(x) else places
+
+
 DECISIONS: dict[str, Callable[..., Any]] = {
+    "AminmaxGate": lambda x, dim=None, **_: np.stack(
+        [x == f(x, axis=dim, keepdims=True) for f in (np.min, np.max)]
+    ),
     "RenormGate": _long,
     "RemainderGate": _rounded,
     "FmodGate": lambda *xs, **given: _rounded(*xs, **{**given, "rounding_mode": "trunc"}),
@@ -265,6 +355,20 @@ DECISIONS: dict[str, Callable[..., Any]] = {
     "AminGate": lambda x, slopes, **_: slopes[0] > 0,
     "FracGate": lambda x, **_: np.trunc(x),
     "LogitGate": lambda x, eps=None, **_: None if eps is None else (x >= eps) & (x <= 1 - eps),
+    "QuantileGate": _between,
+    **{
+        f"{name}Gate": _picked
+        for name in (
+            "MaxAlong",
+            "MinAlong",
+            "MedianAlong",
+            "KthValue",
+            "Sort",
+            "TopK",
+            "CumMax",
+            "CumMin",
+        )
+    },
     **{
         f"{name}Gate": lambda x, outputs, **_: outputs[0]
         for name in ("Floor", "Ceil", "Round", "Trunc", "Sign", "Angle", "Fill")
@@ -276,4 +380,9 @@ WITHOUT_STEP = {  # |z| and what SciPy knows of real numbers alone: no complex s
     "LogDeterminantGate", "MatrixNormGate",
     "ModeGate", "NdtriGate", "NormGate", "PdistGate", "PolygammaGate", "RenormGate",
 }  # fmt: skip
-REAL = {"ErfinvGate", "NdtriGate", "PolygammaGate"}  # of complex numbers, that of their real part
+REAL = {
+    "Atan2Gate",
+    "ErfinvGate",
+    "NdtriGate",
+    "PolygammaGate",
+}  # of complex numbers, that of their real part

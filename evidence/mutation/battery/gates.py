@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compare.judge.quantities import Values
-from evidence.mutation.battery.base import Check, Lift, lifted
+from evidence.mutation.battery.base import Check, FixedCheck, Lift, lifted
 from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.decisions import PLACE, DecisionCheck
 from evidence.mutation.battery.layers import ExactLayerCheck, LayerCheck, Sample, build
@@ -54,6 +54,18 @@ def _samples(check: LayerCheck, seed: int) -> Iterator[Sample]:
 
 
 @dataclass(frozen=True)
+class TriangleCheck(ExactLayerCheck):
+    """A triangle whose first unknown is lost in rounding if its rows are exchanged."""
+
+    type: str = "SolveGate"
+
+    def samples(self, seed: int) -> Iterator[Sample]:
+        a, b = np.array([[1.0, 0.0], [2.0, 2.0**20]]), np.array([[2.0**-60], [1.0]])
+        left = dict(self.arguments)["left"]
+        yield Sample("graded", (a, b) if left else (a.T, b.T))
+
+
+@dataclass(frozen=True)
 class WinnerCheck(DecisionCheck):
     """Which of two inputs the max gate takes, beside the slopes that torch gives them."""
 
@@ -75,10 +87,34 @@ class WinnerCheck(DecisionCheck):
         return {PLACE: np.asarray(dx - dy, dtype=np.float64)}
 
 
+@dataclass(frozen=True)
+class ReductionCheck(FixedCheck):
+    """What the equations of a reduction read, and what is nan without a warning."""
+
+    @property
+    def name(self) -> str:
+        return "reductions: their axis, of nothing, and the slope of nan"
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        cache_ = build("SumGate", (("dim", 1),)).forward(np.ones((2, 3, 4)))[1]
+        nothing = [build(name, ()).forward(np.zeros(0))[0] for name in ("MeanGate", "MedianGate")]
+        gate = build("AmaxGate", ())
+        (slope,), _ = gate.backward(np.ones(()), gate.forward(np.array([np.nan, 1.0]))[1])
+        return {PLACE: np.array([cache_.dim, cache_.elements, *np.isnan([*nothing, *slope])])}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        return {PLACE: np.array([1, 3, 1, 1, 1, 1])}
+
+
 @cache
 def gate_checks() -> list[Check]:
     """Return every gate that has inputs; constants are part of the expressions."""
-    return [*_pairs(), *_single(), *_products(), WinnerCheck("MaxGate", "winner")]
+    triangles = (
+        TriangleCheck(arguments=(("left", left), ("triangle", part)))
+        for left, part in ((True, "lower"), (False, "upper"))
+    )
+    others = WinnerCheck("MaxGate", "winner"), ReductionCheck()
+    return [*_pairs(), *_single(), *_products(), *triangles, *others]
 
 
 def _pairs() -> Iterator[Check]:

@@ -200,6 +200,8 @@ class DoubtCheck(OptimizerCheck):
     What the sign decides may come out either way, and the gauge says so.
     """
 
+    doubtful: ClassVar[int] = 1  # the step whose gradient is in doubt
+
     @property
     def name(self) -> str:
         return f"{super().name}, in doubt of a sign"
@@ -212,19 +214,48 @@ class DoubtCheck(OptimizerCheck):
         for grad in (DOUBT[0] - DOUBT[1], np.array([1e3, -1e3] * 2)):
             yield {"vector": grad}, None
 
-    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
-        """((1 + x) - 1) - w for x - w: rounded, it is above 0, or 0."""
+    def rounded(self, lift: Lift, dtype: np.dtype) -> Any:
+        """Return ((1 + x) - 1) - w for x - w: rounded, it is above 0, or 0."""
         eps = 2.0**10 * float(np.finfo(dtype).eps)
         one, x, w = (lift(n) for n in (np.ones(4), *(DOUBT * eps)))
+        return (((one + x) - one) - w) / eps
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
         optimizer = build(self.type, self.arguments)
         params: Any = {"vector": lift(self.params(seed)["vector"])}
         states: Any = {}
         values: Values = {}
         for number, (grads, _) in enumerate(self.steps(seed), 1):
-            grad = lift(grads["vector"]) if number > 1 else (((one + x) - one) - w) / eps
+            doubtful = number == self.doubtful
+            grad = self.rounded(lift, dtype) if doubtful else lift(grads["vector"])
             params, states = optimizer.step(params, {"vector": grad}, states)
             values |= keyed(number, params, states)
         return values
+
+
+@dataclass(frozen=True)
+class TinyCheck(DoubtCheck):
+    """A gradient that is sure; then the least of all numbers, which is 0 on torch's side.
+
+    A gauge of float64 alone has no room for the squares of its least numbers.
+    """
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
+    doubtful: ClassVar[int] = 2
+
+    @property
+    def name(self) -> str:
+        return f"{super().name} that underflows"
+
+    def steps(self, seed: int) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
+        for grad in (np.array([1.0, -1.0] * 2) / 2**10, np.zeros(4)):
+            yield {"vector": grad}, None
+
+    def rounded(self, lift: Lift, dtype: np.dtype) -> Any:
+        """Return a product that is less than the least number, and is rounded to it."""
+        digits = int(np.log2(float(np.finfo(dtype).smallest_subnormal)))
+        a, b = 0.75 * 2.0 ** (digits // 2), 2.0 ** (digits - digits // 2)
+        return lift(np.array([a, a, -a, -a])) * lift(np.array(b))
 
 
 def keyed(number: int, params: Any, states: Any) -> Values:
@@ -353,7 +384,7 @@ def optimizer_checks() -> list[Check]:
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
     for lr in (2e-6, 40.0):  # down to the smallest step size, up to the largest
         checks.append(OptimizerCheck("Rprop", (("lr", lr),), own_rate=True))
-    checks.append(DoubtCheck("Rprop", (("etas", (0.0625, 16.0)),)))
+    checks += [kind("Rprop", (("etas", (0.0625, 16.0)),)) for kind in (DoubtCheck, TinyCheck)]
     for sparse in SPARSE:
         checks.append(SparseCheck("SparseAdam", sparse))
         checks.append(SparseCheck("SparseAdam", sparse, own_rate=True))

@@ -56,6 +56,35 @@ def test_what_lies_beyond_is_not_read() -> None:
     assert not dg.any()
 
 
+def test_infinitely_far_places_are_held_at_the_border() -> None:
+    x, grid = draw(1, (1, 1, 3, 4)), np.array([[[[np.inf, -np.inf], [0.0, np.inf]]]])
+    for mode in ("bilinear", "nearest"):
+        layer = GridSample(mode, "border", align_corners=True)
+        expected = functional.grid_sample(*map(torch.tensor, (x, grid)), mode, "border", True)
+
+        np.testing.assert_allclose(layer.forward(x, grid)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kink"),
+    [
+        (GridSample("nearest"), -1.0),  # the edge, beyond which is nothing
+        (GridSample(), -1.25),
+        (GridSample(padding_mode="border"), -0.75),  # the middle of the first element
+        (GridSample(padding_mode="reflection", align_corners=True), -1.0),
+    ],
+)
+def test_decisions_change_where_the_slope_jumps(layer: GridSample, kink: float) -> None:
+    """Where rounding alone decides, the harness asks them whether it did."""
+    x = draw(1, (1, 1, 4, 4))
+
+    def decided(y: float) -> np.ndarray:
+        return layer.decisions(layer.forward(x, np.array([[[[0.1, y]]]]))[1])
+
+    assert (decided(kink - 1e-9) != decided(kink + 1e-9)).any()
+    assert (decided(kink + 1e-9) == decided(kink + 2e-9)).all()
+
+
 @pytest.mark.parametrize("aligned", [False, True, None])
 def test_the_grid_of_a_map_is_torchs(aligned: bool | None) -> None:
     theta = draw(3, (2, 2, 3))
