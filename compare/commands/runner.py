@@ -207,6 +207,7 @@ class Runner:
         self.drift = free_run(
             self.experiment, steps, lambda done: self.progress("drifting", done, steps)
         )
+        self.notes += (self.drift.note,) if self.drift.note else ()
 
     def verdict(self, planned: int) -> tuple[str, str]:
         """Return the verdict of what was compared, and why."""

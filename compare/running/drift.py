@@ -30,6 +30,7 @@ class Drift(NamedTuple):
     scores: pd.DataFrame
     pictures: dict[str, np.ndarray]
     sample: Sample | None
+    note: str = ""
 
 
 def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) -> Drift:
@@ -61,7 +62,7 @@ def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) 
         shown = pictures(side.graph, params, buffers, experiment.features)
         written = sample(experiment, params, buffers)
     steps_, scored = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(scores.rows, columns=SCORED)
-    return Drift(steps_, scored, shown, written)
+    return Drift(steps_, scored, shown, written, scores.note())
 
 
 def _distance(params: dict, theirs: dict) -> float:

@@ -14,6 +14,7 @@ from manual.graph import Arrays
 COLUMNS = ["step", "rows", "loss_manual", "loss_torch", "accuracy_manual", "accuracy_torch"]
 TRAIN, HELD_OUT = "train", "held out"
 MOST = 2000  # rows of a kind; more say little more
+VALUES = 1 << 26  # in all layers for all rows; more take long, and much memory
 POINTS = 20
 
 
@@ -28,15 +29,29 @@ class Scores:
     def __init__(self, experiment: Experiment, steps: int) -> None:
         self.experiment, self.rows = experiment, []  # type: ignore[var-annotated]
         self.manual = experiment.manual._replace(graph=experiment.manual.graph.train(False))
-        self.sets = {
-            kind: (each(lambda array: array[:MOST], x), target[:MOST])
-            for kind, (x, target) in {
-                TRAIN: (experiment.features, experiment.targets),
-                HELD_OUT: experiment.held_out,
-            }.items()
-            if len(target)
-        }
+        sets = {TRAIN: (experiment.features, experiment.targets), HELD_OUT: experiment.held_out}
+        self.sizes = {kind: len(target) for kind, (_, target) in sets.items() if len(target)}
+        self.most = self._affordable(*sets[TRAIN])
+        rows = {kind: _spread(n, self.most) for kind, n in self.sizes.items()}
+        self.sets = {kind: _rows(*sets[kind], at) for kind, at in rows.items()}
         self.due = {0, *np.linspace(0, steps, min(POINTS, steps) + 1).round().astype(int).tolist()}
+
+    def _affordable(self, x: Any, target: Any) -> int:
+        """Return how many rows of a kind may be asked for, by what a few leave in the layers."""
+        few = min(2, len(target))
+        try:
+            graph, given = self.manual.graph, _rows(x, target, np.arange(few))
+            done = self.manual.forward(self.experiment.weights, *given, buffers=graph.buffers)
+        except Exception:  # a mistake may raise whatever it likes
+            return MOST
+        values = sum(map(np.size, done.tape.values.values())) // few
+        return max(1, min(MOST, VALUES // values))
+
+    def note(self) -> str:
+        """Say which rows were scored, where it is not all of them."""
+        cut = {kind: n for kind, n in self.sizes.items() if n > self.most}
+        told = " and of ".join(f"{n:,} {'trained on' * (k == TRAIN) or k}" for k, n in cut.items())
+        return f"Scores are of {self.most:,} rows, evenly taken of {told}." if cut else ""
 
     def add(self, step: int, params: Arrays, buffers: Arrays) -> None:
         """Score both sides after so many steps, if it is time."""
@@ -71,6 +86,15 @@ class Scores:
             return float((output.argmax(axis=1) == target.argmax(axis=1)).mean())
         logits = wants_fractions(loss) and not wants_fractions(loss, of=0)
         return float(((output > (0 if logits else 0.5)) == (target > 0.5)).mean())
+
+
+def _rows(x: Any, target: Any, at: np.ndarray) -> tuple[Any, Any]:
+    return each(lambda array: array[at], x), target[at]
+
+
+def _spread(n: int, most: int) -> np.ndarray:
+    """Return all of n rows, or so many evenly apart."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 class Score(NamedTuple):

@@ -8,6 +8,7 @@ import pytest
 import compare
 from compare.description.config import load
 from compare.errors import UserError
+from compare.running import scores
 from compare.running.batches import split
 from compare.running.experiment import prepare
 
@@ -18,14 +19,14 @@ def report() -> compare.Report:
 
 
 def test_both_sides_are_scored_alike_on_both_kinds_of_rows(report: compare.Report) -> None:
-    scores = report.scores
+    found = report.scores
 
     assert report.agrees
-    assert set(scores["rows"]) == {"train", "held out"}
-    assert scores["step"].iloc[[0, -1]].tolist() == [0, 40]
-    np.testing.assert_array_equal(scores["accuracy_manual"], scores["accuracy_torch"])
-    np.testing.assert_allclose(scores["loss_manual"], scores["loss_torch"], rtol=1e-9)
-    assert scores["accuracy_manual"].iloc[-1] > 0.6 > scores["accuracy_manual"].iloc[0]
+    assert set(found["rows"]) == {"train", "held out"}
+    assert found["step"].iloc[[0, -1]].tolist() == [0, 40]
+    np.testing.assert_array_equal(found["accuracy_manual"], found["accuracy_torch"])
+    np.testing.assert_allclose(found["loss_manual"], found["loss_torch"], rtol=1e-9)
+    assert found["accuracy_manual"].iloc[-1] > 0.6 > found["accuracy_manual"].iloc[0]
 
 
 def test_a_side_that_learns_wrongly_scores_worse() -> None:
@@ -47,16 +48,16 @@ def test_rows_held_out_are_never_trained_on_and_have_every_class() -> None:
 
 
 def test_running_statistics_are_those_of_the_free_run() -> None:
-    scores = compare.run("digits-cnn", steps=6, batch_size=32, data__held_out=0.2).scores
+    found = compare.run("digits-cnn", steps=6, batch_size=32, data__held_out=0.2).scores
 
-    np.testing.assert_allclose(scores["loss_manual"], scores["loss_torch"], rtol=1e-9)
+    np.testing.assert_allclose(found["loss_manual"], found["loss_torch"], rtol=1e-9)
 
 
 def test_numbers_have_a_loss_and_no_accuracy() -> None:
-    scores = compare.run("diabetes", steps=3, data__held_out=0.2).scores
+    found = compare.run("diabetes", steps=3, data__held_out=0.2).scores
 
-    assert scores["accuracy_torch"].isna().all()
-    assert np.isfinite(scores["loss_torch"]).all()
+    assert found["accuracy_torch"].isna().all()
+    assert np.isfinite(found["loss_torch"]).all()
 
 
 def test_a_single_output_counts_by_its_side_of_one_half() -> None:
@@ -80,3 +81,24 @@ def test_the_report_says_it(report: compare.Report) -> None:
     assert "right, held out" in report_html(report)
     assert {plot.name: bool(plot.svg) for plot in make_plots(report)}["accuracy"]
     assert set(verdict_dict(report)["accuracies"]) == {"train", "held out"}
+
+
+def test_of_large_networks_fewer_rows_are_scored_evenly_apart_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scores, "VALUES", 20 * values_of_a_row())
+    report = compare.run("iris", steps=1, data__held_out=0.2)
+    few = scores.Scores(prepare(load("iris", {"data.held_out": 0.2})), 1)
+
+    assert few.sizes == {"train": 120, "held out": 30}
+    assert [len(target) for _, target in few.sets.values()] == [20, 20]
+    assert len({*few.sets["train"][1]}) == 3  # every class: they lie one after the other
+    assert report.notes[-1] == (
+        "Scores are of 20 rows, evenly taken of 120 trained on and of 30 held out."
+    )
+
+
+def values_of_a_row() -> int:
+    experiment = prepare(load("iris", {"data.held_out": 0.2}))
+    tape = experiment.manual.graph.run(experiment.features[:1])
+    return sum(v.size for v in tape.values.values())
