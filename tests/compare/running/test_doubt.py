@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from compare.description.config import Config, load
+from compare.gauge import Doubts, Gauge, doubting, gauging, parts
 from compare.judge.quantities import Values
 from compare.pair.manual_side import ManualSide
 from compare.running.doubt import deciding_inside, in_doubt, pieces
@@ -101,4 +102,13 @@ def test_only_layers_that_decide_on_numbers_of_their_own_are_in_doubt() -> None:
 
     assert pieces(side) == ("0", "2", "3")
     assert found == ("2",)
-    assert not run.doubted
+
+
+def test_a_unit_far_from_its_kink_is_in_no_doubt() -> None:
+    """What the rectifier leaves is 0, and exactly so: it is not compared with 0 within an error."""
+    found, doubts = Gauge(np.array([-1e-9, -1e-20]), np.array([1.0, 1.0])), Doubts(1.0)
+
+    with gauging(np.dtype("float64")), doubting(doubts):
+        assert parts(np.maximum(found, 0) > 0)[0].tolist() == [0, 0]
+
+    assert doubts.count == 1
