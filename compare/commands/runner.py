@@ -163,10 +163,11 @@ class Runner:
             return step, False
         blamed = reference_inaccurate(moment, step.rows)
         self.inaccurate |= dict.fromkeys(blamed.names)
+        explained = bool(blamed.names) and blamed.all
         if blamed.names and not self.config.train.half:  # there both sides meet at every value
             rows = with_torchs(lockstep, moment, step, blamed.names, blamed.rows)
             step = step._replace(rows=rows)
-        explained = bool(blamed.names) and blamed.all
+            explained &= not np.isin(blamed.rows, rows.bad).any()
         self.inaccurate_rows += int(np.sum(step.rows.verdicts == DISAGREE)) if explained else 0
         return step, explained
 
