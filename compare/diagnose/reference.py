@@ -6,14 +6,14 @@ measure the slope of the forward pass that both sides share.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from compare.diagnose.examiner import Examiner, Suspect
+from compare.diagnose.examiner import Examiner
 from compare.judge.judge import DISAGREE, NON_FINITE, Rows
 from compare.judge.quantities import Key
-from compare.running.alone import Moment
+from compare.running.alone import Moment, apart, within
 from compare.witness.run_witnesses import hearing
 
 DIGITS = 2.0**25  # tolerances: half of float64's digits; what is further off is another formula
@@ -59,15 +59,11 @@ def reference_inaccurate(moment: Moment, rows: Rows) -> Blamed:
         name = suspect.layer
         if name not in off:
             off[name] = lost(moment, name) if name in (*moment.nodes, "loss") else set()
-        if _role(suspect) not in off[name]:  # an update or a sum of gradients is no piece's own
+        if suspect.role not in off[name]:  # an update or a sum of gradients is no piece's own
             whole = False
             break
         own[i] = name
     return Blamed(tuple(dict.fromkeys(own.values())), tuple(own), whole)
-
-
-def _role(suspect: Suspect) -> str:
-    return "output" if suspect.quantity == "loss" else suspect.quantity
 
 
 def _only_in_half(moment: Moment, rows: Rows) -> Blamed:
@@ -95,7 +91,7 @@ def _computed_by(moment: Moment, key: Key) -> list[str]:
 
 def _loses_digits(moment: Moment, name: str) -> set[str]:
     """Return what differs, if torch's float64 sides with the hand-written float32 in all of it."""
-    call = (moment.loss() if name == "loss" else moment.call(name)).settled()
+    call = moment.at(name)
     compare = moment.experiment.config.compare
     if compare.tolerance is not None:
         return set()  # a tolerance that someone chose allows what it allows
@@ -104,17 +100,17 @@ def _loses_digits(moment: Moment, name: str) -> set[str]:
         sides = call.beside(np.dtype(np.float32), compare.k)
     except Exception:  # code with a mistake in it may raise whatever it likes
         return set()
-    for role in (off := _apart(sides)):
+    for role in (off := apart(sides)):
         mine, theirs, tolerance = sides[role]
-        right = _within(mine, wide.get(role), tolerance)
-        if not right or _within(theirs, wide.get(role), tolerance):
+        right = within(mine, wide.get(role), tolerance)
+        if not right or within(theirs, wide.get(role), tolerance):
             return set()
-    return set(map(_kind, off))
+    return {_kind(role) for role in off}
 
 
 def _contradicted(moment: Moment, name: str) -> set[str]:
     """Return the gradients in which torch's float64 has lost digits, by every witness."""
-    call = (moment.loss() if name == "loss" else moment.call(name)).settled()
+    call = moment.at(name)
     compare = moment.experiment.config.compare
     if compare.tolerance is not None:
         return set()
@@ -122,19 +118,15 @@ def _contradicted(moment: Moment, name: str) -> set[str]:
         sides = call.beside(np.dtype(np.float64), compare.k)
     except Exception:  # code with a mistake in it may raise whatever it likes
         return set()
-    for role in (off := _apart(sides)):
+    for role in (off := apart(sides)):
         mine, theirs, tolerance = sides[role]
-        if role.startswith("output") or not _within(mine, theirs, DIGITS * tolerance):
+        if role.startswith("output") or not within(mine, theirs, DIGITS * tolerance):
             return set()
         allowed = float(np.divide(_length(tolerance), _length(theirs)))
         heard = hearing(moment, name, _kind(role), allowed)
         if heard is None or heard.side != "manual":
             return set()
-    return set(map(_kind, off))
-
-
-def _apart(sides: dict[str, tuple[Any, Any, Any]]) -> list[str]:
-    return [role for role, side in sides.items() if not _within(*side)]
+    return {_kind(role) for role in off}
 
 
 def _kind(role: str) -> str:
@@ -143,10 +135,3 @@ def _kind(role: str) -> str:
 
 def _length(array: np.ndarray) -> float:
     return float(np.linalg.norm(np.ravel(array)))
-
-
-def _within(mine: Any, theirs: Any, tolerance: Any) -> bool:
-    if theirs is None or np.shape(mine) != np.shape(theirs):
-        return False
-    apart = np.abs(np.subtract(mine, theirs, dtype=np.float64))
-    return bool((apart <= tolerance).all() and np.isfinite(tolerance).all())

@@ -13,7 +13,6 @@ import numpy as np
 
 from compare.gauge import Gauge
 from compare.judge.judge import INACCURATE, Rows
-from compare.judge.measure import Measures
 from compare.pair.manual_side import ManualSide
 from compare.pair.wrapped import Wrapped
 from compare.running.alone import Found, Moment, roles
@@ -22,33 +21,29 @@ from manual.graph import Array, Arrays
 from manual.layer import Layer
 
 
-def with_torchs(
-    lockstep: Lockstep, moment: Moment, step: Step, pieces: Iterable[str], own: Iterable[int]
-) -> Rows:
-    """Return a step's rows, judged as if these pieces passed torch's numbers on.
+def judged_again(lockstep: Lockstep, moment: Moment, step: Step, pieces: Iterable[str]) -> Step:
+    """Judge a step as if these pieces passed torch's numbers on."""
+    return lockstep.judged_with(_side(moment, pieces), step)
 
-    What agrees as it is stays as it is.
+
+def merged(rows: Rows, again: Rows, own: Iterable[int]) -> Rows:
+    """Return a step's rows: what agrees as it is stays as it is, the others as judged again.
 
     Args:
         own: the rows of the pieces themselves, which cannot be judged by torch. What is wrong with
             torch's number in its place (a sum of it and others) is no inaccuracy.
     """
-    again = lockstep.judged_with(_side(moment, pieces), step).rows
     lost = np.setdiff1d(list(own), again.bad)
-    taken = np.setdiff1d(step.rows.bad, lost)
-    measures = np.array(step.rows.measures)
-    measures[:, taken] = np.array(again.measures)[:, taken]
-    verdicts = np.array(step.rows.verdicts)
-    verdicts[taken], verdicts[lost] = again.verdicts[taken], INACCURATE
-    found = Measures(*measures)
-    found.budget[lost] = np.nan  # no part of a tolerance: they are not judged
-    return step.rows._replace(measures=found, verdicts=verdicts)
+    found = rows.taking(again, np.setdiff1d(rows.bad, lost))
+    found.measures.budget[lost] = np.nan  # no part of a tolerance: they are not judged
+    found.verdicts[lost] = INACCURATE
+    return found
 
 
 def _side(moment: Moment, pieces: Iterable[str]) -> ManualSide:
     side = moment.experiment.manual
-    calls = {name: moment.loss() if name == "loss" else moment.call(name) for name in pieces}
-    made = {name: Adopted(call.layer, call.settled().by_torch()) for name, call in calls.items()}
+    calls = {name: moment.at(name) for name in pieces}
+    made = {name: Adopted(call.layer, call.by_torch()) for name, call in calls.items()}
     loss = made.pop("loss", side.loss)
     return side._replace(graph=side.graph.with_layers(made), loss=loss)
 

@@ -22,8 +22,7 @@ def hearing(
     """
     if layer != "loss" and layer not in moment.nodes:
         return None
-    call = moment.loss() if layer == "loss" else moment.call(layer).settled()
-    pair = _pair(call)
+    pair = _pair(moment.at(layer))
     if quantity.startswith("grad:") and layer != "loss":
         names = [quantity]
     elif quantity == "grad_input":
