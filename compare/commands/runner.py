@@ -156,18 +156,22 @@ class Runner:
 
     def _blame_torch(self, lockstep: Lockstep, moment: Moment, step: Step) -> tuple[Step, bool]:
         """Judge a step with torch's numbers where torch lost digits; return whether that is all."""
+        from compare.diagnose.excuses import examined
         from compare.diagnose.reference import reference_inaccurate
         from compare.judge.judge import DISAGREE
-        from compare.running.adopted import with_torchs
+        from compare.running.adopted import judged_again, merged
 
+        step = step._replace(rows=examined(moment, step))
         if not step.rows.bad.size:
             return step, False
         blamed = reference_inaccurate(moment, step.rows)
         self.inaccurate |= dict.fromkeys(blamed.names)
-        if blamed.names and not self.config.train.half:  # there both sides meet at every value
-            rows = with_torchs(lockstep, moment, step, blamed.names, blamed.rows)
-            step = step._replace(rows=rows)
         explained = bool(blamed.names) and blamed.all
+        if blamed.names and not self.config.train.half:  # there both sides meet at every value
+            again = judged_again(lockstep, moment, step, blamed.names)
+            rows = merged(step.rows, examined(moment, again), blamed.rows)
+            step = step._replace(rows=rows)
+            explained &= not np.isin(blamed.rows, rows.bad).any()
         self.inaccurate_rows += int(np.sum(step.rows.verdicts == DISAGREE)) if explained else 0
         return step, explained
 

@@ -32,6 +32,11 @@ class Suspect(NamedTuple):
     method: str
     explanation: str
 
+    @property
+    def role(self) -> str:
+        """What a piece that is run alone calls the quantity."""
+        return "output" if self.quantity == "loss" else self.quantity
+
 
 class Examiner:
     """Re-runs single pieces of a step on what torch's side recorded."""

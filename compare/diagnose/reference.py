@@ -6,17 +6,17 @@ measure the slope of the forward pass that both sides share.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from compare.diagnose.examiner import Examiner
 from compare.judge.judge import DISAGREE, NON_FINITE, Rows
 from compare.judge.quantities import Key
-from compare.running.alone import Moment
+from compare.running.alone import Moment, apart, within
 from compare.witness.run_witnesses import hearing
 
-DIGITS = 1e-6  # of the largest element: a difference that small is lost digits, no other formula
+DIGITS = 2.0**25  # tolerances: half of float64's digits; what is further off is another formula
 
 __all__ = ["Blamed", "reference_inaccurate"]
 
@@ -49,19 +49,21 @@ def reference_inaccurate(moment: Moment, rows: Rows) -> Blamed:
     if set(rows.verdicts[rows.bad]) != {DISAGREE}:
         return Blamed()
     lost = _loses_digits if moment.experiment.dtype == np.float32 else _contradicted
-    examiner, own = Examiner(moment), []
-    blamed: dict[str, bool] = {}
-    for i in rows.bad:
-        suspect = examiner.suspect(rows.keys[int(i)])
+    examiner, whole = Examiner(moment), True
+    off: dict[str, set[str]] = {}
+    own: dict[int, str] = {}
+    for i in map(int, rows.bad):
+        suspect = examiner.suspect(rows.keys[i])
         if not suspect.own:
             continue
         name = suspect.layer
-        if name not in blamed:
-            blamed[name] = name in (*moment.nodes, "loss") and lost(moment, name)
-        if not blamed[name]:
+        if name not in off:
+            off[name] = lost(moment, name) if name in (*moment.nodes, "loss") else set()
+        if suspect.role not in off[name]:  # an update or a sum of gradients is no piece's own
+            whole = False
             break
-        own.append(int(i))
-    return Blamed(tuple(n for n, off in blamed.items() if off), tuple(own), all(blamed.values()))
+        own[i] = name
+    return Blamed(tuple(dict.fromkeys(own.values())), tuple(own), whole)
 
 
 def _only_in_half(moment: Moment, rows: Rows) -> Blamed:
@@ -87,55 +89,49 @@ def _computed_by(moment: Moment, key: Key) -> list[str]:
     return [n for n, node in moment.nodes.items() if kind[:5] == "grad_" and value in node.inputs]
 
 
-def _loses_digits(moment: Moment, name: str) -> bool:
-    """Return whether torch's float64 sides with the hand-written float32 in all that differs."""
-    call = (moment.loss() if name == "loss" else moment.call(name)).settled()
+def _loses_digits(moment: Moment, name: str) -> set[str]:
+    """Return what differs, if torch's float64 sides with the hand-written float32 in all of it."""
+    call = moment.at(name)
     compare = moment.experiment.config.compare
     if compare.tolerance is not None:
-        return False  # a tolerance that someone chose allows what it allows
+        return set()  # a tolerance that someone chose allows what it allows
     try:
         wide = call.wide().by_torch()
         sides = call.beside(np.dtype(np.float32), compare.k)
     except Exception:  # code with a mistake in it may raise whatever it likes
-        return False
-    off = [
-        _within(mine, wide.get(role), tolerance) and not _within(theirs, wide.get(role), tolerance)
-        for role, (mine, theirs, tolerance) in sides.items()
-        if not _within(mine, theirs, tolerance)
-    ]
-    return bool(off) and all(off)
+        return set()
+    for role in (off := apart(sides)):
+        mine, theirs, tolerance = sides[role]
+        right = within(mine, wide.get(role), tolerance)
+        if not right or within(theirs, wide.get(role), tolerance):
+            return set()
+    return {_kind(role) for role in off}
 
 
-def _contradicted(moment: Moment, name: str) -> bool:
-    """Return whether torch's float64 gradient of a piece has lost digits, by every witness."""
-    call = (moment.loss() if name == "loss" else moment.call(name)).settled()
+def _contradicted(moment: Moment, name: str) -> set[str]:
+    """Return the gradients in which torch's float64 has lost digits, by every witness."""
+    call = moment.at(name)
     compare = moment.experiment.config.compare
     if compare.tolerance is not None:
-        return False
+        return set()
     try:
         sides = call.beside(np.dtype(np.float64), compare.k)
     except Exception:  # code with a mistake in it may raise whatever it likes
-        return False
-    off = {role for role, side in sides.items() if not _within(*side)}
-    if not off or any(role.startswith("output") for role in off):
-        return False
-    for role in off:
-        mine, theirs, _ = sides[role]
-        heard = hearing(moment, name, role.partition("#")[0])
-        few = np.shape(mine) == np.shape(theirs) and _largest(mine - theirs) < DIGITS * _largest(
-            theirs
-        )
-        if not few or heard is None or heard.side != "manual":
-            return False
-    return True
+        return set()
+    for role in (off := apart(sides)):
+        mine, theirs, tolerance = sides[role]
+        if role.startswith("output") or not within(mine, theirs, DIGITS * tolerance):
+            return set()
+        allowed = float(np.divide(_length(tolerance), _length(theirs)))
+        heard = hearing(moment, name, _kind(role), allowed)
+        if heard is None or heard.side != "manual":
+            return set()
+    return {_kind(role) for role in off}
 
 
-def _largest(array: np.ndarray) -> float:
-    return float(np.abs(array).max(initial=0.0))
+def _kind(role: str) -> str:
+    return role.partition("#")[0]
 
 
-def _within(mine: Any, theirs: Any, tolerance: Any) -> bool:
-    if theirs is None or np.shape(mine) != np.shape(theirs):
-        return False
-    apart = np.abs(np.subtract(mine, theirs, dtype=np.float64))
-    return bool((apart <= tolerance).all() and np.isfinite(tolerance).all())
+def _length(array: np.ndarray) -> float:
+    return float(np.linalg.norm(np.ravel(array)))

@@ -143,7 +143,9 @@ def _pick(larger: np.ufunc, a: Any, b: Any) -> Gauge:
     """The larger or smaller of two: the winner's error, or either's where rounding may decide."""
     (av, ae), (bv, be) = parts(a), parts(b)
     v = larger(av, bv)
-    near = np.abs(np.subtract(av, bv)) <= 2.0**-15 * np.sqrt(ae + be)  # a square may overflow
+    near = np.abs(np.subtract(av, bv)) <= setting().reach * np.sqrt(
+        ae + be
+    )  # a square may overflow
     return Gauge(v, np.where(near, np.maximum(ae, be), np.where(v == av, ae, be)))
 
 

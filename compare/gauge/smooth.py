@@ -170,7 +170,7 @@ def _bfloat16(a: Gauge) -> Gauge:
     That is a whole unit of the last place and no more, so K, which allows for many roundings, is
     taken out.
     """
-    v, ulps = bfloat16(a.v), 2.0**-7 / (setting().k * setting().roundoff)
+    v, ulps = bfloat16(a.v), 2.0**-7 / setting().reach
     if setting().sketch is None:
         return _adding(ulps**2, v, a._e2)
     return erring(v, a._e2, "bfloat16", ulps)
@@ -184,13 +184,13 @@ def _turning(a: Gauge) -> Gauge:
 
     What is decided by one sign in several places turns together: its errors add up, twice that.
     """
-    zeros, k_u = np.zeros(np.shape(a.v)), setting().k * setting().roundoff
+    zeros = np.zeros(np.shape(a.v))
     if is_exact(a._e2):
         return Gauge(zeros)
     sketch = setting().sketch is not None
     error = np.abs(a._e2) if sketch else np.sqrt(a._e2)
     doubt = _within_reach(a.v, error, 8.0)
-    turned = np.where(doubt, 4 / k_u, 0.0)
+    turned = np.where(doubt, 4 / setting().reach, 0.0)
     return Gauge(zeros, signs(a.v, "turning") * turned if sketch else np.square(turned))
 
 
@@ -200,7 +200,7 @@ registry.OTHERS["turning"] = _turning
 def _within_reach(distance: Any, error: Any, flushes: float) -> Any:
     """Return where an error reaches past 0; an exact 0 has none but what flushing leaves."""
     flushed = flushes * np.sqrt(setting().flush_squared)
-    reach = setting().k * setting().roundoff * error
+    reach = setting().reach * error
     return (np.abs(distance) <= reach) & ((error > flushed) | (distance != 0))
 
 
@@ -212,7 +212,7 @@ def _doubtful(doubts: Doubts, compare: np.ufunc, a: Any, b: Any) -> Any:
     if not doubt.any():
         return answer
     doubts.count += int(np.count_nonzero(doubt))
-    turned = doubts.error / (setting().k * setting().roundoff)
+    turned = doubts.error / setting().reach
     return Gauge(answer.astype(np.float64), np.where(doubt, turned**2, 0.0))
 
 

@@ -116,6 +116,11 @@ class Setting(NamedTuple):
     doubts: Doubts | None = None
 
     @property
+    def reach(self) -> float:
+        """K u: by so many of its E a number may differ between two correct programs."""
+        return self.k * self.roundoff
+
+    @property
     def second(self) -> float:
         """What the product of two squared errors counts in (a + d) (b + e): there is a d e."""
         return (self.roundoff * (self.k if self.far else 1.0)) ** 2

@@ -223,7 +223,8 @@ def _extreme(arg: Callable, larger: np.ufunc) -> Callable:
         if setting().sketch is not None:
             return Gauge(arg(a.v, axis=axis, keepdims=keepdims), _winners(a, v, axis, keepdims))
         e2 = spread(a._e2, a.v.shape)
-        rivals = np.abs(a.v - v) <= 2.0**-15 * np.sqrt(np.max(e2, axis=axis, keepdims=True))
+        reach = setting().reach * np.sqrt(np.max(e2, axis=axis, keepdims=True))
+        rivals = np.abs(a.v - v) <= reach
         worst = np.max(np.where(rivals | (a.v == v), e2, 0.0), axis=axis, keepdims=keepdims)
         return Gauge(v.reshape(np.shape(worst)), worst)
 

@@ -34,6 +34,13 @@ class Rows(NamedTuple):
     def disagree(self) -> bool:
         return bool((self.verdicts == DISAGREE).any())
 
+    def taking(self, others: Rows, places: Any) -> Rows:
+        """Return a copy with others' rows in these places."""
+        measures, verdicts = np.array(self.measures), self.verdicts.copy()
+        measures[:, places] = np.array(others.measures)[:, places]
+        verdicts[places] = others.verdicts[places]
+        return self._replace(measures=Measures(*measures), verdicts=verdicts)
+
 
 def judge(
     keys: Sequence[Key],

@@ -13,54 +13,39 @@ import numpy as np
 
 from compare.gauge import Gauge
 from compare.judge.judge import INACCURATE, Rows
-from compare.judge.measure import Measures
 from compare.pair.manual_side import ManualSide
 from compare.pair.wrapped import Wrapped
-from compare.running.alone import Call, Found, Moment, roles
+from compare.running.alone import Found, Moment, roles
 from compare.running.lockstep import Lockstep, Step
 from manual.graph import Array, Arrays
 from manual.layer import Layer
 
 
-def with_torchs(
-    lockstep: Lockstep, moment: Moment, step: Step, pieces: Iterable[str], own: Iterable[int]
-) -> Rows:
-    """Return a step's rows, judged as if these pieces passed torch's numbers on.
+def judged_again(lockstep: Lockstep, moment: Moment, step: Step, pieces: Iterable[str]) -> Step:
+    """Judge a step as if these pieces passed torch's numbers on."""
+    return lockstep.judged_with(_side(moment, pieces), step)
 
-    What agrees as it is stays as it is.
+
+def merged(rows: Rows, again: Rows, own: Iterable[int]) -> Rows:
+    """Return a step's rows: what agrees as it is stays as it is, the others as judged again.
 
     Args:
-        own: the rows of the pieces themselves, which cannot be judged by torch.
+        own: the rows of the pieces themselves, which cannot be judged by torch. What is wrong with
+            torch's number in its place (a sum of it and others) is no inaccuracy.
     """
-    again = lockstep.judged_with(_side(moment, pieces), step).rows
-    inherited = step.rows.bad
-    pairs = zip(step.rows.measures, again.measures, strict=True)
-    measures = Measures(*(_replaced(old, new, inherited) for old, new in pairs))
-    verdicts = _replaced(step.rows.verdicts, again.verdicts, inherited)
-    kept = np.array(list(own))
-    for old, new in zip(step.rows.measures, measures, strict=True):
-        new[kept] = old[kept]
-    measures.budget[kept] = np.nan  # no part of a tolerance: they are not judged
-    verdicts[kept] = INACCURATE
-    return step.rows._replace(measures=measures, verdicts=verdicts)
-
-
-def _replaced(old: np.ndarray, new: np.ndarray, places: np.ndarray) -> np.ndarray:
-    found = np.array(old)
-    found[places] = new[places]
+    lost = np.setdiff1d(list(own), again.bad)
+    found = rows.taking(again, np.setdiff1d(rows.bad, lost))
+    found.measures.budget[lost] = np.nan  # no part of a tolerance: they are not judged
+    found.verdicts[lost] = INACCURATE
     return found
 
 
 def _side(moment: Moment, pieces: Iterable[str]) -> ManualSide:
     side = moment.experiment.manual
-    calls = {name: moment.loss() if name == "loss" else moment.call(name) for name in pieces}
-    made = {name: Adopted(call.layer, _found(call)) for name, call in calls.items()}
+    calls = {name: moment.at(name) for name in pieces}
+    made = {name: Adopted(call.layer, call.by_torch()) for name, call in calls.items()}
     loss = made.pop("loss", side.loss)
     return side._replace(graph=side.graph.with_layers(made), loss=loss)
-
-
-def _found(call: Call) -> Found:
-    return call.settled().by_torch()
 
 
 class Adopted(Wrapped):
@@ -80,13 +65,16 @@ class Adopted(Wrapped):
     def backward(self, grad_output: Any, cache: Any) -> tuple[tuple[Array, ...], Arrays]:
         grads, own = super().backward(grad_output, cache)
         taken = (_taken(g, self.found.get(f"grad_input#{i}")) for i, g in enumerate(grads))
-        return tuple(taken), self._params(own)
+        return tuple(taken), self._named("grad", own)
 
     def grad_params(self, grad_output: Any, cache: Any) -> Arrays:
-        return self._params(super().grad_params(grad_output, cache))
+        return self._named("grad", super().grad_params(grad_output, cache))
 
-    def _params(self, own: Arrays) -> Arrays:
-        return {key: _taken(grad, self.found.get(f"grad:{key}")) for key, grad in own.items()}
+    def next_buffers(self, cache: Any) -> Arrays:
+        return self._named("buffer", super().next_buffers(cache))
+
+    def _named(self, kind: str, own: Arrays) -> Arrays:
+        return {key: _taken(mine, self.found.get(f"{kind}:{key}")) for key, mine in own.items()}
 
 
 def _taken(mine: Any, theirs: Any) -> Any:

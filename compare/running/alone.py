@@ -6,8 +6,8 @@ them ask this one question of a `Moment`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from compare.gauge import Gauge, gauge, gauging, least_tolerance
 from compare.judge.quantities import Key, Values, real
 from compare.pair.sources import unplanted
 from compare.running.experiment import Experiment
-from compare.running.lockstep import Step
 from compare.running.moment import Start
 from manual.graph import Array, Node
 from manual.nodes import dotted, inputs_of, path_of, ports_of
+
+if TYPE_CHECKING:
+    from compare.running.lockstep import Step
 
 Lift = Callable[[Any], Any]
 Found = dict[str, Any]  # by role: output[:port], grad_input#i, grad:p, buffer:b
@@ -78,6 +80,10 @@ class Moment(NamedTuple):
         inputs = self.recorded(side.graph.output), self.start.target
         one = np.ones((), inputs[0].dtype)
         return Call("loss", side.loss, inputs, one, torch=self.experiment.torch, wanted=1)
+
+    def at(self, name: str) -> Call:
+        """Return a node's call, or the loss's, with torch's winners at near ties."""
+        return (self.loss() if name == "loss" else self.call(name)).settled()
 
     def penalties(self, parameter: str | None = None) -> Iterator[Call]:
         """Yield every penalty's call for each parameter that it is on, or for one parameter."""
@@ -216,6 +222,19 @@ def beside(run: Callable[[Lift], Found], theirs: Found, dtype: np.dtype, k: floa
         for role in theirs
         if role in mine
     }
+
+
+def apart(sides: Mapping[str, tuple[Any, Any, Any]]) -> set[str]:
+    """Return the roles in which two sides of a piece differ by more than the tolerance."""
+    return {role for role, side in sides.items() if not within(*side)}
+
+
+def within(mine: Any, theirs: Any, tolerance: Any) -> bool:
+    """Return whether two arrays of one shape differ by no more than a finite tolerance."""
+    if theirs is None or np.shape(mine) != np.shape(theirs):
+        return False
+    difference = np.abs(np.subtract(mine, theirs, dtype=np.float64))
+    return bool((difference <= tolerance).all() and np.isfinite(tolerance).all())
 
 
 def owners(moment: Moment, layer: str, parameter: str) -> list[str]:

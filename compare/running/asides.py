@@ -7,6 +7,7 @@ evaluation; the learning rates of a schedule.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from compare.gauge import K
 from compare.judge.judge import Rows, fixed, judge
 from compare.judge.quantities import EVALUATION, OTHER_UPSTREAM, SCHEDULE, Key, Values
-from compare.running.alone import Call, Moment
+from compare.running.alone import Call, Moment, apart
+from compare.running.doubt import pieces, turned
 from compare.running.experiment import Experiment
 
 UPSTREAM = 0.375  # no other constant of any loss, and exact in every dtype
@@ -25,19 +27,22 @@ def asides(moment: Moment) -> Rows:
     manual: Values = {}
     torch: Values = {}
     tolerances: dict[Key, Any] = {}
-    k = float(moment.experiment.config.compare.k)
+    dtype, k = moment.experiment.dtype, float(moment.experiment.config.compare.k)
+    deciding = pieces(moment.experiment.manual)
     for name, prefix, call in (*_scaled(moment), *_evaluated(moment)):
-        theirs = _by_torch(call, evaluating=prefix == EVALUATION)
-        if prefix == OTHER_UPSTREAM:
-            theirs.pop("output")  # a step has compared it
-        torch |= {Key(name, f"{prefix}:{role}"): value for role, value in theirs.items()}
-        try:
-            found = call.beside(moment.experiment.dtype, k, theirs)
-        except Exception:  # a mistake may raise whatever it likes: its rows are missing
-            continue
-        for role, (mine, _, tolerance) in found.items():
+        with _mode(call.module, evaluating=prefix == EVALUATION):
+            theirs = {r: v for r, v in call.by_torch().items() if r[:6] != "buffer"}
+            if prefix == OTHER_UPSTREAM:
+                theirs.pop("output")  # a step has compared it
+            try:
+                found = call.beside(dtype, k, theirs)
+                excused = turned(call, dtype, k) if name in deciding and apart(found) else set()
+            except Exception:  # a mistake may raise whatever it likes: its rows are missing
+                found, excused = {}, set()
+        torch |= {Key(name, f"{prefix}:{r}"): v for r, v in theirs.items() if r not in excused}
+        for role in found.keys() - excused:
             key = Key(name, f"{prefix}:{role}")
-            manual[key], tolerances[key] = mine, tolerance
+            manual[key], _, tolerances[key] = found[role]
     _rates(moment.experiment, manual, torch, tolerances)
     own = moment.experiment.config.compare.tolerance
     return judge(list(torch), manual, torch, tolerances if own is None else fixed(torch, *own))
@@ -62,15 +67,15 @@ def _evaluated(moment: Moment) -> Iterator[tuple[str, str, Call]]:
             yield name, EVALUATION, moment.call(name)._replace(layer=layer.train(False), noise=None)
 
 
-def _by_torch(call: Call, *, evaluating: bool) -> dict[str, Any]:
-    """Run torch's module, in evaluation if asked."""
-    before = call.module.training
-    call.module.train(before and not evaluating)
+@contextmanager
+def _mode(module: Any, *, evaluating: bool) -> Iterator[None]:
+    """Let torch's module evaluate, if asked."""
+    before = module.training
+    module.train(before and not evaluating)
     try:
-        found = call.by_torch()
+        yield
     finally:
-        call.module.train(before)
-    return {role: value for role, value in found.items() if role[:6] != "buffer"}
+        module.train(before)
 
 
 def _rates(experiment: Experiment, manual: Values, torch: Values, tolerances: dict) -> None:

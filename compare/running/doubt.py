@@ -15,13 +15,12 @@ import numpy as np
 
 from compare.gauge import Doubts, as_far_as_allowed, doubting, gauge, gauging
 from compare.judge.judge import gauged
-from compare.judge.quantities import Values, real
+from compare.judge.quantities import Values
 from compare.pair.manual_side import ManualSide
 from compare.pair.sources import unplanted
 from compare.pair.wrapped import Wrapped
-from compare.running.kinks import Referee
-from compare.running.moment import Start
-from manual.graph import Array, Arrays, Node
+from compare.running.alone import F64, Call, Moment, apart
+from manual.graph import Array, Arrays
 from manual.layer import Layer
 
 LOSS = "loss"
@@ -59,16 +58,10 @@ def in_doubt(
     return tolerances, 0
 
 
-def deciding_inside(
-    side: ManualSide, start: Start, referee: Referee, dtype: np.dtype
-) -> tuple[str, ...]:
+def deciding_inside(moment: Moment, dtype: np.dtype) -> tuple[str, ...]:
     """Return the nodes where rounding may turn an answer although the inputs are torch's."""
-    graph = side.graph.with_params({k: gauge(p) for k, p in start.params.items()})
-    graph = graph.with_buffers({k: _exact(b) for k, b in start.buffers.items()})
-    side = side._replace(graph=graph)
-    names = pieces(side)
-    nodes = (*graph.nodes, Node(LOSS, side.loss, (graph.output,)))
-    return tuple(n.name for n in nodes if n.name in names and _decides(n, referee, dtype))
+    torch, names = moment.experiment.torch, pieces(moment.experiment.manual)
+    return tuple(n for n in names if torch.has(n) and decides(moment.at(n), dtype))
 
 
 def pieces(side: ManualSide) -> tuple[str, ...]:
@@ -78,25 +71,24 @@ def pieces(side: ManualSide) -> tuple[str, ...]:
     return tuple(name for name, decisions in own.items() if decisions is not Layer.decisions)
 
 
-def _decides(node: Node, referee: Referee, dtype: np.dtype) -> bool:
-    """Run a piece alone on torch's inputs, which are exact: is any of its answers in doubt?"""
+def decides(call: Call, dtype: np.dtype) -> bool:
+    """Run a piece alone on what it is given, which is exact: is any of its answers in doubt?"""
     doubts = Doubts(1.0)
-    inputs = tuple(map(_exact, referee.torch_inputs(node)))
     try:
         with gauging(dtype), doubting(doubts):
-            output, cache = referee.forward(node.layer, node, inputs)
-            node.layer.backward(_ones_like(output), cache)
-    except TypeError:  # see `in_doubt`
+            call.by_hand(gauge)
+    except Exception:  # see `in_doubt`; a mistake may raise whatever it likes
         return False
     return doubts.count > 0
 
 
-def _exact(array: Any) -> Any:
-    return array if array is None or not real(array) else gauge(array)
+def turned(call: Call, dtype: np.dtype, k: float) -> set[str]:
+    """Return the roles in which a piece is off by nothing but answers that rounding turned.
 
-
-def _ones_like(output: Any) -> Any:
-    return tuple(map(np.ones_like, output)) if isinstance(output, tuple) else np.ones_like(output)
+    In float64 the same numbers are in no doubt. Where they are, there is nothing better to ask.
+    """
+    off = apart(call.beside(dtype, k))
+    return off if not off or decides(call, F64) else off - apart(call.wide().beside(F64, k))
 
 
 class Doubtful(Wrapped):

@@ -300,14 +300,17 @@ class HalfLockstep(Lockstep):
                 {k: v for k, v in a.items() if k not in lost} for a in (manual, theirs)
             )
         rows = self._rows(keys, manual, theirs, tolerances, start)
+        certain, doubted = None, len(self.doubted)
         if self.compare.tolerance is None and not failing:
             for wider in (self._doubtful, self._added_up):
                 if rows.disagree:
                     tolerances = wider(side, start, tolerances)
+                    if len(self.doubted) > doubted:
+                        certain, doubted = rows, len(self.doubted)
                     rows = self._rows(keys, manual, theirs, tolerances, start)
         self.unjudged.update(unbounded(tolerances))
         losses = (float(manual.get(LOSS, np.nan)), float(theirs[LOSS]))
-        return Step(number, rows, losses, {}, tolerances, manual, theirs, first.failure)
+        return Step(number, rows, losses, {}, tolerances, manual, theirs, first.failure, certain)
 
     def _doubtful(self, side: ManualSide, start: Start, tolerances: Any) -> Any:
         """Return tolerances that allow for either piece where rounding inside a layer decides.

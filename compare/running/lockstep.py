@@ -27,6 +27,7 @@ from compare.gauge import (
 from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
 from compare.judge.quantities import LOSS, Key, Values, collected, expected, real
 from compare.pair.manual_side import ManualSide
+from compare.running.alone import Moment
 from compare.running.doubt import deciding_inside, in_doubt
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled
@@ -49,6 +50,7 @@ class Step(NamedTuple):
     manual: Values
     torch: Values
     failure: Exception | None  # raised by the hand-written side
+    certain: Rows | None = None  # as judged before either answer of those in doubt was allowed
 
 
 class Lockstep:
@@ -162,6 +164,7 @@ class Lockstep:
             tolerances = gauge() if deep else self.screen
         manual = first.values
         flips: dict[str, int] = {}
+        certain, doubted = None, len(self.doubted)
         rows = self._rows(keys, manual, torch, tolerances, start)
         if own is None and rows.disagree and not deep:
             tolerances = gauge()
@@ -176,6 +179,8 @@ class Lockstep:
             again, flips = self._refereed(start, torch)
             sides = _Sides(manual, again if flips else manual, torch, flips, tolerances)
             for hopeless, tolerances in self._with_kinks(start, torch, failing, wide, sides.again):
+                if len(self.doubted) > doubted:
+                    certain, doubted = rows, len(self.doubted)
                 rows, flips = self._excused(keys, sides, tolerances, start)
                 if not rows.disagree or not least_share(rows) <= hopeless:
                     break
@@ -185,7 +190,7 @@ class Lockstep:
         self.gauges = {}  # not kept: they are as large as the step itself
         self.unjudged.update(unbounded(tolerances))
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
-        return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure)
+        return Step(number, rows, losses, flips, tolerances, manual, torch, first.failure, certain)
 
     def judged_with(self, side: ManualSide, step: Step) -> Step:
         """Judge a step just run again, with another hand-written side."""
@@ -264,7 +269,8 @@ class Lockstep:
         def run(side: ManualSide) -> Values:
             return gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)
 
-        nodes = deciding_inside(side, start, referee, self.dtype)
+        moment = Moment(self.experiment, start, 0, {}, torch, {}, {})
+        nodes = deciding_inside(moment, self.dtype)
         wider, doubts = in_doubt(side, nodes, run, self.tolerances, self.dtype, self.compare.k)
         self.doubted += [doubts] if doubts else []
         return wider

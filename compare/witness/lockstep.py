@@ -43,19 +43,23 @@ class Hearing(NamedTuple):
     text: str
 
 
-def hear(pair: Pair, dtype: str, names: list[str] | None = None) -> Hearing | None:
+def hear(
+    pair: Pair, dtype: str, names: list[str] | None = None, tolerance: float | None = None
+) -> Hearing | None:
     """Ask every witness about both sides; None if none of them can decide.
 
     Args:
         pair: the forward pass and both gradients of it.
         dtype: what torch's gradient was computed in.
         names: the gradients in question; all by default.
+        tolerance: of a gradient's length; by default what torch's own rounding needs.
     """
+    tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     words: dict[str, tuple[Testimony, Testimony]] = {}
     for name, ask in WITNESSES.items():
         try:
             manual, torch = (
-                ask(pair.forward, _only(backward, names), pair.inputs, tolerance=TOLERANCES[dtype])
+                ask(pair.forward, _only(backward, names), pair.inputs, tolerance=tolerance)
                 for backward in (pair.manual, pair.torch)
             )
         except Exception:  # code with a mistake in it may fail on a witness's numbers

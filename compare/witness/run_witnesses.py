@@ -10,17 +10,19 @@ from compare.running.alone import Call, Moment
 from compare.witness.lockstep import Hearing, Pair, hear
 
 
-def hearing(moment: Moment, layer: str, quantity: str) -> Hearing | None:
+def hearing(
+    moment: Moment, layer: str, quantity: str, tolerance: float | None = None
+) -> Hearing | None:
     """Return whom the witnesses side with; None if they cannot decide about this quantity.
 
     Args:
         moment: the step.
         layer, quantity: whose mistake is in question, and in what: of a layer or the loss.
+        tolerance: of the gradient's length; by default what torch's own rounding needs.
     """
     if layer != "loss" and layer not in moment.nodes:
         return None
-    call = moment.loss() if layer == "loss" else moment.call(layer).settled()
-    pair = _pair(call)
+    pair = _pair(moment.at(layer))
     if quantity.startswith("grad:") and layer != "loss":
         names = [quantity]
     elif quantity == "grad_input":
@@ -28,7 +30,7 @@ def hearing(moment: Moment, layer: str, quantity: str) -> Hearing | None:
     else:
         return None
     try:
-        return hear(pair, str(moment.experiment.dtype), names)
+        return hear(pair, str(moment.experiment.dtype), names, tolerance)
     except Exception:  # a mistake may fail in any way; it must not hide the disagreement
         return None
 

@@ -317,3 +317,16 @@ def test_a_run_blames_torch_for_lost_digits_and_nobody_else_for_theirs(mistake: 
     assert (report.first_divergence is None) == (not mistake)
     lost = "Reference inaccurate: torch's float32 loses digits in 'n21' (GroupNorm)."
     assert (lost in report.reason) == (not mistake)
+
+
+def test_an_update_is_no_part_of_what_torch_loses_in_a_layer() -> None:
+    drawn = as_drawn(LOST)
+    train = drawn.config.train.model_copy(update={"steps": 1})
+    made = drawn._replace(config=drawn.config.model_copy(update={"train": train})).experiment()
+    wrong = plant(made.manual, parse("n21.bias*=1.01", made.manual.graph))
+
+    report = Runner(replace(made, manual=wrong), lambda *_: None).run()
+
+    assert report.verdict == "disagree"
+    found = report.differences.query("verdict == 'disagree'")
+    assert list(found["layer"] + "." + found["quantity"]) == ["n21.param:bias"]

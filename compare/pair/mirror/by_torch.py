@@ -73,8 +73,8 @@ class ByTorch(Layer):
     def _run(self, inputs: Sequence[Any], params: Arrays) -> TorchPass:
         leaves = [_leaf(x, wanted) for x, wanted in zip(inputs, self.leaves, strict=True)]
         own = {k: _leaf(p, True) for k, p in params.items()}
-        capture = self.network.capture
-        kept = nullcontext() if capture is None else OneDtype(capture.dtype, {})
+        floats = [t.dtype for t in (*leaves, *own.values()) if t.is_floating_point()]
+        kept = OneDtype(floats[0], {}) if floats else nullcontext()  # with errors it is float64
         with torch.enable_grad(), self.network.same_draw(self.call.name), kept:
             whole = self.network.whole(self.names, leaves)
             args, kwargs = filled(self.call, self.names, whole, self.network._known)

@@ -59,8 +59,13 @@ def test_writing_into_gauge_arrays_writes_errors_too() -> None:
 def test_a_rival_within_rounding_of_the_winner_lends_its_error() -> None:
     exact, rough = gauge(np.array([1.0])), Gauge(np.array([1.0 - 1e-9]), np.array([100.0]))
 
-    assert np.maximum(exact, rough).error[0] == 10
-    assert np.maximum(exact, Gauge(np.array([0.5]), np.array([1.0]))).error[0] == 0
+    with gauging(F32):
+        assert np.maximum(exact, rough).error[0] == 10
+        assert np.max(np.concatenate([exact, rough])).error == 10
+        assert np.maximum(exact, Gauge(np.array([0.5]), np.array([1.0]))).error[0] == 0
+    with gauging(F64):  # whose rounding does not reach so far
+        assert np.maximum(exact, rough).error[0] == 0
+        assert np.max(np.concatenate([exact, rough])).error == 0
 
 
 def test_in_place_arithmetic_updates_the_error() -> None:

@@ -99,6 +99,27 @@ def test_what_torch_computes_is_said_and_counted() -> None:
     assert "linalg.svdvals" in str(report)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.001])
+def test_the_errors_of_what_torch_computes_are_known_in_float32_too(
+    monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    from manual.linear import Linear
+
+    class Bessel(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[1](torch.special.i0(self[0](x)))
+
+    right = Linear.grad_params
+    monkeypatch.setattr(
+        Linear, "grad_params",
+        lambda self, dy, cache: {k: factor * g for k, g in right(self, dy, cache).items()},
+    )  # fmt: skip
+    report = compare.mirror(Bessel(nn.Linear(3, 4), nn.Linear(4, 2)), X, dtype="float32")
+
+    assert [what for what, _, _ in report.missing] == ["special.i0"]
+    assert report.verdict == ("agree" if factor == 1 else "disagree")
+
+
 def test_gradients_that_zeros_would_pass_for_are_no_agreement() -> None:
     report = compare.mirror(nn.Linear(3, 2), X, loss=lambda y: (0 * y).sum())
 

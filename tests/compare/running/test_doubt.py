@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from compare.description.config import Config, load
+from compare.gauge import Doubts, Gauge, doubting, gauging, parts
 from compare.judge.quantities import Values
 from compare.pair.manual_side import ManualSide
+from compare.running.alone import Moment
 from compare.running.doubt import deciding_inside, in_doubt, pieces
 from compare.running.experiment import prepare
-from compare.running.kinks import Referee
 from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import gauge_values
 from manual.recurrent.rnn_cell import ReluUnit
@@ -95,9 +96,18 @@ def test_where_nothing_is_in_doubt_no_tolerance_is_widened() -> None:
 def test_only_layers_that_decide_on_numbers_of_their_own_are_in_doubt() -> None:
     run = lockstep("float64")
     step = run.step(0, np.arange(16))
-    side, start = run.experiment.manual, run.start
-    assert start is not None
-    found = deciding_inside(side, start, Referee(start, step.torch, {}), np.dtype("float64"))
+    assert run.start is not None
+    moment = Moment.of(run.experiment, run.start, step)
 
-    assert pieces(side) == ("0", "2", "3")
-    assert found == ("2",)
+    assert pieces(run.experiment.manual) == ("0", "2", "3")
+    assert deciding_inside(moment, np.dtype("float64")) == ("2",)
+
+
+def test_a_unit_far_from_its_kink_is_in_no_doubt() -> None:
+    """What the rectifier leaves is 0, and exactly so: it is not compared with 0 within an error."""
+    found, doubts = Gauge(np.array([-1e-9, -1e-20]), np.array([1.0, 1.0])), Doubts(1.0)
+
+    with gauging(np.dtype("float64")), doubting(doubts):
+        assert parts(np.maximum(found, 0) > 0)[0].tolist() == [0, 0]
+
+    assert doubts.count == 1
