@@ -143,9 +143,8 @@ def _pick(larger: np.ufunc, a: Any, b: Any) -> Gauge:
     """The larger or smaller of two: the winner's error, or either's where rounding may decide."""
     (av, ae), (bv, be) = parts(a), parts(b)
     v = larger(av, bv)
-    near = np.abs(np.subtract(av, bv)) <= setting().reach * np.sqrt(
-        ae + be
-    )  # a square may overflow
+    reach = setting().reach * np.sqrt(ae + be)
+    near = np.abs(np.subtract(av, bv)) <= reach  # whose square may overflow
     return Gauge(v, np.where(near, np.maximum(ae, be), np.where(v == av, ae, be)))
 
 
