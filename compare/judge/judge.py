@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.gauge import Gauge, least_tolerance
+from compare.gauge import SMALLEST, Gauge, least_tolerance
 from compare.judge.measure import Measures, measure
 from compare.judge.quantities import Key, Values
 
@@ -158,3 +158,34 @@ def fixed(torch: Values, rtol: float, atol: float) -> dict[Key, Any]:
     """Return the tolerances a user asked for: atol + rtol |torch|."""
     least = np.nextafter(0, 1)  # so that equal zeros have used nothing of rtol alone
     return {key: np.maximum(atol + rtol * np.abs(value), least) for key, value in torch.items()}
+
+
+def unbounded(tolerances: Mapping[Key, Any]) -> dict[Key, int]:
+    """Count the elements without a bound: squared errors may have left float64's range."""
+    arrays = {key: t for key, t in tolerances.items() if np.ndim(t) and t.size}
+    return {key: int(np.isinf(t).sum()) for key, t in arrays.items() if np.isinf(t.max())}
+
+
+def typical(tolerance: Any) -> float:
+    """Return the root mean square over elements; those without a bound stand for themselves."""
+    flat = np.ravel(tolerance)
+    if np.isinf(flat).any() and np.isfinite(flat).any():
+        flat = flat[np.isfinite(flat)]
+    return float(np.sqrt(np.dot(flat, flat) / flat.size))
+
+
+def least_share(rows: Rows) -> float:
+    """Return the smallest share of a tolerance among the tensors that disagree."""
+    return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
+
+
+def out_of_range(rows: Rows, manual: Values) -> bool:
+    """Return whether squared errors may have left float64's range on the way to a disagreement."""
+    bad, found = rows.verdicts == DISAGREE, rows.measures
+    with np.errstate(all="ignore"):
+        tolerance = (np.abs(found.manual - found.torch) / found.budget)[bad]
+    if (~np.isfinite(tolerance) | (tolerance < 1e10 * SMALLEST)).any():
+        return True
+    doubles = (v for v in map(np.asarray, manual.values()) if v.dtype == np.float64)
+    sizes = (np.abs(v[v != 0]) for v in doubles)
+    return any(((v < 1e10 * SMALLEST) | (v > 1 / SMALLEST)).any() for v in sizes)

@@ -30,7 +30,7 @@ from compare.gauge import (
     widened,
 )
 from compare.gauge.smooth import rounded as rounding
-from compare.judge.judge import fixed, gauged
+from compare.judge.judge import fixed, gauged, unbounded
 from compare.judge.quantities import LOSS, Key, Values, real
 from compare.pair.inputs import rounded
 from compare.pair.manual_side import ManualSide
@@ -40,7 +40,7 @@ from compare.running.alone import wide
 from compare.running.doubt import in_doubt, pieces
 from compare.running.experiment import Experiment
 from compare.running.kinks import settled
-from compare.running.lockstep import Lockstep, Step, unbounded
+from compare.running.lockstep import Lockstep, Step
 from compare.running.moment import Start, attempt, gauge_values
 from manual.embedding import Embedding, EmbeddingBag
 from manual.graph import Array, Arrays, Layer, Node

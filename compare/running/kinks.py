@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from compare.gauge import Gauge
-from compare.judge.quantities import Key, Values
+from compare.judge.judge import DISAGREE, Rows
+from compare.judge.quantities import Key, Values, real
 from compare.pair.hybrid import TorchNode
 from compare.pair.manual_side import ManualSide
 from compare.pair.sources import unplanted
@@ -85,3 +86,25 @@ class Referee:
             return None if name is None else given[name]
         node, _, port = name.partition(":")
         return self.torch[Key(node, f"output:{port}" if port else "output")]
+
+
+def without_excuses(
+    before: Rows, after: Rows, flips: dict[str, int], nodes: Any, torch: Values
+) -> tuple[Rows, dict[str, int]]:
+    """Keep what was wrong without a referee where no kink can explain it: outputs and the loss.
+
+    An output is continuous across a kink, so torch's decision cannot excuse it (an index is not,
+    nor is it a real number); and where the
+    input of a layer disagrees, its flips are no rounding.
+    """
+    verdicts = after.verdicts.copy()
+    measures = np.array(after.measures)
+    wrong = set()
+    for i, key in enumerate(before.keys):
+        continuous = key.quantity.partition(":")[0] in ("output", "loss") and real(torch.get(key))
+        if continuous and before.verdicts[i] == DISAGREE:
+            verdicts[i], measures[:, i] = DISAGREE, np.array(before.measures)[:, i]
+            wrong.add(key.layer)
+    inputs = {node.name: node.inputs for node in nodes} | {"loss": (nodes[-1].name,)}
+    kept = {name: n for name, n in flips.items() if wrong.isdisjoint(inputs[name])}
+    return after._replace(verdicts=verdicts, measures=type(after.measures)(*measures)), kept

@@ -17,20 +17,29 @@ import numpy as np
 from compare.description.data.dataset import named
 from compare.gauge import (
     FAR,
-    SMALLEST,
     GaugeMistakeError,
     parts,
     sketches,
     strayed,
     widened,
 )
-from compare.judge.judge import DISAGREE, Rows, fixed, gauged, judge, of_one_dtype
+from compare.judge.judge import (
+    Rows,
+    fixed,
+    gauged,
+    judge,
+    least_share,
+    of_one_dtype,
+    out_of_range,
+    typical,
+    unbounded,
+)
 from compare.judge.quantities import LOSS, Key, Values, collected, expected, real
 from compare.pair.manual_side import ManualSide
 from compare.running.alone import Moment
 from compare.running.doubt import deciding_inside, in_doubt
 from compare.running.experiment import Experiment
-from compare.running.kinks import Referee, settled
+from compare.running.kinks import Referee, settled, without_excuses
 from compare.running.moment import Attempt, Start, attempt, gauge_values, in_double
 from compare.running.refusal import torchs_own
 from manual.graph import Intercept
@@ -322,7 +331,7 @@ class Lockstep:
 
     def _screen(self) -> dict[Key, float]:
         if not self.screen:
-            self.screen = {key: _typical(t) for key, t in self.tolerances.items()}
+            self.screen = {key: typical(t) for key, t in self.tolerances.items()}
         return self.screen
 
     def _refereed(self, start: Start, torch: Values) -> tuple[Values, dict[str, int]]:
@@ -389,51 +398,6 @@ class _Sides(NamedTuple):
     own: Mapping[Key, Any]  # the tolerances at the hand-written side's own kinks
 
 
-def least_share(rows: Rows) -> float:
-    """Return the smallest share of a tolerance among the tensors that disagree."""
-    return float(rows.measures.budget[rows.verdicts == DISAGREE].min())
-
-
-def unbounded(tolerances: Mapping[Key, Any]) -> dict[Key, int]:
-    """Count the elements without a bound: squared errors may have left float64's range."""
-    arrays = {key: t for key, t in tolerances.items() if np.ndim(t) and t.size}
-    return {key: int(np.isinf(t).sum()) for key, t in arrays.items() if np.isinf(t.max())}
-
-
-def out_of_range(rows: Rows, manual: Values) -> bool:
-    """Return whether squared errors may have left float64's range on the way to a disagreement."""
-    bad, found = rows.verdicts == DISAGREE, rows.measures
-    with np.errstate(all="ignore"):
-        tolerance = (np.abs(found.manual - found.torch) / found.budget)[bad]
-    if (~np.isfinite(tolerance) | (tolerance < 1e10 * SMALLEST)).any():
-        return True
-    doubles = (v for v in map(np.asarray, manual.values()) if v.dtype == np.float64)
-    sizes = (np.abs(v[v != 0]) for v in doubles)
-    return any(((v < 1e10 * SMALLEST) | (v > 1 / SMALLEST)).any() for v in sizes)
-
-
-def without_excuses(
-    before: Rows, after: Rows, flips: dict[str, int], nodes: Any, torch: Values
-) -> tuple[Rows, dict[str, int]]:
-    """Keep what was wrong without a referee where no kink can explain it: outputs and the loss.
-
-    An output is continuous across a kink, so torch's decision cannot excuse it (an index is not,
-    nor is it a real number); and where the
-    input of a layer disagrees, its flips are no rounding.
-    """
-    verdicts = after.verdicts.copy()
-    measures = np.array(after.measures)
-    wrong = set()
-    for i, key in enumerate(before.keys):
-        continuous = key.quantity.partition(":")[0] in ("output", "loss") and real(torch.get(key))
-        if continuous and before.verdicts[i] == DISAGREE:
-            verdicts[i], measures[:, i] = DISAGREE, np.array(before.measures)[:, i]
-            wrong.add(key.layer)
-    inputs = {node.name: node.inputs for node in nodes} | {"loss": (nodes[-1].name,)}
-    kept = {name: n for name, n in flips.items() if wrong.isdisjoint(inputs[name])}
-    return after._replace(verdicts=verdicts, measures=type(after.measures)(*measures)), kept
-
-
 def _of_first_order(tolerances: Mapping[Key, Any], gauges: Values, plain: Values) -> dict[Key, Any]:
     """Return infinite tolerances where they are more than a hundredth of the number itself."""
     sizes = {
@@ -446,14 +410,6 @@ def _of_first_order(tolerances: Mapping[Key, Any], gauges: Values, plain: Values
         for key, size in sizes.items()
         if np.shape(tolerances[key]) in ((), size.shape)
     }
-
-
-def _typical(tolerance: Any) -> float:
-    """Return the root mean square over elements; those without a bound stand for themselves."""
-    flat = np.ravel(tolerance)
-    if np.isinf(flat).any() and np.isfinite(flat).any():
-        flat = flat[np.isfinite(flat)]
-    return float(np.sqrt(np.dot(flat, flat) / flat.size))
 
 
 def _undefined(values: Any) -> Any:
