@@ -184,7 +184,8 @@ class Lockstep:
         if wide:
             tolerances = gauge(wide=True)
             rows = self._rows(keys, manual, torch, tolerances, start)
-        if own is None and rows.disagree:
+        settling = own is None and rows.disagree
+        if settling:
             again, flips = self._refereed(start, torch)
             sides = _Sides(manual, again if flips else manual, torch, flips, tolerances)
             for hopeless, tolerances in self._with_kinks(start, torch, failing, wide, sides.again):
@@ -195,7 +196,7 @@ class Lockstep:
                     break
             manual = sides.again
         if self.gauges and not (failing or rows.disagree):
-            self._confirm(start, manual, tolerances)
+            self._confirm(start, manual, tolerances, torch if settling else None)
         self.gauges = {}  # not kept: they are as large as the step itself
         self.unjudged.update(unbounded(tolerances))
         losses = (float(manual.get(LOSS, np.nan)), float(torch[LOSS]))
@@ -296,10 +297,13 @@ class Lockstep:
         nodes = self.experiment.manual.graph.nodes
         return without_excuses(before, rows, sides.flips, nodes, sides.torch)
 
-    def _confirm(self, start: Start, plain: Values, tolerances: Mapping[Key, Any]) -> None:
+    def _confirm(
+        self, start: Start, plain: Values, tolerances: Mapping[Key, Any], torch: Values | None
+    ) -> None:
         """Demand that the gauged run computed what the plain run did, within the tolerances.
 
-        The gauge runs in float64 and may take another piece at a kink, or its errors may add up.
+        The gauge runs in float64 and may take another piece at a kink (unless it took those of
+        `torch`), or its errors may add up.
         Elements that rounding may change by a part of themselves are beyond errors of first order:
         they say nothing of the gauge.
 
@@ -311,7 +315,7 @@ class Lockstep:
             return
         if not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain)):
             return
-        if self.dtype != np.float64 and self._as_in_double(start, tolerances):
+        if self.dtype != np.float64 and self._as_in_double(start, tolerances, torch):
             return  # what float32 cannot hold is no mistake of the gauge
         for _, tolerances in self._with_kinks(start, plain, False, False, plain):
             found = strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
@@ -321,12 +325,17 @@ class Lockstep:
             raise GaugeMistakeError(found)
         self.tolerances, self.screen = kept
 
-    def _as_in_double(self, start: Start, tolerances: Mapping[Key, Any]) -> bool:
+    def _as_in_double(
+        self, start: Start, tolerances: Mapping[Key, Any], torch: Values | None
+    ) -> bool:
         """Return whether the gauged run computed what the same code computes in float64.
 
         An intermediate number beyond float32's range may come back as a plain one (1 / inf is 0).
         """
-        plain = attempt(self.experiment.manual, in_double(start)).values
+        side, referee, start = self.experiment.manual, None, in_double(start)
+        if torch is not None:
+            side, referee = settled(side, start), Referee(start, torch, {})
+        plain = attempt(side, start, referee).values
         return not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
 
     def _screen(self) -> dict[Key, float]:
