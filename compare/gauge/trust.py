@@ -68,8 +68,13 @@ def _among(small: list[tuple[Key, Any, Any, Any]]) -> Iterator[Key]:
 
 
 def _within(v: Any, plain: Any, tolerance: Any) -> bool:
-    """Written so that a NaN of the gauged run alone is found."""
+    """Written so that a NaN of the gauged run alone is found.
+
+    A gauged number is rounded as the plain run holds it: a bound of .05 is another in float32.
+    """
     with np.errstate(all="ignore"):
+        if plain.dtype.kind == "f":
+            v = np.asarray(v).astype(plain.dtype, copy=False)
         off = np.subtract(v, plain, dtype=np.result_type(v, plain, np.int8))  # truth values too
         near = np.abs(off) <= tolerance
     return bool(near.all()) or not bool((~near & np.isfinite(plain)).any())

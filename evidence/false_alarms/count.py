@@ -14,6 +14,7 @@ import numpy as np
 
 from compare.commands.sweep.engine import Where, in_order
 from compare.diagnose.reference import reference_inaccurate
+from compare.gauge import GaugeMistakeError
 from compare.judge.judge import AGREE, DISAGREE, MISSING, VACUOUS, VERDICTS, Rows
 from compare.running.alone import Moment
 from compare.running.experiment import Experiment
@@ -126,6 +127,11 @@ def run(drawn: Draw, rng: np.random.Generator, rules: Sequence[Rule] = RULES) ->
                 step = lockstep.step(number, batch)
             except TorchRefusedError:
                 return None
+            except GaugeMistakeError as error:
+                return total._replace(
+                    rejected=total.rejected + (np.arange(len(rules)) == 0) * len(error.strayed),
+                    alarms=(*total.alarms, *_not_judged(number, error)),
+                )
             if not all(np.isfinite(value).all() for value in step.torch.values()):
                 return None
             blamed = _blamed(experiment, lockstep, step)
@@ -186,6 +192,16 @@ def _rejected(step: Step, rules: Sequence[Rule]) -> np.ndarray:
         rejected = np.logical_or.reduceat(above, starts)
         counts.append(len(rows.keys) - len(both) + int(rejected.sum()))
     return np.array(counts)
+
+
+def _not_judged(number: int, error: GaugeMistakeError) -> tuple[dict[str, Any], ...]:
+    """Return the tensors for which the harness gave up."""
+    nothing = dict.fromkeys(("budget_used", "manual", "torch"), float("nan"))
+    return tuple(
+        {"step": number, "layer": key.layer, "quantity": key.quantity, "verdict": "not judged"}
+        | nothing
+        for key in error.strayed
+    )
 
 
 def _alarms(number: int, rows: Rows) -> tuple[dict[str, Any], ...]:

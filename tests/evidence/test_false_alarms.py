@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 
 from compare.commands.runner import Runner
 from compare.description.config import Config
+from compare.gauge import GaugeMistakeError
 from compare.judge.judge import AGREE, DISAGREE
+from compare.judge.quantities import Key
 from compare.pair.plant import parse, plant
+from compare.running.lockstep import Lockstep
 from evidence.false_alarms.count import ATTEMPTS, Count, accepted, count, examine, run
 from evidence.false_alarms.draw import Draw, draw
 from evidence.false_alarms.layers import placed
@@ -292,6 +295,21 @@ def test_what_once_was_falsely_rejected_or_not_judged_agrees(name: str) -> None:
     assert found.verdicts[AGREE] > 0
     assert found.verdicts[DISAGREE] == 0
     assert not found.inaccurate
+
+
+def test_a_network_that_the_harness_gives_up_on_is_a_false_alarm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def give_up(*_: Any) -> None:
+        raise GaugeMistakeError([Key("n0", "output"), Key("n1", "output")])
+
+    monkeypatch.setattr(Lockstep, "step", give_up)
+    found = run(as_drawn("flat"), np.random.default_rng(0))
+
+    assert found is not None
+    assert [alarm["verdict"] for alarm in found.alarms] == ["not judged"] * 2
+    assert found.rejected[0] == 2
+    assert not found.rejected[1:].any()
 
 
 def test_where_torch_lost_digits_nobody_is_accused() -> None:

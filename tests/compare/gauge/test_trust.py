@@ -123,6 +123,15 @@ def test_what_is_not_finite_in_the_plain_run_is_not_asked_for() -> None:
     assert strayed(gauged, {KEY: np.array([np.inf, 2.5], F32)}, {KEY: 1e-9}) == [KEY]
 
 
+def test_a_gauged_number_is_rounded_as_the_plain_run_holds_it() -> None:
+    gauged = {KEY: gauge(np.array([0.05]))}
+    plain = np.array([0.05], F32)
+
+    assert strayed(gauged, {KEY: plain}, {KEY: 0.0}) == []
+    assert strayed(gauged, {KEY: np.nextafter(plain, F32.type(1))}, {KEY: 0.0}) == [KEY]
+    assert strayed(gauged, {KEY: plain.astype(F64)}, {KEY: 0.0}) == [KEY]
+
+
 def test_a_missing_value_and_another_shape_are_found() -> None:
     gauged = {KEY: gauge(np.ones(2))}
 
