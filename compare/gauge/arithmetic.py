@@ -14,7 +14,7 @@ import numpy as np
 from compare.gauge.array import EXACT, Gauge, is_exact, parts
 from compare.gauge.registry import ufunc
 from compare.gauge.smooth import rounded, scaled, within_4_ulps
-from compare.gauge.state import setting
+from compare.gauge.state import reached, setting
 
 HUGE = 2.0**100  # masks are larger; a sum's own terms, in any order, are far smaller
 
@@ -143,8 +143,7 @@ def _pick(larger: np.ufunc, a: Any, b: Any) -> Gauge:
     """The larger or smaller of two: the winner's error, or either's where rounding may decide."""
     (av, ae), (bv, be) = parts(a), parts(b)
     v = larger(av, bv)
-    reach = setting().reach * np.sqrt(ae + be)
-    near = np.abs(np.subtract(av, bv)) <= reach  # whose square may overflow
+    near = reached(np.subtract(av, bv), np.sqrt(np.add(ae, be)))  # whose square may overflow
     return Gauge(v, np.where(near, np.maximum(ae, be), np.where(v == av, ae, be)))
 
 

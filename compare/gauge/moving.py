@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from compare.gauge.array import Gauge, is_exact, parts, rule_for, spread
 from compare.gauge.registry import function
-from compare.gauge.state import setting
+from compare.gauge.state import reached, setting
 
 
 def _lifted(move: Callable) -> Callable:
@@ -212,7 +212,7 @@ def _sort(a: Gauge, axis: int | None = -1, kind: Any = None, *, stable: Any = No
     gaps = np.diff(np.moveaxis(found.v, axis, 0), axis=0)
     for _ in range(len(gaps)):  # as far as a chain of near ones goes
         most = np.maximum(e2[1:], e2[:-1])
-        near = (gaps <= setting().reach * np.sqrt(most)) & (e2[1:] != e2[:-1])
+        near = reached(gaps, np.sqrt(most)) & (e2[1:] != e2[:-1])
         if not near.any():
             break
         e2[1:] = np.where(near, most, e2[1:])

@@ -14,7 +14,7 @@ import numpy as np
 from compare.gauge import registry
 from compare.gauge.array import EXACT, Gauge, Squares, is_exact, owning, parts
 from compare.gauge.correlated import erring, passed, signs
-from compare.gauge.state import Doubts, setting
+from compare.gauge.state import Doubts, reached, setting
 from manual.rounding import bfloat16
 
 ULPS = 4.0
@@ -200,8 +200,7 @@ registry.OTHERS["turning"] = _turning
 def _within_reach(distance: Any, error: Any, flushes: float) -> Any:
     """Return where an error reaches past 0; an exact 0 has none but what flushing leaves."""
     flushed = flushes * np.sqrt(setting().flush_squared)
-    reach = setting().reach * error
-    return (np.abs(distance) <= reach) & ((error > flushed) | (distance != 0))
+    return reached(distance, error) & ((error > flushed) | (distance != 0))
 
 
 def _doubtful(doubts: Doubts, compare: np.ufunc, a: Any, b: Any) -> Any:

@@ -130,6 +130,17 @@ _current: ContextVar[Setting] = ContextVar("the gauge's setting", default=Settin
 setting = _current.get
 
 
+def reached(distance: Any, error: Any) -> Any:
+    """Whether errors as large as is allowed go as far as a distance.
+
+    A nan for an error is one of which nothing is known (infinity times zero): it goes anywhere.
+    """
+    found = np.abs(distance) <= setting().reach * error
+    if np.isnan(np.max(error, initial=0.0)):
+        found |= np.isnan(error) & np.isfinite(distance)
+    return found
+
+
 @contextmanager
 def gauging(dtype: np.dtype | Format, *, wide: bool = False) -> Iterator[None]:
     """Gauge for programs that run in `dtype`; silences overflow.

@@ -14,7 +14,7 @@ from compare.gauge.array import Gauge, gauge, is_exact, owning, parts, rule_for,
 from compare.gauge.correlated import erring
 from compare.gauge.products import done, inside
 from compare.gauge.registry import function, method
-from compare.gauge.state import setting
+from compare.gauge.state import reached, setting
 
 Add = Callable[[Any], Any]
 
@@ -223,8 +223,7 @@ def _extreme(arg: Callable, larger: np.ufunc) -> Callable:
         if setting().sketch is not None:
             return Gauge(arg(a.v, axis=axis, keepdims=keepdims), _winners(a, v, axis, keepdims))
         e2 = spread(a._e2, a.v.shape)
-        reach = setting().reach * np.sqrt(np.max(e2, axis=axis, keepdims=True))
-        rivals = np.abs(a.v - v) <= reach
+        rivals = reached(a.v - v, np.sqrt(np.max(e2, axis=axis, keepdims=True)))
         worst = np.max(np.where(rivals | (a.v == v), e2, 0.0), axis=axis, keepdims=keepdims)
         return Gauge(v.reshape(np.shape(worst)), worst)
 

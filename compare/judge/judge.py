@@ -34,6 +34,11 @@ class Rows(NamedTuple):
     def disagree(self) -> bool:
         return bool((self.verdicts == DISAGREE).any())
 
+    @property
+    def differ(self) -> bool:
+        """Whether a finer tolerance may say something else."""
+        return bool(np.isin(self.verdicts, (DISAGREE, NON_FINITE)).any())
+
     def taking(self, others: Rows, places: Any) -> Rows:
         """Return a copy with others' rows in these places."""
         measures, verdicts = np.array(self.measures), self.verdicts.copy()
@@ -68,7 +73,33 @@ def judge(
     else:
         measures, shapes = _measure_partly(keys, sides, tolerances)
     _no_update(keys, theirs, tolerances, start or {}, measures.zeros)
-    return Rows(keys, shapes, measures, verdict_codes(measures, ours, theirs))
+    codes = verdict_codes(measures, ours, theirs)
+    off = [keys[i] for i in np.flatnonzero(codes == NON_FINITE)]
+    left = {k: _without_noise(k, manual, torch, tolerances) for k in off}
+    if any(left.values()):
+        ours, theirs = ({k: sides[i] for k, sides in left.items() if sides} for i in (0, 1))
+        return judge(keys, {**manual, **ours}, {**torch, **theirs}, tolerances, start)
+    return Rows(keys, shapes, measures, codes)
+
+
+def _without_noise(key: Key, manual: Values, torch: Values, tolerances: Any) -> Any:
+    """Return both sides of a tensor, 0 where noise overflowed on the way from one of them.
+
+    A finite gradient of which rounding leaves nothing (an infinite tolerance) may be any size: what
+    an update makes of it, a square say, overflows on the side where it came out large.
+    None if there is no such element.
+    """
+    kind, _, name = key.quantity.partition(":")
+    grad = Key(key.layer, f"grad:{name.partition(':')[0]}")
+    if kind not in ("param", "state") or grad not in manual or grad not in torch:
+        return None
+    ours, theirs = manual[key], torch[key]
+    known = [np.isfinite(x) for x in (ours, theirs, manual[grad], torch[grad])]
+    unknown = np.isinf(tolerances.get(grad, 0.0))
+    if not all(np.shape(x) == unknown.shape for x in known):
+        return None
+    noise = (known[0] != known[1]) & known[2] & known[3] & unknown
+    return (np.where(noise, 0, ours), np.where(noise, 0, theirs)) if noise.any() else None
 
 
 def _no_update(

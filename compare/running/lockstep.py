@@ -175,7 +175,7 @@ class Lockstep:
         flips: dict[str, int] = {}
         certain, doubted = None, len(self.doubted)
         rows = self._rows(keys, manual, torch, tolerances, start)
-        if own is None and rows.disagree and not deep:
+        if own is None and rows.differ and not deep:
             tolerances = gauge()
             rows = self._rows(keys, manual, torch, tolerances, start)
         wide = own is None and (

@@ -90,6 +90,35 @@ def test_a_power_at_zero_has_no_infinite_error() -> None:
             assert np.isfinite(found.error).all()
 
 
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda a: np.maximum(a, 5.0),
+        lambda a: np.minimum(a, -5.0),
+        lambda a: np.clip(a, -1.0, 1.0),
+        lambda a: np.max(a),
+        lambda a: np.sort(a),
+    ],
+    ids=["maximum", "minimum", "clip", "max", "sort"],
+)
+def test_an_error_of_which_nothing_is_known_may_decide_a_choice(pick) -> None:
+    """Infinity times zero leaves a nan for an error: it must not count as none."""
+    numbers = np.array([2.0, 3.0, 4.0])
+    with gauging(np.float32):
+        found = pick(Gauge(numbers, np.array([np.nan, 0.0, 0.0])))
+        known = pick(Gauge(numbers, np.array([1.0, 0.0, 0.0])))
+
+    assert np.isinf(found.error).any()
+    assert np.isfinite(known.error).all()
+
+
+def test_an_infinity_decides_a_choice_whatever_its_error() -> None:
+    with gauging(np.float32):
+        found = np.maximum(Gauge(np.array([-np.inf]), np.array([np.nan])), -100.0)
+
+    assert found.error == 0
+
+
 def test_neighbours_within_rounding_share_the_larger_error_when_sorted() -> None:
     x = Gauge(np.array([3.0, 1.0, 1 + 1e-9, 1 + 2e-9]), np.array([0.0, 1.0, 1e4, 4.0]))
 

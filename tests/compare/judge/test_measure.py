@@ -76,6 +76,25 @@ def test_zeros_that_would_pass_are_vacuous() -> None:
     assert VERDICTS[rows.verdicts].tolist() == ["vacuous"]
 
 
+def overflowed(tolerance: float, gradient: float = 1e200) -> list[str]:
+    """Judge an update whose second element overflowed on one side, from a gradient that is off."""
+    grad, square = Key("0", "grad:weight"), Key("0", "state:weight:exp_avg_sq")
+    sides = [{grad: np.array([1.0, g]), square: np.array([1.0, s])}
+             for g, s in ((gradient, np.inf), (1e120, 1e240))]  # fmt: skip
+    noise = np.array([1e-9, tolerance])
+    rows = judge([grad, square], *sides, {grad: noise, square: np.array([1e-9, np.inf])})
+    return VERDICTS[rows.verdicts].tolist()
+
+
+def test_noise_may_overflow_on_one_side() -> None:
+    assert overflowed(np.inf) == ["agree", "agree"]
+
+
+@pytest.mark.parametrize(("tolerance", "gradient"), [(1e201, 1e200), (np.inf, np.inf)])
+def test_what_overflows_without_noise_is_not_finite(tolerance: float, gradient: float) -> None:
+    assert overflowed(tolerance, gradient)[1] == "non-finite"
+
+
 def test_a_tensor_on_one_side_only_is_missing_and_a_wrong_shape_disagrees() -> None:
     a, b, c = Key("0", "output"), Key("1", "output"), Key("2", "grad:weight")
     one = np.ones((2, 3))
