@@ -46,6 +46,9 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         suspect = _promoted(experiment, step, key)
     else:
         suspect = Examiner(moment).suspect(key)
+    witnesses = _witnesses(moment, suspect)
+    if witnesses is not None and witnesses.side == "manual" and suspect.own:
+        suspect = suspect._replace(explanation=_not_ours(suspect))
     agreed = [j for j in range(i) if rows.verdicts[j] == AGREE]
     last: Place | None = (step.number, *rows.keys[agreed[-1]]) if agreed else None
     return Divergence(
@@ -61,11 +64,20 @@ def first_divergence(experiment: Experiment, start: Start, step: Step) -> Diverg
         row=(step.number, *key),
         last_agreed=last,
         explanation=suspect.explanation,
-        witnesses=_witnesses(moment, suspect),
+        witnesses=witnesses,
         manual_source=source_of(suspect.formula, suspect.method),
         derivation=derivation_of(suspect.formula),
         torch_source=torch_text(experiment, suspect.layer),
         cause=_cause(moment, step, key, suspect),
+    )
+
+
+def _not_ours(suspect: Suspect) -> str:
+    """Say that two gradients differ, and that witnesses found the hand-written one to be right."""
+    what = suspect.quantity.replace(":", " of ")
+    return (
+        f"Layer '{suspect.layer}' ({suspect.formula!r}) agrees in its forward pass; of its "
+        f"{what}, on torch's own inputs, the hand-written one is the derivative and torch's is not."
     )
 
 

@@ -53,6 +53,9 @@ def test_they_side_with_the_hand_written_gradient_against_a_wrong_torch(monkeypa
     assert report.first_divergence is not None
     assert report.first_divergence.witnesses is not None
     assert report.first_divergence.witnesses.side == "manual"
+    assert "own mistake" not in str(report)
+    told = "agrees in its forward pass; of its grad_input, on torch's own inputs, the hand-written "
+    assert told + "one is the derivative and torch's is not" in str(report)
 
 
 def pair(manual_factor: float, torch_factor: float) -> Pair:
