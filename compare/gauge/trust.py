@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compare.errors import UserError
 from compare.gauge.array import Gauge, parts
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SMALL = 2048  # elements; smaller arrays are compared together
 
 
-class GaugeMistakeError(RuntimeError):
+class GaugeMistakeError(UserError):
     """The gauged run is of other numbers than the plain one, so nothing can be judged by it."""
 
     def __init__(self, strayed: Sequence[Key]) -> None:

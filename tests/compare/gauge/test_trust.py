@@ -15,6 +15,7 @@ from compare.judge.quantities import Key
 from compare.pair.tolerance import GAUGED, candidate_errors
 from compare.running import lockstep
 from compare.running.experiment import prepare
+from handgrad.cli import main
 from tests.helpers import F32
 
 KEY = Key("0", "output")
@@ -56,6 +57,20 @@ def test_a_wrong_rule_stops_a_run(dtype: str, large: int, monkeypatch: pytest.Mo
 
     with pytest.raises(GaugeMistakeError, match=r"another 1 output.*rule in compare/gauge/"):
         compare.run(described(dtype))
+
+
+def test_what_cannot_be_judged_is_told_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(registry.UFUNCS, np.tanh, off_by(1.01, 1e10))
+    command = "handgrad run digits --set layers.1.type=Tanh --steps 1 --no-report"
+    monkeypatch.setattr("sys.argv", command.split())
+
+    with pytest.raises(SystemExit) as left:
+        main()
+
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("handgrad: Cannot judge: on error-gauge arrays")
 
 
 def test_large_gauge_arrays_are_kept_only_where_they_strayed(
