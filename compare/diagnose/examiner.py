@@ -16,7 +16,7 @@ from compare.judge.judge import judge
 from compare.judge.quantities import LOSS, REDUCED, Key
 from compare.pair.sources import unplanted
 from compare.running.alone import Call, Moment, beside, owners
-from compare.running.half import FOUND, SCALE, TRACKER
+from compare.running.meeting import FOUND, SCALE, TRACKER
 from compare.running.update import updated
 from manual.graph import Layer, Node
 from manual.nodes import path_of

@@ -8,7 +8,7 @@ import numpy as np
 
 from compare.judge.quantities import Key
 from compare.running.alone import Moment
-from compare.running.half import FOUND, SCALE, TRACKER
+from compare.running.meeting import FOUND, SCALE, TRACKER
 from compare.running.update import gradients
 from manual.scaling import LossScaler
 

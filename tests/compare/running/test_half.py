@@ -10,7 +10,7 @@ import pytest
 import compare
 from compare.description.config import Config
 from compare.errors import UserError
-from compare.running import half
+from compare.running import half, meeting
 from compare.running.experiment import prepare
 from compare.running.half import FOUND, SCALE, lockstep_of
 from manual.graph import Arrays
@@ -70,6 +70,29 @@ def test_a_planted_mistake_is_rejected_where_it_is(
     assert report.verdict == "disagree"
     found = report.first_divergence
     assert (found.layer, found.quantity, found.own_or_inherited) == (*where, "own")
+
+
+ENCODER = [
+    {"type": "Unflatten", "dim": 1, "unflattened_size": [4, 16]},
+    {"type": "TransformerEncoderLayer", "d_model": 16, "nhead": 2, "dim_feedforward": 32,
+     "dropout": 0.0, "batch_first": True},
+    {"type": "Flatten"},
+    {"type": "Linear", "in_features": 64, "out_features": 10},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("plant", [None, "1.norm2.bias.grad*=1.05"])
+def test_the_pieces_of_a_composed_layer_add_up_as_they_do_alone(
+    autocast: bool, plant: str | None
+) -> None:
+    """Torch adds up the gradients of LayerNorm's parameters row by row, in the half."""
+    report = compare.run(
+        _config(layers=ENCODER, data={"dataset": "digits", "limit": 256}), plant=plant,
+        dtype="float16", train__autocast=autocast, train__batch_size=128, steps=1,
+    )  # fmt: skip
+
+    assert report.verdict == ("disagree" if plant else "agree"), report.reason
 
 
 def test_a_transposed_gradient_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +231,8 @@ def test_a_step_that_should_be_left_out_is_named(monkeypatch: pytest.MonkeyPatch
             return found
         return {k: p * 0.5 for k, p in params.items()}, states
 
-    original = half.MetOptimizer.step
-    monkeypatch.setattr(half.MetOptimizer, "step", taken)
+    original = meeting.MetOptimizer.step
+    monkeypatch.setattr(meeting.MetOptimizer, "step", taken)
     report = run("float16", steps=1, **SCALED)
 
     assert report.verdict == "disagree"
