@@ -169,6 +169,19 @@ class CapturedNetwork:
             yield
 
 
+def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
+    """Return the names of the tensors that hold other numbers than before; nan stays nan."""
+    return {
+        name
+        for name, old in before.items()
+        if name in after
+        and not (
+            old.shape == after[name].shape
+            and bool(((old == after[name]) | (old.isnan() & after[name].isnan())).all())
+        )
+    }
+
+
 class CapturedSide(TorchSide):
     """The user's model (a copy that is trained here), its loss and its optimiser.
 
@@ -201,6 +214,7 @@ class CapturedSide(TorchSide):
         self.seed = seed
         self.closed: set[type] = set()  # custom Functions that are not looked into
         self.kept: set[str] | None = None  # names of the parameters that are compared
+        self.written: set[str] = set()  # names of the buffers that a forward pass has changed
 
     def load(self, weights: Any, buffers: Any = None) -> None:
         """The model has its own weights."""
@@ -230,7 +244,9 @@ class CapturedSide(TorchSide):
             )  # fmt: skip
             capture.derive = lambda call, own=capture: self.derive(own, call)  # type: ignore[misc]
             try:
-                return capture, self.run(capture)
+                loss = self.run(capture)
+                self.written |= _changed(before, dict(self.model.named_buffers()))
+                return capture, loss
             except UnforeseenChangeError:
                 if careful:
                     raise

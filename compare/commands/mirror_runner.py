@@ -158,6 +158,11 @@ class MirrorRunner(Runner):
             n for n, p in model.named_parameters() if p.requires_grad and n not in side.kept
         ]:
             notes.append(f"No gradient reaches {_few(unused)}: nothing is said of them.")
+        if written := sorted(side.written - side.buffers().keys()):
+            notes.append(
+                f"The model writes into its buffers {_few(written)} by functions of its own: what "
+                "it leaves there was not compared."
+            )
         if hooked := self.experiment.model.hooked():  # type: ignore[attr-defined]
             notes.append(
                 f"{_few(hooked)} bear gradient hooks of yours, which did not run: gradients are "

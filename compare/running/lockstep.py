@@ -36,7 +36,7 @@ from compare.judge.judge import (
 )
 from compare.judge.quantities import LOSS, Key, Values, collected, expected, real
 from compare.pair.manual_side import ManualSide
-from compare.running.alone import Moment
+from compare.running.alone import Moment, wide
 from compare.running.doubt import deciding_inside, in_doubt
 from compare.running.experiment import Experiment
 from compare.running.kinks import Referee, settled, without_excuses
@@ -317,7 +317,8 @@ class Lockstep:
             return
         if self.dtype != np.float64 and self._as_in_double(start, tolerances, torch):
             return  # what float32 cannot hold is no mistake of the gauge
-        for _, tolerances in self._with_kinks(start, plain, False, False, plain):
+        kinks = plain if torch is None else torch
+        for _, tolerances in self._with_kinks(start, kinks, False, False, plain):
             found = strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
             if not found:
                 break
@@ -334,6 +335,7 @@ class Lockstep:
         """
         side, referee, start = self.experiment.manual, None, in_double(start)
         if torch is not None:
+            torch = {key: wide(value) for key, value in torch.items()}
             side, referee = settled(side, start), Referee(start, torch, {})
         plain = attempt(side, start, referee).values
         return not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))

@@ -401,3 +401,27 @@ def test_what_torchs_optimiser_refuses_is_told_in_a_sentence() -> None:
 
     with pytest.raises(UserError, match="capturable"):
         compare.mirror(model, X, optimizer=optimizer)
+
+
+class Averaging(Between):
+    """Keeps running statistics of its own, by a function and by hand, and a batch norm's."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        for name in ("running", "spread", "seen", "constant"):
+            self.register_buffer(name, torch.ones(4))
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        self.seen.mul_(0.9).add_(0.1 * y.detach().abs().mean(0))
+        y = F.batch_norm(y, self.running, self.spread, training=True)
+        return self.last(self.norm(y) * self.constant)
+
+
+def test_buffers_that_no_layer_of_torchs_keeps_are_said_not_to_be_compared() -> None:
+    report = compare.mirror(Averaging(), X)
+
+    assert report.verdict == "agree"
+    assert "into its buffers running, seen, spread by functions" in " ".join(report.notes)
+    assert not any("into its buffers" in n for n in compare.mirror(Between(torch.tanh), X).notes)
