@@ -28,6 +28,25 @@ class Alone(NamedTuple):
     buffers: dict[str, np.ndarray]
 
 
+def _gradients(
+    ends: list[Tensor], leaves: list[Tensor], over: list[Tensor]
+) -> Sequence[Tensor | None]:
+    """Return the leaves' gradients; None where there is none to ask for, or torch derives none."""
+    if not ends or not leaves:  # a mask has no gradient
+        return [None] * len(leaves)
+    try:
+        return torch.autograd.grad(ends, leaves, over, allow_unused=True, retain_graph=True)
+    except NotImplementedError:  # of one argument, as zeta's first
+        return [_derived(ends, leaf, over) for leaf in leaves]
+
+
+def _derived(ends: list[Tensor], leaf: Tensor, over: list[Tensor]) -> Tensor | None:
+    try:
+        return torch.autograd.grad(ends, [leaf], over, allow_unused=True, retain_graph=True)[0]
+    except NotImplementedError:
+        return None
+
+
 class TorchSide:
     """A stock torch model, its loss, penalties and optimiser, read back as NumPy arrays.
 
@@ -201,9 +220,7 @@ class TorchSide:
         ]
         floats = [t for t in (*leaves, *own.values()) if t is not None and t.requires_grad]
         ends, over = [t for t, _ in pairs], [u for _, u in pairs]
-        asked = bool(ends and floats)  # a mask has no gradient to ask for
-        none = (None,) * len(floats)
-        grads = iter(torch.autograd.grad(ends, floats, over, allow_unused=True) if asked else none)
+        grads = iter(_gradients(ends, floats, over))
         found = [next(grads) if t is not None and t.requires_grad else None for t in leaves]
         return Alone(
             [array_of(t) for t in outputs],

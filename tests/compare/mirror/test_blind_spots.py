@@ -425,3 +425,13 @@ def test_buffers_that_no_layer_of_torchs_keeps_are_said_not_to_be_compared() -> 
     assert report.verdict == "agree"
     assert "into its buffers running, seen, spread by functions" in " ".join(report.notes)
     assert not any("into its buffers" in n for n in compare.mirror(Between(torch.tanh), X).notes)
+
+
+def test_what_torch_derives_for_one_argument_alone_is_asked_for_that_one() -> None:
+    """A mistake after zeta: whose first argument torch has no derivative for."""
+
+    def zeta(y: Tensor) -> Tensor:
+        z = 1.5 + y.abs()
+        return Forgets.apply(torch.special.zeta(z.detach(), z))
+
+    assert compare.mirror(Between(zeta), X).verdict == "disagree"
