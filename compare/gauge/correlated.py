@@ -204,7 +204,9 @@ def _pick(ufunc: np.ufunc) -> Callable[..., Gauge]:
             far_a, far_b = av + most * ae, bv + most * be
             far = ufunc(far_a, far_b)
             turned = ((far == far_a) != first) & ~np.isinf(far) | np.isnan(far)
-            return Gauge(v, np.where(turned, (far - v) / most, np.where(first, ae, be)))
+            moved = far - v
+            other = moved / most + np.copysign(far, moved)  # which the programs round
+            return Gauge(v, np.where(turned, other, np.where(first, ae, be)))
 
     return pick
 

@@ -97,11 +97,20 @@ class _MaxPool(SlidingPool):
             for place in places:
                 won = (x[place.read] == y[place.out]) & free[place.out]
                 free[place.out] ^= won
-                dx[place.read] += dy_[place.out] * won
+                if self._apart:
+                    np.multiply(dy_[place.out], won, out=dx[place.read])
+                else:
+                    dx[place.read] += dy_[place.out] * won
             if free.any():
                 return None
             parts.append(dx)
         return joined(parts)
+
+    @property
+    def _apart(self) -> bool:
+        """Whether no element lies in two windows."""
+        sizes = zip(self.dilation, self.kernel_size, self.stride, strict=True)
+        return all(d * (k - 1) < s for d, k, s in sizes)
 
     def _to_winners(self, dy: Array, cache: PoolCache) -> Array:
         """Return dx, each window's to the element with its winner's index."""

@@ -9,8 +9,9 @@ import pytest
 
 import compare
 from compare.description.config import Config
-from compare.gauge import gauge, gauging, sketching
+from compare.gauge import Gauge, K, gauge, gauging, sketching
 from compare.gauge.correlated import signs
+from compare.gauge.state import SINGLE
 from tests.compare.gauge.functions import FUNCTIONS
 from tests.compare.gauge.test_functions import F32, F64
 
@@ -148,3 +149,12 @@ def test_a_mistake_among_errors_that_add_up_is_still_named(init: dict) -> None:
     assert report.verdict == "disagree"
     assert report.first_divergence is not None
     assert (report.first_divergence.layer, report.first_divergence.quantity) == ("6", "grad:weight")
+
+
+def test_a_bound_that_noise_is_clipped_to_is_rounded_too() -> None:
+    """0.1 is more in float32 than it is in float64, where the sketch computes."""
+    with sketching(np.float32, 0):
+        found = np.minimum(Gauge(np.array([0.0]), np.array([1e9])), 0.1)
+
+    assert np.abs(found.e2) * K * SINGLE > np.float64(np.float32(0.1)) > 0.1
+    assert np.abs(found.e2) * K * SINGLE < 0.1 * (1 + 2 * K * SINGLE)
