@@ -163,6 +163,9 @@ class MaxPool1d(_MaxPool):
         Example(
             {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}, ((1, 2, 8),), exact=True
         ),
+        Example(  # windows of two elements that share one
+            {"kernel_size": 2, "stride": 2, "dilation": 2}, ((2, 2, 9),), exact=True
+        ),
         Example(
             {"kernel_size": (3,), "stride": 2, "return_indices": True, "ceil_mode": True},
             ((2, 6),), exact=True,
