@@ -69,7 +69,7 @@ class MirrorRunner(Runner):
         capture = side.capture
         for function, region in {r.function: r for r in capture.regions}.items():
             self.progress(f"checking {function.__name__}", 0, 1)
-            report = check_region(region, capture)
+            report = check_region(region, capture, elsewhere=True)
             if report is not None and report.verdict == "disagree":
                 self.elsewhere += (
                     f"{function.__name__}.backward ({_place(function)}) is right on what it got "
@@ -93,13 +93,18 @@ class MirrorRunner(Runner):
         return replace(
             report,
             verdict="incomplete" if blind else report.verdict,
-            reason=" ".join(filter(None, (report.reason, *self.elsewhere, _unseen(share)))),
+            reason=" ".join(filter(None, (report.reason, *self._elsewhere(), _unseen(share)))),
             coverage=share,
             parameters=parameters,
             missing=self._missing(),
             modules=self._modules(),
             notes=(*report.notes, *self._notes()),
         )
+
+    def _elsewhere(self) -> list[str]:
+        """Return what is wrong elsewhere alone: not of a Function that a later step blames."""
+        blamed = self.divergence.layer_type if self.divergence else None
+        return [text for text in self.elsewhere if not text.startswith(f"{blamed}.backward ")]
 
     def _shared(self, report: Report) -> tuple[dict[str, float], dict[str, bool]]:
         """Return the shares that are hand-written and compared with torch, and of what parameters.

@@ -1,6 +1,7 @@
 """Derivatives of the candidate's own forward by central differences, with an error estimate.
 
-Steps are h, h/4, h/16, …, extrapolated as `richardson` does. At a kink the one-sided derivatives
+Steps are h, h/4, h/16, …, extrapolated as `richardson` does; what has not settled by the last is
+not known. At a kink the one-sided derivatives
 differ however small the step: both are returned, for any number between them is a subgradient.
 """
 
@@ -15,6 +16,7 @@ from compare.pair.inputs import Inputs
 from compare.pair.richardson import extrapolated
 
 LEVELS, RATIO = 9, 4.0
+DEEPER, DEEPEST = 6, 18  # levels further down where the differences are not settled, and the last
 U = 2.0**-53
 SEPARATED, CLOSE, SEPARATIONS = 1e-3, 1e-6, 24  # distances, of the input's size; samples
 
@@ -79,7 +81,24 @@ def along(
         rounding: E of every output, where forward rounds larger numbers than it returns.
     """
     size = max(_size(values[name], d) for name, d in directions.items())
-    steps = size / 8 * RATIO ** -np.arange(LEVELS)
+    for first in range(0, DEEPEST + 1, DEEPER):
+        steps = size / 8 * RATIO ** -np.arange(first, first + LEVELS)
+        slope, settled = _at_steps(forward, values, directions, upstreams, rounding, steps)
+        if settled:
+            return slope
+    return slope._replace(error=np.inf)
+
+
+def _at_steps(
+    forward: Forward, values: Inputs, directions: dict[str, np.ndarray],
+    upstreams: Sequence[np.ndarray], rounding: Sequence[np.ndarray] | None, steps: np.ndarray,
+) -> tuple[Slope, bool]:  # fmt: skip
+    """Return the derivative by these steps, and whether they are small enough.
+
+    They are not while the last difference is a tenth off the one before, or off what all of them
+    lead to, and more than rounding explains: a slope within a millionth (a square root of
+    x² + 1e-12) shows at smaller ones only.
+    """
     here = forward(values)
     ahead = [forward(_moved(values, directions, h)) for h in steps]
     behind = [forward(_moved(values, directions, -h)) for h in steps]
@@ -93,7 +112,9 @@ def along(
     ) / (2 * steps)
     value, error = _extrapolated(central, noise)
     low, high = _one_sided(here, ahead, behind, steps, upstreams, noise)
-    return Slope(value, error, low, high)
+    change = max(abs(central[-1] - central[-2]), abs(central[-1] - value))
+    settled = not change > max(0.1 * np.abs(central[-2:]).max(), 64 * noise[-1])
+    return Slope(value, error, low, high), settled
 
 
 def _extrapolated(central: np.ndarray, noise: np.ndarray) -> tuple[float, float]:

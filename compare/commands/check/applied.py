@@ -54,11 +54,15 @@ class Applied:
         return self.apply(*given)
 
 
-def check_region(region: Region, capture: Capture) -> Report | None:
+def check_region(region: Region, capture: Capture, *, elsewhere: bool = False) -> Report | None:
     """Check a Function's backward against autograd through its own forward.
 
     On the inputs that it was called with, and on those that break derivations. None if it cannot
     be checked so: its forward does not run by itself.
+
+    Args:
+        elsewhere: move what is one number throughout: at a weight of ones, as it begins, a backward
+            that forgets the weight is right.
     """
     refs = dict.fromkeys(x.name for x in tree_leaves(region.args) if isinstance(x, Ref))
     names = list(refs)
@@ -67,6 +71,8 @@ def check_region(region: Region, capture: Capture) -> Report | None:
         key: np.array(capture.tensor(name).detach().numpy())
         for key, name in zip(keys, names, strict=True)
     }
+    if elsewhere:
+        inputs = {key: _moved(a, i) for i, (key, a) in enumerate(inputs.items())}
     data = [key for key, name in zip(keys, names, strict=True) if name in capture.data]
     function: Any = region.function
     try:
@@ -76,6 +82,14 @@ def check_region(region: Region, capture: Capture) -> Report | None:
         )  # fmt: skip
     except (UserError, RuntimeError, AttributeError, TypeError):
         return None
+
+
+def _moved(a: np.ndarray, seed: int) -> np.ndarray:
+    """Return floats that are all alike moved apart, by a quarter of their size at most."""
+    if a.dtype.kind != "f" or not a.size or not np.isfinite(a).all() or np.ptp(a):
+        return a
+    by = np.random.default_rng(seed).uniform(-0.25, 0.25, a.shape)
+    return (a + by * (np.abs(a) + (a == 0))).astype(a.dtype)
 
 
 def _keys(region: Region, names: Sequence[str]) -> list[str]:

@@ -435,3 +435,43 @@ def test_what_torch_derives_for_one_argument_alone_is_asked_for_that_one() -> No
         return Forgets.apply(torch.special.zeta(z.detach(), z))
 
     assert compare.mirror(Between(zeta), X).verdict == "disagree"
+
+
+class Scaled(Function):
+    """Forgets the weight in backward, which begins as ones."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return x.square() * weight
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        x, _ = ctx.saved_tensors
+        return 2 * grad * x, (grad * x.square()).sum(0)
+
+
+class Weighted(Between):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(Scaled.apply(self.first(x), self.weight))
+
+
+def test_a_function_that_forgets_a_weight_of_ones_is_wrong_elsewhere() -> None:
+    report = compare.mirror(Weighted(), X)
+
+    assert "Scaled.backward" in report.reason
+    assert "right on what it got here, and wrong elsewhere" in report.reason
+
+
+def test_a_function_that_a_later_step_blames_is_not_called_right_before() -> None:
+    model = Weighted()
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    report = compare.mirror(model, X, steps=2, optimizer=optimizer)
+
+    assert report.verdict == "disagree"
+    assert "custom Function Scaled" in str(report)
+    assert "right on what it got here" not in str(report)

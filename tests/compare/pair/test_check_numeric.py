@@ -109,3 +109,34 @@ def test_beyond_its_budget_a_check_leaves_cases_out_and_names_them() -> None:
     assert report.steps == 1
     left = next(note for note in report.notes if note.startswith("Cases that there was no time"))
     assert "'ties'" in left
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-8, 1e-10, 1e-12, 1e-14])
+@pytest.mark.parametrize("missing", [0.0, 1e-3])
+def test_a_slope_within_a_millionth_is_followed_to_smaller_steps(
+    eps: float, missing: float
+) -> None:
+    """A row of zeros, normalised with a small epsilon: no step may convict that cannot see it."""
+
+    def forward(x: np.ndarray) -> tuple:
+        n = np.sqrt((x**2).sum(-1, keepdims=True) + eps)
+        return x / n, (x, n)
+
+    def backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
+        x, n = cache
+        along = (1 - missing) * x * (dy * x).sum(-1, keepdims=True)
+        return dy / n - along / n**3
+
+    report = compare.check(forward, backward, inputs={"x": (4, 5)})
+
+    assert report.verdict == ("disagree" if missing else "agree"), report.reason
+
+
+def test_what_never_settles_is_not_known() -> None:
+    """The slope of a root at 0 grows with every smaller step."""
+    found = along(
+        lambda v: (np.sign(v["x"]) * np.sqrt(np.abs(v["x"])),), {"x": np.array([0.0, 1.0])},
+        {"x": np.array([1.0, 0.0])}, [np.ones(2)],
+    )  # fmt: skip
+
+    assert np.isinf(found.error)
