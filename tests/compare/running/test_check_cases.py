@@ -456,3 +456,23 @@ def test_ties_between_two_inputs_are_tried_away_from_zero() -> None:
     assert wrong.first_divergence is not None
     assert wrong.first_divergence.layer == "ties between inputs"
     assert compare.check(forward, right, reference, inputs).agrees
+
+
+def convolved(x: np.ndarray, w: np.ndarray) -> tuple:
+    k = len(w)
+    return np.array([x[i : i + k] @ w for i in range(len(x) - k + 1)]), (x, w)
+
+
+@pytest.mark.parametrize(("turned", "verdict"), [(1, "agree"), (-1, "disagree")])
+def test_sizes_in_which_forward_returns_nothing_are_left_out(turned: int, verdict: str) -> None:
+    """One element under a kernel of three: no output, and so no gradient to get wrong."""
+
+    def backward(dy: np.ndarray, cache: tuple) -> tuple:
+        x, w = cache
+        dw = np.array([dy @ x[i : i + len(dy)] for i in range(len(w))])
+        return np.convolve(dy, w[::turned]), dw
+
+    report = compare.check(convolved, backward, inputs={"x": (7,), "w": (3,)})
+
+    assert report.verdict == verdict
+    assert any("'batch of 1' (convolved returns nothing there)" in n for n in report.notes)
