@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.diagnose.cases.named import named, only_sizes
+from compare.diagnose.cases.named import named, of_numbers, only_sizes
+from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence, Place, index_text
 from compare.judge.judge import AGREE
 from compare.pair.candidates import called
@@ -60,8 +62,21 @@ def _divergence(
         manual_source=source(code),
         derivation=docstring_of(code),
         torch_source=source(getattr(session.reference, "function", None)),
-        cause=named(session, run, outcome, key.quantity),
+        cause=_named(session, run, outcome, key.quantity),
     )
+
+
+def _named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str) -> Cause | None:
+    """Return the cause of the first difference, or of the first whose numbers tell one.
+
+    Where a factor reaches one gradient alone and a sum of paths another, only the first shows it.
+    """
+    found = named(session, run, outcome, quantity)
+    for other in () if found or outcome.crashed else outcome.bad:
+        told = of_numbers(session, run, outcome, other) if other.startswith("grad:") else None
+        if told:
+            return replace(told, evidence=f"{other} shows it: {told.evidence}")
+    return found
 
 
 def _broken(session: Session, number: int, last: Place | None) -> Divergence | None:

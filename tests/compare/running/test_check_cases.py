@@ -476,3 +476,23 @@ def test_sizes_in_which_forward_returns_nothing_are_left_out(turned: int, verdic
 
     assert report.verdict == verdict
     assert any("'batch of 1' (convolved returns nothing there)" in n for n in report.notes)
+
+
+def test_a_factor_that_only_a_later_gradient_shows_is_told_of_that_one() -> None:
+    """The scale is missing on the way to w; x gets a sum of that path and of a right one."""
+
+    def forward(x: np.ndarray, w: np.ndarray) -> tuple:
+        a = np.tanh(x @ w / 3)
+        return a + x, (x, w, a)
+
+    def backward(dy: np.ndarray, cache: tuple) -> tuple:
+        x, w, a = cache
+        da = dy * (1 - a * a)
+        half = {"x": dy * np.cos(x) / np.cos(x)}  # nothing that a changed line would mend
+        return half["x"] + 0.7 * np.sin(da @ w.T), x.T @ da
+
+    report = compare.check(forward, backward, inputs={"x": (4, 5), "w": (5, 5)})
+
+    assert report.cause is not None
+    assert report.cause.evidence.startswith("grad:w shows it: ")
+    assert "× 3 " in report.cause.evidence
