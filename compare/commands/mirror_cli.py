@@ -44,8 +44,8 @@ def mirror(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A loss of torch.nn, with --target, or FILE.py:FUNCTION of the output. [default: "
-            "the model's own, or a random upstream gradient]",
+            help="A loss of torch.nn, with --target, or FILE.py:FUNCTION of the output. "
+            "\\[default: the model's own, or a random upstream gradient]",
         ),
     ] = None,
     wanted: Annotated[
@@ -59,7 +59,7 @@ def mirror(
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     seed: Annotated[int, typer.Option(help="Seed of drawn inputs and of dropout.")] = 0,
     evaluate: Annotated[
-        bool, typer.Option("--eval", help="Mirror it in evaluation. [default: as it comes]")
+        bool, typer.Option("--eval", help="Mirror it in evaluation. \\[default: as it comes]")
     ] = False,
     out: Out = None,
     force: Force = False,

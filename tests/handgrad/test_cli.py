@@ -235,6 +235,21 @@ def test_a_command_of_evidence_works_in_a_checkout(call, arguments: list[str], s
     assert shown in out
 
 
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [("sweep", "[grid] and [random]."), ("sweep", "[default: one per CPU]"),
+     ("check", "[default: rounding]"), ("mirror", "[default: as it comes]"),
+     ("bench", "[default: float64,float32]")],
+)  # fmt: skip
+def test_help_shows_words_in_brackets(call, monkeypatch, command: str, shown: str) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = call(command, "--help")
+
+    assert status == 0
+    assert shown in out
+    assert "\\[" not in out
+
+
 def test_without_a_checkout_the_message_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"`handgrad mutate` needs the folder evidence/"):
         checkout("handgrad mutate", tmp_path)
