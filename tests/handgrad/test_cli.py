@@ -125,6 +125,18 @@ def test_bad_input_exits_2_with_one_paragraph_and_writes_nothing(call, case: str
     assert [p.name for p in Path().iterdir()] == ["file"]
 
 
+def test_a_loss_that_fails_is_told_with_the_shapes_of_output_and_target(call) -> None:
+    status, _, err = call(
+        "mirror", "torch.nn:Identity", "--input", "3,6,7", "--loss", "CrossEntropyLoss",
+        "--target", "18:7",
+    )  # fmt: skip
+
+    assert status == 2
+    assert "The loss cannot be computed of the output of Identity" in err
+    assert "shape (3, 6, 7)" in err
+    assert "the target, a tensor of shape (18,)" in err
+
+
 def test_a_directory_that_is_no_report_is_never_replaced(call) -> None:
     Path("thesis").mkdir()
     Path("thesis/chapter1.tex").write_text("precious")
