@@ -48,7 +48,7 @@ def bench(
         typer.Option(
             metavar="NAMES",
             help='Dtypes of the random networks in turn, such as "bfloat16,autocast bfloat16" '
-            "(with --false-alarms). [default: float64,float32]",
+            "(with --false-alarms). \\[default: float64,float32]",
         ),
     ] = None,
     layers: Annotated[

@@ -95,7 +95,7 @@ def check(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="How far an element may be off, as a part of it. [default: rounding]"),
+        typer.Option(help="How far an element may be off, as a part of it. \\[default: rounding]"),
     ] = None,
     shapes: Annotated[
         list[str] | None,
@@ -136,7 +136,9 @@ def check(
     ] = "note",
     resize: Annotated[
         bool | None,
-        typer.Option(help="Try other sizes. [default: but for those that an object was made for]"),
+        typer.Option(
+            help="Try other sizes. \\[default: but for those that an object was made for]"
+        ),
     ] = None,
     budget: Annotated[
         float, typer.Option(help="Seconds of computing; slow code is judged more cheaply beyond.")

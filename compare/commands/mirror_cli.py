@@ -44,8 +44,8 @@ def mirror(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A loss of torch.nn, with --target, or FILE.py:FUNCTION of the output. [default: "
-            "the model's own, or a random upstream gradient]",
+            help="A loss of torch.nn, with --target, or FILE.py:FUNCTION of the output. "
+            "\\[default: the model's own, or a random upstream gradient]",
         ),
     ] = None,
     wanted: Annotated[
@@ -59,7 +59,7 @@ def mirror(
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     seed: Annotated[int, typer.Option(help="Seed of drawn inputs and of dropout.")] = 0,
     evaluate: Annotated[
-        bool, typer.Option("--eval", help="Mirror it in evaluation. [default: as it comes]")
+        bool, typer.Option("--eval", help="Mirror it in evaluation. \\[default: as it comes]")
     ] = False,
     out: Out = None,
     force: Force = False,
@@ -179,7 +179,7 @@ def _loss(name: str | None, goal: Any) -> Any:
         return None
     if ":" in name:
         function = load_names(name)[0]
-        return function if goal is None else lambda output: function(output, goal)
+        return function if goal is None else _against(goal, lambda output: function(output, goal))
     known = [n for n in dir(torch.nn) if n.endswith("Loss")]
     if name not in known:
         raise UserError(f"--loss {name}: torch.nn has no such loss. {nearest(name, known)}")
@@ -187,7 +187,15 @@ def _loss(name: str | None, goal: Any) -> Any:
         raise UserError(f"--loss {name} needs what it compares with: --target SHAPE or FILE.npy.")
     criterion = getattr(torch.nn, name)()
     whole = not goal.is_floating_point()
-    return lambda output: criterion(output, goal if whole else goal.to(output.dtype))
+    return _against(
+        goal, lambda output: criterion(output, goal if whole else goal.to(output.dtype))
+    )
+
+
+def _against(goal: Any, loss: Any) -> Any:
+    """Return a loss that holds its target as well, for messages."""
+    loss.target = goal
+    return loss
 
 
 def _optimizer(text: str | None, module: Any) -> Any:

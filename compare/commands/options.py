@@ -13,7 +13,7 @@ Out = Annotated[
     Path | None, typer.Option(help="The report's directory.", show_default="reports/NAME")
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Replace a report that is there. [default: a number]")
+    bool, typer.Option("--force", help="Replace a report that is there. \\[default: a number]")
 ]
 NoReport = Annotated[
     bool, typer.Option("--no-report", help="Leave no files, print the verdict alone.")

@@ -107,6 +107,11 @@ class Table:
         others = set(code[verdicts != verdict].tolist())
         return [name for n, name in enumerate(tensors) if n not in others]
 
+    def ever(self, verdict: int) -> list[tuple[str, str]]:
+        """Return the (layer, quantity) that have this verdict, by code, in some row."""
+        tensors, code, verdicts = self._tensors()
+        return [tensors[n] for n in np.unique(code[verdicts == verdict])]
+
     def _tensors(self) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
         """Return each (layer, quantity), and of every row which it is, and its verdict."""
         names: dict[tuple[str, str], int] = {}

@@ -88,15 +88,24 @@ def verdict(
     if lost:
         same += f". {told} That is {lost:,} more; all else agrees with torch's numbers passed on"
     if vacuous:
-        why = "each checked at another step or allowed by name"
-        if "*" in config.compare.structural_zeros:
-            why = "which says nothing of them"
         return "agree", (
-            f"{total - vacuous - lost:,} tensors of {steps} agree; {vacuous:,} more are zero "
-            f"within their tolerance, {why}{same}."
+            f"{total - vacuous - lost:,} tensors of {steps} agree; "
+            f"{_zeros(table, vacuous, config)}{same}."
         )
     every = f"{total - lost:,}" if lost else f"All {total:,}"
     return "agree", f"{every} tensors of {steps} agree{same}."
+
+
+def _zeros(table: Table, count: int, config: Config) -> str:
+    """Say how many tensors that agree are zero, which, and why that is no harm."""
+    names = [f"{layer}.{quantity}" for layer, quantity in table.ever(VACUOUS)]
+    named = ", ".join(names[:3]) + ", …" * (len(names) > 3)
+    one = count == 1
+    why = ("" if one else "each ") + "checked at another step or allowed by name"
+    if "*" in config.compare.structural_zeros:
+        why = f"which says nothing of {'it' if one else 'them'}"
+    are = "is zero within its" if one else "are zero within their"
+    return f"{count:,} more {are} tolerance ({named}), {why}"
 
 
 def _inaccurate(dtype: str, where: str) -> str:

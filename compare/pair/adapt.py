@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
-from compare.errors import UserError
-from compare.pair.candidates import Candidate, FunctionPair, ValueAndGradient, described
+from compare.errors import UserError, nearest
+from compare.pair.candidates import Candidate, FunctionPair, ValueAndGradient, called, described
 from compare.pair.objects import LayerObject, is_layer, made, methods
-from compare.pair.signatures import FORMS
+from compare.pair.signatures import FORMS, positional
 
 
 def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[str]) -> Candidate:
     """Return whatever the user gave as a `Candidate`.
 
     Raises:
-        UserError: it has none of the known forms.
+        UserError: it has none of the known forms, or an input's name is misspelt.
     """
     if backward is not None:
         for what, function in (("forward", forward), ("backward", backward)):
             if not callable(function):
                 raise UserError(f"{what} must be a function; received {described(function)}.")
+        _refuse_misnamed(forward, names)
         return FunctionPair(forward, backward, names, floats)
     if isinstance(forward, type):
         forward = made(forward)
@@ -29,5 +31,21 @@ def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[st
     if pair := methods(forward):
         return FunctionPair(*pair, names, floats)
     if callable(forward):
+        _refuse_misnamed(forward, names)
         return ValueAndGradient(forward, names, floats)
     raise UserError(f"{described(forward)} cannot be checked. {FORMS}")
+
+
+def _refuse_misnamed(function: Callable, names: Sequence[str]) -> None:
+    """Raise a UserError for an input that is no argument, if others are and one is missing.
+
+    Inputs are given by position, so names of which none is an argument's are as good as any.
+    """
+    missing = [name for name in positional(function) or () if name not in names]
+    arguments = signature(function).parameters if missing else ()
+    unknown = [name for name in names if name not in arguments]
+    if missing and 0 < len(unknown) < len(names):
+        raise UserError(
+            f"{called(function)} has no argument '{unknown[0]}'. "
+            f"{nearest(unknown[0], missing, what='Arguments without an input')}"
+        )

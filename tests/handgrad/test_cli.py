@@ -125,6 +125,18 @@ def test_bad_input_exits_2_with_one_paragraph_and_writes_nothing(call, case: str
     assert [p.name for p in Path().iterdir()] == ["file"]
 
 
+def test_a_loss_that_fails_is_told_with_the_shapes_of_output_and_target(call) -> None:
+    status, _, err = call(
+        "mirror", "torch.nn:Identity", "--input", "3,6,7", "--loss", "CrossEntropyLoss",
+        "--target", "18:7",
+    )  # fmt: skip
+
+    assert status == 2
+    assert "The loss cannot be computed of the output of Identity" in err
+    assert "shape (3, 6, 7)" in err
+    assert "the target, a tensor of shape (18,)" in err
+
+
 def test_a_directory_that_is_no_report_is_never_replaced(call) -> None:
     Path("thesis").mkdir()
     Path("thesis/chapter1.tex").write_text("precious")
@@ -233,6 +245,21 @@ def test_a_command_of_evidence_works_in_a_checkout(call, arguments: list[str], s
 
     assert status == 0
     assert shown in out
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [("sweep", "[grid] and [random]."), ("sweep", "[default: one per CPU]"),
+     ("check", "[default: rounding]"), ("mirror", "[default: as it comes]"),
+     ("bench", "[default: float64,float32]")],
+)  # fmt: skip
+def test_help_shows_words_in_brackets(call, monkeypatch, command: str, shown: str) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = call(command, "--help")
+
+    assert status == 0
+    assert shown in out
+    assert "\\[" not in out
 
 
 def test_without_a_checkout_the_message_says_what_is_missing(tmp_path: Path) -> None:

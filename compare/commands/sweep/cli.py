@@ -23,14 +23,14 @@ def sweep(
         Path,
         typer.Argument(
             metavar="SWEEP.toml",
-            help="A job (run, check, mirror, corpus), what is fixed, [grid] and [random].",
+            help="A job (run, check, mirror, corpus), what is fixed, \\[grid] and \\[random].",
         ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The sweep's directory.", show_default="reports/NAME")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Worker processes. [default: one per CPU]")
+        int | None, typer.Option(help="Worker processes. \\[default: one per CPU]")
     ] = None,
     backend: Annotated[str, typer.Option(help="A backend of joblib's: loky, dask, …")] = "loky",
     scheduler: Annotated[

@@ -85,8 +85,7 @@ def chosen(fitted: Cause | None, mended: Repair | None) -> Cause | None:
     by_chance = fitted is not None and fitted.kind in NUMBERS and found.kind not in OF_NUMBERS
     if fitted is None or by_chance or not _is_plain(fitted):
         return found
-    evidence = mended.evidence()
-    return replace(fitted, evidence=f"{fitted.evidence} {evidence[0].upper()}{evidence[1:]}")
+    return replace(fitted, evidence=f"{fitted.evidence} {mended.evidence()}")
 
 
 def _is_plain(fitted: Cause | None) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def named_factor(case: Case) -> Iterator[Cause]:
         yield Cause(
             kinds[0],
             _everywhere(told(c, names)),
-            _advice(c, names),
+            _advice(c, names, case.context.sizes),
             tuple(dict.fromkeys(kinds[1:])),
         )
 
@@ -171,13 +172,20 @@ def _everywhere(factor: str) -> str:
     return f"manual is torch × {factor} in every element."
 
 
-def _advice(c: float, names: list[Named]) -> str:
+def _advice(c: float, names: list[Named], sizes: Mapping[str, int]) -> str:
     first = names[0]
     sign = " The sign is flipped as well." if c < 0 and first.kind != "sign" else ""
-    if len({n.label for n in names}) > 1:
+    if _tied(names, sizes):
         sign += " Several sizes are equal here: repeat with different ones to tell them apart."
     above, below = _ADVICE.get(first.kind, (_OTHER, _OTHER))
     return (above if abs(c) > 1 else below) + sign
+
+
+def _tied(names: list[Named], sizes: Mapping[str, int]) -> bool:
+    """Return whether two meanings are one number because two sizes are equal."""
+    equal = [(a, b) for a, b in permutations(sizes, 2) if sizes[a] == sizes[b]]
+    meanings = {n.label for n in names}
+    return any(a in m and m.replace(a, b) in meanings for m in meanings for a, b in equal)
 
 
 OF_STEPS = ("manual is torch", "manual's step is torch's")

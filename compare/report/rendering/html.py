@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -184,6 +185,7 @@ def _environment() -> Environment:
         "count": fmt.count,
         "bar": bar_width,
         "breakable": lambda text: escape(fmt.name(text)).replace(":", Markup(":<wbr>")),
+        "coded": _coded,
         "dedent": lambda source: textwrap.dedent(str(source)).strip("\n"),
     }
     environment.globals |= {
@@ -218,6 +220,13 @@ def _common(report: Report, rows: int = 10) -> dict[str, Any]:
         "FAILED": FAILED,
         "VERDICTS": VERDICTS,
     }
+
+
+def _coded(value: Any) -> Any:
+    """Return a sentence whose `code` stands in <code>, all of it escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(fmt.block(value)))))
 
 
 def bar_width(budget: float) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.errors import UserError
-from compare.running.mirror.model import Model
+from compare.running.mirror.model import Model, narrower
 from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
 from torch_ref.operations import OneDtype, backward_in
@@ -122,15 +122,9 @@ def _plainly(model: Model, seed: int) -> Told:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors_of((model.args, model.kwargs)))
         raise UserError(
             f"{type(model.module).__name__} cannot be run on inputs of shape {shapes or 'none'}: "
-            f"{type(error).__name__}: {error}{_narrower(error)}"
+            f"{type(error).__name__}: {error}{narrower(error)}"
         ) from error
     return _told(loss, model)
-
-
-def _narrower(error: Exception) -> str:
-    """Return what to do about an operation that torch lacks in float64."""
-    lacking = "'Double'" in str(error) or "got Double" in str(error)
-    return '. If torch has that in float32 alone, give dtype="float32".' if lacking else ""
 
 
 def _told(loss: Tensor, model: Model) -> Told:

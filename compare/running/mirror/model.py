@@ -19,7 +19,7 @@ from torch_ref.captured import tensors_of
 from torch_ref.operations import OneDtype
 from torch_ref.side import DTYPES
 
-__all__ = ["Model"]
+__all__ = ["Model", "narrower"]
 
 UPSTREAM = 20260  # seeds the random upstream gradient
 
@@ -111,7 +111,7 @@ class Model:
         """Return what the gradients are of."""
         if self.loss is not None:
             with capture.at("loss") if capture else nullcontext():
-                total = self.loss(output)
+                total = self._lost(output)
             if not isinstance(total, Tensor) or total.numel() != 1:
                 raise UserError(
                     "loss: it must return one number as a tensor, received "
@@ -124,6 +124,21 @@ class Model:
         if isinstance(output, Tensor) and output.ndim == 0 and _has_slope(output):
             return output
         return self._upstream(output, capture)
+
+    def _lost(self, output: Any) -> Any:
+        """Return what the loss makes of an output; an exception in there is the loss's."""
+        assert self.loss is not None
+        try:
+            return self.loss(output)
+        except UserError:
+            raise
+        except Exception as error:
+            target = getattr(self.loss, "target", None)  # the command line's
+            other = "" if target is None else f", and the target, {_described(target)}"
+            raise UserError(
+                f"The loss cannot be computed of the output of {type(self.module).__name__}, "
+                f"{_described(output)}{other}: {type(error).__name__}: {error}{narrower(error)}"
+            ) from error
 
     def _upstream(self, output: Any, capture: Capture | None) -> Tensor:
         """Return the product of the outputs with random numbers, their upstream gradients."""
@@ -263,6 +278,12 @@ def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
         for place, tensor in enumerate(found):
             named[own if len(found) == 1 else f"{own}_{place}"] = tensor
     return named
+
+
+def narrower(error: Exception) -> str:
+    """Return what to do about an operation that torch lacks in float64."""
+    lacking = "'Double'" in str(error) or "got Double" in str(error)
+    return '. If torch has that in float32 alone, give dtype="float32".' if lacking else ""
 
 
 def _described(x: Any) -> str:

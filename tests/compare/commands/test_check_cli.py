@@ -66,6 +66,13 @@ def test_a_wrong_gradient_exits_1_and_leaves_a_replay(call) -> None:
     assert {"replay.py", "replay.npz"} <= {p.name for p in Path("r").iterdir()}
 
 
+def test_a_cause_writes_names_as_they_are_and_does_not_call_sizes_equal_that_differ(call) -> None:
+    _, out = call(*affine("wrong"), "--no-report")
+
+    assert " grad:b is right with " in out
+    assert "Several sizes" not in out
+
+
 def test_json_is_the_verdict_file(call) -> None:
     status, out = call(*affine("wrong"), "--json", "--out", "r", "--seed", "3")
     verdict = json.loads(out)

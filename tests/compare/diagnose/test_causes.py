@@ -138,6 +138,15 @@ def test_equal_sizes_are_all_named_and_the_advice_is_to_tell_them_apart() -> Non
     assert "different ones" in cause.advice
 
 
+def test_sizes_that_differ_are_not_called_equal() -> None:
+    context = Context(sizes={BATCH: 4, CLASSES: 5})
+    cause = find_cause(draw(4, 5) / 4, draw(4, 5), TOLERANCE, context)
+
+    assert cause is not None
+    assert {"batch size", "factor 2"} <= {cause.kind, *cause.also}
+    assert "Several sizes" not in cause.advice
+
+
 def test_two_explanations_of_the_same_numbers_are_both_told() -> None:
     """A leaky ReLU of slope 0.1 whose slope is 0.01, the default: also the slope squared."""
     mistake = next(m for m in MISTAKES if m.name == "leaky relu: the default slope")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import nn
+
 import compare
 from compare.description.config import Config
 from compare.report.report import Report
@@ -41,3 +44,11 @@ def test_what_is_exactly_zero_is_told_to_be_named() -> None:
     assert report.verdict == "incomplete"
     assert "If they are zero by construction, name them" in report.reason
     assert "float64" not in report.reason
+
+
+def test_a_tensor_that_is_zero_is_named() -> None:
+    centred = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+    report = compare.mirror(centred, torch.randn(6, 3))
+
+    assert "1 more is zero within its tolerance (0.grad:bias), " in report.reason

@@ -243,6 +243,10 @@ def half() -> Any:
 REFUSED = {
     "no module": (lambda: compare.mirror(lambda x: x, X), "takes a torch.nn.Module"),
     "a wrong shape": (lambda: compare.mirror(net(), X[:, :2]), "cannot be run on inputs of shape"),
+    "a loss that fails": (
+        lambda: compare.mirror(net(), X, loss=lambda y: nn.functional.mse_loss(y, X[:2])),
+        r"loss cannot be computed of the output of Sequential, a tensor of shape \(5, ",
+    ),
     "no input": (lambda: compare.mirror(net()), "cannot be called with these inputs"),
     "half precision": (half, "float16"),
     "lazy": (lambda: compare.mirror(nn.LazyLinear(2), X), "lazy parameters"),

@@ -138,6 +138,14 @@ def test_hostile_names_are_shown_and_never_act(render, text: str) -> None:
     assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
 
 
+@pytest.mark.parametrize("render", [report_html, notebook_html])
+def test_code_between_backticks_is_shown_as_code(render) -> None:
+    page = render(hostile("try `dx = g * (a < b)`"))
+
+    assert "try <code>dx = g * (a &lt; b)</code>" in page
+    assert Page(page).problems == []
+
+
 @pytest.mark.parametrize("text", ["\x00\x1b[31m", "$x^2$", "#010001", "層 🧪", "\u202e"])
 def test_odd_names_do_not_break_the_page(text: str) -> None:
     found = Page(report_html(hostile(text)))
