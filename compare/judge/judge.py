@@ -77,8 +77,8 @@ def judge(
     off = [keys[i] for i in np.flatnonzero(codes == NON_FINITE)]
     left = {k: _without_noise(k, manual, torch, tolerances) for k in off}
     if any(left.values()):
-        ours, theirs = ({k: sides[i] for k, sides in left.items() if sides} for i in (0, 1))
-        return judge(keys, {**manual, **ours}, {**torch, **theirs}, tolerances, start)
+        mine, other = ({k: pair[i] for k, pair in left.items() if pair} for i in (0, 1))
+        return judge(keys, {**manual, **mine}, {**torch, **other}, tolerances, start)
     return Rows(keys, shapes, measures, codes)
 
 
