@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.commands.check.check import check_torch
 from compare.errors import UserError
@@ -30,11 +30,15 @@ class Context:
 
     needs_input_grad = (True,) * 64
     saved_tensors: tuple = ()
+    constant: tuple = ()  # outputs that no gradient flows through
 
     def save_for_backward(self, *tensors: Tensor) -> None:
         self.saved_tensors = tensors
 
-    save_for_forward = mark_dirty = mark_non_differentiable = save_for_backward
+    save_for_forward = mark_dirty = save_for_backward
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        self.constant = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
         pass
@@ -111,6 +115,11 @@ def _forward(function: Any) -> Callable:
     own = _is_split(function)
 
     def forward(*args: Any) -> Any:
-        return function.forward(*args) if own else function.forward(Context(), *args)
+        if own:
+            return function.forward(*args)
+        context = Context()
+        found = function.forward(context, *args)
+        constant = {id(t) for t in context.constant}
+        return tree_map(lambda t: t.detach() if id(t) in constant else t, found)
 
     return forward

@@ -241,6 +241,12 @@ def test_a_function_is_judged_by_its_own_derivative(case: str) -> None:
     assert compare.mirror(Between(function), X).verdict == verdict
 
 
+def test_an_output_that_no_gradient_flows_through_accuses_nobody() -> None:
+    report = compare.mirror(Between(FUNCTIONS["not differentiable"][0]), X)
+
+    assert "wrong elsewhere" not in report.reason
+
+
 # ── what is said beside the verdict ──────────────────────────────────────────────────────────────
 def test_unused_parameters_and_hooks_of_parameters_are_said() -> None:
     module = Between(torch.tanh)
