@@ -131,8 +131,8 @@ def _model(found: Any, target: str) -> tuple[Any, tuple, dict[str, Any]]:
     parts = found if isinstance(found, tuple) else (found,)
     if not parts or not isinstance(parts[0], nn.Module):
         raise UserError(
-            f"{target} is a {type(found).__name__}, and mirror takes a torch.nn.Module. For a "
-            f"function with a hand-written backward: handgrad check {target}."
+            f"{target} is of type {type(found).__name__}, and mirror takes a torch.nn.Module. For "
+            f"a function with a hand-written backward: handgrad check {target}."
         )
     given = parts[1] if len(parts) > 1 else ()
     args = tuple(given) if isinstance(given, tuple | list) else (given,)

@@ -60,6 +60,8 @@ def find(source: str | Path) -> Path:
     if isinstance(source, str) and text in presets():
         return preset_path(text)
     path = Path(text)
+    if not text:
+        raise UserError(f"Nothing was named. {nearest(text, presets(), what='Presets')}")
     if path.is_dir():
         raise UserError(f"{text} is a directory; give a preset's name or a .toml file's path.")
     if path.suffix == ".toml" or path.is_file():

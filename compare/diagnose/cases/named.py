@@ -98,6 +98,8 @@ def _is_plain(fitted: Cause | None) -> bool:
 def raised(outcome: Outcome, mended: Repair | None) -> Cause:
     """Return the cause of an exception: a change after which the code runs and is right."""
     told = f"{outcome.failing} raised {outcome.crashed}."
+    if "NotImplementedError" in outcome.crashed:
+        return Cause("exception", told, "That line says that it is still to be written.")
     if mended is not None:
         return Cause("exception", f"{told} It runs, and {mended.evidence()}", mended.cause().advice)
     advice = "Write down the shape of every array on that line."

@@ -149,9 +149,17 @@ def _slices(case: Case) -> Iterator[Cause]:
         if not _is(case, mask, chance=CHANCE_OF_SLICES / n):
             continue
         sample = axis == case.context.batch_axis
-        word = "sample" if sample else "column" if axis else "row"
-        where = f"in {word}{'s' if hit.size > 1 else ''} {_listed(hit)} of {n}"
-        yield _cause("samples" if sample else "units", where, mask, case, _SLICE)
+        where = _along(axis, n, hit, case.off.ndim, sample)
+        advice = _LAST if case.off.ndim > 2 and hit.tolist() == list(range(n - 1)) else _SLICE
+        yield _cause("samples" if sample else "units", where, mask, case, advice)
+
+
+def _along(axis: int, n: int, hit: np.ndarray, ndim: int, sample: bool) -> str:
+    """Say where along an axis of n something is off."""
+    if not sample and ndim > 2:
+        return f"at {_listed(hit)} of {n} along axis {axis}"
+    word = "sample" if sample else "element" if ndim == 1 else "column" if axis else "row"
+    return f"in {word}{'s' if hit.size > 1 else ''} {_listed(hit)} of {n}"
 
 
 def _is(case: Case, mask: np.ndarray, chance: float = CHANCE, among: int = 0) -> bool:
@@ -190,4 +198,8 @@ _KINK = "At a kink several slopes are possible: check > against >=, and which of
 _MASK = "Look at how these entries are singled out."
 _SIDE = "Look at the branch of the formula that holds there, and at the condition that picks it."
 _BORDER = "Look at padding, at index bounds, and at windows that reach over the edge."
+_LAST = (
+    "All but the last are off: does something that comes back from the next one, as through time, "
+    "get lost? Look at what is added up there, and at loop bounds."
+)
 _SLICE = "Look at loop bounds and slices, and at what is special about them."

@@ -17,7 +17,8 @@ LONGEST = 200
 
 def one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:LONGEST]}{'…' if len(text) > LONGEST else ''}"
+    told = f": {text[:LONGEST]}{'…' if len(text) > LONGEST else ''}" if text else ""
+    return f"{type(error).__name__}{told}"
 
 
 def located(error: Exception) -> str:

@@ -97,7 +97,7 @@ def test_the_page_speaks_of_cases(wrong) -> None:
     assert "a check has cases, not steps" in page
     assert "affine_forward(x, w, b), wrong_backward(dout, cache)" in page
     assert "db_o = Σ_n dy_no." in page
-    assert wrong.cause.evidence in page
+    assert re.sub("`([^`]+)`", r"<code>\1</code>", wrong.cause.evidence) in page
     assert '<a href="replay.py">' in page
 
 

@@ -496,3 +496,28 @@ def test_a_factor_that_only_a_later_gradient_shows_is_told_of_that_one() -> None
     assert report.cause is not None
     assert report.cause.evidence.startswith("grad:w shows it: ")
     assert "× 3 " in report.cause.evidence
+
+
+def test_what_is_off_along_a_third_axis_is_told_by_its_number() -> None:
+    """Not as columns; all steps but the last are off, as where a path through time is lost."""
+
+    def backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
+        dx = dy * np.cos(cache)
+        return np.concatenate([np.expm1(dx[:, :, :-1]), dx[:, :, -1:]], axis=2)
+
+    report = compare.check(lambda x: (np.sin(x), x), backward, inputs={"x": (3, 4, 5)})
+
+    assert report.cause is not None
+    assert "at 0 to 3 of 5 along axis 2" in report.cause.evidence
+    assert "through time" in report.cause.advice
+
+
+def test_what_is_not_written_yet_is_told_so() -> None:
+    def backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    report = compare.check(lambda x: (x * 2, x), backward, inputs={"x": (3,)})
+
+    assert report.cause is not None
+    assert "raised NotImplementedError (line" in report.cause.evidence
+    assert report.cause.advice == "That line says that it is still to be written."
