@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
@@ -10,6 +11,8 @@ from compare.errors import UserError, nearest
 from compare.pair.candidates import Candidate, FunctionPair, ValueAndGradient, called, described
 from compare.pair.objects import LayerObject, is_layer, made, methods
 from compare.pair.signatures import FORMS, positional
+
+ALIKE = 0.75  # of two names, 1 being the same: nearer ones are one, misspelt
 
 
 def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[str]) -> Candidate:
@@ -37,14 +40,16 @@ def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[st
 
 
 def _refuse_misnamed(function: Callable, names: Sequence[str]) -> None:
-    """Raise a UserError for an input that is no argument, if others are and one is missing.
+    """Raise a UserError for an input that is nearly an argument that has none, where others fit.
 
-    Inputs are given by position, so names of which none is an argument's are as good as any.
+    Inputs are given by position, so other names are as good as any.
     """
     missing = [name for name in positional(function) or () if name not in names]
     arguments = signature(function).parameters if missing else ()
     unknown = [name for name in names if name not in arguments]
-    if missing and 0 < len(unknown) < len(names):
+    folded = [name.casefold() for name in missing]
+    unknown = [n for n in unknown if get_close_matches(n.casefold(), folded, cutoff=ALIKE)]
+    if 0 < len(unknown) < len(names):
         raise UserError(
             f"{called(function)} has no argument '{unknown[0]}'. "
             f"{nearest(unknown[0], missing, what='Arguments without an input')}"

@@ -571,13 +571,14 @@ def test_cases_can_be_left_out() -> None:
     assert not [c for c in report.config["check"]["cases"] if c.startswith(("large", "tiny"))]
 
 
-def test_an_input_that_is_no_argument_beside_others_that_are_is_refused() -> None:
-    given = {"x": (4, 3), "w": (3, 5), "bb": (5,)}
-    with pytest.raises(UserError, match=r"affine_forward has no argument 'bb'. Did you mean 'b'\?"):
+def test_an_input_that_is_nearly_an_argument_beside_others_that_are_is_refused() -> None:
+    given = {"x": (4, 3), "w": (3, 5), "B": (5,)}
+    with pytest.raises(UserError, match=r"affine_forward has no argument 'B'. Did you mean 'b'\?"):
         compare.check(affine_forward, affine_backward, affine, given)
 
 
 def test_inputs_may_have_names_of_their_own_as_they_are_given_by_position() -> None:
-    given = {"points": (4, 3), "slope": (3, 5), "shift": (5,)}
+    for first, last in (("points", "shift"), ("x", "shift")):
+        given = {first: (4, 3), "slope": (3, 5), last: (5,)}
 
-    assert compare.check(affine_forward, affine_backward, inputs=given, shrink=False).agrees
+        assert compare.check(affine_forward, affine_backward, inputs=given, shrink=False).agrees
