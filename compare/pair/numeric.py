@@ -81,23 +81,26 @@ def along(
         rounding: E of every output, where forward rounds larger numbers than it returns.
     """
     size = max(_size(values[name], d) for name, d in directions.items())
+    usual = None
     for first in range(0, DEEPEST + 1, DEEPER):
         steps = size / 8 * RATIO ** -np.arange(first, first + LEVELS)
-        slope, settled = _at_steps(forward, values, directions, upstreams, rounding, steps)
-        if settled:
-            return slope
-    return slope._replace(error=np.inf)
+        slope, grows = _at_steps(forward, values, directions, upstreams, rounding, steps)
+        usual = usual or slope
+        if not grows and (slope is usual or abs(slope.value) > abs(usual.value)):
+            return slope  # no flatter one: that is where forward's rounding swallows the step
+    assert usual is not None
+    return usual if usual.error <= 0.1 * abs(usual.value) else usual._replace(error=np.inf)
 
 
 def _at_steps(
     forward: Forward, values: Inputs, directions: dict[str, np.ndarray],
     upstreams: Sequence[np.ndarray], rounding: Sequence[np.ndarray] | None, steps: np.ndarray,
 ) -> tuple[Slope, bool]:  # fmt: skip
-    """Return the derivative by these steps, and whether they are small enough.
+    """Return the derivative by these steps, and whether it still grows as they shrink.
 
-    They are not while the last difference is a tenth off the one before, or off what all of them
-    lead to, and more than rounding explains: a slope within a millionth (a square root of
-    x² + 1e-12) shows at smaller ones only.
+    It does where the last difference is larger than the one before, or than what all of them lead
+    to, by a tenth and by more than rounding explains: a slope within a millionth (a square root
+    of x² + 1e-12) shows at smaller steps only.
     """
     here = forward(values)
     ahead = [forward(_moved(values, directions, h)) for h in steps]
@@ -112,9 +115,9 @@ def _at_steps(
     ) / (2 * steps)
     value, error = _extrapolated(central, noise)
     low, high = _one_sided(here, ahead, behind, steps, upstreams, noise)
-    change = max(abs(central[-1] - central[-2]), abs(central[-1] - value))
-    settled = not change > max(0.1 * np.abs(central[-2:]).max(), 64 * noise[-1])
-    return Slope(value, error, low, high), settled
+    last, before = np.abs(central[-1]), min(abs(central[-2]), abs(value))
+    grows = last - before > max(0.1 * last, 64 * noise[-1])
+    return Slope(value, error, low, high), bool(grows)
 
 
 def _extrapolated(central: np.ndarray, noise: np.ndarray) -> tuple[float, float]:

@@ -140,3 +140,18 @@ def test_what_never_settles_is_not_known() -> None:
     )  # fmt: skip
 
     assert np.isinf(found.error)
+
+
+@pytest.mark.parametrize("beside", [0, 1, 10])
+def test_a_rough_forward_is_judged_by_larger_steps(beside: float) -> None:
+    """In float32 a small step changes nothing, or all: what is flat there is no derivative."""
+    x = np.random.default_rng(0).uniform(0.5, 2.0, (3, 2))
+
+    def forward(values: dict) -> tuple:
+        single = np.float32(beside) + np.float32(values["x"]) ** 2
+        return (np.float64(single),)
+
+    found = slopes(forward, {"x": x}, "x", [np.ones((3, 2))])
+
+    assert np.isfinite(found.error).all()
+    np.testing.assert_allclose(found.value, 2 * x, rtol=0.01)
