@@ -87,7 +87,7 @@ class _LPPool(AveragingPool):
         return (cache.x ** (p - 1) * p * shared,), {}
 
     def decisions(self, cache: Any) -> Array | None:
-        """Return the winners for an infinite p: i W + j + 1 with the winner's sign, 0 for a zero."""
+        """Return an infinite p's winners: i W + j + 1 with the sign of what won, 0 for a zero."""
         if not isinstance(cache, LargestCache):
             return None
         winner = self._maxima.decisions(cache.inner)
