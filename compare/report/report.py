@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
     from compare.report.against import Against
+    from compare.report.elsewhere import Elsewhere
     from compare.running.sampling import Sample
 
 
@@ -94,6 +95,8 @@ class Report:
             compared.
         against: what a second torch found in the same steps (`--against`), or None. `verdict` and
             `reason` speak of both torches then; the tables are this torch's.
+        elsewhere: of a mirror: the custom Functions that are right on what they got, and wrong on
+            other inputs; with one of them nothing is called agreement.
         planted_ran: whether the planted mistake's layer was not one of these.
     """
 
@@ -136,6 +139,7 @@ class Report:
     parameters: dict[str, bool] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     against: Against | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def agrees(self) -> bool:

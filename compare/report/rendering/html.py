@@ -28,6 +28,7 @@ from compare.report.rendering.derivations import (
     equations,
     grouped,
 )
+from compare.report.rendering.elsewhere import wrong_rows
 from compare.report.rendering.facts import (
     FAILED,
     KINDS,
@@ -193,6 +194,7 @@ def _environment() -> Environment:
         "gap": gap,
         "split_common": fmt.split_common,
         "plural": fmt.plural,
+        "wrong_rows": wrong_rows,
     }
     return environment
 
