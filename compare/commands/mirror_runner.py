@@ -95,6 +95,7 @@ class MirrorRunner(Runner):
             parameters=parameters,
             missing=self._missing(),
             modules=self._modules(),
+            functions=self._functions(),
             notes=(*report.notes, *notes, *self._notes()),
         )
 
@@ -151,6 +152,15 @@ class MirrorRunner(Runner):
         """Return the classes of the model's modules by path."""
         model: Any = self.experiment.torch.network.model  # type: ignore[attr-defined]
         return {name: type(module).__name__ for name, module in model.named_modules()}
+
+    def _functions(self) -> dict[str, tuple[str, ...]]:
+        """Return the custom Functions that were seen through, and the nodes of each."""
+        side: Any = self.experiment.torch
+        found: dict[str, tuple[str, ...]] = {}
+        for region in side.capture.regions:
+            inner = tuple(call.name for call in region.calls)
+            found[region.name] = (*found.get(region.name, ()), *inner)
+        return found
 
     def _notes(self) -> list[str]:
         side: Any = self.experiment.torch

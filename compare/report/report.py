@@ -89,7 +89,8 @@ class Report:
         torch_layers: layers that torch computed on both sides; `torch_with_torch` counts the rows
             of `differences` that are no evidence for a hand-written layer because of them.
         coverage: of a mirror: the shares of its `nodes`, `parameters` and `gradients` that are
-            hand-written and compared with torch; `missing` names what torch computes on both
+            hand-written and compared with torch; `functions` are its custom Functions, and the
+            nodes that each consists of; `missing` names what torch computes on both
             sides: the operation, how often, and why. `modules` are the classes by path;
             `parameters` are those trained, and whether the gradient of each is hand-written and
             compared.
@@ -140,6 +141,7 @@ class Report:
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     against: Against | None = None
     elsewhere: tuple[Elsewhere, ...] = ()
+    functions: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def agrees(self) -> bool:

@@ -277,7 +277,8 @@ def _neurons(report: Report) -> str:
 def _levels(report: Report, stops: Sequence[Stop], tree: Part | None) -> list[Level]:
     """Return a mirrored model drawn; a box leads to its worst tensor or its part of the tree."""
     links = {stop.name: f"#t-{stop.row}" for stop in stops if stop.row is not None}
-    return levels(_drawn(report, stops, links), tree) if tree is not None else []
+    nodes = _drawn(report, stops, links)
+    return levels(nodes, tree, report.functions) if tree is not None else []
 
 
 def _drawn(report: Report, stops: Sequence[Stop], links: Mapping[str, str]) -> list[Drawn]:
