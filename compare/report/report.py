@@ -81,6 +81,7 @@ class Report:
         worked: of each tensor at one step (the first, or that of the first divergence) the worst
             element with its formula, its lines of code, and its arithmetic.
         notes: what a reader should know besides, one sentence each.
+        abridged: what of a check was not compared element by element, in phrases.
         attachments: further files that are saved with the report, by name.
         interrupted: whether Ctrl-C ended the run.
         theirs: what the other side is called: `torch`; `numeric` where a check has no reference.
@@ -140,6 +141,7 @@ class Report:
     parameters: dict[str, bool] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     against: Against | None = None
+    abridged: tuple[str, ...] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     functions: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 

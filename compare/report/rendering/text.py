@@ -51,7 +51,7 @@ def scope(report: Report, total: Totals) -> str:
     )
     parts = [text, sampled_text(report)]
     parts += [f"{fmt.plural(total.left_out, 'element')} left out"] if total.left_out else []
-    return "; ".join(filter(None, parts))
+    return "; ".join(filter(None, [*parts, *report.abridged]))
 
 
 def verdict_counts(total: Totals) -> str:

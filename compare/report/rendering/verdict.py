@@ -47,6 +47,7 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "first_divergence": _divergence(report.first_divergence),
         "cause": _cause(report.cause),
         "elsewhere": [_elsewhere(found) for found in report.elsewhere],
+        "abridged": list(report.abridged),
         "kills": kills_dict(report),
         "notes": list(report.notes),
         "torch_layers": list(report.torch_layers),

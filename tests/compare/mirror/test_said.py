@@ -73,12 +73,6 @@ def test_a_model_that_wants_real_numbers_is_told_nothing_of_whole_ones() -> None
 
 
 # ── hooks: docs/mirror.md says that these are taken as they run, and those refused ───────────────
-def watching(module: nn.Module) -> list[int]:
-    seen: list[int] = []
-    module[2].register_full_backward_hook(lambda *_: seen.append(1))
-    return seen
-
-
 def test_hooks_of_the_forward_pass_are_taken_as_they_run() -> None:
     module = net()
     module[0].register_forward_hook(lambda _, inputs, output: output * 2)
@@ -91,15 +85,15 @@ def test_hooks_of_the_forward_pass_are_taken_as_they_run() -> None:
 
 
 def test_a_hook_that_looks_at_gradients_does_no_harm() -> None:
-    module = net()
-    watching(module)
+    module, seen = net(), []
+    module[2].register_full_backward_hook(lambda *_: seen.append(1))
 
     assert compare.mirror(module, X).agrees
 
 
 def test_a_module_hook_that_changes_gradients_is_refused() -> None:
     module = net()
-    module[2].register_full_backward_hook(lambda _, inputs, outputs: (2 * inputs[0],))
+    module[2].register_full_backward_hook(lambda _, inputs, __: (2 * inputs[0],))  # type: ignore[index]
 
     with pytest.raises(UserError, match="change gradients by hooks"):
         compare.mirror(module, X)
