@@ -15,7 +15,7 @@ from compare.report.elsewhere import Elsewhere
 from compare.report.report import Report
 from compare.running.cases.cases import LAYOUTS
 from compare.running.mirror.model import Model
-from compare.running.mirror.moved import captures_elsewhere, is_bound
+from compare.running.mirror.moved import captures_elsewhere, is_ordered
 from manual.layer import Layer
 from torch_ref.capture import Capture
 from torch_ref.captured import CapturedCall, Ref, Region
@@ -144,26 +144,27 @@ def _of_numbers(trial: Trial, report: Report) -> Report | None:
 
 # ── what belongs together ────────────────────────────────────────────────────────────────────────
 def _may_go_apart(region: Region, capture: Capture, leaves: Collection[str]) -> bool:
-    """Return whether a Function's numbers may be chosen at will.
+    """Return whether a Function's numbers may be chosen at will, one by one.
 
-    Probabilities have to add up, and what was computed from another tensor (a maximum, an order, a
-    mask) has to fit it: a backward may rely on that.
+    Probabilities add up, times are sorted, matrices are symmetric; and what was computed from
+    another tensor (a maximum, an order, a mask), or from the same one (a sine and a cosine), has to
+    fit it: a backward may rely on that.
     """
     names = names_of(region)
-    if any(is_bound(capture.tensor(name).detach().numpy()) for name in names):
+    if any(is_ordered(capture.tensor(name).detach().numpy()) for name in names):
         return False
     if len(names) == 1:
         return True
     if any(n in capture.data and n not in leaves and ".constant" not in f".{n}" for n in names):
         return False
-    return not any(_behind(name, capture).intersection(names) for name in names)
+    behind = [_behind(name, capture) for name in names]
+    return sum(map(len, behind)) == len(set().union(*behind))
 
 
 def _behind(name: str, capture: Capture) -> set[str]:
-    """Return the values that one was computed from."""
+    """Return a value and all that it was computed from."""
     made = {output: call for call in capture.calls for output in call.outputs}
-    found: set[str] = set()
-    left = [name]
+    found, left = {name}, [name]
     while left:
         call = made.get(left.pop())
         new = _inputs(call) - found if call is not None else set()

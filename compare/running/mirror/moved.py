@@ -12,7 +12,7 @@ from compare.running.mirror.model import Model
 from torch_ref.capture import Capture
 from torch_ref.captured_side import CapturedSide
 
-__all__ = ["captures_elsewhere", "is_bound", "moved"]
+__all__ = ["captures_elsewhere", "is_bound", "is_ordered", "moved"]
 
 FAR = 4.0  # how many times larger
 APART = 0.25  # how far numbers that are all alike are moved apart, as a part of them
@@ -20,12 +20,12 @@ ALIKE = 1e-6  # sums and norms
 
 
 def captures_elsewhere(model: Model, side: CapturedSide) -> Iterator[Capture]:
-    """Yield runs of copies: with other inputs, and weights that were alike; with other weights.
+    """Yield runs of copies: with other inputs and weights; with other weights of ones alone.
 
     A Function gets what the model makes of them: probabilities, indices and what else belongs
     together stay what they are. What the model refuses is left out.
     """
-    for every in (False, True):
+    for every in (True, False):
         try:
             probe = model.fresh()
             _move(probe, every)
@@ -85,6 +85,26 @@ def is_bound(a: np.ndarray) -> bool:
     axes = range(a.ndim) if a.ndim > 1 else (None,)
     found = [f(a, axis=axis) for axis in axes for f in (np.sum, np.linalg.norm)]
     return not (a % 1).any() or any(_is_one_number(np.ravel(x)) for x in found)
+
+
+def is_ordered(a: np.ndarray) -> bool:
+    """Return whether numbers may be bound, sorted, or a symmetric or a triangular matrix.
+
+    >>> is_ordered(np.array([1.5, 2.0, 4.0])), is_ordered(np.array([1.5, -2.0, 4.0]))
+    (True, False)
+    """
+    if a.dtype.kind != "f" or not a.size or not np.ptp(a):
+        return False
+    steps = (np.diff(a, axis=axis) for axis in range(a.ndim) if a.shape[axis] > 2)
+    return is_bound(a) or any((d >= 0).all() or (d <= 0).all() for d in steps) or _is_matrix(a)
+
+
+def _is_matrix(a: np.ndarray) -> bool:
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2] or a.shape[-1] < 2:
+        return False
+    turned = np.swapaxes(a, -1, -2)
+    symmetric = np.abs(a - turned).max() <= ALIKE * np.abs(a).max()
+    return symmetric or not np.triu(a, 1).any() or not np.tril(a, -1).any()
 
 
 def _is_one_number(found: np.ndarray) -> bool:

@@ -121,6 +121,23 @@ Angular = function(  # of rows with norm 1, which they are here
     lambda g, u: g - u * (g * u).sum(-1, keepdim=True), "Angular",
 )  # fmt: skip
 
+Quadratic = function(  # of a symmetric matrix
+    lambda x, s: (x @ s * x).sum(-1, keepdim=True).expand_as(x),
+    lambda g, x, s: 2 * g.sum(-1, keepdim=True) * (x @ s), "Quadratic",
+)  # fmt: skip
+Squares = function(  # of a symmetric matrix
+    lambda s: s @ s, lambda g, s: g @ s + s @ g, "Squares"
+)  # fmt: skip
+Sorted = function(lambda x: x.sort(-1).values, lambda g, x: g, "Sorted")  # of sorted numbers
+Turn = function(  # of a sine and a cosine
+    torch.atan2, lambda g, s, c: (g * c, -g * s), "Turn"
+)  # fmt: skip
+Interval = function(  # between two bounds, the lower one first
+    lambda low, high: (high - low).abs().sqrt(),
+    lambda g, low, high: (-g / (2 * (high - low).sqrt()), g / (2 * (high - low).sqrt())),
+    "Interval",
+)  # fmt: skip
+
 RIGHT: dict[str, Use] = {
     "half precision": lambda x, w: HalfTanh.apply(x),
     "a buffer in float32": lambda x, w: Buffered.apply(x),
@@ -132,6 +149,11 @@ RIGHT: dict[str, Use] = {
     "probabilities": lambda x, w: Entropy.apply(distribution(x)),
     "sums to one": lambda x, w: Simplex.apply(distribution(x)),
     "norm one": lambda x, w: Angular.apply(x / x.norm(dim=-1, keepdim=True)),
+    "a symmetric matrix": lambda x, w: Quadratic.apply(x, (x.T @ x).detach()),
+    "a symmetric matrix alone": lambda x, w: x @ Squares.apply(x.T @ x),
+    "sorted": lambda x, w: Sorted.apply(x.exp().cumsum(-1)),
+    "a sine and a cosine": lambda x, w: Turn.apply(x.sin(), x.cos()),
+    "an interval": lambda x, w: Interval.apply(x - x.exp(), x + 1),
     "positive": lambda x, w: Root.apply(x.square() + 1),
     "positive here": lambda x, w: Root.apply(x + 2),
     "between -1 and 1": lambda x, w: Angle.apply(x),

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import compare
-from compare.running.mirror.moved import is_bound, moved
+from compare.running.mirror.moved import is_bound, is_ordered, moved
 from tests.compare.mirror.elsewhere_functions import RIGHT, WRONG, Use, function
 
 PAGES = ("summary.md", "report.html")
-X = torch.linspace(-1, 1, 15).reshape(5, 3) * 0.4
+X = (torch.arange(15.0) * 1.7).sin().reshape(5, 3) * 0.4
 
 
 class Between(nn.Module):
@@ -158,6 +158,10 @@ def test_what_may_be_bound_together_is_not_moved() -> None:
         assert is_bound(array), name
         assert moved(array) is array, name
     assert not is_bound(a)
+    assert not is_ordered(a)
+    square = rng.standard_normal((4, 4))
+    for array in (np.sort(a, axis=0), square + square.T, np.tril(square), *bound.values()):
+        assert is_ordered(array)
     assert np.array_equal(moved(a), 4 * a)
     assert np.ptp(moved(np.ones(5))) > 0
     assert moved(np.ones(5)).max() <= 1  # a probability of 1 stays one
