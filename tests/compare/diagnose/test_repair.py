@@ -65,7 +65,7 @@ def not_transposed(dout, cache):
     return dout @ w, x.T @ dout
 
 
-def norm(x, g):
+def layer_norm(x, g):
     s = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
     n = (x - x.mean(-1, keepdims=True)) * s
     return n * g, (n, s, g)
@@ -76,7 +76,7 @@ def norms(x, g):
 
 
 def without_gamma(d, cache):
-    n, s, g = cache
+    n, s, g = cache  # noqa: RUF059  (what is missing)
     dx = s * (d - d.mean(-1, keepdims=True) - n * (d * n).mean(-1, keepdims=True))
     return dx, (d * n).sum(0)
 
@@ -95,8 +95,8 @@ THROUGHOUT = "s * (d * g - (d * g).mean(-1, keepdims=True) - n * (d * g * n).mea
 @pytest.mark.parametrize(
     ("forward", "backward", "reference", "shapes", "kind", "told"),
     [
-        (norm, without_gamma, norms, NORM, "wrong factor", THROUGHOUT),
-        (norm, along_the_batch, norms, NORM, "wrong axis", "(e * n).mean(axis=1, keepdims=True)"),
+        (layer_norm, without_gamma, norms, NORM, "wrong factor", THROUGHOUT),
+        (layer_norm, along_the_batch, norms, NORM, "wrong axis", "(e * n).mean(axis=1, keepdims=True)"),
         (windows, assigned, sums, {"x": (3, 6)}, "overwritten", "dx[:, i:i + 3] += dout"),
         (windows, one_window_short, sums, {"x": (3, 6)}, "index", "in range(dout.shape[1]):"),
         (cube, square_of_it, lambda x: x**3, {"x": (3, 4)}, "wrong factor", "3 * x * x"),
