@@ -96,7 +96,7 @@ THROUGHOUT = "s * (d * g - (d * g).mean(-1, keepdims=True) - n * (d * g * n).mea
     ("forward", "backward", "reference", "shapes", "kind", "told"),
     [
         (layer_norm, without_gamma, norms, NORM, "wrong factor", THROUGHOUT),
-        (layer_norm, along_the_batch, norms, NORM, "wrong axis", "(e * n).mean(axis=1, keepdims=True)"),
+        (layer_norm, along_the_batch, norms, NORM, "wrong axis", "(e * n).mean(axis=1"),
         (windows, assigned, sums, {"x": (3, 6)}, "overwritten", "dx[:, i:i + 3] += dout"),
         (windows, one_window_short, sums, {"x": (3, 6)}, "index", "in range(dout.shape[1]):"),
         (cube, square_of_it, lambda x: x**3, {"x": (3, 4)}, "wrong factor", "3 * x * x"),
