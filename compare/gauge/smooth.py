@@ -58,6 +58,10 @@ SCIPY_SLOPES: dict[str, Slope] = {  # scipy.special's ufuncs, by name: it is slo
     "i1": lambda x, y: (_bessel("i0", x) + _bessel("iv", 2, x)) / 2,
     "i1e": lambda x, y: (_bessel("i0e", x) + _bessel("ive", 2, x)) / 2 - np.sign(x) * y,
 }
+# what bends within 1, and is flat beyond: a derivative there says nothing of what lies further off
+BENDING = frozenset(
+    ("exp", "exp2", "expm1", "tanh", "arctan", "expit", "log_expit", "erf", "erfc", "ndtr")
+)
 Partials = Callable[[Any, Any, Any], tuple[Any, Any]]
 PARTIALS: dict[np.ufunc, Partials] = {  # f: (a, b, f(a, b)) -> ∂f/∂a, ∂f/∂b
     np.logaddexp: lambda a, b, y: (_weight(a, y), _weight(b, y)),
@@ -133,13 +137,31 @@ registry.OTHERS["slope"] = rule
 def _squared(ufunc: np.ufunc) -> Callable[..., Gauge]:
     if ufunc in PARTIALS:
         return lambda a, b: _of_two(ufunc, a, b)
-    slope = slope_of(ufunc)
+    slope, bends = slope_of(ufunc), ufunc.__name__ in BENDING
 
     def smooth(a: Gauge) -> Gauge:
         v = ufunc(a.v)
-        return within_4_ulps(v, scaled(slope(a.v, v), a._e2))
+        e2 = scaled(slope(a.v, v), a._e2)
+        if bends and not is_exact(e2) and _is_far(a._e2):
+            e2 = _further(ufunc, a, v, e2)
+        return within_4_ulps(v, e2)
 
     return smooth
+
+
+def _is_far(e2: Squares) -> bool:
+    """Return whether any number may be off by more than 1."""
+    return not np.max(e2, initial=0.0) <= setting().reach ** -2
+
+
+def _further(ufunc: np.ufunc, a: Gauge, v: Any, e2: Squares) -> Squares:
+    """Where x may be off by more than 1, count what f changes by on the way: exp(-9 ± 1e3)."""
+    reach = setting().reach
+    far = reach * np.sqrt(np.asarray(a._e2, dtype=np.float64))
+    changes = [np.abs(ufunc(end) - v) / reach for end in (a.v + far, a.v - far)]
+    return np.where(
+        far <= 1, e2, np.fmax(e2, np.square(np.fmax(*changes), dtype=setting().squares))
+    )
 
 
 @cache
@@ -160,6 +182,9 @@ def _of_two(ufunc: np.ufunc, a: Any, b: Any) -> Gauge:
     v = ufunc(av, bv)
     by_a, by_b = PARTIALS[ufunc](av, bv, v)
     if setting().sketch is None:
+        if ufunc is np.logaddexp and _is_far(np.add(ae, be)):
+            near = reached(np.subtract(av, bv), np.sqrt(np.add(ae, be)))  # either may be the larger
+            by_a, by_b = np.where(near, 1.0, by_a), np.where(near, 1.0, by_b)
         return within_4_ulps(v, scaled(by_a, ae) + scaled(by_b, be))
     return erring(v, passed(by_a, ae) + passed(by_b, be), ufunc.__name__, ULPS)
 

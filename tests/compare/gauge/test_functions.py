@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from compare.gauge import Gauge, K, gauge, gauging
+from compare.gauge.smooth import BENDING
 from tests.compare.gauge.functions import FUNCTIONS
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
@@ -187,3 +189,31 @@ def test_answers_about_values_are_ordinary_arrays() -> None:
     mask = np.zeros((1, 3), bool)
     assert np.greater(x, 1.5, out=mask) is mask
     assert mask.tolist() == [[True, False, True]]
+
+
+@pytest.mark.parametrize("by", [30.0, 1e3, 1e30])
+@pytest.mark.parametrize("name", sorted(BENDING))
+def test_errors_beyond_1_count_what_a_function_changes_by_on_the_way(name: str, by: float) -> None:
+    """A derivative that is flat says nothing of what lies further off."""
+    function = getattr(np, name, None) or getattr(special, name)
+    x, reach = np.array([-9.0, 0.5, 9.0]), K * 2.0**-53
+    with gauging(F64), np.errstate(all="ignore"):
+        found, near = (function(Gauge(x, np.full(3, (e / reach) ** 2))) for e in (by, 1e-3))
+        ends = np.abs(function(x + by) - found.v), np.abs(found.v - function(x - by))
+        slope = np.abs(function(x + 1e-3) - function(x - 1e-3)) / 2
+
+    assert (found.tolerance(F64) * (1 + 1e-9) >= np.fmax(*ends)).all()
+    np.testing.assert_allclose(near.tolerance(F64), slope, rtol=1e-2, atol=1e-12)
+
+
+@pytest.mark.parametrize("x", [-50.0, 50.0])
+def test_either_of_two_may_be_the_larger_where_errors_reach_as_far(x: float) -> None:
+    reach = K * 2.0**-53
+    with gauging(F64):
+        far, near = (
+            np.logaddexp(0.0, Gauge(np.array([x]), np.array([(e / reach) ** 2])))
+            for e in (1e3, 1.0)
+        )
+
+    assert far.tolerance(F64) >= 950
+    assert near.tolerance(F64) <= (1.01 if x > 0 else 1e-12)
