@@ -26,6 +26,7 @@ OPERATIONS = {
     "-=": lambda a, c: a - c,
     "=": lambda a, c: a * 0.0 + c,
 }
+NEUTRAL = {"*=": 1.0, "/=": 1.0, "+=": 0.0, "-=": 0.0}  # what changes nothing
 PATTERN = re.compile(
     r"^\s*(?P<target>[^*/+\-=\s][^*/+=\s]*?)\s*(?P<op>[*/+\-]?=)\s*(?P<value>\S+)\s*$"
 )
@@ -69,6 +70,8 @@ def parse(text: str, graph: Graph) -> Plant:
             f"The network has no '{match['target']}' to plant a mistake in. "
             f"{nearest(match['target'], targets, what='It has')}"
         )
+    if value == NEUTRAL.get(match["op"]):
+        raise UserError(f"'{text.strip()}' changes nothing: there is no mistake to find. {HINT}")
     layer, quantity = targets[match["target"]]
     return Plant(text.strip(), layer, quantity, match["op"], value)
 
