@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.util import logging
 
+ROWS = re.compile(r"\\\\(?=\s)")  # between two rows
 KATEX = Path(__file__).parents[1] / "_static" / "katex" / "katex.min.js"
 _set: dict[tuple[str, bool], str] = {}  # what the writers, which are forks, find ready
 _log = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ def rendered(tex: str, display: bool) -> str:
     Raises:
         ValueError: KaTeX does not know a command, or the equation is not well formed.
     """
+    if r"\begin{aligned}" in tex and re.search(r"\\(frac|sum)\b", tex):  # high rows would touch
+        tex = ROWS.sub(r"\\\\[0.5em]", tex)
     options = json.dumps({"displayMode": display, "throwOnError": True})
     letters = "['unknownSymbol', 'symbolNotInFont']"  # ướ
     strict = f"{{strict: fault => {letters}.includes(fault) ? 'ignore' : 'error'}}"
