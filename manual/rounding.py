@@ -6,13 +6,32 @@ by an attribute `__epsilon__` and methods `__bfloat16__` and `__turning__`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-__all__ = ["bfloat16", "computed_in", "machine_epsilon", "turning"]
+__all__ = ["bfloat16", "computed_in", "machine_epsilon", "standing_for", "turning"]
 
 DIGITS = 8  # binary digits of a bfloat16
+_DOUBLE: ContextVar[Any] = ContextVar("double", default=np.float64)  # the type that float64 is
+
+
+@contextmanager
+def standing_for(dtype: Any) -> Iterator[None]:
+    """Let float64 stand for another type: what that type's precision decides stays as it is.
+
+    >>> with standing_for(np.float32):
+    ...     machine_epsilon(np.zeros(2)) == 2.0**-23
+    True
+    """
+    token = _DOUBLE.set(dtype)
+    try:
+        yield
+    finally:
+        _DOUBLE.reset(token)
 
 
 def machine_epsilon(x: Any) -> float:
@@ -26,7 +45,8 @@ def machine_epsilon(x: Any) -> float:
     own = getattr(x, "__epsilon__", None)
     if own is not None:
         return float(own)
-    return float(np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps)
+    double = x.dtype.kind != "f" or x.dtype == np.float64
+    return float(np.finfo(_DOUBLE.get() if double else x.dtype).eps)
 
 
 def computed_in(x: Any) -> np.dtype:

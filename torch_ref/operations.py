@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from torch_ref.stand_ins import FLOATING, StandIns
 
-__all__ = ["OneDtype", "backward_in", "of_one_dtype", "operation"]
+__all__ = ["OneDtype", "backward_in", "of_one_dtype", "operation", "without_autocast"]
 
 CONVERSIONS = {
     "float": torch.float32, "double": torch.float64, "half": torch.float16,
@@ -78,6 +78,30 @@ class OneDtype(TorchFunctionMode):
         args, kwargs = self.stand_ins((args, kwargs or {}))
         (func, _, args, kwargs), _ = of_one_dtype(self.dtype, func, name, args, kwargs)
         return func(*args, **kwargs)
+
+
+@contextmanager
+def without_autocast() -> Iterator[set[torch.dtype]]:
+    """Let autocast convert nothing; yield a set that fills with the types that were asked for."""
+    asked: set[torch.dtype] = set()
+    enter = torch.autocast.__enter__
+
+    def entered(self: Any) -> Any:
+        on, self._enabled = self._enabled, False
+        asked.update({self.fast_dtype} if on else ())
+        try:
+            return enter(self)
+        finally:
+            self._enabled = on
+
+    if torch.is_autocast_enabled("cpu"):
+        asked.add(torch.get_autocast_dtype("cpu"))
+    torch.autocast.__enter__ = entered  # type: ignore[method-assign]
+    try:
+        with torch.autocast("cpu", enabled=False):
+            yield asked
+    finally:
+        torch.autocast.__enter__ = enter  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def against(
             threads = experiment.config.train.threads
             side = OtherSide(process, condition, experiment.torch, threads)
         except TorchRefusedError as error:
-            raise UserError(f"--against {condition.text}: {error}.") from None
+            version = process.versions["torch"]
+            raise UserError(f"--against {condition.text} (torch {version}): {error}.") from None
         yield AgainstRunner(experiment, progress, condition, side)
 
 

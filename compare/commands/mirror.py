@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from compare.commands.mirror_runner import MirrorRunner
@@ -64,22 +65,38 @@ def mirror(
     from compare.running.mirror.experiment import prepare
     from compare.running.mirror.model import Model
     from torch_ref.gpu import devices_that_draw
+    from torch_ref.operations import without_autocast
 
     _refuse(dtype, steps, seed, gauge_every)
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
-        with threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw()), _eagerly():
+        with (
+            threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw()), _eagerly(),
+            without_autocast() as asked,
+        ):  # fmt: skip
             torch.set_num_threads(1)
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)
             report_to = progress or (lambda *_: None)
             train = TrainConfig(steps=steps, dtype=dtype, seed=seed, batch_size="all")  # type: ignore[arg-type]
             experiment = prepare(model, train, gauge_every, twin, report_to)
-            return MirrorRunner(experiment, report_to).run()
+            return _told(MirrorRunner(experiment, report_to).run(), asked, dtype)
     finally:
         torch.set_default_dtype(default)
         torch.set_num_threads(threads)
+
+
+def _told(report: Report, asked: Set[torch.dtype], dtype: str) -> Report:
+    """Return the report with a note on autocast, if that was asked for."""
+    if not asked:
+        return report
+    types = ", ".join(sorted(str(t)[6:] for t in asked))
+    note = (
+        f"The model asks for autocast to {types}, which converted nothing here: all was computed "
+        f"in {dtype}. What rounding to {types} does to it was not looked at."
+    )
+    return replace(report, notes=(*report.notes, note))
 
 
 def _eagerly() -> AbstractContextManager[Any]:

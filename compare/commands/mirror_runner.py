@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.commands.runner import Runner
-from compare.diagnose.cases.first import source
-from compare.diagnose.causes import Cause
 from compare.diagnose.divergence import Divergence
 from compare.pair.hybrid import torch_on_both_sides
 from compare.report.report import Report
 from manual.nodes import dotted, ports_of
 
 if TYPE_CHECKING:
+    from compare.commands.elsewhere import Found
+    from compare.report.elsewhere import Elsewhere
     from torch_ref.captured import Region
 
 SEEN = 0.5  # of the parameters: below this nothing is called agreement
@@ -30,7 +28,8 @@ __all__ = ["MirrorRunner"]
 class MirrorRunner(Runner):
     """Runs the steps of a model beside its twin."""
 
-    elsewhere: tuple[str, ...] = ()  # custom Functions that are wrong, but not on these inputs
+    elsewhere: Found | None = None  # of custom Functions, on other inputs than these
+    blamed: type | None = None  # the custom Function that the first divergence is of
 
     def in_lockstep(self) -> Any:
         from compare.running.mirror.lockstep import MirrorLockstep
@@ -61,50 +60,52 @@ class MirrorRunner(Runner):
 
     def _ask_asides(self, moment: Any) -> None:
         """Check each custom Function on inputs, and for outputs, that the model does not use."""
-        from compare.commands.check.applied import check_region
+        from compare.commands.elsewhere import look_elsewhere
 
         if self.divergence is not None:
             return
-        side: Any = self.experiment.torch
-        capture = side.capture
-        for function, region in {r.function: r for r in capture.regions}.items():
-            self.progress(f"checking {function.__name__}", 0, 1)
-            report = check_region(region, capture, elsewhere=True)
-            if report is not None and report.verdict == "disagree":
-                self.elsewhere += (
-                    f"{function.__name__}.backward ({_place(function)}) is right on what it got "
-                    f"here, and wrong elsewhere: {report.reason}",
-                )
+        experiment: Any = self.experiment
+        self.progress("checking custom Functions", 0, 1)
+        self.elsewhere = look_elsewhere(experiment.model, experiment.torch)
 
     def _blamed(self, region: Region, capture: Any, found: Divergence) -> Divergence | None:
-        from compare.commands.check.applied import check_region
+        from compare.commands.check.applied import check_region, told
 
         report = check_region(region, capture)
         if report is None or report.verdict != "disagree" or report.first_divergence is None:
             return None
-        return _told(region, report.first_divergence, found)
+        self.blamed = region.function
+        return told(region, report.first_divergence, found)
 
     def _report(self, planned: int, environment: dict) -> Report:
         report = super()._report(planned, environment)
         if self.experiment.twin is None:  # type: ignore[attr-defined]
             return report
         share, parameters = self._shared(report)
-        blind = report.verdict == "agree" and share["parameters"] < SEEN
+        wrong, notes = self._elsewhere()
+        agrees, texts = report.verdict == "agree", [found.text for found in wrong]
+        reasons = [*texts, report.reason] if agrees else [report.reason, *texts]
+        blind = agrees and (share["parameters"] < SEEN or bool(wrong))
         return replace(
             report,
             verdict="incomplete" if blind else report.verdict,
-            reason=" ".join(filter(None, (report.reason, *self._elsewhere(), _unseen(share)))),
+            reason=" ".join(filter(None, (*reasons, _unseen(share)))),
+            elsewhere=wrong,
             coverage=share,
             parameters=parameters,
             missing=self._missing(),
             modules=self._modules(),
-            notes=(*report.notes, *self._notes()),
+            functions=self._functions(),
+            notes=(*report.notes, *notes, *self._notes()),
         )
 
-    def _elsewhere(self) -> list[str]:
+    def _elsewhere(self) -> tuple[tuple[Elsewhere, ...], list[str]]:
         """Return what is wrong elsewhere alone: not of a Function that a later step blames."""
-        blamed = self.divergence.layer_type if self.divergence else None
-        return [text for text in self.elsewhere if not text.startswith(f"{blamed}.backward ")]
+        if self.elsewhere is None:
+            return (), []
+        wrong = {f: found for f, found in self.elsewhere.wrong.items() if f is not self.blamed}
+        told = {f: notes for f, notes in self.elsewhere.notes.items() if f is not self.blamed}
+        return tuple(wrong.values()), [note for notes in told.values() for note in notes]
 
     def _shared(self, report: Report) -> tuple[dict[str, float], dict[str, bool]]:
         """Return the shares that are hand-written and compared with torch, and of what parameters.
@@ -151,6 +152,15 @@ class MirrorRunner(Runner):
         """Return the classes of the model's modules by path."""
         model: Any = self.experiment.torch.network.model  # type: ignore[attr-defined]
         return {name: type(module).__name__ for name, module in model.named_modules()}
+
+    def _functions(self) -> dict[str, tuple[str, ...]]:
+        """Return the custom Functions that were seen through, and the nodes of each."""
+        side: Any = self.experiment.torch
+        found: dict[str, tuple[str, ...]] = {}
+        for region in side.capture.regions:
+            inner = tuple(call.name for call in region.calls)
+            found[region.name] = (*found.get(region.name, ()), *inner)
+        return found
 
     def _notes(self) -> list[str]:
         side: Any = self.experiment.torch
@@ -214,42 +224,3 @@ def _unseen(share: dict[str, float]) -> str:
         "on both sides, or zeros would have passed. Other inputs, or a loss that is not near its "
         "least value, may show them."
     )
-
-
-def _told(region: Region, own: Divergence, found: Divergence) -> Divergence:
-    """Return what a check of a Function found, in the place where the model parts first."""
-    name, count = region.function.__name__, len(region.calls)
-    those = "one operation was" if count == 1 else f"{count} operations were"
-    return replace(
-        own,
-        step=found.step,
-        layer=region.name,
-        layer_type=name,
-        row=found.row,
-        last_agreed=found.last_agreed,
-        explanation=(
-            f"{name}.backward ({_place(region.function)}) is not the derivative of {name}.forward, "
-            f"whose {those} derived by hand. {own.explanation}".replace(
-                "the reference", "what is derived from forward"
-            )
-        ),
-        torch_source=source(region.function.forward),  # type: ignore[attr-defined]
-        cause=None if own.cause is None else _retold(own.cause, name),
-        sides=(f"{name}.backward", "derived from forward"),
-    )
-
-
-def _retold(cause: Cause, name: str) -> Cause:
-    """Call a check's two sides what they are in a mirror."""
-    said = {"manual": f"what {name}.backward returns", "torch": "the derivative"}
-    text = re.sub(r"`[^`]*`|\bmanual\b|\btorch\b", lambda m: said.get(m[0], m[0]), cause.evidence)
-    return replace(cause, evidence=text.replace("Grad:", "grad:"))
-
-
-def _place(function: type) -> str:
-    """Return the file and line of a Function's backward."""
-    try:
-        code = function.backward.__code__  # type: ignore[attr-defined]
-        return f"{inspect.getsourcefile(function)}:{code.co_firstlineno}"
-    except (AttributeError, TypeError, OSError):
-        return "source unknown"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compare.diagnose.divergence import Divergence
     from compare.explaining.worked import Worked
     from compare.report.against import Against
+    from compare.report.elsewhere import Elsewhere
     from compare.running.sampling import Sample
 
 
@@ -80,6 +81,7 @@ class Report:
         worked: of each tensor at one step (the first, or that of the first divergence) the worst
             element with its formula, its lines of code, and its arithmetic.
         notes: what a reader should know besides, one sentence each.
+        abridged: what of a check was not compared element by element, in phrases.
         attachments: further files that are saved with the report, by name.
         interrupted: whether Ctrl-C ended the run.
         theirs: what the other side is called: `torch`; `numeric` where a check has no reference.
@@ -88,12 +90,15 @@ class Report:
         torch_layers: layers that torch computed on both sides; `torch_with_torch` counts the rows
             of `differences` that are no evidence for a hand-written layer because of them.
         coverage: of a mirror: the shares of its `nodes`, `parameters` and `gradients` that are
-            hand-written and compared with torch; `missing` names what torch computes on both
+            hand-written and compared with torch; `functions` are its custom Functions, and the
+            nodes that each consists of; `missing` names what torch computes on both
             sides: the operation, how often, and why. `modules` are the classes by path;
             `parameters` are those trained, and whether the gradient of each is hand-written and
             compared.
         against: what a second torch found in the same steps (`--against`), or None. `verdict` and
             `reason` speak of both torches then; the tables are this torch's.
+        elsewhere: of a mirror: the custom Functions that are right on what they got, and wrong on
+            other inputs; with one of them nothing is called agreement.
         planted_ran: whether the planted mistake's layer was not one of these.
     """
 
@@ -136,6 +141,9 @@ class Report:
     parameters: dict[str, bool] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     against: Against | None = None
+    abridged: tuple[str, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
+    functions: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def agrees(self) -> bool:

@@ -43,6 +43,7 @@ from compare.running.kinks import Referee, settled, without_excuses
 from compare.running.moment import Attempt, Start, attempt, gauge_values, in_double
 from compare.running.refusal import torchs_own
 from manual.graph import Intercept
+from manual.rounding import standing_for
 
 LARGE = 1 << 20  # elements of an array whose gauge is not kept without need
 FINITE = float(np.finfo(np.float64).max)  # a share that errors which add up may still explain
@@ -337,7 +338,8 @@ class Lockstep:
         if torch is not None:
             torch = {key: wide(value) for key, value in torch.items()}
             side, referee = settled(side, start), Referee(start, torch, {})
-        plain = attempt(side, start, referee).values
+        with standing_for(self.dtype):
+            plain = attempt(side, start, referee).values
         return not strayed(self.gauges, plain, _of_first_order(tolerances, self.gauges, plain))
 
     def _screen(self) -> dict[Key, float]:

@@ -1,6 +1,7 @@
 """Complex step: the slope of smooth code as the imaginary part of f(x + ih), exact to rounding.
 
-f(x + ih) = f(x) + ih f′(x) - …: nothing is subtracted, so h may be 1e-100 and no digit cancels.
+f(x + ih) = f(x) + ih f′(x) - …: nothing is subtracted, so h may be 1e-30 and no digit cancels; with
+h = 1e-100 small slopes would fall out of float64's range.
 It holds for analytic code only. Code that takes absolute values or drops the imaginary part gives
 another number; central differences tell, and this witness then keeps out of it.
 """
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.witness.directional import Claim, Problem, claims, posed, relative
+from compare.witness.directional import SMALL, Claim, Problem, claims, posed, relative
 from compare.witness.pairs import Backward, Forward, Inputs
 from compare.witness.slope import Slope, central, sample
 from compare.witness.testimony import Testimony
 
-STEP = 1e-100
+STEP = 1e-30
 TOLERANCE = 1e-8  # of the gradient's length; backward's own rounding must fit in
 ROUGH = 1e-5  # central differences need not agree better than this
 
@@ -59,8 +60,13 @@ def _judged(problem: Problem, claim: Claim, tolerance: float) -> ComplexStep:
     if not (samples.usable and np.isfinite(slope)):
         return _out("forward is not finite around here")
     rough = central(samples)
+    size = max(abs(rough.value), claim.length)
+    if problem.is_lost(STEP * size):
+        return _out(SMALL)
+    if 0 < size <= samples.noise:
+        return _out("forward's rounding is larger than its slope")
     noise = samples.noise / tolerance  # backward rounds too: never ask for less than its noise
-    scale = max(abs(rough.value), claim.length, noise)
+    scale = max(size, noise)
     if not abs(slope - rough.value) <= ROUGH * scale + 10 * rough.error:
         return _out(
             "forward is not analytic here (an absolute value, a kink, a lost imaginary part)"

@@ -29,6 +29,9 @@ from compare.witness.testimony import Testimony
 DIRECTIONS = 2
 SURE = 1e-5  # a measurement less certain than this decides nothing
 TOLERANCE = 1e-9  # of the gradient's length along the direction
+LEAST = 1e-290  # a slope below this lost its digits in float64, or some of its terms did
+LOST = 1e-9  # of what forward returns: where float64 loses more than that, nothing is known
+SMALL = "forward's numbers are too small for float64 here"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,28 @@ class Problem(NamedTuple):
         for name, direction in directions.items():
             values[name] += step * direction
         return contract(self.dout, self.forward(*values.values())[0])
+
+    def is_lost(self, size: float) -> bool:
+        """Return whether forward has lost its digits here, so that its slope says nothing.
+
+        Numbers below 1e-308 have few digits, or vanish; with a larger range of exponents forward
+        then returns another number. Code that computes in float64 alone is believed.
+
+        Args:
+            size: of what is measured.
+        """
+        if 0 < size < LEAST:
+            return True
+        try:
+            outs = [self.forward(*self._as(real).values())[0] for real in (float, np.longdouble)]
+        except Exception:
+            return False
+        here, exact = (_weighted(self.dout, out) for out in outs)
+        return bool(np.abs(here - exact).sum() > LOST * np.abs(exact).sum())
+
+    def _as(self, real: type) -> dict[str, Any]:
+        free = differentiable(self.inputs)
+        return {n: x.astype(real) if n in free else copied(x) for n, x in self.inputs.items()}
 
     def unfit(self) -> str:
         """Return why there is nothing to measure; empty if there is."""
@@ -155,6 +180,8 @@ def _judged(problem: Problem, claim: Claim, tolerance: float) -> Directional:
     error = relative(claim.slope, measured, scale)
     unsure = measured.error / scale if scale else 0.0
     agrees = error <= tolerance + 10 * unsure
+    if problem.is_lost(scale):
+        return Directional(True, f"directional: {claim.name}: {SMALL}", False, rate, error)
     fall = "straight" if rate is None else f"remainder falls as h^{rate:.2f}"
     evidence = (
         f"directional: {claim.name}: claimed {claim.slope:.9g}, measured {measured.value:.9g} "
@@ -167,6 +194,13 @@ def relative(claimed: float, measured: Slope, scale: float) -> float:
     """Return the difference relative to the scale; 0 / 0 is 0."""
     difference = abs(claimed - measured.value)
     return difference / scale if scale else float(difference > 0)
+
+
+def _weighted(dout: Any, out: Any) -> np.ndarray:
+    """Return the terms of Σ dout · out."""
+    if isinstance(out, tuple | list):
+        return np.concatenate([_weighted(d, y) for d, y in zip(dout, out, strict=True)])
+    return np.zeros(0) if dout is None else np.ravel(dout * out)
 
 
 def _size(x: np.ndarray) -> float:

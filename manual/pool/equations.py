@@ -55,6 +55,17 @@ def largest(axes: int) -> str:
 
 def won(axes: int) -> str:
     """Return the gradient where every window has one winner, w: its index."""
+    return f"dx[n,c,{_in(axes)}] = {_received(axes, '{}')}{_lengths(axes)}"
+
+
+def won_with_signs(axes: int) -> str:
+    """Return it where w counts from 1 and has the winner's sign."""
+    text = f"{_received(axes, '{} + 1')} - {_received(axes, '-({}) - 1')}"
+    return f"dx[n,c,{_in(axes)}] = {text}{_lengths(axes)}"
+
+
+def _received(axes: int, winner: str) -> str:
+    """Return what an element gets from the windows whose w is this of its index."""
     index = IN[-axes]
     for a in range(1 - axes, 0):
         index = (
@@ -62,10 +73,12 @@ def won(axes: int) -> str:
             if a == 1 - axes
             else (f"({index}) * {SIZE[a]} + {IN[a]}")
         )
-    conditions = [*[""] * (axes - 1), f"w[n,c,{_out(axes)}] == {index}"]
-    text = _nested("sum", axes, OUT, conditions, f"dy[n,c,{_out(axes)}]")
-    sizes = "".join(f"\nwhere {SIZE[a]} = size(x, {a})" for a in range(1 - axes, 0))
-    return f"dx[n,c,{_in(axes)}] = {text}{sizes}"
+    conditions = [*[""] * (axes - 1), f"w[n,c,{_out(axes)}] == {winner.format(index)}"]
+    return _nested("sum", axes, OUT, conditions, f"dy[n,c,{_out(axes)}]")
+
+
+def _lengths(axes: int) -> str:
+    return "".join(f"\nwhere {SIZE[a]} = size(x, {a})" for a in range(1 - axes, 0))
 
 
 def _inside(axes: int) -> list[str]:
@@ -137,9 +150,7 @@ def powers(axes: int) -> dict[str, str]:
         head, _, rest = text.partition("\n")
         at = head.rindex("]") + 1
         found[f"output/norm_type = {q}"] = f"{head[:at]}){head[at:]}\n{rest}"
-        found[f"grad_input/norm_type = {q}"] = won(axes).replace(
-            " = ", f" = sign(x[n,c,{own}]) * ", 1
-        )
+        found[f"grad_input/norm_type = {q}"] = won_with_signs(axes)
     return found
 
 

@@ -87,8 +87,14 @@ class _LPPool(AveragingPool):
         return (cache.x ** (p - 1) * p * shared,), {}
 
     def decisions(self, cache: Any) -> Array | None:
-        """Return the winners' indices for an infinite p."""
-        return self._maxima.decisions(cache.inner) if isinstance(cache, LargestCache) else None
+        """Return an infinite p's winners: i W + j + 1 with the sign of what won, 0 for a zero."""
+        if not isinstance(cache, LargestCache):
+            return None
+        winner = self._maxima.decisions(cache.inner)
+        x = cache.x.reshape(*cache.x.shape[: -self.axes], -1)
+        won = np.take_along_axis(x, winner.reshape(*x.shape[:-1], -1), axis=-1)
+        signs = np.where(won > 0, 1, np.where(won < 0, -1, 0)).reshape(winner.shape)
+        return signs * (winner + 1)
 
     @property
     def _maxima(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from compare.gauge import gauge, gauging
 from manual.optimizers import LBFGS, Adam, Muon, SparseAdam, SparseGradient
 from manual.optimizers.line_search import Point, cubic, strong_wolfe
 from manual.optimizers.muon import orthogonalized
-from manual.rounding import bfloat16, machine_epsilon
+from manual.rounding import bfloat16, computed_in, machine_epsilon, standing_for
 
 RNG = np.random.default_rng
 
@@ -73,6 +74,18 @@ def test_the_machine_epsilon_of_a_gauge_is_of_the_programs_it_measures() -> None
     assert machine_epsilon(np.zeros(1)) == 2.0**-52
     with gauging(np.dtype(np.float32)):
         assert machine_epsilon(gauge(np.zeros(1))) == 2.0**-23
+
+
+def test_float64_that_stands_for_float32_has_its_epsilon_until_then_and_no_longer() -> None:
+    def asked() -> list[float]:
+        return [machine_epsilon(np.zeros(1, kind)) for kind in (float, int, np.float32, np.float16)]
+
+    own = asked()
+    with suppress(KeyError), standing_for(np.float32):
+        assert asked() == [2.0**-23, 2.0**-23, 2.0**-23, 2.0**-10]
+        assert computed_in(np.zeros(1)) == np.float32
+        raise KeyError
+    assert asked() == own == [2.0**-52, 2.0**-52, 2.0**-23, 2.0**-10]
 
 
 # ── SparseAdam ───────────────────────────────────────────────────────────────────────────────────

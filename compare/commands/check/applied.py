@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +16,19 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.commands.check.check import check_torch
+from compare.diagnose.cases.first import source
+from compare.diagnose.causes import Cause
+from compare.diagnose.divergence import Divergence
 from compare.errors import UserError
 from torch_ref.capture import Capture
 from torch_ref.captured import Ref, Region
 from torch_ref.captured_side import put_in
+from torch_ref.operations import OneDtype, backward_in
 
 if TYPE_CHECKING:
     from compare.report.report import Report
 
-__all__ = ["check_region"]
+__all__ = ["check_region", "place_of", "told"]
 
 SECONDS = 10.0  # of one Function: what a mirror may spend on the cause
 
@@ -55,45 +63,61 @@ class Applied:
     def __call__(self, *tensors: Tensor) -> Any:
         known = dict(zip(self.names, tensors, strict=True))
         given = put_in(self.region.args, lambda x: known[x.name] if isinstance(x, Ref) else x)
-        return self.apply(*given)
+        with OneDtype(torch.float64, {}), torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.region.state)  # type: ignore[arg-type]
+            return self.apply(*given)
 
 
-def check_region(region: Region, capture: Capture, *, elsewhere: bool = False) -> Report | None:
+def check_region(
+    region: Region, capture: Capture, *, cases: Collection[str] | None = None,
+    no_grad: Collection[str] = (), shrink: bool = True, seconds: float = SECONDS,
+) -> Report | None:  # fmt: skip
     """Check a Function's backward against autograd through its own forward.
 
-    On the inputs that it was called with, and on those that break derivations. None if it cannot
-    be checked so: its forward does not run by itself.
+    On the inputs that it was called with, and on those that break derivations. As in the mirror, it
+    draws what it drew, and conversions to another floating type are left out: what a Function
+    rounds on purpose is no mistake in its derivation. None if it cannot be checked so: its forward
+    does not run by itself.
 
     Args:
-        elsewhere: move what is one number throughout: at a weight of ones, as it begins, a backward
-            that forgets the weight is right.
+        region: the Function's call.
+        capture: where its tensors are known.
+        cases, no_grad, shrink, seconds: as for `check_torch`.
     """
-    refs = dict.fromkeys(x.name for x in tree_leaves(region.args) if isinstance(x, Ref))
-    names = list(refs)
+    names = names_of(region)
     keys = _keys(region, names)
     inputs: Mapping[str, Any] = {
         key: np.array(capture.tensor(name).detach().numpy())
         for key, name in zip(keys, names, strict=True)
     }
-    if elsewhere:
-        inputs = {key: _moved(a, i) for i, (key, a) in enumerate(inputs.items())}
     data = [key for key, name in zip(keys, names, strict=True) if name in capture.data]
     function: Any = region.function
     try:
-        return check_torch(
-            Applied(region, names, function.apply), Applied(region, names, _forward(function)),
-            inputs, no_grad=data, resize=False, budget=SECONDS,
-        )  # fmt: skip
+        with _doubles():
+            return check_torch(
+                Applied(region, names, function.apply), Applied(region, names, _forward(function)),
+                inputs, no_grad={*data, *no_grad}, resize=False, budget=seconds, cases=cases,
+                shrink=shrink,
+            )  # fmt: skip
     except (UserError, RuntimeError, AttributeError, TypeError):
         return None
 
 
-def _moved(a: np.ndarray, seed: int) -> np.ndarray:
-    """Return floats that are all alike moved apart, by a quarter of their size at most."""
-    if a.dtype.kind != "f" or not a.size or not np.isfinite(a).all() or np.ptp(a):
-        return a
-    by = np.random.default_rng(seed).uniform(-0.25, 0.25, a.shape)
-    return (a + by * (np.abs(a) + (a == 0))).astype(a.dtype)
+def names_of(region: Region) -> list[str]:
+    """Return the names of the tensors that a Function was called with."""
+    return list(dict.fromkeys(x.name for x in tree_leaves(region.args) if isinstance(x, Ref)))
+
+
+@contextmanager
+def _doubles() -> Iterator[None]:
+    """Let all be computed in float64, in backward and without being told as well."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with backward_in(torch.float64):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _keys(region: Region, names: Sequence[str]) -> list[str]:
@@ -115,11 +139,52 @@ def _forward(function: Any) -> Callable:
     own = _is_split(function)
 
     def forward(*args: Any) -> Any:
-        if own:
-            return function.forward(*args)
         context = Context()
-        found = function.forward(context, *args)
+        found = function.forward(*args) if own else function.forward(context, *args)
+        if own:
+            function.setup_context(context, args, found)
         constant = {id(t) for t in context.constant}
         return tree_map(lambda t: t.detach() if id(t) in constant else t, found)
 
     return forward
+
+
+# ── what was found, in the words of a mirror ─────────────────────────────────────────────────────
+def told(region: Region, own: Divergence, found: Divergence | None = None) -> Divergence:
+    """Return what a check of a Function found, in the place where the model parts first, if any."""
+    name, count = region.function.__name__, len(region.calls)
+    those = "one operation was" if count == 1 else f"{count} operations were"
+    where = own if found is None else found
+    return replace(
+        own,
+        step=where.step,
+        layer=region.name,
+        layer_type=name,
+        row=where.row,
+        last_agreed=where.last_agreed,
+        explanation=(
+            f"{name}.backward ({place_of(region.function)}) is not the derivative of "
+            f"{name}.forward, whose {those} derived by hand. {own.explanation}".replace(
+                "the reference", "what is derived from forward"
+            )
+        ),
+        torch_source=source(region.function.forward),  # type: ignore[attr-defined]
+        cause=None if own.cause is None else _retold(own.cause, name),
+        sides=(f"{name}.backward", "derived from forward"),
+    )
+
+
+def _retold(cause: Cause, name: str) -> Cause:
+    """Call a check's two sides what they are in a mirror."""
+    said = {"manual": f"what {name}.backward returns", "torch": "the derivative"}
+    text = re.sub(r"`[^`]*`|\bmanual\b|\btorch\b", lambda m: said.get(m[0], m[0]), cause.evidence)
+    return replace(cause, evidence=text.replace("Grad:", "grad:"))
+
+
+def place_of(function: type) -> str:
+    """Return the file and line of a Function's backward."""
+    try:
+        code = function.backward.__code__  # type: ignore[attr-defined]
+        return f"{inspect.getsourcefile(function)}:{code.co_firstlineno}"
+    except (AttributeError, TypeError, OSError):
+        return "source unknown"

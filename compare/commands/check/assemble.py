@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.commands.check.notes import notes_of
+from compare.commands.check.notes import abridged, notes_of
 from compare.commands.check.verdict import settled
 from compare.diagnose.cases.first import first_divergence
 from compare.judge.judge import AGREE, DISAGREE, Rows
@@ -77,6 +77,7 @@ def assemble(session: Session) -> Report:
         cause=first.cause if first else None,
         kills=_kills(run),
         notes=tuple(notes_of(session, run)),
+        abridged=abridged(session, run),
         attachments=_attachments(session, run) if verdict == "disagree" else {},
         provenance=_provenance(session),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compare.explaining.format import plural
 from compare.pair.own_forward import OwnForward
 from compare.pair.preserved import preserved
 from compare.running.cases.outcome import Outcome, quiet
@@ -58,6 +59,20 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
                 heard = testimonies(session.candidate, run[0].values, session.seed)
             notes += told(heard)
     return notes + session.contract.notes + session.candidate.notes()
+
+
+def abridged(session: Session, run: list[Outcome]) -> tuple[str, ...]:
+    """Return what of the cases was not compared element by element, in phrases."""
+    along = sum(1 for n in session.hurried.values() if n)
+    not_finite = sum(o.left_out for o in run)
+    excused = sum(n for o in run for n in o.conventions.values())
+    found = {
+        f"{plural(along, 'case')} compared along random directions alone": along,
+        f"{plural(len(session.left_out), 'case')} left out for want of time": session.left_out,
+        f"{plural(not_finite, 'element')} left out where the reference is not finite": not_finite,
+        f"{plural(excused, 'element')} left out at kinks": excused,
+    }
+    return tuple(text for text, some in found.items() if some)
 
 
 def _for_want_of_time(session: Session) -> list[str]:

@@ -59,6 +59,17 @@ class Where(NamedTuple):
             raise UserError(f"--backend {self.backend}: joblib has no such backend. {hint}")
         return self
 
+    def reached(self) -> Where:
+        """Return the same once a scheduler has answered: before anything is replaced or made.
+
+        Raises:
+            UserError: it does not answer, or has no workers.
+        """
+        if self.backend == "dask" and self.scheduler is not None:
+            with cluster.connected(self.scheduler):
+                pass
+        return self
+
     def workers(self, most: int) -> int:
         """Return how many workers there are for so many items."""
         from joblib import cpu_count

@@ -63,6 +63,7 @@ def sweep(
     job, wanted = job_of(_placed(sweep))
     _refuse(job, wanted)
     told, by = progress or (lambda *_: None), made(contents_of(_files(job, wanted)))
+    where = where.reached()
     if out is not None:
         report = _swept(Store(Path(out), wanted, by, resume=resume, force=force), job, where, told)
         report.write()

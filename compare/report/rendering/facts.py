@@ -235,7 +235,9 @@ def headline(report: Report) -> Headline:
     tolerance = f"{within} a tolerance chosen by the user" if report.overridden else ""
     theirs = f"{torch_layers(report)} on both sides" if report.torch_layers else ""
     theirs = not_by_hand(report) if report.coverage else theirs
-    qualifier = ", ".join(filter(None, (theirs, tolerance)))
+    wrong = [f"{fmt.name(found.function)}.backward" for found in report.elsewhere]
+    elsewhere = f"{', '.join(wrong)} wrong on other inputs" if wrong else ""
+    qualifier = ", ".join(filter(None, (elsewhere, theirs, tolerance)))
     if report.mode == "free" and report.verdict != "disagree":
         return Headline("NO VERDICT", "none", qualifier)
     known = report.verdict in ("agree", "disagree", "incomplete")

@@ -28,6 +28,7 @@ from compare.report.rendering.derivations import (
     equations,
     grouped,
 )
+from compare.report.rendering.elsewhere import wrong_rows
 from compare.report.rendering.facts import (
     FAILED,
     KINDS,
@@ -193,6 +194,7 @@ def _environment() -> Environment:
         "gap": gap,
         "split_common": fmt.split_common,
         "plural": fmt.plural,
+        "wrong_rows": wrong_rows,
     }
     return environment
 
@@ -275,7 +277,8 @@ def _neurons(report: Report) -> str:
 def _levels(report: Report, stops: Sequence[Stop], tree: Part | None) -> list[Level]:
     """Return a mirrored model drawn; a box leads to its worst tensor or its part of the tree."""
     links = {stop.name: f"#t-{stop.row}" for stop in stops if stop.row is not None}
-    return levels(_drawn(report, stops, links), tree) if tree is not None else []
+    nodes = _drawn(report, stops, links)
+    return levels(nodes, tree, report.functions) if tree is not None else []
 
 
 def _drawn(report: Report, stops: Sequence[Stop], links: Mapping[str, str]) -> list[Drawn]:

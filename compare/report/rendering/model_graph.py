@@ -16,6 +16,8 @@ __all__ = ["BOXES", "Level", "levels"]
 
 BOXES = 60  # more are not drawn: neighbours become one
 FEW = 4  # boxes that say too little to be shown first
+FUNCTION = "Function"  # what the box of a custom one is told to be
+Functions = Mapping[str, Sequence[str]]  # custom Functions, and the nodes that each consists of
 
 
 class Level(NamedTuple):
@@ -27,10 +29,14 @@ class Level(NamedTuple):
     shown: bool  # at first
 
 
-def levels(nodes: Sequence[Drawn], tree: Part) -> list[Level]:
-    """Draw the model's children, then their children, as long as a drawing has few boxes."""
-    parts = dict(_modules(tree))
-    nodes = list(_with_others(nodes, tree))
+def levels(nodes: Sequence[Drawn], tree: Part, functions: Functions | None = None) -> list[Level]:
+    """Draw the model's children, then their children, as long as a drawing has few boxes.
+
+    A custom Function is one box at any depth.
+    """
+    functions = functions or {}
+    parts = dict(_modules(tree)) | _function_parts(nodes, tree, functions)
+    nodes = _whole_functions(list(_with_others(nodes, tree, functions)), functions, parts)
     found: dict[int, list[Drawn]] = {}
     for depth in range(1, 1 + max((n.name.count(".") + 1 for n in nodes), default=0)):
         boxes = at_depth(nodes, depth, parts)
@@ -47,21 +53,44 @@ def levels(nodes: Sequence[Drawn], tree: Part) -> list[Level]:
     ]
 
 
-def _with_others(nodes: Sequence[Drawn], tree: Part) -> Iterator[Drawn]:
+def _function_parts(nodes: Sequence[Drawn], tree: Part, functions: Functions) -> dict[str, Part]:
+    """Return what the boxes of custom Functions are called and lead to: if to blame, their row."""
+    links = {node.name: node.link for node in nodes}
+    links |= {stop.name: f"#t-{stop.row}" for stop in tree.leaves if stop.name in functions}
+    return {
+        name: Part(name, FUNCTION, next(filter(None, map(links.get, (name, *of))), "#")[1:])
+        for name, of in functions.items()
+    }
+
+
+def _whole_functions(
+    nodes: Sequence[Drawn], functions: Functions, parts: Mapping[str, Part]
+) -> list[Drawn]:
+    """Return the nodes with those inside a custom Function as one."""
+    inside = {node: name for name, of in functions.items() for node in of}
+    owner = {node.name: inside.get(node.name, node.name) for node in nodes}
+    boxes = _boxes(nodes, owner, parts)
+    return boxes if _acyclic(boxes) else _boxes(nodes, _visits(owner), parts)
+
+
+def _with_others(nodes: Sequence[Drawn], tree: Part, functions: Functions) -> Iterator[Drawn]:
     """Yield the nodes with what else was compared: parameters, inputs, a Function to blame.
 
-    Each before the first node that reads it, or that stands in the same module.
+    Each before the first node that reads it, or that stands in the same module; a Function before
+    the first of its own nodes, which have its inputs.
     """
+    begins = {of[0]: name for name, of in functions.items() if of}
     known = {"loss", *(node.name for node in nodes)}
     others = {
-        stop.name: Drawn(stop.name, stop.type, stop.feeds, stop.tone, f"#t-{stop.row}")
+        stop.name: Drawn(stop.name, stop.type, feeds, stop.tone, f"#t-{stop.row}")
         for stop in tree.leaves
+        for feeds in [() if stop.name in functions else stop.feeds]
         if stop.name not in known
     }
     for node in nodes:
         module = node.name.rpartition(".")[0]
         beside = [name for name in others if module and name.rpartition(".")[0] == module]
-        for name in dict.fromkeys((*node.inputs, *beside)):
+        for name in dict.fromkeys((begins.get(node.name, ""), *node.inputs, *beside)):
             if name in others:
                 yield others.pop(name)
         yield node
@@ -130,7 +159,7 @@ def _box(
         of[0].type if alone else module.type if module else "",
         read,
         graver(node.tone for node in of),
-        of[0].link if alone else f"#{module.anchor}" if module else "",
+        of[0].link if alone else f"#{module.anchor}" if module and module.anchor else "",
         sum(node.hatched for node in of) / len(of),
     )
 

@@ -29,7 +29,7 @@ STYLE = (
     ".network text { text-anchor: middle; font-size: 12.5px; font-weight: 600; fill: var(--ink); } "
     ".network .type { font-weight: 400; fill: var(--muted); }"
 )
-LETTERS, LEAST = 22, 6  # of a node's name and type, and of a type that is told
+LETTERS, LEAST = 20, 6  # of a node's name and type, and of a type that is told
 
 
 class Drawn(NamedTuple):

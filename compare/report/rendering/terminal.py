@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from compare.explaining import format as fmt
 from compare.report.rendering.against import lines as lines_against
 from compare.report.rendering.coverage import missing_lines, shares, whole
+from compare.report.rendering.elsewhere import elsewhere_lines
 from compare.report.rendering.facts import (
     gap,
     headline,
@@ -54,7 +55,8 @@ def terminal_text(report: Report, width: int | None = None) -> str:
         width: of the lines; by default that of the terminal, without one no line is broken.
     """
     width = _width() if width is None else width
-    blocks = [_head(report), _divergence(report), _worst(report, width), missing_lines(report)]
+    blocks = [_head(report), _divergence(report), elsewhere_lines(report), _worst(report, width)]
+    blocks += [missing_lines(report)]
     blocks += [lines_against(report.against)] if report.against is not None else []
     blocks += [_notes(report), _counts(report)]
     lines = "\n\n".join("\n".join(block) for block in blocks if block)

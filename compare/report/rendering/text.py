@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compare.explaining import format as fmt
 from compare.report.rendering.against import counted, furthest, parts_first
 from compare.report.rendering.coverage import missing, shares, whole
+from compare.report.rendering.elsewhere import places
 from compare.report.rendering.facts import (
     VERDICTS,
     Totals,
@@ -50,7 +51,7 @@ def scope(report: Report, total: Totals) -> str:
     )
     parts = [text, sampled_text(report)]
     parts += [f"{fmt.plural(total.left_out, 'element')} left out"] if total.left_out else []
-    return "; ".join(filter(None, parts))
+    return "; ".join(filter(None, [*parts, *report.abridged]))
 
 
 def verdict_counts(total: Totals) -> str:
@@ -137,6 +138,9 @@ def summary_markdown(report: Report) -> str:
     parts += [f"Hand-written: {shares(report)}."] if whole(report) else []
     if report.first_divergence is not None:
         parts.append(_divergence_markdown(report, report.first_divergence))
+    if report.elsewhere:
+        told = [f"- {_escape(title)}: {_escape(element)}" for title, element in places(report)]
+        parts += ["### Wrong on other inputs", "\n".join(told)]
     worst = [[_code(cell) for cell in worst_cells(report, row)] for row in worst_rows(report, 5)]
     if worst:
         parts += [

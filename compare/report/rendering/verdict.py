@@ -14,10 +14,14 @@ import numpy as np
 
 from compare.report.rendering.against import against_dict
 from compare.report.rendering.coverage import missing
+from compare.report.rendering.elsewhere import wrong_rows
 from compare.report.rendering.facts import accuracies, evidence, sampled, totals, worst_rows
 from compare.report.rendering.kills import kills_dict
 
 if TYPE_CHECKING:
+    from compare.diagnose.causes import Cause
+    from compare.diagnose.divergence import Divergence
+    from compare.report.elsewhere import Elsewhere
     from compare.report.report import Report
 
 _FOR_PEOPLE = (  # long: they are in report.html; the cause stands by itself
@@ -40,8 +44,10 @@ def verdict_dict(report: Report) -> dict[str, Any]:
         "expected_elements": total.expected,
         "verdicts": {**total.verdicts, "not judged": total.unjudged},
         "worst": _worst(report),
-        "first_divergence": _divergence(report),
-        "cause": _cause(report),
+        "first_divergence": _divergence(report.first_divergence),
+        "cause": _cause(report.cause),
+        "elsewhere": [_elsewhere(found) for found in report.elsewhere],
+        "abridged": list(report.abridged),
         "kills": kills_dict(report),
         "notes": list(report.notes),
         "torch_layers": list(report.torch_layers),
@@ -121,8 +127,7 @@ def _worst(report: Report) -> dict[str, Any] | None:
     return worst | {"budget_used": None if math.isnan(used) else used}
 
 
-def _cause(report: Report) -> dict[str, Any] | None:
-    cause = report.cause
+def _cause(cause: Cause | None) -> dict[str, Any] | None:
     if cause is None:
         return None
     return {
@@ -133,11 +138,25 @@ def _cause(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _divergence(report: Report) -> dict[str, Any] | None:
-    if report.first_divergence is None:
+def _divergence(first: Divergence | None) -> dict[str, Any] | None:
+    if first is None:
         return None
-    names = [f.name for f in fields(report.first_divergence) if f.name not in _FOR_PEOPLE]
-    found = {name: getattr(report.first_divergence, name) for name in names}
+    names = [f.name for f in fields(first) if f.name not in _FOR_PEOPLE]
+    found = {name: getattr(first, name) for name in names}
     if found["witnesses"] is not None:
         found["witnesses"] = found["witnesses"]._asdict()
     return found
+
+
+def _elsewhere(found: Elsewhere) -> dict[str, Any]:
+    rows = wrong_rows(found)
+    columns = ("layer", "quantity", "worst_index", "manual", "torch", "max_abs_diff", "verdict")
+    return {
+        "function": found.function,
+        "place": found.place,
+        "where": found.where,
+        "reason": found.report.reason,
+        "first_divergence": _divergence(found.divergence),
+        "cause": _cause(found.divergence.cause),
+        "worst": [{"case" if c == "layer" else c: row[c] for c in columns} for row in rows],
+    }

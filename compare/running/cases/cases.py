@@ -21,6 +21,7 @@ from compare.running.cases.sizes import (
 
 BASE = "random"
 OTHER = 11  # the stream of numbers for other sizes
+SPREAD = (1e-1, 1e2)  # magnitudes of the wide case: what lies between tiny, random and large
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Cases:
         if self._free():
             yield Case(f"large (×{self.large:g})", self._scaled(self.large))
             yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
+            low, high = SPREAD
+            yield Case(f"wide ({low:g} to {high:g})", self._each(spread, 24, self._free()))
         columns = any(np.ndim(value) > 1 for value in self.base.values())
         for layout in LAYOUTS if columns else ("non-contiguous",):
             yield Case(layout, self.base, layout=layout)
@@ -212,6 +215,15 @@ def one_zero(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         places = sum(np.indices(zeroed.shape)) + rng.integers(max(zeroed.shape))
         zeroed[places % max(zeroed.shape) == 0] = 0.0
     return zeroed
+
+
+def spread(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return magnitudes that are evenly spaced on a logarithmic scale, with alternating signs."""
+    low, high = np.log(SPREAD)
+    places = (np.arange(array.size) + rng.random(array.size)) / max(array.size, 1)
+    signs = np.where((np.arange(array.size) + rng.integers(2)) % 2, -1.0, 1.0)
+    values = np.float32(signs * np.exp(low + (high - low) * places))
+    return rng.permutation(np.float64(values)).reshape(array.shape)
 
 
 def strided(array: np.ndarray) -> np.ndarray:

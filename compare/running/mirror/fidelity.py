@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.errors import UserError
-from compare.running.mirror.model import Model, narrower
+from compare.running.mirror.model import Model, refused
 from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
 from torch_ref.operations import OneDtype, backward_in
@@ -122,7 +122,7 @@ def _plainly(model: Model, seed: int) -> Told:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors_of((model.args, model.kwargs)))
         raise UserError(
             f"{type(model.module).__name__} cannot be run on inputs of shape {shapes or 'none'}: "
-            f"{type(error).__name__}: {error}{narrower(error)}"
+            f"{refused(error)}"
         ) from error
     return _told(loss, model)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
@@ -19,9 +20,10 @@ from torch_ref.captured import tensors_of
 from torch_ref.operations import OneDtype
 from torch_ref.side import DTYPES
 
-__all__ = ["Model", "narrower"]
+__all__ = ["Model", "refused"]
 
 UPSTREAM = 20260  # seeds the random upstream gradient
+WHOLE = re.compile(r"Long|\blong\b|int64")  # what torch says where it wants whole numbers
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Model:
             own_loss = own_loss._apply(lambda t: _in(t, wanted))
         arguments, named = tree_map(lambda x: _taken(x, wanted), (tuple(args), dict(kwargs)))
         inputs = _named(own, arguments, named)
+        _refuse_empty(own, inputs)
         real = {name: t for name, t in inputs.items() if t.requires_grad}
         others = {name: t for name, t in inputs.items() if not t.requires_grad}
         found = cls(own, arguments, named, real, others, own_loss, own_optimizer, wanted, module)
@@ -137,7 +140,7 @@ class Model:
             other = "" if target is None else f", and the target, {_described(target)}"
             raise UserError(
                 f"The loss cannot be computed of the output of {type(self.module).__name__}, "
-                f"{_described(output)}{other}: {type(error).__name__}: {error}{narrower(error)}"
+                f"{_described(output)}{other}: {refused(error)}"
             ) from error
 
     def _upstream(self, output: Any, capture: Capture | None) -> Tensor:
@@ -148,6 +151,12 @@ class Model:
                 f"No output of {type(self.module).__name__} has a gradient: it returned "
                 f"{_described(output)}. Is it run under torch.no_grad, or are all its parameters "
                 "frozen and its inputs integers?"
+            )
+        if not any(t.numel() for t in found):
+            raise UserError(
+                f"What {type(self.module).__name__} returns has no elements, "
+                f"{_described(found[0])}: nothing could be compared. Give it inputs of which "
+                "something is left."
             )
         generator = torch.Generator().manual_seed(UPSTREAM)
         total: Any = 0
@@ -280,10 +289,26 @@ def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
     return named
 
 
-def narrower(error: Exception) -> str:
-    """Return what to do about an operation that torch lacks in float64."""
+def _refuse_empty(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
+    """Refuse inputs of which none has an element, such as a batch of no rows."""
+    if inputs and not any(t.numel() for t in inputs.values()):
+        told = ", ".join(f"{name} {tuple(t.shape)}" for name, t in inputs.items())
+        raise UserError(
+            f"The inputs of {type(module).__name__} have no elements ({told}): nothing could be "
+            "compared. Give at least one row."
+        )
+
+
+def refused(error: Exception) -> str:
+    """Return what torch refused and why, and what to do about it as far as its message tells."""
+    told = f"{type(error).__name__}: {str(error).rstrip('.')}"
+    if WHOLE.search(str(error).split(" but ")[0]):
+        return (
+            f"{told}. Whole numbers are wanted there: give a tensor of them (torch.randint(N, "
+            "shape)), on the command line a shape with how many there are, such as 3,6:N."
+        )
     lacking = "'Double'" in str(error) or "got Double" in str(error)
-    return '. If torch has that in float32 alone, give dtype="float32".' if lacking else ""
+    return f'{told}. If torch has that in float32 alone, give dtype="float32".' if lacking else told
 
 
 def _described(x: Any) -> str:

@@ -203,7 +203,6 @@ class DescribedCheck(FixedCheck):
         back = unpool.forward(np.ones(INDICES.shape), INDICES)[1]
         sample = ("_random_samples", [[[0.5, 0.5]]])
         fixed, free = (build("FractionalMaxPool2d", g) for g in ((*WINDOWS, sample), WINDOWS))
-        rms_norm = import_module("manual.norm.rms_norm")
         scaled = build("RMSNorm", (("normalized_shape", 3), ("eps", 0.25)))
         none = build("FractionalMaxPool2d", (WINDOWS[0], ("output_size", (0, 2)), sample))
         largest = build("MaxPool2d", (("kernel_size", 2), ("return_indices", True)))
@@ -228,9 +227,10 @@ class DescribedCheck(FixedCheck):
             "given": fixed.buffers["_random_samples"].shape,
             "nothing": none.forward(np.ones((1, 1, 4, 4)))[0].shape,
             "back": back_to.backward((np.full((1, 1, 1, 1), 2.0), None), at)[0][0].ravel(),
-            "winners": _winners(float("inf")),
+            "winners": np.ravel(_winners(float("inf"))),
             "no winners": [_winners(2.0) is None],
-            "spacing": [-np.log2(rms_norm.machine_epsilon(x)) for x in IMAGES],
+            "spacing": _spacing(),
+            "standing for": _spacing(np.float32),
             "eps": [scaled.forward(np.ones(3))[1].eps],
             "at c": contrast.forward(np.array([[3.375]]))[1].large,  # whose spread is 1 = c
         }
@@ -251,9 +251,10 @@ class DescribedCheck(FixedCheck):
             "given": [1, 1, 2],
             "nothing": [1, 1, 0, 2],
             "back": [0, 2, 0, 0],
-            "winners": [1, 2],
+            "winners": [2, -3, 5, 0, -4, -5],
             "no winners": [1],
             "spacing": [23, 52, 52],
+            "standing for": [23, 23, 23],
             "eps": [0.25],
             "at c": [0],
         }
@@ -261,6 +262,13 @@ class DescribedCheck(FixedCheck):
 
 
 IMAGES = [np.ones((1, 2, 2), kind) for kind in (np.float32, np.float64, object)]
+
+
+def _spacing(double: Any = np.float64) -> list[float]:
+    """Return the digits of the types of IMAGES, where float64 stands for another."""
+    rounding = import_module("manual.rounding")
+    with rounding.standing_for(double):
+        return [-np.log2(rounding.machine_epsilon(x)) for x in IMAGES]
 
 
 def _fits(size: int) -> bool:
@@ -278,9 +286,12 @@ def _axes(type_name: str, arguments: Arguments, counts: tuple[int, ...]) -> list
     return [layer.forward(np.ones((2, 2, 3, 3, 1)[:n]))[1].axes for n in counts]
 
 
+SIGNED = [[[1.0, 2.0, -4.0, 3.0, 0.5, 0.25], [0.0, 0.0, 0.5, -1.0, -2.0, 1.0]]]
+
+
 def _winners(p: float) -> np.ndarray | None:
     layer = build("LPPool1d", (("norm_type", p), ("kernel_size", 2)))
-    return layer.decisions(layer.forward(np.array([[1.0, 2.0, -4.0, 3.0]]))[1])
+    return layer.decisions(layer.forward(np.array(SIGNED))[1])
 
 
 @dataclass(frozen=True)

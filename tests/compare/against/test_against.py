@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import venv
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +364,19 @@ def test_an_interpreter_that_cannot_answer_is_a_users_mistake(
 
     assert "It needs torch 2.4 or newer and numpy" in str(told_all.value)
     assert time.monotonic() - before < 30
+
+
+def test_a_torch_that_lacks_something_is_told_with_its_version(
+    tmp_path: Path, started: list[OtherProcess]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import torch\ndel torch.optim.Adagrad")
+    told = rf"\(torch {re.escape(version('torch'))}\): AttributeError: .*no attribute 'Adagrad'"
+
+    with pytest.raises(compare.UserError, match=told):
+        compare.run(
+            "three-rows", steps=1, optimizer__type="Adagrad",
+            against=f"env:PYTHONPATH={tmp_path}",
+        )  # fmt: skip
 
 
 def test_a_torch_that_is_too_old_is_refused(tmp_path: Path, started: list[OtherProcess]) -> None:

@@ -15,7 +15,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_examples_print_what_the_guide_shows(capsys) -> None:
     space = {"__name__": "guide"}
-    pairs = list(zip(blocks("python"), blocks(""), strict=False))[:4]
+    pairs = list(zip(blocks("python"), blocks(""), strict=False))
     for code, told in pairs:
         exec(compile(code, str(DOCS), "exec"), space)
         printed = capsys.readouterr().out.splitlines()
@@ -24,4 +24,4 @@ def test_the_examples_print_what_the_guide_shows(capsys) -> None:
         assert len(shown) >= 2
         assert [line for line in shown if line not in printed] == []
 
-    assert len(pairs) == 4
+    assert len(pairs) == 6

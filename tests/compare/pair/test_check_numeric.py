@@ -7,6 +7,7 @@ import pytest
 
 import compare
 from compare.pair.numeric import along, slopes
+from compare.report.rendering.html import report_html
 
 FUNCTIONS = {
     "cube": (lambda x: x**3, lambda x: 3 * x**2),
@@ -96,6 +97,11 @@ def test_slow_code_is_judged_along_random_directions_and_a_note_says_so() -> Non
     assert right.agrees, str(right)
     assert "This code is slow: in " in right.notes[0]
     assert "random directions, not element by element" in right.notes[0]
+    assert right.abridged == ("2 cases compared along random directions alone",)
+    page = report_html(right)
+    assert "Not every element was compared: 2 cases compared along random directions" in page
+    assert "nothing was left out" not in page
+    assert right.abridged[0] in str(right)
     assert not caught.agrees
     assert "grad:w" in caught.reason
 
@@ -108,6 +114,8 @@ def test_beyond_its_budget_a_check_leaves_cases_out_and_names_them() -> None:
     assert report.agrees
     assert report.steps == 1
     left = next(note for note in report.notes if note.startswith("Cases that there was no time"))
+    assert report.abridged[-1].endswith("cases left out for want of time")
+    assert "nothing was left out" not in report_html(report)
     assert "'ties'" in left
 
 
@@ -155,3 +163,12 @@ def test_a_rough_forward_is_judged_by_larger_steps(beside: float) -> None:
 
     assert np.isfinite(found.error).all()
     np.testing.assert_allclose(found.value, 2 * x, rtol=0.01)
+
+
+def test_of_a_check_that_compared_every_element_nothing_is_said_to_be_left_out() -> None:
+    report = compare.check(
+        lambda x: (x**3, x), lambda dy, x: 3 * dy * x**2, None, {"x": (3,)}, cases=["random"]
+    )
+
+    assert report.abridged == ()
+    assert "nothing was left out" in report_html(report)

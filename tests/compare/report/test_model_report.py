@@ -19,8 +19,8 @@ from compare.report.rendering.facts import headline, per_tensor
 from compare.report.rendering.html import report_html
 from compare.report.rendering.model_graph import BOXES, Level, levels
 from compare.report.rendering.model_tree import Part, model_stops, model_tree
-from compare.report.rendering.network_graph import Drawn
-from compare.report.rendering.network_map import network_map
+from compare.report.rendering.network_graph import WIDTH, Drawn
+from compare.report.rendering.network_map import Stop, network_map
 from compare.report.rendering.terminal import terminal_text
 from compare.report.rendering.text import summary_markdown
 from compare.report.rendering.verdict import verdict_dict
@@ -232,6 +232,36 @@ def test_a_box_has_the_gravest_tone_and_is_hatched_as_far_as_torch_computed_it()
     assert 'class="node bad"><title>a ' in level.svg
     assert level.svg.count('class="hatch partly"') == 1
     assert level.svg.count('class="hatch"') == 1
+
+
+def functional(blamed: bool = False, twice: bool = False) -> list[Level]:
+    """Draw a custom Function of two nodes between others, and perhaps once more."""
+    chain = ["x", "first", "sin", "cos", "last", *(("sin_1", "cos_1") if twice else ()), "end"]
+    nodes = [Drawn(b, "Gate", (a,), "agree", f"#t-{b}") for a, b in pairwise(chain)]
+    stop = Stop("Wave", "custom Function", ("first",), "disagree", 9.0, 3, True)
+    tree = Part("", "Model", parts=[Part("Wave", "custom Function", stop=stop)] if blamed else [])
+    return levels(nodes, tree, {"Wave": ("sin", "cos", "sin_1", "cos_1")})
+
+
+@pytest.mark.parametrize("blamed", [False, True])
+def test_a_custom_function_is_a_box_that_arrows_lead_into_and_out_of(blamed: bool) -> None:
+    (level,) = functional(blamed)
+
+    assert boxes(level) == ["x", "first", "Wave", "last", "end"]
+    assert level.svg.count('class="edge"') == 4
+    assert ('<a href="#t-3"><g class="node bad">' in level.svg) == blamed
+    assert "Wave Function</title>" in level.svg
+
+
+def test_a_custom_function_that_is_called_again_is_a_second_box() -> None:
+    assert boxes(functional(twice=True)[0])[2:] == ["Wave", "last", "Wave (2)", "end"]
+
+
+def test_no_text_is_longer_than_its_box() -> None:
+    svg = drawn("MishFunctionWithAName", MishFunctionWithAName={"type": "custom Function"})[0].svg
+    (text,) = re.findall(r"<tspan>(MishF[^<]*)", svg)
+
+    assert 8.7 * len(text) <= WIDTH  # a bold letter of this size, on average
 
 
 def test_more_children_than_boxes_are_folded_and_nothing_is_lost() -> None:

@@ -109,7 +109,7 @@ def test_a_size_that_passes_only_by_broadcasting_is_not_tried() -> None:
 
     assert set(cases) == {
         "random", "ties", "zeros", "one zero per row", "large (×1000)", "tiny (×1e-06)",
-        "non-contiguous", "Fortran order",
+        "wide (0.1 to 100)", "non-contiguous", "Fortran order",
     }  # fmt: skip
 
 
@@ -144,6 +144,16 @@ def test_ties_stay_among_the_arrays_own_values() -> None:
 
     assert np.isin(few, x).all()
     assert len(np.unique(few)) <= 3
+
+
+@pytest.mark.parametrize("shape", [(3,), (7,), (4, 5)])
+def test_wide_numbers_lie_in_every_part_of_a_logarithmic_scale_on_both_sides(shape) -> None:
+    x = cases_of({"x": shape})["wide (0.1 to 100)"].values["x"].ravel()
+    places = np.sort(np.log10(np.abs(x)))
+    parts = np.linspace(-1, 2, x.size + 1)
+
+    assert ((parts[:-1] <= places) & (places <= parts[1:])).all()
+    assert abs(np.sign(x).sum()) <= 1
 
 
 def test_zeros_cover_a_whole_row_and_not_everything() -> None:

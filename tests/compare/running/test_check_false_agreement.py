@@ -166,6 +166,37 @@ def test_a_single_zero_in_a_row_is_tried(seed: int) -> None:
     assert run(guarded) == "disagree"
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+BRANCHES = {  # a function, its derivative, the reference, and a derivative that branches elsewhere
+    "softplus, linear from 4": (
+        lambda x: np.logaddexp(0, x), sigmoid,
+        lambda x: torch.logaddexp(x, torch.zeros_like(x)), lambda x: np.where(x > 4, 1, sigmoid(x)),
+    ),
+    "softplus, linear from 12": (
+        lambda x: np.logaddexp(0, x), sigmoid,
+        lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+        lambda x: np.where(x > 12, 1, sigmoid(x)),
+    ),
+    "relu6 up to 20": (
+        lambda x: np.clip(x, 0, 6), lambda x: 1.0 * ((x > 0) & (x < 6)),
+        torch.nn.functional.relu6, lambda x: 1.0 * ((x > 0) & (x < 20)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(12,), (4, 5)])
+@pytest.mark.parametrize("name", BRANCHES)
+def test_magnitudes_between_one_and_a_hundred_are_visited(name: str, shape: tuple) -> None:
+    value, right, reference, wrong = BRANCHES[name]
+
+    assert verdict(*steep(value, right), reference, {"x": shape}) == "agree"
+    assert verdict(*steep(value, wrong), reference, {"x": shape}) == "disagree"
+    assert verdict(*steep(value, wrong), reference, {"x": shape}, cases=["-wide"]) == "agree"
+
+
 # ── numbers that say nothing ─────────────────────────────────────────────────────────────────────
 def test_a_forward_that_draws_its_own_numbers_is_told_as_such() -> None:
     def forward(x):

@@ -515,3 +515,65 @@ def test_an_old_python_flint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(UserError, match=r"0\.9 or newer.*0\.8\.0 is installed"):
         certify(sigmoid, sigmoid_backward, point((2,)))
+
+
+# ── numbers that float64 cannot hold ─────────────────────────────────────────────────────────────
+def small(k: float, scale: float = 1.0) -> tuple[Callable, Callable]:
+    """Return scale · exp(x - k), whose digits get lost inside where k is large."""
+    return (
+        lambda x: (np.exp(x - k) * scale, np.exp(x - k) * scale),
+        lambda dout, y: {"x": dout * y},
+    )
+
+
+def logistic(k: float) -> tuple[Callable, Callable]:
+    """Return a logistic function that is 0 where exp overflows, and its slope, which is not."""
+    return (
+        lambda x: (1 / (1 + np.exp(k - x)), x),
+        lambda dout, x: {"x": dout * np.exp(x - k - 2 * np.log1p(np.exp(x - k)))},
+    )
+
+
+LOST = {
+    "a step that vanishes": small(500),
+    "few digits": small(740),
+    "few digits inside": small(740, 1e300),
+    "an overflow before": logistic(715),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("case", LOST)
+@pytest.mark.parametrize("witness", NUMERIC)
+def test_numbers_that_float64_loses_accuse_nobody(witness: Any, case: str, seed: int) -> None:
+    forward, backward = LOST[case]
+    x = np.array([0.3, -0.7, 1.1, 0.9, -0.2])
+
+    with np.errstate(all="ignore"):
+        found = witness(forward, backward, {"x": x}, seed=seed)
+
+    assert found.agrees, found.evidence
+
+
+@pytest.mark.parametrize("witness", NUMERIC)
+def test_of_numbers_that_are_all_lost_nothing_is_known(witness: Any) -> None:
+    forward, backward = small(800)
+
+    assert not witness(forward, backward, {"x": np.array([0.3, -0.7])}).conclusive
+
+
+@pytest.mark.parametrize("witness", NUMERIC)
+def test_small_numbers_are_still_accused(witness: Any) -> None:
+    """Half a slope of 1e-218 is wrong, and so is one beside a number that vanishes."""
+    forward, backward = small(500)
+    x = np.array([0.3, -0.7, 1.1])
+    half = witness(forward, lambda d, y: {"x": backward(d, y)["x"] / 2}, {"x": x})
+
+    def softmax(x: Any) -> Any:
+        e = np.exp(x - np.array([0.0, 0.0, 750.0]))
+        return e / e.sum(), e / e.sum()
+
+    beside = witness(softmax, lambda d, p: {"x": p * d}, {"x": x})
+
+    assert (half.agrees, half.conclusive) == (False, True)
+    assert (beside.agrees, beside.conclusive) == (False, True)

@@ -185,3 +185,18 @@ REFUSED: list[tuple[str, Callable, str]] = [
 def test_what_cannot_be_pooled_is_refused_by_name(name: str, call: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: .*{message}"):
         call(LAYERS[name])
+
+
+@pytest.mark.parametrize("p", [float("inf"), -float("inf")])
+def test_the_sign_of_what_won_is_a_decision_of_an_infinite_norm(p: float) -> None:
+    x = draw(5, (2, 3, 6), F64)
+    layer = LAYERS["LPPool1d"](p, 2)
+
+    def decided(x: np.ndarray) -> Any:
+        return layer.decisions(layer.forward(x)[1])
+
+    assert np.array_equal(decided(x), -decided(-x))
+    assert not decided(0.0 * x).any()
+    largest = LAYERS["MaxPool1d"](2)
+    winner = largest.decisions(largest.forward(np.sign(p) * np.abs(x))[1])
+    assert np.array_equal(np.abs(decided(x)), winner + 1)

@@ -287,6 +287,23 @@ def test_a_sweep_that_is_there_is_gone_on_with_or_replaced_only_if_it_is_said(
     assert list(sweep(counting(1, 3), out=place, jobs=1, force=True).runs["n"]) == [1, 3]
 
 
+def test_without_its_scheduler_a_sweep_makes_nothing_and_replaces_nothing(
+    counted: list[Any], tmp_path: Path
+) -> None:
+    sweep(counting(1, 2), out=tmp_path / "there", jobs=1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "there").rglob("*.parquet")}
+
+    for name in ("there", "new"):
+        with pytest.raises(UserError, match="does not answer"):
+            sweep(
+                counting(3, 4), out=tmp_path / name, scheduler="tcp://127.0.0.1:9", force=True
+            )  # fmt: skip
+
+    after = {path.name: path.read_bytes() for path in (tmp_path / "there").rglob("*.parquet")}
+    assert before == after != {}
+    assert not (tmp_path / "new").exists()
+
+
 def test_killed_before_its_first_row_or_never_begun_a_sweep_is_gone_on_with(
     counted: list[Any], tmp_path: Path
 ) -> None:
