@@ -292,7 +292,8 @@ same_all({n: found[n] for n in leaves}, {n: leaf.grad for n, leaf in leaves.item
 # %% [markdown]
 # ## Your turn
 #
-# **An exercise.** Two gradients meet in the state. (Before it: `rnn_step`.)
+# **An exercise.** Two gradients meet in the state. (Before it: `rnn_step`. Our $n$ is
+# called $g$ there.)
 #
 # ```sh
 # handgrad exercise start lstm_cell
