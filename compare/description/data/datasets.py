@@ -205,7 +205,7 @@ def _sklearn(loader: str, **options: Any) -> Callable[[], Table]:
 
 def _digits() -> Table:
     """As `load_digits`, but scikit-learn is not imported, which takes longer than a training."""
-    (package,) = find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr]
+    (package,) = find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr,misc]
     rows = np.loadtxt(Path(package) / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     names = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
     labels = rows[:, -1].astype(np.int64)
