@@ -22,6 +22,7 @@ PATTERNS: dict[type, str] = {
     gates.AddConstantGate: "passes",
 }
 BRANCH = "adds at a branch"
+TIE = "half at a tie"
 
 
 class Edge(NamedTuple):
@@ -53,6 +54,12 @@ def edges(expression: Expression) -> list[Edge]:
         for position, source in enumerate(node.inputs)
         if source in alive
     ]
+
+
+def ties(expression: Expression, edge: Edge) -> bool:
+    """Return whether a max gate has two equal inputs, of which each gets half."""
+    values = (expression.values[name] for name in edge.node.inputs)
+    return isinstance(edge.node.layer, gates.MaxGate) and bool(np.any(np.equal(*values)))
 
 
 def branches(found: list[Edge]) -> dict[str, list[Edge]]:

@@ -165,7 +165,8 @@ def verdict(found: Judged) -> str:
 def _remark(text: str) -> str:
     """Return what a gate does with gradients, in a word or two."""
     words = {"distributes": _("distributes"), "switches": _("switches"), "routes": _("routes"),
-             "passes": _("passes"), "scales": _("scales")}  # fmt: skip
+             "passes": _("passes"), "scales": _("scales"),
+             "half at a tie": _("half at a tie")}  # fmt: skip
     return ", ".join(words.get(part) or said(part) for part in text.split(", "))
 
 

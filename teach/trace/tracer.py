@@ -17,6 +17,7 @@ from manual.expression import Expression, Term, expression
 from manual.graph import Array
 from teach.trace.edges import (
     BRANCH,
+    TIE,
     Edge,
     branches,
     edge_gradients,
@@ -24,6 +25,7 @@ from teach.trace.edges import (
     edges,
     local_gradient,
     summed_names,
+    ties,
 )
 from teach.trace.guarded import guarded, writers
 
@@ -248,8 +250,8 @@ def _compared(
 
 
 def _step(formula: Expression, edge: Edge, gradients: Any, found: Judged) -> Step:
-    shared = edge.source in branches(edges(formula))
-    remark = f"{edge.pattern}, {BRANCH}" if shared else edge.pattern
+    more = {TIE: ties(formula, edge), BRANCH: edge.source in branches(edges(formula))}
+    remark = ", ".join([edge.pattern, *(word for word, true in more.items() if true)])
     upstream = gradients[edge.node.name]
     return Step(edge, local_gradient(formula, edge), upstream, found, remark)
 

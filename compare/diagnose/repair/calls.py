@@ -23,7 +23,7 @@ def reduced(place: Place, names: Names) -> Found:
     """Sum over other axes, average, keep axes, or sum at all."""
     node = place.node
     if isinstance(node, ast.Call) and function_of(node) in REDUCTIONS:
-        yield from _axes(node)
+        yield from other_axes(node)
     factor = isinstance(place.parent, ast.BinOp) and isinstance(place.parent.op, ast.Mult | ast.Div)
     if (factor or is_value(place)) and not isinstance(node, ast.Constant | ast.Tuple):
         for text in ("0", "1", "-1", "None", "(0, 1)", "(0, 2, 3)"):
@@ -38,7 +38,8 @@ def _summed(node: Any, axis: str, *, keep: bool) -> Any:
     return call
 
 
-def _axes(node: ast.Call) -> Found:
+def other_axes(node: ast.Call) -> Found:
+    """Reduce along other axes, or keep them."""
     for text in ("0", "1", "-1", "2", "None", "(0, 1)", "(0, 2)", "(0, 2, 3)"):
         for keep in (None, True, False):
             new = deepcopy(node)

@@ -18,13 +18,13 @@ from compare.diagnose.repair.algebra import (
     single,
     wrapped,
 )
-from compare.diagnose.repair.calls import functions, reduced
+from compare.diagnose.repair.calls import functions, other_axes, reduced
 from compare.diagnose.repair.edit import Edit, Place, places
 from compare.diagnose.repair.indices import exchanged, indexed, renamed
 from compare.diagnose.repair.names import Names
 from compare.diagnose.repair.relevant import relevant
 from compare.diagnose.repair.statements import of_statement, strides
-from compare.diagnose.repair.tree import expressions, function_of
+from compare.diagnose.repair.tree import REDUCTIONS, expressions, function_of, times
 
 
 def edits(tree: ast.FunctionDef, names: Names, wanted: int | None, width: int) -> list[Edit]:
@@ -61,6 +61,23 @@ def _everywhere(tree: ast.FunctionDef, names: Names, statements: set[ast.stmt]) 
             yield Edit(2, kind, tuple(changes), _statement_of(changes[0][0], tree))
 
 
+def _throughout(statement: Any, names: Names) -> Iterator[Edit]:
+    """Change all sums of a statement alike, or multiply all its uses of one variable."""
+    whole: dict[tuple[int, str, str], list[tuple[Place, Any]]] = {}
+    for p in expressions(statement):
+        if isinstance(p.node, ast.Call) and function_of(p.node) in REDUCTIONS:
+            for _, kind, new in other_axes(p.node):
+                axes = ", ".join(map(ast.unparse, new.keywords))
+                whole.setdefault((2, kind, axes), []).append((p, new))
+        if isinstance(p.node, ast.Name) and p.node.id in names and _is_read(p):
+            for other in names.factors():
+                key = (3, "wrong factor", f"{p.node.id} {other}")
+                whole.setdefault(key, []).append((p, times(p.node, other)))
+    for (rank, kind, _), changes in whole.items():
+        if len(changes) > 1:
+            yield Edit(rank, kind, tuple(changes), statement)
+
+
 def _is_read(place: Place) -> bool:
     return isinstance(place.node.ctx, ast.Load) and place.field != "func"
 
@@ -77,6 +94,7 @@ def _of_statement(holder: Place, names: Names, tree: ast.FunctionDef) -> Iterato
     for rank, kind, new in of_statement(statement, tree):
         yield Edit(rank, kind, ((holder, new),), statement)
     yield from strides(statement, names)
+    yield from _throughout(statement, names)
     for place in expressions(statement):
         for operator in OPERATORS:
             for rank, kind, new in operator(place, names):

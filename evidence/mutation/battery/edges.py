@@ -227,7 +227,7 @@ class DescribedCheck(FixedCheck):
             "given": fixed.buffers["_random_samples"].shape,
             "nothing": none.forward(np.ones((1, 1, 4, 4)))[0].shape,
             "back": back_to.backward((np.full((1, 1, 1, 1), 2.0), None), at)[0][0].ravel(),
-            "winners": np.ravel(_winners(float("inf"))),
+            "winners": np.ravel(np.array(_winners(float("inf")))),
             "no winners": [_winners(2.0) is None],
             "spacing": _spacing(),
             "standing for": _spacing(np.float32),

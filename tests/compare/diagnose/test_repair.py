@@ -65,9 +65,38 @@ def not_transposed(dout, cache):
     return dout @ w, x.T @ dout
 
 
+def layer_norm(x, g):
+    s = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    n = (x - x.mean(-1, keepdims=True)) * s
+    return n * g, (n, s, g)
+
+
+def norms(x, g):
+    return functional.layer_norm(x, x.shape[-1:], g, None)
+
+
+def without_gamma(d, cache):
+    n, s, g = cache  # noqa: RUF059  (what is missing)
+    dx = s * (d - d.mean(-1, keepdims=True) - n * (d * n).mean(-1, keepdims=True))
+    return dx, (d * n).sum(0)
+
+
+def along_the_batch(d, cache):
+    n, s, g = cache
+    e = d * g
+    dx = s * (e - e.mean(0) - n * (e * n).mean(0))
+    return dx, (d * n).sum(0)
+
+
+NORM = {"x": (4, 6), "g": (6,)}
+THROUGHOUT = "s * (d * g - (d * g).mean(-1, keepdims=True) - n * (d * g * n).mean("
+
+
 @pytest.mark.parametrize(
     ("forward", "backward", "reference", "shapes", "kind", "told"),
     [
+        (layer_norm, without_gamma, norms, NORM, "wrong factor", THROUGHOUT),
+        (layer_norm, along_the_batch, norms, NORM, "wrong axis", "(e * n).mean(axis=1"),
         (windows, assigned, sums, {"x": (3, 6)}, "overwritten", "dx[:, i:i + 3] += dout"),
         (windows, one_window_short, sums, {"x": (3, 6)}, "index", "in range(dout.shape[1]):"),
         (cube, square_of_it, lambda x: x**3, {"x": (3, 4)}, "wrong factor", "3 * x * x"),

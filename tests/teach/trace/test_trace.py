@@ -83,6 +83,14 @@ def test_patterns_are_named() -> None:
     assert "x = 1 + (-4)" in str(branch)
 
 
+def test_a_max_gate_halves_at_a_tie_and_says_so() -> None:
+    traced = trace("max(x, y) + relu(z)", {"x": 2, "y": 2, "z": 1})
+    found = {step.edge.source: step.remark for step in traced.steps}
+
+    assert found["x"] == found["y"] == "routes, half at a tie"
+    assert found["z"] == "routes"
+
+
 def test_a_value_used_twice_inside_is_summed_too() -> None:
     (x,) = variables("x")
     s = exp(x)
