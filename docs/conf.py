@@ -32,6 +32,9 @@ TRANSLATED = [
     "docs/learners.md",
     "docs/exercises.md",
     "docs/trace.md",
+    "docs/errata.md",
+    "docs/history.md",
+    "lessons/README.md",
     "lessons/[0-9]*.py",
 ]
 if tags.has("gettext"):  # type: ignore[name-defined]  # noqa: F821
@@ -93,6 +96,7 @@ html_theme = "furo"
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 html_title = "handgrad"
+html_show_copyright = False
 html_math_renderer = "katex"
 html_static_path = ["_static"]
 templates_path = ["_templates"]

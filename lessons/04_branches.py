@@ -57,7 +57,7 @@ shares = {step.edge.node.name: step.gradient.manual for step in branch.steps
           if step.edge.source == "x"}  # fmt: skip
 table(
     {
-        "through": ["`x * y`", "`x + z`", "sum"],
+        "through": ["`x * y`", "`x + z`", "their sum"],
         "∂f/∂q_i · ∂q_i/∂x": [float(s) for s in (shares["q1"], shares["q2"], sum(shares.values()))],
     }
 )
@@ -200,7 +200,7 @@ drawing_of(to_svg(shared), "Three steps through time, one weight")
 own = [untied.gradients[name].manual for name in ("w1", "w2", "w3")]
 table(
     {
-        "": ["`w1`, first step", "`w2`", "`w3`, last step", "sum", "`w`, shared"],
+        "": ["`w1`, first step", "`w2`", "`w3`, last step", "their sum", "`w`, shared"],
         "gradient": [*map(float, own), float(sum(own)), float(shared.gradients["w"].manual)],
     }
 )

@@ -201,7 +201,7 @@ by_torch = torch.autograd.functional.jacobian(lambda X, W: X @ W.T, (t_X, t_W))
 for label, jacobian in (("∂Y/∂X: samples do not mix", to_X), ("∂Y/∂W: outputs do not", to_W)):
     rows, columns = np.nonzero(jacobian)
     with figure(f"{label}: {len(rows)} of {jacobian.size} entries are not zero", width=420,
-                height=300, xlabel="input", ylabel="output") as axes:  # fmt: skip
+                height=300, steps=True, xlabel="input", ylabel="output") as axes:  # fmt: skip
         axes.plot(columns, rows, "s", markersize=9)
         axes.set(xlim=(-0.7, jacobian.shape[1] - 0.3), ylim=(len(jacobian) - 0.3, -0.7))
 assert np.count_nonzero(to_X) == N * outputs * inputs

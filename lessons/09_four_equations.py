@@ -300,7 +300,8 @@ paths = list(product(range(4), range(2)))
 products = [float(along((0, p, m), 0, x, t, w, b)) for p, m in paths]
 table(
     {
-        "path from `w1[0, 0]`": [f"x1 → 1 → {p + 1} → {m + 1} → C" for p, m in paths] + ["sum"],
+        "path from `w1[0, 0]`": [f"x1 → 1 → {p + 1} → {m + 1} → C" for p, m in paths]
+        + ["their sum"],
         "product of derivatives": [*products, sum(products)],
     }
 )

@@ -255,7 +255,7 @@ def linear_loops(x, W, dy):
     return {"x": dx, "W": dW}
 
 
-code_diff(linear_loops, backward_loops, names=("linear", "convolution"))
+code_diff(linear_loops, backward_loops, names=("a linear layer", "a convolution"))
 
 # %% [markdown]
 # ## What torch now does for you

@@ -118,22 +118,24 @@ same_all(ours, {"h0": t_h0.grad[0], "W": rnn.weight_ih_l0.grad, "U": rnn.weight_
 #
 # On its way back each step multiplies by $U^\top$ and by $1 - h^2 \le 1$. Lesson 15 has shown what
 # becomes of such products. The **LSTM** has a second state $c$, which is not multiplied by a matrix
-# at all. Gates between 0 and 1 decide what is forgotten ($f$), written ($i$) and shown ($o$):
+# at all. New contents $n$, between −1 and 1, may be written into it. Gates between 0 and 1 decide
+# how much is kept of the old ($f$, for forget), written of the new ($i$, input) and shown ($o$,
+# output):
 #
 # $$\begin{aligned}
-# (i, f, g, o) &= (\sigma, \sigma, \tanh, \sigma)(W x_t + U h_{t-1} + b) \\
-# c_t &= f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \tanh c_t
+# (i, f, n, o) &= (\sigma, \sigma, \tanh, \sigma)(W x_t + U h_{t-1} + b) \\
+# c_t &= f \odot c_{t-1} + i \odot n, \qquad h_t = o \odot \tanh c_t
 # \end{aligned}$$
 #
 # Backward, element by element. $c_t$ is read by $h_t$ and by the next step, so two gradients add:
 #
 # $$\begin{aligned}
 # dc_t &\leftarrow dc_t + dh_t\, o\, (1 - \tanh^2 c_t) \\
-# do &= dh_t \tanh c_t, \quad di = dc_t\, g, \quad dg = dc_t\, i, \quad df = dc_t\, c_{t-1}, \quad
+# do &= dh_t \tanh c_t, \quad di = dc_t\, n, \quad dn = dc_t\, i, \quad df = dc_t\, c_{t-1}, \quad
 # dc_{t-1} = dc_t\, f
 # \end{aligned}$$
 #
-# Then each gate's own slope, and the scores' gradient as before.
+# Then each one's own slope, $\sigma'$ or $\tanh'$, and the rest as before.
 
 
 # %%
@@ -290,7 +292,8 @@ same_all({n: found[n] for n in leaves}, {n: leaf.grad for n, leaf in leaves.item
 # %% [markdown]
 # ## Your turn
 #
-# **An exercise.** Two gradients meet in the state. (Before it: `rnn_step`.)
+# **An exercise.** Two gradients meet in the state. (Before it: `rnn_step`. Our $n$ is
+# called $g$ there.)
 #
 # ```sh
 # handgrad exercise start lstm_cell

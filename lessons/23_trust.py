@@ -135,7 +135,7 @@ def one_element(g):
 MISTAKES = {
     "1 % too large": lambda g: g * g.dtype.type(1.01),
     "one element off by 1 %": one_element,
-    "0.1 % of the largest added": lambda g: g + g.dtype.type(1e-3) * np.abs(g).max(),
+    "a thousandth of the largest added": lambda g: g + g.dtype.type(1e-3) * np.abs(g).max(),
     "1/N for 1/(N - 1), N = 64": lambda g: g * g.dtype.type(63 / 64),
     "a row's sign": lambda g: np.concatenate([-g[:1], g[1:]]),
     "rows shifted": lambda g: np.roll(g, 1, axis=0),

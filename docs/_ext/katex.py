@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.util import logging
 
+ROW = re.compile(r".*?\\\\(?=\s)", re.DOTALL)  # fractions would touch those of the next one
 KATEX = Path(__file__).parents[1] / "_static" / "katex" / "katex.min.js"
 _set: dict[tuple[str, bool], str] = {}  # what the writers, which are forks, find ready
 _log = logging.getLogger(__name__)
@@ -21,6 +24,8 @@ def rendered(tex: str, display: bool) -> str:
     Raises:
         ValueError: KaTeX does not know a command, or the equation is not well formed.
     """
+    if r"\begin{aligned}" in tex:
+        tex = ROW.sub(lambda row: row[0] + "[1.3em]" if r"\frac" in row[0] else row[0], tex)
     options = json.dumps({"displayMode": display, "throwOnError": True})
     letters = "['unknownSymbol', 'symbolNotInFont']"  # ướ
     strict = f"{{strict: fault => {letters}.includes(fault) ? 'ignore' : 'error'}}"
@@ -36,6 +41,7 @@ def _engine() -> Any:
     from py_mini_racer import MiniRacer
 
     engine = MiniRacer()
+    atexit.register(engine.close)  # left open, it may never let the process end
     engine.eval(KATEX.read_text("utf-8"))
     return engine
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+from sphinx.locale import _
 
 from compare.report.rendering.palette import DARK, LIGHT, css_variables
 
 LANGUAGES = {"en": "English", "vi": "Tiếng Việt"}  # with a folder of docs/_site each
+
+# What Furo and MyST-NB write into pages without asking for a translation; sphinx.po has them.
+UNASKED = (
+    "Skip to content", "Contents", "Menu", "Expand", "Light mode", "Dark mode",
+    "Auto light/dark, in light mode", "Auto light/dark, in dark mode",
+    "Toggle Light / Dark / Auto color theme", "Toggle site navigation sidebar",
+    "Toggle table of contents sidebar", "Toggle hidden content", "Toggle navigation of ",
+)  # fmt: skip
+BEFORE = r'aria-label="|<title>|#furo-main-content">\s*'
+TEXT = re.compile(f"({BEFORE})({'|'.join(map(re.escape, UNASKED))})")
 
 # Furo says in body[data-theme] what the reader chose: light, dark, or auto. A drawing that brings
 # its own colours along follows the page's, too.
@@ -46,6 +59,19 @@ def tell_languages(app: Any, page: str, template: str, context: dict[str, Any], 
     context["languages"] = LANGUAGES
 
 
+def ask_for_all(app: Any) -> None:
+    """Translate in every page what its templates say in English whatever the language is."""
+    if app.builder.format != "html" or app.config.language == "en":
+        return
+    render = app.builder.templates.render
+
+    def spoken(template: str, context: dict[str, Any]) -> str:
+        page = render(template, context)
+        return TEXT.sub(lambda found: found[1] + _(found[2]), page)
+
+    app.builder.templates.render = spoken
+
+
 def front_page(app: Any, exception: Exception | None) -> None:
     """README.html also answers as index.html, where servers and people look first."""
     if app.builder.format == "html" and exception is None:
@@ -56,6 +82,7 @@ def front_page(app: Any, exception: Exception | None) -> None:
 def setup(app: Any) -> dict[str, Any]:
     app.connect("builder-inited", write_colours)
     app.connect("builder-inited", show_languages)
+    app.connect("builder-inited", ask_for_all)
     app.connect("html-page-context", tell_languages)
     app.connect("build-finished", front_page, priority=400)
     app.connect("build-finished", show_languages, priority=400)

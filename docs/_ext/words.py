@@ -1,8 +1,10 @@
 """What there is to translate of the words that code prints, for Babel.
 
-Of lessons: `_("…")`, headings of tables, captions, axes. Of the commands for learners: `_("…")`,
-help texts, and of the modules in PHRASES every text with a word in it, its values as numbered slots
-(`compare.words.said` puts them back). Of exercises: title, summary, index forms and hints.
+Of lessons: headings of tables, captions, axes, printed lines, and every other text that is prose
+and no code: names of what is compared, cells, legends, remarks. Of the commands for learners:
+`_("…")`, help texts, and of the modules in PHRASES every text with a word in it, its values as
+numbered slots (`compare.words.said` puts them back). Of exercises: title, summary, index forms and
+hints.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,11 @@ COMMANDS = ("teach/exercises/cli.py", "teach/trace/cli.py", "compare/commands/ex
             "compare/commands/spoken.py", "compare/commands/options.py")  # fmt: skip
 WORD = re.compile(r"[A-Za-z]{2,} |[A-Za-z] [A-Za-z]{2,}|[a-z]{2,}[ :]|[a-z] \{| [a-z]{3,}")
 NONE = re.compile(r"[\\|^]|__|\(\?|^[a-z_]+:(\{|$)|^#|^Application|^E of|lam \*|norm \+")  # code
+PROSE = re.compile(
+    r"[A-Za-z]{2,}[,:;]? [a-z]|[a-z]{2} [A-Za-z{]|\} [a-z]{3}|[a-z]{2,}[ :]\{|, [a-z]{3}"
+    r"|[\w)] (at|and|for) |'s [a-z]|^[a-z]{3,} \d"
+)
+CODE = re.compile(r"\* |^return |\w\[|^`[^`]*`$|np\.|strict=")
 Message = tuple[int, None, str, list[str]]
 
 
@@ -61,6 +68,10 @@ def extract(file: Any, keywords: Any, tags: Any, options: Any) -> Iterator[Messa
             yield node.lineno, None, ast.get_docstring(node) or "", []
         if commands and isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError":
             yield from ((node.lineno, None, t, []) for t in map(_with_slots, node.args) if t)
+    if LESSON.search(name):
+        yield from ((line, None, text, []) for line, text in _prose(tree))
+    if name.endswith("kit/show.py"):
+        yield from ((1, None, text, []) for text in _assigned(tree, "WORDS"))
     if name.endswith("exercises/grade.py"):
         yield from ((1, None, text, []) for text in PYTHON)
     if name.endswith("causes/kinds.py"):
@@ -94,6 +105,9 @@ def _words(call: ast.Call, *, captions: bool, helped: bool) -> Iterator[ast.expr
     if captions and name in CAPTIONS:
         yield from call.args[CAPTIONS[name] :][:1]
         yield from (word.value for word in call.keywords if word.arg in AXES)
+    if captions and name == "code_diff":
+        told = (word.value for word in call.keywords if word.arg == "names")
+        yield from (one for names in told if isinstance(names, ast.Tuple) for one in names.elts)
     if captions and name in CURVES:
         yield from (word.value for word in call.keywords if word.arg == "label")
     if name == "nearest":
@@ -104,15 +118,38 @@ def _words(call: ast.Call, *, captions: bool, helped: bool) -> Iterator[ast.expr
 
 
 def _phrases(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for line, text in _texts(tree):
+        if WORD.search(text) and not NONE.search(text):
+            yield line, text
+
+
+def _prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield what a lesson says in words; a remark of `grad_fn_table` without its parentheses."""
+    printed = {id(part) for call in ast.walk(tree) if isinstance(call, ast.Call)
+               and getattr(call.func, "id", "") in ("print", "show")
+               for part in ast.walk(call)}  # fmt: skip
+    for line, text in _texts(tree, printed):
+        if PROSE.search(text) and not CODE.search(text):
+            yield line, text[1:-1] if text.startswith("(") and text.endswith(")") else text
+
+
+def _texts(tree: ast.Module, held: Collection[int] = ()) -> Iterator[tuple[int, str]]:
+    """Yield every text but docstrings and those whose `id` is held elsewhere."""
     owners = ast.Module | ast.FunctionDef | ast.ClassDef
-    held = {id(n.body[0].value) for n in ast.walk(tree)
-            if isinstance(n, owners) and isinstance(n.body[0], ast.Expr)}  # docstrings  # fmt: skip
-    held |= {id(v) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for v in n.values}
+    without = {*held}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in held:
-            text = _with_slots(node).strip()
-            if WORD.search(text) and not NONE.search(text):
-                yield node.lineno, text
+        if isinstance(node, owners) and isinstance(node.body[0], ast.Expr):
+            without.add(id(node.body[0].value))
+        if isinstance(node, ast.JoinedStr):
+            without |= {id(part) for part in node.values}
+        if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in without:
+            yield node.lineno, _with_slots(node).strip()
+
+
+def _assigned(tree: ast.Module, name: str) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            yield from ast.literal_eval(node.value)
 
 
 def _kinds(tree: ast.Module) -> Iterator[tuple[int, str]]:

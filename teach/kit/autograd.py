@@ -84,7 +84,7 @@ def grad_fn_table(
 
 
 def _code(line: str) -> str:
-    return line[1:-1] if line.startswith("(") else f"`{line}`"
+    return _(line[1:-1]) if line.startswith("(") else f"`{line}`"
 
 
 def _sources(node: Any) -> list[Any]:

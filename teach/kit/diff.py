@@ -58,7 +58,8 @@ def code_diff(before: Code, after: Code, *, names: tuple[str, str] = ("before", 
         ValueError: nothing changed.
     """
     old, new = source_of(before).splitlines(), source_of(after).splitlines()
-    lines = list(difflib.unified_diff(old, new, *names, lineterm="", n=99))
+    stages = [_(name) for name in names]
+    lines = list(difflib.unified_diff(old, new, stages[0], stages[1], lineterm="", n=99))
     if not lines:
         raise ValueError(f"code_diff: {names[0]} and {names[1]} are the same code.")
     shown = [line for line in lines if not line.startswith("@@")]

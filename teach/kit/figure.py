@@ -67,7 +67,7 @@ def neurons(widths: Sequence[int], label: str, kinds: str | Sequence[str] = "sig
     from compare.report.rendering.neurons import Column, neurons_svg
 
     names = [kinds] * (len(widths) - 1) if isinstance(kinds, str) else kinds
-    drawing_of(neurons_svg([*map(Column, widths, ["inputs", *names])], label), label)
+    drawing_of(neurons_svg([*map(Column, widths, [_("inputs"), *names])], _(label)), label)
 
 
 def network(graph: Graph, label: str, *, fold: bool = False) -> None:
@@ -84,7 +84,7 @@ def network(graph: Graph, label: str, *, fold: bool = False) -> None:
         Drawn(n.name, type(n.layer).__name__, tuple(source for source in n.inputs if source))
         for n in graph.nodes
     ]
-    drawing_of(network_svg(folded(nodes) if fold else nodes, label), label)
+    drawing_of(network_svg(folded(nodes) if fold else nodes, _(label)), label)
 
 
 def _show(svg: str, label: str) -> None:

@@ -47,7 +47,7 @@ def same(name: str, ours: Any, theirs: Any, error: Any = None, *, zero: bool = F
         AssertionError: they differ by more than rounding can explain, or nothing was compared.
     """
     found = _judged(name, _array(ours), _array(theirs), error, zero)
-    print(_same(f"{name}, {found.shape}", found.how))
+    print(_same(f"{_(name)}, {found.shape}", found.how))
 
 
 def same_all(
@@ -73,7 +73,7 @@ def same_all(
     if name is not None:
         closest = max(found.values(), key=lambda one: one.share)
         tensors = _("{count} tensors").format(count=len(found))
-        print(_same(f"{name}, {tensors}", closest.how))
+        print(_same(f"{_(name)}, {tensors}", closest.how))
         return
     table(
         {

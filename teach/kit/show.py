@@ -14,7 +14,12 @@ from teach.kit.words import _
 if TYPE_CHECKING:
     import pandas as pd
 
-VERDICTS = ("agree", "disagree", "incomplete")
+WORDS = (  # cells that are translated, besides those of several words
+    "agree", "disagree", "incomplete", "same", "right", "mistaken", "correct", "passes", "fails",
+    "yes", "no", "zeros", "doubled", "central", "derived", "raw", "scaled", "regression",
+    "variance", "nothing",
+)  # fmt: skip
+SEVERAL = re.compile(r"(?!`[^`]*`$).*\w[`,)']* \w")
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def in_notebook() -> bool:
 def table(columns: Mapping[str, Iterable[Any]]) -> None:
     """Show columns of one length side by side; `text in backticks` is code.
 
-    Headings and verdicts are translated; another cell is what it is, or `_("word")`.
+    Headings, verdicts and cells of several words are translated; another is what it is.
     """
     show(of_columns(columns))
 
@@ -92,7 +97,9 @@ def _cell(value: Any) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return _(value) if value in VERDICTS else str(value)
+    if isinstance(value, str) and (value in WORDS or SEVERAL.match(value)):
+        return _(value)
+    return str(value)
 
 
 def _plain(names: list[str], rows: list[list[str]], left: list[bool]) -> str:

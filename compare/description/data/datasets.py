@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,8 +203,17 @@ def _sklearn(loader: str, **options: Any) -> Callable[[], Table]:
     return read
 
 
+def _digits() -> Table:
+    """As `load_digits`, but scikit-learn is not imported, which takes longer than a training."""
+    (package,) = find_spec("sklearn").submodule_search_locations  # type: ignore[union-attr,misc]
+    rows = np.loadtxt(Path(package) / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    names = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
+    labels = rows[:, -1].astype(np.int64)
+    return Table("", "", rows[:, :-1], names, labels, ("class",), _numbered("", 10))
+
+
 def _digit_pixels() -> Table:
-    digits = _sklearn("load_digits")()
+    digits = _digits()
     pixels = digits.features / 16
     return digits._replace(
         features=pixels, labels=pixels, target_names=digits.feature_names, classes=None
@@ -211,9 +221,7 @@ def _digit_pixels() -> Table:
 
 
 DATASETS: dict[str, Source] = {
-    "digits": Source(
-        "1,797 handwritten digits of 8x8 pixels (0 to 16), 10 classes", _sklearn("load_digits")
-    ),
+    "digits": Source("1,797 handwritten digits of 8x8 pixels (0 to 16), 10 classes", _digits),
     "digit_pixels": Source(
         "The same digits without their classes: 64 pixels from 0 to 1, as features and targets",
         _digit_pixels,

@@ -30,8 +30,8 @@ def tied_maximum(session: Session, outcome: Outcome, quantity: str) -> Cause | N
     if not 2 <= len(off) <= MOST or not tied:
         return None
     for sign, what in ((1, "maximum"), (-1, "minimum")):
-        alone = [_alone(session, outcome, name, tuple(at), sign) for at in off]
-        if np.allclose([mine[tuple(at)] for at in off], alone, rtol=1e-6, atol=1e-12):
+        alone = ((mine[at], _alone(session, outcome, name, at, sign)) for at in map(tuple, off))
+        if all(np.isclose(a, b, rtol=1e-6, atol=1e-12) for a, b in alone):
             text = f"each of several equal numbers gets the whole gradient of the {what}."
             return Cause("tied maximum", text, ADVICE)
     return None

@@ -14,6 +14,7 @@ import pytest
 
 from compare.description.config import DataConfig
 from compare.description.data import DATASETS, Dataset, load
+from compare.description.data.datasets import make
 from compare.description.data.scaling import representable, scale
 from compare.errors import UserError
 
@@ -105,6 +106,15 @@ class TestBuiltIn:
     def test_indices_have_no_scale(self) -> None:
         with pytest.raises(UserError, match="these features are indices"):
             loaded(dataset="characters", scale="minmax")
+
+    def test_digits_are_those_of_scikit_learn(self) -> None:
+        from sklearn.datasets import load_digits
+
+        theirs, ours = load_digits(), make("digits", {})
+        assert np.array_equal(ours.features, theirs.data)
+        assert np.array_equal(ours.labels, theirs.target)
+        assert list(ours.feature_names) == theirs.feature_names
+        assert ours.classes == tuple(map(str, theirs.target_names))
 
     def test_three_rows_are_the_courses_own(self) -> None:
         data = loaded(dataset="three_rows", target_kind="values")
