@@ -170,9 +170,15 @@ def asked(code: str, file: str = "") -> list[str]:
     return sorted(message for _, _, message, _ in words.extract(source, (), (), {}))
 
 
-def test_translators_get_what_a_lesson_prints_and_phrases_with_numbered_slots() -> None:
-    code = 'print(f"after {n} steps: {x:.3f}", y)\nraise ValueError(f"{a} is no {b}; see it")'
+def test_translators_get_what_a_lesson_says_and_phrases_with_numbered_slots() -> None:
+    code = """
+print(f"after {n} steps: {x:.3f}", y)
+raise ValueError(f"{a} is no {b}; see it")
+same("the sum of rows", "dout * x.sum(0)", "np.sum of it")
+"""
 
     assert asked(code) == []
-    assert asked(code, "lessons/01_descent.py") == ["after {0} steps: {1} {2}"]
+    assert asked(code, "lessons/01_descent.py") == [
+        "after {0} steps: {1} {2}", "the sum of rows", "{0} is no {1}; see it",
+    ]  # fmt: skip
     assert "{0} is no {1}; see it" in asked(code, "teach/exercises/grade.py")
