@@ -157,8 +157,9 @@ def _is_far(e2: Squares) -> bool:
 def _further(ufunc: np.ufunc, a: Gauge, v: Any, e2: Squares) -> Squares:
     """Where x may be off by more than 1, count what f changes by on the way: exp(-9 ± 1e3)."""
     reach = setting().reach
-    far = reach * np.sqrt(np.asarray(a._e2, dtype=np.float64))
-    changes = [np.abs(ufunc(end) - v) / reach for end in (a.v + far, a.v - far)]
+    far = reach * np.sqrt(a._e2)  # of the squares' width: those of a mask's -1.8e308 overflow
+    ends = (np.asarray(end, dtype=np.float64) for end in (a.v + far, a.v - far))
+    changes = [np.abs(ufunc(end) - v) / reach for end in ends]
     return np.where(
         far <= 1, e2, np.fmax(e2, np.square(np.fmax(*changes), dtype=setting().squares))
     )

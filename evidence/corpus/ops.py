@@ -117,6 +117,8 @@ def _judged(info: Any, sample: Any) -> tuple[str, str]:
         found = operation(*(x.detach().clone() for x in inputs))
     except Exception as error:  # a view of memory that a copy does not share
         return "silent", f"torch refuses: {error}"
+    if not any(x.numel() for x in inputs):
+        return "silent", "inputs without elements"
     if not strided((inputs, found)):
         return "silent", "sparse"
     try:

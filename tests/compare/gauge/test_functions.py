@@ -217,3 +217,14 @@ def test_either_of_two_may_be_the_larger_where_errors_reach_as_far(x: float) -> 
 
     assert far.tolerance(F64) >= 950
     assert near.tolerance(F64) <= (1.01 if x > 0 else 1e-12)
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "expit", "erf"])
+def test_a_mask_of_the_lowest_number_stays_where_the_function_is_flat(name: str) -> None:
+    """Its error squares to 1e584, which only the wide squares hold."""
+    function = getattr(np, name, None) or getattr(special, name)
+    lowest = np.array([np.finfo(np.float64).min])
+    with gauging(F64, wide=True):
+        found = function(gauge(lowest) * 1.0 - 5.0)
+
+    assert (found.tolerance(F64) < 1e-12).all()
