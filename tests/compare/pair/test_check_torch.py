@@ -85,6 +85,43 @@ def test_torchs_own_functions_raise_no_false_alarm_in_any_dtype(name: str, dtype
         assert report.agrees, str(report)
 
 
+def _whitened(x: torch.Tensor) -> torch.Tensor:
+    centred = x - x.mean(1, keepdim=True)
+    return centred / torch.sqrt((centred * centred).mean(1, keepdim=True) + 1e-5)
+
+
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(q @ k.mT * q.shape[-1] ** -0.5, -1) @ v
+
+
+STEP_BY_STEP = {  # torch's kernel, and the same in steps that round each by itself
+    "bilinear": (
+        torch.nn.functional.bilinear, lambda x, y, w: torch.einsum("ni,oij,nj->no", x, w, y),
+        {"x": (5, 4), "y": (5, 6), "w": (3, 4, 6)},
+    ),
+    "layer_norm": (
+        lambda x: torch.nn.functional.layer_norm(x, x.shape[1:]), _whitened, {"x": (6, 5)},
+    ),
+    "attention": (
+        torch.nn.functional.scaled_dot_product_attention, _attention,
+        {"q": (2, 5, 4), "k": (2, 6, 4), "v": (2, 6, 4)},
+    ),
+    "gelu": (
+        torch.nn.functional.gelu, lambda x: 0.5 * x * (1 + torch.erf(x * 0.5**0.5)), {"x": (6, 5)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", STEP_BY_STEP)
+def test_a_kernel_agrees_with_its_own_steps_in_a_half(name: str, dtype: str) -> None:
+    whole, steps, inputs = STEP_BY_STEP[name]
+
+    report = compare.check_torch(steps, whole, inputs, dtype=dtype)
+
+    assert report.verdict == "agree", str(report)
+
+
 def test_the_tolerance_states_what_the_dtype_rounds_away() -> None:
     report = compare.check_torch(Product.apply, torch.matmul, INPUTS, dtype="bfloat16")
 
