@@ -157,7 +157,7 @@ print(f"64 MiB for one sample, {hundred.float32_bytes // 2**30} GiB for the mini
 cost = jacobian_cost(sizes=(64, 128, 256, 512, 1024, 2048), repeats=2)
 lengths = [int(n) for n in cost["n"]]
 for what in ("bytes", "seconds"):
-    with figure(f"{what.capitalize()} for ReLU's backward on n numbers", xlabel="n",
+    with figure(f"ReLU's backward on n numbers: {what}", xlabel="n",
                 xscale="log", xticks=lengths, xticklabels=lengths, ylabel=what,
                 yscale="log") as axes:  # fmt: skip
         axes.plot(lengths, cost[f"jacobian_{what}"], "o-", label="full Jacobian")

@@ -240,8 +240,8 @@ table(
     }
 )
 assert np.abs([*w_now, b_now] - exact).max() < 0.05
-with figure("The mean squared error falls to the noise, pass by pass", steps=True, xlabel="passes",
-            ylabel="mean squared error", yscale="log") as axes:  # fmt: skip
+with figure("The mean squared error falls to the noise, pass by pass", steps=True, yscale="log",
+            xlabel="passes over the data", ylabel="mean squared error") as axes:  # fmt: skip
     axes.plot(mean_squares, label="LMS")
     axes.axhline(float(np.mean((X @ exact[:3] + exact[3] - Y) ** 2)), linestyle="--",
                  color=COLOURS["muted"], label="least squares")  # fmt: skip

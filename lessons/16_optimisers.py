@@ -406,7 +406,7 @@ for label, rates in (("constant", constant), ("cosine", falling_rates)):
     theirs = scheduled_torch(START, rates, noise)
     for inside in (False, True):
         case = START, rates, noise, inside
-        name = f"{label} η, η {'inside b' if inside else 'used at the step'}"
+        name = f"{label} η: {'inside b' if inside else 'used at the step'}"
         try:
             same(name, scheduled(*case), theirs, gauged(scheduled, *case))
             agrees = True

@@ -189,7 +189,7 @@ for name, f in ways.items():
     U, V = np.meshgrid(np.linspace(-0.2 * reach[0], 1.9 * reach[0], 80),
                        np.linspace(-0.2 * reach[1], 1.9 * reach[1], 80))  # fmt: skip
     surface = np.mean((np.c_[U.ravel(), V.ravel()] @ f.T - goal) ** 2, axis=1).reshape(U.shape)
-    with figure(f"{name.capitalize()} features: lines of equal loss, and 40 steps", width=420,
+    with figure(f"Lines of equal loss, and 40 steps: {name} features", width=420,
                 xlabel="weight of sleep", ylabel="weight of points") as axes:  # fmt: skip
         axes.contour(U, V, surface, levels=8, colors=COLOURS["d1"], linewidths=1)
         axes.plot(*paths[name].T, ".-", color=COLOURS["s2"], markersize=4)

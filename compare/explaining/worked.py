@@ -269,13 +269,14 @@ def described(piece: Piece) -> str:
     owner = type(piece.owner).__name__
     if piece.by_torch:
         return f"torch's {owner} on both sides, node {piece.place}"
+    method = f"{owner}.{piece.method}"
     if piece.place == "optimizer":
-        return f"{owner}.{piece.method}"
+        return method
     if piece.place == "loss":
-        return f"{owner}.{piece.method}, the loss"
+        return f"{method}, the loss"
     if piece.place.endswith("penalty"):
-        return f"{owner}.{piece.method}, {piece.place}"
-    return f"{owner}.{piece.method} of node {piece.place}"
+        return f"{method}, {piece.place}"
+    return f"{method} of node {piece.place}"
 
 
 def _at(value: Any, at: tuple[int, ...], *, broadcast: bool = False) -> float:

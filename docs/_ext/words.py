@@ -43,7 +43,7 @@ WORD = re.compile(r"[A-Za-z]{2,} |[A-Za-z] [A-Za-z]{2,}|[a-z]{2,}[ :]|[a-z] \{| 
 NONE = re.compile(r"[\\|^]|__|\(\?|^[a-z_]+:(\{|$)|^#|^Application|^E of|lam \*|norm \+")  # code
 PROSE = re.compile(
     r"[A-Za-z]{2,}[,:;]? [a-z]|[a-z]{2} [A-Za-z{]|\} [a-z]{3}|[a-z]{2,}[ :]\{|, [a-z]{3}"
-    r"|[\w)] (at|and|for) |'s [a-z]|^[a-z]{3,} \d"
+    r"|[\w)] (at|and|for) |'s [A-Za-z]|^[a-z]{3,} \d|^[A-Z\d] [a-z]{5}|^[a-z]{3,}: [A-Z]"
 )
 CODE = re.compile(r"\* |^return |\w\[|^`[^`]*`$|np\.|strict=")
 Message = tuple[int, None, str, list[str]]

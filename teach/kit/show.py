@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 WORDS = (  # cells that are translated, besides those of several words
     "agree", "disagree", "incomplete", "same", "right", "mistaken", "correct", "passes", "fails",
-    "yes", "no", "zeros", "doubled", "central", "derived", "raw", "scaled", "regression",
-    "variance", "nothing",
+    "yes", "no", "zeros", "doubled", "central", "one-sided", "derived", "raw", "scaled",
+    "regression", "variance", "nothing", "momentum", "cross-entropy", "ours", "bytes",
+    "after +1", "after ×(−1)", "uncorrected", "hypothesis", "optimiser", "planted",
 )  # fmt: skip
 SEVERAL = re.compile(r"(?!`[^`]*`$).*\w[`,)']* \w")
 

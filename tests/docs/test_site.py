@@ -175,10 +175,12 @@ def test_translators_get_what_a_lesson_says_and_phrases_with_numbered_slots() ->
 print(f"after {n} steps: {x:.3f}", y)
 raise ValueError(f"{a} is no {b}; see it")
 same("the sum of rows", "dout * x.sum(0)", "np.sum of it")
+same("ReLU's Jacobian", "K classes", "coupled: Adam", "X @ W1")
 """
 
     assert asked(code) == []
     assert asked(code, "lessons/01_descent.py") == [
-        "after {0} steps: {1} {2}", "the sum of rows", "{0} is no {1}; see it",
+        "K classes", "ReLU's Jacobian", "after {0} steps: {1} {2}", "coupled: Adam",
+        "the sum of rows", "{0} is no {1}; see it",
     ]  # fmt: skip
     assert "{0} is no {1}; see it" in asked(code, "teach/exercises/grade.py")

@@ -81,6 +81,13 @@ def test_names_stay() -> None:
     assert said("Functions: exp, sum, tanh.") == "Các hàm: exp, sum, tanh."
 
     assert said("Nodes: 0, loss, input.") == "Các nút: 0, loss, input."
+    assert said("Linear.backward of node 4") == "Linear.backward của nút 4"
+
+
+def test_a_word_of_two_meanings_has_one_that_fits_both() -> None:
+    """What a gate passes on, and what a check passes, is let through; it is no number of passes."""
+    assert "cho qua" in printed("trace", "x + 1", "x=2", "--lang", "vi")
+    assert said("passes") == "cho qua"
 
 
 def test_a_grade_and_its_hints() -> None:
