@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 DOMAIN, LOCALE = "handgrad", str(Path(__file__).parents[1] / "teach" / "locale")
 VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set counts
@@ -19,10 +20,20 @@ SLOT = re.compile(r"\{\d+\}")
 WORDS = re.compile(r"[A-Za-z]{2}")
 BREAK = re.compile(r"(?<=[.?!;:,=/×·+−']) | (?=[=/×·+−(])")
 NAMES = ("input", "loss", "output", "sum")  # of nodes and functions: typed as they are
+NODE = re.compile(r"\b(?:node|layer) $")  # before a slot: what fills it is a name
 MARKS = tuple(".?!;:,")
 NESTED = r"(?:\((?:[^()]|\([^()]*\))*\)|(?![ENDS] ).)"  # a character, or all in brackets
 LONG = 60  # characters of a phrase beside its slots
 DEPTH = 6  # phrases inside phrases
+
+
+class Phrase(NamedTuple):
+    """A phrase of the catalogue: what it matches, which slots are names, and its translation."""
+
+    pattern: re.Pattern[str]
+    named: list[bool]
+    translated: str
+
 
 _spoken: list[str] = []  # languages in the order of preference; none: English
 
@@ -107,10 +118,11 @@ def _phrase(text: str, depth: int) -> str | None:
     found = _(text)
     if found != text:
         return found
-    matches = ((p.fullmatch(text), translated) for p, translated in _phrases(spoken()))
-    known = [(match.groups(), translated) for match, translated in matches if match]
-    for slots, translated in sorted(known, key=lambda one: sum(map(_is_new, one[0]))):
-        return _filled(translated, [said(slot, depth - 1) for slot in slots])
+    matches = ((phrase, phrase.pattern.fullmatch(text)) for phrase in _phrases(spoken()))
+    known = [(phrase, match.groups()) for phrase, match in matches if match]
+    for phrase, slots in sorted(known, key=lambda one: sum(map(_is_new, one[1]))):
+        pairs = zip(slots, phrase.named, strict=True)
+        return _filled(phrase.translated, [s if name else said(s, depth - 1) for s, name in pairs])
     return None
 
 
@@ -131,12 +143,17 @@ def _catalogue(languages: str) -> gettext.NullTranslations:
 
 
 @cache
-def _phrases(languages: str) -> list[tuple[re.Pattern[str], str]]:
-    """Return the patterns of the phrases with slots, those that say most first."""
+def _phrases(languages: str) -> list[Phrase]:
+    """Return the phrases with slots, those that say most first."""
     known = getattr(_catalogue(languages), "_catalog", {})
     phrases = [(k, v) for k, v in known.items() if isinstance(k, str) and SLOT.search(k)]
     phrases.sort(key=lambda pair: -len(SLOT.sub("", pair[0])))
-    return [(_pattern(text), translated) for text, translated in phrases]
+    return [Phrase(_pattern(text), _named(text), translated) for text, translated in phrases]
+
+
+def _named(text: str) -> list[bool]:
+    """Return for each slot whether a node's name fills it."""
+    return [bool(NODE.search(before)) for before in SLOT.split(text)[:-1]]
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -84,6 +84,13 @@ def test_names_stay() -> None:
     assert said("Linear.backward of node 4") == "Linear.backward của nút 4"
 
 
+def test_a_node_keeps_its_name_though_it_is_a_word_too() -> None:
+    speak("vi")
+
+    assert said("attention") != "attention"
+    assert said("Linear.backward of node attention").endswith("attention")
+
+
 def test_a_word_of_two_meanings_has_one_that_fits_both() -> None:
     """What a gate passes on, and what a check passes, is let through; it is no number of passes."""
     assert "cho qua" in printed("trace", "x + 1", "x=2", "--lang", "vi")
