@@ -39,6 +39,13 @@ CONV2D = (
     Example(
         {"in_channels": 3, "out_channels": 2, "kernel_size": 1}, ((2, 3, 2, 3),), exact=True
     ),
+    Example(  # no thin kernel: forward and backward go row by row
+        {"in_channels": 8, "out_channels": 8, "kernel_size": 2}, ((2, 8, 3, 2),), exact=True
+    ),
+    Example(
+        {"in_channels": 16, "out_channels": 4, "kernel_size": 2, "groups": 2},
+        ((1, 16, 2, 3),), exact=True,
+    ),
     *(
         Example(
             {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "padding": (2, 1),
