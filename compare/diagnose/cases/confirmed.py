@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from compare.diagnose.cases.named_cause import cause
 from compare.diagnose.causes import Cause
 from compare.running.cases.outcome import Outcome
@@ -23,9 +25,17 @@ def confirmed(
     """Return a cause as other sizes confirm it: fewer meanings, a mere number, or None."""
     if found is None or found.kind not in OF_SIZES:
         return found
+    if quantity in outcome.bad and found.kind == "factor 2" and _right_elsewhere(run, quantity):
+        return None
     for other in _resized(run, outcome, quantity):
         found = found and _both(found, cause(session, other, quantity))
     return found
+
+
+def _right_elsewhere(run: list[Outcome], quantity: str) -> bool:
+    """Return whether a gradient that is not zero is right where axes have other lengths."""
+    resized = (o for o in run if o.case.resized and quantity not in o.bad)
+    return any(np.any(o.expected.get(quantity, 0)) for o in resized)
 
 
 def _resized(run: list[Outcome], outcome: Outcome, quantity: str) -> list[Outcome]:

@@ -52,7 +52,7 @@ def named(session: Session, run: list[Outcome], outcome: Outcome, quantity: str)
             return raised(outcome, mended)
         if mended or _is_plain(fitted):
             return chosen(fitted, mended)
-        return _attempted(lambda: missing_path(session, outcome, quantity)) or fitted
+        return _attempted(lambda: missing_path(session, run, outcome, quantity)) or fitted
 
 
 def of_numbers(

@@ -29,8 +29,9 @@ def cause(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
     tolerance = outcome.tolerances.get(outcome.key(quantity), 0.0)
     if np.shape(tolerance) not in ((), theirs.shape):
         tolerance = 0.0
-    if session.precision.name == "float32" and mine.dtype == np.float64:
-        return _of_dtype(mine, theirs)
+    promoted = session.precision.name == "float32" and mine.dtype == np.float64
+    if promoted and (told := _of_dtype(mine, theirs)) is not None:
+        return told
     if (other := _swapped(outcome, quantity)) is not None:
         return other
     context = _context(session, outcome, quantity, tolerance)

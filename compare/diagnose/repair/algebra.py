@@ -153,7 +153,7 @@ def more_factors(place: Place, names: Names) -> Found:
             yield 3, "missing term", ast.BinOp(node, ast.Add(), parse(name))
             yield 3, "missing term", ast.BinOp(node, ast.Sub(), parse(name))
     yield from _epsilons(place, names)
-    if isinstance(node, ast.Name):
+    if isinstance(node, ast.Name | ast.Call):
         yield 3, "power", ast.BinOp(node, ast.Pow(), ast.Constant(2))
 
 

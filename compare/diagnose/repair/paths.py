@@ -39,29 +39,56 @@ class Path(NamedTuple):
     text: str
 
 
-def missing_path(session: Session, outcome: Outcome, quantity: str) -> Cause | None:
+def missing_path(
+    session: Session, run: list[Outcome], outcome: Outcome, quantity: str
+) -> Cause | None:
     """Return which path of forward a gradient lacks, has twice, or has with the wrong sign."""
-    pair, name = outcome.pair(quantity), quantity[5:]
-    if pair is None or quantity[:5] != "grad:" or not FEWEST <= pair[0].size <= MOST:
-        return None
+    found, name = _gap(outcome, quantity), quantity[5:]
     codes = functions_of(session.candidate.forward_code)[:1]
-    gap, size = as_float(pair[0]) - pair[1], float(np.abs(pair[1]).max(initial=0.0))
-    if not codes or not np.isfinite(gap).all() or np.abs(gap).max() < SEEN * size:
+    if found is None or not codes or np.abs(found[0]).max() < SEEN * found[1]:
         return None
+    gap, size = found
     forward = Forward(session, outcome, name, codes[0])
     with quiet(), redirect_stdout(io.StringIO()):
         whole = forward.gradient(())
         shares = [(path, whole - forward.gradient(path.spots)) for path in forward.paths()]
     for times, what in TIMES.items():  # missing is the simplest thing to be said of all of them
         for path, share in shares:
-            if _fits(gap, times * share, size):
+            if _fits(gap, times * share, size) and _confirmed(forward, run, path, times):
                 return Cause("missing path", f"in manual, the path {path.text} {what}.", ADVICE)
     return None
 
 
+def _gap(outcome: Outcome, quantity: str) -> tuple[np.ndarray, float] | None:
+    """Return manual − torch and the largest number of torch's; None if that is not to be used."""
+    pair = outcome.pair(quantity)
+    if pair is None or quantity[:5] != "grad:" or not FEWEST <= pair[0].size <= MOST:
+        return None
+    gap = as_float(pair[0]) - pair[1]
+    return (gap, float(np.abs(pair[1]).max())) if np.isfinite(gap).all() else None
+
+
+def _confirmed(forward: Forward, run: list[Outcome], path: Path, times: int) -> bool:
+    """Return whether a path explains other sizes, too: √4 is 2 by chance."""
+    quantity = f"grad:{forward.name}"
+    found = ((o, _gap(o, quantity)) for o in reversed(run) if o.case.resized)
+    for other, pair in found:
+        if other is forward.outcome or pair is None:
+            continue
+        there = Forward(forward.session, other, forward.name, forward.code)
+        with quiet(), redirect_stdout(io.StringIO()):
+            share = there.gradient(()) - there.gradient(path.spots)
+        return _close(pair[0], times * share, pair[1])
+    return True
+
+
 def _fits(gap: np.ndarray, share: np.ndarray, size: float) -> bool:
-    close = np.abs(gap - share).max() <= CLOSE * max(size, np.abs(share).max())
-    return bool(close and np.count_nonzero(np.abs(gap) > SEEN * size) >= FEWEST)
+    telling = int(np.count_nonzero(np.abs(gap) > SEEN * size))
+    return telling >= FEWEST and _close(gap, share, size)
+
+
+def _close(gap: np.ndarray, share: np.ndarray, size: float) -> bool:
+    return bool(np.abs(gap - share).max() <= CLOSE * max(size, np.abs(share).max()))
 
 
 class Forward:

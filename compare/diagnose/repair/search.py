@@ -17,6 +17,7 @@ from compare.diagnose.causes import Cause
 from compare.diagnose.causes.fit import SHARPER
 from compare.diagnose.repair.code import Code, functions_of, watching
 from compare.diagnose.repair.edit import Edit
+from compare.diagnose.repair.memory import bounded
 from compare.diagnose.repair.names import Names
 from compare.diagnose.repair.operators import edits
 from compare.pair.candidates import Candidate, Result, ValueAndGradient, called
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 MOST, SECONDS = 4000, 3.0  # changes that are tried at most, and for how long
 CLOSE = 1e-10  # of the largest element
-CONFIRMED = 4  # cases in which a change must be right as well
+CONFIRMED = 4  # wrong cases in which a change must be right as well
+KEPT = 2  # right cases of other sizes that a change must not spoil
 ADVICE = "Make that change if it is what you meant; else the derivation of that line is wrong."
 
 
@@ -61,7 +63,7 @@ def repaired(
     """Return the most likely change of one line that makes a quantity right, in every case."""
     first, others = Trial(session, outcome, quantity), _others(run, outcome, quantity)
     deadline, partly = time.process_time() + SECONDS, None
-    with quiet(), redirect_stdout(io.StringIO()):
+    with quiet(), redirect_stdout(io.StringIO()), bounded():
         for number, repair in enumerate(_repairs(session, first)):
             late = number == MOST or time.process_time() > deadline
             if late or (partly is not None and repair.rank > partly.rank):
@@ -130,10 +132,15 @@ def _variables(first: Trial, codes: list[Code]) -> dict[CodeType, dict[str, Any]
 
 
 def _others(run: list[Outcome], outcome: Outcome, quantity: str) -> list[Outcome]:
-    """Return the smallest other cases that ran as far as backward: the first and wrong ones."""
-    found = [run[0], *(o for o in run if quantity in o.bad)]
-    ran = {id(o): o for o in found if o is not outcome and o.upstreams}
-    return sorted(ran.values(), key=_size)[:CONFIRMED]
+    """Return the smallest other cases that ran as far as backward.
+
+    Of the first and the wrong ones, and of right ones of other sizes, where what was right by
+    chance is found out.
+    """
+    ran = sorted((o for o in run if o is not outcome and o.upstreams), key=_size)
+    telling = [o for o in ran if o is run[0] or quantity in o.bad]
+    right = [o for o in ran if o.case.resized and not o.bad]
+    return telling[:CONFIRMED] + right[:KEPT]
 
 
 def _size(outcome: Outcome) -> int:
@@ -203,7 +210,9 @@ class Trial:
         error = np.where(np.isinf(tolerance), 0.0, np.abs(as_float(mine) - theirs))
         close = CLOSE if self.session.precision.name == "float64" else 1e-6
         room = tolerance + close * np.abs(theirs).max(initial=0.0)
-        if not (error <= room).all():
+        alike = np.isfinite(as_float(mine)) == np.isfinite(theirs)
+        alike |= self.outcome.unjudged.get(quantity, False)
+        if not (alike & (error <= room)).all():
             return False
         before = self.outcome.pair(quantity)
         if quantity not in self.bad or before is None:

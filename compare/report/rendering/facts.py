@@ -317,10 +317,14 @@ def totals(report: Report) -> Totals:
 
 
 def severity(differences: pd.DataFrame) -> np.ndarray:
-    """Return the budget used, with ∞ for a failure that has no number."""
+    """Return the budget used, with ∞ for a failure that has no number.
+
+    Right numbers that fail otherwise (another dtype) come after wrong ones, before all that agrees.
+    """
     used = differences["budget_used"].to_numpy(dtype=float)
-    failed = differences["verdict"].isin(FAILED).to_numpy()
-    return np.where(failed & ~(used > 1), np.inf, used)
+    failed = differences["verdict"].isin(FAILED).to_numpy() & ~(used > 1)
+    right = (differences["verdict"] == "disagree").to_numpy() & (used <= 1)
+    return np.where(right, np.nextafter(1, 2), np.where(failed, np.inf, used))
 
 
 def judged_steps(differences: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:

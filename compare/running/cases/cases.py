@@ -34,6 +34,7 @@ class Case:
         layout: how the arrays lie in memory, a key of LAYOUTS; contiguous rows by default.
         resized: whether shapes are other than the user's.
         untied: whether axes differ that the user gave one length.
+        wide: whether the upstream gradient is of very different magnitudes, as the inputs are.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Case:
     layout: str = ""
     resized: bool = False
     untied: bool = False
+    wide: bool = False
 
     @property
     def own(self) -> bool:
@@ -99,7 +101,8 @@ class Cases:
             yield Case(f"large (×{self.large:g})", self._scaled(self.large))
             yield Case(f"tiny (×{self.tiny:g})", self._scaled(self.tiny))
             low, high = SPREAD
-            yield Case(f"wide ({low:g} to {high:g})", self._each(spread, 24, self._free()))
+            values = self._each(spread, 24, self._free())
+            yield Case(f"wide ({low:g} to {high:g})", values, wide=True)
         columns = any(np.ndim(value) > 1 for value in self.base.values())
         for layout in LAYOUTS if columns else ("non-contiguous",):
             yield Case(layout, self.base, layout=layout)

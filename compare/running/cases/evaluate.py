@@ -15,7 +15,7 @@ from compare.pair.candidates import Candidate, Result, Started, called, describe
 from compare.pair.inputs import Inputs, as_float, fresh, representable, rounded
 from compare.pair.own_forward import OwnForward
 from compare.pair.tolerance import Judged
-from compare.running.cases.cases import Case, laid_out
+from compare.running.cases.cases import Case, laid_out, spread
 from compare.running.cases.judging import Judge
 from compare.running.cases.outcome import Outcome, quiet, shapes_text, unusable
 from compare.running.cases.raised import located, one_line
@@ -108,7 +108,8 @@ class Evaluator:
             upstreams = self._given(started.outputs)
         if upstreams is None:
             rng = np.random.default_rng([self.seed, 100 + number])
-            upstreams = [self._upstream(rng, np.shape(y)) for y in started.outputs]
+            wide = outcome.case.wide and not self.precision.half  # whose squares would overflow
+            upstreams = [self._upstream(rng, np.shape(y), wide=wide) for y in started.outputs]
         outcome.upstreams = tuple(upstreams)
         return started
 
@@ -129,11 +130,15 @@ class Evaluator:
             )
         return [rounded(dy, self.precision.name) for dy in given]
 
-    def _upstream(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    def _upstream(
+        self, rng: np.random.Generator, shape: tuple[int, ...], *, wide: bool
+    ) -> np.ndarray:
         """Return a random upstream gradient, never ones; 1 for a loss that takes none."""
         if not self.candidate.takes_upstream:
             return np.ones(shape)
         drawn = np.asarray(rng.standard_normal(shape)).astype(np.float32)
+        if wide:
+            drawn = spread(drawn, rng)
         return rounded(drawn.astype(np.float64), self.precision.name)
 
     def _array(self, quantity: str, value: Any) -> np.ndarray:

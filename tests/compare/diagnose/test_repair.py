@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 from compare.commands.check.check import check
 from compare.diagnose.cases import named
 from compare.diagnose.causes import Cause
+from compare.diagnose.repair import search
 from compare.diagnose.repair.code import Code
 
 ONE = ("random",)
@@ -88,6 +90,16 @@ def along_the_batch(d, cache):
     return dx, (d * n).sum(0)
 
 
+def dense(x, w):
+    return np.tanh(x @ w), (x, w)
+
+
+def without_the_square(d, cache):
+    x, w = cache
+    g = d * (1 - np.tanh(x @ w))
+    return g @ w.T, x.T @ g
+
+
 NORM = {"x": (4, 6), "g": (6,)}
 THROUGHOUT = "s * (d * g - (d * g).mean(-1, keepdims=True) - n * (d * g * n).mean("
 
@@ -100,6 +112,10 @@ THROUGHOUT = "s * (d * g - (d * g).mean(-1, keepdims=True) - n * (d * g * n).mea
         (windows, assigned, sums, {"x": (3, 6)}, "overwritten", "dx[:, i:i + 3] += dout"),
         (windows, one_window_short, sums, {"x": (3, 6)}, "index", "in range(dout.shape[1]):"),
         (cube, square_of_it, lambda x: x**3, {"x": (3, 4)}, "wrong factor", "3 * x * x"),
+        (
+            dense, without_the_square, lambda x, w: torch.tanh(x @ w), {"x": (4, 3), "w": (3, 5)},
+            "power", "np.tanh(x @ w) ** 2",
+        ),
         (affine, not_transposed, torch.matmul, {"x": (3, 4), "w": (4, 5)}, "exception", "@ w.T"),
     ],
 )  # fmt: skip
@@ -235,6 +251,92 @@ def test_float64_gradients_of_float32_inputs_are_a_matter_of_dtype() -> None:
     assert cause_of(relu, backward, torch.relu, {"x": (3, 4)}, dtype="float32").kind == "dtype"
 
 
+# ── what is right by chance ──────────────────────────────────────────────────────────────────────
+def scores(q, k):
+    scaled = q @ k.T / np.sqrt(np.array(q.shape[1], q.dtype))
+    weights = np.exp(scaled - scaled.max(1, keepdims=True))
+    weights = weights / weights.sum(1, keepdims=True)
+    return weights, (q, k, weights)
+
+
+def without_the_scale(dout, cache):
+    q, k, weights = cache
+    ds = weights * (dout - (dout * weights).sum(1, keepdims=True))
+    return ds @ k / np.sqrt(q.shape[1]), ds.T @ q
+
+
+def test_a_root_that_is_two_by_chance_is_no_factor_2_and_no_path_twice() -> None:
+    report = check(
+        scores, without_the_scale, lambda q, k: torch.softmax(q @ k.T / q.shape[1] ** 0.5, 1),
+        {"q": (5, 4), "k": (5, 4)}, shrink=False,
+    )  # fmt: skip
+
+    assert "grad:k" in report.reason
+    said = report.cause.evidence if report.cause else ""
+    assert "whatever the sizes" not in said
+    assert "twice" not in said
+    assert "/ 2" not in said
+
+
+def mirrored(x):
+    return x[:, ::-1] @ x.T, x
+
+
+def of_even_lengths(dout, x):
+    dx = (dout @ x)[:, ::-1] + dout.T @ x[:, ::-1]
+    if x.shape[1] % 2:
+        dx[:, x.shape[1] // 2] /= 2
+    return dx
+
+
+def test_a_change_that_is_wrong_in_a_right_case_of_other_sizes_is_not_told() -> None:
+    report = check(
+        mirrored, of_even_lengths, lambda x: x.flip(1) @ x.T, {"x": (4, 4)}, shrink=False
+    )
+
+    assert report.verdict == "disagree"
+    assert report.cause is None or "x.shape[0]" not in report.cause.evidence
+
+
+def log_loss(x, y):
+    p = np.exp(x - np.max(x, axis=1, keepdims=True))
+    p = p / np.sum(p, axis=1, keepdims=True)
+    rows = np.arange(len(x))
+    dx = p.copy()
+    dx[rows, y] -= 1
+    return -np.mean(np.log(p[rows, y])), dx / len(x)
+
+
+def test_a_change_after_which_a_loss_is_still_infinite_mends_nothing() -> None:
+    inputs = {"x": (4, 3), "y": np.array([2, 0, 1, 2])}
+    report = check(log_loss, None, functional.cross_entropy, inputs, dtype="float32", shrink=False)
+
+    assert "output only in the case 'large (×1000)'" in report.reason
+    assert report.cause is not None
+    assert report.cause.kind == "float32 only"
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no such limit")
+def test_a_changed_line_that_asks_for_too_much_fails_and_the_limit_is_lifted(monkeypatch) -> None:
+    import resource
+
+    before, during = resource.getrlimit(resource.RLIMIT_DATA), []
+
+    def judged(*_: Any) -> str:
+        during.append(resource.getrlimit(resource.RLIMIT_DATA)[0])
+        with pytest.raises(MemoryError):
+            np.ones(1 << 28)
+        return ""
+
+    monkeypatch.setattr(search.Trial, "judged", judged)
+    check(cube, square_of_it, lambda x: x**3, {"x": (3, 4)}, cases=ONE, shrink=False)
+
+    assert during
+    assert all(limit != resource.RLIM_INFINITY for limit in during)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
 # ── silence, and a search that dies ──────────────────────────────────────────────────────────────
 def test_nothing_is_said_of_numbers_that_no_change_explains() -> None:
     noise = np.random.default_rng(1).standard_normal((3, 4))
@@ -250,8 +352,8 @@ def test_a_search_that_dies_leaves_the_report(monkeypatch: pytest.MonkeyPatch) -
     def dies(*_: Any) -> None:
         raise RecursionError
 
-    for search in ("repaired", "missing_path", "tied_maximum", "confirmed", "cause"):
-        monkeypatch.setattr(named, search, dies)
+    for name in ("repaired", "missing_path", "tied_maximum", "confirmed", "cause"):
+        monkeypatch.setattr(named, name, dies)
     report = check(cube, square_of_it, lambda x: x**3, {"x": (3, 4)}, cases=ONE, shrink=False)
 
     assert report.verdict == "disagree"

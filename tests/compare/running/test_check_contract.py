@@ -7,6 +7,7 @@ import pytest
 
 import compare
 from compare.pair.nests import same
+from compare.report.rendering.facts import worst_rows
 from tests.compare.pair.gradient_pairs import AFFINE, affine, affine_backward, affine_forward
 
 
@@ -231,3 +232,23 @@ def test_right_numbers_in_another_dtype_are_told_as_that_and_wrong_ones_are_not(
     assert right.reason.startswith("Every number is right, but in another dtype")
     assert "side with" not in right.first_divergence.explanation
     assert "do not agree" in wrong.reason
+
+
+def test_a_wrong_number_is_told_before_right_ones_in_another_dtype() -> None:
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx.astype(np.float64), 2 * dw, db
+
+    report = check(backward=backward, dtype="float32", cases=["random"])
+
+    assert report.first_divergence.quantity == "grad:w"
+    assert report.cause.kind == "factor 2"
+    assert [row["quantity"] for row in worst_rows(report, 2)] == ["grad:w", "grad:x"]
+
+
+def test_a_wrong_number_in_another_dtype_is_named_by_its_number() -> None:
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, 2.0 * dw.astype(np.float64), db
+
+    assert check(backward=backward, dtype="float32", cases=["random"]).cause.kind == "factor 2"

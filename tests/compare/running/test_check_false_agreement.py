@@ -263,3 +263,15 @@ def test_what_float32_cannot_tell_is_left_to_float64() -> None:
     assert check("float64").agrees
     assert check("float32").verdict == "incomplete"
     assert "check the derivation in float64" in check("float32").reason
+
+
+def test_an_upstream_gradient_that_is_clipped_is_found() -> None:
+    def check(most):
+        return compare.check(
+            lambda x, w: (x @ w, (x, w)),
+            lambda dout, c: (np.clip(dout, -most, most) @ c[1].T, c[0].T @ dout),
+            torch.matmul, {"x": (4, 3), "w": (3, 5)}, shrink=False,
+        )  # fmt: skip
+
+    assert check(5).verdict == "disagree"
+    assert check(1e9).agrees
