@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +129,8 @@ class SweepReport:
             else:
                 edges = np.linspace(values.min(), values.max(), bins + 1)
             edges[0], edges[-1] = values.min(), values.max()  # logarithms round
-            labels = _whole_numbers(edges) if values.dtype.kind == "i" else None
-            cut = pd.cut(values, list(edges), include_lowest=True, precision=3, labels=labels)
+            labels = _whole_numbers(edges) if values.dtype.kind == "i" else _from_to(edges)
+            cut = pd.cut(values, list(edges), include_lowest=True, labels=labels)
             return cut.rename("value")
         often = values.value_counts().index[: most - 1]
         return values.astype(object).where(values.isin(often), "others").rename("value")
@@ -242,6 +243,15 @@ def _whole_numbers(edges: np.ndarray) -> list[str]:
     last = [int(np.floor(edge)) for edge in edges[1:]]
     first[0] -= 1
     return [f"{a} – {b}" if a < b else f"{a}" for a, b in zip(first, last, strict=True)]
+
+
+def _from_to(edges: np.ndarray) -> list[str]:
+    """Return each bin's edges, in as many digits as tell them apart."""
+    for digits in range(3, 18):
+        told = [f"{edge:.{digits}g}" for edge in edges]
+        if len({*told}) == len(told):
+            break
+    return [f"{a} – {b}" for a, b in pairwise(told)]
 
 
 def _summed(frame: pd.DataFrame) -> pd.DataFrame:

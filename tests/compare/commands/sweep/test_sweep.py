@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 
@@ -26,7 +27,7 @@ from compare.commands.sweep.cli import status
 from compare.commands.sweep.cluster import DIED
 from compare.commands.sweep.engine import Where, answers
 from compare.commands.sweep.file import Sweep, described
-from compare.commands.sweep.report import SweepReport
+from compare.commands.sweep.report import SweepReport, _from_to
 from compare.commands.sweep.rows import FOUND, Found, Tensor, found_in
 from compare.commands.sweep.sweep import sweep
 from compare.description.config import load
@@ -571,3 +572,15 @@ def test_a_row_says_what_the_whole_report_says(plant: str | None) -> None:
 
     assert repr(Brief(prepare(config, mistake=plant), lambda *_: None).found()) == repr(whole)
     assert len(whole.tensors) > 20
+
+
+@pytest.mark.parametrize(
+    ("edges", "first"),
+    [([1e-4, 2.371e-4, 5.62e-4], "0.0001 – 0.000237"), ([1.0, 1.00004, 1.00008], "1 – 1.00004")],
+)
+def test_a_bin_is_named_by_its_own_edges(edges: list[float], first: str) -> None:
+    """In as many digits as tell the bins apart, and never below the least value."""
+    told = _from_to(np.array(edges))
+
+    assert told[0] == first
+    assert len(set(told)) == 2
