@@ -347,9 +347,11 @@ class Capture(TorchFunctionMode):
             del self.calls[count:]  # part of it is out of sight: torch computes all of it
             return self._opaque(region, found)
         region.outputs = tuple(names)  # type: ignore[arg-type]
+        within = set().union(*(call.refs() for call in region.calls))
         for name, tensor in zip(region.outputs, outputs, strict=True):
             self._version[id(tensor)] = tensor._version
-            self._tap(name, tensor)
+            if name not in within:  # else torch tells but what comes from outside
+                self._tap(name, tensor)
         for tensor in tensors_of(found):
             if not tensor.requires_grad and self._where.pop(id(tensor), ""):
                 self._origin[id(tensor)] = f"{region.name}.data"  # no gradient flows on from it

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_leaves
 
 __all__ = [
     "CapturedCall",
@@ -90,6 +91,10 @@ class CapturedCall:
     draws: list[Tensor] = field(default_factory=list)
     state: Tensor | None = None  # of the generator before it ran
     why: str = ""  # nothing stands for it
+
+    def refs(self) -> set[str]:
+        """Return the names of the values that it was called with."""
+        return {x.name for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Ref)}
 
 
 def tensors_of(tree: Any) -> list[Tensor]:

@@ -18,7 +18,7 @@ from compare.running.mirror.model import Model
 from compare.running.mirror.moved import captures_elsewhere, is_ordered
 from manual.layer import Layer
 from torch_ref.capture import Capture
-from torch_ref.captured import CapturedCall, Ref, Region
+from torch_ref.captured import CapturedCall, Region
 from torch_ref.captured_side import CapturedSide
 
 __all__ = ["Found", "look_elsewhere"]
@@ -167,14 +167,10 @@ def _behind(name: str, capture: Capture) -> set[str]:
     found, left = {name}, [name]
     while left:
         call = made.get(left.pop())
-        new = _inputs(call) - found if call is not None else set()
+        new = call.refs() - found if call is not None else set()
         found |= new
         left += new
     return found
-
-
-def _inputs(call: CapturedCall) -> set[str]:
-    return {x.name for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Ref)}
 
 
 # ── pieces that were never taken ─────────────────────────────────────────────────────────────────
@@ -198,7 +194,7 @@ def _one_way(function: type, captures: Sequence[Capture]) -> tuple[str, ...]:
 def _pieces(call: CapturedCall, capture: Capture) -> set[int]:
     """Return which pieces a call chose; none if it has none, or they cannot be told."""
     if call.operation in ("where", "where_method", "masked_fill"):
-        masks = (capture.tensor(name) for name in _inputs(call))
+        masks = (capture.tensor(name) for name in call.refs())
         return {int(x) for mask in masks if not mask.is_floating_point() for x in mask.unique()}
     layer: Any = getattr(call.twin, "layer", None)
     if not isinstance(layer, Layer) or type(layer).decisions is Layer.decisions:

@@ -103,6 +103,12 @@ def _weight(x: Any, y: Any) -> Any:
     return np.where(np.isneginf(x), 0.0, np.exp(np.subtract(x, y)))
 
 
+def _largest_weight(x: Any, y: Any, far: Any) -> Any:
+    """The largest on the way, where x − y may be off by more than 1."""
+    moved = np.minimum(np.subtract(x, y) + np.where(far <= 1, 0.0, far), 0.0)
+    return np.where(np.isneginf(x), 0.0, np.exp(moved))
+
+
 def _ratio(x: Any, y: Any) -> Any:
     return np.where(y == 0, 1.0, np.divide(x, y))
 
@@ -184,8 +190,8 @@ def _of_two(ufunc: np.ufunc, a: Any, b: Any) -> Gauge:
     by_a, by_b = PARTIALS[ufunc](av, bv, v)
     if setting().sketch is None:
         if ufunc is np.logaddexp and _is_far(np.add(ae, be)):
-            near = reached(np.subtract(av, bv), np.sqrt(np.add(ae, be)))  # either may be the larger
-            by_a, by_b = np.where(near, 1.0, by_a), np.where(near, 1.0, by_b)
+            far = setting().reach * np.sqrt(np.add(ae, be))  # either may be the larger
+            by_a, by_b = _largest_weight(av, v, far), _largest_weight(bv, v, far)
         return within_4_ulps(v, scaled(by_a, ae) + scaled(by_b, be))
     return erring(v, passed(by_a, ae) + passed(by_b, be), ufunc.__name__, ULPS)
 

@@ -96,7 +96,7 @@ def _together(manual: Sequence, torch: Sequence, tolerances: Tolerances | None) 
 
 def _first_at_peak(values: Any, peak: Any, starts: Any, sizes: Any) -> np.ndarray:
     """Return where each segment first reaches its peak (its first NaN if it has one)."""
-    hits = np.flatnonzero(~(values < peak.repeat(sizes)))
+    hits = np.flatnonzero((values == peak.repeat(sizes)) | np.isnan(values))
     return hits[hits.searchsorted(starts)]
 
 

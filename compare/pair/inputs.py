@@ -82,10 +82,25 @@ class Specification:
                 )
             if domain not in DOMAINS:
                 raise UserError(f"domain['{name}']: '{domain}'. {nearest(domain, DOMAINS)}")
+            if domain == "spd" and not _is_square(self.shapes[name]):
+                raise UserError(f"domain['{name}']: no matrix of shape {self.shapes[name]} is spd.")
         return replace(self, domains=dict(domains or {}))
 
+    def has(self, shapes: Mapping[str, tuple]) -> bool:
+        """Return whether there are inputs of these shapes: an spd matrix is square."""
+        return all(_is_square(shapes[n]) for n, domain in self.domains.items() if domain == "spd")
 
-DOMAINS = ("probability", "positive", "simplex", "spd")
+    def single(self) -> list[str]:
+        """Return the differentiable inputs whose numbers may be changed one by one."""
+        return [n for n in self.differentiable if self.domains.get(n) not in BOUND]
+
+
+BOUND = ("simplex", "spd")  # in which one number depends on the others
+DOMAINS = ("probability", "positive", *BOUND)
+
+
+def _is_square(shape: tuple[int, ...]) -> bool:
+    return len(shape) > 1 and shape[-1] == shape[-2]
 
 
 def inside(domain: str, z: np.ndarray) -> np.ndarray:

@@ -71,6 +71,7 @@ def along(
     upstreams: Sequence[np.ndarray],
     rounding: Sequence[np.ndarray] | None = None,
     least: float = 0.0,
+    times: float = 1.0,
 ) -> Slope:
     """Return the derivative of Σ upstream · output along a direction in the inputs.
 
@@ -82,8 +83,9 @@ def along(
         rounding: E of every output, where forward rounds larger numbers than it returns.
         least: of the size that steps are in proportion to; tiny inputs' own hide a slope beside
             1 in rounding.
+        times: larger than in proportion to that size.
     """
-    size = max(least, *(_size(values[name], d) for name, d in directions.items()))
+    size = times * max(least, *(_size(values[name], d) for name, d in directions.items()))
     usual = None
     for first in range(0, DEEPEST + 1, DEEPER):
         steps = size / 8 * RATIO ** -np.arange(first, first + LEVELS)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LITTLE = 1e-3  # of the gradient; a larger gap is another function
 MOST = 6  # failing tensors that are looked at
+EXACT = 0.05  # of the gap: what a slope may be uncertain by
+STEPS = ((0.0, 1.0), (1.0, 1.0), (0.0, 1e-5))  # the least size that they are of; times that
 
 
 def reference_inaccurate(session: Session, run: list[Outcome]) -> str:
@@ -62,7 +64,7 @@ def _is_the_references(session: Session, outcome: Outcome, quantity: str) -> boo
         direction = np.where(off, signs, 0.0)
         told, gap = (mine * direction).sum(), np.abs(diff * direction).sum()
         try:
-            if not _follows(forward, outcome, {quantity[5:]: direction}, told, 0.05 * gap):
+            if not _follows(forward, outcome, {quantity[5:]: direction}, told, gap):
                 return False
         except Exception:  # a stranger's forward on other numbers
             return False
@@ -74,9 +76,14 @@ def _follows(
     outcome: Outcome,
     directions: dict[str, np.ndarray],
     told: float,
-    room: float,
+    gap: float,
 ) -> bool:
-    """Return whether forward has this slope, by steps in proportion to the inputs or to 1."""
+    """Return whether forward has this slope, and by no steps another: nearer to the reference's.
+
+    Some steps are in proportion to the inputs, some to 1, and some show what bends within these.
+    """
     at = outcome.values, directions, outcome.upstreams
-    found = (along(forward, *at, least=least) for least in (0.0, 1.0))
-    return any(abs(slope.value - told) + slope.error < room for slope in found)
+    found = [along(forward, *at, least=least, times=times) for least, times in STEPS]
+    apart = [abs(slope.value - told) for slope in found]
+    nearer = all(d <= gap / 2 + s.error for d, s in zip(apart, found, strict=True))
+    return nearer and any(d + s.error < EXACT * gap for d, s in zip(apart, found, strict=True))

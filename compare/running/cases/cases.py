@@ -78,7 +78,7 @@ class Cases:
         self.base = specification.draw(self.rng(0))
         lengths = {n for shape in specification.shapes.values() for n in shape}
         self.tied = tied_axes(specification, fixed if resize else lengths)
-        self.sizes = independent(self.tied, lambda n: accepts(self.resized(n)), specification.names)
+        self.sizes = independent(self.tied, self.takes, specification.names)
 
     def rng(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream])
@@ -91,7 +91,8 @@ class Cases:
         """Yield every case, the user's own inputs first."""
         yield Case(BASE if self.specification.shapes else "given", self.base)
         yield from self._sizes()
-        yield Case("ties", self._each(tied, 20))
+        if single := self.specification.single():
+            yield Case("ties", self._each(tied, 20, single))
         if len(self._alike()) > 1:
             yield Case("ties between inputs", self._shared())
         if around := self._around_zero():
@@ -127,7 +128,7 @@ class Cases:
     def _alike(self) -> list[str]:
         """Return the first differentiable inputs that have one shape, if there are several."""
         shapes: dict[tuple[int, ...], list[str]] = {}
-        for name in self.specification.differentiable:
+        for name in self.specification.single():
             shapes.setdefault(np.shape(self.base[name]), []).append(name)
         return next((names for names in shapes.values() if len(names) > 1), [])
 
@@ -153,16 +154,14 @@ class Cases:
 
     def _others(self) -> Iterator[Case]:
         """Yield every axis at another length; axes that the user gave one length stay equal."""
-        lengths = other(self.tied, lambda n: self.accepts(self.resized(n, OTHER)))
+        lengths = other(self.tied, lambda n: self.takes(n, OTHER))
         if lengths != self.tied.lengths:
             yield Case("other sizes", self.resized(lengths, OTHER), resized=True)
 
     def _resizable(self, group: Group) -> bool:
         """Return whether the group may change by itself: length 1 could pass by broadcasting."""
         lengths = self.sizes.lengths
-        return all(
-            self.accepts(self.resized({**lengths, group: n})) for n in neighbours(lengths[group])
-        )
+        return all(self.takes({**lengths, group: n}) for n in neighbours(lengths[group]))
 
     def _case(self, name: str, lengths: Lengths) -> Case:
         by_axis = {axis: n for group, n in lengths.items() for axis in group}
@@ -177,17 +176,25 @@ class Cases:
         name, axis = min(group, key=lambda a: (order.index(a[0]), a[1]))
         return f"{name} axis {axis} = 1"
 
-    def resized(self, lengths: Lengths, stream: int = 10) -> Inputs:
-        """Return inputs with these lengths: drawn anew; those that were given, cut or repeated."""
+    def takes(self, lengths: Lengths, stream: int = 10) -> bool:
+        """Return whether there are inputs of these lengths, and both sides run on them."""
+        fit = self.specification.has(self._shapes(lengths))
+        return fit and self.accepts(self.resized(lengths, stream))
+
+    def _shapes(self, lengths: Lengths) -> dict[str, tuple[int, ...]]:
         new = {axis: n for group, n in lengths.items() for axis in group}
-        shapes = {
+        return {
             name: tuple(new.get((name, i), n) for i, n in enumerate(shape))
             for name, shape in self.specification.shapes.items()
         }
-        values = self.specification.draw(self.rng(stream), shapes)
-        for (name, axis), length in new.items():
-            if name in self.specification.given:
-                values[name] = cut(values[name], axis, length)
+
+    def resized(self, lengths: Lengths, stream: int = 10) -> Inputs:
+        """Return inputs with these lengths: drawn anew; those that were given, cut or repeated."""
+        values = self.specification.draw(self.rng(stream), self._shapes(lengths))
+        for group, length in lengths.items():
+            for name, axis in group:
+                if name in self.specification.given:
+                    values[name] = cut(values[name], axis, length)
         return values
 
 

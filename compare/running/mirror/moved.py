@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compare.running.mirror.model import Model
 from torch_ref.capture import Capture
@@ -47,25 +47,29 @@ def _move(model: Model, every: bool) -> None:
     with torch.no_grad():
         for seed, tensor in enumerate([*inputs, *held]):
             if seed < len(inputs) or every or _is_alike(tensor):
-                tensor.copy_(torch.from_numpy(moved(tensor.detach().numpy(), seed)))
+                learnt = isinstance(tensor, nn.Parameter) and tensor.requires_grad
+                tensor.copy_(torch.from_numpy(moved(tensor.detach().numpy(), seed, learnt=learnt)))
 
 
 def _is_alike(tensor: Tensor) -> bool:
     return bool(tensor.numel()) and bool((tensor == tensor.flatten()[0]).all())
 
 
-def moved(a: np.ndarray, seed: int = 0) -> np.ndarray:
+def moved(a: np.ndarray, seed: int = 0, *, learnt: bool = False) -> np.ndarray:
     """Return other numbers of the same kind.
 
-    What is one number throughout goes apart towards zero, zeros upwards. Other floats get larger;
-    not what lies between 0 and 1, or what may have to be as it is.
+    What is one number throughout goes apart towards zero, zeros upwards; so does a matrix that is
+    learnt, of which only the start is symmetric. Other floats get larger; not what lies between 0
+    and 1, or what may have to be as it is.
 
-    >>> moved(np.array([-0.5, 2.0])), moved(np.array([0.2, 0.8]))
-    (array([-2.,  8.]), array([0.2, 0.8]))
+    >>> moved(np.array([-0.5, 2.0])), moved(np.array([0.2, 0.8])), moved(np.array([0.5, 0.5]))
+    (array([-2.,  8.]), array([0.2, 0.8]), array([0.5, 0.5]))
     """
     if a.dtype.kind != "f" or not a.size or not np.isfinite(a).all():
         return a
-    if not np.ptp(a):
+    if not learnt and _is_uniform(a):
+        return a
+    if not np.ptp(a) or (learnt and _is_matrix(a)):
         by = np.random.default_rng(seed).uniform(0, APART, a.shape)
         return (a * (1 - by) + (a == 0) * by).astype(a.dtype)
     within = a.min() >= 0 and a.max() <= 1
@@ -85,6 +89,11 @@ def is_bound(a: np.ndarray) -> bool:
     axes = range(a.ndim) if a.ndim > 1 else (None,)
     found = [f(a, axis=axis) for axis in axes for f in (np.sum, np.linalg.norm)]
     return not (a % 1).any() or any(_is_one_number(np.ravel(x)) for x in found)
+
+
+def _is_uniform(a: np.ndarray) -> bool:
+    """Return whether all numbers are 1/n of n along an axis: probabilities."""
+    return not np.ptp(a) and any(n > 1 and np.isclose(n * a.flat[0], 1) for n in a.shape)
 
 
 def is_ordered(a: np.ndarray) -> bool:

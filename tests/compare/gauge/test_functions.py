@@ -215,6 +215,10 @@ def test_either_of_two_may_be_the_larger_where_errors_reach_as_far(x: float) -> 
             for e in (1e3, 1.0)
         )
 
+        close = np.logaddexp(0.0, Gauge(np.array([x]), np.array([(30 / reach) ** 2])))
+        change = np.logaddexp(0.0, x + 30) - np.logaddexp(0.0, x)
+
+    assert close.tolerance(F64) >= change
     assert far.tolerance(F64) >= 950
     assert near.tolerance(F64) <= (1.01 if x > 0 else 1e-12)
 

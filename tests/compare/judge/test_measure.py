@@ -66,6 +66,8 @@ def test_one_non_finite_element_is_never_agreement(size: int, value: float) -> N
     codes = verdict_codes(both, [manual, manual], [torch, manual])
 
     assert VERDICTS[codes].tolist() == ["non-finite", "non-finite"]
+    assert both.worst[0] == 1
+    np.testing.assert_equal(both.manual[0], value)
 
 
 def test_zeros_that_would_pass_are_vacuous() -> None:

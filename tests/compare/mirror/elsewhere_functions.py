@@ -138,6 +138,52 @@ Interval = function(  # between two bounds, the lower one first
     "Interval",
 )  # fmt: skip
 
+
+class OwnAverage(Function):
+    """Writes into a buffer, as a batch norm does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, average: Tensor) -> Tensor:
+        average.mul_(0.9).add_(0.1 * x.mean(0))
+        return x - x.mean(0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad - grad.mean(0), None
+
+
+class DrawsAlike(Function):
+    """Draws in the order in which x lies in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.noise = torch.rand_like(x)
+        return x * ctx.noise
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad * ctx.noise
+
+
+class Statistics(Function):
+    """Returns what it goes on with as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, root := x.sin())
+        return root, root.square()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, other: Tensor) -> Tensor:
+        x, root = ctx.saved_tensors
+        return (grad + 2 * root * other) * x.cos()
+
+
+CrossEntropy = function(  # with labels that add up to 1
+    lambda z, t: -(t * z.log_softmax(-1)).sum(-1, keepdim=True).expand_as(z),
+    lambda g, z, t: g.sum(-1, keepdim=True) * (z.softmax(-1) - t), "CrossEntropy",
+)  # fmt: skip
+
 RIGHT: dict[str, Use] = {
     "half precision": lambda x, w: HalfTanh.apply(x),
     "a buffer in float32": lambda x, w: Buffered.apply(x),
@@ -166,6 +212,9 @@ RIGHT: dict[str, Use] = {
     "no gradient of what is frozen": lambda x, w: Frozen.apply(x, w.detach()),
     "two pieces": lambda x, w: Clamp.apply(x),
     "at zero": lambda x, w: Relu.apply(x),
+    "draws in memory's order": lambda x, w: DrawsAlike.apply(x),
+    "goes on with an output": lambda x, w: torch.add(*Statistics.apply(x)),
+    "goes on with an output that is not used": lambda x, w: Statistics.apply(x)[1],
 }
 
 # ── right here alone ─────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 import compare
 from compare.running.mirror.moved import is_bound, is_ordered, moved
-from tests.compare.mirror.elsewhere_functions import RIGHT, WRONG, Use, function
+from tests.compare.mirror.elsewhere_functions import (
+    RIGHT,
+    WRONG,
+    CrossEntropy,
+    OwnAverage,
+    Use,
+    function,
+)
 
 PAGES = ("summary.md", "report.html")
 X = (torch.arange(15.0) * 1.7).sin().reshape(5, 3) * 0.4
@@ -39,6 +46,35 @@ def test_a_right_function_is_accused_of_nothing(case: str) -> None:
 
     assert report.verdict == "agree", str(report)
     assert not report.elsewhere
+
+
+BUFFERS = {
+    "is written into": (OwnAverage.apply, torch.zeros(4)),
+    "is uniform": (CrossEntropy.apply, torch.full((5, 4), 0.25)),
+}
+
+
+@pytest.mark.parametrize("case", BUFFERS)
+def test_a_right_function_of_a_buffer_is_accused_of_nothing(case: str) -> None:
+    use, buffer = BUFFERS[case]
+    model = Between(use)
+    del model.weight
+    model.register_buffer("weight", buffer.clone())
+
+    report = compare.mirror(model, X)
+
+    assert report.verdict == "agree", str(report)
+
+
+def test_a_weight_that_begins_symmetric_is_not_always_so() -> None:
+    straight = function(lambda x, w: x @ w, lambda g, x, w: (g @ w, x.T @ g), "Straight")
+    model = Between(straight.apply)
+    model.weight = nn.Parameter(torch.eye(4))
+
+    report = compare.mirror(model, X)
+
+    assert report.verdict == "incomplete"
+    assert [found.function for found in report.elsewhere] == ["Straight"]
 
 
 @pytest.mark.parametrize("case", WRONG)

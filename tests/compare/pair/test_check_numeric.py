@@ -172,3 +172,19 @@ def test_of_a_check_that_compared_every_element_nothing_is_said_to_be_left_out()
 
     assert report.abridged == ()
     assert "nothing was left out" in report_html(report)
+
+
+def test_a_float32_overflow_is_told_so_without_a_reference() -> None:
+    """Central differences lack digits beside float64: they are no second mistake."""
+
+    def tanh(x: np.ndarray) -> np.ndarray:
+        return (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x))
+
+    report = compare.check(
+        lambda x: (tanh(x), x), lambda dy, x: dy * (1 - tanh(x) ** 2), None, {"x": (4, 5)},
+        dtype="float32", cases=("random", "wide"),
+    )  # fmt: skip
+
+    assert report.verdict == "disagree"
+    assert np.isnan(report.first_divergence.manual)
+    assert report.cause.kind == "float32 only"

@@ -531,3 +531,26 @@ def test_what_is_not_written_yet_is_told_so() -> None:
     assert report.cause is not None
     assert "raised NotImplementedError (line" in report.cause.evidence
     assert report.cause.advice == "That line says that it is still to be written."
+
+
+@pytest.mark.parametrize("reference", [torch.logdet, None])
+def test_matrices_of_a_domain_stay_square_and_positive(reference: Any) -> None:
+    def forward(a: np.ndarray) -> tuple:
+        np.linalg.cholesky(a)
+        return np.linalg.slogdet(a)[1], np.linalg.inv(a)
+
+    def check(shape: tuple[int, ...]) -> Any:
+        return compare.check(
+            forward, lambda dy, inverse: dy * inverse.T, reference, {"a": shape},
+            domain={"a": "spd"}, cases=("random", "ties", "other sizes"),
+        )  # fmt: skip
+
+    assert check((4, 4)).verdict == "agree"
+    with pytest.raises(compare.UserError, match="no matrix of shape"):
+        check((4, 3))
+
+
+def test_what_adds_up_to_one_gets_no_ties() -> None:
+    inputs = specify({"p": (3, 4), "q": (3, 4)}).within({"p": "simplex", "q": "simplex"})
+
+    assert not [c.name for c in Cases(inputs, lambda _: True, 0).all() if "ties" in c.name]

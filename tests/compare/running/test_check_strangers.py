@@ -337,6 +337,20 @@ def test_a_reference_that_is_inaccurate_is_blamed_and_nobody_else(
         assert report.verdict == "disagree"
 
 
+@pytest.mark.parametrize("cases", [["random", "tiny"], ["random", "zeros"]])
+@pytest.mark.parametrize("width", [1e-5, 1e-6])
+def test_no_reference_is_blamed_for_what_bends_within_large_steps(
+    width: float, cases: list[str]
+) -> None:
+    """The hand-written gradient forgets a term that steps of 1 do not see."""
+    report = check(
+        lambda x: (x + 1e-4 * width * np.tanh(x / width), x), lambda d, x: d,
+        lambda x: x + 1e-4 * width * torch.tanh(x / width), X, cases=cases,
+    )  # fmt: skip
+
+    assert report.verdict == "disagree"
+
+
 # ── causes ───────────────────────────────────────────────────────────────────────────────────────
 def normalised(eps, cast=lambda a: a):
     def forward(x):
