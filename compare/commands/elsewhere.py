@@ -83,6 +83,10 @@ def _first_wrong(trials: Iterator[Trial]) -> tuple[Elsewhere | None, tuple[str, 
     notes: tuple[str, ...] = ()
     for trial in trials:
         report = _checked(trial)
+        if report is None and trial.where == OTHERWISE:
+            name = trial.region.function.__name__
+            alone = f"{name}.forward does not run twice alike by itself"
+            notes = (f"{alone}: nothing is known of it {OTHERWISE}.",)
         if report is None or report.verdict != "disagree" or _returns_nothing(report):
             continue
         name, place = trial.region.function.__name__, place_of(trial.region.function)

@@ -36,9 +36,11 @@ SECONDS = 10.0  # of one Function: what a mirror may spend on the cause
 class Context:
     """What a Function's forward is given in the place of autograd's: it keeps, and does nothing."""
 
-    needs_input_grad = (True,) * 64
     saved_tensors: tuple = ()
     constant: tuple = ()  # outputs that no gradient flows through
+
+    def __init__(self, args: Sequence[Any]) -> None:
+        self.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
 
     def save_for_backward(self, *tensors: Tensor) -> None:
         self.saved_tensors = tensors
@@ -155,7 +157,7 @@ def _forward(function: Any) -> Callable:
     own = _is_split(function)
 
     def forward(*args: Any) -> Any:
-        context = Context()
+        context = Context(args)
         found = function.forward(*args) if own else function.forward(context, *args)
         if own:
             function.setup_context(context, args, found)

@@ -165,6 +165,21 @@ class DrawsAlike(Function):
         return grad * ctx.noise
 
 
+class AsksFirst(Function):
+    """Looks at what needs a gradient, one for each argument."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        (ctx.needed,) = ctx.needs_input_grad
+        ctx.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return torch.where(x < -1, -2 * grad * x, 2 * grad * x)
+
+
 class Statistics(Function):
     """Returns what it goes on with as well."""
 
@@ -270,6 +285,7 @@ WRONG: dict[str, tuple[Use, str]] = {
     "forgets a weight of ones": (lambda x, w: Scaled.apply(x, w), "Scaled"),
     "forgets a shift of zero": (lambda x, w: Shifted.apply(x, w), "Shifted"),
     "a sign below -1": (lambda x, w: Flipped.apply(x), "Flipped"),
+    "a sign, and asks for what is needed": (lambda x, w: AsksFirst.apply(x), "AsksFirst"),
     "a branch that is never taken": (lambda x, w: Branch.apply(x), "Branch"),
     "forgets a temperature of 1": (lambda x, w: Temperature.apply(x, 1.0), "Temperature"),
     "straight through a clamp": (lambda x, w: ClipStraight.apply(x), "ClipStraight"),

@@ -108,6 +108,23 @@ def test_what_is_wrong_elsewhere_stands_in_every_form_of_the_report(tmp_path: Pa
     assert all("where x0 &lt; -1" in text or "where x0 < -1" in text for text in texts[::2])
 
 
+def test_what_does_not_run_by_itself_is_told() -> None:
+    class Alone(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.own = ctx.name()
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    report = compare.mirror(Between(lambda x, w: Alone.apply(x)), X)
+
+    assert report.verdict == "agree"
+    assert any("Alone.forward does not run twice alike by itself" in note for note in report.notes)
+
+
 def test_what_disagrees_here_is_not_called_right_here() -> None:
     """A sign that is flipped below -1, where the model goes."""
     report = compare.mirror(Between(WRONG["a sign below -1"][0]), 4 * X)
