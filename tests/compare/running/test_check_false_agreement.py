@@ -175,10 +175,10 @@ BRANCHES = {  # a function, its derivative, the reference, and a derivative that
         lambda x: np.logaddexp(0, x), sigmoid,
         lambda x: torch.logaddexp(x, torch.zeros_like(x)), lambda x: np.where(x > 4, 1, sigmoid(x)),
     ),
-    "softplus, linear from 12": (
+    "softplus, linear from 8": (
         lambda x: np.logaddexp(0, x), sigmoid,
         lambda x: torch.logaddexp(x, torch.zeros_like(x)),
-        lambda x: np.where(x > 12, 1, sigmoid(x)),
+        lambda x: np.where(x > 8, 1, sigmoid(x)),
     ),
     "relu6 up to 20": (
         lambda x: np.clip(x, 0, 6), lambda x: 1.0 * ((x > 0) & (x < 6)),
