@@ -20,16 +20,7 @@ import numpy as np
 
 from manual.bilinear import bilinear
 from manual.blocks import joined
-from manual.conv.strips import (
-    Windows,
-    correlate,
-    folded,
-    kernel_rows,
-    laid_out,
-    met,
-    row_slices,
-    strips,
-)  # fmt: skip
+from manual.conv.strips import Windows, correlate, folded, kernel_rows, met, row_slices, strips
 from manual.layer import Array
 
 __all__ = ["correlated", "input_gradients", "weight_gradients"]
@@ -101,10 +92,10 @@ def _plane_of_weight(dy: Array, x: Array, at: Windows) -> Array:
     for block in at.blocks(x):
         X = strips(x[block], at, out)  # (n, G, C/G·KW, s, Hs·OW)
         dyT = _by_group(dy[block], at).swapaxes(2, 3)  # (n, G, OH·OW, O/G)
-        rows = [(row @ dyT).sum(axis=0) for row in laid_out(X, row_slices(at, out))]
-        dW = dW + np.concatenate(rows, axis=1)  # (G, KH·C/G·KW, O/G)
+        rows = [(X[row] @ dyT).sum(axis=0) for row in row_slices(at, out)]
+        dW = dW + np.stack(rows)  # (KH, G, C/G·KW, O/G)
     (*_, rows_, columns), g, o = at.kernel, at.groups, dy.shape[1]
-    dW = cast(Array, dW).reshape(g, rows_, -1, columns, o // g).transpose(0, 4, 2, 1, 3)
+    dW = cast(Array, dW).reshape(rows_, g, -1, columns, o // g).transpose(1, 4, 2, 0, 3)
     return dW.reshape(o, -1, rows_, columns)
 
 

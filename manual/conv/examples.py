@@ -39,7 +39,7 @@ CONV2D = (
     Example(
         {"in_channels": 3, "out_channels": 2, "kernel_size": 1}, ((2, 3, 2, 3),), exact=True
     ),
-    Example(  # no thin kernel: forward and backward go row by row
+    Example(
         {"in_channels": 8, "out_channels": 8, "kernel_size": 2}, ((2, 8, 3, 2),), exact=True
     ),
     Example(

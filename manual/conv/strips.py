@@ -3,9 +3,7 @@
 im2col lays out every window: KH·KW copies of the input. Here only the kernel's *columns* are laid
 out (KW copies): `strips` holds, for each column of the kernel, what that column meets at every
 output column, rows kept apart by their remainder modulo the stride. The windows' rows k are then
-one contiguous slice, so each row of the kernel is one batched product without a copy. Of a kernel
-with few columns and channels (the first layer's, a depthwise one's) such products are too thin to
-be fast: only then the rows are laid out as well, as im2col does.
+one contiguous slice, so each row of the kernel is one batched product without a copy.
 
 Symbols: N images, G groups, C and O channels in and out, (KH, KW) kernel, (OH, OW) output.
 """
@@ -21,14 +19,11 @@ from manual.blocks import blocks
 from manual.layer import Array
 
 __all__ = [
-    "Windows", "correlate", "folded", "kernel_rows", "laid_out", "met", "output_size",
-    "row_slices", "strips",
+    "Windows", "correlate", "folded", "kernel_rows", "met", "output_size", "row_slices",
+    "strips",
 ]  # fmt: skip
 
 Shape = tuple[int, ...]
-THIN = (
-    16  # C/G·KW below it: one product of all rows of the kernel beats one of each, copies and all
-)
 
 
 class Windows(NamedTuple):
@@ -129,18 +124,9 @@ def kernel_rows(weight: Array, groups: int) -> Array:
     return w.reshape(rows, groups, o // groups, c * columns)
 
 
-def laid_out(X: Array, slices: tuple[tuple, ...]) -> tuple[Array, ...]:
-    """Return what every row of the kernel meets: of thin ones in one array, row after row."""
-    rows = tuple(X[row] for row in slices)
-    return rows if X.shape[2] >= THIN else (np.concatenate(rows, axis=2),)
-
-
 def correlate(X: Array, kernel: Array, slices: tuple[tuple, ...]) -> Array:
-    """Return Σ_k W_k X_k, one product per row of the kernel or one of all: (N, G, O/G, OH·OW)."""
-    first, *others = laid_out(X, slices)
-    if not others:  # W_k side by side: (G, O/G, KH·C/G·KW)
-        return np.concatenate(tuple(kernel), axis=-1) @ first
-    y = kernel[0] @ first
-    for w, row in zip(kernel[1:], others, strict=True):
-        y += w @ row  # y is ours: fresh from the product
+    """Return Σ_k W_k X_k, one product per row of the kernel: (N, G, O/G, OH·OW)."""
+    y = kernel[0] @ X[slices[0]]
+    for k in range(1, len(slices)):
+        y += kernel[k] @ X[slices[k]]  # y is ours: fresh from the product
     return y
