@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from compare.judge.quantities import Key, Values
 
 SMALL = 2048  # elements; smaller arrays are compared together
+BLOCK = 1 << 20  # elements; larger arrays are compared in parts, to save memory
 
 
 class GaugeMistakeError(UserError):
@@ -51,7 +52,7 @@ def strayed(gauged: Values, plain: Values, tolerances: Mapping[Key, Any]) -> lis
             found.append(key)
         elif theirs.size <= SMALL and isinstance(value, Gauge):
             small.append((key, v, theirs, tolerances.get(key, 0.0)))
-        elif not _within(v, theirs, tolerances.get(key, 0.0)):
+        elif not all(_within(*part) for part in _parts(v, theirs, tolerances.get(key, 0.0))):
             found.append(key)
     return found + list(_among(small))
 
@@ -66,6 +67,17 @@ def _among(small: list[tuple[Key, Any, Any, Any]]) -> Iterator[Key]:
     ] if small else []  # fmt: skip
     if flat and not _within(*flat):
         yield from (key for key, v, theirs, tolerance in small if not _within(v, theirs, tolerance))
+
+
+def _parts(v: Any, plain: Any, tolerance: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Cut all three alike."""
+    if plain.size <= BLOCK:
+        yield v, plain, tolerance
+        return
+    v, plain, tolerance = np.ravel(v), plain.reshape(-1), np.ravel(tolerance)
+    for start in range(0, plain.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        yield v[part], plain[part], tolerance[part] if tolerance.size > 1 else tolerance
 
 
 def _within(v: Any, plain: Any, tolerance: Any) -> bool:

@@ -61,7 +61,7 @@ def kills(
     1 %; both must be noticed for at least half of those that are not zero.
     """
     many = batch is not None and batch > 1
-    t = tensor.astype(np.float64, copy=False)
+    t = tensor
     with np.errstate(all="ignore"):
         used = np.abs(t) / tolerance  # how many tolerances an element is large
         largest = float(np.max(used, initial=0.0))
@@ -73,24 +73,24 @@ def kills(
             largest * (1 - 1 / b) > 1 if many else None,
             _transposed(t, tolerance),
             _dropped(used) if many and per_sample and t.ndim and t.shape[0] == batch else None,
-            _half(0.01 * used),
+            _half(used, 100.0),
         )
 
 
 def _transposed(t: np.ndarray, tolerance: Any) -> bool | None:
     if t.ndim != 2 or t.shape[0] != t.shape[1] or t.shape[0] < 2:
         return None
-    return bool((np.abs(t - t.T) > tolerance).any())
+    return bool((np.abs(np.subtract(t, t.T, dtype=np.float64)) > tolerance).any())
 
 
 def _dropped(used: np.ndarray) -> bool:
     return bool(used.size) and _half(used.reshape(len(used), -1).max(axis=1))
 
 
-def _half(used: np.ndarray) -> bool:
-    """Return whether at least half of what is not zero is above its tolerance."""
-    nonzero = used[used > 0]
-    return bool(nonzero.size and np.count_nonzero(nonzero > 1) * 2 >= nonzero.size)
+def _half(used: np.ndarray, tolerances: float = 1.0) -> bool:
+    """Return whether at least half of what is not zero is above so many tolerances."""
+    nonzero = np.count_nonzero(used > 0)
+    return bool(nonzero and np.count_nonzero(used > tolerances) * 2 >= nonzero)
 
 
 def _rows(key: Key) -> bool:

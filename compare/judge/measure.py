@@ -5,12 +5,13 @@ Small tensors are laid end to end and measured together; large ones by themselve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 SMALL = 2048  # elements; below, the cost is the calls and not the memory
+BLOCK = 1 << 20  # elements that are measured at a time: what lies between takes their memory
 
 
 class Measures(NamedTuple):
@@ -60,7 +61,7 @@ def _columns(manual: Sequence, torch: Sequence, tolerances: Tolerances | None) -
     columns[5:, [i for i, t in enumerate(torch) if not t.size]] = np.nan  # nowhere is worst
     for i, t in enumerate(torch):
         if t.size > SMALL:
-            columns[:, i] = _alone(manual[i], t, None if tolerances is None else tolerances[i])
+            columns[:, i] = _large(manual[i], t, None if tolerances is None else tolerances[i])
     if small:
         columns[:, small] = _together(
             [manual[i] for i in small],
@@ -105,9 +106,26 @@ def _flat(tolerances: Tolerances, sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ravel(t) if np.ndim(t) else np.full(n, t) for t, n in pairs])
 
 
-def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
-    """Measure one large tensor."""
+def _large(m: np.ndarray, t: np.ndarray, tolerance: Any) -> np.ndarray:
+    """Measure one large tensor, block by block."""
     m, t = m.ravel(), t.ravel()
+    each = np.ravel(tolerance) if np.ndim(tolerance) else None
+    blocks = [slice(start, start + BLOCK) for start in range(0, t.size, BLOCK)]
+    found = np.array([_alone(m[b], t[b], tolerance if each is None else each[b]) for b in blocks])
+    max_abs, _, norm, budget, *_ = found.T
+    worst = int(np.argmax(max_abs if tolerance is None else budget))  # a NaN before anything
+    at = worst * BLOCK + found[worst, 5]
+    largest = found[:, :5].max(axis=0)
+    largest[2] = np.sqrt(np.dot(norm, norm))
+    return np.array([*largest, at, *found[worst, 6:]])
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, size, BLOCK))
+
+
+def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
+    """Measure one block of a large tensor."""
     if t.dtype == bool:  # which cannot be subtracted
         m, t = m.astype(np.float64), t.astype(np.float64)
     diff = np.subtract(m, t)
@@ -122,7 +140,6 @@ def _alone(m: np.ndarray, t: np.ndarray, tolerance: Any) -> list[float]:
     if tolerance is not None and np.ndim(tolerance) == 0:
         budget, zeros = (float(np.divide(x, tolerance)) for x in (max_abs, scale))
     elif tolerance is not None:
-        tolerance = tolerance.ravel()
         share = diff / tolerance
         at = int(share.argmax())
         budget = float(share[at])
@@ -138,11 +155,15 @@ def ulps(manual: Sequence[np.ndarray], torch: Sequence[np.ndarray]) -> np.ndarra
     """
     counts = np.zeros(66, dtype=np.int64)
     for m, t in zip(manual, torch, strict=True):
-        if not np.issubdtype(t.dtype, np.floating):
-            continue
-        bits = np.finfo(t.dtype).nmant + 1
-        diff = np.abs(np.subtract(m, t, dtype=np.float64)).reshape(-1)
-        powers = np.frexp(diff)[1] - 1 - (np.frexp(t.reshape(-1))[1] - bits)
-        index = np.where(diff == 0, 0, 1 + np.clip(powers, 0, 64))
-        counts += np.bincount(index, minlength=66)
+        if np.issubdtype(t.dtype, np.floating):
+            m, t = m.reshape(-1), t.reshape(-1)
+            counts += sum(_ulps(m[block], t[block]) for block in _blocks(t.size))
     return counts
+
+
+def _ulps(m: np.ndarray, t: np.ndarray) -> np.ndarray:
+    bits = np.finfo(t.dtype).nmant + 1
+    diff = np.abs(np.subtract(m, t, dtype=np.float64))
+    powers = np.frexp(diff)[1] - 1 - (np.frexp(t)[1] - bits)
+    index = np.where(diff == 0, 0, 1 + np.clip(powers, 0, 64))
+    return np.bincount(index, minlength=66)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -88,22 +89,28 @@ class Referee:
         return self.torch[Key(node, f"output:{port}" if port else "output")]
 
 
+def continuous(values: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Return what no kink can explain, being continuous across it: outputs and the loss."""
+    return {k: v for k, v in values.items() if k.quantity.partition(":")[0] in ("output", "loss")}
+
+
 def without_excuses(
     before: Rows, after: Rows, flips: dict[str, int], nodes: Any, torch: Values
 ) -> tuple[Rows, dict[str, int]]:
-    """Keep what was wrong without a referee where no kink can explain it: outputs and the loss.
+    """Keep what was wrong without a referee and is `continuous`: torch's decision excuses none.
 
-    An output is continuous across a kink, so torch's decision cannot excuse it (an index is not,
-    nor is it a real number); and where the
-    input of a layer disagrees, its flips are no rounding.
+    (An index is not, nor is it a real number.) And where the input of a layer disagrees, its flips
+    are no rounding.
     """
     verdicts = after.verdicts.copy()
     measures = np.array(after.measures)
+    places = {key: i for i, key in enumerate(after.keys)}
     wrong = set()
-    for i, key in enumerate(before.keys):
-        continuous = key.quantity.partition(":")[0] in ("output", "loss") and real(torch.get(key))
-        if continuous and before.verdicts[i] == DISAGREE:
-            verdicts[i], measures[:, i] = DISAGREE, np.array(before.measures)[:, i]
+    for i in np.flatnonzero(before.verdicts == DISAGREE):
+        key = before.keys[i]
+        if real(torch.get(key)):
+            at = places[key]
+            verdicts[at], measures[:, at] = DISAGREE, np.array(before.measures)[:, i]
             wrong.add(key.layer)
     inputs = {node.name: node.inputs for node in nodes} | {"loss": (nodes[-1].name,)}
     kept = {name: n for name, n in flips.items() if wrong.isdisjoint(inputs[name])}

@@ -39,13 +39,13 @@ from compare.pair.manual_side import ManualSide
 from compare.running.alone import Moment, wide
 from compare.running.doubt import deciding_inside, in_doubt
 from compare.running.experiment import Experiment
-from compare.running.kinks import Referee, settled, without_excuses
+from compare.running.kinks import Referee, continuous, settled, without_excuses
+from compare.running.large import InBlocks, freed, let_go
 from compare.running.moment import Attempt, Start, attempt, gauge_values, in_double
 from compare.running.refusal import torchs_own
 from manual.graph import Intercept
 from manual.rounding import standing_for
 
-LARGE = 1 << 20  # elements of an array whose gauge is not kept without need
 FINITE = float(np.finfo(np.float64).max)  # a share that errors which add up may still explain
 
 
@@ -91,6 +91,9 @@ class Lockstep:
         self.start: Start | None = None
         experiment.torch.load(experiment.weights)
         self.resynchronise()
+        for name, weight in experiment.weights.items():
+            if name in self.params:
+                self.params[name] = _shared(self.params[name], weight)
 
     def step(self, number: int, batch: np.ndarray) -> Step:
         """Run, compare and judge one step; `resynchronise` before the next.
@@ -188,7 +191,11 @@ class Lockstep:
         settling = own is None and rows.disagree
         if settling:
             again, flips = self._refereed(start, torch)
-            sides = _Sides(manual, again if flips else manual, torch, flips, tolerances)
+            before = _Before(continuous(manual), continuous(tolerances))
+            if flips:
+                manual.clear()  # the rest is large, and nothing asks for it again
+            sides = _Sides(before, again if flips else manual, torch, flips)
+            self.tolerances = tolerances = {}
             for hopeless, tolerances in self._with_kinks(start, torch, failing, wide, sides.again):
                 if len(self.doubted) > doubted:
                     certain, doubted = rows, len(self.doubted)
@@ -231,20 +238,12 @@ class Lockstep:
         side, referee = self.experiment.manual, self.watch
         if torch is not None:
             side, referee = settled(side, start), Referee(start, torch, {})
+        k = self.compare.k
+        side = InBlocks.side(side, plain, self.dtype, k) if plain else side
         values = gauge_values(side, start, self.dtype, referee, wide=wide, failing=failing)
-        tolerances = self._freed(values, plain) if plain else {}
-        tolerances |= gauged(values, self.dtype, self.compare.k)
+        tolerances = freed(values, plain, self.dtype, k) if plain else {}
+        tolerances |= let_go(side) | gauged(values, self.dtype, k)
         self.tolerances, self.screen, self.gauges = tolerances, {}, values
-        return tolerances
-
-    def _freed(self, values: Values, plain: Values) -> dict[Key, Any]:
-        """Take large arrays out that computed what the plain run did; return their tolerances."""
-        tolerances: dict[Key, Any] = {}
-        for key in [key for key, value in values.items() if np.size(value) > LARGE]:
-            one = {key: values.pop(key)}
-            tolerances |= gauged(one, self.dtype, self.compare.k)
-            if strayed(one, plain, tolerances):
-                values |= one
         return tolerances
 
     def _with_kinks(
@@ -293,8 +292,10 @@ class Lockstep:
         rows = self._rows(keys, sides.again, sides.torch, tolerances, start)
         if not sides.flips:  # no kink: what was computed first stands
             return rows, {}
-        either = {k: np.fmax(t, sides.own.get(k, 0.0)) for k, t in tolerances.items()}
-        before = self._rows(keys, sides.manual, sides.torch, either, start)
+        first, wider = sides.before, continuous(tolerances)
+        either = {k: np.fmax(t, first.tolerances.get(k, 0.0)) for k, t in wider.items()}
+        asked = list(continuous(dict.fromkeys(keys)))
+        before = self._rows(asked, first.manual, continuous(sides.torch), either, start)
         nodes = self.experiment.manual.graph.nodes
         return without_excuses(before, rows, sides.flips, nodes, sides.torch)
 
@@ -401,14 +402,20 @@ def _output(key: Key) -> Key:
     return Key(key.layer, key.quantity.replace("grad_output", "output"))
 
 
-class _Sides(NamedTuple):
-    """What both sides computed, and the hand-written one again with torch's kinks."""
+class _Before(NamedTuple):
+    """What is continuous across kinks, as computed at first, and its tolerances there."""
 
     manual: Values
+    tolerances: Mapping[Key, Any]
+
+
+class _Sides(NamedTuple):
+    """What both sides computed, the hand-written one with torch's kinks, and before that."""
+
+    before: _Before
     again: Values
     torch: Values
     flips: dict[str, int]
-    own: Mapping[Key, Any]  # the tolerances at the hand-written side's own kinks
 
 
 def _of_first_order(tolerances: Mapping[Key, Any], gauges: Values, plain: Values) -> dict[Key, Any]:
@@ -433,6 +440,17 @@ def _undefined(values: Any) -> Any:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    copy = array.copy()
-    copy.setflags(write=False)
-    return copy
+    return _shown(array.copy())
+
+
+def _shared(array: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the other's memory if it holds the same numbers."""
+    same = other.dtype == array.dtype and np.array_equal(array, other)
+    return _shown(other) if same else array
+
+
+def _shown(array: np.ndarray) -> np.ndarray:
+    """Return the same memory, which cannot be written into there."""
+    view = array.view()
+    view.setflags(write=False)
+    return view

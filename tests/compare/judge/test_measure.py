@@ -22,10 +22,11 @@ def pair(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     seed=st.integers(0, 2**32 - 1),
     shapes=st.lists(st.lists(st.integers(1, 5), max_size=3).map(tuple), min_size=1, max_size=6),
     small=st.sampled_from([1, 10, 4096]),
+    block=st.sampled_from([1, 7, 4096]),
     kind=st.sampled_from(["none", "arrays", "numbers"]),
 )
-@settings(max_examples=60, derandomize=True, deadline=None)
-def test_every_column_equals_a_plain_loop(seed, shapes, small, kind) -> None:
+@settings(max_examples=90, derandomize=True, deadline=None)
+def test_every_column_equals_a_plain_loop(seed, shapes, small, block, kind) -> None:
     rng = np.random.default_rng(seed)
     pairs = [pair(rng, shape) for shape in shapes]
     manual, torch = [m for m, _ in pairs], [t for _, t in pairs]
@@ -34,11 +35,10 @@ def test_every_column_equals_a_plain_loop(seed, shapes, small, kind) -> None:
         "arrays": [rng.uniform(1e-10, 1e-8, shape) for shape in shapes],
         "numbers": [float(x) for x in rng.uniform(1e-10, 1e-8, len(shapes))],
     }[kind]
-    original, module.SMALL = module.SMALL, small
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SMALL", small)
+        patch.setattr(module, "BLOCK", block)
         found = measure(manual, torch, tolerances)
-    finally:
-        module.SMALL = original
 
     for i, (m, t) in enumerate(pairs):
         difference = np.abs(m - t)
@@ -56,8 +56,12 @@ def test_every_column_equals_a_plain_loop(seed, shapes, small, kind) -> None:
 
 
 @pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("block", [1000, module.BLOCK])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_one_non_finite_element_is_never_agreement(size: int, value: float) -> None:
+def test_one_non_finite_element_is_never_agreement(
+    size: int, block: int, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
     torch = np.ones(size)
     manual = torch.copy()
     manual[1] = value
@@ -123,7 +127,11 @@ def test_without_a_tolerance_only_bitwise_equality_agrees() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ulps_count_the_distance_in_units_in_the_last_place(dtype: type) -> None:
+@pytest.mark.parametrize("block", [3, module.BLOCK])
+def test_ulps_count_the_distance_in_units_in_the_last_place(
+    dtype: type, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
     torch = np.ones(4, dtype=dtype)
     eps = np.finfo(dtype).eps
     manual = (torch + np.array([0, 1, 2, 4], dtype=dtype) * eps).astype(dtype)
