@@ -255,7 +255,7 @@ def mp() -> Any:
 
 
 def number(x: Any) -> Any:
-    return mp().mpf(float(x))
+    return mp().convert(float(x))
 
 
 @cache
