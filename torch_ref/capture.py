@@ -314,12 +314,16 @@ class Capture(TorchFunctionMode):
             args, kwargs = self.stand_ins((args, kwargs))
             tensors = tensors_of((args, kwargs))
             reached = any(map(self._differentiable, (*tensors, *module.parameters())))
-            if reached and (path or self.whole) and plain(module):
+            if reached and (path or self.whole) and plain(module) and self._holds_its_own(module):
                 in_place = getattr(module, "inplace", False)
                 return self._recorded(
                     path, partial(_CALL, module), args, kwargs, in_place=in_place, module=module
                 )
         return self._inside(module, args, kwargs)
+
+    def _holds_its_own(self, module: nn.Module) -> bool:
+        """Return whether no parameter was computed and put in its place (torch.func)."""
+        return all(id(p) in self._leaves for p in module.parameters())
 
     def applied(self, function: Any, args: tuple) -> Any:
         """Stand for a custom Function's `apply`: its forward's calls are captured."""

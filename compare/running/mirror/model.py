@@ -228,6 +228,13 @@ def _check(module: Any) -> None:
             f"mirror takes a torch.nn.Module, received {_described(module)}. For a function with a "
             "hand-written backward use compare.check, for a configuration compare.run."
         )
+    for path, inner in module.named_modules():
+        if isinstance(inner, torch.jit.ScriptModule):
+            raise UserError(
+                f"{f'{type(module).__name__}.{path}' if path else 'the module'} is TorchScript: it "
+                "runs outside of Python, where a mirror sees none of its operations. Mirror the "
+                "nn.Module that it was made of."
+            )
     tensors = (*module.parameters(), *module.buffers())
     if any(nn.parameter.is_lazy(t) for t in tensors):
         raise UserError(

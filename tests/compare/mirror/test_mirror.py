@@ -240,6 +240,11 @@ def half() -> Any:
     return compare.mirror(net().half(), X)
 
 
+def scripted() -> Any:
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        return torch.jit.script(net())
+
+
 REFUSED = {
     "no module": (lambda: compare.mirror(lambda x: x, X), "takes a torch.nn.Module"),
     "a wrong shape": (lambda: compare.mirror(net(), X[:, :2]), "cannot be run on inputs of shape"),
@@ -250,6 +255,11 @@ REFUSED = {
     "no input": (lambda: compare.mirror(net()), "cannot be called with these inputs"),
     "half precision": (half, "float16"),
     "lazy": (lambda: compare.mirror(nn.LazyLinear(2), X), "lazy parameters"),
+    "TorchScript": (lambda: compare.mirror(scripted(), X), "module is TorchScript"),
+    "TorchScript inside": (
+        lambda: compare.mirror(nn.Sequential(nn.Tanh(), scripted()), X),
+        r"Sequential\.1 is TorchScript",
+    ),
     "not deterministic": (lambda: compare.mirror(Lottery(3, 2), X), "is not deterministic"),
     "changed out of sight": (
         lambda: compare.mirror(Launderer(3, 2), X), "was not captured faithfully",

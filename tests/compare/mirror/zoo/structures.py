@@ -50,6 +50,23 @@ def hypernetwork() -> Example:
     return Example(Hypernetwork(), (torch.randn(3, 4),))
 
 
+class Called(nn.Module):
+    """A layer that is called with weights computed for this input (torch.func)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights, self.layer = nn.Linear(4, 5 * 3 + 5), nn.Linear(3, 5)
+
+    def forward(self, code: Tensor, x: Tensor) -> Tensor:
+        own = self.weights(code.mean(0))
+        computed = {"weight": own[:15].view(5, 3), "bias": own[15:]}
+        return torch.func.functional_call(self.layer, computed, (x,)) + self.layer(x).sin()
+
+
+def called_with_weights() -> Example:
+    return Example(Called(), (torch.randn(2, 4), torch.randn(3, 3)))
+
+
 class TiedAutoencoder(nn.Module):
     """The decoder's weight is the encoder's, transposed."""
 
@@ -355,8 +372,8 @@ def unused_head() -> Example:
 
 
 MODELS: list[Maker] = [
-    siamese, hypernetwork, tied_autoencoder, data_dependent_loop, weight_norm, weight_norm_hooked,
-    spectral_norm, spectral_norm_hooked, parametrised, vae, dropouts, gumbel_router,
-    vector_quantiser, returns_dataclass, returns_dataclass_without_loss, custom_function,
-    checkpointed, in_place, moving_average, unused_head,
+    siamese, hypernetwork, called_with_weights, tied_autoencoder, data_dependent_loop,
+    weight_norm, weight_norm_hooked, spectral_norm, spectral_norm_hooked, parametrised, vae,
+    dropouts, gumbel_router, vector_quantiser, returns_dataclass, returns_dataclass_without_loss,
+    custom_function, checkpointed, in_place, moving_average, unused_head,
 ]  # fmt: skip
