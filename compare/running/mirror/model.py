@@ -162,9 +162,9 @@ class Model:
         total: Any = 0
         with capture.at("upstream") if capture else nullcontext():
             for tensor in found:
-                ups = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+                ups = torch.randn(tensor.shape, generator=generator, dtype=self.dtype)
                 real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-                ups = ups.to(self.dtype) if real is tensor else ups.to(self.dtype)[..., None]
+                ups = ups if real is tensor else ups[..., None]
                 total = total + (real * ups).sum()
         return total
 

@@ -141,6 +141,11 @@ def test_a_wrong_gate_is_found_and_named(monkeypatch) -> None:
     assert report.first_divergence.layer in ("2", "1")
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_model_that_asks_for_no_other_numbers_is_not_said_to(dtype: str) -> None:
+    assert compare.mirror(net(), X, dtype=dtype).notes == ()
+
+
 def test_an_integer_conversion_to_float32_stays_in_the_runs_dtype() -> None:
     class Upcast(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
