@@ -22,6 +22,7 @@ CONVERSIONS = {
 }  # fmt: skip
 OTHERWISE = {  # a function and a method of one name that take other arguments, or in another order
     nn.functional.unfold: "im2col", torch.Tensor.where: "where_method",
+    torch.mm: "mm",  # which has a second name
 }  # fmt: skip
 REFLECTED = {"add", "mul", "and", "or", "xor"}  # a + b = b + a
 

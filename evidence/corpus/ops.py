@@ -40,7 +40,11 @@ MEASURED = (  # what decides about an operation; classes are of the other record
 )  # fmt: skip
 FILE = Path(str(files("evidence.corpus"))) / "ops.json"
 NOTHING = "A graph needs at least one node"
-NO_GRADIENT = ("has a gradient", "requires a gradient")  # in what a mirror refuses
+NO_GRADIENT = (
+    "has a gradient",
+    "requires a gradient",
+    "has no elements",
+)  # in what a mirror refuses
 
 
 class Operation(nn.Module):
