@@ -142,9 +142,13 @@ class FunctionPair(Candidate):
 
 
 class ValueAndGradient(Candidate):
-    """One function that returns a loss and its gradients: `loss, dx = softmax_loss(x, y)`."""
+    """One function that returns a loss and its gradients: `loss, dx = softmax_loss(x, y)`.
+
+    Or the gradients first: `grads, cost = propagate(w, b, X, Y)`.
+    """
 
     takes_upstream = False
+    loss_last = False
 
     def __init__(self, function: Callable, names: Sequence[str], floats: Sequence[str]) -> None:
         self.names, self.differentiable = tuple(names), tuple(floats)
@@ -153,18 +157,29 @@ class ValueAndGradient(Candidate):
 
     def start(self, values: Inputs) -> Started:
         returned = self.forward_code(*values.values())
-        if not isinstance(returned, tuple) or len(returned) < 2 or np.ndim(returned[0]):
+        numbers = list(map(_is_number, returned)) if isinstance(returned, tuple) else []
+        if len(numbers) < 2 or not (numbers[0] or numbers[-1]):
             raise UserError(
                 f"{self.name} was given without a backward function, so it must return a scalar "
                 f"loss followed by its gradients; it returned {described(returned)}. {FORMS}"
             )
-        return Started((returned[0],), None, returned[1:])
+        self.loss_last = not numbers[0]
+        *first, last = returned
+        return (
+            Started((last,), None, tuple(first))
+            if self.loss_last
+            else Started((returned[0],), None, returned[1:])
+        )
 
     def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
         return started.state[0] if len(started.state) == 1 else started.state
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         return by_name(returned, self.differentiable, self.names, self.name)
+
+
+def _is_number(value: Any) -> bool:
+    return value is not None and not isinstance(value, Mapping | str) and np.ndim(value) == 0
 
 
 def called(thing: Any) -> str:

@@ -14,9 +14,9 @@ from compare.errors import UserError
 
 FORMS = (
     "Known forms: out, cache = forward(*inputs) with dx, … = backward(dout, cache); "
-    "out = forward(*inputs) with backward(dout, *inputs) or backward(dout, out); "
-    "loss, cache = forward(…) with backward(cache); loss, dx = loss_and_gradient(…) by itself; an "
-    "object with forward and backward methods."
+    "out = forward(*inputs) with backward(dout, *inputs), backward(dout, out) or backward(dout); "
+    "loss, cache = forward(…) with backward(cache); loss, dx = loss_and_gradient(…) or "
+    "grads, loss = loss_and_gradient(…) by itself; an object with forward and backward methods."
 )
 OUTPUTS = {"out", "output", "y", "a", "activation", "activations", "fx"}  # of a derivative
 DERIVATIVE = re.compile(r"deriv|prime|grad|dash|_d$|^d_|^df?$", re.IGNORECASE)  # its name
@@ -83,6 +83,8 @@ def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward
     """
     if isinstance(returned, tuple) and len(returned) >= 2:
         found = _with_cache(returned, wanted, names)
+    elif _of_upstream_alone(wanted, names, backward):
+        found = Plan((returned,), None, True, lambda dys, _: dys, "y0", "dy0")
     else:
         found = _without_cache(returned, wanted or ["dout", *names], names)
     if found is None:
@@ -99,6 +101,13 @@ def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward
             "gradient of the output as its first argument."
         )
     return found
+
+
+def _of_upstream_alone(wanted: list[str] | None, names: Sequence[str], backward: str) -> bool:
+    """Return whether backward asks for the upstream gradient only, as that of a linear map may."""
+    if wanted is None or len(wanted) != 1 or wanted[0] in names:
+        return False
+    return names_gradient(wanted[0]) and not DERIVATIVE.search(backward.rpartition(".")[2])
 
 
 def _with_cache(returned: tuple, wanted: list[str] | None, names: Sequence[str]) -> Plan | None:

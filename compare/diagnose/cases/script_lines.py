@@ -63,7 +63,8 @@ def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
     if isinstance(candidate, ValueAndGradient):
         function = bundle.function(candidate.forward_code, "function")
         grads = "*grads" if len(started.state) > 1 else "grads"
-        lines = [f"y0, {grads} = {function}({arguments})"]
+        both = f"{grads}, y0" if candidate.loss_last else f"y0, {grads}"
+        lines = [f"{both} = {function}({arguments})"]
     elif isinstance(candidate, LayerObject):
         lines = _object_lines(candidate, started.state[1], bundle)
     else:

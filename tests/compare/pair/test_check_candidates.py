@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,6 +68,62 @@ def test_the_cache_may_come_first() -> None:
         affine,
         AFFINE,
     )
+
+
+def test_backward_of_a_linear_map_may_take_the_upstream_gradient_alone() -> None:
+    def forward(x):
+        return x.repeat(2, axis=1)
+
+    agrees_and_catches(
+        (forward, lambda dout: dout[:, ::2] + dout[:, 1::2]),
+        (forward, lambda dout: dout[:, ::2] - dout[:, 1::2]),
+        lambda x: x.repeat_interleave(2, dim=1),
+        X,
+    )
+
+
+def test_a_derivative_keeps_its_argument_whatever_it_is_called() -> None:
+    def tanh_prime(dist):
+        return 1 - np.tanh(dist) ** 2
+
+    assert compare.check(np.tanh, tanh_prime, torch.tanh, X).agrees
+
+
+def propagate(w, b, X, Y):  # as a well-known course has it
+    A = 1 / (1 + np.exp(-(w.T @ X + b)))
+    cost = -np.mean(Y * np.log(A) + (1 - Y) * np.log(1 - A))
+    return {"dw": X @ (A - Y).T / X.shape[1], "db": np.mean(A - Y)}, cost
+
+
+def squared(w, x):
+    return 2 * x.T @ (x @ w), np.sum((x @ w) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "inputs"),
+    [
+        (
+            propagate, lambda w, b, X, Y: ({"dw": 2.0 * w, "db": 0.1}, propagate(w, b, X, Y)[1]),
+            {"w": (4, 1), "b": 0.3, "X": np.eye(4, 3), "Y": np.eye(1, 3)},
+        ),
+        (
+            squared, lambda w, x: (-squared(w, x)[0], squared(w, x)[1]),
+            {"w": (3, 1), "x": np.eye(4, 3)},
+        ),
+    ],
+)  # fmt: skip
+def test_the_gradients_may_come_before_the_loss(right, wrong, inputs, tmp_path) -> None:
+    data = [name for name in ("X", "Y", "x") if name in inputs]
+
+    good = compare.check(right, inputs=inputs, no_grad=data)
+    bad = compare.check(wrong, inputs=inputs, no_grad=data)
+
+    assert good.agrees, str(good)
+    assert bad.verdict == "disagree", str(bad)
+    script = bad.save(tmp_path / "report") / "replay.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "is wrong." in done.stdout
 
 
 def test_a_loss_with_its_own_gradient() -> None:
