@@ -52,16 +52,24 @@ def slopes(
     upstreams: Sequence[np.ndarray],
     rounding: Sequence[np.ndarray] | None = None,
 ) -> Slopes:
-    """Return d Σ upstream · output / d element, for every element of an input."""
-    x = values[name]
+    """Return d Σ upstream · output / d element, for every element of an input.
+
+    NaN where forward has no value, but one beside it: there is nothing to derive.
+    """
+    x, here = values[name], forward(values)
     found = np.zeros((4, *x.shape))
     for index in np.ndindex(x.shape):
         direction = np.zeros(x.shape)
         direction[index] = 1.0
-        found[(slice(None), *index)] = along(
-            forward, values, {name: direction}, upstreams, rounding
-        )
+        slope = along(forward, values, {name: direction}, upstreams, rounding)
+        step = CLOSE * _size(x, direction)
+        beside = forward(_moved(values, {name: direction}, step)) if _holes(here) else here
+        found[(slice(None), *index)] = np.nan if _holes(here) > _holes(beside) else slope
     return Slopes(*found)
+
+
+def _holes(outputs: Sequence[np.ndarray]) -> int:
+    return sum(int(np.isnan(y).sum()) for y in outputs)
 
 
 def along(

@@ -44,6 +44,38 @@ def test_at_a_kink_both_one_sided_derivatives_are_returned() -> None:
     assert list(found.low < found.high) == [True, False, False]
 
 
+def test_where_forward_has_no_value_there_is_no_slope() -> None:
+    def unit(v):  # rows of length 1, and none of a row of zeros
+        return (v["x"] / np.sqrt((v["x"] ** 2).sum(1, keepdims=True)) * v["g"],)
+
+    values = {"x": np.array([[0.0, 0.0]]), "g": np.array([[0.0]])}
+    with np.errstate(invalid="ignore"):
+        found = slopes(unit, values, "x", [np.ones((1, 2))])
+    beside = slopes(unit, {**values, "x": np.array([[0.0, 3.0]])}, "x", [np.ones((1, 2))])
+
+    assert np.isnan(found.value).all()
+    assert np.isfinite(beside.value).all()
+
+
+def test_a_weight_norm_without_a_value_at_zero_is_not_wrong_there() -> None:
+    def forward(x, v, g):
+        n = np.sqrt((v * v).sum(1))
+        w = v * (g / n)[:, None]
+        return x @ w.T, (x, v, g, n, w)
+
+    def backward(d, cache, sign=1):
+        x, v, g, n, w = cache
+        dw = d.T @ x
+        dg = (dw * v).sum(1) / n
+        return d @ w, (g / n)[:, None] * dw - sign * (g * dg / n**2)[:, None] * v, dg
+
+    inputs = {"x": (3, 4), "v": (5, 4), "g": (5,)}
+    assert compare.check(forward, backward, inputs=inputs).agrees
+    wrong = compare.check(forward, lambda d, cache: backward(d, cache, -1), inputs=inputs)
+    assert wrong.verdict == "disagree"
+    assert "only in the case" not in wrong.reason
+
+
 def test_along_a_direction_all_inputs_move_together() -> None:
     values = {"x": np.array([1.0, 2.0]), "w": np.array([3.0, -1.0])}
     directions = {"x": np.array([1.0, 0.5]), "w": np.array([0.0, 2.0])}
