@@ -32,6 +32,9 @@ def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[st
     if is_layer(forward):
         return LayerObject(forward, names, floats)
     if pair := methods(forward):
+        if positional(pair[1]) == []:  # it remembers what went forward
+            own = (pair[0].__name__, pair[1].__name__)
+            return LayerObject(forward, names, floats, own)
         return FunctionPair(*pair, names, floats)
     if callable(forward):
         _refuse_misnamed(forward, names)

@@ -158,6 +158,12 @@ class ValueAndGradient(Candidate):
     def start(self, values: Inputs) -> Started:
         returned = self.forward_code(*values.values())
         numbers = list(map(_is_number, returned)) if isinstance(returned, tuple) else []
+        if numbers and callable(returned[-1]):
+            raise UserError(
+                f"{self.name} returns a function behind its output. Where that takes the upstream "
+                "gradient and returns the gradients, give it as backward: "
+                f"check({self.name}, lambda dout, pullback: pullback(dout), …)."
+            )
         if len(numbers) < 2 or not (numbers[0] or numbers[-1]):
             raise UserError(
                 f"{self.name} was given without a backward function, so it must return a scalar "
@@ -179,7 +185,7 @@ class ValueAndGradient(Candidate):
 
 
 def _is_number(value: Any) -> bool:
-    return value is not None and not isinstance(value, Mapping | str) and np.ndim(value) == 0
+    return not (value is None or isinstance(value, Mapping | str)) and np.ndim(value) == 0
 
 
 def called(thing: Any) -> str:

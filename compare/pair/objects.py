@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ def is_layer(thing: Any) -> bool:
     return not isinstance(thing, type) and all(callable(m) for m in methods)
 
 
+RATES = ("learning_rate", "lr", "eta", "rate", "step_size")  # of an update inside backward
+RATE = 2.0**40  # so large that of a parameter before its update no digit of the gradient is lost
 VALUES = ("forward", "loss", "fn", "function", "activation", "activate", "compute", "calculate",
           "value", "f", "__call__")  # fmt: skip
 SLOPES = ("derivative", "deriv", "gradient", "grad", "prime", "backward", "df")
@@ -92,11 +95,24 @@ def listed_shapes(layer: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]
     return {k: np.shape(p.value) for k, p in in_lists(layer).items() if k not in names}
 
 
+@dataclass
+class _Ran:
+    """An object that went forward, how it wants to go back, and the object afterwards."""
+
+    layer: Any
+    planned: Plan
+    values: Inputs
+    after: Any = None
+
+
 class LayerObject(Candidate):
-    """An object with `forward` and `backward`; inputs that name its parameters are set on it.
+    """An object that goes forward and back; inputs that name its parameters are set on it.
+
+    `methods` are the names of the two: `forward` and `backward`, or others.
 
     Every run works on a copy. Parameter gradients are taken from what backward returns, else from
     the attributes where people keep them: `dW`, `grad_W`, `W_grad`, `grads["W"]`, `grads[0]`, ….
+    If backward takes a learning rate and updates the parameters, they are what it subtracted.
 
     Attributes:
         uncovered: why parameters that the object has are not checked, in sentences.
@@ -104,37 +120,48 @@ class LayerObject(Candidate):
 
     sized = True
 
-    def __init__(self, layer: Any, names: Sequence[str], floats: Sequence[str]) -> None:
+    def __init__(
+        self, layer: Any, names: Sequence[str], floats: Sequence[str],
+        methods: tuple[str, str] = ("forward", "backward"),
+    ) -> None:  # fmt: skip
         self.layer, self.names, self.differentiable = layer, tuple(names), tuple(floats)
-        self.name = called(type(layer))
-        self.forward_code, self.backward_code = type(layer).forward, type(layer).backward
-        self.wanted = positional(layer.backward)
-        self.optional = upstreams_first(layer.backward)
+        self.name, self.methods = called(type(layer)), methods
+        self.forward_code, self.backward_code = (getattr(type(layer), m) for m in methods)
+        forward, backward = (getattr(layer, m) for m in methods)
+        wanted, self.optional = positional(backward), upstreams_first(backward)
+        self.updates = bool(wanted) and wanted[-1] in RATES and wanted[-1] not in names  # type: ignore[index]
+        self.wanted = wanted[:-1] if wanted and self.updates else wanted
         if self.optional == ("*",):
             self.wanted = []
         self.stores_cache = self.wanted is not None and len(self.wanted) < 2
-        taken = positional(layer.forward) or ()
+        taken = positional(forward) or ()
         self.parameters = [n for n in names if n not in taken and parameter(layer, n)]
         self.arguments = [n for n in names if n not in self.parameters]
         self.uncovered: list[str] = []
 
     def start(self, values: Inputs) -> Started:
         layer = self._with_parameters({name: values[name] for name in self.parameters})
-        returned = layer.forward(*(values[name] for name in self.arguments))
+        forward = getattr(layer, self.methods[0])
+        returned = forward(*(values[name] for name in self.arguments))
         if returned is None:
             returned = getattr(layer, "output", None)
         self.stores_cache = self.stores_cache or self._upstreams_alone(returned)
         planned = self._plan(returned)
+        if self.updates:
+            planned = planned._replace(call=f"{planned.call}, 2.0**40")
         self.takes_upstream = planned.takes_upstream
-        return Started(planned.outputs, planned.cache, (layer, planned, values))
+        return Started(planned.outputs, planned.cache, _Ran(layer, planned, values))
 
     def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
-        layer, planned, values = started.state
-        return layer.backward(*planned.arguments(tuple(upstreams), values))
+        ran = started.state
+        ran.after = copy.deepcopy(ran.layer) if self.updates else ran.layer
+        arguments = ran.planned.arguments(tuple(upstreams), ran.values)
+        backward = getattr(ran.after, self.methods[1])
+        return backward(*arguments, *([RATE] if self.updates else []))
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         """Take the gradients from what backward returned, and the rest from the object."""
-        layer, own = started.state[0], self.parameters
+        layer, own = started.state.after, self.parameters
         passed = [n for n in self.differentiable if n not in own]
         grads, named = "grads", ""
         if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping):
@@ -146,19 +173,21 @@ class LayerObject(Candidate):
             self.differentiable
         )
         if own and all_of_them:
-            return by_name(returned, self.differentiable, self.names, f"{self.name}.backward")
+            return by_name(returned, self.differentiable, self.names, self.backward_name)
         if returned is None:
             found = {n: attribute(layer, n, STORES) for n in passed}
             if len(passed) == 1 and found[passed[0]].value is None:
                 found = {passed[0]: Found(getattr(layer, "dinputs", None), "layer.dinputs")}
         elif passed:
-            found = by_name(returned, passed, self.arguments, f"{self.name}.backward", grads)
+            found = by_name(returned, passed, self.arguments, self.backward_name, grads)
         else:
             found = {}
         for name in (n for n in self.differentiable if n in own):
             found[name] = under(rest, name, named) if named else NOTHING
             if found[name].value is None:
                 found[name] = gradient(layer, name)
+            if found[name].value is None and self.updates:
+                found[name] = _subtracted(layer, name, started.state.values[name])
         return {name: found[name] for name in self.differentiable}
 
     def without_gradients(self, values: Inputs, names: Collection[str]) -> list[str]:
@@ -190,9 +219,13 @@ class LayerObject(Candidate):
         lengths = {n for v in held if isinstance(v, np.ndarray) for n in v.shape}
         return {n for n in numbers | lengths if n > 1}
 
+    @property
+    def backward_name(self) -> str:
+        return f"{self.name}.{self.methods[1]}"
+
     def _plan(self, returned: Any) -> Plan:
         if not self.stores_cache:
-            return plan(returned, self.wanted, self.arguments, f"{self.name}.backward")
+            return plan(returned, self.wanted, self.arguments, self.backward_name)
         outputs = returned if isinstance(returned, tuple) else (returned,)
         wanted = self.wanted or []
         if not wanted and any(np.ndim(y) for y in outputs):  # a loss is its own upstream
@@ -221,9 +254,20 @@ class LayerObject(Candidate):
         layer = copy.deepcopy(self.layer)
         known = {name: parameter(layer, name) for name in parameters}
         for name, value in parameters.items():
+            own = copy.copy(value) if self.updates else value
             for place in known[name].places:  # type: ignore[union-attr]
-                place.put(layer, value)
+                place.put(layer, own)
         return layer
+
+
+def _subtracted(layer: Any, name: str, before: Any) -> Found:
+    """Return what an update took off a parameter, for a learning rate of 1."""
+    held = parameter(layer, name)
+    if held is None or np.shape(held.value) != np.shape(before):
+        return NOTHING
+    after = held.places[0].text
+    where = f"({after.replace('layer', 'before', 1)} - {after}) / 2.0**40"
+    return Found((before - held.value) / RATE, where)
 
 
 def _upstream(upstreams: tuple, wanted: list[str] | None) -> tuple:

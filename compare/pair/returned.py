@@ -56,6 +56,7 @@ def by_name(
         f"differentiable input{'s' if len(floats) != 1 else ''} ({listed_names}). Return one for "
         "each, in the order of the inputs (None for one that has no gradient), or name the inputs "
         "that have none in no_grad (on the command line --no-grad NAME)."
+        + (" What is no gradient can be cut off by a function around it." if count > 1 else "")
     )
 
 

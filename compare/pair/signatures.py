@@ -86,7 +86,8 @@ def plan(returned: Any, wanted: list[str] | None, names: Sequence[str], backward
     elif _of_upstream_alone(wanted, names, backward):
         found = Plan((returned,), None, True, lambda dys, _: dys, "y0", "dy0")
     else:
-        found = _without_cache(returned, wanted or ["dout", *names], names)
+        asked = ["dout", *names] if wanted is None else wanted
+        found = _without_cache(returned, asked, names)
     if found is None:
         raise UserError(
             f"{backward}({', '.join(wanted or ['…'])}) cannot be called after a forward pass that "
@@ -111,10 +112,16 @@ def _of_upstream_alone(wanted: list[str] | None, names: Sequence[str], backward:
 
 
 def _with_cache(returned: tuple, wanted: list[str] | None, names: Sequence[str]) -> Plan | None:
-    """Forward returned (out, cache), (out1, out2, cache) or ((out1, out2), cache)."""
+    """Forward returned (out, cache), (out1, out2, cache) or ((out1, out2), cache).
+
+    Behind the cache backward may take inputs again, by name.
+    """
     *outputs, cache = returned
     if len(outputs) == 1 and isinstance(outputs[0], tuple):
         outputs = list(outputs[0])
+    kept, again = (wanted or [])[: len(outputs) + 1], (wanted or [])[len(outputs) + 1 :]
+    if again and set(again) <= set(names) and not names_gradient(kept[-1]):
+        return _and_inputs(_with_cache(returned, kept, names), again)
     count = len(outputs) + 1 if wanted is None else len(wanted)
     ys = tuple(outputs)
     y, dy = listed("y", ys), listed("dy", ys)
@@ -142,8 +149,20 @@ def _with_cache(returned: tuple, wanted: list[str] | None, names: Sequence[str])
     return None
 
 
+def _and_inputs(found: Plan | None, again: list[str]) -> Plan | None:
+    """Return a plan by which backward is given these inputs as well."""
+    if found is None:
+        return None
+    return found._replace(
+        arguments=lambda dys, xs: (*found.arguments(dys, xs), *(xs[name] for name in again)),
+        call=f"{found.call}, {', '.join(again)}",
+    )
+
+
 def _without_cache(output: Any, wanted: list[str], names: Sequence[str]) -> Plan | None:
     """Forward returned the output alone; backward gets the inputs, or the output, again."""
+    if not wanted:  # a loss whose object remembers
+        return Plan((output,), None, False, lambda *_: (), "y0", "")
     others = wanted[1:]
     again: Sequence[str]
     if np.ndim(output) and len(wanted) == 1 and wanted[0] in OUTPUTS and wanted[0] not in names:

@@ -66,7 +66,7 @@ def candidate_lines(session: Session, smallest: Outcome, quantity: str, bundle: 
         both = f"{grads}, y0" if candidate.loss_last else f"y0, {grads}"
         lines = [f"{both} = {function}({arguments})"]
     elif isinstance(candidate, LayerObject):
-        lines = _object_lines(candidate, started.state[1], bundle)
+        lines = _object_lines(candidate, started.state.planned, bundle)
     else:
         planned = started.state[0]
         forward = bundle.function(candidate.forward_code, "forward")
@@ -97,12 +97,16 @@ def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[
     for name in candidate.parameters:
         if known := parameter(candidate.layer, name):
             lines += [f"{place.text} = {bundle.variable(name)}" for place in known.places]
+    if candidate.updates:
+        bundle.imports["import copy"] = None
+        lines.append("before = copy.deepcopy(layer)")
     arguments = ", ".join(map(bundle.variable, candidate.arguments))
     unpack = f"{planned.unpack} = " if planned.unpack else ""
+    forward, backward = candidate.methods
     return [
         *lines,
-        f"{unpack}layer.forward({arguments})",
-        f"grads = layer.backward({planned.call})",
+        f"{unpack}layer.{forward}({arguments})",
+        f"grads = layer.{backward}({planned.call})",
     ]
 
 

@@ -126,6 +126,115 @@ def test_the_gradients_may_come_before_the_loss(right, wrong, inputs, tmp_path) 
     assert "is wrong." in done.stdout
 
 
+class Descends:
+    """A layer as tutorials have it: backward takes a learning rate, and updates."""
+
+    def __init__(self, weight_sign=1.0, bias_factor=1.0):
+        rng = np.random.default_rng(1)
+        self.weights, self.bias = rng.normal(size=(2, 3)), rng.normal(size=(2, 1))
+        self.weight_sign, self.bias_factor = weight_sign, bias_factor
+
+    def forward(self, input):
+        self.input = input
+        return self.weights @ self.input + self.bias
+
+    def backward(self, output_gradient, learning_rate):
+        weights_gradient = output_gradient @ self.input.T
+        input_gradient = self.weights.T @ output_gradient
+        self.weights -= learning_rate * self.weight_sign * weights_gradient
+        self.bias = self.bias - learning_rate * self.bias_factor * output_gradient
+        return input_gradient
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_of_a_backward_that_updates_the_parameters_what_it_subtracts_is_judged(
+    dtype: str, tmp_path
+) -> None:
+    inputs = {"input": (3, 1), "weights": (2, 3), "bias": (2, 1)}
+    layer = Descends()
+
+    report = compare.check(layer, inputs=inputs, dtype=dtype)
+
+    assert report.agrees, str(report)
+    assert {"grad:input", "grad:weights", "grad:bias"} <= set(report.differences["quantity"])
+    assert np.array_equal(layer.weights, Descends().weights)
+    for wrong, where in ((Descends(-1.0), "weights"), (Descends(1.0, 1.01), "bias")):
+        bad = compare.check(wrong, inputs=inputs, dtype=dtype)
+        assert bad.first_divergence is not None
+        assert bad.first_divergence.quantity == f"grad:{where}"
+        script = bad.save(tmp_path / where) / "replay.py"
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+        assert (done.returncode, f"grad:{where} is wrong." in done.stdout) == (1, True), done.stderr
+
+
+def test_an_update_that_takes_the_input_gradient_afterwards_is_found() -> None:
+    class Late(Descends):
+        def backward(self, output_gradient, learning_rate):
+            super().backward(output_gradient, learning_rate)
+            return self.weights.T @ output_gradient
+
+    report = compare.check(Late(), inputs={"input": (3, 1)})
+
+    assert report.verdict == "disagree"
+
+
+class Criterion:
+    """A loss that is called, and remembers."""
+
+    factor = 1.0
+
+    def __call__(self, logits, y):
+        e = np.exp(logits - logits.max(1, keepdims=True))
+        self.y, self.p = y, e / e.sum(1, keepdims=True)
+        return -np.log(self.p[np.arange(len(y)), y]).mean()
+
+    def backward(self):
+        one_hot = np.eye(self.p.shape[1])[self.y]
+        return self.factor * (self.p - one_hot) / len(self.y)
+
+
+class WrongCriterion(Criterion):
+    factor = 2.0
+
+
+def test_a_loss_that_is_called_may_remember_and_go_back_without_arguments() -> None:
+    inputs = {"logits": (4, 3), "y": LABELS}
+
+    assert compare.check(Criterion(), inputs=inputs).agrees
+    wrong = compare.check(WrongCriterion(), inputs=inputs)
+    assert wrong.verdict == "disagree"
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.quantity == "grad:logits"
+
+
+def test_backward_may_take_inputs_again_behind_the_cache() -> None:
+    def forward(x, w, kind):
+        z = x @ w
+        return (np.maximum(z, 0) if kind == "relu" else np.tanh(z)), (x, w, z)
+
+    def backward(dout, cache, kind, sign=1.0):
+        x, w, z = cache
+        dz = dout * (z > 0) if kind == "relu" else dout * (1 - np.tanh(z) ** 2)
+        return dz @ w.T, sign * x.T @ dz
+
+    for kind in ("relu", "tanh"):
+        inputs = {"x": (4, 3), "w": (3, 5), "kind": kind}
+        assert compare.check(forward, backward, inputs=inputs).agrees
+        wrong = compare.check(
+            forward, lambda dout, cache, kind: backward(dout, cache, kind, -1.0), inputs=inputs
+        )
+        assert wrong.verdict == "disagree"
+
+
+def test_a_function_behind_the_output_is_told_how_to_be_given() -> None:
+    def sine(x):
+        return np.sin(x), lambda dout: dout * np.cos(x)
+
+    with pytest.raises(UserError, match="lambda dout, pullback: pullback"):
+        compare.check(sine, inputs=X)
+    assert compare.check(sine, lambda dout, pullback: pullback(dout), inputs=X).agrees
+
+
 def test_a_loss_with_its_own_gradient() -> None:
     def wrong(x, y):
         loss, dx = softmax_loss(x, y)
