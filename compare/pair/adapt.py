@@ -9,7 +9,7 @@ from typing import Any
 
 from compare.errors import UserError, nearest
 from compare.pair.candidates import Candidate, FunctionPair, ValueAndGradient, called, described
-from compare.pair.objects import LayerObject, is_layer, made, methods
+from compare.pair.objects import LayerObject, ModelObject, is_layer, is_model, made, methods
 from compare.pair.signatures import FORMS, positional
 
 ALIKE = 0.75  # of two names, 1 being the same: nearer ones are one, misspelt
@@ -31,6 +31,8 @@ def adapt(forward: Any, backward: Any, names: Sequence[str], floats: Sequence[st
         forward = made(forward)
     if is_layer(forward):
         return LayerObject(forward, names, floats)
+    if is_model(forward):
+        return ModelObject(forward, names, floats)
     if pair := methods(forward):
         if positional(pair[1]) == []:  # it remembers what went forward
             own = (pair[0].__name__, pair[1].__name__)

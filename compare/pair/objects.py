@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compare.errors import UserError
-from compare.pair.candidates import Candidate, Started, called
+from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
 from compare.pair.parameters import (
     STORES,
@@ -34,6 +34,14 @@ from compare.pair.signatures import (
 def is_layer(thing: Any) -> bool:
     methods = (getattr(thing, name, None) for name in ("forward", "backward"))
     return not isinstance(thing, type) and all(callable(m) for m in methods)
+
+
+def is_model(thing: Any) -> bool:
+    """Return whether an object has parameters by name and a `loss` that returns their gradients."""
+    own = isinstance(getattr(thing, "params", None), Mapping) and callable(
+        getattr(thing, "loss", None)
+    )
+    return own and not isinstance(thing, type) and not is_layer(thing)
 
 
 RATES = ("learning_rate", "lr", "eta", "rate", "step_size")  # of an update inside backward
@@ -82,7 +90,7 @@ def made(layer_class: Any, *arguments: Any, **keywords: Any) -> Any:
 
 def parameter_shapes(layer: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the parameters in dictionaries that the inputs do not name."""
-    if not is_layer(layer):
+    if not (is_layer(layer) or is_model(layer)):
         return {}
     found = in_dictionaries(layer)
     return {k: np.shape(p.value) for k, p in found.items() if k not in names}
@@ -258,6 +266,34 @@ class LayerObject(Candidate):
             for place in known[name].places:  # type: ignore[union-attr]
                 place.put(layer, own)
         return layer
+
+
+class ModelObject(LayerObject):
+    """An object with parameters and `loss, grads = model.loss(X, y)`: grads has their names."""
+
+    takes_upstream = False
+
+    def __init__(self, layer: Any, names: Sequence[str], floats: Sequence[str]) -> None:
+        super().__init__(layer, names, floats, ("loss", "loss"))
+
+    def start(self, values: Inputs) -> Started:
+        layer = self._with_parameters({name: values[name] for name in self.parameters})
+        returned = layer.loss(*(values[name] for name in self.arguments))
+        pair = isinstance(returned, tuple) and len(returned) == 2
+        if not (pair and isinstance(returned[1], Mapping) and np.ndim(returned[0]) == 0):
+            raise UserError(
+                f"{self.name}.loss must return a loss and a dictionary of its gradients by the "
+                f"parameters' names; it returned {described(returned)}."
+            )
+        loss, grads = returned
+        plan = Plan((loss,), grads, False, lambda *_: (), "y0, grads", "")
+        return Started((loss,), grads, _Ran(layer, plan, values, layer))
+
+    def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
+        return started.cache
+
+    def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
+        return {name: under(returned, name, "grads") for name in self.differentiable}
 
 
 def _subtracted(layer: Any, name: str, before: Any) -> Found:

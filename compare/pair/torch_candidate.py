@@ -41,8 +41,8 @@ class TorchCandidate(Candidate):
         owner = getattr(function, "__self__", None)
         self.owner = owner if isinstance(owner, type) else None
         self.name = self.owner.__name__ if self.owner else called(function)
-        self.forward_code = getattr(self.owner, "forward", function)
-        self.backward_code = getattr(self.owner, "backward", function)
+        own = (getattr(self.owner, name, function) for name in ("forward", "backward"))
+        self.forward_code, self.backward_code = getattr(self.owner, "codes", own)
 
     def start(self, values: Inputs) -> Started:
         import torch

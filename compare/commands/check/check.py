@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -87,15 +88,29 @@ def check(
     from compare.commands.check.session import Session
     from compare.pair.adapt import adapt
     from compare.pair.inputs import specify
-    from compare.pair.objects import LayerObject, made, parameter_shapes
+    from compare.pair.objects import LayerObject, is_model, made, parameter_shapes
+    from compare.pair.on_tensors import NOTE, on_tensors, static_pair
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
     _known(dtype, DTYPES, "check_torch runs torch callables in the others")
     _refuse_torch(forward)
-    specification = specify(inputs, no_grad)
+    pair = static_pair(forward) if backward is None else (forward, backward)
+    given = specify(inputs, no_grad).within(domain)
+    function = on_tensors(pair[0], pair[1], given, seed) if pair else None
+    if function is not None:
+        report = check_torch(
+            function, reference, inputs, dtype=dtype, seed=seed, no_grad=no_grad,
+            structural_zeros=structural_zeros, cases=cases, shrink=shrink, purity=purity,
+            resize=resize, domain=domain, upstream=upstream, rtol=rtol, budget=budget,
+            progress=progress,
+        )  # fmt: skip
+        return replace(report, notes=(*report.notes, NOTE.format(function.__name__)))
     if backward is None and isinstance(forward, type):
         forward = made(forward)
-    layer = forward if backward is None else None
+    layer: Any = forward if backward is None else None
+    if is_model(layer):  # whose loss is differentiated by its parameters
+        no_grad = {*no_grad, *(name for name in inputs or () if name not in layer.params)}
+    specification = specify(inputs, no_grad)
     specification = specification.with_shapes(parameter_shapes(layer, specification.names))
     specification, uncovered = _with_lists(specification, layer, reference)
     specification = specification.within(domain)

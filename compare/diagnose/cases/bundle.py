@@ -87,7 +87,7 @@ class Bundle:
             inner = getattr(member, "__func__", member)
             if isinstance(inner, types.FunctionType):
                 self._needs(inner)
-        self._add(kind.__name__, _source(kind), kind)
+        self._add(kind.__name__, _with_plain_bases(_source(kind), kind.__bases__), kind)
         return kind.__name__
 
     def value(self, name: str, value: Any) -> None:
@@ -214,6 +214,18 @@ def _source(thing: Any) -> str:
         return textwrap.dedent(inspect.getsource(thing)).strip()
     except (OSError, TypeError) as error:
         raise CannotBundleError(f"{thing.__name__} has no source") from error
+
+
+def _with_plain_bases(source: str, bases: tuple[type, ...]) -> str:
+    """Return a class's source whose bases have their own names: `Net` for `module.Net`."""
+    nodes = ast.parse(source).body[0].bases  # type: ignore[attr-defined]
+    lines = source.split("\n")
+    for node, base in reversed(list(zip(nodes, bases, strict=False))):
+        if isinstance(node, ast.Attribute) and node.lineno == node.end_lineno:
+            line = lines[node.lineno - 1].encode()
+            before, after = line[: node.col_offset], line[node.end_col_offset :]
+            lines[node.lineno - 1] = (before + base.__name__.encode() + after).decode()
+    return "\n".join(lines)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -103,6 +103,8 @@ def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[
     arguments = ", ".join(map(bundle.variable, candidate.arguments))
     unpack = f"{planned.unpack} = " if planned.unpack else ""
     forward, backward = candidate.methods
+    if forward == backward:  # one method returns both
+        return [*lines, f"{unpack}layer.{forward}({arguments})"]
     return [
         *lines,
         f"{unpack}layer.{forward}({arguments})",

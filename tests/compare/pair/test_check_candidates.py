@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,6 +178,61 @@ def test_an_update_that_takes_the_input_gradient_afterwards_is_found() -> None:
     report = compare.check(Late(), inputs={"input": (3, 1)})
 
     assert report.verdict == "disagree"
+
+
+class Model:
+    """A network as course assignments have it: parameters by name, a loss with its gradients."""
+
+    def __init__(self, factor=1.0, lost=""):
+        rng = np.random.default_rng(0)
+        self.factor, self.lost, self.reg = factor, lost, 0.1
+        self.params = {"W": rng.normal(size=(3, 5)), "b": np.zeros(5)}
+
+    def loss(self, X, y=None):
+        W, b = self.params["W"], self.params["b"]
+        scores = X @ W + b
+        if y is None:
+            return scores
+        e = np.exp(scores - scores.max(1, keepdims=True))
+        p = e / e.sum(1, keepdims=True)
+        value = -np.log(p[np.arange(len(y)), y]).mean() + 0.5 * self.reg * np.sum(W * W)
+        ds = (p - np.eye(p.shape[1])[y]) / len(y)
+        grads = {"W": X.T @ ds + self.factor * self.reg * W, "b": ds.sum(0)}
+        return value, {k: g for k, g in grads.items() if k != self.lost}
+
+
+def test_a_model_with_a_loss_is_checked_by_its_parameters(tmp_path) -> None:
+    inputs = {"X": (4, 3), "y": LABELS}
+
+    good = compare.check(Model(), inputs=inputs)
+    bad = compare.check(Model(2.0), inputs=inputs)
+    lost = compare.check(Model(lost="b"), inputs=inputs)
+
+    assert good.agrees, str(good)
+    assert {"grad:W", "grad:b"} <= set(good.differences["quantity"])
+    assert (bad.verdict, lost.verdict) == ("disagree", "disagree")
+    assert bad.first_divergence is not None
+    assert bad.first_divergence.quantity == "grad:W"
+    assert lost.first_divergence is not None
+    assert lost.first_divergence.quantity == "grad:b"
+    script = bad.save(tmp_path / "report") / "replay.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert "grad:W is wrong." in done.stdout, done.stderr
+
+
+def test_a_class_is_replayed_though_its_base_was_named_by_a_module(tmp_path) -> None:
+    home: Any = types.SimpleNamespace(Model=Model)
+
+    class Mine(home.Model):
+        def loss(self, X, y=None):
+            value, grads = super().loss(X, y)
+            return value, {**grads, "b": 2 * grads["b"]}
+
+    report = compare.check(Mine(), inputs={"X": (4, 3), "y": LABELS})
+    script = report.save(tmp_path / "report") / "replay.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+
+    assert "grad:b is wrong." in done.stdout, done.stderr
 
 
 class Criterion:
