@@ -57,6 +57,7 @@ class Candidate(ABC):
     takes_upstream = True
     sized = False
     stores_cache = False  # True: on itself, so that there is no cache to look at
+    at_once = False  # True: one call gives the output and the gradients
     keeps_dtype = False  # True: gradients have their inputs' dtype by construction
     forward_code: Any = None
     backward_code: Any = None
@@ -148,6 +149,7 @@ class ValueAndGradient(Candidate):
     """
 
     takes_upstream = False
+    at_once = True
     loss_last = False
 
     def __init__(self, function: Callable, names: Sequence[str], floats: Sequence[str]) -> None:

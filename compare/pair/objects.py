@@ -272,6 +272,7 @@ class ModelObject(LayerObject):
     """An object with parameters and `loss, grads = model.loss(X, y)`: grads has their names."""
 
     takes_upstream = False
+    at_once = True
 
     def __init__(self, layer: Any, names: Sequence[str], floats: Sequence[str]) -> None:
         super().__init__(layer, names, floats, ("loss", "loss"))

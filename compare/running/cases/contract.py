@@ -96,6 +96,8 @@ def _again(
         candidate.start(
             {n: v * 0.5 if n in candidate.differentiable else v for n, v in other.items()}
         )
+    if candidate.at_once:
+        started = candidate.start(fresh(values, dtype))
     try:
         return _found(candidate, [np.array(dy) for dy in upstreams], started)
     except Exception as error:

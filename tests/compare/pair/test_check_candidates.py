@@ -220,6 +220,22 @@ def test_a_model_with_a_loss_is_checked_by_its_parameters(tmp_path) -> None:
     assert "grad:W is wrong." in done.stdout, done.stderr
 
 
+def test_gradients_that_come_with_the_loss_are_asked_for_twice() -> None:
+    calls = []
+
+    def drifting(x):
+        calls.append(1)
+        return np.sum(x**2), 2 * x * (1 + 1e-15 * len(calls))
+
+    def clean(x):
+        return np.sum(x**2), 2 * x
+
+    assert "called twice" in compare.check(drifting, inputs=X).reason
+    assert not any("reuses its memory" in n for n in compare.check(clean, inputs=X).notes)
+    inputs = {"X": (4, 3), "y": LABELS}
+    assert not any("reuses" in n for n in compare.check(Model(), inputs=inputs).notes)
+
+
 def test_a_class_is_replayed_though_its_base_was_named_by_a_module(tmp_path) -> None:
     home: Any = types.SimpleNamespace(Model=Model)
 
