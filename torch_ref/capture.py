@@ -30,6 +30,7 @@ from torch_ref.captured import (
     Ref,
     Region,
     overwritten,
+    same_generator,
     tensors_of,
 )  # fmt: skip
 from torch_ref.draws import Recorder
@@ -39,6 +40,7 @@ from torch_ref.stand_ins import StandIns
 __all__ = ["Capture", "UnforeseenChangeError"]
 
 CONSTANT = {"new_zeros", "new_ones", "new_empty", "new_full", "sign", "floor", "round"}
+SILENT = {"_backward_hooks.__set__"}  # autograd's own, of what a Function marks dirty
 
 
 class Capture(TorchFunctionMode):
@@ -155,6 +157,8 @@ class Capture(TorchFunctionMode):
         if self._busy:
             return func(*args, **kwargs)
         name, in_place = operation(func)
+        if name in SILENT:
+            return func(*args, **kwargs)
         (func, name, args, kwargs), said = of_one_dtype(self.dtype, func, name, args, kwargs)
         if said is not None:
             self.notes[f"the model asks for {said}, and the run stays in {self.dtype}"] += 1
@@ -368,8 +372,8 @@ class Capture(TorchFunctionMode):
             return found
         name, apply = region.function.__name__, region.function.apply  # type: ignore[attr-defined]
         call = CapturedCall(region.name, region.path, name, apply, region.args, {}, in_place=True)
-        call.twin = self.derive(call)
-        self.notes[f"{name} cannot be seen through"] += 1
+        call.twin, call.state = self.derive(call), region.state
+        self.notes[f"{name} cannot be seen through: its backward was not checked"] += 1
         self._leave(call, outputs)
         return found
 
@@ -447,6 +451,8 @@ class Capture(TorchFunctionMode):
         def ref(x: Any) -> Any:
             if isinstance(x, PackedSequence):
                 return PackedRefs(*(self._refs(part) for part in x))
+            if isinstance(x, torch.Generator):
+                return same_generator(x)
             return self._ref(x) if isinstance(x, Tensor) else x
 
         return tree_map(ref, tree, is_leaf=lambda x: isinstance(x, PackedSequence))
@@ -465,8 +471,10 @@ class Capture(TorchFunctionMode):
         """Take a tensor as data: a copy of what it holds now."""
         origin = self._buffers.get(id(tensor)) or self._leaves.get(id(tensor))
         origin = origin or self._origin.get(id(tensor)) or _joined(self._paths[-1], "constant")
-        if tensor.requires_grad and torch.is_grad_enabled():
-            self.notes[f"{origin} has a gradient, and is no parameter of the model"] += 1
+        foreign = id(tensor) in self.stand_ins.foreign
+        if (tensor.requires_grad or foreign) and torch.is_grad_enabled():
+            known = "has a gradient, and is no parameter of the model: it was not compared"
+            self.notes[f"{origin} {known}"] += 1
         name = self._named(origin)
         self._where[id(tensor)], self._version[id(tensor)] = name, tensor._version
         self._keep.append(tensor)
@@ -502,7 +510,9 @@ class Capture(TorchFunctionMode):
     def _as_data(self, name: str, func: Callable, args: tuple, kwargs: dict) -> Any:
         """Run what no gradient flows through; its results are data, named for what made them."""
         with self._aside():
-            found = func(*args, **kwargs)
+            found, foreign = func(*args, **kwargs), self.stand_ins.foreign
+        if not foreign.isdisjoint(map(id, tensors_of((args, kwargs)))):
+            foreign.update(map(id, tensors_of(found)))
         self._from(_joined(self._paths[-1], name), tensors_of(found))
         return found
 

@@ -19,6 +19,7 @@ __all__ = [
     "Region",
     "overwritten",
     "paired",
+    "same_generator",
     "tensors_of",
 ]
 
@@ -115,6 +116,11 @@ def tensors_of(tree: Any) -> list[Tensor]:
 def paired(tensor: Tensor) -> Tensor:
     """Return complex numbers as pairs of real ones along a last axis; others as they are."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def same_generator(generator: torch.Generator) -> torch.Generator:
+    """Return another generator that draws what this one is about to."""
+    return torch.Generator(generator.device).set_state(generator.get_state())
 
 
 def overwritten(old: Tensor, new: Tensor, positions: Tensor) -> Tensor:

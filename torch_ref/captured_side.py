@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_map
 
 from torch_ref import halves, optimizers
 from torch_ref.capture import Capture, UnforeseenChangeError
-from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired
-from torch_ref.operations import backward_in
+from torch_ref.captured import CapturedCall, PackedRefs, Ref, paired, same_generator
+from torch_ref.leaves import go_back
 from torch_ref.side import TorchSide, array_of
 
 __all__ = ["CapturedFunction", "CapturedSide", "Whole", "filled", "put_in"]
@@ -90,6 +90,8 @@ def put_in(tree: Any, tensor: Callable[[Any], Any]) -> Any:
     """Return captured arguments with tensors in the places of their Refs."""
 
     def put(x: Any) -> Any:
+        if isinstance(x, torch.Generator):  # the one that was captured stays as it is
+            return same_generator(x)
         return PackedSequence(*map(tensor, x)) if isinstance(x, PackedRefs) else tensor(x)
 
     return tree_map(put, tree, is_leaf=lambda x: isinstance(x, PackedRefs))
@@ -229,8 +231,7 @@ class CapturedSide(TorchSide):
         self.network.take(capture)
         drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
-        with backward_in(self.dtype):
-            self.loss.backward()
+        go_back(self.loss, self.dtype, (*self.inputs.values(), *self.parameters.values()))
         capture.close()
         return self.loss.item()
 

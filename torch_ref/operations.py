@@ -12,13 +12,14 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_map
 
-from torch_ref.stand_ins import FLOATING, StandIns
+from torch_ref.stand_ins import StandIns, like
 
 __all__ = ["OneDtype", "backward_in", "of_one_dtype", "operation", "without_autocast"]
 
 CONVERSIONS = {
     "float": torch.float32, "double": torch.float64, "half": torch.float16,
-    "bfloat16": torch.bfloat16,
+    "bfloat16": torch.bfloat16, "cfloat": torch.complex64, "cdouble": torch.complex128,
+    "chalf": torch.complex32,
 }  # fmt: skip
 OTHERWISE = {  # a function and a method of one name that take other arguments, or in another order
     nn.functional.unfold: "im2col", torch.Tensor.where: "where_method",
@@ -127,13 +128,16 @@ def backward_in(dtype: torch.dtype) -> Iterator[None]:
 def of_one_dtype(
     dtype: torch.dtype, func: Callable, name: str, args: tuple, kwargs: dict[str, Any]
 ) -> tuple[tuple[Callable, str, tuple, dict[str, Any]], torch.dtype | None]:
-    """Return a call with the run's floating type in the place of any other, and which that was."""
+    """Return a call with the run's floating type in the place of any other, and which that was.
+
+    So with complex numbers: they are of two numbers of the run's type.
+    """
     said: list[torch.dtype] = []
 
     def kept(x: Any) -> Any:
-        if isinstance(x, torch.dtype) and x in FLOATING and x != dtype:
+        if isinstance(x, torch.dtype) and x != like(dtype, x):
             said.append(x)
-            return dtype
+            return like(dtype, x)
         return x
 
     if name in CONVERSIONS and len(args) == 1:

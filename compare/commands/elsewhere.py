@@ -15,7 +15,7 @@ from compare.report.elsewhere import Elsewhere
 from compare.report.report import Report
 from compare.running.cases.cases import LAYOUTS
 from compare.running.mirror.model import Model
-from compare.running.mirror.moved import captures_elsewhere, is_ordered
+from compare.running.mirror.moved import Moves, captures_elsewhere, is_ordered
 from manual.layer import Layer
 from torch_ref.capture import Capture
 from torch_ref.captured import CapturedCall, Region
@@ -27,6 +27,7 @@ TOGETHER = ("given", *LAYOUTS)  # cases in which each tensor keeps its numbers
 ROUNDING = 1e-8  # of a tensor's largest number: what may be digits that a right formula loses
 SMALLER = 0.7  # what 1.0 among the arguments becomes
 OTHERWISE = "on other inputs"
+ELSEWHERE = "where the model's inputs and weights are others"
 
 
 class Found(NamedTuple):
@@ -41,9 +42,10 @@ class Trial(NamedTuple):
 
     region: Region
     capture: Capture
-    where: str
+    where: str = ELSEWHERE
     cases: Collection[str] | None = TOGETHER
     seconds: float = SECONDS / 3
+    accuses: bool = True  # whether a wrong number there is a mistake
 
 
 def look_elsewhere(model: Model, side: CapturedSide) -> Found:
@@ -57,24 +59,25 @@ def look_elsewhere(model: Model, side: CapturedSide) -> Found:
         wrong, notes = _first_wrong(_trials(region, capture, others, leaves))
         if wrong is not None:
             found.wrong[function] = wrong
-        notes += () if wrong else _one_way(function, [capture, *others])
+        notes += () if wrong else _one_way(function, [capture, *(other for _, other in others)])
         found.notes[function] = notes
     return found
 
 
 def _trials(
-    region: Region, capture: Capture, others: Sequence[Capture], leaves: Collection[str]
-) -> Iterator[Trial]:
+    region: Region, capture: Capture, others: Sequence[tuple[Moves, Capture]],
+    leaves: Collection[str],
+) -> Iterator[Trial]:  # fmt: skip
     apart = None if _may_go_apart(region, capture, leaves) else TOGETHER
     yield Trial(region, capture, OTHERWISE, apart, SECONDS)
     if any(type(x) is float and x == 1 for x in tree_leaves(region.args)):
         args = tree_map(lambda x: SMALLER if type(x) is float and x == 1 else x, region.args)
         where = f"where an argument is {SMALLER} that is 1.0 here"
         yield Trial(replace(region, args=args), capture, where)
-    for other in others:
+    for moves, other in others:
         for its in other.regions:
             if its.function is region.function and its.name == region.name:
-                yield Trial(its, other, "where the model's inputs and weights are others")
+                yield Trial(its, other, accuses=moves.masks)
                 break
 
 
@@ -89,16 +92,30 @@ def _first_wrong(trials: Iterator[Trial]) -> tuple[Elsewhere | None, tuple[str, 
             notes = (f"{alone}: nothing is known of it {OTHERWISE}.",)
         if report is None or report.verdict != "disagree" or _returns_nothing(report):
             continue
-        name, place = trial.region.function.__name__, place_of(trial.region.function)
         shown = _of_numbers(trial, report)
-        if shown is not None and shown.first_divergence is not None:
-            own = told(trial.region, shown.first_divergence)
-            return Elsewhere(name, place, _where(trial, shown), own, shown), ()
-        notes = notes or (
-            f"{name}.backward ({place}) refuses, returns nothing finite, or differs by digits that "
-            f"rounding may take {trial.where}: {report.reason} That is no evidence against it.",
-        )
+        if shown is None or shown.first_divergence is None or not trial.accuses:
+            notes = notes or (_no_evidence(trial, shown, report),)
+            continue
+        function = trial.region.function
+        own = told(trial.region, shown.first_divergence)
+        name, where = function.__name__, _where(trial, shown)
+        return Elsewhere(name, place_of(function), where, own, shown), ()
     return None, notes
+
+
+def _no_evidence(trial: Trial, shown: Report | None, report: Report) -> str:
+    """Say what is no mistake for sure."""
+    own = f"{trial.region.function.__name__}.backward ({place_of(trial.region.function)})"
+    if shown is not None and not trial.accuses:
+        return (
+            f"{own} is right where what is all ones or all zeros here holds some of both, as a "
+            f"mask may, and wrong where it holds numbers between, as a scale may: {shown.reason} "
+            "If it is a scale, give it such numbers: then this is a disagreement."
+        )
+    return (
+        f"{own} refuses, returns nothing finite, or differs by digits that rounding may take "
+        f"{trial.where}: {report.reason} That is no evidence against it."
+    )
 
 
 def _checked(trial: Trial, **how: Any) -> Report | None:

@@ -96,7 +96,7 @@ class MirrorRunner(Runner):
             missing=self._missing(),
             modules=self._modules(),
             functions=self._functions(),
-            notes=(*report.notes, *notes, *self._notes()),
+            notes=(*report.notes, *notes, *self._ungraded(report), *self._notes()),
         )
 
     def _elsewhere(self) -> tuple[tuple[Elsewhere, ...], list[str]]:
@@ -161,6 +161,19 @@ class MirrorRunner(Runner):
             inner = tuple(call.name for call in region.calls)
             found[region.name] = (*found.get(region.name, ()), *inner)
         return found
+
+    def _ungraded(self, report: Report) -> list[str]:
+        """Say what to do where an input that is not meant to get a gradient gets none."""
+        frame = report.differences
+        lost = frame[(frame["quantity"] == "grad_input") & (frame["verdict"] == "missing")]["layer"]
+        side: Any = self.experiment.torch
+        none = [n for n in dict.fromkeys(lost) if n in side.inputs and side.inputs[n].grad is None]
+        if not none:
+            return []
+        return [
+            f"Torch gives no gradient of {_few(none)}. If none is meant to be (a mask), let the "
+            "others alone require one: x.requires_grad_()."
+        ]
 
     def _notes(self) -> list[str]:
         side: Any = self.experiment.torch

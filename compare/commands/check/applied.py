@@ -63,7 +63,7 @@ class Applied:
         self.__name__ = region.function.__name__
 
     def __call__(self, *tensors: Tensor) -> Any:
-        owned = (t if t.requires_grad else t.clone() for t in tensors)  # it may write into buffers
+        owned = (t.clone() for t in tensors)  # it may write into them
         known = dict(zip(self.names, owned, strict=True))
         given = put_in(self.region.args, lambda x: known[x.name] if isinstance(x, Ref) else x)
         with OneDtype(torch.float64, {}), torch.random.fork_rng(devices=[]):

@@ -109,6 +109,8 @@ def _asked(capture: Capture, call: CapturedCall) -> Call:
         return complex_numbers.twin(call.operation, builder, args, kwargs, mapped)
     if builder is None:
         raise NoTwin(f"nothing hand-written stands for torch's {call.operation}")
+    if any(map(_asks_complex, tree_leaves((args, kwargs)))):
+        raise NoTwin(f"torch's {call.operation} makes complex numbers of real ones")
     return built(builder, args, kwargs)
 
 
@@ -119,14 +121,19 @@ def _values(capture: Capture, tree: Any) -> Any:
         tensor, dtype = capture.tensor(x.name), np.dtype(str(capture.dtype)[6:])
         if _is_traced(tensor):
             raise UserError(
-                f"{x.name} has no numbers: a mirror does not look into torch.func or vmap. "
-                "Write what they do as ordinary calls."
+                "A mirror does not look into torch.func (vmap, grad, jacrev): "
+                f"{x.name} has no numbers of its own there. Write what they do as ordinary calls: "
+                "a batch's axis, a derivative's formula."
             )
         grad = x.name not in capture.data
         array, begins = paired(tensor.detach()).numpy(), int(tensor.storage_offset())
         return Value(x.name, array, grad, dtype, False, tensor.is_complex(), begins)
 
     return tree_map(value, tree)
+
+
+def _asks_complex(x: Any) -> bool:
+    return isinstance(x, complex) or (isinstance(x, torch.dtype) and x.is_complex)
 
 
 def _is_traced(tensor: Any) -> bool:

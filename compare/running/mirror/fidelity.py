@@ -7,8 +7,8 @@ captured calls one after another. All must give the same loss and the same gradi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ from compare.errors import UserError
 from compare.running.mirror.model import Model, refused
 from torch_ref.captured import CapturedCall, Ref, Region, paired, tensors_of
 from torch_ref.captured_side import CapturedSide, put_in
-from torch_ref.operations import OneDtype, backward_in
+from torch_ref.leaves import go_back
+from torch_ref.operations import OneDtype
 
 __all__ = ["prove"]
 
@@ -27,6 +28,11 @@ CLOSE = 1e-9  # of the largest element: gradients may be added in another order
 LOOSE = {torch.float64: 1e-9, torch.float32: 1e-5}  # where the last bits of two runs differ
 NUDGE = {torch.float64: (1e-6, 1e-10), torch.float32: (1e-3, 1e-5)}  # inputs, and what is same
 WHAT, RUNS = "watching", 4
+WHY = (
+    "Does it compute outside of torch (numpy, .data) with numbers that a gradient should flow "
+    "through, change gradients by hooks, or differentiate inside (torch.autograd.grad, "
+    "torch.func)? Mirror the module without that part, or write the part as ordinary calls of torch."
+)
 Progress = Callable[[str, int, int], None]
 Told = dict[str, Tensor | None]  # the loss, and the gradients of parameters and inputs
 
@@ -49,7 +55,8 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
         )
     close = loose if _different(plain, again, 0.0) else CLOSE
     progress(WHAT, 2, RUNS)
-    probe, watched = _watched(model, side)
+    with _in_a_sentence(name):
+        probe, watched = _watched(model, side)
     captured = _told(watched.loss, probe)
     if part := _different(plain, captured, close):
         raise UserError(
@@ -58,21 +65,32 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
         )
     progress(WHAT, 3, RUNS)
     torch.manual_seed(side.seed)
-    with OneDtype(side.dtype, {}):
-        replayed = _Replay(watched).loss()
-    if replayed.requires_grad:  # else what was captured has lost a way back
-        with backward_in(side.dtype):
-            replayed.backward()
+    with _in_a_sentence(name):
+        with OneDtype(side.dtype, {}):
+            replayed = _Replay(watched).loss()
+        if replayed.requires_grad:  # else what was captured has lost a way back
+            go_back(replayed, side.dtype, probe.leaves())
     if part := _different(captured, _told(replayed, probe), close):
         raise UserError(
-            f"{name} was not captured faithfully: what was captured gives another {part}. Does it "
-            "compute outside of torch (numpy, .data) with numbers that a gradient should flow "
-            "through, change gradients by hooks, or differentiate inside (torch.autograd.grad, "
-            "torch.func)?"
+            f"{name} was not captured faithfully: what was captured gives another {part}. {WHY}"
         )
     progress(WHAT, RUNS, RUNS)
     side.network.take(watched.capture)
     side.loss = watched.loss
+
+
+@contextmanager
+def _in_a_sentence(name: str) -> Iterator[None]:
+    """What ran plainly and does not run so is no mistake of the user's."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{name} cannot be mirrored: it runs, and what was captured of it does not "
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]}). {WHY}"
+        ) from error
 
 
 def _watched(model: Model, side: CapturedSide) -> tuple[Model, CapturedSide]:
@@ -114,8 +132,7 @@ def _plainly(model: Model, seed: int) -> Told:
     torch.manual_seed(seed)
     try:
         loss = model.run()
-        with backward_in(model.dtype):
-            loss.backward()
+        go_back(loss, model.dtype, model.leaves())
     except UserError:
         raise
     except Exception as error:
@@ -163,14 +180,18 @@ def _laundering(side: CapturedSide) -> set[type]:
 
     What `.item()`, NumPy or another kernel computes from an input would be a constant to the
     derivation, and a backward that forgets it would seem right. So a Function is called beside its
-    captured calls on inputs that are a little off.
+    captured calls on inputs that are a little off. So are those with a call that nobody derives.
     """
     if not side.capture.regions:
         return set()
     replay = _Replay(side)
     with OneDtype(side.dtype, {}):
         replay.loss()
-        return {r.function for r in side.capture.regions if not replay.follows(r)}
+        return {
+            r.function
+            for r in side.capture.regions
+            if not (replay.derives(r) and replay.follows(r))
+        }
 
 
 def _nudged(tensor: Tensor, by: float) -> Tensor:
@@ -214,6 +235,27 @@ class _Replay:
         found = region.function.apply(*self._filled(region.args))  # type: ignore[attr-defined]
         outputs = [t for t in tensors_of(found) if t.requires_grad]
         self._take(region.outputs, outputs)
+
+    def derives(self, region: Region) -> bool:
+        """Return whether torch has a derivative of each call that is left to it."""
+        if all(call.twin is not None for call in region.calls):
+            return True
+        own = copy.copy(self)
+        own.values = dict(self.values)
+        names = {r.name for r in tree_leaves(region.args) if isinstance(r, Ref)}
+        given = {n: self._tensor(n).detach() for n in names - self.capture.data.keys()}
+        leaves = [t.requires_grad_() for t in given.values() if t.is_floating_point()]
+        own.values |= given
+        with torch.enable_grad():
+            for call in region.calls:
+                own.called(call)
+        ends = [own.values[name] for name in region.outputs]
+        ends = [end for end in ends if end.requires_grad]
+        try:
+            torch.autograd.grad(ends, leaves, [torch.ones_like(e) for e in ends], allow_unused=True)
+        except RuntimeError:
+            return False
+        return True
 
     def follows(self, region: Region) -> bool:
         """Return whether the captured calls of a Function give what it gives, also close by."""

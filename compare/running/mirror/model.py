@@ -31,7 +31,7 @@ class Model:
     """A copy of a model that can be run and trained without the user's being touched.
 
     `inputs` are the real tensors among its arguments, by name: leaves that get a gradient; `others`
-    those that have none.
+    those that have none. Where some of the user's require a gradient, the rest has none.
     """
 
     module: nn.Module
@@ -68,9 +68,10 @@ class Model:
         own = own._apply(lambda t: _in(t, wanted))
         if isinstance(own_loss, nn.Module):
             own_loss = own_loss._apply(lambda t: _in(t, wanted))
-        arguments, named = tree_map(lambda x: _taken(x, wanted), (tuple(args), dict(kwargs)))
+        whole = (tuple(args), dict(kwargs))
+        asked = any(t.requires_grad for t in tensors_of(whole) if t.is_floating_point())
+        arguments, named = tree_map(lambda x: _taken(x, wanted, asked=asked), whole)
         inputs = _named(own, arguments, named)
-        _refuse_empty(own, inputs)
         real = {name: t for name, t in inputs.items() if t.requires_grad}
         others = {name: t for name, t in inputs.items() if not t.requires_grad}
         found = cls(own, arguments, named, real, others, own_loss, own_optimizer, wanted, module)
@@ -96,6 +97,10 @@ class Model:
         module, args, kwargs, inputs, others, loss = copy.deepcopy(whole, _made(self.module))
         return Model(module, args, kwargs, inputs, others, loss, None, self.dtype, self.users)
 
+    def leaves(self) -> tuple[Tensor, ...]:
+        """Return what a gradient is wanted of."""
+        return (*self.module.parameters(), *self.inputs.values())
+
     def hooked(self) -> list[str]:
         """Return the names of the user's parameters that bear hooks: copies lose them."""
         hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -112,6 +117,7 @@ class Model:
 
     def _total(self, output: Any, capture: Capture | None) -> Tensor:
         """Return what the gradients are of."""
+        self._refuse_empty(output)
         if self.loss is not None:
             with capture.at("loss") if capture else nullcontext():
                 total = self._lost(output)
@@ -127,6 +133,19 @@ class Model:
         if isinstance(output, Tensor) and output.ndim == 0 and _has_slope(output):
             return output
         return self._upstream(output, capture)
+
+    def _refuse_empty(self, output: Any) -> None:
+        """Refuse inputs of which none has an element, such as a batch of no rows.
+
+        Of an empty past a model may well make something.
+        """
+        inputs, found = {**self.inputs, **self.others}, tensors_of(output)
+        if inputs and not any(t.numel() for t in inputs.values()) and not any(map(_is_much, found)):
+            told = ", ".join(f"{name} {tuple(t.shape)}" for name, t in inputs.items())
+            raise UserError(
+                f"The inputs of {type(self.module).__name__} have no elements ({told}): nothing "
+                "could be compared. Give at least one row."
+            )
 
     def _lost(self, output: Any) -> Any:
         """Return what the loss makes of an output; an exception in there is the loss's."""
@@ -198,6 +217,11 @@ class Model:
             )
 
 
+def _is_much(output: Tensor) -> bool:
+    """Return whether something came of the inputs: a mean of nothing is no number."""
+    return bool(output.numel()) and bool(output.isfinite().all()) and bool(output.ndim)
+
+
 def _has_slope(output: Tensor) -> bool:
     """Return whether something can be the loss: a real number that depends on what is learnt."""
     return output.requires_grad and output.is_floating_point()
@@ -247,6 +271,13 @@ def _check(module: Any) -> None:
             f"{type(module).__name__} is on {', '.join(sorted(devices))}; the hand-written side "
             "works on the CPU. Mirror module.cpu()."
         )
+    complexes = [name for name, p in module.named_parameters() if p.is_complex()]
+    if complexes:
+        raise UserError(
+            f"{type(module).__name__} has complex parameters ({', '.join(complexes[:3])}), and the "
+            "hand-written side keeps real ones. Keep their pairs (torch.view_as_real) as the "
+            "parameter, and use torch.view_as_complex of it."
+        )
     halves = {str(t.dtype)[6:] for t in tensors if t.dtype in (torch.float16, torch.bfloat16)}
     if halves:
         raise UserError(
@@ -255,18 +286,19 @@ def _check(module: Any) -> None:
         )
 
 
-def _taken(x: Any, dtype: torch.dtype) -> Any:
-    """Return a tensor's own copy, real numbers in the run's dtype."""
+def _taken(x: Any, dtype: torch.dtype, *, asked: bool) -> Any:
+    """Return a tensor's own copy in the run's dtype; `asked`: it says if it has a gradient."""
     if is_dataclass(x) and not isinstance(x, type):
         own = copy.copy(x)
         for f in fields(x):
-            taken = tree_map(lambda value: _taken(value, dtype), getattr(x, f.name))
+            taken = tree_map(lambda value: _taken(value, dtype, asked=asked), getattr(x, f.name))
             object.__setattr__(own, f.name, taken)  # a frozen one, too
         return own
     if not isinstance(x, Tensor):
         return x
     copied = _in(x.detach().clone().cpu(), dtype)
-    return copied.requires_grad_() if copied.is_floating_point() else copied
+    learns = copied.is_floating_point() and (x.requires_grad or not asked)
+    return copied.requires_grad_(learns)
 
 
 def _in(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -294,16 +326,6 @@ def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
         for place, tensor in enumerate(found):
             named[own if len(found) == 1 else f"{own}_{place}"] = tensor
     return named
-
-
-def _refuse_empty(module: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-    """Refuse inputs of which none has an element, such as a batch of no rows."""
-    if inputs and not any(t.numel() for t in inputs.values()):
-        told = ", ".join(f"{name} {tuple(t.shape)}" for name, t in inputs.items())
-        raise UserError(
-            f"The inputs of {type(module).__name__} have no elements ({told}): nothing could be "
-            "compared. Give at least one row."
-        )
 
 
 def refused(error: Exception) -> str:

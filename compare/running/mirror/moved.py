@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,23 +13,42 @@ from compare.running.mirror.model import Model
 from torch_ref.capture import Capture
 from torch_ref.captured_side import CapturedSide
 
-__all__ = ["captures_elsewhere", "is_bound", "is_ordered", "moved"]
+__all__ = ["Moves", "captures_elsewhere", "is_bound", "is_ordered", "moved"]
 
 FAR = 4.0  # how many times larger
 APART = 0.25  # how far numbers that are all alike are moved apart, as a part of them
 ALIKE = 1e-6  # sums and norms
 
 
-def captures_elsewhere(model: Model, side: CapturedSide) -> Iterator[Capture]:
+class Moves(NamedTuple):
+    """What of a model is given other numbers.
+
+    Attributes:
+        every: all inputs and weights; else of the weights and buffers those that are one number.
+        masks: whether ones and zeros that no gradient is kept of may be a mask: some of them then
+            become the other, and none a number between. Who relies on that is not to blame.
+    """
+
+    every: bool = True
+    masks: bool = True
+
+
+WAYS = (Moves(), Moves(every=False), Moves(masks=False), Moves(every=False, masks=False))
+
+
+def captures_elsewhere(model: Model, side: CapturedSide) -> Iterator[tuple[Moves, Capture]]:
     """Yield runs of copies: with other inputs and weights; with other weights of ones alone.
 
     A Function gets what the model makes of them: probabilities, indices and what else belongs
     together stay what they are. What the model refuses is left out.
     """
-    for every in (True, False):
+    ungraded = {name for name, tensor in side.inputs.items() if tensor.grad is None}
+    held = (*model.module.parameters(), *model.module.buffers(), *model.inputs.values())
+    known = any(_is_mask(t.detach().numpy()) for t in (*held, *model.others.values()))
+    for moves in WAYS if known else WAYS[:2]:
         try:
             probe = model.fresh()
-            _move(probe, every)
+            _move(probe, moves, ungraded)
             watched = CapturedSide(
                 probe.module, probe.run, probe.inputs, None, side.dtype, side.derive, side.seed
             )
@@ -37,22 +57,42 @@ def captures_elsewhere(model: Model, side: CapturedSide) -> Iterator[Capture]:
                 watched.forward_backward()
         except Exception:  # whatever a model does not take
             continue
-        yield watched.capture
+        yield moves, watched.capture
 
 
-def _move(model: Model, every: bool) -> None:
+def _move(model: Model, moves: Moves, ungraded: Set[str]) -> None:
     """Move inputs, and weights and buffers that are one number throughout, or every one."""
     held = [*model.module.parameters(), *model.module.buffers()]
     inputs = [*model.inputs.values(), *model.others.values()]
+    graded = {id(tensor) for name, tensor in model.inputs.items() if name not in ungraded}
     with torch.no_grad():
         for seed, tensor in enumerate([*inputs, *held]):
-            if seed < len(inputs) or every or _is_alike(tensor):
+            if seed < len(inputs) or moves.every or _is_alike(tensor):
                 learnt = isinstance(tensor, nn.Parameter) and tensor.requires_grad
-                tensor.copy_(torch.from_numpy(moved(tensor.detach().numpy(), seed, learnt=learnt)))
+                a, free = tensor.detach().numpy(), learnt or id(tensor) in graded
+                masked = moves.masks and not free and _is_mask(a)
+                new = flipped(a) if masked else moved(a, seed, learnt=learnt)
+                tensor.copy_(torch.from_numpy(new))
 
 
 def _is_alike(tensor: Tensor) -> bool:
     return bool(tensor.numel()) and bool((tensor == tensor.flatten()[0]).all())
+
+
+def flipped(a: np.ndarray) -> np.ndarray:
+    """Return ones of which every third is a zero, or zeros of which every third is a one.
+
+    >>> flipped(np.ones((2, 4)))
+    array([[1., 0., 1., 1.],
+           [0., 1., 1., 0.]])
+    """
+    turned = np.arange(a.size).reshape(a.shape) % 3 == 1
+    return np.where(turned, 1 - a, a).astype(a.dtype)
+
+
+def _is_mask(a: np.ndarray) -> bool:
+    """Return whether several numbers are ones throughout, or zeros."""
+    return a.dtype.kind == "f" and a.size > 1 and not np.ptp(a) and a.flat[0] in (0, 1)
 
 
 def moved(a: np.ndarray, seed: int = 0, *, learnt: bool = False) -> np.ndarray:

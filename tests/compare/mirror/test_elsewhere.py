@@ -66,6 +66,65 @@ def test_a_right_function_of_a_buffer_is_accused_of_nothing(case: str) -> None:
     assert report.verdict == "agree", str(report)
 
 
+class MaskedMean(torch.autograd.Function):
+    """Forward multiplies by a mask, backward selects by it: right for zeros and ones."""
+
+    @staticmethod
+    def forward(ctx, x, mask):
+        ctx.save_for_backward(mask)
+        return x * mask / mask.sum(-1, keepdim=True)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (mask,) = ctx.saved_tensors
+        return torch.where(mask != 0, grad / mask.sum(-1, keepdim=True), 0.0), None
+
+
+def masked(use: Use, mask: Tensor) -> nn.Module:
+    model = Between(use)
+    del model.weight
+    model.register_buffer("weight", mask)
+    return model
+
+
+@pytest.mark.parametrize("mask", [torch.ones(4), torch.ones(5, 4), torch.ones(5, 4).tril()])
+def test_a_mask_of_ones_is_given_no_number_between(mask: Tensor) -> None:
+    report = compare.mirror(masked(MaskedMean.apply, mask), X)
+
+    assert report.verdict == "agree", str(report)
+    told = "holds numbers between, as a scale may" in " ".join(report.notes)
+    assert told == bool(mask.all())  # what is no mask after all, is told
+
+
+def test_ones_that_a_function_forgets_are_found_where_some_are_zeros() -> None:
+    forgets = function(lambda x, w: x * w, lambda g, x, w: (g, None), "Forgets")
+
+    report = compare.mirror(masked(forgets.apply, torch.ones(4)), X)
+
+    assert report.verdict == "incomplete"
+    assert [found.function for found in report.elsewhere] == ["Forgets"]
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return MaskedMean.apply(self.linear(x), mask)
+
+
+def test_inputs_that_require_a_gradient_leave_none_to_the_others() -> None:
+    """A mask is an input as any other, unless the user says which of them have a gradient."""
+    model, mask = Masked(), torch.ones(5, 3).tril()
+
+    assert compare.mirror(model, (X.clone().requires_grad_(), mask)).verdict == "agree"
+    report = compare.mirror(model, (X, mask))
+
+    assert report.verdict == "disagree"
+    assert "Torch gives no gradient of mask" in " ".join(report.notes)
+
+
 def test_a_weight_that_begins_symmetric_is_not_always_so() -> None:
     straight = function(lambda x, w: x @ w, lambda g, x, w: (g @ w, x.T @ g), "Straight")
     model = Between(straight.apply)

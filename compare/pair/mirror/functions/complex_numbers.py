@@ -16,6 +16,7 @@ LINEAR = {
     "index_select", "gather", "split", "chunk", "unbind", "cat", "stack", "add", "sub", "neg",
     "sum", "mean", "movedim", "swapaxes", "t", "T", "mT", "setitem", "overwrite",
 }  # fmt: skip
+AFFINE = ("add", "sub")
 
 
 def twin(operation: str, builder: Builder | None, args: Any, kwargs: Any, mapped: Any) -> Call:
@@ -34,7 +35,7 @@ def twin(operation: str, builder: Builder | None, args: Any, kwargs: Any, mapped
         return identity(args[0])
     if operation == "mul" and all(isinstance(x, Value) and x.complex for x in args[:2]):
         return Call(ComplexMultiplyGate(), (args[0], args[1]))
-    if operation not in LINEAR or builder is None:
+    if operation not in LINEAR or builder is None or _has_constant(operation, args):
         raise NoTwin(f"nothing hand-written stands for torch's {operation} of complex numbers")
     parts: dict[str, Value] = {}
 
@@ -48,3 +49,9 @@ def twin(operation: str, builder: Builder | None, args: Any, kwargs: Any, mapped
     if any(v is None or v.name not in parts for v in found.inputs):
         raise NoTwin(f"torch's {operation} of complex and real numbers at once")
     return Call(OnPairs(found.layer), tuple(parts[v.name] for v in found.inputs))
+
+
+def _has_constant(operation: str, args: Any) -> bool:
+    """Return whether a number is added, or put in: to the real part alone."""
+    operands = args[2:3] if operation == "setitem" else args[:2] if operation in AFFINE else ()
+    return not all(isinstance(x, Value) for x in operands)

@@ -1,0 +1,193 @@
+"""What is rare ends in a right verdict or in a sentence: complex numbers, generators, vmap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+import compare
+from compare.errors import UserError
+
+X = (torch.arange(12.0) * 1.7).sin().reshape(4, 3)
+
+
+class Uses(nn.Module):
+    """Linear, then a function of what comes out of it, also as complex numbers."""
+
+    def __init__(self, use: Callable) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            self.linear = nn.Linear(3, 4)
+        self.use = use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.use(self.linear(x))
+
+
+def of_complex(use: Callable) -> Uses:
+    def real(h: Tensor) -> Tensor:
+        found = use(torch.view_as_complex(h.reshape(4, 2, 2)))
+        return torch.view_as_real(found) if found.is_complex() else found
+
+    return Uses(real)
+
+
+# ── complex numbers ──────────────────────────────────────────────────────────────────────────────
+def put(z: Tensor) -> Tensor:
+    z = z.clone()
+    z[0] = 1.0
+    return z
+
+
+COMPLEX = {
+    "a number is added": lambda z: z + 1,
+    "a number is taken away": lambda z: (z - 2).abs(),
+    "a number is put in": put,
+    "in complex64": lambda z: z.to(torch.complex64) * z,
+    "cfloat": lambda z: z.cfloat() * z.conj(),
+    "of real ones": lambda z: z.real.to(torch.cfloat) * z,
+    "of real ones, by type": lambda z: z.imag.type(torch.complex64) * 2,
+    "times i": lambda z: z.real * 1j,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", COMPLEX)
+def test_complex_numbers_agree(case: str, dtype: str) -> None:
+    report = compare.mirror(of_complex(COMPLEX[case]), X, dtype=dtype)
+
+    assert report.verdict == "agree", str(report)
+
+
+def test_a_write_into_the_real_parts_is_refused_in_a_sentence() -> None:
+    def doubled(z: Tensor) -> Tensor:
+        z = z.clone()
+        z.real.mul_(2.0)
+        return z
+
+    with pytest.raises(UserError, match="cannot be mirrored: it runs, and what was captured"):
+        compare.mirror(of_complex(doubled), X)
+
+
+def test_complex_parameters_are_refused() -> None:
+    model = nn.Linear(3, 2, dtype=torch.cfloat)
+
+    with pytest.raises(UserError, match=r"complex parameters \(weight, bias\).*view_as_complex"):
+        compare.mirror(model, X.to(torch.cfloat))
+
+
+# ── what is drawn with a generator of its own ────────────────────────────────────────────────────
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda h, g: h * torch.bernoulli(h.sigmoid(), generator=g),
+        lambda h, g: h + h.clone().normal_(generator=g),
+        lambda h, g: h * torch.rand(h.shape, generator=g),
+    ],
+)
+def test_a_models_own_generator_draws_the_same_again(draw: Callable, steps: int) -> None:
+    class Draws(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(3, 4)
+            self.generator = torch.Generator().manual_seed(1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return draw(super().forward(x), self.generator)
+
+    report = compare.mirror(Draws(), X, steps=steps)
+
+    assert report.verdict == "agree", str(report)
+
+
+def test_a_function_with_a_call_that_has_no_derivative_is_left_to_torch() -> None:
+    model = Uses(lambda h: torch.distributions.Beta(h.exp(), h.exp() + 1).rsample())
+
+    report = compare.mirror(model, X)
+
+    assert report.verdict == "agree", str(report)
+    assert [what for what, _, _ in report.missing] == ["_Dirichlet"]
+    assert "_Dirichlet cannot be seen through: its backward was not checked" in str(report.notes)
+
+
+# ── a Function that writes into what it is given ─────────────────────────────────────────────────
+def dirty(factor: float) -> Callable:
+    class Dirty(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            return factor * grad
+
+    return Dirty.apply
+
+
+def test_a_function_that_writes_into_its_input_is_seen_through() -> None:
+    right = compare.mirror(Uses(lambda h: dirty(2)(h).sin()), X)
+    wrong = compare.mirror(Uses(lambda h: dirty(3)(h).sin()), X)
+
+    assert right.verdict == "agree"
+    assert right.coverage["nodes"] == 1
+    assert wrong.verdict == "disagree"
+    assert wrong.first_divergence.layer_type == "Dirty"
+
+
+# ── another model's weights ──────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_another_models_weight_keeps_its_gradient_and_is_said(dtype: str) -> None:
+    other = nn.Linear(4, 2)
+    other.weight.grad = torch.ones(2, 4)
+
+    for model, loss in (
+        (Uses(lambda h: h @ other.weight.T), None),
+        (Uses(torch.tanh), lambda output: other(output).square().mean()),
+    ):
+        report = compare.mirror(model, X, loss=loss, dtype=dtype)
+
+        assert report.verdict == "agree", str(report)
+        assert "is no parameter of the model: it was not compared" in str(report.notes)
+    assert torch.equal(other.weight.grad, torch.ones(2, 4))
+    assert other.bias.grad is None
+
+
+# ── inputs without elements ──────────────────────────────────────────────────────────────────────
+def test_an_empty_past_is_an_input_if_something_comes_of_it() -> None:
+    class Remembers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(5, 3)
+
+        def forward(self, past: Tensor, token: int) -> Tensor:
+            return torch.cat([past, self.words.weight[token][None]]).tanh()
+
+    assert compare.mirror(Remembers(), (torch.zeros(0, 3), 2)).verdict == "agree"
+
+
+# ── derivatives inside ───────────────────────────────────────────────────────────────────────────
+def twice(h: Tensor) -> Tensor:
+    (slope,) = torch.autograd.grad(h.tanh().sum(), h, create_graph=True)
+    return slope * h
+
+
+INSIDE = {
+    "vmap": (lambda h: torch.func.vmap(torch.tanh)(h), "torch.func"),
+    "grad": (torch.func.grad(lambda h: h.tanh().sum()), "does not look into torch.func"),
+    "a gradient's gradient": (twice, "differentiate inside.*Mirror the module without that part"),
+}
+
+
+@pytest.mark.parametrize("case", INSIDE)
+def test_derivatives_inside_are_refused_in_a_sentence(case: str) -> None:
+    use, said = INSIDE[case]
+
+    with pytest.raises(UserError, match=said):
+        compare.mirror(Uses(use), X)
