@@ -81,6 +81,7 @@ class Capture(TorchFunctionMode):
         self.taps: dict[str, Tensor] = {}  # the tensors themselves
         self.data: dict[str, Tensor] = {}
         self.notes: Counter[str] = Counter()
+        self.followed: set[str] = set()  # buffers that calls write into, and return beside
         self.aliases = Aliases()
         self.untold: set[str] = set()  # values of which torch tells no gradient, once closed
         self._names: Counter[str] = Counter()
@@ -213,6 +214,12 @@ class Capture(TorchFunctionMode):
         if changed and not (in_place or self.careful):
             raise UnforeseenChangeError(own)
         call.in_place = bool(changed)
+        left = call.statistics(args, kwargs)
+        call.beside = (getattr(call.twin, "ports", None) or ())[len(outputs) :] if left else ()
+        for tensor in (left[name] for name in call.beside):
+            self._where.pop(id(tensor), None)  # torch does not count its versions
+            self.followed.add(self._buffers.get(id(tensor), ""))
+            outputs.append(tensor.detach().clone())
         self._leave(call, outputs, {i for i in versions if i not in changed})
         self._written(call, [t for t in before if id(t) in changed], outputs)
         return found
@@ -411,8 +418,10 @@ class Capture(TorchFunctionMode):
                 self.taps.pop(name, None)
 
     def real(self) -> set[str]:
-        """Return the values that could have a gradient: no integers and masks."""
-        return {name for name, t in self.values.items() if t.is_floating_point() or t.is_complex()}
+        """Return the values that could have a gradient: no integers, masks and statistics."""
+        beside = {name for call in self.calls if call.beside for name in call.outputs[1:]}
+        numbers = (n for n, t in self.values.items() if t.is_floating_point() or t.is_complex())
+        return {name for name in numbers if name not in beside}
 
     def _untold(self, name: str) -> bool:
         """Return whether torch tells no gradient of a value though one may flow through it.

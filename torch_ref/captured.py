@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from inspect import signature
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +24,9 @@ __all__ = [
     "same_generator",
     "tensors_of",
 ]
+
+NORMS = {"batch_norm", "instance_norm"}  # they write into the running statistics that they get
+STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,23 @@ class CapturedCall:
     draws: list[Tensor] = field(default_factory=list)
     state: Tensor | None = None  # of the generator before it ran
     why: str = ""  # nothing stands for it
+    beside: tuple[str, ...] = ()  # statistics that it writes into, and is taken to return
+
+    def statistics(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the running statistics among its arguments: no gradient flows through them."""
+        if self.operation not in NORMS or not isinstance(self.function, FunctionType):
+            return {}
+        given = signature(self.function).bind(*args, **kwargs).arguments
+        return {k: t for k, t in given.items() if k in STATISTICS and t is not None}
+
+    def apart(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """Return arguments in which the running statistics are copies."""
+        own = {k: t.detach().clone() for k, t in self.statistics(args, kwargs).items()}
+        if not own:
+            return args, kwargs
+        bound = signature(self.function).bind(*args, **kwargs)
+        bound.arguments.update(own)
+        return bound.args, bound.kwargs
 
     def refs(self) -> set[str]:
         """Return the names of the values that it was called with."""

@@ -41,8 +41,12 @@ class CapturedFunction(nn.Module):
         """Call it, on copies where it works in place."""
         if self.call.in_place:
             args = tuple(tree_map(_own, args))
+        args, kwargs = self.call.apart(args, kwargs)
         found = self.call.function(*args, **kwargs)
         found = args[0] if self.call.operation == "setitem" else found
+        if self.call.beside:
+            left = self.call.statistics(args, kwargs)
+            found = (found, *(left[name] for name in self.call.beside))
         return tree_map(lambda x: paired(x) if isinstance(x, Tensor) else x, found)
 
     def __repr__(self) -> str:

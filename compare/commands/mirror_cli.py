@@ -56,6 +56,9 @@ def mirror(
         typer.Option(metavar="NAME[:LR]", help="Train with an optimiser of torch.optim: SGD:0.1."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many training steps.")] = 1,
+    gauge_every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Derive the tolerances at every N-th step.")
+    ] = 1,
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     seed: Annotated[int, typer.Option(help="Seed of drawn inputs and of dropout.")] = 0,
     evaluate: Annotated[
@@ -74,7 +77,9 @@ def mirror(
     with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
         asked = Asked(target, inputs or [], loss, wanted, optimizer, seed, evaluate)
         with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
-            report = asked.mirrored(steps=steps, dtype=dtype, seed=seed, progress=advance)
+            report = asked.mirrored(
+                steps=steps, dtype=dtype, seed=seed, gauge_every=gauge_every, progress=advance
+            )
     place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
     leave(report, place, quiet=quiet, as_json=as_json)
     raise typer.Exit(INTERRUPTED if report.interrupted else AGREE if report.agrees else DISAGREE)

@@ -186,7 +186,7 @@ class MirrorRunner(Runner):
             n for n, p in model.named_parameters() if p.requires_grad and n not in side.kept
         ]:
             notes.append(f"No gradient reaches {_few(unused)}: nothing is said of them.")
-        if written := sorted(side.written - side.buffers().keys()):
+        if written := sorted(side.written - side.buffers().keys() - side.capture.followed):
             notes.append(
                 f"The model writes into its buffers {_few(written)} by functions of its own: what "
                 "it leaves there was not compared."

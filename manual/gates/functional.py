@@ -78,6 +78,30 @@ class Functional(Layer):
         return repr(self.layer)
 
 
+class Tracking(Functional):
+    """A normalisation that returns the running statistics that it leaves, beside its output."""
+
+    STATISTICS = ("running_mean", "running_var")
+
+    def __init__(self, layer: Layer, names: Sequence[str] = (), count: int = 1) -> None:
+        super().__init__(layer, names, count)
+        self.outputs = (*layer.outputs, *self.STATISTICS)
+
+    def forward(self, *inputs: Array, **noise: Any) -> tuple[Output, FunctionalCache]:
+        y, cache = super().forward(*inputs, **noise)
+        left = cache.layer.next_buffers(cache.own)
+        return (y, *(left[name] for name in self.STATISTICS)), cache
+
+    def backward(
+        self, grad_output: Output, cache: FunctionalCache
+    ) -> tuple[tuple[Array, ...], Arrays]:
+        """Return the layer's gradients: none flows through the statistics.
+
+        Torch: the function writes the statistics into the tensors that it is given.
+        """
+        return super().backward(grad_output[0], cache)
+
+
 def _shaped(given: Array | None, own: Array) -> Array:
     """Return what was given in the layer's own shape."""
     return own if given is None else given.reshape(own.shape)

@@ -31,7 +31,7 @@ WHAT, RUNS = "watching", 4
 WHY = (
     "Does it compute outside of torch (numpy, .data) with numbers that a gradient should flow "
     "through, change gradients by hooks, or differentiate inside (torch.autograd.grad, "
-    "torch.func)? Mirror the module without that part, or write the part as ordinary calls of torch."
+    "torch.func)? Mirror the module without that part, or write it as ordinary calls of torch."
 )
 Progress = Callable[[str, int, int], None]
 Told = dict[str, Tensor | None]  # the loss, and the gradients of parameters and inputs

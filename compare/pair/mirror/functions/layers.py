@@ -8,8 +8,8 @@ from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.making import AXES, held, made, plain
 from manual.gates.constants import MultiplyConstantGate
 from manual.gates.directions import WeightNormGate
+from manual.gates.functional import Functional, Tracking
 from manual.gates.products import MatMulGate
-from manual.layer import Layer
 
 
 # ── affine maps ──────────────────────────────────────────────────────────────────────────────────
@@ -134,9 +134,8 @@ def batch_norm(
     weight: Value | None = None, bias: Value | None = None, training: bool = False,
     momentum: float = 0.1, eps: float = 1e-5,
 ) -> Call:  # fmt: skip
-    layer = _normed("BatchNorm", input, weight, bias, eps, running=not training)
-    state = {} if training else {"running_mean": running_mean, "running_var": running_var}
-    return held(layer, (input,), weight=weight, bias=bias, **state)
+    state = (running_mean, running_var)
+    return _normed("BatchNorm", input, weight, bias, eps, state, momentum, own=training)
 
 
 def instance_norm(
@@ -144,22 +143,28 @@ def instance_norm(
     weight: Value | None = None, bias: Value | None = None, use_input_stats: bool = True,
     momentum: float = 0.1, eps: float = 1e-5,
 ) -> Call:  # fmt: skip
-    layer = _normed("InstanceNorm", input, weight, bias, eps, running=not use_input_stats)
-    state = {} if use_input_stats else {"running_mean": running_mean, "running_var": running_var}
-    return held(layer, (input,), weight=weight, bias=bias, **state)
+    state = (running_mean, running_var)
+    return _normed("InstanceNorm", input, weight, bias, eps, state, momentum, own=use_input_stats)
 
 
 def _normed(
-    kind: str, input: Value, weight: Value | None, bias: Value | None, eps: float, *, running: bool
-) -> Layer:
+    kind: str, input: Value, weight: Value | None, bias: Value | None, eps: float,
+    state: tuple[Value | None, Value | None], momentum: float, *, own: bool,
+) -> Call:  # fmt: skip
+    """Return a normalisation by its input's own statistics, or by running ones."""
     if weight is None and bias is not None:
         raise NoTwin("a bias without a weight")
     if not 2 <= input.ndim <= 5:
         raise NoTwin(f"an input of {input.ndim} axes")
     axes = max(input.ndim - 2, 1)
     affine = weight is not None
-    layer = made(f"{kind}{axes}d", input.shape[1], eps, 0.1, affine, running, bias=bias is not None)
-    return layer.train(not running)
+    kept = all(value is not None for value in state)
+    layer = made(
+        f"{kind}{axes}d", input.shape[1], eps, plain(momentum), affine, kept, bias=bias is not None
+    ).train(own)
+    given = dict(zip(Tracking.STATISTICS, state if kept else (None, None), strict=True))
+    form = Tracking if own and kept else Functional
+    return held(layer, (input,), form=form, weight=weight, bias=bias, **given)
 
 
 def local_response_norm(

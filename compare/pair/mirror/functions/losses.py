@@ -92,7 +92,7 @@ def linear_cross_entropy(
         "LinearCrossEntropyLoss", shape[-1], shape[0], out_features=tuple(shape[1:-1]),
         bias=linear_bias is not None, **_options(given),
     )  # fmt: skip
-    known = {"linear.weight": linear_weight, "linear.bias": linear_bias}
+    known: dict[str, Any] = {"linear.weight": linear_weight, "linear.bias": linear_bias}
     return held(layer, (input, target), **known)
 
 

@@ -21,12 +21,15 @@ def made(name: str, *args: Any, **kwargs: Any) -> Layer:
         raise NoTwin(f"{error}") from None
 
 
-def held(layer: Layer, inputs: tuple[Value | None, ...], **given: Value | None) -> Call:
+def held(
+    layer: Layer, inputs: tuple[Value | None, ...], /, *,
+    form: type[Functional] = Functional, **given: Value | None,
+) -> Call:  # fmt: skip
     """Return the call of a layer whose parameters are given beside its inputs."""
     known = {k: v for k, v in given.items() if v is not None}
     if not known:
         return Call(layer, inputs)
-    return Call(Functional(layer, tuple(known), len(inputs)), (*inputs, *known.values()))
+    return Call(form(layer, tuple(known), len(inputs)), (*inputs, *known.values()))
 
 
 def plain(x: Any) -> Any:
