@@ -380,7 +380,8 @@ class Capture(TorchFunctionMode):
         name, apply = region.function.__name__, region.function.apply  # type: ignore[attr-defined]
         call = CapturedCall(region.name, region.path, name, apply, region.args, {}, in_place=True)
         call.twin, call.state = self.derive(call), region.state
-        self.notes[f"{name} cannot be seen through: its backward was not checked"] += 1
+        why = "cannot be seen through (it compares, rounds or leaves torch)"
+        self.notes[f"{name} {why}: its backward was not checked"] += 1
         self._leave(call, outputs)
         return found
 
