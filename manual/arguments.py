@@ -11,6 +11,10 @@ __all__ = ["Checked"]
 TORCH_ONLY = {
     "device": "NumPy's arrays are on the CPU",
     "dtype": "parameters take the dtype of the arrays given to with_params",
+    **dict.fromkeys(
+        ("foreach", "fused", "capturable", "differentiable"),
+        "it chooses how torch computes the same rule",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,8 +82,9 @@ class Linear(Layer):
 
     def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
         """Return dW = dyᵀ x and db = Σ_n dy."""
-        dy = grad_output.reshape(-1, self.out_features)  # (N, O)
-        x = cache.x.reshape(-1, self.in_features)  # (N, I)
+        rows = math.prod(cache.x.shape[:-1])  # -1 would not do without features
+        dy = grad_output.reshape(rows, self.out_features)  # (N, O)
+        x = cache.x.reshape(rows, self.in_features)  # (N, I)
         grads = {"weight": dy.T @ x}  # (O, I)
         if "bias" in self.params:
             grads["bias"] = dy.sum(axis=0)  # (O,)
@@ -272,10 +273,13 @@ class Bias(Layer):
 
 
 class Identity(Layer):
-    """y = x, so dx = dy. Torch: nn.Identity."""
+    """y = x, so dx = dy. Torch: nn.Identity, which takes any arguments too, and reads none."""
 
     equations = {"output": "y[i] = x[i]", "grad_input": "dx[i] = dy[i]"}
     examples = (Example({}, ((3, 4),), exact=True),)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
     def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
         return x, NoCache()

@@ -51,7 +51,8 @@ class Unflatten(Layer):
                 f"Unflatten: the lengths {self.unflattened_size} must multiply to that of axis "
                 f"{self.dim}, {shape[at]} in an input of shape {shape}. One of them may be -1."
             )
-        y = input.reshape(*shape[:at], *self.unflattened_size, *shape[at + 1 :])
+        sizes = (shape[at] // known if n == -1 else n for n in self.unflattened_size)
+        y = input.reshape(*shape[:at], *sizes, *shape[at + 1 :])
         return y, ShapeCache(shape)
 
     def backward(self, grad_output: Array, cache: ShapeCache) -> tuple[tuple[Array], Arrays]:

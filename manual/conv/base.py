@@ -16,6 +16,7 @@ __all__ = [
     "Shape",
     "batched",
     "lifted",
+    "stretched",
     "tuples",
     "unbatched",
 ]
@@ -144,3 +145,9 @@ def tuples(layer: Any, **sizes: Size) -> None:
                 f"received {size}."
             )
         setattr(layer, name, found)
+
+
+def stretched(layer: Any, **sizes: Size) -> None:
+    """As `tuples`; of more axes than one, a tuple of one number stands for all, as in torch."""
+    alone = {k: s for k, s in sizes.items() if isinstance(s, tuple | list) and len(s) == 1}
+    tuples(layer, **sizes | {name: size[0] for name, size in alone.items()})

@@ -26,6 +26,15 @@ class AveragingPool(SlidingPool):
     count_include_pad = True
     divisor_override: int | None = None
 
+    def _refuse_bad_input(self, x: Array) -> None:
+        super()._refuse_bad_input(x)
+        if self.axes == 3 and any(np.greater(self.kernel_size, x.shape[-3:])):
+            raise ValueError(
+                f"{type(self).__name__}: of volumes, no window may be larger than the input itself "
+                f"(torch refuses it), received kernel_size {self.kernel_size} and input shape "
+                f"{tuple(x.shape)}. Use a smaller kernel."
+            )
+
     def means(self, x: Array) -> tuple[Array, np.ndarray]:
         """Return every window's sum over its divisor, and the divisors."""
         divisor = self.divisors(x.shape)

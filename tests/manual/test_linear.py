@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from manual.linear import Flatten, Linear
+from manual.linear import Flatten, Identity, Linear
 from tests.helpers import (
     DTYPES,
     F32,
@@ -62,6 +62,27 @@ def test_linear_says_which_length_it_expects() -> None:
         ValueError, match=r"Linear: .*in_features = 3 long, received shape \(2, 4\)"
     ):
         Linear(3, 2).forward(np.ones((2, 4)))
+
+
+@pytest.mark.parametrize(("features", "shape"), [((3, 0), (2, 3)), ((0, 2), (4, 0))])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_linear_without_features_is_torchs(features: tuple, shape: tuple) -> None:
+    theirs = torch.nn.Linear(*features)
+    expected = theirs(torch.ones(shape))
+    layer = Linear(*features)
+    y, cache = layer.forward(np.ones(shape))
+    (dx,), grads = layer.backward(np.ones(y.shape), cache)
+
+    assert y.shape == tuple(expected.shape)
+    assert dx.shape == shape
+    assert {k: g.shape for k, g in grads.items()} == {k: p.shape for k, p in layer.params.items()}
+
+
+def test_identity_takes_any_arguments_as_torchs_documentation_shows() -> None:
+    x = np.ones(3)
+
+    assert Identity(54, unused_argument1=0.1).forward(x)[0] is x
+    assert repr(Identity(54)) == repr(torch.nn.Identity(54))
 
 
 def test_with_params_refuses_other_keys_and_leaves_the_original_alone() -> None:
