@@ -82,9 +82,10 @@ class Linear(Layer):
 
     def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
         """Return dW = dyᵀ x and db = Σ_n dy."""
-        rows = math.prod(cache.x.shape[:-1])  # -1 would not do without features
-        dy = grad_output.reshape(rows, self.out_features)  # (N, O)
-        x = cache.x.reshape(rows, self.in_features)  # (N, I)
+        dy, x = grad_output, cache.x  # (N, O), (N, I)
+        if x.ndim != 2:
+            rows = math.prod(x.shape[:-1])  # -1 would not do without features
+            dy, x = dy.reshape(rows, self.out_features), x.reshape(rows, self.in_features)
         grads = {"weight": dy.T @ x}  # (O, I)
         if "bias" in self.params:
             grads["bias"] = dy.sum(axis=0)  # (O,)

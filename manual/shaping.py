@@ -46,7 +46,8 @@ class Unflatten(Layer):
         at = self.dim % len(shape)
         known = int(np.prod([n for n in self.unflattened_size if n != -1]))
         free = self.unflattened_size.count(-1)
-        if free > 1 or known < 1 or shape[at] % known or (not free and known != shape[at]):
+        fits = known > 0 and shape[at] % known == 0 if free else known == shape[at]
+        if free > 1 or not fits:
             raise ValueError(
                 f"Unflatten: the lengths {self.unflattened_size} must multiply to that of axis "
                 f"{self.dim}, {shape[at]} in an input of shape {shape}. One of them may be -1."

@@ -105,8 +105,8 @@ class Loss(Layer):
         if not input.size and self.reduction.endswith("mean"):
             raise ValueError(
                 f"{type(self).__name__}: the input must hold at least one element, received shape "
-                f"{tuple(input.shape)}: a mean divides by how many there are. Skip empty batches, or "
-                "use reduction='sum'."
+                f"{tuple(input.shape)}: a mean divides by how many there are. Skip empty batches, "
+                "or use reduction='sum'."
             )
 
     def extra_repr(self) -> str:

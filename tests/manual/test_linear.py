@@ -64,7 +64,10 @@ def test_linear_says_which_length_it_expects() -> None:
         Linear(3, 2).forward(np.ones((2, 4)))
 
 
-@pytest.mark.parametrize(("features", "shape"), [((3, 0), (2, 3)), ((0, 2), (4, 0))])
+@pytest.mark.parametrize(
+    ("features", "shape"),
+    [((3, 0), (2, 3)), ((0, 2), (4, 0)), ((3, 0), (2, 0, 3)), ((0, 2), (2, 2, 0)), ((0, 2), (0,))],
+)
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
 def test_linear_without_features_is_torchs(features: tuple, shape: tuple) -> None:
     theirs = torch.nn.Linear(*features)

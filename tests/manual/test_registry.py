@@ -105,6 +105,7 @@ def test_importing_manual_does_not_search_the_package() -> None:
     [
         (lambda: manual.Linear(3, 2, biass=True), "Linear has no argument 'biass'. Nearest: bias."),
         (lambda: manual.Linear(3, 2, device="cpu"), "'device', which is torch's alone: .*the CPU"),
+        (lambda: manual.SGD(0.1, foreach=True), "'foreach', which is torch's alone: .* same rule"),
         (lambda: manual.Linear(3, 2, dtype=None), "'dtype', which is torch's alone: .*with_params"),
         (lambda: manual.Tanh(inplace=True), "Tanh has no argument 'inplace'; it takes none"),
         (lambda: manual.Tanh(3), "Tanh takes no arguments, received 1"),

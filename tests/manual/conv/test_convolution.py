@@ -213,6 +213,11 @@ def test_but_not_where_the_border_is_laid_out_first() -> None:
         torch.nn.Conv2d(1, 1, 2, padding=(1,), padding_mode="reflect")(torch.ones(1, 1, 4, 4))
     with pytest.raises(ValueError, match="padding must be a number or 2 of them"):
         CLASSES["Conv2d"](1, 1, 2, padding=(1,), padding_mode="reflect")
+    options: dict = {"padding": "same", "padding_mode": "reflect", "dilation": (2,)}
+    narrowed = torch.nn.Conv2d(1, 1, 3, **options)(torch.ones(1, 1, 8, 8))
+    assert narrowed.shape == (1, 1, 8, 4)  # not the same
+    with pytest.raises(ValueError, match="dilation must be a number or 2 of them"):
+        CLASSES["Conv2d"](1, 1, 3, **options)
 
 
 @pytest.mark.parametrize(

@@ -176,15 +176,15 @@ NONE = np.zeros((0, 4))
 NO_LABELS = np.zeros(0, int)
 UNSET = ("MultiMarginLoss", "MultiLabelMarginLoss")  # torch returns what was in memory
 EMPTY: dict[str, tuple[Any, ...]] = {
-    **{name: (NONE, NONE) for name in (
+    **dict.fromkeys((
         "L1Loss", "MSELoss", "HuberLoss", "SmoothL1Loss", "BCELoss", "BCEWithLogitsLoss",
         "KLDivLoss", "PoissonNLLLoss", "SoftMarginLoss", "HingeEmbeddingLoss",
         "MultiLabelSoftMarginLoss", "SquaredErrorLoss",
-    )},
-    **{name: (NONE, NONE, NONE) for name in (
+    ), (NONE, NONE)),
+    **dict.fromkeys((
         "GaussianNLLLoss", "MarginRankingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss"
-    )},
-    **{name: (NONE, NO_LABELS) for name in ("NLLLoss", "MultiMarginLoss", "MulticlassHingeLoss")},
+    ), (NONE, NONE, NONE)),
+    **dict.fromkeys(("NLLLoss", "MultiMarginLoss", "MulticlassHingeLoss"), (NONE, NO_LABELS)),
     "MultiLabelMarginLoss": (NONE, np.zeros((0, 4), int)),
     "CosineEmbeddingLoss": (NONE, NONE, NO_LABELS), "ContrastiveLoss": (NONE, NONE, NO_LABELS),
     "CrossEntropyLoss": (NONE, NONE), "LinearCrossEntropyLoss": (NONE, NO_LABELS),

@@ -185,7 +185,7 @@ def test_an_empty_batch_does_not_make_running_statistics_nan() -> None:
     theirs(torch.ones(0, 3, 4))
 
     assert theirs.running_mean.isnan().all()  # type: ignore[union-attr]
-    with pytest.raises(ValueError, match="InstanceNorm1d: .*at least one instance"):
+    with pytest.raises(ValueError, match=r"InstanceNorm1d: .*at least one instance"):
         LAYERS["InstanceNorm1d"](**options).forward(np.ones((0, 3, 4)))
 
 

@@ -192,6 +192,13 @@ def test_what_cannot_be_pooled_is_refused_by_name(name: str, call: Callable, mes
         call(LAYERS[name])
 
 
+def test_an_infinite_norm_is_a_maximum_whose_windows_may_stick_out() -> None:
+    arguments: dict = {"norm_type": float("inf"), "kernel_size": 4, "ceil_mode": True}
+    mine, _ = LAYERS["LPPool3d"](**arguments).forward(VOLUME)
+
+    assert np.array_equal(mine, torch.nn.LPPool3d(**arguments)(torch.tensor(VOLUME)).numpy())
+
+
 def test_only_of_volumes_a_window_may_not_be_larger_than_the_input() -> None:
     for name, x in [("AvgPool2d", VOLUME[0]), ("AvgPool3d", VOLUME)]:
         theirs = getattr(torch.nn, name)(4, padding=1)
