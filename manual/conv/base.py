@@ -150,4 +150,4 @@ def tuples(layer: Any, **sizes: Size) -> None:
 def stretched(layer: Any, **sizes: Size) -> None:
     """As `tuples`; of more axes than one, a tuple of one number stands for all, as in torch."""
     alone = {k: s for k, s in sizes.items() if isinstance(s, tuple | list) and len(s) == 1}
-    tuples(layer, **sizes | {name: size[0] for name, size in alone.items()})
+    tuples(layer, **sizes | {name: (*size,) * layer.axes for name, size in alone.items()})
