@@ -82,10 +82,7 @@ class Linear(Layer):
 
     def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
         """Return dW = dyᵀ x and db = Σ_n dy."""
-        dy, x = grad_output, cache.x  # (N, O), (N, I)
-        if x.ndim != 2:
-            rows = math.prod(x.shape[:-1])  # -1 would not do without features
-            dy, x = dy.reshape(rows, self.out_features), x.reshape(rows, self.in_features)
+        dy, x = _rows(grad_output), _rows(cache.x)  # (N, O), (N, I)
         grads = {"weight": dy.T @ x}  # (O, I)
         if "bias" in self.params:
             grads["bias"] = dy.sum(axis=0)  # (O,)
@@ -93,6 +90,13 @@ class Linear(Layer):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={'bias' in self.params}"
+
+
+def _rows(a: Array) -> Array:
+    """Return (*, K) as (N, K)."""
+    if a.ndim == 2:
+        return a  # as it is: a small network's step would notice
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # not -1, which knows no K = 0
 
 
 class BilinearCache(NamedTuple):

@@ -19,7 +19,7 @@ CONV2D = (
     ),
     Example(
         {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "stride": (3, 2),
-         "padding": 1},
+         "padding": (1,)},
         ((1, 2, 6, 7),), exact=True,
     ),
     Example(
