@@ -105,6 +105,11 @@ def test_importing_manual_does_not_search_the_package() -> None:
     [
         (lambda: manual.Linear(3, 2, biass=True), "Linear has no argument 'biass'. Nearest: bias."),
         (lambda: manual.Linear(3, 2, device="cpu"), "'device', which is torch's alone: .*the CPU"),
+        (lambda: manual.Linear((3,), 2), r"Linear: in_features must be a whole .* received \(3,\)"),
+        (lambda: manual.Linear(3, out_features=2.0), "out_features must be a whole number"),
+        (lambda: manual.LayerNorm(3, eps="1"), "LayerNorm: eps must be a number, received '1'"),
+        (lambda: manual.LSTM(3, None), "LSTM: hidden_size must be a whole number, received None"),
+        (lambda: manual.LBFGS(max_eval="2"), "LBFGS: max_eval must be a whole number"),
         (lambda: manual.SGD(0.1, foreach=True), "'foreach', which is torch's alone: .* same rule"),
         (lambda: manual.Linear(3, 2, dtype=None), "'dtype', which is torch's alone: .*with_params"),
         (lambda: manual.Tanh(inplace=True), "Tanh has no argument 'inplace'; it takes none"),
