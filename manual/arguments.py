@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Iterable
 from typing import Any, Self
 
 __all__ = ["Checked"]
@@ -19,6 +20,11 @@ TORCH_ONLY = {
 
 # annotations of one number: what it is called, and the method that tells it from what is none
 NUMBERS = {"int": ("a whole number", "__index__"), "float": ("a number", "__float__")}
+
+
+def whole_numbers(sizes: Iterable[Any]) -> bool:
+    """Whether all of several sizes are whole numbers."""
+    return all(_is_number(size, "int") for size in sizes)
 
 
 class _Signature:
