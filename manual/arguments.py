@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
 from typing import Any, Self
 
 __all__ = ["Checked"]
@@ -22,7 +21,7 @@ TORCH_ONLY = {
 NUMBERS = {"int": ("a whole number", "__index__"), "float": ("a number", "__float__")}
 
 
-def whole_numbers(sizes: Iterable[Any]) -> bool:
+def whole_numbers(sizes: Any) -> bool:
     """Whether all of several sizes are whole numbers."""
     return all(_is_number(size, "int") for size in sizes)
 
