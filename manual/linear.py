@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -278,13 +278,10 @@ class Bias(Layer):
 
 
 class Identity(Layer):
-    """y = x, so dx = dy. Torch: nn.Identity, which takes any arguments too, and reads none."""
+    """y = x, so dx = dy. Torch: nn.Identity."""
 
     equations = {"output": "y[i] = x[i]", "grad_input": "dx[i] = dy[i]"}
     examples = (Example({}, ((3, 4),), exact=True),)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
 
     def forward(self, x: Array) -> tuple[Array, NoCache]:  # type: ignore[override]
         return x, NoCache()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from manual.linear import Flatten, Identity, Linear
+from manual.linear import Flatten, Linear
 from tests.helpers import (
     DTYPES,
     F32,
@@ -79,13 +79,6 @@ def test_linear_without_features_is_torchs(features: tuple, shape: tuple) -> Non
     assert y.shape == tuple(expected.shape)
     assert dx.shape == shape
     assert {k: g.shape for k, g in grads.items()} == {k: p.shape for k, p in layer.params.items()}
-
-
-def test_identity_takes_any_arguments_as_torchs_documentation_shows() -> None:
-    x = np.ones(3)
-
-    assert Identity(54, unused_argument1=0.1).forward(x)[0] is x
-    assert repr(Identity(54)) == repr(torch.nn.Identity(54))
 
 
 def test_with_params_refuses_other_keys_and_leaves_the_original_alone() -> None:
