@@ -82,7 +82,8 @@ class Linear(Layer):
 
     def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
         """Return dW = dyᵀ x and db = Σ_n dy."""
-        dy, x = _rows(grad_output), _rows(cache.x)  # (N, O), (N, I)
+        dy = _rows(grad_output)  # (N, O)
+        x = _rows(cache.x)  # (N, I)
         grads = {"weight": dy.T @ x}  # (O, I)
         if "bias" in self.params:
             grads["bias"] = dy.sum(axis=0)  # (O,)
