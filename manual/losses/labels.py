@@ -91,7 +91,7 @@ def check_labels(loss: Loss, input: Array, target: Array, ignore_index: int | No
             f"received {target.dtype}. Pass target.astype('int64')."
         )
     classes = input.shape[1]
-    usable = not target.size or (target.min() >= 0 and target.max() < classes)
+    usable = target.min(initial=0) >= 0 and target.max(initial=0) < classes
     if usable and (ignore_index is None or not 0 <= ignore_index < classes):
         return None
     kept = target != ignore_index
