@@ -11,7 +11,19 @@ __all__ = ["Checked"]
 TORCH_ONLY = {
     "device": "NumPy's arrays are on the CPU",
     "dtype": "parameters take the dtype of the arrays given to with_params",
+    **dict.fromkeys(
+        ("foreach", "fused", "capturable", "differentiable"),
+        "it chooses how torch computes the same rule",
+    ),
 }
+
+# annotations of one number: what it is called, and the method that tells it from what is none
+NUMBERS = {"int": ("a whole number", "__index__"), "float": ("a number", "__float__")}
+
+
+def whole_numbers(sizes: Any) -> bool:
+    """Whether all of several sizes are whole numbers."""
+    return all(_is_number(size, "int") for size in sizes)
 
 
 class _Signature:
@@ -30,20 +42,33 @@ class Checked:
     __signature__ = _Signature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Raise TypeError if an argument is not among those of `__init__`."""
+        """Raise TypeError if an argument is not among those of `__init__`, or is no number."""
         if args or kwargs:
-            _check(cls, len(args), kwargs)
+            _check(cls, args, kwargs)
         return super().__new__(cls)
 
 
-def _check(cls: type, count: int, kwargs: dict[str, Any]) -> None:
+def _check(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     parameters = inspect.signature(cls).parameters
     kinds = {p.kind for p in parameters.values()}
-    if count and not parameters:  # object's own __init__ would pass over them
-        raise TypeError(f"{cls.__name__} takes no arguments, received {count}.")
+    if args and not parameters:  # object's own __init__ would pass over them
+        raise TypeError(f"{cls.__name__} takes no arguments, received {len(args)}.")
     for name in kwargs:
         if name not in parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
             raise TypeError(_unknown(cls.__name__, name, list(parameters)))
+    for name, value in (dict(zip(parameters, args, strict=False)) | kwargs).items():
+        kind = str(parameters[name].annotation) if name in parameters else ""
+        if not _is_number(value, kind):
+            called, _ = NUMBERS[kind.split(" | ")[0]]
+            raise TypeError(f"{cls.__name__}: {name} must be {called}, received {value!r}.")
+
+
+def _is_number(value: Any, kind: str) -> bool:
+    """Whether a value is what an annotation of one number asks for; others ask for nothing."""
+    first, _, other = kind.partition(" | ")
+    if first not in NUMBERS or other not in ("", "None") or (other and value is None):
+        return True
+    return hasattr(value, NUMBERS[first][1])
 
 
 def _unknown(owner: str, name: str, names: list[str]) -> str:

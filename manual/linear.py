@@ -82,8 +82,8 @@ class Linear(Layer):
 
     def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
         """Return dW = dyᵀ x and db = Σ_n dy."""
-        dy = grad_output.reshape(-1, self.out_features)  # (N, O)
-        x = cache.x.reshape(-1, self.in_features)  # (N, I)
+        dy = _rows(grad_output)  # (N, O)
+        x = _rows(cache.x)  # (N, I)
         grads = {"weight": dy.T @ x}  # (O, I)
         if "bias" in self.params:
             grads["bias"] = dy.sum(axis=0)  # (O,)
@@ -91,6 +91,13 @@ class Linear(Layer):
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={'bias' in self.params}"
+
+
+def _rows(a: Array) -> Array:
+    """Return (*, K) as (N, K)."""
+    if a.ndim == 2:
+        return a  # as it is: a small network's step would notice
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # not -1, which knows no K = 0
 
 
 class BilinearCache(NamedTuple):

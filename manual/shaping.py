@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ class Unflatten(Layer):
     equations = {"output": "y[j] = x[fold(j)]", "grad_input": "dx[i] = dy[fold(i)]"}
     examples = (
         Example({"dim": 1, "unflattened_size": (2, 3)}, ((4, 6),), exact=True),
-        Example({"dim": -1, "unflattened_size": (2, -1)}, ((2, 3, 4),), exact=True),
+        Example({"dim": -1, "unflattened_size": (3, -1)}, ((2, 3, 6),), exact=True),
         Example({"dim": 0, "unflattened_size": (3, 1, 2)}, ((6, 2),), exact=True),
     )
 
@@ -44,15 +45,20 @@ class Unflatten(Layer):
         if not -len(shape) <= self.dim < len(shape):
             raise ValueError(f"Unflatten: dim = {self.dim} is no axis of an input {shape}.")
         at = self.dim % len(shape)
-        known = int(np.prod([n for n in self.unflattened_size if n != -1]))
-        free = self.unflattened_size.count(-1)
-        if free > 1 or known < 1 or shape[at] % known or (not free and known != shape[at]):
+        known = math.prod(n for n in self.unflattened_size if n != -1)
+        self._check(self.unflattened_size.count(-1) <= min(known, 1), shape)
+        sizes = tuple(shape[at] // known if n == -1 else n for n in self.unflattened_size)
+        self._check(math.prod(sizes) == shape[at], shape)
+        y = input.reshape(*shape[:at], *sizes, *shape[at + 1 :])
+        return y, ShapeCache(shape)
+
+    def _check(self, fits: bool, shape: tuple[int, ...]) -> None:
+        if not fits:
             raise ValueError(
                 f"Unflatten: the lengths {self.unflattened_size} must multiply to that of axis "
-                f"{self.dim}, {shape[at]} in an input of shape {shape}. One of them may be -1."
+                f"{self.dim}, {shape[self.dim]} in an input of shape {shape}. One of them may be "
+                "-1."
             )
-        y = input.reshape(*shape[:at], *self.unflattened_size, *shape[at + 1 :])
-        return y, ShapeCache(shape)
 
     def backward(self, grad_output: Array, cache: ShapeCache) -> tuple[tuple[Array], Arrays]:
         r"""Chain rule through a renaming of indices.

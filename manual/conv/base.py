@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
+from manual.arguments import whole_numbers
 from manual.conv.strips import Windows
 from manual.layer import Array, Arrays, Layer
 from manual.padding.borders import MODES
@@ -16,6 +17,7 @@ __all__ = [
     "Shape",
     "batched",
     "lifted",
+    "stretched",
     "tuples",
     "unbatched",
 ]
@@ -134,13 +136,19 @@ def tuples(layer: Any, **sizes: Size) -> None:
     """Keep arguments as tuples of one number for each of a layer's axes, as torch does.
 
     Raises:
-        ValueError: one has another length.
+        ValueError: one has another length, or is no whole number.
     """
     for name, size in sizes.items():
         found = tuple(size) if isinstance(size, tuple | list) else (size,) * layer.axes
-        if len(found) != layer.axes:
+        if len(found) != layer.axes or not whole_numbers(found):
             raise ValueError(
                 f"{type(layer).__name__}: {name} must be a number or {layer.axes} of them, "
-                f"received {size}."
+                f"received {size!r}. Sizes are whole numbers."
             )
         setattr(layer, name, found)
+
+
+def stretched(layer: Any, **sizes: Size) -> None:
+    """As `tuples`; of more axes than one, a tuple of one number stands for all, as in torch."""
+    alone = {k: s for k, s in sizes.items() if isinstance(s, tuple | list) and len(s) == 1}
+    tuples(layer, **sizes | {name: (*size,) * layer.axes for name, size in alone.items()})

@@ -13,6 +13,7 @@ from manual.conv.base import (
     Shape,
     batched,
     lifted,
+    stretched,
     tuples,
     unbatched,
 )
@@ -65,9 +66,12 @@ class Convolution(ConvolvingLayer):
     ) -> None:
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding, self.padding_mode = padding, padding_mode
-        tuples(self, kernel_size=kernel_size, stride=stride, dilation=dilation)
+        whole = tuples if self._explicit else stretched  # torch lays out a border by each number
+        tuples(self, kernel_size=kernel_size)
+        stretched(self, stride=stride)
+        whole(self, dilation=dilation)
         if not isinstance(padding, str):
-            tuples(self, padding=padding)
+            whole(self, padding=padding)
         self._refuse_bad_padding()
         self.refuse_bad_arguments()
         self.margins = self._margins()

@@ -171,7 +171,7 @@ CONV3D = (
     ),
     Example(  # a plane of the kernel that meets nothing but zeros, and windows that meet none
         {"in_channels": 1, "out_channels": 1, "kernel_size": (3, 1, 1), "padding": (3, 0, 0),
-         "stride": (4, 1, 1)},
+         "stride": (4, 1, 1), "dilation": (1,)},
         ((1, 1, 2, 1, 2),), exact=True,
     ),
 )  # fmt: skip

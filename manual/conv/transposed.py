@@ -7,7 +7,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from manual.conv.base import ConvolvingLayer, Shape, batched, lifted, tuples, unbatched
+from manual.conv.base import (
+    ConvolvingLayer,
+    Shape,
+    batched,
+    lifted,
+    stretched,
+    tuples,
+    unbatched,
+)
 from manual.conv.correlation import correlated, input_gradients, weight_gradients
 from manual.conv.equations import SYMBOLS, transposed
 from manual.conv.examples import TRANSPOSED1D, TRANSPOSED2D, TRANSPOSED3D
@@ -61,10 +69,10 @@ class TransposedConvolution(ConvolvingLayer):
     ) -> None:
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding_mode = padding_mode
-        tuples(
-            self, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
-            output_padding=output_padding,
-        )  # fmt: skip
+        tuples(self, kernel_size=kernel_size)
+        stretched(
+            self, stride=stride, padding=padding, dilation=dilation, output_padding=output_padding
+        )
         self._refuse_bad_mode()
         self.refuse_bad_arguments()
         self.before = self.padding

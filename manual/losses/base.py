@@ -27,7 +27,8 @@ class Loss(Layer):
             its elements or samples apart.
 
     Raises:
-        ValueError: another reduction; an input that is empty or does not fit its target.
+        ValueError: another reduction; a mean of an empty input, or one that does not fit its
+            target.
         TypeError: a target of a dtype that would change the loss's from the input's.
     """
 
@@ -100,10 +101,12 @@ class Loss(Layer):
             ) from None
 
     def check_not_empty(self, input: Array) -> None:
-        if not input.size:
+        """Raise where a mean would be taken of nothing; a sum of nothing is 0."""
+        if not input.size and self.reduction.endswith("mean"):
             raise ValueError(
                 f"{type(self).__name__}: the input must hold at least one element, received shape "
-                f"{tuple(input.shape)} (torch would return nan). Skip empty batches."
+                f"{tuple(input.shape)}: a mean divides by how many there are. Skip empty batches, "
+                "or use reduction='sum'."
             )
 
     def extra_repr(self) -> str:

@@ -328,6 +328,8 @@ def _clamped(log: Array, outside: Array) -> Array:
 
 
 def _check_probabilities(p: Array) -> None:
+    if not p.size:
+        return
     low, high = p.min(), p.max()
     if low < 0 or high > 1:
         raise ValueError(

@@ -13,6 +13,7 @@ from manual.losses.base import Loss, constants
 from manual.losses.equations import TRIED, reduced
 from manual.losses.labels import (
     Samples,
+    check_scores,
     check_shapes,
     check_weight,
     per_row,
@@ -311,6 +312,7 @@ class CrossEntropyLoss(Loss):
         if target.shape != input.shape or target.dtype.kind in "biu":
             return False
         self.check_alike(input, target)
+        check_scores(self, input)
         check_weight(self, self.weight, rows_of(input))
         if self.ignore_index >= 0:
             raise ValueError(

@@ -126,12 +126,11 @@ class CTCLoss(Loss):
         self, log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array
     ) -> tuple[Array, CTCCache]:
         """Return the reduction of -log p(labels | log_probs), sample by sample."""
-        self.check_not_empty(log_probs)
         batched = log_probs.ndim == 3
-        if log_probs.ndim not in (2, 3):
+        if log_probs.ndim not in (2, 3) or not log_probs.size:
             raise ValueError(
                 "CTCLoss: log_probs must be (T, N, C), or (T, C) of one sample, received shape "
-                f"{tuple(log_probs.shape)}."
+                f"{tuple(log_probs.shape)}. None of the sizes may be 0."
             )
         x = log_probs if batched else log_probs[:, None]
         paths = self._paths(x.shape, targets, input_lengths, target_lengths)

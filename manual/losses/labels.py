@@ -91,7 +91,7 @@ def check_labels(loss: Loss, input: Array, target: Array, ignore_index: int | No
             f"received {target.dtype}. Pass target.astype('int64')."
         )
     classes = input.shape[1]
-    usable = target.min() >= 0 and target.max() < classes
+    usable = target.min(initial=0) >= 0 and target.max(initial=0) < classes
     if usable and (ignore_index is None or not 0 <= ignore_index < classes):
         return None
     kept = target != ignore_index
@@ -107,11 +107,21 @@ def check_labels(loss: Loss, input: Array, target: Array, ignore_index: int | No
     return kept
 
 
+def check_scores(loss: Loss, input: Array) -> None:
+    """Raise where a mean would be taken of nothing, or there is no class."""
+    loss.check_not_empty(input)
+    if 0 in input.shape[:2][-1:]:
+        raise ValueError(
+            f"{type(loss).__name__}: the input must hold scores of at least one class, received "
+            f"shape {tuple(input.shape)}."
+        )
+
+
 def check_shapes(
     loss: Loss, input: Array, target: Array, *, only_rows: bool = False
 ) -> tuple[int, ...]:
     """Return the labels' shape; raise unless they fit the scores (N, C), (N, C, d1, …) or (C,)."""
-    loss.check_not_empty(input)
+    check_scores(loss, input)
     shape = without_classes(tuple(input.shape))
     if not input.ndim or tuple(target.shape) != shape or (only_rows and input.ndim != 2):
         raise ValueError(_shapes(loss, input, target))

@@ -269,7 +269,7 @@ class MultiLabelMarginLoss(Loss):
 
     def _check(self, input: Array, target: Array) -> None:
         self.check_not_empty(input)
-        if input.ndim > 2 or input.shape != target.shape:
+        if input.ndim > 2 or not all(input.shape[-1:]) or input.shape != target.shape:
             raise ValueError(
                 "MultiLabelMarginLoss: input and target must both be (N, C), or (C,), received "
                 f"{tuple(input.shape)} and {tuple(target.shape)}. Fill the lists of labels up "

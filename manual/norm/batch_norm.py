@@ -136,7 +136,8 @@ class _BatchNorm(ChannelNorm):
     def _check(self, shape: tuple[int, ...]) -> None:
         name = type(self).__name__
         fits = len(shape) in self.axes if self.axes else len(shape) >= 2
-        if not fits or shape[1] != self.num_features:
+        kept = self.affine or self.track_running_stats
+        if not fits or (kept and shape[1] != self.num_features):
             raise ValueError(
                 f"{name}: the input must be {self._accepted} with C = num_features = "
                 f"{self.num_features}, received shape {shape}. Reshape the input, or set "
@@ -202,7 +203,8 @@ class BatchNorm2d(_BatchNorm):
     In training μ and σ² are the batch's, in evaluation the running ones.
 
     Args:
-        num_features: C, the number of channels.
+        num_features: C, the number of channels; without affine and running statistics it is not
+            read.
         eps: ε, added to the variance; positive.
         momentum: how far the running statistics move towards the batch's; None: they are the mean
             over all batches so far.

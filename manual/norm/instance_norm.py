@@ -126,7 +126,8 @@ class _InstanceNorm(ChannelNorm):
                 f"{name}: num_features is {self.num_features}, received an input of {channels} "
                 f"channels, shape {shape}. Set num_features to its number of channels."
             )
-        if kept and not prod(shape[: len(shape) - axes + 2]):
+        moved = self.track_running_stats and self.training  # torch's become nan
+        if (self.affine or moved) and not prod(shape[: len(shape) - axes + 2]):
             raise ValueError(
                 f"{name}: the input must hold at least one instance, received shape {shape}."
             )

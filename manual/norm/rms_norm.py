@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from manual.arguments import whole_numbers
 from manual.examples import Example
 from manual.layer import Array, Arrays, Layer
 from manual.norm.sums import dots
@@ -78,14 +79,14 @@ class RMSNorm(Layer):
         eps: float | None = None,
         elementwise_affine: bool = True,
     ) -> None:
-        one = isinstance(normalized_shape, int | np.integer)
-        sizes = [normalized_shape] if one else normalized_shape
-        self.normalized_shape = tuple(map(int, sizes))  # type: ignore[arg-type]
-        if not self.normalized_shape or min(self.normalized_shape) < 1:
+        one = not hasattr(normalized_shape, "__len__")
+        sizes: Any = [normalized_shape] if one else list(normalized_shape)  # type: ignore[arg-type]
+        if not sizes or not whole_numbers(sizes) or min(sizes) < 1:
             raise ValueError(
                 "RMSNorm: normalized_shape must hold the sizes of one or more last axes, each at "
-                f"least 1, received {normalized_shape}."
+                f"least 1, received {normalized_shape!r}."
             )
+        self.normalized_shape = tuple(map(int, sizes))
         self.size = prod(self.normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.params = {"weight": np.ones(self.normalized_shape)} if elementwise_affine else {}

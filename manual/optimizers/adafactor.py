@@ -10,7 +10,7 @@ import numpy as np
 
 from manual.graph import Array
 from manual.optimizers.averages import averaged
-from manual.optimizers.base import Optimizer, State, as_number, nonnegative, number
+from manual.optimizers.base import Optimizer, State, as_numbers, nonnegative, number
 from manual.rounding import machine_epsilon
 
 __all__ = ["Adafactor"]
@@ -91,8 +91,9 @@ class Adafactor(Optimizer):
             )
         if not self.d >= 1:
             raise ValueError(f"Adafactor: d must be at least 1, received {self.d!r}.")
-        pair = tuple(None if e is None else as_number(e) for e in self.eps)
-        if len(pair) != 2 or pair[1] is None or any(e is not None and not e >= 0 for e in pair):
+        pair = as_numbers(self.eps)
+        given = pair[1:] if pair and self.eps[0] is None else pair
+        if len(pair) != 2 or not all(e is not None and e >= 0 for e in given):
             raise ValueError(
                 "Adafactor: eps must be two numbers of at least 0, of which the first may be None, "
                 f"received {self.eps!r}."

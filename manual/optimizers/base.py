@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 from manual.arguments import Checked
 from manual.graph import Array, Arrays
 
-__all__ = ["Optimizer", "State", "States", "as_number", "check_betas", "nonnegative",
+__all__ = ["Optimizer", "State", "States", "as_number", "as_numbers", "check_betas", "nonnegative",
            "number", "single"]  # fmt: skip
 
 State = dict[str, Any]  # torch's state names; {} before the first step
@@ -194,10 +194,15 @@ def as_number(value: Any) -> float | None:
     return float(value) if isinstance(value, Real) else None
 
 
+def as_numbers(values: Any) -> tuple[float | None, ...]:
+    """Return several as `as_number` does; none of what is not several."""
+    return tuple(map(as_number, values)) if isinstance(values, Iterable) else ()
+
+
 def check_betas(optimizer: Any) -> None:
     """Check `betas`, the shares of two running averages, and keep them as floats."""
-    betas = tuple(map(as_number, optimizer.betas))
-    whole = any(isinstance(b, int) for b in optimizer.betas)  # torch wants floats: so 1 is no slip
+    betas = as_numbers(optimizer.betas)
+    whole = bool(betas) and any(isinstance(b, int) for b in optimizer.betas)  # so 1 is no slip
     if len(betas) != 2 or whole or not all(b is not None and 0 <= b < 1 for b in betas):
         raise ValueError(
             f"{type(optimizer).__name__}: betas must be two floats in [0, 1), received "

@@ -10,7 +10,7 @@ import numpy as np
 
 from manual.graph import Array
 from manual.optimizers.averages import averaged
-from manual.optimizers.base import Optimizer, State, as_number, nonnegative
+from manual.optimizers.base import Optimizer, State, as_numbers, nonnegative
 from manual.rounding import bfloat16
 
 __all__ = ["Muon", "orthogonalized"]
@@ -76,7 +76,7 @@ class Muon(Optimizer):
             raise ValueError(
                 f"Muon: ns_steps must be a whole number below {MOST}, received {self.ns_steps!r}."
             )
-        found = tuple(map(as_number, self.ns_coefficients))
+        found = as_numbers(self.ns_coefficients)
         if len(found) != 3 or None in found:
             raise ValueError(
                 f"Muon: ns_coefficients must be three numbers, received {self.ns_coefficients!r}."

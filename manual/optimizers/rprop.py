@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, as_number, nonnegative
+from manual.optimizers.base import Optimizer, State, as_numbers, nonnegative
 from manual.rounding import turning
 
 __all__ = ["Rprop"]
@@ -64,7 +64,7 @@ class Rprop(Optimizer):
         nonnegative(self, "lr")
         for name in ("etas", "step_sizes"):
             given = getattr(self, name)
-            pair = tuple(map(as_number, given))
+            pair = as_numbers(given)
             if len(pair) != 2 or None in pair:
                 raise ValueError(f"Rprop: {name} must be two numbers, received {given!r}.")
             object.__setattr__(self, name, pair)

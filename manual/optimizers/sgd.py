@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
 from manual.graph import Array
-from manual.optimizers.base import Optimizer, State, nonnegative
+from manual.optimizers.base import Optimizer, State, nonnegative, number
 
 __all__ = ["SGD"]
 
@@ -72,7 +72,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         nonnegative(self, "lr", "momentum", "weight_decay")
-        object.__setattr__(self, "dampening", float(self.dampening))
+        number(self, "dampening")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError(
                 "SGD: nesterov needs a momentum above 0 and a dampening of 0, received momentum = "

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from manual.arguments import whole_numbers
 from manual.layer import Array, Arrays, Layer
 from manual.padding.borders import Margin, core, fold_back, pad, refuse_too_wide
 from manual.padding.equations import constant, copied
@@ -196,10 +197,10 @@ class CircularPadding(CopyPadding):
 
 def _padding(owner: str, padding: Any, axes: int) -> tuple[int, ...]:
     found = tuple(padding) if isinstance(padding, tuple | list) else (padding,) * (2 * axes)
-    if len(found) != 2 * axes:
+    if len(found) != 2 * axes or not whole_numbers(found):
         raise ValueError(
             f"{owner}: padding must be a number or {2 * axes} of them, before and after of the "
-            f"last axis first, received {padding}."
+            f"last axis first, received {padding!r}. Widths are whole numbers."
         )
     return found
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from manual.arguments import whole_numbers
 from manual.examples import Example
 from manual.layer import Array, Arrays
 from manual.pool.avg_pool import divided
@@ -31,11 +32,12 @@ def output_sizes(owner: str, value: Any, axes: int) -> tuple[int | None, ...]:
     """
     found = tuple(value) if isinstance(value, tuple | list) else (value,) * axes
     whole = [n for n in found if n is not None]
-    if len(found) != axes or min(whole, default=1) < 1 or (axes == 1 and not whole):
+    least = min(whole, default=1) if whole_numbers(whole) else 0
+    if len(found) != axes or least < 1 or value is None or found == (None,):
         many = "a number" if axes == 1 else f"a number, or {axes} of which any may be None"
         raise ValueError(
             f"{owner}: output_size must be {many}, none below 1 (torch has no gradient for 0); "
-            f"received {value}."
+            f"received {value!r}."
         )
     return found
 

@@ -28,6 +28,7 @@ class AveragingPool(SlidingPool):
 
     def means(self, x: Array) -> tuple[Array, np.ndarray]:
         """Return every window's sum over its divisor, and the divisors."""
+        self._check_windows(x.shape)
         divisor = self.divisors(x.shape)
         return divided(self._pooled(x, np.add, 0.0), divisor), divisor
 
@@ -42,6 +43,14 @@ class AveragingPool(SlidingPool):
             return np.full(out, self.divisor_override)
         counts = [self._counts(a, shape[a - self.axes], n) for a, n in enumerate(out)]
         return prod(np.ix_(*counts))  # type: ignore[arg-type, return-value]
+
+    def _check_windows(self, shape: tuple[int, ...]) -> None:
+        if self.axes == 3 and any(k > n for k, n in zip(self.kernel_size, shape[-3:], strict=True)):
+            raise ValueError(
+                f"{type(self).__name__}: of volumes, no window may be larger than the input itself "
+                f"(torch refuses it), received kernel_size {self.kernel_size} and input shape "
+                f"{tuple(shape)}. Use a smaller kernel."
+            )
 
     def _counts(self, axis: int, size: int, out: int) -> np.ndarray:
         """Return how many elements a window counts along an axis."""

@@ -64,6 +64,23 @@ def test_linear_says_which_length_it_expects() -> None:
         Linear(3, 2).forward(np.ones((2, 4)))
 
 
+@pytest.mark.parametrize(
+    ("features", "shape"),
+    [((3, 0), (2, 3)), ((0, 2), (4, 0)), ((3, 0), (2, 0, 3)), ((0, 2), (2, 2, 0)), ((0, 2), (0,))],
+)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_linear_without_features_is_torchs(features: tuple, shape: tuple) -> None:
+    theirs = torch.nn.Linear(*features)
+    expected = theirs(torch.ones(shape))
+    layer = Linear(*features)
+    y, cache = layer.forward(np.ones(shape))
+    (dx,), grads = layer.backward(np.ones(y.shape), cache)
+
+    assert y.shape == tuple(expected.shape)
+    assert dx.shape == shape
+    assert {k: g.shape for k, g in grads.items()} == {k: p.shape for k, p in layer.params.items()}
+
+
 def test_with_params_refuses_other_keys_and_leaves_the_original_alone() -> None:
     layer = Linear(3, 2)
     other = layer.with_params({"weight": np.ones((2, 3)), "bias": np.ones(2)})

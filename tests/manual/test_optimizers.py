@@ -694,6 +694,38 @@ def test_arguments_that_torch_refuses_are_refused_by_name(
         torch_optimizers.build(name, {"w": torch.nn.Parameter(torch.ones(1, 1))}, given)
 
 
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("SGD", {"dampening": None, "momentum": 0.9}, "dampening must be a number, received None"),
+        ("Adam", {"betas": 0.9}, "betas must be two floats in .* received 0.9"),
+        ("AdamW", {"betas": ("a", 0.9)}, "betas must be two floats"),
+        ("Rprop", {"etas": 0.5}, "etas must be two numbers, received 0.5"),
+        ("Rprop", {"step_sizes": None}, "step_sizes must be two numbers, received None"),
+        ("Adafactor", {"eps": 1e-3}, "eps must be two numbers .* received 0.001"),
+        ("Adafactor", {"eps": ("a", 1e-3)}, "eps must be two numbers"),
+        ("Adafactor", {"eps": (1e-3, None)}, "eps must be two numbers"),
+        ("Adafactor", {"eps": (None, 1e-3, 1e-3)}, "eps must be two numbers"),
+        ("Muon", {"ns_coefficients": 3.0}, "ns_coefficients must be three numbers, received 3.0"),
+    ],
+)
+def test_what_is_no_number_or_not_several_is_refused_in_words(
+    name: str, args: dict, message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"^{name}: {message}"):
+        OPTIMIZERS[name](**args)
+    w = torch.nn.Parameter(torch.ones(2, 2))
+    w.grad = torch.ones(2, 2)
+
+    def two_steps() -> None:
+        theirs = torch_optimizers.build(name, {"w": w}, args)
+        theirs.step()
+        theirs.step()
+
+    with pytest.raises((TypeError, ValueError)):
+        two_steps()
+
+
 def test_an_optimiser_shows_its_settings_and_cannot_be_changed() -> None:
     assert repr(SGD(lr=0.1, momentum=0.9)).startswith("SGD(lr=0.1, momentum=0.9, dampening=0.0")
     with pytest.raises(AttributeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import textwrap
@@ -105,6 +106,12 @@ def test_importing_manual_does_not_search_the_package() -> None:
     [
         (lambda: manual.Linear(3, 2, biass=True), "Linear has no argument 'biass'. Nearest: bias."),
         (lambda: manual.Linear(3, 2, device="cpu"), "'device', which is torch's alone: .*the CPU"),
+        (lambda: manual.Linear((3,), 2), r"Linear: in_features must be a whole .* received \(3,\)"),
+        (lambda: manual.Linear(3, out_features=2.0), "out_features must be a whole number"),
+        (lambda: manual.LayerNorm(3, eps="1"), "LayerNorm: eps must be a number, received '1'"),
+        (lambda: manual.LSTM(3, None), "LSTM: hidden_size must be a whole number, received None"),
+        (lambda: manual.LBFGS(max_eval="2"), "LBFGS: max_eval must be a whole number"),
+        (lambda: manual.SGD(0.1, foreach=True), "'foreach', which is torch's alone: .* same rule"),
         (lambda: manual.Linear(3, 2, dtype=None), "'dtype', which is torch's alone: .*with_params"),
         (lambda: manual.Tanh(inplace=True), "Tanh has no argument 'inplace'; it takes none"),
         (lambda: manual.Tanh(3), "Tanh takes no arguments, received 1"),
@@ -116,6 +123,28 @@ def test_importing_manual_does_not_search_the_package() -> None:
 def test_an_unknown_argument_is_refused_with_the_nearest(make: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize("wrong", [1.5, "1", (1, 1.5), (2, None)])
+@pytest.mark.parametrize(
+    ("name", "arguments", "argument"),
+    [
+        ("Conv2d", (1, 1, 2), "stride"),
+        ("ConvTranspose2d", (1, 1), "kernel_size"),
+        ("Unfold", (2,), "padding"),
+        ("ZeroPad1d", (), "padding"),
+        ("AdaptiveAvgPool3d", (), "output_size"),
+        ("LayerNorm", (), "normalized_shape"),
+        ("RMSNorm", (), "normalized_shape"),
+    ],
+)
+def test_a_size_that_is_not_whole_is_refused_by_name(
+    name: str, arguments: tuple, argument: str, wrong: Any
+) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^{name}: {argument} must .*received {re.escape(repr(wrong))}"
+    ):
+        getattr(manual, name)(*arguments, **{argument: wrong})
 
 
 def test_a_class_still_shows_its_constructors_signature() -> None:

@@ -53,8 +53,19 @@ def test_a_gradient_put_at_another_index_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sizes", "shape"),
+    [((2, -1), (0, 3)), ((0, 3), (0, 3)), ((2, 3), (6, 0)), ((-1, 3), (6, 0)), ((-1, 6), (6, 3))],
+)
+def test_axes_of_length_0_unfold_as_in_torch(sizes: tuple, shape: tuple) -> None:
+    for mine, theirs in both(Unflatten(0, sizes), nn.Unflatten(0, sizes), np.zeros(shape)):
+        assert mine.shape == theirs.shape
+
+
+@pytest.mark.parametrize(
     ("layer", "text"),
     [
+        (Unflatten(1, (0, -1)), "must multiply to that of axis 1, 6"),
+        (Unflatten(1, (4, -1)), "must multiply to that of axis 1, 6"),
         (Unflatten(1, (2, 2)), "must multiply to that of axis 1, 6"),
         (Unflatten(1, (-1, -1)), "One of them may be -1"),
         (Unflatten(2, (2, 3)), "no axis"),

@@ -192,6 +192,34 @@ def test_bad_arguments_are_named(name: str, arguments: tuple, message: str) -> N
         CLASSES[name](*arguments)
 
 
+@pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose3d"])
+def test_a_tuple_of_one_number_stands_for_all_axes_as_in_torch(name: str) -> None:
+    options: dict = {"stride": (3,), "padding": [1], "dilation": (2,)}
+    if "Transpose" in name:
+        options["output_padding"] = (1,)
+    shape = (2, 2, *(5, 4, 6)[-int(name[-2]) :])
+    x = torch.ones(shape, dtype=torch.float64)
+    theirs = getattr(torch.nn, name)(2, 3, 2, **options, dtype=torch.float64)
+
+    mine = as_torch(CLASSES[name](2, 3, 2, **options))
+    mine.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(mine(x), theirs(x))
+    with pytest.raises(ValueError, match="kernel_size must be a number or"):
+        CLASSES[name](2, 3, (2,))
+
+
+def test_but_not_where_the_border_is_laid_out_first() -> None:
+    with pytest.raises(NotImplementedError):
+        torch.nn.Conv2d(1, 1, 2, padding=(1,), padding_mode="reflect")(torch.ones(1, 1, 4, 4))
+    with pytest.raises(ValueError, match="padding must be a number or 2 of them"):
+        CLASSES["Conv2d"](1, 1, 2, padding=(1,), padding_mode="reflect")
+    options: dict = {"padding": "same", "padding_mode": "reflect", "dilation": (2,)}
+    narrowed = torch.nn.Conv2d(1, 1, 3, **options)(torch.ones(1, 1, 8, 8))
+    assert narrowed.shape == (1, 1, 8, 4)  # not the same
+    with pytest.raises(ValueError, match="dilation must be a number or 2 of them"):
+        CLASSES["Conv2d"](1, 1, 3, **options)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "shape", "message"),
     [

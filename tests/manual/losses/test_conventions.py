@@ -172,6 +172,58 @@ def test_an_empty_batch_and_unfitting_shapes_are_refused(name: str) -> None:
         getattr(losses, name)().forward(x[:, :2], *rest[:-1], rest[-1][:2])
 
 
+NONE = np.zeros((0, 4))
+NO_LABELS = np.zeros(0, int)
+UNSET = ("MultiMarginLoss", "MultiLabelMarginLoss")  # torch returns what was in memory
+EMPTY: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys((
+        "L1Loss", "MSELoss", "HuberLoss", "SmoothL1Loss", "BCELoss", "BCEWithLogitsLoss",
+        "KLDivLoss", "PoissonNLLLoss", "SoftMarginLoss", "HingeEmbeddingLoss",
+        "MultiLabelSoftMarginLoss", "SquaredErrorLoss",
+    ), (NONE, NONE)),
+    **dict.fromkeys((
+        "GaussianNLLLoss", "MarginRankingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss"
+    ), (NONE, NONE, NONE)),
+    **dict.fromkeys(("NLLLoss", "MultiMarginLoss", "MulticlassHingeLoss"), (NONE, NO_LABELS)),
+    "MultiLabelMarginLoss": (NONE, np.zeros((0, 4), int)),
+    "CosineEmbeddingLoss": (NONE, NONE, NO_LABELS), "ContrastiveLoss": (NONE, NONE, NO_LABELS),
+    "CrossEntropyLoss": (NONE, NONE), "LinearCrossEntropyLoss": (NONE, NO_LABELS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@pytest.mark.parametrize("name", EMPTY)
+def test_the_sum_of_an_empty_batch_is_0_as_in_torch(name: str, reduction: str) -> None:
+    options: Any = {"reduction": reduction}
+    if name == "LinearCrossEntropyLoss":
+        options |= {"in_features": 4, "num_classes": 3}
+    layer = getattr(losses, name)(**options)
+    value, cache = layer.forward(*EMPTY[name])
+    grads, _ = layer.backward(np.ones_like(value), cache)
+    theirs = module_class(name)(**options).double()(*map(torch.tensor, EMPTY[name]))
+
+    assert value.shape == tuple(theirs.shape)
+    assert value.sum() == 0
+    assert theirs.sum() == 0 or name in UNSET
+    assert grads[0].shape == (0, 4)
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "NLLLoss"])
+@pytest.mark.parametrize("shape", [(0, 3, 2), (2, 3, 0)])
+def test_so_is_that_of_images_without_samples_or_places(name: str, shape: tuple) -> None:
+    layer, labels = getattr(losses, name)(reduction="sum"), np.zeros((shape[0], shape[2]), int)
+    value, cache = layer.forward(np.zeros(shape), labels)
+
+    assert value == 0
+    assert layer.backward(value, cache)[0][0].shape == shape
+
+
+def test_without_classes_there_is_no_score() -> None:
+    for target in (np.zeros(2, int), np.zeros((2, 0))):
+        with pytest.raises(ValueError, match=r"at least one class, received shape \(2, 0\)"):
+            losses.CrossEntropyLoss(reduction="sum").forward(np.zeros((2, 0)), target)
+
+
 def refused(loss: Any, *inputs: Any) -> Any:
     return lambda: loss.forward(*map(np.asarray, inputs))
 

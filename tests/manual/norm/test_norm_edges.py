@@ -134,6 +134,7 @@ INPUTS = [
     ("InstanceNorm1d", {"num_features": 3}, (3, 1), "more than one value per channel"),
     ("InstanceNorm2d", {"num_features": 3, "affine": True}, (2, 4, 4), "input of 2 channels"),
     ("InstanceNorm1d", {"num_features": 3, "affine": True}, (0, 3, 4), "at least one instance"),
+    ("BatchNorm1d", {"num_features": 3, "affine": False}, (4, 2), "num_features = 3"),
     ("GroupNorm", {"num_groups": 2, "num_channels": 4}, (4,), r"must be \(N, C, …\)"),
     ("GroupNorm", {"num_groups": 2, "num_channels": 4}, (1, 6, 2), "num_channels = 4"),
     ("GroupNorm", {"num_groups": 4, "num_channels": 4}, (1, 4), "one element of one sample"),
@@ -152,6 +153,40 @@ def test_an_input_that_torch_refuses_is_refused_by_name(
         getattr(torch.nn, name)(**arguments)(torch.ones(shape))
     with pytest.raises(ValueError, match=f"{name}: .*{message}"):
         LAYERS[name](**arguments).forward(np.ones(shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "training", "shape"),
+    [
+        ("BatchNorm1d", {"affine": False, "track_running_stats": False}, True, (4, 2)),
+        ("SyncBatchNorm", {"affine": False, "track_running_stats": False}, False, (4, 2, 5)),
+        ("InstanceNorm1d", {"track_running_stats": True}, False, (0, 3, 4)),
+        ("InstanceNorm2d", {"track_running_stats": True}, False, (0, 3, 4, 2)),
+        ("InstanceNorm1d", {}, True, (0, 3, 4)),
+    ],
+    ids=str,
+)
+def test_what_torch_lets_pass_passes(
+    name: str, options: dict, training: bool, shape: tuple
+) -> None:
+    x = torch.tensor(np.random.default_rng(0).normal(size=shape))
+    theirs = getattr(torch.nn, name)(3, **options).double().train(training)(x)
+    layer = LAYERS[name](3, **options).train(training)
+    y, cache = layer.forward(x.numpy())
+
+    assert np.allclose(y, theirs.numpy(), rtol=1e-12)
+    assert y.shape == layer.backward(y, cache)[0][0].shape == shape
+    assert layer.next_buffers(cache).keys() == layer.buffers.keys()
+
+
+def test_an_empty_batch_does_not_make_running_statistics_nan() -> None:
+    options: dict = {"num_features": 3, "track_running_stats": True}
+    theirs = torch.nn.InstanceNorm1d(**options)
+    theirs(torch.ones(0, 3, 4))
+
+    assert theirs.running_mean.isnan().all()  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"InstanceNorm1d: .*at least one instance"):
+        LAYERS["InstanceNorm1d"](**options).forward(np.ones((0, 3, 4)))
 
 
 @pytest.mark.parametrize(

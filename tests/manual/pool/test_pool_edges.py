@@ -155,12 +155,17 @@ def test_unpooling_of_windows_that_overlap_is_torchs(size: tuple | None) -> None
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────
 IMAGE = np.ones((1, 1, 3, 3))
 PLACES = IMAGE.astype(int)
+VOLUME = np.ones((1, 1, 3, 4, 4))
 REFUSED: list[tuple[str, Callable, str]] = [
     ("AvgPool2d", lambda c: c(2, divisor_override=0), "must not be 0"),
     ("AvgPool2d", lambda c: c(2, padding=2), "at most half the kernel"),
     ("AvgPool2d", lambda c: c((1, 2, 3)), "one number, or 2"),
     ("AvgPool1d", lambda c: c(4).forward(np.ones((1, 1, 3))), "the padded length has 3"),
     ("AvgPool3d", lambda c: c(2).forward(IMAGE[0]), r"must be \(N, C, D, H, W\)"),
+    ("AvgPool3d", lambda c: c(4, padding=1).forward(VOLUME), "no window may be larger"),
+    ("LPPool3d", lambda c: c(2, 4, ceil_mode=True).forward(VOLUME), "no window may be larger"),
+    ("AdaptiveAvgPool3d", lambda c: c(None), "output_size must be a number, or 3"),
+    ("AdaptiveMaxPool2d", lambda c: c(None), "output_size must be a number, or 2"),
     ("LPPool1d", lambda c: c(0, 2), "norm_type .* must not be 0"),
     ("AdaptiveAvgPool1d", lambda c: c(None), "output_size must be a number"),
     ("AdaptiveAvgPool2d", lambda c: c(-1), "none below 1"),
@@ -185,6 +190,24 @@ REFUSED: list[tuple[str, Callable, str]] = [
 def test_what_cannot_be_pooled_is_refused_by_name(name: str, call: Callable, message: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: .*{message}"):
         call(LAYERS[name])
+
+
+def test_an_infinite_norm_is_a_maximum_whose_windows_may_stick_out() -> None:
+    arguments: dict = {"norm_type": float("inf"), "kernel_size": 4, "ceil_mode": True}
+    mine, _ = LAYERS["LPPool3d"](**arguments).forward(VOLUME)
+
+    assert np.array_equal(mine, torch.nn.LPPool3d(**arguments)(torch.tensor(VOLUME)).numpy())
+
+
+def test_only_of_volumes_a_window_may_not_be_larger_than_the_input() -> None:
+    for name, x in [("AvgPool2d", VOLUME[0]), ("AvgPool3d", VOLUME)]:
+        theirs = getattr(torch.nn, name)(4, padding=1)
+        if name == "AvgPool3d":
+            with pytest.raises(RuntimeError, match="smaller than kernel"):
+                theirs(torch.tensor(x))
+        else:
+            mine, _ = LAYERS[name](4, padding=1).forward(x)
+            assert np.allclose(mine, theirs(torch.tensor(x)).numpy())
 
 
 @pytest.mark.parametrize("p", [float("inf"), -float("inf")])
