@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from manual.layer import Array, Arrays, Layer, Noise
-from manual.recurrent.packing import Packing, kept, packing, spread, turned
+from manual.recurrent.packing import Packing, as_rows, kept, packing, spread, turned
 from manual.recurrent.refusals import check_arguments, check_inputs
 from manual.recurrent.unrolled import Back, Past, States, Unit, Weights, run, run_backward
 
@@ -239,6 +239,7 @@ class Recurrent(Layer):
         if noise is None:
             return ()
         masks = (noise,) if hasattr(noise, "shape") else tuple(noise)
+        masks = masks if packed is None else tuple(as_rows(m, packed) for m in masks)
         shapes = self._masked(x.shape[:2] if packed is None else (int(packed.active.sum()),))
         if [tuple(m.shape) for m in masks] != shapes:
             who = type(self).__name__
