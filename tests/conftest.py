@@ -30,6 +30,14 @@ def run() -> Callable[..., Report]:
     return lambda name, **overrides: _run(name, tuple(sorted(overrides.items())))
 
 
+@pytest.fixture
+def verdict_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work no formulas for a report that nobody reads: of a run the verdict is asked."""
+    from compare.commands.runner import Runner
+
+    monkeypatch.setattr(Runner, "works", False)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a GPU where there is none."""
     import torch

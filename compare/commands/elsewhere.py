@@ -103,7 +103,7 @@ def _first_wrong(trials: Iterator[Trial]) -> tuple[Elsewhere | None, tuple[str, 
 
 def _checked(trial: Trial, **how: Any) -> Report | None:
     how = {"cases": trial.cases, "seconds": trial.seconds, **how}
-    return check_region(trial.region, trial.capture, shrink=False, **how)
+    return check_region(trial.region, trial.capture, **how)
 
 
 def _returns_nothing(report: Report) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -70,28 +71,18 @@ class Env:
         self.arrays, self.scalars = dict(arrays), {"pi": mp().pi, **(scalars or {})}
         self.definitions, self.fold = dict(definitions or {}), fold
         self._memo: dict[tuple, Any] = {}
+        self._extents: dict[tuple[str, ast.expr], tuple[int, ...] | None] = {}
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
         """Return the value of a formula where its indices are as in `scope`."""
-        match node:
-            case ast.Constant(value=number):
-                return mp().mpf(number)  # type: ignore[arg-type]
-            case ast.Name(id=name):
-                return self._name(name, scope)
-            case ast.UnaryOp(operand=operand):
-                return -self.value(operand, scope)
-            case ast.BinOp(left=left, op=op, right=right):
-                return _arithmetic(op, self.value(left, scope), self.value(right, scope))
-            case ast.Compare() | ast.BoolOp():
-                return mp().mpf(self.holds(node, scope))
-            case ast.Subscript():
-                name, at = element(node)
-                return self.element(name, tuple(self.index(i, scope) for i in at))
-            case ast.Call():
-                return self._call(node, scope)
-        raise TypeError(ast.dump(node))
+        try:
+            work = _VALUE[type(node)]
+        except KeyError:
+            raise TypeError(ast.dump(node)) from None
+        return work(self, node, scope)
 
-    def _name(self, name: str, scope: Scope) -> Any:
+    def _name(self, node: ast.Name, scope: Scope) -> Any:
+        name = node.id
         if name in scope:
             return mp().mpf(scope[name])
         if name in self.definitions:
@@ -99,6 +90,21 @@ class Env:
         if name in self.arrays:
             return self.element(name, ())
         return mp().mpf(self.scalars[name])
+
+    def _operation(self, node: ast.BinOp, scope: Scope) -> Any:
+        work = _ARITHMETIC[type(node.op)]
+        return work(self.value(node.left, scope), self.value(node.right, scope))
+
+    def _read(self, node: ast.Subscript, scope: Scope) -> Any:
+        name, at = element(node)
+        return self.element(name, self._indices(at, scope))
+
+    def _indices(self, at: tuple[ast.expr, ...], scope: Scope) -> tuple[Index, ...]:
+        """Return the indices of an element; most are letters."""
+        return tuple([
+            scope[i.id] if type(i) is ast.Name and i.id in scope else self.index(i, scope)
+            for i in at
+        ])  # fmt: skip
 
     def element(self, name: str, at: tuple[Index, ...]) -> Any:
         """Return one element of an array, or of what a definition says."""
@@ -123,7 +129,7 @@ class Env:
                 return _WHOLE[type(op)](self.index(left, scope), self.index(right, scope))
             case ast.Subscript():
                 name, at = element(node)
-                return self._whole(name, tuple(self.index(i, scope) for i in at))
+                return self._whole(name, self._indices(at, scope))
             case ast.Call(args=[ast.Name(id=name), axis]) if function_of(node) == "size":
                 return np.shape(self.arrays[name])[self.index(axis, scope)]
             case ast.Call(args=[inner, size]) if function_of(node) in _BEYOND:
@@ -168,7 +174,9 @@ class Env:
     def _range(
         self, index: str, body: ast.expr, condition: ast.expr | None, scope: Scope
     ) -> Iterator[Index]:
-        lengths = self.extent(index, body)
+        if (index, body) not in self._extents:
+            self._extents[index, body] = self.extent(index, body)
+        lengths = self._extents[index, body]
         if lengths is None:
             for part in [] if condition is None else parts(condition):
                 match part:  # 0 <= k < n
@@ -222,6 +230,8 @@ def _axes(shape: tuple[int, ...], place: int, count: int) -> tuple[int, ...]:
 
 def flat(at: tuple[Index, ...]) -> tuple[int, ...]:
     """Return one tuple of integers for indices that may be tuples themselves."""
+    if tuple not in map(type, at):
+        return at
     return tuple(k for i in at for k in (i if isinstance(i, tuple) else (i,)))
 
 
@@ -234,13 +244,23 @@ def bind(indices: tuple[str, ...], at: tuple[int, ...]) -> Scope:
     return dict(zip(indices, (first, *at[surplus:]), strict=True))
 
 
+@cache
 def mp() -> Any:
     """Return the arithmetic: mpmath's, set to DIGITS."""
-    return _arithmetics()
+    from mpmath import MPContext
+
+    context = MPContext()
+    context.dps = DIGITS
+    return context
 
 
 def number(x: Any) -> Any:
-    return mp().mpf(float(x))
+    return mp().convert(float(x))
+
+
+@cache
+def _constant(node: ast.Constant) -> Any:
+    return mp().mpf(node.value)
 
 
 _WHOLE: dict[type, Callable[[int, int], int]] = {
@@ -256,32 +276,25 @@ _BEYOND: dict[str, Callable[[int, int], int]] = {  # which of an axis's n elemen
     "wrap": lambda i, n: i % n,
 }
 
-_MP: Any = None
 
-
-def _arithmetics() -> Any:
-    global _MP
-    if _MP is None:
-        from mpmath import MPContext
-
-        _MP = MPContext()
-        _MP.dps = DIGITS
-    return _MP
-
-
-def _arithmetic(op: ast.operator, a: Any, b: Any) -> Any:
-    match op:
-        case ast.Add():
-            return a + b
-        case ast.Sub():
-            return a - b
-        case ast.Mult():
-            return a * b
-        case ast.Pow():
-            return a**b
-        case ast.FloorDiv():
-            return mp().floor(a / b)
+def _quotient(a: Any, b: Any) -> Any:
     return a / b if b else mp().nan if not a or mp().isnan(a) else mp().inf * mp().sign(a)
+
+
+_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Pow: operator.pow,
+    ast.Div: _quotient, ast.FloorDiv: lambda a, b: mp().floor(a / b),
+}  # fmt: skip
+_VALUE: dict[type, Callable[[Env, Any, Scope], Any]] = {
+    ast.Constant: lambda env, node, scope: _constant(node),
+    ast.Name: Env._name,
+    ast.UnaryOp: lambda env, node, scope: -env.value(node.operand, scope),
+    ast.BinOp: Env._operation,
+    ast.Compare: lambda env, node, scope: mp().mpf(env.holds(node, scope)),
+    ast.BoolOp: lambda env, node, scope: mp().mpf(env.holds(node, scope)),
+    ast.Subscript: Env._read,
+    ast.Call: Env._call,
+}
 
 
 def apply(name: str, args: list[Any]) -> Any:

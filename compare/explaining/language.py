@@ -76,11 +76,12 @@ def parts(condition: ast.expr) -> list[ast.Compare]:
     return [part for part in found if isinstance(part, ast.Compare)]
 
 
-def element(node: ast.Subscript) -> tuple[str, list[ast.expr]]:
+@cache
+def element(node: ast.Subscript) -> tuple[str, tuple[ast.expr, ...]]:
     """Return the name of an array and the indices that it is read at."""
     assert isinstance(node.value, ast.Name)
     at = node.slice
-    return node.value.id, list(at.elts) if isinstance(at, ast.Tuple) else [at]
+    return node.value.id, tuple(at.elts) if isinstance(at, ast.Tuple) else (at,)
 
 
 def names(node: ast.expr) -> Iterator[str]:

@@ -106,10 +106,12 @@ def _flat(tolerances: Tolerances, sizes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ravel(t) if np.ndim(t) else np.full(n, t) for t, n in pairs])
 
 
-def _large(m: np.ndarray, t: np.ndarray, tolerance: Any) -> np.ndarray:
-    """Measure one large tensor, block by block."""
+def _large(m: np.ndarray, t: np.ndarray, tolerance: Any) -> Any:
+    """Measure one large tensor, block by block if it is huge."""
     m, t = m.ravel(), t.ravel()
     each = np.ravel(tolerance) if np.ndim(tolerance) else None
+    if t.size <= BLOCK:
+        return _alone(m, t, tolerance if each is None else each)
     blocks = [slice(start, start + BLOCK) for start in range(0, t.size, BLOCK)]
     found = np.array([_alone(m[b], t[b], tolerance if each is None else each[b]) for b in blocks])
     max_abs, _, norm, budget, *_ = found.T

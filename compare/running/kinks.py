@@ -108,7 +108,7 @@ def without_excuses(
     wrong = set()
     for i in np.flatnonzero(before.verdicts == DISAGREE):
         key = before.keys[i]
-        if real(torch.get(key)):
+        if key in places and real(torch.get(key)):
             at = places[key]
             verdicts[at], measures[:, at] = DISAGREE, np.array(before.measures)[:, i]
             wrong.add(key.layer)

@@ -89,6 +89,7 @@ class Lockstep:
         self.doubted: list[int] = []  # of a step each: comparisons that rounding may turn
         self._known_keys: dict[Any, list[Key]] = {}
         self.start: Start | None = None
+        self.params: dict[str, Any] = {}  # of the step to come; `resynchronise` sets them
         experiment.torch.load(experiment.weights)
         self.resynchronise()
         for name, weight in experiment.weights.items():

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 MEMORY = 3 * 2**30  # bytes beside what is loaded
-LOADED = ("torch", "matplotlib.figure", "sklearn.datasets", "teach.exercises.cli",
-          "compare.commands.check.check", "compare.commands.run", "compare.commands.runner",
-          "compare.report.rendering.html")  # fmt: skip
+LOADED = ("torch", "torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_svg",
+          "sklearn.datasets", "teach.exercises.cli", "compare.commands.check.check",
+          "compare.commands.run", "compare.commands.runner", "compare.diagnose.locate",
+          "compare.explaining.rows", "compare.report.rendering.html", "compare.running.experiment",
+          "handgrad.cli", "latex2mathml.converter", "jinja2")  # fmt: skip
 SLICE = 0.01  # seconds between two looks
 
 

@@ -121,7 +121,7 @@ def _gauged(values: Any, dtype: Any, k: float) -> Any:
 
 
 def test_the_same_seed_gives_the_same_counts_whatever_the_jobs() -> None:
-    alone, several = count(24, seed=2, jobs=1), count(24, seed=2, jobs=2)
+    alone, several = count(10, seed=2, jobs=1), count(10, seed=2, jobs=2)
 
     assert json.dumps(rows(alone)) == json.dumps(rows(several))
 
@@ -320,6 +320,12 @@ def test_where_torch_lost_digits_nobody_is_accused() -> None:
     assert not found.alarms
 
 
+class Judged(Runner):
+    """Works no formulas: of these rows nothing but the verdict is asked."""
+
+    works = False
+
+
 @pytest.mark.parametrize("mistake", ["", "n23.bias.grad*=-1"])
 def test_a_run_blames_torch_for_lost_digits_and_nobody_else_for_theirs(mistake: str) -> None:
     drawn = as_drawn(LOST)
@@ -329,7 +335,7 @@ def test_a_run_blames_torch_for_lost_digits_and_nobody_else_for_theirs(mistake: 
         wrong = plant(made.manual, parse(mistake, made.manual.graph))
         made = replace(made, manual=wrong)
 
-    report = Runner(made, lambda *_: None).run()
+    report = Judged(made, lambda *_: None).run()
 
     assert report.verdict == ("disagree" if mistake else "incomplete")
     assert (report.first_divergence is None) == (not mistake)
@@ -343,7 +349,7 @@ def test_an_update_is_no_part_of_what_torch_loses_in_a_layer() -> None:
     made = drawn._replace(config=drawn.config.model_copy(update={"train": train})).experiment()
     wrong = plant(made.manual, parse("n21.bias*=1.01", made.manual.graph))
 
-    report = Runner(replace(made, manual=wrong), lambda *_: None).run()
+    report = Judged(replace(made, manual=wrong), lambda *_: None).run()
 
     assert report.verdict == "disagree"
     found = report.differences.query("verdict == 'disagree'")

@@ -83,7 +83,7 @@ def test_a_strong_battery_catches_every_mistake() -> None:
 
 @cache
 def weakly() -> Any:
-    return run.mutate(["linear"], checks=WEAK, dtypes=["float64"], every=4)
+    return run.mutate(["linear"], checks=WEAK, dtypes=["float64"], every=9)
 
 
 def test_a_weak_battery_lets_mistakes_through() -> None:
@@ -200,7 +200,7 @@ def test_an_endless_loop_is_killed_by_the_clock() -> None:
 
     mutant = first_mutant("manual.softmax", "LogSoftmax.forward")
     outcome = worker.examine(
-        mutant, unit(spoilt(loop), mutant.module, mutant.function), timeout=0.2
+        mutant, unit(spoilt(loop), mutant.module, mutant.function), timeout=1.0
     )
 
     assert outcome.kill is not None

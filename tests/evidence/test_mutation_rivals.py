@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,25 +12,34 @@ from typer.testing import CliRunner
 from evidence.false_alarms.rules import GAUGE, Rule
 from evidence.mutation import rivals as asking
 from evidence.mutation import survey as surveying
-from evidence.mutation.battery import battery
-from evidence.mutation.rivals import NAMES, caught, rivals, table
+from evidence.mutation.battery import Check, battery
+from evidence.mutation.rivals import NAMES, Rivals, caught, rivals, table
 from evidence.mutation.run import DTYPES
 from evidence.mutation.survey import survey
 from handgrad.cli import app
 
 JOINS = ["joins"]
-FEW = ("Add", "Multiply", "Concatenate", "Sigmoid", "schedule")
+FEW = ("Add", "Multiply", "Concatenate", "Sigmoid")
+
+
+@cache
+def few() -> list[Check]:
+    return [c for c in battery() if any(name in c.name for name in FEW)]
 
 
 @pytest.fixture(autouse=True)
 def _few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave those checks of the battery that these modules and tests are about."""
-    few = [c for c in battery() if any(name in c.name for name in FEW)]
-    monkeypatch.setattr(surveying, "battery", lambda: few)
+    monkeypatch.setattr(surveying, "battery", few)
+
+
+@cache
+def of_joins() -> Rivals:
+    return rivals(JOINS, jobs=1)
 
 
 def test_the_harness_catches_all_and_accepts_all_that_is_right() -> None:
-    harness, *_ = rivals(JOINS, jobs=1).rows()
+    harness, *_ = of_joins().rows()
 
     assert harness["rule"] == "gauge"
     assert harness["caught"] == harness["mistakes"] > 20
@@ -69,11 +79,12 @@ def test_a_rule_is_asked_about_the_numbers_themselves(monkeypatch: pytest.Monkey
 
 
 def test_the_command_prints_a_row_per_rule() -> None:
-    result = CliRunner().invoke(app, ["mutate", "schedules", "--rules", "--jobs", "1", "--json"])
+    asked = ["mutate", *JOINS, "--only", "factor", "--rules", "--jobs", "1", "--json"]
+    result = CliRunner().invoke(app, asked)
 
     assert result.exit_code == 0
     assert [row["rule"] for row in json.loads(result.stdout)] == list(NAMES)
-    assert table(rivals(["schedules"], jobs=1)).count("\n") == len(NAMES)
+    assert table(of_joins()).count("\n") == len(NAMES)
 
 
 def test_what_never_ends_is_caught_by_every_rule_and_asked_once(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 import compare.diagnose.causes
 from compare.diagnose.causes import Cause
 from compare.diagnose.causes.kinds import KINDS, table
+from evidence.mutation.naming import run as running
 from evidence.mutation.naming import show
 from evidence.mutation.naming.count import RIGHT, SILENT, UNSEEN, WRONG, Count, Naming, count, name
 from evidence.mutation.naming.edit import Edit, edit
@@ -19,8 +22,18 @@ from evidence.mutation.naming.expected import expected, is_right, rows
 from evidence.mutation.sources import Mutant, mutants
 from handgrad.cli import app
 
+FEW = ("Tanh", "residual", "gate", "gate-3", "join", "softmax")  # of the networks, for speed
 CAUSES = Path(str(compare.diagnose.causes.__file__)).parent
 DOCS = Path(__file__).parents[2] / "docs" / "causes.md"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_networks() -> Iterator[None]:
+    """Leave those networks that run what is planted here, and one that does not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "ALL", {name: running.ALL[name] for name in FEW})
+        patch.setattr(running, "_units", cache(running._units.__wrapped__))
+        yield
 
 
 def mutant(module: str, function: str, after: str) -> Mutant:

@@ -13,30 +13,40 @@ ROOT = Path(__file__).parents[2]
 ASCII = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 
 
-def handgrad(*arguments: str, code: str = "", **environment: str) -> subprocess.CompletedProcess:
+def handgrad(
+    *arguments: str, code: str = "", cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess:
     start = ["-c", code] if code else ["-m", "handgrad"]
     return subprocess.run(
         [sys.executable, *start, *arguments],
-        cwd=ROOT, env=os.environ | environment, capture_output=True, check=False,
+        cwd=cwd, env=os.environ | environment, capture_output=True, check=False,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["list"],
-        ["explain", "three-rows"],
-        ["run", "three-rows", "--steps", "2", "--out"],
-    ],
-)
-def test_a_console_that_lacks_our_letters_gets_question_marks(
-    arguments: list[str], tmp_path: Path
-) -> None:
-    out = [str(tmp_path / "r")] if arguments[-1] == "--out" else []
-    done = handgrad(*arguments, *out, **ASCII)
+COMMANDS = ["run three-rows --steps 2 --out r", "explain three-rows", "list"]
+IN_TURN = """
+import sys
+from handgrad.__main__ import main
 
-    assert (done.returncode, done.stderr.strip()) == (0, b"")
-    assert b"?" in done.stdout
+for command in sys.argv[1:]:
+    sys.argv = ["handgrad", *command.split()]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert not stopped.code, (command, stopped.code)
+    print("\\0")
+"""
+
+
+def test_a_console_that_lacks_our_letters_gets_question_marks(tmp_path: Path) -> None:
+    here = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(filter(None, (str(ROOT), here)))
+    done = handgrad(*COMMANDS, code=IN_TURN, cwd=tmp_path, PYTHONPATH=path, **ASCII)
+    *shown, rest = done.stdout.split(b"\0")
+
+    assert (done.returncode, done.stderr.strip(), rest.strip()) == (0, b"", b"")
+    assert len(shown) == len(COMMANDS)
+    assert all(b"?" in text for text in shown)
     assert done.stdout.isascii()
 
 

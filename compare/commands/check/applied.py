@@ -73,7 +73,7 @@ class Applied:
 
 def check_region(
     region: Region, capture: Capture, *, cases: Collection[str] | None = None,
-    no_grad: Collection[str] = (), shrink: bool = True, seconds: float = SECONDS,
+    no_grad: Collection[str] = (), seconds: float = SECONDS,
 ) -> Report | None:  # fmt: skip
     """Check a Function's backward against autograd through its own forward.
 
@@ -86,7 +86,7 @@ def check_region(
     Args:
         region: the Function's call.
         capture: where its tensors are known.
-        cases, no_grad, shrink, seconds: as for `check_torch`.
+        cases, no_grad, seconds: as for `check_torch`. Nothing is shrunk: a mirror shows no replay.
     """
     names = names_of(region)
     keys = _keys(region, names)
@@ -101,7 +101,7 @@ def check_region(
         return check_torch(
             Applied(region, names, function.apply), Applied(region, names, _forward(function)),
             inputs, no_grad={*data, *no_grad}, resize=False, budget=seconds, cases=cases,
-            shrink=shrink,
+            shrink=False,
         )  # fmt: skip
 
     try:

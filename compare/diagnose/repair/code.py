@@ -32,7 +32,7 @@ class Code:
         if not isinstance(found, ast.FunctionDef) or _waits(found):
             raise ValueError("no function, or one with a loop that may never end")
         found.decorator_list = []
-        self.tree = found
+        self.tree, self.around = found, self._around()
 
     def line(self, statement: ast.stmt) -> int:
         """Return the statement's line in the user's file."""
@@ -48,16 +48,17 @@ class Code:
         finally:
             self.function.__code__ = before
 
-    def _compiled(self) -> CodeType:
-        """Compile the tree; free variables are those of a function around it."""
+    def _around(self) -> ast.Module:
+        """Return the tree in a function around it, whose arguments are its free variables."""
         free = self.function.__code__.co_freevars
         around = ast.parse(f"def around({', '.join(free)}):\n    pass")
         around.body[0].body = [*self.module.body, *_uses(free)]  # type: ignore[attr-defined]
-        code = compile(
-            ast.fix_missing_locations(around), self.function.__code__.co_filename, "exec"
-        )
-        outer = _inner(code, "around")
-        return _inner(outer, self.tree.name)
+        return ast.fix_missing_locations(around)
+
+    def _compiled(self) -> CodeType:
+        """Compile the tree; what an edit has put into it has lines of its own."""
+        code = compile(self.around, self.function.__code__.co_filename, "exec")
+        return _inner(_inner(code, "around"), self.tree.name)
 
 
 @contextmanager

@@ -49,8 +49,8 @@ class Edit(NamedTuple):
         """Change the tree for as long as this lasts."""
         before = [place.node for place, _ in self.changes]
         try:
-            for place, new in self.changes:
-                place.put(new)
+            for (place, new), old in zip(self.changes, before, strict=True):
+                place.put(_located(new, old))
             yield
         finally:
             for (place, _), old in zip(self.changes, before, strict=True):
@@ -75,6 +75,15 @@ class Edit(NamedTuple):
             return old, new
         place, put = self.changes[0]
         return _head(place.node), _head(put)
+
+
+def _located(new: Any, old: Any) -> Any:
+    """Give every node of what is put into a tree a line, which the compiler asks for."""
+    if not isinstance(new, ast.AST):
+        return new
+    if not hasattr(new, "lineno"):
+        ast.copy_location(new, old)
+    return ast.fix_missing_locations(new)
 
 
 def _head(statement: ast.AST) -> str:

@@ -117,7 +117,7 @@ def folder(tmp_path: Path) -> Path:
     for name, (line, _) in BROKEN.items():
         write(f"{name}.py", RIGHT.replace(RELU, line))
     write("import_fails.py", f"import not_there\n{RIGHT}")
-    write("import_hangs.py", f"{RIGHT}\nwhile True: pass\n")
+    write("import_hangs.py", f"import time\n{RIGHT}\nwhile True: time.sleep(60)\n")
     write("missing.py", RIGHT.replace("def affine_backward", "def affine_backwards"))
     write("syntax.py", RIGHT.replace(AFFINE, "return ("))
     write("=1+1.py", "raise ValueError('=cmd')")

@@ -45,10 +45,14 @@ print(json.dumps(found))
 
 
 def replayed(reports: dict[str, compare.Report], directory: Path) -> dict[str, tuple[int, str]]:
-    """Save reports and run their scripts where nothing of this project can be imported."""
-    scripts = {
-        n: str(r.save(directory / n.replace(" ", "-")) / "replay.py") for n, r in reports.items()
-    }
+    """Write reports' scripts and run them where nothing of this project can be imported."""
+    scripts = {}
+    for name, report in reports.items():
+        folder = directory / name.replace(" ", "-")
+        folder.mkdir()
+        for file, held in report.attachments.items():
+            (folder / file).write_bytes(held)
+        scripts[name] = str(folder / "replay.py")
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", RUNNER, *scripts.values()],

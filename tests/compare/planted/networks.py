@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from compare.commands.run import run
+from compare.commands.runner import Runner
 from compare.report.report import Report
 from evidence.mutation.naming.networks import BATCH, network
 
@@ -36,4 +37,5 @@ def planted(mistake: Mistake, dtype: str = "float64") -> Report:
     """Run the network with the mistake in it, once for all tests that look at it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mistake.owner, mistake.method, mistake.wrong)
+        patch.setattr(Runner, "works", False)  # of a mistake the name is asked, not a report
         return run(network(mistake.network, dtype, mistake.steps), drift=False)

@@ -13,6 +13,7 @@ from compare.report.report import Report
 from evidence.false_alarms.layers import placed
 from manual import registry
 
+pytestmark = pytest.mark.usefixtures("verdict_alone")
 LAYERS: dict[str, dict[str, Any]] = {
     "LeakyReLU": {"negative_slope": 0.1},
     "ELU": {"alpha": 0.7},

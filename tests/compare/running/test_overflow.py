@@ -9,6 +9,7 @@ import pytest
 
 import compare
 
+pytestmark = pytest.mark.usefixtures("verdict_alone")
 CLIPPED = """
 name = "clipped"
 data = {{ file = "{file}", features = ["x"], target = "y" }}

@@ -7,6 +7,7 @@ import pytest
 import compare
 from compare.description.config.file import presets
 
+pytestmark = pytest.mark.usefixtures("verdict_alone")
 STEPS = {"alexnet": 3, "alexnet-2012": 3, "resnet": 4, "ntm": 2}  # the others: 12
 STEPS |= dict.fromkeys(
     ["adding-lstm", "adding-rnn", "reversal", "temporal-order", "tiny-gpt", "verses-gru",
