@@ -1,170 +1,55 @@
-"""The hand-written network: layers, losses and optimisers with derived gradients, NumPy only."""
+"""The hand-written network: layers, losses and optimisers with derived gradients, NumPy only.
+
+A module's `__all__` says what it offers; what is used most is imported here at once, every other
+class when it is asked for.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from manual.activations import (
-    ELU,
-    GELU,
-    LeakyReLU,
-    LogSigmoid,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
+from manual import (
+    activations,
+    dropout,
+    gates,
+    joins,
+    linear,
+    losses,
+    maxout,
+    optimizers,
+    penalties,
+    schedules,
+    softmax,
 )
+from manual.activations import *
 from manual.clipping import clip_grad_norm, clip_grad_value
-from manual.dropout import Dropout
+from manual.dropout import *
 from manual.expression import Expression, expression, variables
-from manual.gates import (
-    AbsGate,
-    AddConstantGate,
-    AddGate,
-    ConstantGate,
-    CosGate,
-    DivideGate,
-    ExpGate,
-    LogGate,
-    MatMulGate,
-    MaxGate,
-    MeanGate,
-    MultiplyConstantGate,
-    MultiplyGate,
-    NegateGate,
-    PowerGate,
-    ReciprocalGate,
-    SigmoidGate,
-    SinGate,
-    SquaredNormGate,
-    SubtractGate,
-    SumGate,
-    TanhGate,
-)
+from manual.gates import *
 from manual.graph import Gradients, Graph, Layer, Node, Sequential, Tape
 from manual.initializers import initialize
-from manual.joins import Add, Concatenate, Multiply
-from manual.linear import Flatten, Identity, Linear
-from manual.losses import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CosineEmbeddingLoss,
-    CrossEntropyLoss,
-    GaussianNLLLoss,
-    HingeEmbeddingLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    LinearCrossEntropyLoss,
-    MarginRankingLoss,
-    MSELoss,
-    MulticlassHingeLoss,
-    MultiLabelMarginLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    NLLLoss,
-    PoissonNLLLoss,
-    SmoothL1Loss,
-    SoftMarginLoss,
-    SquaredErrorLoss,
-    TripletMarginLoss,
-)
-from manual.maxout import Maxout
-from manual.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
-from manual.penalties import L1Penalty, L2Penalty
-from manual.schedules import Constant, Cosine, Schedule, Step
-from manual.softmax import LogSoftmax, Softmax
+from manual.joins import *
+from manual.linear import *
+from manual.losses import *
+from manual.maxout import *
+from manual.optimizers import *
+from manual.penalties import *
+from manual.schedules import *
+from manual.softmax import *
 
-__all__ = [
-    "ELU",
-    "GELU",
-    "SGD",
-    "AbsGate",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Add",
-    "AddConstantGate",
-    "AddGate",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "Concatenate",
-    "Constant",
-    "ConstantGate",
-    "CosGate",
-    "Cosine",
-    "CosineEmbeddingLoss",
-    "CrossEntropyLoss",
-    "DivideGate",
-    "Dropout",
-    "ExpGate",
-    "Expression",
-    "Flatten",
-    "GaussianNLLLoss",
-    "Gradients",
-    "Graph",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "L1Penalty",
-    "L2Penalty",
-    "Layer",
-    "LeakyReLU",
-    "Linear",
-    "LinearCrossEntropyLoss",
-    "LogGate",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MarginRankingLoss",
-    "MatMulGate",
-    "MaxGate",
-    "Maxout",
-    "MeanGate",
-    "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
-    "MulticlassHingeLoss",
-    "Multiply",
-    "MultiplyConstantGate",
-    "MultiplyGate",
-    "NLLLoss",
-    "NegateGate",
-    "Node",
-    "Optimizer",
-    "PoissonNLLLoss",
-    "PowerGate",
-    "RMSprop",
-    "ReLU",
-    "ReciprocalGate",
-    "Schedule",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SigmoidGate",
-    "SinGate",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "Softmax",
-    "Softplus",
-    "SquaredErrorLoss",
-    "SquaredNormGate",
-    "Step",
-    "SubtractGate",
-    "SumGate",
-    "Tanh",
-    "TanhGate",
-    "Tape",
-    "TripletMarginLoss",
-    "clip_grad_norm",
-    "clip_grad_value",
-    "expression",
-    "initialize",
-    "variables",
-]
+__all__ = ["Expression", "Gradients", "Graph", "Layer", "Node", "Sequential", "Tape"]
+__all__ += ["clip_grad_norm", "clip_grad_value", "expression", "initialize", "variables"]
+__all__ += activations.__all__
+__all__ += dropout.__all__
+__all__ += gates.__all__
+__all__ += joins.__all__
+__all__ += linear.__all__
+__all__ += losses.__all__
+__all__ += maxout.__all__
+__all__ += optimizers.__all__
+__all__ += penalties.__all__
+__all__ += schedules.__all__
+__all__ += softmax.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -113,7 +113,7 @@ class Plain:
             return index_text(scope[name]), ATOM
         return self.symbols.get(name, {}).get("plain", name), ATOM
 
-    def element(self, name: str, at: list[ast.expr], scope: Scope) -> tuple[str, int]:
+    def element(self, name: str, at: tuple[ast.expr, ...], scope: Scope) -> tuple[str, int]:
         inside = ",".join(self.text(i, scope) for i in at)
         return f"{self.name(name, {})[0]}[{inside}]", ATOM
 
@@ -174,7 +174,7 @@ class Latex(Plain):
     def name(self, name: str, scope: Scope) -> tuple[str, int]:
         return self.symbols.get(name, {}).get("latex", name), ATOM
 
-    def element(self, name: str, at: list[ast.expr], scope: Scope) -> tuple[str, int]:
+    def element(self, name: str, at: tuple[ast.expr, ...], scope: Scope) -> tuple[str, int]:
         letters = all(isinstance(i, ast.Name) and len(i.id) == 1 for i in at)
         under = ("" if letters else ", ").join(self.text(i, scope) for i in at)
         of = self.symbols.get(name, {}).get("gradient_of")
@@ -230,7 +230,7 @@ class Numbers(Plain):
             return self._number(self.env.element(name, ()))
         return self._number(self.env.scalars[name])
 
-    def element(self, name: str, at: list[ast.expr], scope: Scope) -> tuple[str, int]:
+    def element(self, name: str, at: tuple[ast.expr, ...], scope: Scope) -> tuple[str, int]:
         indices = tuple(self.env.index(i, scope) for i in at)
         if name in self.env.definitions:
             self.used[name, indices] = None

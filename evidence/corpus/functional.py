@@ -31,8 +31,8 @@ OTHERWISE = {  # functionals whose name is not their module's
 def modules_of(functional_name: str) -> tuple[str, ...]:
     """Return the classes of torch.nn that compute what a functional does.
 
-    >>> modules_of("leaky_relu"), modules_of("huber_loss"), modules_of("kl_div")
-    (('LeakyReLU',), ('HuberLoss',), ('KLDivLoss',))
+    >>> modules_of("log_softmax"), modules_of("huber_loss"), modules_of("kl_div")
+    (('LogSoftmax',), ('HuberLoss',), ('KLDivLoss',))
     """
     if functional_name in TABLED:
         return (TABLED[functional_name][0],)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manual import activations
 from manual.graph import Graph
 from manual.layer import Array, Arrays, Layer
 from manual.linear import Linear
@@ -35,7 +36,6 @@ from manual.parallel.workers import TOTAL, WeightedSum, name_of, target_of
 
 __all__ = ["cut", "of_tensor_workers"]
 
-BETWEEN = ("ReLU", "GELU", "SiLU", "Tanh", "Sigmoid", "Softplus", "LeakyReLU", "ELU", "Identity")
 PARTIAL = "@partial"  # a worker's share of a row split, before the sum
 
 
@@ -207,11 +207,18 @@ def _check_fed(node: Node, nodes: Mapping[str, Node], split: Mapping[str, str]) 
                 f"split: '{node.name}' is split by rows, and '{node.inputs[0]}' before it is "
                 "whole. Split the Linear before it by columns."
             )
-    elif cut_off and type(node.layer).__name__ not in BETWEEN:
+    elif cut_off:
+        _check_between(node, cut_off[0])
+
+
+def _check_between(node: Node, source: str) -> None:
+    """Raise ValueError unless each element of the output depends on one of the input alone."""
+    name = type(node.layer).__name__
+    if name not in {*activations.__all__, "Identity"} - {"GLU", "PReLU", "RReLU"}:
         raise ValueError(
-            f"split: '{node.name}' ({type(node.layer).__name__}) needs all of '{cut_off[0]}', of "
-            f"which each worker has a part. Between a split by columns and one by rows may stand: "
-            f"{', '.join(BETWEEN)}."
+            f"split: '{node.name}' ({name}) needs all of '{source}', of which each worker has a "
+            "part. Between a split by columns and one by rows may stand an activation of each "
+            "element alone that neither learns nor draws, such as ReLU."
         )
 
 

@@ -8,6 +8,8 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
+from torch.nn import functional
+
 from compare.pair.mirror.call import Builder, Call, NoTwin, Value
 from compare.pair.mirror.functions.arguments import a_number, of
 from manual import activations, gates
@@ -106,14 +108,10 @@ def _activation(cls: type[Layer]) -> Builder:
     return build
 
 
-ACTIVATIONS = (
-    "ReLU", "ReLU6", "LeakyReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "GLU",
-    "Hardsigmoid", "Hardswish", "Hardtanh", "Hardshrink", "Softshrink", "Tanhshrink", "Threshold",
-    "LogSigmoid", "Softplus", "Softsign",
-)  # fmt: skip
-for _name in ACTIVATIONS:
-    _of = "leaky_relu" if _name == "LeakyReLU" else _name.lower()
-    TABLE[_of] = _activation(getattr(activations, _name))
+SPELT = {name.replace("_", ""): name for name in dir(functional) if not name.endswith("_")}
+for _name in {*activations.__all__} - {"PReLU", "RReLU"}:  # these take more than arguments
+    if (_of := SPELT.get(_name.lower())) is not None:
+        TABLE.setdefault(_of, _activation(getattr(activations, _name)))
 
 
 # ── arithmetic with numbers on either side ───────────────────────────────────────────────────────
