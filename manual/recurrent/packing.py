@@ -36,23 +36,13 @@ def turned(a: Array, packed: Packing | None) -> Array:
     return a[::-1] if packed is None else np.take_along_axis(a, packed.mirror[:, :, None], axis=0)
 
 
-def as_rows(mask: Array, packed: Packing) -> Array:
-    """Return a mask as (Σ lengths, F): of sequences equally long, torch's LSTM may draw (T, N, F).
-
-    So it does in float32, where oneDNN computes it.
-    """
-    steps = packed.active.sum(axis=0)
-    equal = mask.ndim == 3 and (steps == steps[0]).all()
-    if equal and mask.shape[:2] == (steps[0], len(steps)):
-        return mask.reshape(steps.sum(), mask.shape[2])
-    return mask
-
-
 def spread(rows: Array, packed: Packing) -> Array:
     """Return what torch draws for packed sequences, (Σ lengths, F), at its places (T, N, F).
 
-    Torch packs step by step, at each step the sequences that are not over, longest first.
+    Torch packs step by step, at each step the sequences that are not over, longest first. Of
+    sequences equally long its LSTM draws (T, N, F) in float32, where oneDNN computes it.
     """
+    rows = rows.reshape(-1, rows.shape[-1])
     order = np.argsort(-packed.active.sum(axis=0), kind="stable")
     longest_first = np.zeros((*packed.active.shape, rows.shape[1]), dtype=bool)
     longest_first[packed.active[:, order]] = rows
