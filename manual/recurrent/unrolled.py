@@ -7,6 +7,7 @@ projection.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -182,5 +183,5 @@ def _rows(a: Array) -> Array:
 
 def _columns(steps: list[Array]) -> Array:
     """Return T arrays (K, N) as one (K, T N)."""
-    size, n = steps[0].shape
-    return np.stack(steps, axis=1).reshape(size, len(steps) * n)
+    joined = np.stack(steps, axis=1)
+    return joined.reshape(len(joined), math.prod(joined.shape[1:]))
