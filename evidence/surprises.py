@@ -251,6 +251,21 @@ def embedding_max_norm() -> str:
     return f"norms of the rows after looking up row 0: {norms.tolist()}"
 
 
+def causal_scale() -> str:
+    """scaled_dot_product_attention(is_causal=True) is NaN for a scale of 0 or less
+
+    It hides scores as -inf before it multiplies by the scale; the same mask, given, is added after.
+    """
+    torch.manual_seed(0)
+    q, k = torch.randn(1, 1, 2, 4, **DOUBLE), torch.randn(1, 1, 3, 4, **DOUBLE)
+    mask = torch.ones(2, 3, dtype=torch.bool).tril()
+    attend = F.scaled_dot_product_attention
+    causal = attend(q, k, k, is_causal=True, scale=-0.5).isnan().all().item()
+    masked = attend(q, k, k, attn_mask=mask, scale=-0.5).isnan().any().item()
+    demand((causal, masked) == (True, False))
+    return f"NaN with is_causal: {causal}; with the mask: {masked}"
+
+
 def variances() -> str:
     """BatchNorm divides by one variance and keeps another
 
@@ -383,6 +398,23 @@ def ties_of_margins() -> str:
     return f"margin_ranking_loss {ranking}, multi_margin_loss {grad.ravel().tolist()}"
 
 
+def bag_frequencies() -> str:
+    """EmbeddingBag(scale_grad_by_freq=True) divides by other rows' frequencies
+
+    The i-th of the rows that occur is divided by how often the i-th look-up, in order of rows, has
+    its row: below 2 by 2, not 3, and 3 by 3, not 1. Embedding divides each by its own.
+    """
+    index = torch.tensor([[0, 2, 2, 2, 3, 0]])
+    found = {}
+    options = {"scale_grad_by_freq": True} | DOUBLE
+    for table in (nn.EmbeddingBag(4, 1, mode="sum", **options), nn.Embedding(4, 1, **options)):
+        (grad,) = torch.autograd.grad(table(index).sum(), table.weight)
+        found[type(table).__name__] = [round(g, 4) for g in grad.flatten().tolist()]
+    demand(found["Embedding"] == [1.0, 0.0, 1.0, 1.0])
+    demand(found["EmbeddingBag"] != found["Embedding"])
+    return "\n".join(f"{name}: {grad}" for name, grad in found.items())
+
+
 def as_strided_scatter() -> str:
     """as_strided_scatter sends the gradient to the places that were overwritten
 
@@ -424,6 +456,7 @@ FAMILIES: dict[str, tuple[Shown, ...]] = {
         gaussian_nll,
         cosine_similarity,
         as_strided_scatter,
+        bag_frequencies,
     ),
     "Lost digits": (
         hardsigmoid,
@@ -438,6 +471,7 @@ FAMILIES: dict[str, tuple[Shown, ...]] = {
     ),
     "Easily missed": (
         masked_attention,
+        causal_scale,
         embedding_max_norm,
         variances,
         clamped_logarithms,

@@ -1,12 +1,13 @@
-"""Constructor arguments that a class does not have, refused with the names that it has."""
+"""Constructor arguments that a class does not have, or sizes that are none, refused in words."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+from numbers import Integral
 from typing import Any, Self
 
-__all__ = ["Checked"]
+__all__ = ["Checked", "check_size"]
 
 TORCH_ONLY = {
     "device": "NumPy's arrays are on the CPU",
@@ -79,3 +80,12 @@ def _unknown(owner: str, name: str, names: list[str]) -> str:
         return f"{text}; it takes none."
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
     return f"{text}. {'Nearest' if near != names else 'It takes'}: {', '.join(near)}."
+
+
+def check_size(layer: Any, name: str, least: int) -> None:
+    """Refuse a size that is no whole number, or too small."""
+    size, who = getattr(layer, name), type(layer).__name__
+    if not isinstance(size, Integral):
+        raise TypeError(f"{who}: {name} must be a whole number, received {size!r}.")
+    if size < least:
+        raise ValueError(f"{who}: {name} must be at least {least}, received {size}.")

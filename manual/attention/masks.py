@@ -25,7 +25,7 @@ class Masks(NamedTuple):
             padding = padding if batched else padding[0]
         if is_added(self.attention) and not self.causal:
             for_all = self.attention.ndim == 2  # samples and heads
-            attention = dz.sum(axis=(0, 1)) if for_all else dz.reshape(-1, *dz.shape[2:])
+            attention = dz.sum(axis=(0, 1)) if for_all else dz.reshape(*self.attention.shape)
         return padding, attention
 
 
@@ -42,7 +42,7 @@ def merged(masks: Masks, queries: tuple[int, int, int], keys: int) -> Mask:
         return Mask(np.arange(keys) > np.arange(length)[:, None])
     parts = []
     if masks.padding is not None:
-        parts.append(masks.padding.reshape(n, 1, 1, -1))
+        parts.append(masks.padding.reshape(n, 1, 1, masks.padding.shape[-1]))
     if masks.attention is not None:
         shape = (1, 1) if masks.attention.ndim == 2 else (n, h)
         parts.append(masks.attention.reshape(*shape, *masks.attention.shape[-2:]))

@@ -142,7 +142,8 @@ class Embedding(Table):
 
     def grad_params(self, grad_output: Array, cache: EmbeddingCache) -> Arrays:
         """Return dW, the sum of dy over the look-ups of every row."""
-        return self._gradient(grad_output.reshape(-1, self.embedding_dim), cache.index.reshape(-1))
+        index = cache.index.reshape(-1)
+        return self._gradient(grad_output.reshape(len(index), self.embedding_dim), index)
 
     def decisions(self, cache: EmbeddingCache) -> Array | None:
         """Return which of the rows that were looked up were too long."""

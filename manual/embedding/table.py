@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from manual.arguments import check_size
 from manual.layer import Array, Arrays, Layer
 
 KEEPS_FINITE = 1e-7  # torch's: a rescaled row is that much shorter than max_norm
@@ -22,6 +23,9 @@ class Table(Layer):
         weight: Array | None,
     ) -> None:  # fmt: skip
         name = type(self).__name__
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        for size in ("num_embeddings", "embedding_dim"):
+            check_size(self, size, least=0)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(
                 f"{name}: padding_idx must be one of the {num_embeddings} rows, from "
@@ -35,7 +39,6 @@ class Table(Layer):
         shape = (num_embeddings, embedding_dim)
         if weight is not None and np.shape(weight) != shape:
             raise ValueError(f"{name}: _weight must be {shape}, received {np.shape(weight)}.")
-        self.num_embeddings, self.embedding_dim = shape
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.max_norm, self.norm_type = max_norm, float(norm_type)
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -107,10 +108,16 @@ class AdaptiveLogSoftmaxWithLoss(Layer):
         head_bias: bool = False,
     ) -> None:
         given = list(cutoffs)
-        if not given or given != sorted({int(c) for c in given if 0 < c < n_classes}):
+        fits = [c for c in given if isinstance(c, Integral) and 0 < c < n_classes]
+        if not given or given != sorted(set(fits)):
             raise ValueError(
                 "AdaptiveLogSoftmaxWithLoss: cutoffs must be one or more whole numbers from 1 to "
                 f"n_classes - 1 = {n_classes - 1}, in increasing order, received {given}."
+            )
+        if not div_value > 0:
+            raise ValueError(
+                "AdaptiveLogSoftmaxWithLoss: div_value divides the features of each cluster and "
+                f"must be above 0, received {div_value}."
             )
         self.in_features, self.n_classes = in_features, n_classes
         self.cutoffs, self.div_value = [*given, n_classes], div_value

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manual.arguments import check_size
 from manual.layer import Array, Arrays, Layer
-from manual.recurrent.refusals import check_cell_inputs, check_size
+from manual.recurrent.refusals import check_cell_inputs
 from manual.recurrent.unrolled import Past, States, Unit, Weights, run, run_backward
 
 

@@ -39,8 +39,10 @@ def turned(a: Array, packed: Packing | None) -> Array:
 def spread(rows: Array, packed: Packing) -> Array:
     """Return what torch draws for packed sequences, (Σ lengths, F), at its places (T, N, F).
 
-    Torch packs step by step, at each step the sequences that are not over, longest first.
+    Torch packs step by step, at each step the sequences that are not over, longest first. Of
+    sequences equally long its LSTM draws (T, N, F) in float32, where oneDNN computes it.
     """
+    rows = rows.reshape(-1, rows.shape[-1])
     order = np.argsort(-packed.active.sum(axis=0), kind="stable")
     longest_first = np.zeros((*packed.active.shape, rows.shape[1]), dtype=bool)
     longest_first[packed.active[:, order]] = rows

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
+from manual.arguments import check_size
 from manual.layer import Array
-
-
-def check_size(layer: Any, name: str, least: int) -> None:
-    """Refuse a size that is no whole number, or too small."""
-    size, who = getattr(layer, name), type(layer).__name__
-    if not isinstance(size, Integral):
-        raise TypeError(f"{who}: {name} must be a whole number, received {size!r}.")
-    if size < least:
-        raise ValueError(f"{who}: {name} must be at least {least}, received {size}.")
 
 
 def check_arguments(layer: Any) -> None:

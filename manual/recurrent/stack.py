@@ -239,15 +239,23 @@ class Recurrent(Layer):
         if noise is None:
             return ()
         masks = (noise,) if hasattr(noise, "shape") else tuple(noise)
-        shapes = self._masked(x.shape[:2] if packed is None else (int(packed.active.sum()),))
-        if [tuple(m.shape) for m in masks] != shapes:
-            who = type(self).__name__
+        self._check_masks([tuple(m.shape) for m in masks], x, packed)
+        return tuple(m != 0 if packed is None else spread(m != 0, packed) for m in masks)
+
+    def _check_masks(
+        self, received: list[tuple[int, ...]], x: Array, packed: Packing | None
+    ) -> None:
+        lengths = [] if packed is None else packed.active.sum(axis=0).tolist()
+        fits = [self._masked(x.shape[:2] if packed is None else (sum(lengths),))]
+        if len(set(lengths)) == 1:  # all equally long
+            fits.append(self._masked((lengths[0], len(lengths))))
+        if received not in fits:
+            who, shapes = type(self).__name__, fits[0]
             raise ValueError(
                 f"{who}: noise must be {len(shapes)} masks of the shapes {shapes} (time first, one "
-                f"for each layer except the last), received {[tuple(m.shape) for m in masks]}. "
-                f"Draw them with {who}.draw, from the same inputs."
+                f"for each layer except the last), received {received}. Draw them with {who}.draw, "
+                "from the same inputs."
             )
-        return tuple(m != 0 if packed is None else spread(m != 0, packed) for m in masks)
 
     # ── what is told about it ────────────────────────────────────────────────────────────────────
     def variants(self, cache: RecurrentCache) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ projection.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
@@ -166,14 +167,21 @@ def _weight_gradients(
     """Return dW = Σ dz xᵀ, dU = Σ dz hᵀ, db = Σ dz, dR = Σ dh mᵀ: one product for all T N."""
     biased = weights.bias_ih is not None
     return Weights(
-        dz @ past.x.reshape(-1, past.x.shape[-1]),
-        dz_h @ past.h.reshape(-1, past.h.shape[-1]),
+        dz @ _rows(past.x),
+        dz_h @ _rows(past.h),
         dz.sum(axis=1) if biased else None,
         dz_h.sum(axis=1) if biased else None,
         None if weights.hr is None else _columns(dhs) @ _columns(list(past.ms)).T,
     )
 
 
+def _rows(a: Array) -> Array:
+    """Return (T, N, K) as (T N, K); any of the sizes may be 0."""
+    steps, n, size = a.shape
+    return a.reshape(steps * n, size)
+
+
 def _columns(steps: list[Array]) -> Array:
     """Return T arrays (K, N) as one (K, T N)."""
-    return np.stack(steps, axis=1).reshape(len(steps[0]), -1)
+    joined = np.stack(steps, axis=1)
+    return joined.reshape(len(joined), math.prod(joined.shape[1:]))

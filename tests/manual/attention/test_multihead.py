@@ -97,7 +97,7 @@ def made(case: tuple, seed: int) -> tuple[Any, list[Any]]:
         if not kind:
             return None
         hidden = rng.random(shape) < 0.3
-        hidden[..., 0] = False
+        hidden[..., :1] = False
         return np.where(hidden, -np.inf, rng.standard_normal(shape)) if "float" in kind else hidden
 
     inputs = [
@@ -113,6 +113,14 @@ def made(case: tuple, seed: int) -> tuple[Any, list[Any]]:
         ),
     ]
     return layer, inputs
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 0), (2, 0, 3), (0, 2, 3), (2, 0, 0)], ids=str)
+@pytest.mark.parametrize("masks", [("", ""), ("bool", "float by head")], ids=str)
+def test_sequences_and_batches_may_be_empty(sizes: Any, masks: tuple[str, str]) -> None:
+    arguments = {"embed_dim": 4, "num_heads": 2}
+    layer, inputs = made((arguments, sizes, True, *masks), 0)
+    check_beside_torch(layer, arguments, inputs)
 
 
 @given(cases(), SEEDS, DTYPES, st.booleans())

@@ -207,11 +207,27 @@ def test_names_and_layouts_are_torchs(options: dict) -> None:
         ({"_weight": np.zeros((3, 6))}, r"Embedding: _weight must be \(6, 3\), received \(3, 6\)"),
         ({"padding_idx": 6}, r"Embedding: padding_idx must be one of the 6 rows.*received 6"),
         ({"padding_idx": -7}, r"Embedding: padding_idx must be one of the 6 rows.*received -7"),
+        ({"num_embeddings": -1}, "Embedding: num_embeddings must be at least 0, received -1"),
+        ({"embedding_dim": 3.0}, "Embedding: embedding_dim must be a whole number, received 3.0"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Embedding(6, 3, **options)
+    with pytest.raises((ValueError, TypeError), match=message):
+        Embedding(**{"num_embeddings": 6, "embedding_dim": 3, **options})
+
+
+@pytest.mark.parametrize(("rows", "width"), [(6, 0), (0, 3)])
+def test_a_table_without_columns_or_rows_is_looked_up_as_torch_does(rows: int, width: int) -> None:
+    index = np.zeros((2, 3 if rows else 0), int)
+    theirs = torch.nn.Embedding(6, 3).double()
+    theirs.weight = torch.nn.Parameter(torch.zeros(rows, width, dtype=torch.float64))
+    y = theirs(torch.tensor(index))
+    y.sum().backward()
+    mine, cache = Embedding(rows, width).forward(index)
+
+    assert mine.shape == tuple(y.shape)
+    (_, grads) = Embedding(rows, width).backward(mine, cache)
+    assert grads["weight"].shape == tuple(theirs.weight.grad.shape)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("wrong", [6, -1, 100])

@@ -178,12 +178,18 @@ def test_the_adaptive_softmax_is_torchs(options: Any, target: Any) -> None:
     assert not torch.allclose(found[0][0] * 1.001, found[1][0])
 
 
-@pytest.mark.parametrize("cutoffs", [[], [0], [7], [3, 2], [2, 2], [1.5]])
+@pytest.mark.parametrize("cutoffs", [[], [0], [7], [3, 2], [2, 2], [1.5], [2.0]])
 def test_cutoffs_out_of_order_are_refused(cutoffs: Any) -> None:
     with pytest.raises(ValueError, match=r"cutoffs must be .* from 1 to n_classes - 1 = 6"):
         losses.AdaptiveLogSoftmaxWithLoss(8, 7, cutoffs)
-    with pytest.raises(ValueError, match="cutoffs"):
+    with pytest.raises((ValueError, TypeError)):
         nn.AdaptiveLogSoftmaxWithLoss(8, 7, cutoffs)
+
+
+@pytest.mark.parametrize("div_value", [0.0, -4.0, np.nan])
+def test_a_divisor_of_the_features_that_is_not_above_zero_is_refused(div_value: float) -> None:
+    with pytest.raises(ValueError, match=r"div_value .* must be above 0, received"):
+        losses.AdaptiveLogSoftmaxWithLoss(8, 7, [2], div_value)
 
 
 @pytest.mark.parametrize(

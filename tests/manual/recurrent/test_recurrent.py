@@ -236,6 +236,38 @@ def test_arguments_that_do_not_fit_are_refused(
         kind(**{"input_size": 2, "hidden_size": 3, **arguments})
 
 
+@pytest.mark.parametrize("dtype", [F64, F32], ids=str)
+@pytest.mark.parametrize("length", [4, 5])
+def test_packed_sequences_equally_long_take_torchs_draws(dtype: np.dtype, length: int) -> None:
+    """In float32 torch's LSTM draws (T, N, F) for them, not (Σ lengths, F)."""
+    arguments = {**BOTH_WAYS, "dropout": 0.5}
+    layer, inputs = made(("LSTM", arguments, (5, 3, 2), True, False))
+    inputs[-1] = np.full(3, length)
+    check_beside_torch(layer, arguments, inputs, dtype=dtype)
+
+
+def test_a_mask_of_another_shape_is_refused_beside_lengths() -> None:
+    layer, inputs = made(("LSTM", {**BOTH_WAYS, "dropout": 0.5}, (5, 3, 2), True, False))
+    for lengths, wrong in (([2, 5, 3], (5, 3, 4)), ([4, 4, 4], (5, 3, 4)), ([4, 4, 4], (3, 4, 4))):
+        inputs[-1] = np.array(lengths)
+        with pytest.raises(ValueError, match="noise must be 1 masks"):
+            layer.forward(*inputs, noise=np.ones(wrong, bool))
+
+
+@pytest.mark.parametrize("kind", [RNNCell, LSTMCell, GRUCell])
+@pytest.mark.parametrize("sizes", [(0, 3), (2, 0), (0, 0)])
+@pytest.mark.parametrize("batch", [(), (0,), (4,)])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_cell_of_no_features_or_no_state_is_torchs(
+    kind: Any, sizes: tuple[int, int], batch: tuple[int, ...]
+) -> None:
+    arguments = {"input_size": sizes[0], "hidden_size": sizes[1]}
+    layer, rng = filled(kind(**arguments), np.random.default_rng(0)), np.random.default_rng(1)
+    states = 2 if kind is LSTMCell else 1
+    shapes = [sizes[0], *[sizes[1]] * states]
+    check_beside_torch(layer, arguments, [rng.standard_normal((*batch, n)) for n in shapes])
+
+
 X = np.zeros((5, 4, 2))
 
 
