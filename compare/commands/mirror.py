@@ -14,7 +14,7 @@ from compare.report.report import Report
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["mirror"]
+__all__ = ["mirror", "refuse_settings"]
 
 
 def mirror(
@@ -67,7 +67,7 @@ def mirror(
     from torch_ref.gpu import devices_that_draw
     from torch_ref.operations import without_autocast
 
-    _refuse(dtype, steps, seed, gauge_every)
+    refuse_settings(dtype, steps, seed, gauge_every)
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
     default, threads = torch.get_default_dtype(), torch.get_num_threads()
     try:
@@ -110,7 +110,12 @@ def _eagerly() -> AbstractContextManager[Any]:
     return set_stance("force_eager")  # type: ignore[no-any-return]
 
 
-def _refuse(dtype: str, steps: int, seed: int, gauge_every: int) -> None:
+def refuse_settings(dtype: str, steps: int, seed: int, gauge_every: int) -> None:
+    """Refuse what a mirror cannot be made with.
+
+    Raises:
+        UserError: a setting is not known, or out of its range.
+    """
     from compare.errors import UserError, nearest
     from torch_ref.side import DTYPES
 
@@ -123,3 +128,5 @@ def _refuse(dtype: str, steps: int, seed: int, gauge_every: int) -> None:
             raise UserError(
                 f"mirror: {name} must be a whole number from {least} on, not {value!r}."
             )
+    if seed >= 2**63:
+        raise UserError(f"mirror: seed must be below 2**63, not {seed}.")

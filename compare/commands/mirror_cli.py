@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,10 +72,12 @@ def mirror(
     as_json: AsJson = False,
 ) -> None:
     """Mirror a torch model: derive all of it by hand, and compare every value and gradient."""
+    from compare.commands.mirror import refuse_settings
     from compare.commands.progress import bars
 
     refuse_unwritable(None if no_report else out, force=force)
-    with redirect_stdout(sys.stderr):  # what the user's code prints is not the result
+    refuse_settings(dtype, steps, seed, gauge_every)
+    with redirect_stdout(sys.stderr), _not_stopped(target):  # what it prints is not the result
         asked = Asked(target, inputs or [], loss, wanted, optimizer, seed, evaluate)
         with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
             report = asked.mirrored(
@@ -83,6 +86,20 @@ def mirror(
     place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
     leave(report, place, quiet=quiet, as_json=as_json)
     raise typer.Exit(INTERRUPTED if report.interrupted else AGREE if report.agrees else DISAGREE)
+
+
+@contextmanager
+def _not_stopped(target: str) -> Iterator[None]:
+    """The user's code may stop the program, with any status: that is no verdict."""
+    from compare.errors import UserError
+
+    try:
+        yield
+    except SystemExit as error:
+        raise UserError(
+            f"{target} stops the program (sys.exit, status {error.code}) where it is made or run: "
+            "nothing was compared."
+        ) from None
 
 
 class Asked:
@@ -94,18 +111,19 @@ class Asked:
     ) -> None:  # fmt: skip
         import torch
 
+        from compare.errors import UserError
         from compare.pair.loading import load_names
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.module, self.args, self.kwargs = _model(load_names(target)[0], target)
-            for text in inputs:
-                name, value = _input(text)
-                if name:
-                    self.kwargs[name] = value
-                else:
-                    self.args = (*self.args, value)
-            goal = None if wanted is None else _input(wanted)[1]
+            found = [_input(text) for text in inputs]
+            named = [name for name, _ in found if name]
+            if len(set(named)) < len(named):
+                raise UserError(f"--input: a name is given twice among {', '.join(named)}.")
+            self.args = (*self.args, *(value for name, value in found if not name))
+            self.kwargs |= {name: value for name, value in found if name}
+            goal = None if wanted is None else _input(wanted, "--target")[1]
         if evaluate:
             self.module.eval()
         self.loss = _loss(loss, goal)
@@ -139,12 +157,17 @@ def _model(found: Any, target: str) -> tuple[Any, tuple, dict[str, Any]]:
             f"{target} is of type {type(found).__name__}, and mirror takes a torch.nn.Module. For "
             f"a function with a hand-written backward: handgrad check {target}."
         )
-    given = parts[1] if len(parts) > 1 else ()
+    given, named = parts[1] if len(parts) > 1 else (), parts[2] if len(parts) > 2 else {}
+    if len(parts) > 3 or not isinstance(named, Mapping):
+        raise UserError(
+            f"{target}: beside a module come its arguments, (module, args, kwargs) with kwargs as "
+            f"a dictionary; received ({', '.join(type(part).__name__ for part in parts)})."
+        )
     args = tuple(given) if isinstance(given, tuple | list) else (given,)
-    return parts[0], args, dict(parts[2]) if len(parts) > 2 else {}
+    return parts[0], args, dict(named)
 
 
-def _input(text: str) -> tuple[str, Any]:
+def _input(text: str, option: str = "--input") -> tuple[str, Any]:
     """Return name and tensor of `8,3`, `ids=2,16:50` or `x=values.npy`."""
     import numpy as np
     import torch
@@ -158,17 +181,21 @@ def _input(text: str) -> tuple[str, Any]:
                 return name, torch.from_numpy(np.load(spec))
             return name, torch.load(spec, weights_only=True)
         except Exception as error:
-            raise UserError(f"--input {text}: cannot be read: {error}") from None
-    found = re.fullmatch(r"(\d+(?:[,x]\d+)*)?(?::(\d+))?", spec)
+            raise UserError(
+                f"{option} {text}: cannot be read: {type(error).__name__}: {error}"
+            ) from None
+    found = re.fullmatch(r"(\d+(?:[,x]\d+)*)?(?::([1-9]\d*))?", spec)
     if found is None or (equals and not name.isidentifier()):
         raise UserError(
-            f"--input takes a shape (8,3), whole numbers below N (2,16:N) or a file, each perhaps "
-            f"with NAME= before it; received '{text}'."
+            f"{option} takes a shape (8,3), whole numbers from 0 to below N (2,16:N) or a file, "
+            f"each perhaps with NAME= before it; received '{text}'."
         )
-    shape = tuple(int(n) for n in re.split("[,x]", found[1])) if found[1] else ()
-    if found[2] is None:
-        return name, torch.randn(shape)
-    return name, torch.randint(max(1, int(found[2])), shape)
+    try:
+        shape = tuple(int(n) for n in re.split("[,x]", found[1])) if found[1] else ()
+        return name, torch.randn(shape) if found[2] is None else torch.randint(int(found[2]), shape)
+    except (RuntimeError, TypeError, ValueError) as error:  # too large
+        why = str(error).partition("\n")[0]
+        raise UserError(f"{option} {text}: torch makes no such tensor: {why}") from None
 
 
 def _loss(name: str | None, goal: Any) -> Any:
@@ -184,13 +211,26 @@ def _loss(name: str | None, goal: Any) -> Any:
         return None
     if ":" in name:
         function = load_names(name)[0]
+        if not callable(function):
+            raise UserError(
+                f"--loss {name} is of type {type(function).__name__}, and must be a function of "
+                "what the model returns."
+            )
         return function if goal is None else _against(goal, lambda output: function(output, goal))
     known = [n for n in dir(torch.nn) if n.endswith("Loss")]
     if name not in known:
         raise UserError(f"--loss {name}: torch.nn has no such loss. {nearest(name, known)}")
     if goal is None:
         raise UserError(f"--loss {name} needs what it compares with: --target SHAPE or FILE.npy.")
-    criterion = getattr(torch.nn, name)()
+    if not isinstance(goal, torch.Tensor):
+        raise UserError(f"--target: {name} takes a tensor, received {type(goal).__name__}.")
+    try:
+        criterion = getattr(torch.nn, name)()
+    except TypeError as error:
+        raise UserError(
+            f"--loss {name} cannot be made by its name alone ({error}). Name a function of the "
+            "output and the target: --loss FILE.py:FUNCTION."
+        ) from None
     whole = not goal.is_floating_point()
     return _against(
         goal, lambda output: criterion(output, goal if whole else goal.to(output.dtype))

@@ -207,7 +207,11 @@ def _optimizer(model: Model) -> Optimizer:
     rules = []
     for group in theirs.param_groups:
         own = {k: _number(group[k]) for k in signature(cls).parameters if k in group}
-        rules.append(([names[id(p)] for p in group["params"] if id(p) in names], cls(**own)))
+        try:
+            rule = cls(**own)
+        except ValueError as error:  # torch takes a rate of nan
+            raise UserError(f"optimizer: {error}") from None
+        rules.append(([names[id(p)] for p in group["params"] if id(p) in names], rule))
     if left := set(names.values()).difference(*(held for held, _ in rules)):
         rules.append((list(left), Still()))
     first = rules[0][1]

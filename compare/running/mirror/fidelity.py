@@ -45,6 +45,7 @@ def prove(model: Model, side: CapturedSide, progress: Progress = lambda *_: None
     """
     name = type(model.module).__name__
     plain = _first(model, side.seed)
+    model.refuse_empty(found for name, found in plain.items() if name != "loss")
     progress(WHAT, 1, RUNS)
     again, loose = _plainly(model.fresh(), side.seed), LOOSE[model.dtype]
     if part := _different(plain, again, loose):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import signature
@@ -117,7 +117,6 @@ class Model:
 
     def _total(self, output: Any, capture: Capture | None) -> Tensor:
         """Return what the gradients are of."""
-        self._refuse_empty(output)
         if self.loss is not None:
             with capture.at("loss") if capture else nullcontext():
                 total = self._lost(output)
@@ -134,13 +133,15 @@ class Model:
             return output
         return self._upstream(output, capture)
 
-    def _refuse_empty(self, output: Any) -> None:
+    def refuse_empty(self, gradients: Iterable[Tensor | None] = ()) -> None:
         """Refuse inputs of which none has an element, such as a batch of no rows.
 
-        Of an empty past a model may well make something.
+        Of an empty past a model may well make something: then a gradient is there.
         """
-        inputs, found = {**self.inputs, **self.others}, tensors_of(output)
-        if inputs and not any(t.numel() for t in inputs.values()) and not any(map(_is_much, found)):
+        inputs = {**self.inputs, **self.others}
+        if not inputs or any(t.numel() for t in inputs.values()):
+            return
+        if not any(g is not None and (g.isfinite() & (g != 0)).any() for g in gradients):
             told = ", ".join(f"{name} {tuple(t.shape)}" for name, t in inputs.items())
             raise UserError(
                 f"The inputs of {type(self.module).__name__} have no elements ({told}): nothing "
@@ -172,6 +173,7 @@ class Model:
                 "frozen and its inputs integers?"
             )
         if not any(t.numel() for t in found):
+            self.refuse_empty()
             raise UserError(
                 f"What {type(self.module).__name__} returns has no elements, "
                 f"{_described(found[0])}: nothing could be compared. Give it inputs of which "
@@ -215,11 +217,6 @@ class Model:
                 "optimizer: it holds none of the model's parameters. Make it of the model that is "
                 "mirrored: torch.optim.SGD(model.parameters(), lr=0.1)."
             )
-
-
-def _is_much(output: Tensor) -> bool:
-    """Return whether something came of the inputs: a mean of nothing is no number."""
-    return bool(output.numel()) and bool(output.isfinite().all()) and bool(output.ndim)
 
 
 def _has_slope(output: Tensor) -> bool:

@@ -172,6 +172,40 @@ def test_an_empty_past_is_an_input_if_something_comes_of_it() -> None:
     assert compare.mirror(Remembers(), (torch.zeros(0, 3), 2)).verdict == "agree"
 
 
+class Starts(nn.Module):
+    """Begins with a row of its own behind what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin, self.linear = nn.Parameter(torch.ones(1, 3)), nn.Linear(3, 2)
+
+    def forward(self, past: Tensor) -> Tensor:
+        return self.linear(torch.cat([past, self.begin]))
+
+
+@pytest.mark.parametrize("loss", [None, torch.sum, lambda output: {"loss": output.sum()}["loss"]])
+def test_an_empty_past_alone_is_an_input_of_whatever_loss_it_is(loss: Callable | None) -> None:
+    report = compare.mirror(Starts(), torch.zeros(0, 3), loss=loss)
+
+    assert report.verdict == "agree", str(report)
+    assert "begin" in report.parameters
+
+
+def test_an_empty_past_beside_a_token_is_a_cache_of_no_positions() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, past: tuple[Tensor, Tensor]) -> Tensor:
+            keys, values = torch.cat([past[0], self.key(x)], 1), torch.cat([past[1], x], 1)
+            return (self.query(x) @ keys.mT).softmax(-1) @ values
+
+    empty, x = torch.zeros(2, 0, 4), torch.arange(24.0).sin().reshape(2, 3, 4)
+
+    assert compare.mirror(Attends(), (x, (empty, empty))).verdict == "agree"
+
+
 # ── derivatives inside ───────────────────────────────────────────────────────────────────────────
 def twice(h: Tensor) -> Tensor:
     (slope,) = torch.autograd.grad(h.tanh().sum(), h, create_graph=True)
