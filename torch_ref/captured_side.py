@@ -235,6 +235,7 @@ class CapturedSide(TorchSide):
         self.network.take(capture)
         drawn = ((c.name, self._draws(c)) for c in capture.calls if _random(c))
         self.network.noise = {name: draws for name, draws in drawn if draws is not None}
+        capture.grads.clear()  # of derivatives that the model takes itself, as constants
         go_back(self.loss, self.dtype, (*self.inputs.values(), *self.parameters.values()))
         capture.close()
         return self.loss.item()
@@ -282,7 +283,9 @@ class CapturedSide(TorchSide):
         return {k: p for k, p in super().params().items() if self._keeps(k)}
 
     def buffers(self) -> dict[str, np.ndarray]:
-        known = {c.path for c in self.capture.calls if c.module is not None}
+        """Return the buffers of the modules whose twins keep theirs."""
+        calls = (c for c in self.capture.calls if c.module is not None and c.twin is not None)
+        known = {c.path for c in calls if c.twin.layer.buffers}
         return {
             name: array_of(b)
             for name, b in self.model.named_buffers()

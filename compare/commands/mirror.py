@@ -45,9 +45,9 @@ def mirror(
         twin: your own NumPy port: pieces by module path, each `(forward, backward)`, an object
             with these methods, or a `manual.Graph`, whose values are compared at the names that
             both sides share; or one of these for the whole model. `forward(x, …)` returns
-            `(output, cache)` and takes the module's parameters by name where it names them
-            (`weight`, `fc_weight` for `fc.weight`); `backward(grad_output, cache)` returns their
-            gradients in this order. The rest of the model is derived as ever.
+            `(output, cache)` and takes the module's parameters and buffers by name where it names
+            them (`weight`, `fc_weight` for `fc.weight`); `backward(grad_output, cache)` returns
+            the parameters' gradients in this order. The rest of the model is derived as ever.
         progress: called as `progress(what, done, total)` after each step.
 
     Raises:

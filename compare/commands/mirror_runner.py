@@ -56,6 +56,16 @@ class MirrorRunner(Runner):
         for region in reversed(capture.regions):  # the order of backward
             if (blamed := self._blamed(region, capture, found)) is not None:
                 return blamed
+        return self._inside(capture, found)
+
+    def _inside(self, capture: Any, found: Divergence) -> Divergence:
+        """Blame a Function that cannot be checked by itself for a gradient within."""
+        from compare.commands.check.applied import inside
+
+        for region in capture.regions:
+            if found.quantity[:4] == "grad" and found.layer in {c.name for c in region.calls}:
+                self.blamed = region.function
+                return inside(region, found)
         return found
 
     def _ask_asides(self, moment: Any) -> None:
@@ -186,7 +196,14 @@ class MirrorRunner(Runner):
             n for n, p in model.named_parameters() if p.requires_grad and n not in side.kept
         ]:
             notes.append(f"No gradient reaches {_few(unused)}: nothing is said of them.")
-        if written := sorted(side.written - side.buffers().keys() - side.capture.followed):
+        written = side.written - side.buffers().keys() - side.capture.followed
+        theirs = {name for name in written if any(_within(name, at) for at in side.derive.pieces)}
+        if theirs:
+            notes.append(
+                f"A forward and a backward leave no buffers: what torch leaves in "
+                f"{_few(sorted(theirs))} was not compared."
+            )
+        if written := sorted(written - theirs):
             notes.append(
                 f"The model writes into its buffers {_few(written)} by functions of its own: what "
                 "it leaves there was not compared."
@@ -216,6 +233,10 @@ class MirrorRunner(Runner):
                 f"{'are' if n > 1 else 'is'} left out: {', '.join(twin.idle[:5])}."
             )
         return notes
+
+
+def _within(name: str, path: str) -> bool:
+    return not path or name.startswith(f"{path}.")
 
 
 def _few(names: list[str]) -> str:

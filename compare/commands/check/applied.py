@@ -28,7 +28,7 @@ from torch_ref.operations import OneDtype, backward_in
 if TYPE_CHECKING:
     from compare.report.report import Report
 
-__all__ = ["check_region", "place_of", "told"]
+__all__ = ["check_region", "inside", "place_of", "told"]
 
 SECONDS = 10.0  # of one Function: what a mirror may spend on the cause
 
@@ -189,6 +189,23 @@ def told(region: Region, own: Divergence, found: Divergence | None = None) -> Di
         torch_source=source(region.function.forward),  # type: ignore[attr-defined]
         cause=None if own.cause is None else _retold(own.cause, name),
         sides=(f"{name}.backward", "derived from forward"),
+    )
+
+
+def inside(region: Region, found: Divergence) -> Divergence:
+    """Return what a mirror found between a Function's operations, told as the Function's."""
+    name = region.function.__name__
+    return replace(
+        found,
+        layer=region.name,
+        layer_type=name,
+        explanation=(
+            f"{name}.backward ({place_of(region.function)}) does not return what is derived by "
+            f"hand from the operations of {name}.forward, of which {found.layer} is one. By itself "
+            f"{name} could not be checked."
+        ),
+        torch_source=source(region.function.forward),  # type: ignore[attr-defined]
+        sides=("derived from forward", f"{name}.backward"),
     )
 
 

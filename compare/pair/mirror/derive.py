@@ -15,6 +15,7 @@ from compare.pair.mirror.call import Call, NoTwin, Value, built
 from compare.pair.mirror.functions import FUNCTIONS, complex_numbers
 from compare.pair.mirror.given import GivenPiece
 from compare.pair.mirror.modules import twin_of_module
+from compare.pair.mirror.ported import bound
 from manual.graph import Graph
 from manual.layer import Layer
 from torch_ref.capture import Capture
@@ -62,13 +63,12 @@ class Deriver:
         self.pieces = {path: own for path, own in every.items() if path not in self.graphs}
         self.whole = "" in self.pieces  # the model itself is one of them
         self.noted = set(self.graphs)
+        self.has_layers = bool(self.graphs) or any(isinstance(p, Layer) for p in every.values())
 
     def __call__(self, capture: Capture, call: CapturedCall) -> Twin | None:
         """Return the twin; None if there is none."""
         if call.module is not None and call.path in self.pieces:
-            refs = tuple(_refs(call))
-            params = {k: p.detach().numpy() for k, p in call.module.named_parameters()}
-            return Twin(GivenPiece(self.pieces[call.path], params, call.path), refs, {})
+            return _given(capture, call, self.pieces[call.path])
         if call.module is not None and (call.path in self.graphs or self._inside(call.path)):
             call.why = "somebody's own piece stands for a part of it"
             return None
@@ -80,13 +80,43 @@ class Deriver:
         return any(piece.startswith(f"{path}." if path else "") for piece in every)
 
 
+def _given(capture: Capture, call: CapturedCall, piece: Any) -> Twin:
+    """Return what somebody wrote for a module's call: a layer, or a forward and a backward.
+
+    Raises:
+        UserError: it does not fit the module.
+    """
+    module: Any = call.module
+    params = {k: p.detach().numpy() for k, p in module.named_parameters()}
+    if not isinstance(piece, Layer):
+        twin = None if next(module.children(), None) is not None else derive(capture, call)
+        if twin is not None and twin.stochastic and twin.chance != 0:
+            raise UserError(
+                f"twin['{call.path}']: {type(module).__name__} draws, and a forward and a backward "
+                "are not told what. Give manual's layer of that name, or mirror module.eval()."
+            )
+        buffers = {k: np.array(b.numpy()) for k, b in module.named_buffers()}
+        return Twin(GivenPiece(piece, params, call.path, buffers), tuple(_refs(call)), {})
+    own = bound(piece, call.path, capture.module)
+    if left := params.keys() - own.params.keys():
+        raise UserError(f"twin['{call.path}']: {own!r} has no parameter {', '.join(sorted(left))}.")
+    args, kwargs = _values(capture, (call.args, call.kwargs))
+    try:
+        return _twin(twin_of_module(module, args, kwargs, own))
+    except NoTwin as error:
+        raise UserError(f"twin['{call.path}'] is not called as the module is: {error}.") from None
+
+
 def derive(capture: Capture, call: CapturedCall) -> Twin | None:
     """Return the hand-written twin of a call that is about to run; None if there is none."""
     try:
-        found = _asked(capture, call)
+        return _twin(_asked(capture, call))
     except NoTwin as error:
         call.why = str(error)
         return None
+
+
+def _twin(found: Call) -> Twin:
     casts = {f"{v.name}{CAST}": v.array for v in found.inputs if v is not None and v.cast}
     names = tuple(
         None if v is None else f"{v.name}{CAST}" if v.cast else v.name for v in found.inputs
@@ -124,6 +154,11 @@ def _values(capture: Capture, tree: Any) -> Any:
                 "A mirror does not look into torch.func (vmap, grad, jacrev): "
                 f"{x.name} has no numbers of its own there. Write what they do as ordinary calls: "
                 "a batch's axis, a derivative's formula."
+            )
+        if tensor.layout is not torch.strided:
+            raise UserError(
+                f"{x.name} has a sparse layout ({str(tensor.layout)[6:]}), which the hand-written "
+                f"side has not. Give the model the same numbers as {x.name}.to_dense()."
             )
         grad = x.name not in capture.data
         array, begins = paired(tensor.detach()).numpy(), int(tensor.storage_offset())

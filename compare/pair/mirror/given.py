@@ -58,12 +58,13 @@ def _pair(piece: Any, path: str) -> Any:
 class GivenPiece(Layer):
     """Someone's forward and backward with a torch module's parameters.
 
-    Its tolerances are measured on torch's module: the piece's own code need not run on anything
-    but NumPy arrays, and no mistake in it can reach them.
+    It may read the module's buffers by name, and leaves none. Its tolerances are measured on
+    torch's module: the piece's own code need not run on anything but NumPy arrays, and no mistake
+    in it can reach them.
     """
 
-    def __init__(self, piece: Any, params: Arrays, path: str) -> None:
-        self.piece, self.path = piece, path
+    def __init__(self, piece: Any, params: Arrays, path: str, read: Arrays | None = None) -> None:
+        self.piece, self.path, self.read = piece, path, read or {}
         self.params = params
         self.by_torch: Any = None
 
@@ -75,11 +76,12 @@ class GivenPiece(Layer):
     def forward(self, *inputs: Array) -> tuple[Output, Any]:  # type: ignore[override]
         if any(isinstance(a, Gauge) for a in (*inputs, *self.params.values())):
             return self.by_torch.with_params(self.params).forward(*inputs)
-        if isinstance(self.piece, Layer):
-            return self.piece.with_params(self.params).forward(*inputs)
         values = {_plain(k): p for k, p in self.params.items()}
         wanted = _wanted(self.piece.forward, len(inputs), values)
-        found = self.piece.forward(*inputs, **{k: values[k] for k in wanted})
+        known = {_plain(k): b.copy() for k, b in self.read.items()}
+        read = _wanted(self.piece.forward, len(inputs), known)
+        given = {k: values[k] for k in wanted} | {k: known[k] for k in read}
+        found = self.piece.forward(*inputs, **given)
         output, cache = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         return output, (cache, wanted, len(inputs))
 
@@ -87,8 +89,6 @@ class GivenPiece(Layer):
         """Ask the piece; gradients come by place, or by name."""
         if any(isinstance(g, Gauge) for g in _several(grad_output)):
             return self.by_torch.with_params(self.params).backward(grad_output, cache)
-        if isinstance(self.piece, Layer):
-            return self.piece.with_params(self.params).backward(grad_output, cache)
         own, wanted, count = cache
         takes = len(signature(self.piece.backward).parameters)
         found = self.piece.backward(*((grad_output, own) if takes > 1 else (grad_output,)))
@@ -119,7 +119,7 @@ def _plain(name: str) -> str:
 
 
 def _wanted(forward: Callable, inputs: int, values: Mapping[str, Any]) -> list[str]:
-    """Return the parameters that a forward takes by name, in its order."""
+    """Return the parameters, or the buffers, that a forward takes by name, in its order."""
     taken = list(signature(forward).parameters.values())
     if any(p.kind is Parameter.VAR_KEYWORD for p in taken):
         return list(values)

@@ -21,13 +21,20 @@ __all__ = ["twin_of_module"]
 KINDS = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
-def twin_of_module(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Call:
+def twin_of_module(
+    module: nn.Module, args: tuple, kwargs: dict[str, Any], layer: Layer | None = None
+) -> Call:
     """Return the hand-written layer that stands for a module's call, with its parameters.
+
+    Args:
+        module: torch's.
+        args, kwargs: what it is called with.
+        layer: somebody's, which stands for it instead of the one of its class.
 
     Raises:
         NoTwin: there is none, or it cannot be called like this.
     """
-    layer = layer_of(module)
+    layer = layer_of(module) if layer is None else layer
     if args and isinstance(args[0], PackedRefs):
         return _packed(layer, *args, **kwargs)
     names = inputs_of(type(layer))

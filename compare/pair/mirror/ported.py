@@ -16,7 +16,7 @@ from manual.nodes import dotted, path_of, ports_of
 from torch_ref.capture import Capture
 from torch_ref.captured import Passed
 
-__all__ = ["Ported", "ported"]
+__all__ = ["Ported", "bound", "ported"]
 
 Place = tuple[str, int]  # a module's path, or a function's name in it, and which of the calls
 
@@ -66,7 +66,7 @@ def ported(graph: Graph, passed: Passed, capture: Capture) -> Ported:
         return f"{node}@{passed.number}{colon}{port}"
 
     nodes = [
-        Node(named(name), _bound(layer, dotted(passed.path, name), capture.module),
+        Node(named(name), bound(layer, dotted(passed.path, name), capture.module),
              tuple(outer(source) for source in sources))
         for name, layer, sources in graph.nodes
     ]  # fmt: skip
@@ -131,7 +131,7 @@ def _numbered(
         counts[path] += 1
 
 
-def _bound(layer: Layer, node: str, module: nn.Module) -> Layer:
+def bound(layer: Layer, node: str, module: nn.Module) -> Layer:
     """Return a layer with the module's own parameters and buffers, in the module's mode."""
     params = dict(module.named_parameters(remove_duplicate=False))
     buffers = dict(module.named_buffers(remove_duplicate=False))

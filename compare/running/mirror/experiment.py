@@ -23,6 +23,7 @@ from manual import registry
 from manual.graph import Array, Arrays
 from manual.layer import Layer
 from manual.linear import NoCache
+from manual.nodes import path_of
 from manual.optimizers import Optimizer
 from torch_ref.captured_side import CapturedSide
 
@@ -145,8 +146,8 @@ def prepare(
     prove(model, side, progress)
     found = mirrored(side.network, side.capture, side.loss, derive.graphs)
     layers = (node.layer for node in found.graph.nodes)
-    used = {x.path for x in layers if isinstance(x, GivenPiece)}
     nodes = {node.name for node in found.graph.nodes}
+    used = {x.path for x in layers if isinstance(x, GivenPiece)} | set(map(path_of, nodes))
     ran = {p.path for p in side.capture.passes} if nodes.intersection(found.given) else set()
     _refuse_unused((*derive.pieces, *derive.graphs), used | ran)
     side.kept = set(found.graph.params)
@@ -172,8 +173,8 @@ def _refuse_unused(pieces: Sequence[str], used: Set[str]) -> None:
             raise UserError(
                 f"twin: the piece for '{path}' was never run, so that nothing can be said of it. A "
                 "piece stands for a module that is called (not one whose weights are only read), "
-                "that bears no hooks, is in no other piece, and through which a gradient reaches "
-                "the loss."
+                "that does something (not dropout in evaluation), that bears no hooks, is in no "
+                "other piece, and through which a gradient reaches the loss."
             )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from compare.errors import UserError
 from compare.judge.judge import Rows
 from compare.judge.quantities import Key, Values, expected, real
 from compare.running.lockstep import Lockstep, Step
@@ -66,7 +67,18 @@ class MirrorLockstep(Lockstep):
         return {k: v for k, v in again.items() if k not in self.untold}, flips
 
     def _gauged(self, start: Start, torch: Values | None = None, **how: Any) -> dict[Key, Any]:
-        found = super()._gauged(start, torch, **how)
+        try:
+            found = super()._gauged(start, torch, **how)
+        except Exception as error:
+            side: Any = self.experiment.torch
+            if not side.derive.has_layers:
+                raise
+            where = " ".join(getattr(error, "__notes__", ()))
+            raise UserError(
+                f"twin: on arrays that carry their errors your own layers fail ({where}: "
+                f"{type(error).__name__}: {error}). A manual.Layer uses NumPy functions that "
+                "dispatch (no np.asarray, no isinstance); else give a forward and a backward."
+            ) from error
         self.gauges = {k: v for k, v in self.gauges.items() if k not in self.untold}
         return found
 

@@ -225,3 +225,49 @@ def test_derivatives_inside_are_refused_in_a_sentence(case: str) -> None:
 
     with pytest.raises(UserError, match=said):
         compare.mirror(Uses(use), X)
+
+
+def by_constant(h: Tensor) -> Tensor:
+    (slope,) = torch.autograd.grad(h.tanh().sum(), h, retain_graph=True)
+    return slope * h
+
+
+def test_a_derivative_that_is_a_constant_to_torch_is_one_here() -> None:
+    report = compare.mirror(Uses(by_constant), X, steps=2)
+
+    assert report.verdict == "agree", str(report)
+
+
+def solver(factor: float) -> Callable:
+    class Solver(Function):
+        """Differentiates inside, so that torch cannot differentiate its forward."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                own = x.detach().requires_grad_()
+                total = own.tanh().sum()
+                (ctx.slope,) = torch.autograd.grad(total, own)
+            return total.detach()
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            return factor * grad * ctx.slope
+
+    return Solver.apply
+
+
+def test_a_function_that_differentiates_inside_is_seen_through_and_named() -> None:
+    right = compare.mirror(Uses(lambda h: solver(1)(h) * h), X)
+    wrong = compare.mirror(Uses(lambda h: solver(2)(h) * h), X)
+
+    assert right.verdict == "agree"
+    assert wrong.verdict == "disagree"
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.layer_type == "Solver"
+    assert "Solver.backward (" in str(wrong)
+
+
+def test_a_sparse_layout_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"sparse.*\.to_dense\(\)"):
+        compare.mirror(Uses(lambda h: torch.sparse.mm(torch.eye(4).to_sparse(), h)), X)
