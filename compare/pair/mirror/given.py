@@ -95,8 +95,14 @@ class GivenPiece(Layer):
         names = {_plain(k): k for k in self.params}
         if isinstance(found, Mapping):
             grads = {names[k]: np.asarray(g) for k, g in found.items() if k in names}
-            rest = [g for k, g in found.items() if k not in names]
-            return tuple(rest[:count]), grads
+            rest = {k: g for k, g in found.items() if k not in names}
+            if len(rest) != count or not {names[k] for k in wanted} <= grads.keys():
+                raise ValueError(
+                    f"backward must return the gradients of {count} inputs"
+                    f"{', and of ' + ', '.join(wanted) if wanted else ''}; it returned "
+                    f"{', '.join(found)}"
+                )
+            return tuple(rest.values()), grads
         flat = [g for part in _several(found) for g in _entries(part)]
         if flat and isinstance(flat[-1], Mapping):
             *flat, last = flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compare.errors import UserError
 from compare.pair.mirror.derive import left_to_torch
 from compare.pair.mirror.equals import among_equals
 from compare.pair.mirror.given import GivenPiece
@@ -63,6 +65,7 @@ def mirrored(
             _take_torchs(call, capture)
     own = [ported(graphs[p.path], p, capture) for p in capture.passes] if graphs else []
     made, end = _pieces(capture, own), capture.name_of(loss)
+    _refuse_clash([piece.node.name for piece in made])
     end = {t: o for port in own for t, o in port.results.items()}.get(end, end)
     pieces = _leading_to(end, made)
     graph, data = _assembled(
@@ -80,6 +83,16 @@ def mirrored(
         frozenset().union(*(port.left for port in own)),
         frozenset().union(*(port.missing for port in own)),
     )
+
+
+def _refuse_clash(names: Sequence[str]) -> None:
+    """Refuse a port's node that is called as something outside of its module is."""
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise UserError(
+            f"twin: the name '{twice[0]}' of your own graph is also that of a call outside of what "
+            "it stands for. Give the node another name."
+        )
 
 
 def _take_torchs(call: CapturedCall, capture: Capture) -> None:

@@ -157,3 +157,17 @@ def test_a_piece_that_does_not_fit_is_refused_in_a_sentence(case: str) -> None:
 
     with pytest.raises(UserError, match=said):
         compare.mirror(between(module), X, twin=pieces)
+
+
+@pytest.mark.parametrize("name", ["weight", "wieght"])
+def test_gradients_may_come_by_name_and_a_name_that_is_none_is_told(name: str) -> None:
+    def backward(dy, cache):
+        x, weight = cache
+        return {"x": dy @ weight, name: dy.T @ x, "bias": dy.sum(0)}
+
+    piece = (lambda x, weight, bias: (x @ weight.T + bias, (x, weight)), backward)
+
+    report = compare.mirror(between(nn.Tanh()), X, twin={"0": piece})
+
+    assert report.verdict == ("agree" if name == "weight" else "disagree")
+    assert ("it returned x, wieght, bias" in str(report)) == (name == "wieght")

@@ -173,3 +173,26 @@ def test_a_parameter_that_a_port_leaves_out_is_missing() -> None:
     assert report.verdict == "disagree"
     wrong = report.differences[report.differences["verdict"] != "agree"]
     assert list(zip(wrong["quantity"], wrong["verdict"], strict=True)) == [("grad:bias", "missing")]
+
+
+def test_a_port_that_calls_its_layers_as_torch_calls_others_is_wrong() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    swapped = Graph([
+        ("0", manual.Linear(3, 4), ("input",)),
+        ("2", manual.Linear(4, 2), ("0",)),
+        ("1", manual.Tanh(), ("2",)),
+    ])  # fmt: skip
+
+    assert compare.mirror(model, X, twin=swapped).verdict == "disagree"
+
+
+def test_a_port_with_a_name_from_outside_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+    clash = Graph([
+        ("0", manual.Linear(3, 4), ("input",)), ("upstream.sum", manual.Tanh(), ("0",)),
+    ])  # fmt: skip
+
+    with pytest.raises(
+        UserError, match=r"'upstream\.sum' of your own graph is also that of a call"
+    ):
+        compare.mirror(model, X, twin=clash)
