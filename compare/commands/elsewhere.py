@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from compare.commands.check.applied import SECONDS, check_region, names_of, place_of, told
@@ -28,6 +31,19 @@ ROUNDING = 1e-8  # of a tensor's largest number: what may be digits that a right
 SMALLER = 0.7  # what 1.0 among the arguments becomes
 OTHERWISE = "on other inputs"
 ELSEWHERE = "where the model's inputs and weights are others"
+MASK = (  # why a wrong number may be no mistake
+    "is right where what is all ones or all zeros here holds some of both, as a mask may, and "
+    "wrong where it holds numbers between, as a scale may: {} If it is a scale, give it such "
+    "numbers: then this is a disagreement."
+)
+COUNT = (
+    "is right with the argument 1 that it gets here, and wrong with 2: {} If that can be another "
+    "number, call it with one: then this is a disagreement."
+)
+INDEX = (
+    "is right on the whole numbers that it gets here, all different, and wrong where one is there "
+    "twice: {} If an index can come twice, give it such: then this is a disagreement."
+)
 
 
 class Found(NamedTuple):
@@ -45,7 +61,7 @@ class Trial(NamedTuple):
     where: str = ELSEWHERE
     cases: Collection[str] | None = TOGETHER
     seconds: float = SECONDS / 3
-    accuses: bool = True  # whether a wrong number there is a mistake
+    doubt: str = ""  # why a wrong number there may be no mistake
 
 
 def look_elsewhere(model: Model, side: CapturedSide) -> Found:
@@ -77,8 +93,32 @@ def _trials(
     for moves, other in others:
         for its in other.regions:
             if its.function is region.function and its.name == region.name:
-                yield Trial(its, other, accuses=moves.masks)
+                yield Trial(its, other, doubt="" if moves.masks else MASK)
                 break
+    if any(type(x) is int and x == 1 for x in tree_leaves(region.args)):
+        args = tree_map(lambda x: 2 if type(x) is int and x == 1 else x, region.args)
+        yield Trial(replace(region, args=args), capture, doubt=COUNT)
+    if (repeated := _repeated(region, capture)) is not None:
+        yield Trial(region, repeated, doubt=INDEX)
+
+
+def _repeated(region: Region, capture: Capture) -> Capture | None:
+    """Return a capture in which a number of each index comes twice; None if there is none."""
+    own = {name: capture.data[name] for name in names_of(region) if name in capture.data}
+    indices = {name: t.clone() for name, t in own.items() if _is_index(t)}
+    if not indices:
+        return None
+    for tensor in indices.values():
+        tensor.view(-1)[1] = tensor.view(-1)[0]
+    found = copy(capture)
+    found.data = {**capture.data, **indices}
+    return found
+
+
+def _is_index(tensor: Tensor) -> bool:
+    """Return whether these are several whole numbers, all different."""
+    whole = tensor.dtype in (torch.int64, torch.int32)
+    return whole and tensor.numel() > 1 and len(tensor.unique()) == tensor.numel()
 
 
 def _first_wrong(trials: Iterator[Trial]) -> tuple[Elsewhere | None, tuple[str, ...]]:
@@ -93,8 +133,9 @@ def _first_wrong(trials: Iterator[Trial]) -> tuple[Elsewhere | None, tuple[str, 
         if report is None or report.verdict != "disagree" or _returns_nothing(report):
             continue
         shown = _of_numbers(trial, report)
-        if shown is None or shown.first_divergence is None or not trial.accuses:
-            notes = notes or (_no_evidence(trial, shown, report),)
+        if shown is None or shown.first_divergence is None or trial.doubt:
+            if shown is not None or trial.doubt not in (COUNT, INDEX):
+                notes = notes or (_no_evidence(trial, shown, report),)
             continue
         function = trial.region.function
         own = told(trial.region, shown.first_divergence)
@@ -106,12 +147,8 @@ def _first_wrong(trials: Iterator[Trial]) -> tuple[Elsewhere | None, tuple[str, 
 def _no_evidence(trial: Trial, shown: Report | None, report: Report) -> str:
     """Say what is no mistake for sure."""
     own = f"{trial.region.function.__name__}.backward ({place_of(trial.region.function)})"
-    if shown is not None and not trial.accuses:
-        return (
-            f"{own} is right where what is all ones or all zeros here holds some of both, as a "
-            f"mask may, and wrong where it holds numbers between, as a scale may: {shown.reason} "
-            "If it is a scale, give it such numbers: then this is a disagreement."
-        )
+    if shown is not None and trial.doubt:
+        return f"{own} {trial.doubt.format(shown.reason)}"
     return (
         f"{own} refuses, returns nothing finite, or differs by digits that rounding may take "
         f"{trial.where}: {report.reason} That is no evidence against it."

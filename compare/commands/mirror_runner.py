@@ -213,6 +213,13 @@ class MirrorRunner(Runner):
                 f"{_few(hooked)} bear gradient hooks of yours, which did not run: gradients are "
                 "compared as they are before them."
             )
+        if _of_one_row(self.experiment.model) and (  # type: ignore[attr-defined]
+            side.capture.regions or side.derive.pieces or side.derive.graphs
+        ):
+            notes.append(
+                "The inputs have one row: a backward that averages over rows, or takes the first, "
+                "seems right on them. Give several."
+            )
         ports = {port for node in twin.graph.nodes for port in ports_of(node)}
         if silent := sorted(ports & side.capture.untold & side.capture.real()):
             notes.append(
@@ -233,6 +240,11 @@ class MirrorRunner(Runner):
                 f"{'are' if n > 1 else 'is'} left out: {', '.join(twin.idle[:5])}."
             )
         return notes
+
+
+def _of_one_row(model: Any) -> bool:
+    found = [t for t in (*model.inputs.values(), *model.others.values()) if t.ndim]
+    return bool(found) and all(len(t) == 1 for t in found)
 
 
 def _within(name: str, path: str) -> bool:

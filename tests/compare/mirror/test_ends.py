@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -271,3 +272,82 @@ def test_a_function_that_differentiates_inside_is_seen_through_and_named() -> No
 def test_a_sparse_layout_is_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match=r"sparse.*\.to_dense\(\)"):
         compare.mirror(Uses(lambda h: torch.sparse.mm(torch.eye(4).to_sparse(), h)), X)
+
+
+# ── what a model's own numbers cannot show ───────────────────────────────────────────────────────
+def scaled(right: bool) -> Callable:
+    class Scaled(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
+            ctx.k = k
+            return x * k
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+            return grad * (ctx.k if right else 1), None
+
+    return lambda h: Scaled.apply(h, 1)
+
+
+def summed(right: bool) -> Callable:
+    class Summed(Function):
+        """Along an axis that is a whole number, too."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, axis: int) -> Tensor:
+            ctx.shape, ctx.axis = x.shape, axis
+            return x.sum(axis)
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+            axis = ctx.axis if right else 1
+            return grad.unsqueeze(axis).expand(ctx.shape), None
+
+    return lambda h: Summed.apply(torch.stack([h, h.sin(), h.cos(), h.tanh()], 1), 1)
+
+
+def chosen(right: bool) -> Callable:
+    class Chosen(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, rows: Tensor) -> Tensor:
+            ctx.save_for_backward(rows)
+            return x[rows]
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+            (rows,) = ctx.saved_tensors
+            zeros = torch.zeros_like(grad)
+            return zeros.index_put((rows,), grad, accumulate=right), None
+
+    return lambda h: Chosen.apply(h, torch.tensor([2, 0, 3, 1]))
+
+
+DOUBTS = {
+    "a count": (scaled, "right with the argument 1 .* and wrong with 2"),
+    "an axis": (summed, "right with the argument 1 .* and wrong with 2"),
+    "an index": (chosen, "wrong where one is there twice"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_a_backward_that_fits_this_call_alone_is_a_note(case: str) -> None:
+    made, said = DOUBTS[case]
+    right, wrong = (compare.mirror(Uses(made(which)), X) for which in (True, False))
+
+    assert right.verdict == wrong.verdict == "agree"
+    assert re.search(said, " ".join(wrong.notes))
+    assert not re.search("seems right|is right", " ".join(right.notes))
+
+
+def test_one_row_cannot_show_an_average_and_is_said() -> None:
+    pieces = {"linear": (lambda x, weight, bias: (x @ weight.T + bias, (x, weight)),
+                         lambda d, kept: (d @ kept[1], d.T @ kept[0], d.mean(0)))}  # fmt: skip
+    one, several, none = (
+        compare.mirror(Uses(torch.tanh), x, twin=twin)
+        for x, twin in ((X[:1], pieces), (X, pieces), (X[:1], None))
+    )
+
+    assert one.verdict == "agree"
+    assert "The inputs have one row" in " ".join(one.notes)
+    assert several.verdict == "disagree"
+    assert "one row" not in " ".join((*several.notes, *none.notes))
