@@ -92,7 +92,7 @@ def _trials(
         yield Trial(replace(region, args=args), capture, where)
     for moves, other in others:
         for its in other.regions:
-            if its.function is region.function and its.name == region.name:
+            if its.name == region.name and _are_one(its.function, region.function):
                 yield Trial(its, other, doubt="" if moves.masks else MASK)
                 break
     if any(type(x) is int and x == 1 for x in tree_leaves(region.args)):
@@ -100,6 +100,11 @@ def _trials(
         yield Trial(replace(region, args=args), capture, doubt=COUNT)
     if (repeated := _repeated(region, capture)) is not None:
         yield Trial(region, repeated, doubt=INDEX)
+
+
+def _are_one(a: Any, b: Any) -> bool:
+    """Return whether two classes are one, or one that each run of the model makes anew."""
+    return a is b or getattr(a.backward, "__code__", a) is getattr(b.backward, "__code__", b)
 
 
 def _repeated(region: Region, capture: Capture) -> Capture | None:

@@ -15,7 +15,7 @@ from torch_ref.captured_side import CapturedSide
 
 __all__ = ["Moves", "captures_elsewhere", "is_bound", "is_ordered", "moved"]
 
-FAR = 4.0  # how many times larger
+FAR, NEAR = 4.0, 1 / 16  # how many times larger: what branches far from zero, and close to it
 APART = 0.25  # how far numbers that are all alike are moved apart, as a part of them
 ALIKE = 1e-6  # sums and norms
 
@@ -27,17 +27,21 @@ class Moves(NamedTuple):
         every: all inputs and weights; else of the weights and buffers those that are one number.
         masks: whether ones and zeros that no gradient is kept of may be a mask: some of them then
             become the other, and none a number between. Who relies on that is not to blame.
+        far: how many times larger other numbers get.
     """
 
     every: bool = True
     masks: bool = True
+    far: float = FAR
 
 
-WAYS = (Moves(), Moves(every=False), Moves(masks=False), Moves(every=False, masks=False))
+WAYS = (Moves(), Moves(every=False), Moves(far=NEAR))
+UNMASKED = (Moves(masks=False), Moves(every=False, masks=False))
 
 
 def captures_elsewhere(model: Model, side: CapturedSide) -> Iterator[tuple[Moves, Capture]]:
-    """Yield runs of copies: with other inputs and weights; with other weights of ones alone.
+    """Yield runs of copies: with other inputs and weights; with other weights of ones alone;
+    with smaller numbers.
 
     A Function gets what the model makes of them: probabilities, indices and what else belongs
     together stay what they are. What the model refuses is left out.
@@ -45,7 +49,7 @@ def captures_elsewhere(model: Model, side: CapturedSide) -> Iterator[tuple[Moves
     ungraded = {name for name, tensor in side.inputs.items() if tensor.grad is None}
     held = (*model.module.parameters(), *model.module.buffers(), *model.inputs.values())
     known = any(_is_mask(t.detach().numpy()) for t in (*held, *model.others.values()))
-    for moves in WAYS if known else WAYS[:2]:
+    for moves in (*WAYS, *UNMASKED) if known else WAYS:
         try:
             probe = model.fresh()
             _move(probe, moves, ungraded)
@@ -71,7 +75,7 @@ def _move(model: Model, moves: Moves, ungraded: Set[str]) -> None:
                 learnt = isinstance(tensor, nn.Parameter) and tensor.requires_grad
                 a, free = tensor.detach().numpy(), learnt or id(tensor) in graded
                 masked = moves.masks and not free and _is_mask(a)
-                new = flipped(a) if masked else moved(a, seed, learnt=learnt)
+                new = flipped(a) if masked else moved(a, seed, moves.far, learnt=learnt)
                 tensor.copy_(torch.from_numpy(new))
 
 
@@ -95,12 +99,12 @@ def _is_mask(a: np.ndarray) -> bool:
     return a.dtype.kind == "f" and a.size > 1 and not np.ptp(a) and a.flat[0] in (0, 1)
 
 
-def moved(a: np.ndarray, seed: int = 0, *, learnt: bool = False) -> np.ndarray:
+def moved(a: np.ndarray, seed: int = 0, far: float = FAR, *, learnt: bool = False) -> np.ndarray:
     """Return other numbers of the same kind.
 
     What is one number throughout goes apart towards zero, zeros upwards; so does a matrix that is
-    learnt, of which only the start is symmetric. Other floats get larger; not what lies between 0
-    and 1, or what may have to be as it is.
+    learnt, of which only the start is symmetric. Other floats get `far` times larger; not what
+    lies between 0 and 1, or what may have to be as it is.
 
     >>> moved(np.array([-0.5, 2.0])), moved(np.array([0.2, 0.8])), moved(np.array([0.5, 0.5]))
     (array([-2.,  8.]), array([0.2, 0.8]), array([0.5, 0.5]))
@@ -113,7 +117,7 @@ def moved(a: np.ndarray, seed: int = 0, *, learnt: bool = False) -> np.ndarray:
         by = np.random.default_rng(seed).uniform(0, APART, a.shape)
         return (a * (1 - by) + (a == 0) * by).astype(a.dtype)
     within = a.min() >= 0 and a.max() <= 1
-    return a if within or is_bound(a) else (FAR * a).astype(a.dtype)
+    return a if within or is_bound(a) else (far * a).astype(a.dtype)
 
 
 def is_bound(a: np.ndarray) -> bool:

@@ -339,6 +339,38 @@ def test_a_backward_that_fits_this_call_alone_is_a_note(case: str) -> None:
     assert not re.search("seems right|is right", " ".join(right.notes))
 
 
+class Bends(nn.Module):
+    """A weight without numbers close to zero, rectified."""
+
+    def __init__(self, border: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[0.7, -1.1, 0.4, -0.3], [-0.6, 1.9, -0.2, 0.25]]))
+        self.border = border
+
+    def forward(self) -> Tensor:
+        class Rectified(Function):
+            """Made anew each time that the model runs."""
+
+            @staticmethod
+            def forward(ctx: Any, x: Tensor, border: float) -> Tensor:
+                ctx.border = border
+                ctx.save_for_backward(x)
+                return x.clamp(min=0)
+
+            @staticmethod
+            def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+                return grad * (ctx.saved_tensors[0] > ctx.border), None
+
+        return Rectified.apply(self.weight, self.border)
+
+
+@pytest.mark.parametrize("border", [0.0, 0.05, -0.05])
+def test_a_border_close_to_zero_is_visited(border: float) -> None:
+    report = compare.mirror(Bends(border))
+
+    assert report.verdict == ("incomplete" if border else "agree"), str(report)
+
+
 def test_one_row_cannot_show_an_average_and_is_said() -> None:
     pieces = {"linear": (lambda x, weight, bias: (x @ weight.T + bias, (x, weight)),
                          lambda d, kept: (d @ kept[1], d.T @ kept[0], d.mean(0)))}  # fmt: skip
