@@ -190,7 +190,8 @@ def _left(_: Any, x: Any, mean: Any, var: Any, *own: Any, function: Any = None) 
     kept = (mean.detach().clone(), var.detach().clone())
     if function is not None:
         return (function(x, *kept), *kept)
-    return (functional.batch_norm(x, *kept, *own, training=True, momentum=0.25), *kept)
+    weight, bias = own
+    return (functional.batch_norm(x, *kept, weight, bias, training=True, momentum=0.25), *kept)
 
 
 def _packed(kind: str, order: Any = ORDER, **more: Any) -> Any:
