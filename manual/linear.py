@@ -82,8 +82,8 @@ class Linear(Layer):
 
     def grad_params(self, grad_output: Array, cache: LinearCache) -> Arrays:
         """Return dW = dyᵀ x and db = Σ_n dy."""
-        dy = _rows(grad_output)  # (N, O)
-        x = _rows(cache.x)  # (N, I)
+        dy = _rows(grad_output, self.out_features)  # (N, O)
+        x = _rows(cache.x, self.in_features)  # (N, I)
         grads = {"weight": dy.T @ x}  # (O, I)
         if "bias" in self.params:
             grads["bias"] = dy.sum(axis=0)  # (O,)
@@ -93,11 +93,11 @@ class Linear(Layer):
         return f"{self.in_features}, {self.out_features}, bias={'bias' in self.params}"
 
 
-def _rows(a: Array) -> Array:
+def _rows(a: Array, width: int) -> Array:
     """Return (*, K) as (N, K)."""
     if a.ndim == 2:
         return a  # as it is: a small network's step would notice
-    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # not -1, which knows no K = 0
+    return a.reshape(math.prod(a.shape[:-1]), width)  # not -1, which knows no K = 0
 
 
 class BilinearCache(NamedTuple):

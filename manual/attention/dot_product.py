@@ -71,7 +71,7 @@ def attend(
         blind: the weights of a query that sees no key at all.
         scale: what takes the place of 1 / √d.
     """
-    scale = max(q.shape[-1], 1) ** -0.5 if scale is None else scale
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     q = q * scale
     z = q @ k.swapaxes(-2, -1)  # (N, h, L, S)
     if mask.added is not None:
@@ -87,8 +87,6 @@ def visible_softmax(z: Array, hidden: Array | None, blind: float) -> Array:
     Hidden scores are first lowered below all others: so the largest is that of a visible one, and
     no exponential overflows. -inf in their place would do, but no error gauge knows infinities.
     """
-    if not z.shape[-1]:
-        return z  # of no keys
     top = z.max(axis=-1, keepdims=True)
     if hidden is None:
         e = np.exp(z - top)

@@ -66,12 +66,11 @@ class Convolution(ConvolvingLayer):
     ) -> None:
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.padding, self.padding_mode = padding, padding_mode
-        whole = tuples if self._explicit else stretched  # torch lays out a border by each number
         tuples(self, kernel_size=kernel_size)
-        stretched(self, stride=stride)
-        whole(self, dilation=dilation)
+        stretched(self, stride=stride, dilation=dilation)
         if not isinstance(padding, str):
-            whole(self, padding=padding)
+            stretched(self, padding=padding)
+        self._check_border(padding, dilation)
         self._refuse_bad_padding()
         self.refuse_bad_arguments()
         self.margins = self._margins()
@@ -136,6 +135,13 @@ class Convolution(ConvolvingLayer):
         return self.with_bias(dW, dy)
 
     # ── shapes ───────────────────────────────────────────────────────────────────────────────────
+    def _check_border(self, padding: Any, dilation: Any) -> None:
+        """Raise ValueError unless a border that is laid out has a number for each axis."""
+        if self._explicit:
+            tuples(self, dilation=dilation)
+            if not isinstance(padding, str):
+                tuples(self, padding=padding)
+
     @property
     def _explicit(self) -> bool:
         """Whether the border is laid out before the convolution."""

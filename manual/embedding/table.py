@@ -95,7 +95,7 @@ class Table(Layer):
         return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *rest])
 
 
-def summed(rows: Array, places: Array, count: int, *, by_count: bool = False) -> Array:
+def summed(rows: Array, places: Array, count: int, *, by_count: bool) -> Array:
     """Return (count, D), in each place the sum (or mean) of the rows (n, D) that belong there.
 
     Places that have equally many rows are summed together: at most √(2 n) sums, in which every row

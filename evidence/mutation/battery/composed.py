@@ -18,6 +18,7 @@ from manual.dropout import Dropout
 Shape = tuple[int, ...]
 MASK = np.array([[[True, False], [False, False]], [[True, True], [False, True]]])  # of each part
 OWN = {"weight": np.zeros((2, 3)), "bias": np.array([0.5, -1.25])}
+STATISTICS = ("running_mean", "running_var")
 SIZES, ORDER = np.array([3, 2, 2, 1]), np.array([2, 0, 1])
 
 
@@ -182,6 +183,17 @@ def _norm() -> Any:
     return _functional(layer, ("running_mean", "running_var", "weight", "bias"))
 
 
+def _left(_: Any, x: Any, mean: Any, var: Any, *own: Any, function: Any = None) -> tuple:
+    """Return a batch norm's output in torch, and the statistics that it leaves."""
+    from torch.nn import functional
+
+    kept = (mean.detach().clone(), var.detach().clone())
+    if function is not None:
+        return (function(x, *kept), *kept)
+    weight, bias = own
+    return (functional.batch_norm(x, *kept, weight, bias, training=True, momentum=0.25), *kept)
+
+
 def _packed(kind: str, order: Any = ORDER, **more: Any) -> Any:
     layer = _gate(kind, input_size=2, hidden_size=3, **more)
     listed = None if order is None else order.tolist()
@@ -253,6 +265,19 @@ def _cases() -> dict[str, Case]:
             lambda: _functional(_gate("Dropout", p=0.25)), lambda _, x: 1 * x, ((4, 3),),
             (lambda layer, xs, _: layer.draw(*xs, rng=np.random.default_rng(3)),
              lambda xs: Dropout(p=0.25).draw(*xs, rng=np.random.default_rng(3))), ready=True,
+        ),
+        "a function: the statistics that it leaves": Case(
+            lambda: _manual("gates.functional", "Tracking")(
+                _gate("BatchNorm1d", num_features=3, momentum=0.25), (*STATISTICS, "weight", "bias")
+            ),
+            _left, ((4, 3), (3,), (3,), (3,), (3,)), ready=True,
+        ),
+        "a function: statistics of an instance": Case(
+            lambda: _manual("gates.functional", "Tracking")(
+                _gate("InstanceNorm1d", num_features=3, track_running_stats=True), STATISTICS, 1
+            ),
+            lambda _, x, *kept: _left(_, x, *kept, function=functional.instance_norm),
+            ((2, 3, 4), (3,), (3,)), ready=True,
         ),
         "a function: two inputs of its own": Case(
             lambda: _functional(

@@ -18,7 +18,7 @@ import numpy as np
 
 from compare.judge.quantities import Key, Values, real
 from compare.pair.example import argument_names
-from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
+from evidence.mutation.battery.base import Check, ExactCheck, Lift, frozen, lifted
 from evidence.mutation.battery.data import Shape, make
 from evidence.mutation.battery.grids import whole_ways
 from evidence.mutation.battery.layers import build
@@ -132,6 +132,7 @@ class ExampleCheck(Check):
         for name in ("as it is", "another", "wider"):
             rng = self.rng(seed, name)
             found = [_array(spec, name, self.kind, rng) for spec in specs]
+            found = [x if x is None else frozen(x, x.dtype) for x in found]  # all mutants get it
             if name != "wider" or _takes(self.type, self.number, tuple(map(np.shape, found))):
                 yield Call(name, tuple(found))
 

@@ -410,7 +410,7 @@ def test_what_torchs_optimiser_refuses_is_told_in_a_sentence() -> None:
 
 
 class Averaging(Between):
-    """Keeps running statistics of its own, by a function (compared) and by hand, and a layer's."""
+    """Keeps running statistics of its own, by a function and by hand, and a batch norm's."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -430,6 +430,7 @@ def test_buffers_that_no_layer_of_torchs_keeps_are_said_not_to_be_compared() -> 
 
     assert report.verdict == "agree"
     assert "into its buffers seen by functions" in " ".join(report.notes)
+    assert (report.differences["quantity"] == "output:running_var").any()  # those of F.batch_norm
     assert not any("into its buffers" in n for n in compare.mirror(Between(torch.tanh), X).notes)
 
 

@@ -38,8 +38,6 @@ CASES: list[tuple[dict[str, Any], list[np.ndarray]]] = [
     ({"dropout_p": 0.5}, [*arrays((2, 1, 2, 3), (3, 3, 3), (3, 3, 3)), *arrays((2, 1, 1, 3))]),
     ({"dropout_p": 1.0}, arrays(*PLAIN)),
     ({"enable_gqa": True}, arrays((1, 4, 2, 3), (2, 2, 3, 3), (2, 1, 3, 3))),
-    ({}, [*arrays((2, 3), (0, 3), (0, 2)), SEEN[:, :0]]),  # no keys
-    ({}, arrays((2, 0), (3, 0), (3, 2))),  # all scores are 0
     ({"is_causal": True}, arrays((2, 0, 3), (2, 3, 3), (2, 3, 2))),
 ]
 
