@@ -22,7 +22,7 @@ def test_each_parameter_s_gradient_marks_its_own_lines() -> None:
     weight, bias = (marked(sliced(Linear.grad_params, f"grad:{p}")[0]) for p in ("weight", "bias"))
 
     assert 'grads = {"weight": dy.T @ x}  # (O, I)' in weight
-    assert "x = _rows(cache.x)" in weight
+    assert "x = _rows(cache.x, self.in_features)" in weight
     assert "dy.sum" not in weight
     assert 'grads["bias"] = dy.sum(axis=0)  # (O,)' in bias
     assert "x = _rows(cache.x)" not in bias
