@@ -15,6 +15,7 @@ import numpy as np
 from compare.description.config import Config
 from compare.running.experiment import Experiment, prepare
 from compare.running.lockstep import Lockstep
+from compare.running.process import at_work
 
 Row = dict[str, Any]
 TARGET_SECONDS = 0.02  # per measurement: enough calls to be above the clock's noise
@@ -271,15 +272,12 @@ def bench(*, rounds: int = 30, only: str | None = None, show: bool = True) -> li
         only: measure only networks whose name contains this text.
         show: show progress on standard error.
     """
-    import torch
     from rich.console import Console
     from rich.progress import track
-    from threadpoolctl import threadpool_limits
 
     cases = [(n, d) for n in NETWORKS if not only or only in n.name for d in ("float32", "float64")]
     shown = track(cases, "timing", console=Console(stderr=True), transient=True, disable=not show)
-    torch.set_num_threads(1)
-    with threadpool_limits(limits=1):
+    with at_work():
         return [_row(network, dtype, rounds) for network, dtype in shown]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from compare.pair.example import is_real, made
+from compare.running.process import at_work
 from evidence.bench import interleaved
 from manual import registry
 from manual.examples import Draw, Example
@@ -34,8 +35,7 @@ def bench_layers(*, rounds: int, only: str | None = None, show: bool = True) -> 
     every = {**registry.LAYERS, **registry.LOSSES}
     names = [n for n in every if hasattr(nn, n) and (only is None or only in n)]
     rows = []
-    torch.set_num_threads(1)
-    with bars(show=show) as advance, warnings.catch_warnings():
+    with at_work(), bars(show=show) as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for done, name in enumerate(names, start=1):
             rows += list(_rows(name, every[name], rounds))

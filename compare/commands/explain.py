@@ -83,12 +83,9 @@ def explain(
     >>> explained.agrees
     True
     """
-    import torch
-    from threadpoolctl import threadpool_limits
-
     from compare.description.config import dotted, load
     from compare.running.experiment import prepare
-    from torch_ref.gpu import devices_that_draw, reproducible
+    from compare.running.process import at_work
 
     loaded = load(config, dotted(overrides))
     if loaded.train.half:
@@ -96,18 +93,9 @@ def explain(
             f"explain works a number in float64 or float32; this run is in {loaded.train.dtype}, "
             'whose arithmetic is torch\'s alone. Ask for dtype = "float64" (--dtype float64).'
         )
-    threads = torch.get_num_threads()
-    try:
-        device = loaded.train.device
-        with (
-            threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw(device)),
-            reproducible(device), np.errstate(all="ignore"),
-        ):  # fmt: skip
-            torch.set_num_threads(loaded.train.threads)
-            experiment = prepare(loaded, mistake=plant)
-            return _explained(experiment, step, node, quantity, index)
-    finally:
-        torch.set_num_threads(threads)
+    with at_work(loaded.train.threads, loaded.train.device), np.errstate(all="ignore"):
+        experiment = prepare(loaded, mistake=plant)
+        return _explained(experiment, step, node, quantity, index)
 
 
 def _explained(

@@ -59,23 +59,18 @@ def mirror(
     'agree'
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     from compare.description.config.settings import TrainConfig
     from compare.running.mirror.experiment import prepare
     from compare.running.mirror.model import Model
-    from torch_ref.gpu import devices_that_draw
+    from compare.running.process import at_work
     from torch_ref.operations import without_autocast
 
     refuse_settings(dtype, steps, seed, gauge_every)
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args)
-    default, threads = torch.get_default_dtype(), torch.get_num_threads()
+    default = torch.get_default_dtype()
     try:
-        with (
-            threadpool_limits(limits=1), torch.random.fork_rng(devices_that_draw()), _eagerly(),
-            without_autocast() as asked,
-        ):  # fmt: skip
-            torch.set_num_threads(1)
+        with at_work(), _eagerly(), without_autocast() as asked:
             model = Model.copied(module, given, kwargs or {}, loss, optimizer, dtype)
             torch.set_default_dtype(model.dtype)
             report_to = progress or (lambda *_: None)
@@ -84,7 +79,6 @@ def mirror(
             return _told(MirrorRunner(experiment, report_to).run(), asked, dtype)
     finally:
         torch.set_default_dtype(default)
-        torch.set_num_threads(threads)
 
 
 def _told(report: Report, asked: Set[torch.dtype], dtype: str) -> Report:

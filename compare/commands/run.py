@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +12,6 @@ from compare.report.report import Report, with_notes
 
 if TYPE_CHECKING:
     import torch
-    from threadpoolctl import ThreadpoolController
 
     from compare.description.config import Config
 
@@ -71,9 +67,10 @@ def compared(
     """Run what a configuration describes; torch's generator and threads stay as they were."""
     from compare.commands.parallel_runner import run_workers
     from compare.running.experiment import prepare
+    from compare.running.process import at_work
 
     tell = progress or (lambda *_: None)
-    with settled(config) as undetermined:
+    with at_work(config.train.threads, config.train.device) as undetermined:
         if config.parallel is not None:
             if against is not None:
                 raise UserError("against: workers run in this torch alone.")
@@ -85,33 +82,3 @@ def compared(
 
         with beside(experiment, against, tell) as paired:
             return with_notes(paired.run(), undetermined)
-
-
-@contextmanager
-def settled(config: Config) -> Iterator[list[str]]:
-    """Give torch and BLAS the settings of a run for its time; yield what has no deterministic
-    kernel, once it is known.
-    """
-    import torch
-
-    from torch_ref.gpu import devices_that_draw, reproducible
-
-    threads, device = torch.get_num_threads(), config.train.device
-    try:
-        with (
-            _pools(len(sys.modules)).limit(limits=1),
-            torch.random.fork_rng(devices_that_draw(device)),
-            reproducible(device) as undetermined,
-        ):
-            torch.set_num_threads(config.train.threads)
-            yield undetermined
-    finally:
-        torch.set_num_threads(threads)
-
-
-@lru_cache(maxsize=1)
-def _pools(_modules: int) -> ThreadpoolController:
-    """Return the libraries with threads; they are looked for anew once more modules are there."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()

@@ -20,6 +20,7 @@ from compare.running.alone import Moment
 from compare.running.experiment import Experiment
 from compare.running.half import lockstep_of
 from compare.running.lockstep import Lockstep, Step
+from compare.running.process import at_work
 from compare.running.refusal import TorchRefusedError
 from evidence.false_alarms.draw import DTYPES, Draw, draw, label
 from evidence.false_alarms.mistakes import Place, planted
@@ -85,11 +86,7 @@ def count(
 
 
 def _number(seed: int, rules: tuple[Rule, ...], dtypes: tuple[str, ...], index: int) -> Found:
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)  # several threads add in another order
-    with threadpool_limits(limits=1):
+    with at_work():  # one thread: several add in another order
         return examine(seed, index, rules, dtypes)
 
 

@@ -108,14 +108,15 @@ class Run:
         return self.base | _renamed({k: v for k, v in values.items() if k not in self.OWN})
 
     def judged(self, values: Mapping[str, Any]) -> Found:
-        from compare.commands.run import compared, settled
+        from compare.commands.run import compared
         from compare.commands.sweep.brief import Brief
         from compare.running.experiment import prepare
+        from compare.running.process import at_work
 
         config, plant = self._config(values), values.get("plant", self.plant) or None
         if config.parallel is not None:
             return found_in(compared(config, plant))
-        with settled(config):
+        with at_work(config.train.threads, config.train.device):
             return Brief(prepare(config, mistake=plant), lambda *_: None).found()
 
     def command(self, values: Mapping[str, Any]) -> list[str]:
