@@ -1,13 +1,15 @@
-"""Time every hand-written class beside torch's, forward and backward, on enlarged examples.
+"""Time every hand-written class beside torch's.
 
-An example is small so that it can be read; here each of its axes grows as far as the class takes
-it: the first to 64 times its length, the others to 16 times.
+Layers and losses forward and backward, on enlarged examples: an example is small so that it can be
+read; here each of its axes grows as far as the class takes it, the first to 64 times its length,
+the others to 16 times. Optimisers one step after the other, on a million parameters.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,12 @@ from evidence.bench import interleaved
 from manual import registry
 from manual.examples import Draw, Example
 from manual.layer import Layer
+from manual.optimizers import Optimizer
 
 Row = dict[str, Any]
 FIRST, OTHERS = 64, 16
 MOST = 1 << 18  # elements of an input
+MILLION = (1000, 1000)  # parameters of an optimiser
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -32,13 +36,17 @@ def bench_layers(*, rounds: int, only: str | None = None, show: bool = True) -> 
     """Return a row per class and dtype: milliseconds of both, and their ratio."""
     from compare.commands.progress import bars
 
-    every = {**registry.LAYERS, **registry.LOSSES}
-    names = [n for n in every if hasattr(nn, n) and (only is None or only in n)]
+    layers = {n: c for n, c in {**registry.LAYERS, **registry.LOSSES}.items() if hasattr(nn, n)}
+    rules = {
+        n: c for n, c in registry.OPTIMIZERS.items() if hasattr(torch.optim, n) and not c.needs
+    }
+    names = [name for name in (*layers, *rules) if only is None or only in name]
     rows = []
     with at_work(), bars(show=show) as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for done, name in enumerate(names, start=1):
-            rows += list(_rows(name, every[name], rounds))
+            found = _rows(name, layers[name], rounds) if name in layers else _updates(name, rounds)
+            rows += list(found)
             advance("classes", done, len(names))
     return rows
 
@@ -50,18 +58,51 @@ def _rows(name: str, cls: type[Layer], rounds: int) -> Iterator[Row]:
             ours, theirs = sides(cls, large, dtype)
             if ours is None or theirs is None:
                 continue
-            times = interleaved({"manual": ours, "torch": theirs}, rounds)
-            found = {key: 1e3 * float(np.median(t)) for key, t in times.items()}
-            ratio = float(np.median(times["manual"] / times["torch"]))
             given = [x.shape for x in large.inputs if x is not None]
-            yield {
-                "class": name,
-                "arguments": ", ".join(f"{k}={v}" for k, v in example.arguments.items()),
-                "inputs": " ".join("×".join(map(str, shape)) for shape in given),
-                "dtype": dtype,
-                **{f"{key}_ms": round(ms, 3) for key, ms in found.items()},
-                "ratio": round(ratio, 2),
-            }
+            yield _row(name, example.arguments, given, dtype, _times(ours, theirs, rounds))
+
+
+def _updates(name: str, rounds: int) -> Iterator[Row]:
+    """Time an optimiser with its first settings."""
+    rule: Any = registry.OPTIMIZERS[name]
+    for dtype in DTYPES:
+        ours, theirs = updates(rule(**rule.examples[0]), dtype)
+        yield _row(name, rule.examples[0], [MILLION], dtype, _times(ours, theirs, rounds))
+
+
+def _times(ours: Callable, theirs: Callable, rounds: int) -> dict[str, np.ndarray]:
+    return interleaved({"manual": ours, "torch": theirs}, rounds)
+
+
+def _row(
+    name: str, arguments: Mapping[str, Any], inputs: Sequence[tuple[int, ...]], dtype: str,
+    times: dict[str, np.ndarray],
+) -> Row:  # fmt: skip
+    return {
+        "class": name,
+        "arguments": ", ".join(f"{k}={v}" for k, v in arguments.items()),
+        "inputs": " ".join("×".join(map(str, shape)) for shape in inputs),
+        "dtype": dtype,
+        **{f"{key}_ms": round(1e3 * float(np.median(t)), 3) for key, t in times.items()},
+        "ratio": round(float(np.median(times["manual"] / times["torch"])), 2),
+    }
+
+
+def updates(rule: Optimizer, dtype: str) -> tuple[Callable, Callable]:
+    """Return both sides' next step, with what the steps before left."""
+    rng = np.random.default_rng(0)
+    param, grad = (rng.standard_normal(MILLION).astype(dtype) for _ in range(2))
+    leaf = nn.Parameter(torch.tensor(param))
+    leaf.grad = torch.tensor(grad)
+    settings = {f.name: getattr(rule, f.name) for f in fields(rule)}  # type: ignore[arg-type]
+    theirs = getattr(torch.optim, type(rule).__name__)([leaf], **settings)
+    now: tuple[Any, Any] = {"weight": param}, {}
+
+    def manual() -> None:
+        nonlocal now
+        now = rule.step(now[0], {"weight": grad}, now[1])
+
+    return manual, theirs.step
 
 
 def enlarged(cls: type[Layer], example: Example) -> Example:

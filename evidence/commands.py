@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from compare.commands.status import AGREE, DISAGREE
+from compare.errors import UserError
 from evidence.corpus.cli import corpus
 from evidence.faults.cli import faults
 from evidence.mutation.cli import mutate
@@ -22,7 +23,10 @@ app.command()(corpus)
 def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are shown.")] = 30,
     only: Annotated[
-        str | None, typer.Option(help="Only networks whose name contains this text.")
+        str | None,
+        typer.Option(
+            help="Only networks, or with --layers classes, whose name contains this text."
+        ),
     ] = None,
     false_alarms: Annotated[
         bool,
@@ -74,6 +78,8 @@ def bench(
 
     measure = bench_layers if layers else of_networks
     rows = measure(rounds=rounds, only=only, show=not as_json)
+    if not rows:
+        raise UserError(f"--only '{only}': nothing that is timed has this in its name.")
     print(json.dumps(rows, indent=2) if as_json else table(rows))
 
 
