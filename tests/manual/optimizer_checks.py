@@ -18,16 +18,10 @@ from manual.schedules import Cosine
 from torch_ref import optimizers as torch_optimizers
 
 STEPS = 20
-
-
 CLASSES: dict[str, Any] = {  # those that move parameters of all shapes by dense gradients
     name: cls for name, cls in OPTIMIZERS.items() if not cls.needs and not cls.matrices_only
 }
-
-
 SINGLE = (":step", ":eta", ":mu", ":mu_product")  # numbers of the state, float32 in torch
-
-
 DTYPES = [np.float64, np.float32]
 
 

@@ -113,8 +113,6 @@ def adam_change(g, state, lr, mistake, betas, eps):
 
 
 ADAM_ARGS = {"betas": (0.8, 0.95), "eps": 1e-8, "weight_decay": 0.1, "amsgrad": True}
-
-
 ADAM_MISTAKES = ["no bias correction", "eps inside the root", "eps before the correction",
                  "betas swapped", "maximum forgotten", "steps counted from 0"]  # fmt: skip
 

@@ -50,8 +50,6 @@ adam_options = {
     "weight_decay": maybe(1e-3, 0.5),
     "amsgrad": st.booleans(),
 }
-
-
 OPTIONS: dict[str, dict[str, st.SearchStrategy]] = {
     "SGD": {
         "lr": number(1e-3, 0.125),
