@@ -90,3 +90,7 @@ def agrees_and_catches(right: tuple, wrong: tuple, reference, inputs, **options)
 
     assert good.agrees, str(good)
     assert bad.verdict == "disagree", str(bad)
+
+
+def failing(report) -> set[str]:
+    return set(report.differences.query("verdict not in ['agree', 'vacuous']")["layer"])
