@@ -1,7 +1,7 @@
 """Right losses and their gradients as course solutions have them.
 
 Each `NAME_backward` belongs to the function `NAME`; a loss may return its gradient itself.
-`CHECKED` says how each is checked: the torch function, the inputs, and further arguments of `check`.
+`CHECKED` says how each is checked: the torch function, the inputs, further arguments of `check`.
 """
 
 from __future__ import annotations
