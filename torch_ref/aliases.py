@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["Aliases"]
+__all__ = ["Aliases", "storage"]
 
 
 class Aliases:
@@ -18,32 +18,32 @@ class Aliases:
 
     def know(self, tensor: Tensor) -> None:
         """Take note that a tensor's value is known as it is now."""
-        self._sharing.setdefault(_storage(tensor), set()).add(id(tensor))
-        self._known[id(tensor)] = len(self._writers.get(_storage(tensor), ()))
+        self._sharing.setdefault(storage(tensor), set()).add(id(tensor))
+        self._known[id(tensor)] = len(self._writers.get(storage(tensor), ()))
 
     def wrote(self, tensor: Tensor, value: str) -> None:
         """Take note that a tensor was changed in place, and which value it has since."""
         seen = tensor.detach()  # its shape and place: the tensor itself may be changed again
-        self._writers.setdefault(_storage(tensor), []).append((seen, value))
+        self._writers.setdefault(storage(tensor), []).append((seen, value))
 
     def tangled(self, tensor: Tensor) -> bool:
         """Return whether several tensors share this one's memory, and one of them was changed.
 
         Autograd then sends gradients through the memory, not through the values that were read.
         """
-        place = _storage(tensor)
+        place = storage(tensor)
         return place in self._writers and len(self._sharing[place]) > 1
 
     def written(self, tensor: Tensor) -> bool:
         """Return whether anything was written into a tensor's memory."""
-        return _storage(tensor) in self._writers
+        return storage(tensor) in self._writers
 
     def writers_of(self, tensor: Tensor) -> list[tuple[str, Tensor]]:
         """Return what was written where a tensor is, since its value was known.
 
         Each with positions in the flat writer, in this tensor's shape; -1 where it did not write.
         """
-        written = self._writers.get(_storage(tensor), [])[self._known.get(id(tensor), 0) :]
+        written = self._writers.get(storage(tensor), [])[self._known.get(id(tensor), 0) :]
         found = ((value, positions(tensor, seen)) for seen, value in written)
         return [(value, places) for value, places in found if bool((places >= 0).any())]
 
@@ -66,5 +66,6 @@ def _seen(storage: Tensor, tensor: Tensor) -> Tensor:
     return storage.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
-def _storage(tensor: Tensor) -> int:
+def storage(tensor: Tensor) -> int:
+    """Return where a tensor's memory begins."""
     return tensor.untyped_storage().data_ptr()

@@ -24,10 +24,11 @@ import numpy as np
 from compare.commands.check.check import check
 from compare.diagnose.causes import Cause
 from compare.errors import UserError
-from evidence.derivations import pairs, pairs_of_functions
+from evidence.derivations import pairs_of_functions, pairs_of_layers, pairs_of_losses
 
 FILE = Path(__file__).with_name("mistakes.toml")
-CHECKED = pairs.CHECKED | pairs_of_functions.CHECKED
+PAIRS = (pairs_of_layers, pairs_of_losses, pairs_of_functions)
+CHECKED = {pair: checked for module in PAIRS for pair, checked in module.CHECKED.items()}
 HELPERS = {"conv_columns": ("im2col", "col2im")}
 LOOKED_AT = ("row_max", "product", "mse")  # whole, while the search was made
 CASES = ("random", "given", "non-square", "ties", "zeros", "one zero per row")  # the telling ones
@@ -87,7 +88,7 @@ def mistakes() -> list[Mistake]:
 def source(pair: str) -> str:
     """Return the functions of a right pair as text."""
     names = (*HELPERS.get(pair, ()), pair, f"{pair}_backward")
-    owner = pairs if hasattr(pairs, pair) else pairs_of_functions
+    owner = next(module for module in PAIRS if pair in module.CHECKED)
     functions = (getattr(owner, name, None) for name in names)
     return "\n\n".join(inspect.getsource(f) for f in functions if f is not None)
 

@@ -1,6 +1,6 @@
 """Right forward and backward passes: activations, recurrent cells, attention, linear algebra.
 
-As `pairs.py`, whose table goes on here.
+As `pairs_of_layers.py`, whose table goes on here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from evidence.derivations.pairs import MASK, ORDINARY, Checked
+from evidence.derivations.given import MASK, ORDINARY, Checked
 
 
 # ── activations ──────────────────────────────────────────────────────────────────────────────────

@@ -1,38 +1,17 @@
 """Activations; most are pointwise, y_i = f(x_i): the Jacobian is diagonal, dx_i = dy_i f'(x_i)."""
 
-from manual.activations.clipped import Hardsigmoid, Hardswish, Hardtanh, ReLU6
-from manual.activations.exponential import CELU, ELU, SELU
-from manual.activations.gated import GELU, GLU, Mish, SiLU
-from manual.activations.leaky import LeakyReLU, PReLU, RReLU
-from manual.activations.rectifiers import ReLU, Softplus
-from manual.activations.shrinking import Hardshrink, Softshrink, Tanhshrink, Threshold
-from manual.activations.sigmoidal import LogSigmoid, Sigmoid, Softsign, Tanh
+from manual.activations import clipped, exponential, gated, leaky, rectifiers, shrinking, sigmoidal
+from manual.activations.clipped import *
+from manual.activations.exponential import *
+from manual.activations.gated import *
+from manual.activations.leaky import *
+from manual.activations.rectifiers import *
+from manual.activations.shrinking import *
+from manual.activations.sigmoidal import *
 
 __all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "LeakyReLU",
-    "LogSigmoid",
-    "Mish",
-    "PReLU",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Threshold",
-]
+    *clipped.__all__, *exponential.__all__, *gated.__all__, *leaky.__all__, *rectifiers.__all__,
+    *shrinking.__all__, *sigmoidal.__all__,
+]  # fmt: skip
 
 GROUP = "activation"  # how the registry lists these layers

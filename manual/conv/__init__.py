@@ -1,16 +1,8 @@
 """Convolutions: one small linear map, moved over the whole input; and their transposes."""
 
-from manual.conv.convolution import Conv1d, Conv2d, Conv3d
-from manual.conv.fold import Fold, Unfold
-from manual.conv.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from manual.conv import convolution, fold, transposed
+from manual.conv.convolution import *
+from manual.conv.fold import *
+from manual.conv.transposed import *
 
-__all__ = [
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "Fold",
-    "Unfold",
-]
+__all__ = [*convolution.__all__, *fold.__all__, *transposed.__all__]

@@ -6,46 +6,34 @@ where the loss is the end of the graph) and returns a gradient for the input, an
 where targets are real numbers.
 """
 
-from manual.losses.adaptive import AdaptiveLogSoftmaxWithLoss
+from manual.losses import (
+    adaptive,
+    binary,
+    classes,
+    contrastive,
+    ctc,
+    embeddings,
+    likelihood,
+    linear,
+    margins,
+    regression,
+    signs,
+)
+from manual.losses.adaptive import *
 from manual.losses.base import Loss
-from manual.losses.binary import BCELoss, BCEWithLogitsLoss, MultiLabelSoftMarginLoss
-from manual.losses.classes import CrossEntropyLoss, NLLLoss, NLLLoss2d
-from manual.losses.contrastive import ContrastiveLoss, TripletMarginWithDistanceLoss
-from manual.losses.ctc import CTCLoss
-from manual.losses.embeddings import CosineEmbeddingLoss, TripletMarginLoss
-from manual.losses.likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
-from manual.losses.linear import LinearCrossEntropyLoss
-from manual.losses.margins import MulticlassHingeLoss, MultiLabelMarginLoss, MultiMarginLoss
-from manual.losses.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss, SquaredErrorLoss
-from manual.losses.signs import HingeEmbeddingLoss, MarginRankingLoss, SoftMarginLoss
+from manual.losses.binary import *
+from manual.losses.classes import *
+from manual.losses.contrastive import *
+from manual.losses.ctc import *
+from manual.losses.embeddings import *
+from manual.losses.likelihood import *
+from manual.losses.linear import *
+from manual.losses.margins import *
+from manual.losses.regression import *
+from manual.losses.signs import *
 
 __all__ = [
-    "AdaptiveLogSoftmaxWithLoss",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CTCLoss",
-    "ContrastiveLoss",
-    "CosineEmbeddingLoss",
-    "CrossEntropyLoss",
-    "GaussianNLLLoss",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "KLDivLoss",
-    "L1Loss",
-    "LinearCrossEntropyLoss",
-    "Loss",
-    "MSELoss",
-    "MarginRankingLoss",
-    "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
-    "MulticlassHingeLoss",
-    "NLLLoss",
-    "NLLLoss2d",
-    "PoissonNLLLoss",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "SquaredErrorLoss",
-    "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss",
-]
+    "Loss", *adaptive.__all__, *binary.__all__, *classes.__all__, *contrastive.__all__,
+    *ctc.__all__, *embeddings.__all__, *likelihood.__all__, *linear.__all__, *margins.__all__,
+    *regression.__all__, *signs.__all__,
+]  # fmt: skip

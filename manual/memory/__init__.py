@@ -7,16 +7,9 @@ looks at each, and sums to 1.
 
 from __future__ import annotations
 
-from manual.memory.addressing import CircularConvolution, Interpolation, Sharpening
-from manual.memory.places import MemoryAdd, MemoryErase, MemoryRead
-from manual.memory.start import InitialState
+from manual.memory import addressing, places, start
+from manual.memory.addressing import *
+from manual.memory.places import *
+from manual.memory.start import *
 
-__all__ = [
-    "CircularConvolution",
-    "InitialState",
-    "Interpolation",
-    "MemoryAdd",
-    "MemoryErase",
-    "MemoryRead",
-    "Sharpening",
-]
+__all__ = [*addressing.__all__, *places.__all__, *start.__all__]

@@ -5,10 +5,11 @@ Each check raises AssertionError; the tests also hand each one planted mistakes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 
 from compare.explaining.bound import Pass
 from compare.explaining.equations import chosen
@@ -196,3 +197,29 @@ def _worked(layer: Layer, key: str, x: Any, dy: Any, shape: tuple[int, ...]) -> 
     env = Env(arrays, scalars, dict(map(definition, stated)))
     for at in np.ndindex(shape):
         yield float(env.value(parse(right), bind(head(left)[1], at)))
+
+
+class OfExamples:
+    """What each example of a layer is asked; a test says of which layer, and the size of values."""
+
+    kind: type[Layer]
+    scale_of: Callable[[Any, np.ndarray], float]  # of what cancels
+
+    def test_torch_agrees(self, example: Example) -> None:
+        layer, x = of_example(self.kind, example)
+        scale = type(self).scale_of(layer, x)
+        check_module(layer, self.kind.__name__, example.arguments, x, scale=scale)
+
+    def test_the_gauge_has_the_plain_values(self, example: Example) -> None:
+        layer, x = of_example(self.kind, example)
+        check_gauge(layer, self.kind.__name__, example.arguments, x)
+
+    def test_balls_certify_it(self, example: Example) -> None:
+        pytest.importorskip("flint", reason="balls need python-flint")
+        check_certified(*of_example(self.kind, example))
+
+    def test_complex_numbers_pass(self, example: Example) -> None:
+        check_complex(*of_example(self.kind, example))
+
+    def test_its_equations_hold(self, example: Example) -> None:
+        check_equations(*of_example(self.kind, example))

@@ -6,7 +6,7 @@ where torch's slope does. Data on a grid: every border is hit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,9 +16,11 @@ import numpy as np
 from compare.judge.quantities import Key, Values
 from evidence.mutation.battery.base import Check, ExactCheck, Lift, lifted
 from evidence.mutation.battery.data import make
+from evidence.mutation.battery.layer_table import COLUMN, grouped, takes_any_shape
 from evidence.mutation.battery.layers import Arguments, build, keyed
 from evidence.mutation.battery.losses import LossCheck
 from manual import registry
+from manual.layer import Layer
 
 Rule = Callable[[np.ndarray], np.ndarray]
 PLACE = Key("", "decisions")
@@ -70,6 +72,65 @@ class DecisionCheck(ExactCheck):
         targets = [tensor(t, dtype) for t in target]
         _, (slope,), _ = run_module(lambda x: twin(x, *targets), {}, (x,), np.ones, dtype)
         return {PLACE: np.asarray(RULES[self.rule](slope), dtype=np.float64)}
+
+
+@dataclass(frozen=True)
+class PieceCheck(ExactCheck):
+    """The decisions of an activation: the last piece is the straight one of torch's slope 1.
+
+    Where none has the slope 1, as in Hardsigmoid and SELU, it is the one nearest to it.
+    """
+
+    type: str
+    arguments: Arguments
+
+    @property
+    def name(self) -> str:
+        shown = ", ".join(f"{key}={value}" for key, value in self.arguments)
+        return f"decisions of {self.type}({shown})"
+
+    def x(self) -> np.ndarray:
+        return make("grid", self.rng(0), COLUMN)
+
+    def values(self, lift: Lift, dtype: np.dtype, seed: int) -> Values:
+        layer = build(self.type, self.arguments)
+        layer = layer.with_params({key: lift(p) for key, p in layer.params.items()})
+        found = np.asarray(layer.decisions(layer.forward(lift(self.x()))[1]))
+        return {PLACE: np.asarray(found == found.max(), dtype=np.float64)}
+
+    def torch(self, dtype: np.dtype, seed: int) -> Values:
+        slope, curvature = self.slopes(self.x())
+        away = np.where(curvature == 0, np.abs(slope - 1), np.inf)
+        return {PLACE: np.asarray(away == away.min(), dtype=np.float64)}
+
+    def slopes(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return torch's first and second derivative, in float64."""
+        import torch
+
+        from evidence.mutation.battery.torch_side import module, tensor
+
+        double = np.dtype(np.float64)
+        leaf = tensor(x, double).requires_grad_()
+        y = module(self.type, dict(self.arguments), double)(leaf)
+        (slope,) = torch.autograd.grad(y.sum(), leaf, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum() + 0 * leaf.sum(), leaf)
+        return slope.detach().numpy(), curvature.numpy()
+
+    def jumps(self) -> bool:
+        """Return whether torch's slope breaks at all: ELU's pieces meet smoothly if α is 1."""
+        left, right = (self.slopes(np.nextafter(self.x(), end))[0] for end in (-np.inf, np.inf))
+        return bool((np.abs(right - left) > 1e-12).any())
+
+
+def _pieces() -> Iterator[Check]:
+    """Yield a check of each activation that has pieces, with what its examples give it."""
+    for name, cls in registry.ACTIVATIONS.items():
+        if cls.stochastic or cls.decisions is Layer.decisions:
+            continue
+        for arguments in grouped(cls):
+            if takes_any_shape(cls, dict(arguments), 1):
+                check = PieceCheck(name, arguments)
+                yield from [check] if check.jumps() else []
 
 
 @dataclass(frozen=True)
@@ -244,7 +305,6 @@ def _winners(twin: Any, params: Any, x: np.ndarray, dtype: np.dtype) -> np.ndarr
 
 RULES: dict[str, Rule] = {
     "rises": lambda slope: slope > 0,
-    "slope 1": lambda slope: slope == 1,
     "sign": np.sign,
     "at slope 1": np.trunc,
     "at the bound": lambda slope: np.sign(slope) * (np.abs(slope) >= 2),
@@ -260,10 +320,7 @@ def decision_checks() -> list[Check]:
     """Return every layer and loss that has pieces."""
     return [
         SettledCheck(),
-        DecisionCheck("ReLU", "rises"),
-        DecisionCheck("LeakyReLU", "slope 1", (("negative_slope", 0.25),)),
-        DecisionCheck("ELU", "slope 1", (("alpha", 2.0),)),
-        DecisionCheck("Softplus", "slope 1", (("beta", 0.5), ("threshold", 7.0))),
+        *_pieces(),
         DecisionCheck("Maxout", "winner", MAXOUT, "ties"),
         DecisionCheck("L1Penalty", "sign", (("coefficient", 0.5),)),
         DecisionCheck("L1Loss", "sign", SUM),

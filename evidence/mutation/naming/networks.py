@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from compare.description.config import Config
 from compare.description.config.models import target_kind
+from evidence.mutation.battery.layer_table import grouped
+from manual import registry
 
 BATCH = 15
 Network = tuple[list[dict], dict[str, Any], dict[str, Any]]  # layers, loss, optimiser
@@ -79,23 +84,28 @@ JOINED = [
     {"type": "Concatenate", "name": "join", "inputs": ["a", "b"]}, linear(7, 3, name="head"),
 ]  # fmt: skip
 MAXOUT = {"type": "Maxout", "in_features": 4, "out_features": 6, "num_pieces": 3}
-LAYERS: dict[str, Network] = {
-    name: (classifier(name), CE, PLAIN)
-    for name in ("Sigmoid", "Tanh", "ReLU", "SiLU", "GELU", "Softplus", "LogSigmoid", "Identity",
-                 "Flatten")
-} | {
-    "LeakyReLU": (classifier("LeakyReLU", negative_slope=0.2), CE, PLAIN),
-    "leaky-default": (classifier("LeakyReLU"), CE, PLAIN),
-    "elu": (classifier("ELU", alpha=0.7), CE, PLAIN),
-    "elu-default": (classifier("ELU"), CE, PLAIN),
-    "gelu-tanh": (classifier("GELU", approximate="tanh"), CE, PLAIN),
-    "softplus-2": (classifier("Softplus", beta=2.0), CE, PLAIN),
-    "softplus-near": (classifier("Softplus", threshold=1.0), CE, PLAIN),
+
+
+def _activations() -> Iterator[tuple[str, Network]]:
+    """Yield each activation with what its examples give it, where it keeps a row's width."""
+    rows = np.ones((BATCH, 6))
+    for name, cls in registry.ACTIVATIONS.items():
+        for number, arguments in enumerate(map(dict, grouped(cls))):
+            try:
+                kept = cls(**arguments).forward(rows)[0].shape == rows.shape
+            except (ValueError, IndexError):
+                continue
+            if kept:
+                own = f"{name}-{number}" if number else name
+                yield own, (classifier(name, **arguments), CE, PLAIN)
+
+
+LAYERS: dict[str, Network] = dict(_activations()) | {
+    "Identity": (classifier("Identity"), CE, PLAIN),
+    "Flatten": (classifier("Flatten"), CE, PLAIN),
     "square": (SQUARE, CE, PLAIN),
     "without-bias": ([linear(4, 6, bias=False), {"type": "Tanh"}, linear(6, 3)], CE, PLAIN),
     "softmax": (ROWS, CE, PLAIN),
-    "softmax-columns": ([linear(4, 6), {"type": "Softmax", "dim": 0}, linear(6, 3)], CE, PLAIN),
-    "log-softmax": ([linear(4, 6), {"type": "LogSoftmax", "dim": -1}, linear(6, 3)], CE, PLAIN),
     "residual": (RESIDUAL, CE, PLAIN),
     "gate": (GATE, CE, PLAIN),
     "gate-3": (GATE_OF_THREE, CE, PLAIN),

@@ -24,6 +24,7 @@ from compare.running.against import process
 from compare.running.against.condition import parse
 from compare.running.against.process import OtherEndedError, OtherProcess
 from compare.running.experiment import prepare
+from tests.compare.digits_by_rows import DIGITS_BY_ROWS
 
 # Another torch whose backward of tanh is a thousandth off, and whose interpreter prints at start.
 PATCHED = """
@@ -146,30 +147,9 @@ def test_a_mistake_on_the_hand_written_side_is_not_blamed_on_a_torch(shared: Oth
     assert "look for the mistake in the hand-written side" in report.reason
 
 
-ALL_SORTS = """
+ALL_SORTS = f"""
 name = "all-sorts"
-[data]
-dataset = "digits"
-scale = "minmax"
-[[layers]]
-name = "rows"
-type = "Unflatten"
-dim = 1
-unflattened_size = [8, 8]
-[[layers]]
-name = "lstm"
-type = "LSTM"
-input_size = 8
-hidden_size = 6
-num_layers = 2
-dropout = 0.25
-batch_first = true
-[[layers]]
-name = "last"
-type = "Select"
-dim = 0
-index = -1
-inputs = ["lstm:h_n"]
+{DIGITS_BY_ROWS}
 [[layers]]
 name = "norm"
 type = "BatchNorm1d"

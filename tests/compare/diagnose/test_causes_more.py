@@ -154,7 +154,7 @@ def test_the_exchanged_pieces_of_elu(monkeypatch: pytest.MonkeyPatch) -> None:
         slope = self.alpha * np.exp(np.minimum(cache.x, 0))
         return (np.where(cache.x > 0, slope * dy, dy),), {}
 
-    cause = cause_of(with_mistake(monkeypatch, ELU, "backward", backward, "elu"))
+    cause = cause_of(with_mistake(monkeypatch, ELU, "backward", backward, "ELU-1"))
 
     assert cause.kind == "both sides of zero"
 

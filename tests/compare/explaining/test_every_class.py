@@ -116,14 +116,6 @@ def assert_worked(found: tuple[Worked, ...]) -> None:
         assert any(on for _, _, on in w.listings[0].lines), w.quantity
 
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "Softmax": {"dim": 1},
-    "LogSoftmax": {"dim": -1},
-    "Softmin": {"dim": 1},
-    "Threshold": {"threshold": 0.1, "value": -1.0},
-    "LeakyReLU": {"negative_slope": 0.2},
-    "Softplus": {"beta": 2.0, "threshold": 0.1},
-}
 PLACED = ["BatchNorm2d", "Conv2d", "GLU", "LayerNorm", "MaxPool2d", "Select", "Unflatten"]
 WINDOWS = (
     "manual.pool",
@@ -132,16 +124,21 @@ WINDOWS = (
 )  # worked on their examples, in tests/manual
 
 
-def keeps_rows(name: str) -> bool:
-    """Whether a class, as it is, takes a batch of rows and returns one of that shape."""
+def keeps_rows(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether a layer takes a batch of rows and returns one of that shape."""
     try:
-        layer = OWNERS[name](**OPTIONS.get(name, {}))
-        return np.shape(layer.forward(np.zeros((6, 4)))[0]) == (6, 4)
+        return np.shape(OWNERS[name](**arguments).forward(np.zeros((6, 4)))[0]) == (6, 4)
     except (TypeError, ValueError, IndexError):
         return False
 
 
-ROWS = [n for n in registry.LAYERS if n not in PORTS and keeps_rows(n)]
+def options(name: str) -> list[dict[str, Any]]:
+    """Return the arguments with which a class keeps rows; an activation's are its examples'."""
+    shown = [dict(e.arguments) for e in OWNERS[name].examples]
+    return [a for a in (shown if name in registry.ACTIVATIONS else [{}]) if keeps_rows(name, a)]
+
+
+ROWS = {n: max(options(n), key=len) for n in registry.LAYERS if n not in PORTS and options(n)}
 RESHAPED = [
     n for n, cls in registry.LAYERS.items()
     if n not in {*ROWS, *PORTS, *PLACED} and not cls.__module__.startswith(WINDOWS)
@@ -209,8 +206,8 @@ LOOKED_UP = [
 ]
 
 NETWORKS: list[list[dict[str, Any]]] = [
-    *([LINEAR, {"type": n, **OPTIONS.get(n, {})}, LAST] for n in sorted(ROWS)),
-    [LINEAR, {"type": "GELU", "approximate": "tanh"}, LAST],
+    *([LINEAR, {"type": n, **ROWS[n]}, LAST] for n in sorted(ROWS)),
+    [LINEAR, {"type": "GELU"}, LAST],
     [LINEAR | {"bias": False}, {"type": "Dropout", "p": 1.0}, LAST],
     [{"type": "Maxout", "in_features": 5, "out_features": 4, "num_pieces": 3}, LAST],
     [{"type": "Maxout", "in_features": 5, "out_features": 4, "bias": False}, LAST],

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import compare
+
+X = {"x": (4, 3)}
 AFFINE = {"x": (4, 3), "w": (3, 5), "b": (5,)}
 LABELS = np.array([0, 2, 1, 1])
 
@@ -79,3 +82,15 @@ def one_element(factor: float) -> Callable[[Any], Any]:
         return np.concatenate([g.reshape(-1)[:-1], g.reshape(-1)[-1:] * factor]).reshape(g.shape)
 
     return change
+
+
+def agrees_and_catches(right: tuple, wrong: tuple, reference, inputs, **options) -> None:
+    good = compare.check(*right, reference=reference, inputs=inputs, **options)
+    bad = compare.check(*wrong, reference=reference, inputs=inputs, shrink=False, **options)
+
+    assert good.agrees, str(good)
+    assert bad.verdict == "disagree", str(bad)
+
+
+def failing(report) -> set[str]:
+    return set(report.differences.query("verdict not in ['agree', 'vacuous']")["layer"])

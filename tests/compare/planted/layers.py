@@ -169,7 +169,7 @@ MISTAKES = [
         softmax.LogSoftmax,
         "backward",
         softmax_rows(lambda dy, y: dy - row_sum(np.exp(y) * dy)),
-        "log-softmax",
+        "LogSoftmax",
     ),
     Mistake(
         "log-softmax: the sum forgotten",
@@ -177,7 +177,7 @@ MISTAKES = [
         softmax.LogSoftmax,
         "backward",
         softmax_rows(lambda dy, y: 1 * dy),
-        "log-softmax",
+        "LogSoftmax",
     ),
     Mistake(
         "multiply: gradients in the wrong order",
@@ -225,7 +225,7 @@ MISTAKES = [
         LeakyReLU,
         "backward",
         backward(lambda dy, x: dy * (x > 0)),
-        "LeakyReLU",
+        "LeakyReLU-1",  # of slope 0.25
     ),
     Mistake(
         "leaky relu: the default slope",
@@ -233,7 +233,7 @@ MISTAKES = [
         LeakyReLU,
         "backward",
         backward(lambda dy, x: dy * np.where(x > 0, 1, 0.01)),
-        "LeakyReLU",
+        "LeakyReLU-1",  # of slope 0.25
     ),
     Mistake(
         "tanh: the last unit forgotten",

@@ -12,33 +12,13 @@ import torch
 from torch import nn
 
 import compare
+from tests.compare.digits_by_rows import DIGITS_BY_ROWS
 from torch_ref.draws import NotRecordableError, Recorder, Replay
 from torch_ref.gpu import devices_that_draw, refuse_hidden_draws, reproducible
 
-DROPPING = """
+DROPPING = f"""
 name = "dropping"
-[data]
-dataset = "digits"
-scale = "minmax"
-[[layers]]
-name = "rows"
-type = "Unflatten"
-dim = 1
-unflattened_size = [8, 8]
-[[layers]]
-name = "lstm"
-type = "LSTM"
-input_size = 8
-hidden_size = 6
-num_layers = 2
-dropout = 0.25
-batch_first = true
-[[layers]]
-name = "last"
-type = "Select"
-dim = 0
-index = -1
-inputs = ["lstm:h_n"]
+{DIGITS_BY_ROWS}
 [[layers]]
 name = "head"
 type = "Linear"

@@ -15,10 +15,7 @@ from manual import registry
 
 pytestmark = pytest.mark.usefixtures("verdict_alone")
 LAYERS: dict[str, dict[str, Any]] = {
-    "LeakyReLU": {"negative_slope": 0.1},
-    "ELU": {"alpha": 0.7},
     "Softplus": {"beta": 2.0, "threshold": 3.0},
-    "GELU": {"approximate": "tanh"},
     "Softmax": {"dim": 1},
     "LogSoftmax": {"dim": -1},
     "Softmin": {"dim": 1},

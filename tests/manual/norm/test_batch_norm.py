@@ -12,7 +12,6 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from manual.examples import Example
 from manual.norm import batch_norm
 from manual.norm.batch_norm import Batch, BatchNorm2d
 from tests.helpers import (
@@ -27,8 +26,8 @@ from tests.helpers import (
     same,
 )
 from tests.manual.module_checks import (
+    OfExamples,
     check_certified,
-    check_complex,
     check_equations,
     check_gauge,
     check_module,
@@ -163,24 +162,8 @@ def test_a_cache_knows_its_mode_when_the_layer_has_gone_on() -> None:
 
 # ── its examples, in every number system ─────────────────────────────────────────────────────────
 @pytest.mark.parametrize("example", EXAMPLES, ids=shown)
-class TestExample:
-    def test_torch_agrees(self, example: Example) -> None:
-        layer, x = of_example(BatchNorm2d, example)
-        check_module(layer, "BatchNorm2d", example.arguments, x, scale=scale_of(layer, x))
-
-    def test_the_gauge_has_the_plain_values(self, example: Example) -> None:
-        layer, x = of_example(BatchNorm2d, example)
-        check_gauge(layer, "BatchNorm2d", example.arguments, x)
-
-    def test_balls_certify_it(self, example: Example) -> None:
-        pytest.importorskip("flint", reason="balls need python-flint")
-        check_certified(*of_example(BatchNorm2d, example))
-
-    def test_complex_numbers_pass(self, example: Example) -> None:
-        check_complex(*of_example(BatchNorm2d, example))
-
-    def test_its_equations_hold(self, example: Example) -> None:
-        check_equations(*of_example(BatchNorm2d, example))
+class TestExample(OfExamples):
+    kind, scale_of = BatchNorm2d, staticmethod(scale_of)
 
 
 def test_every_equation_is_reached_by_an_example() -> None:

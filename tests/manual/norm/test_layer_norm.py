@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manual.examples import Example
 from manual.norm.layer_norm import LayerNorm
 from tests.helpers import (
     DTYPES,
@@ -26,8 +25,8 @@ from tests.helpers import (
     shapes,
 )
 from tests.manual.module_checks import (
+    OfExamples,
     check_certified,
-    check_complex,
     check_equations,
     check_gauge,
     check_module,
@@ -98,24 +97,8 @@ def test_nothing_given_is_changed(options: dict) -> None:
 
 # ── its examples, in every number system ─────────────────────────────────────────────────────────
 @pytest.mark.parametrize("example", LayerNorm.examples, ids=shown)
-class TestExample:
-    def test_torch_agrees(self, example: Example) -> None:
-        layer, x = of_example(LayerNorm, example)
-        check_module(layer, "LayerNorm", example.arguments, x, scale=scale_of(layer, x))
-
-    def test_the_gauge_has_the_plain_values(self, example: Example) -> None:
-        layer, x = of_example(LayerNorm, example)
-        check_gauge(layer, "LayerNorm", example.arguments, x)
-
-    def test_balls_certify_it(self, example: Example) -> None:
-        pytest.importorskip("flint", reason="balls need python-flint")
-        check_certified(*of_example(LayerNorm, example))
-
-    def test_complex_numbers_pass(self, example: Example) -> None:
-        check_complex(*of_example(LayerNorm, example))
-
-    def test_its_equations_hold(self, example: Example) -> None:
-        check_equations(*of_example(LayerNorm, example))
+class TestExample(OfExamples):
+    kind, scale_of = LayerNorm, staticmethod(scale_of)
 
 
 def test_the_equations_of_one_and_two_axes_are_reached_by_examples_and_those_of_three_hold() -> (

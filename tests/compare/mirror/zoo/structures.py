@@ -124,7 +124,7 @@ def weight_norm_hooked() -> Example:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         first = nn.utils.weight_norm(nn.Conv1d(2, 3, 3, padding=1))
-    return Example(nn.Sequential(first, nn.LeakyReLU()), (torch.randn(2, 2, 5),))
+    return Example(nn.Sequential(first, nn.Tanh()), (torch.randn(2, 2, 5),))
 
 
 def spectral_norm() -> Example:
