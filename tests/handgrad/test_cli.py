@@ -237,7 +237,6 @@ def test_a_command_of_evidence_is_summed_up_in_its_own_words(name: str) -> None:
         (["mutate", "--help"], "default: (one per CPU)"),
         (["bench", "--help"], "--false-alarms"),
         (["mutate", "linear", "--only", "constant", "--list"], "manual/linear.py"),
-        (["bench", "--only", "no such network", "--json"], "[]"),
     ],
 )
 def test_a_command_of_evidence_works_in_a_checkout(call, arguments: list[str], shown: str) -> None:

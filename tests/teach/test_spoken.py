@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import typer.rich_utils  # noqa: F401  some of its words are settled when it is imported
 from typer.testing import CliRunner
 
 from compare import words
