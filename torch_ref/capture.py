@@ -7,7 +7,7 @@ writes in Python. A custom Function is seen through: its forward's calls are cap
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -152,12 +152,9 @@ class Capture(Values, TorchFunctionMode):
             self._save(before)
         versions = {id(t): t._version for t in before}
         found = self._run(call, func, args, kwargs)
-        if (
-            module is not None
-            and isinstance(found, tuple)
-            and not isinstance(found, PackedSequence)
-        ):
-            found = tree_map(_seen_as, found)  # one may be computed from another inside
+        several = isinstance(found, tuple) and not isinstance(found, PackedSequence)
+        if several and (module is not None or call.twin is None):
+            found = tree_map(partial(_seen_as, versions), found)  # one may be made of another
         outputs = tensors_of(args[0] if name == "setitem" else found)
         changed = {id(t) for t in before if t._version != versions[id(t)]}
         if not changed and all(id(t) in versions for t in outputs):
@@ -370,8 +367,9 @@ def plain(module: nn.Module) -> bool:
     return not any(hooks) and "forward" not in vars(module)
 
 
-def _seen_as(x: Any) -> Any:
-    return x.view_as(x) if isinstance(x, Tensor) else x
+def _seen_as(given: Container[int], x: Any) -> Any:
+    """Return another tensor of the same numbers; what was given stays what it is."""
+    return x.view_as(x) if isinstance(x, Tensor) and id(x) not in given else x
 
 
 def _within(path: str, outer: str) -> bool:

@@ -19,6 +19,7 @@ from torch_ref.hybrid import array_of
 __all__ = ["twin_of_module"]
 
 KINDS = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+ATTRIBUTES = {("PairwiseDistance", "p"): "norm"}  # of arguments that torch keeps by another name
 
 
 def twin_of_module(
@@ -85,13 +86,20 @@ def layer_of(module: nn.Module) -> Layer:
 
 
 def _arguments(known: type, module: nn.Module) -> dict[str, Any]:
-    """Return the constructor's arguments, from the module's attributes of their names."""
+    """Return the constructor's arguments, from the module's attributes of their names.
+
+    Raises:
+        NoTwin: torch's class takes one of them, and keeps it elsewhere.
+    """
     found = {}
     for name, parameter in signature(known).parameters.items():
-        if parameter.kind in KINDS and hasattr(module, name):
-            value = getattr(module, name)
-            own = name in module._parameters  # `bias`: whether there is one
+        attribute = ATTRIBUTES.get((known.__name__, name), name)
+        if parameter.kind in KINDS and hasattr(module, attribute):
+            value = getattr(module, attribute)
+            own = attribute in module._parameters  # `bias`: whether there is one
             found[name] = (value is not None) if own else _plain(value)
+        elif name[0] != "_" and name in signature(type(module)).parameters:
+            raise NoTwin(f"{known.__name__} does not tell its {name}")
     return found
 
 

@@ -28,6 +28,10 @@ from manual.optimizers import Optimizer
 from torch_ref.captured_side import CapturedSide
 
 Progress = Callable[[str, int, int], None]
+# of which torch's inside is one function that none stands for, if they are opened
+OF_ONE_FUNCTION = (
+    nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag, nn.CrossMapLRN2d,
+)  # fmt: skip
 
 __all__ = ["MirrorConfig", "MirrorExperiment", "prepare"]
 
@@ -138,7 +142,7 @@ def prepare(
         model.module, model.run, model.inputs, model.optimizer, model.dtype, derive, train.seed
     )
     name = type(model.module).__name__
-    derive.whole |= isinstance(model.module, nn.RNNBase)  # opened, it is one function of torch's
+    derive.whole |= isinstance(model.module, OF_ONE_FUNCTION)
     frozen = frozenset(n for n, p in model.module.named_parameters() if not p.requires_grad)
     manual = ManualSide(
         None, Whole(), (), _optimizer(model), frozen=frozen,  # type: ignore[arg-type]
