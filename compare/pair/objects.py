@@ -25,6 +25,7 @@ from compare.pair.signatures import (
     Plan,
     listed,
     names_gradient,
+    optional_too,
     plan,
     positional,
     upstreams_first,
@@ -180,13 +181,14 @@ class LayerObject(Candidate):
         all_of_them = isinstance(returned, tuple | list) and len(returned) == len(
             self.differentiable
         )
-        if own and all_of_them:
+        if own and all_of_them and not named:
             return by_name(returned, self.differentiable, self.names, self.backward_name)
         if returned is None:
             found = {n: attribute(layer, n, STORES) for n in passed}
             if len(passed) == 1 and found[passed[0]].value is None:
                 found = {passed[0]: Found(getattr(layer, "dinputs", None), "layer.dinputs")}
         elif passed:
+            returned = returned if own and not named else self._of_given(returned)
             found = by_name(returned, passed, self.arguments, self.backward_name, grads)
         else:
             found = {}
@@ -197,6 +199,12 @@ class LayerObject(Candidate):
             if found[name].value is None and self.updates:
                 found[name] = _subtracted(layer, name, started.state.values[name])
         return {name: found[name] for name in self.differentiable}
+
+    def _of_given(self, returned: Any) -> Any:
+        """Leave out the gradients of optional arguments that forward was called without."""
+        every = optional_too(getattr(self.layer, self.methods[0]))
+        one_each = isinstance(returned, tuple) and len(returned) == len(every)
+        return returned[: len(self.arguments)] if one_each else returned
 
     def without_gradients(self, values: Inputs, names: Collection[str]) -> list[str]:
         """Run once; return which of these parameters get no gradient that can be found."""

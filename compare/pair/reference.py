@@ -83,15 +83,19 @@ class TorchReference:
         """Return the function's outputs on tensors, by input name."""
         import torch
 
-        arguments = [tensors[name] for name in self.arguments]
+        arguments: Sequence[Any] = [tensors[name] for name in self.arguments]
         if self.module is None:
             returned = self.function(*arguments)
         else:
+            from torch_ref.network import nested
+
             module = self._module(dtype)
             buffers = {name: b.clone() for name, b in module.named_buffers()}
             parameters = {name: tensors[name] for name in self.parameters}
+            arguments = nested(module, arguments)
+            _refuse_other_sizes(module, parameters)
             returned = torch.func.functional_call(module, (parameters, buffers), tuple(arguments))
-        outputs = returned if isinstance(returned, tuple) else (returned,)
+        outputs = _flat(returned)
         for output in outputs:
             if not isinstance(output, torch.Tensor):
                 raise UserError(
@@ -119,6 +123,26 @@ class TorchReference:
             kept = tensor if tensor.dtype == torch.bool else tensor.long()
             return kept.to(self.device)
         return tensor.to(device=self.device, dtype=getattr(torch, dtype)).requires_grad_(leaf)
+
+
+def _refuse_other_sizes(module: Any, parameters: dict[str, Any]) -> None:
+    """Refuse weights that do not fit a recurrent module: torch looks at none, and may crash."""
+    import torch
+
+    own = dict(module.named_parameters()) if isinstance(module, torch.nn.RNNBase) else {}
+    for name, tensor in parameters.items():
+        if name in own and tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{type(module).__name__} was made for {name} of shape {tuple(own[name].shape)}, "
+                f"received {tuple(tensor.shape)}"
+            )
+
+
+def _flat(returned: Any) -> tuple[Any, ...]:
+    """Return what a function returned as one tuple, as `y, (h, c)` of an LSTM."""
+    if not isinstance(returned, tuple):
+        return (returned,)
+    return tuple(part for item in returned for part in _flat(item))
 
 
 def array(tensor: Any) -> np.ndarray:
@@ -189,7 +213,7 @@ def _arguments(
     taken = positional(module.forward if module is not None else function)
     if taken is None or len(taken) == len(names) or _takes(function, module, len(names)):
         return names
-    if set(taken) <= set(names):
+    if set(taken) <= set(names) and not set(names).difference(taken).intersection(floats):
         return taken
     tensors = [name for name in names if name in floats]
     if len(taken) == len(tensors):
@@ -203,6 +227,12 @@ def _arguments(
 
 def _takes(function: Callable, module: Any, count: int) -> bool:
     """Return whether the function can be called with this many positional arguments."""
+    import torch
+
+    if isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):  # the states are a tuple
+        from torch_ref.network import nested
+
+        count = len(nested(module, [None] * count))
     try:
         inspect.signature(module.forward if module is not None else function).bind(*[None] * count)
     except (TypeError, ValueError):

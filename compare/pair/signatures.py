@@ -39,6 +39,9 @@ class Plan(NamedTuple):
     elementwise: bool = False  # backward returns derivatives, to be multiplied by the upstream
 
 
+BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
 def positional(function: Callable) -> list[str] | None:
     """Return the names of a function's required positional parameters; None if it does not say."""
     try:
@@ -47,8 +50,16 @@ def positional(function: Callable) -> list[str] | None:
         return None
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
-    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in by_position and p.default is p.empty]
+    return [p.name for p in parameters if p.kind in BY_POSITION and p.default is p.empty]
+
+
+def optional_too(function: Callable) -> list[str]:
+    """Return the names of all of a function's positional parameters; none if it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in BY_POSITION]
 
 
 def upstreams_first(function: Callable) -> tuple[str, ...]:

@@ -153,12 +153,29 @@ class Session:
                 "inputs: it draws random numbers (a mask, weights made at the first call). Give "
                 "them as inputs, or seed them inside forward; nothing was compared."
             )
+        if self._reference_draws():
+            return (
+                f"The reference {self.reference.name} gives other outputs each time it is called "
+                "with the same inputs: it draws random numbers (dropout in training?). Put it in "
+                "evaluation with .eval(), or seed it inside a function; nothing was compared."
+            )
         reason = getattr(self.reference, "undifferentiable", None)
         with quiet():
             try:
                 return reason(self.cases.base) if reason else ""
             except Exception:
                 return ""
+
+    def _reference_draws(self) -> bool:
+        """Return whether the reference gives other outputs of the same inputs."""
+        if isinstance(self.reference, OwnForward):
+            return False
+        with quiet():
+            try:
+                first, second = (self.reference.forward(self.cases.base) for _ in range(2))
+                return any(_unlike(a, b) for a, b in zip(first, second, strict=False))
+            except Exception:
+                return False  # told by the first case
 
     def _accepts(self, values: Inputs) -> bool:
         """Tell whether forward runs on both sides, in these sizes."""
