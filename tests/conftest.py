@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -36,6 +37,13 @@ def verdict_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from compare.commands.runner import Runner
 
     monkeypatch.setattr(Runner, "works", False)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look seldom through millions of objects that stay to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 200)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

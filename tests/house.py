@@ -54,7 +54,7 @@ class _Imports(ast.NodeVisitor):
         self.found += [f"{base}.{alias.name}" for alias in node.names]
 
     def visit_Call(self, node: ast.Call) -> None:
-        name = ast.unparse(node.func).rpartition(".")[2]
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         match node.args:
             case [ast.Constant(value=str(text)), *_] if name in ("import_module", "__import__"):
                 self.found.append(text)

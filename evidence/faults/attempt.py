@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import runpy
@@ -36,6 +37,7 @@ def preload() -> None:
     """Load what runs need, once, before the first fork."""
     for name in LOADED:
         import_module(name)
+    gc.freeze()  # a forked process need not look through all of this
 
 
 def started(arguments: Sequence[str], folder: Path, log: Path) -> int:

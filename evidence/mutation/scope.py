@@ -59,6 +59,13 @@ class Scope:
         return [name for name in dict.fromkeys(stored) if name not in inner | self.error_only]
 
     @cached_property
+    def first_set(self) -> dict[str, int]:
+        """The first line in which each variable is set."""
+        stored = [n for n in ast.walk(self.node)
+                  if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]  # fmt: skip
+        return {n.id: n.lineno for n in sorted(stored, key=lambda n: -n.lineno)}
+
+    @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """Every node's parent."""
         return {child: node for node in ast.walk(self.node) for _, child in children(node)}

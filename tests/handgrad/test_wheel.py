@@ -158,21 +158,24 @@ def test_the_command_is_on_the_path_and_knows_its_version(installed: Path, tmp_p
     assert out == module == f"handgrad {handgrad.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["mutate"], ["bench"], ["certify", "--record"]])
 def test_what_only_a_checkout_has_is_shown_and_says_what_is_missing(
-    installed: Path, tmp_path: Path, arguments: list[str]
+    installed: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "evidence").mkdir()
     (tmp_path / "evidence" / "commands.py").write_text("raise SystemExit('not ours')")
-    done = _run(str(installed / "python"), "-m", "handgrad", *arguments, cwd=tmp_path)
+    shown = _done(str(installed / "handgrad"), "--help")
 
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    command = f"handgrad {' '.join(arguments)}"
-    assert done.stderr.startswith(f"handgrad: `{command}` needs the folder evidence/")
-    assert f"repository, run `make run` there once, and then `.venv/bin/{command}`" in done.stderr
-    assert f"│ {arguments[0]} " in _done(str(installed / "handgrad"), "--help")
+    for arguments in (["mutate"], ["bench"], ["certify", "--record"]):
+        done = _run(str(installed / "python"), "-m", "handgrad", *arguments, cwd=tmp_path)
+
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        command = f"handgrad {' '.join(arguments)}"
+        assert done.stderr.startswith(f"handgrad: `{command}` needs the folder evidence/")
+        once = f"repository, run `make run` there once, and then `.venv/bin/{command}`"
+        assert once in done.stderr
+        assert f"│ {arguments[0]} " in shown
 
 
 def test_a_project_with_modules_of_our_names_runs_its_own_tests(

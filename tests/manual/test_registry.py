@@ -6,7 +6,6 @@ import inspect
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -45,36 +44,39 @@ class Hidden(Shout):
 '''
 
 
-@pytest.mark.parametrize(
-    ("group", "table"),
-    [("", "LAYERS"), ('GROUP = "activation"', "ACTIVATIONS"), ('GROUP = "gate"', "GATES"),
-     ('GROUP = "penalty"', "PENALTIES")],
-)  # fmt: skip
-def test_a_new_file_is_found_without_a_line_elsewhere(
-    tmp_path: Path, group: str, table: str
-) -> None:
-    """A copy of the package with one more file in a new folder."""
+GROUPS = {
+    "LAYERS": "",
+    "ACTIVATIONS": 'GROUP = "activation"',
+    "GATES": 'GROUP = "gate"',
+    "PENALTIES": 'GROUP = "penalty"',
+}
+FOUND = """
+import manual
+from manual import registry
+
+for table, name in {"LAYERS": "Shout0", "ACTIVATIONS": "Shout1",
+                    "GATES": "Shout2", "PENALTIES": "Shout3"}.items():
+    assert getattr(manual, name) is getattr(registry, table)[name]
+    others = [t for t in ("LAYERS", "GATES", "PENALTIES") if t != table]
+    if table == "ACTIVATIONS":
+        others.remove("LAYERS")
+    assert not any(name in getattr(registry, t) for t in others), name
+    assert not {f"Draft{name[-1]}", f"Hidden{name[-1]}"} & set(registry.LAYERS)
+    assert not hasattr(manual, f"Hidden{name[-1]}")
+"""
+
+
+def test_a_new_file_is_found_without_a_line_elsewhere(tmp_path: Path) -> None:
+    """A copy of the package with one more file for each group, in a new folder."""
     import shutil
 
     shutil.copytree(ROOT / "manual", tmp_path / "manual")
     (tmp_path / "manual" / "loud").mkdir()
     (tmp_path / "manual" / "loud" / "__init__.py").write_text("")
-    (tmp_path / "manual" / "loud" / "shout.py").write_text(NEW.format(group=group))
-    code = f"""
-        import manual
-        from manual import Shout, registry
-
-        assert manual.Shout is Shout is registry.{table}["Shout"]
-        others = [t for t in ("LAYERS", "GATES", "PENALTIES") if t != "{table}"]
-        if "{table}" == "ACTIVATIONS":
-            others.remove("LAYERS")
-        assert not any("Shout" in getattr(registry, t) for t in others)
-        assert not {{"Draft", "Hidden"}} & set(registry.LAYERS)
-        assert not hasattr(manual, "Hidden")
-    """
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, check=True, timeout=60
-    )
+    for n, group in enumerate(GROUPS.values()):
+        text = re.sub(r"\b(Draft|Shout|Hidden)\b", rf"\g<1>{n}", NEW.format(group=group))
+        (tmp_path / "manual" / "loud" / f"shout{n}.py").write_text(text)
+    subprocess.run([sys.executable, "-c", FOUND], cwd=tmp_path, check=True, timeout=60)
 
 
 def test_every_group_holds_what_it_held() -> None:

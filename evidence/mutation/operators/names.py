@@ -37,14 +37,7 @@ def _is_caller(node: ast.Name, scope: Scope) -> bool:
 
 
 def _set_before(name: str, node: ast.Name, scope: Scope) -> bool:
-    if name in scope.arguments:
-        return True
-    stored = [
-        n.lineno
-        for n in ast.walk(scope.node)
-        if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
-    ]
-    return bool(stored) and min(stored) < node.lineno
+    return name in scope.arguments or scope.first_set.get(name, node.lineno) < node.lineno
 
 
 @replaces("variable", ast.Attribute)

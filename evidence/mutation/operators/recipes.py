@@ -7,6 +7,7 @@ is planted in every function that holds all of its expressions; a test demands t
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -62,20 +63,30 @@ RECIPES: dict[str, dict[str, str]] = {
 
 @rewrites("method")
 def confuse(scope: Scope) -> Iterator[Found]:
+    held = texts(scope)
     for recipe in RECIPES.values():
-        yield from _planted(scope, recipe)
+        yield from planted(held, recipe)
 
 
-def _planted(scope: Scope, recipe: dict[str, str]) -> Iterator[Found]:
-    hits: dict[str, list] = {text: [] for text in recipe}
+Held = dict[str, list[tuple[Place, ast.expr | ast.AugAssign]]]
+
+
+def texts(scope: Scope) -> Held:
+    """Return where each expression of a scope stands, by its text."""
+    held: Held = defaultdict(list)
     for place, node in scope.places():
-        if isinstance(node, ast.expr | ast.AugAssign) and (text := ast.unparse(node)) in recipe:
-            hits[text].append((place, node))
-    if not all(hits.values()):
+        if isinstance(node, ast.expr | ast.AugAssign):
+            held[ast.unparse(node)].append((place, node))
+    return held
+
+
+def planted(held: Held, recipe: dict[str, str]) -> Iterator[Found]:
+    """Yield the recipe's edits if all of its expressions are held."""
+    if recipe.keys() - held.keys():
         return
     edits: Edits = ()
-    for text, found in hits.items():
-        edits += tuple(Edit(place, _parsed(recipe[text], node)) for place, node in found)
+    for text in recipe:
+        edits += tuple(Edit(place, _parsed(recipe[text], node)) for place, node in held[text])
     yield min(e.place.node.lineno for e in edits), edits
 
 
