@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -15,6 +16,22 @@ class UserError(Exception):
     def __init__(self, text: str) -> None:
         line = " ".join(text.split())
         super().__init__("".join(c if c.isprintable() else "?" for c in line))
+
+
+@contextmanager
+def not_stopped(whose: str) -> Iterator[None]:
+    """Take it as a mistake that a user's code stops the program, with any status: 0 is no verdict.
+
+    Raises:
+        UserError: it does.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise UserError(
+            f"{whose} stops the program (sys.exit, status {error.code}) where it is made or run: "
+            "nothing was compared."
+        ) from None
 
 
 def nearest(name: object, valid: Iterable[object], *, what: str = "Valid names") -> str:

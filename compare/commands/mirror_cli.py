@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from compare.commands.check_cli import directory_name
 from compare.commands.leave import Place, leave, refuse_unwritable
 from compare.commands.options import AsJson, Force, NoReport, Out, Quiet
 from compare.commands.status import AGREE, DISAGREE, INTERRUPTED
+from compare.errors import not_stopped
 
 if TYPE_CHECKING:
     from compare.report.report import Report
@@ -77,7 +78,7 @@ def mirror(
 
     refuse_unwritable(None if no_report else out, force=force)
     refuse_settings(dtype, steps, seed, gauge_every)
-    with redirect_stdout(sys.stderr), _not_stopped(target):  # what it prints is not the result
+    with redirect_stdout(sys.stderr), not_stopped(target):  # what it prints is not the result
         asked = Asked(target, inputs or [], loss, wanted, optimizer, seed, evaluate)
         with bars(show=sys.stderr.isatty() and not (quiet or as_json), after=1.0) as advance:
             report = asked.mirrored(
@@ -86,20 +87,6 @@ def mirror(
     place = Place(out, Path("reports") / directory_name(report.name), force, not no_report)
     leave(report, place, quiet=quiet, as_json=as_json)
     raise typer.Exit(INTERRUPTED if report.interrupted else AGREE if report.agrees else DISAGREE)
-
-
-@contextmanager
-def _not_stopped(target: str) -> Iterator[None]:
-    """The user's code may stop the program, with any status: that is no verdict."""
-    from compare.errors import UserError
-
-    try:
-        yield
-    except SystemExit as error:
-        raise UserError(
-            f"{target} stops the program (sys.exit, status {error.code}) where it is made or run: "
-            "nothing was compared."
-        ) from None
 
 
 class Asked:

@@ -212,7 +212,10 @@ def _state(file: str) -> tuple[int, int] | None:
 def _failure(error: BaseException, path: Path | None = None) -> str:
     """Return the error with the user's line."""
     if isinstance(error, SyntaxError):
+        if error.lineno is None:  # not even text
+            return f"it is no Python source: {error.msg}"
         line = (error.text or "").strip()
+        line = line if line.isprintable() else "…"
         where = f"{error.filename}, " if path and not _same(error.filename, path) else ""
         return f"{where}line {error.lineno}: {type(error).__name__}: {error.msg}: {line}"
     frames = traceback.extract_tb(error.__traceback__)

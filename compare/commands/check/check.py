@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from compare.errors import UserError, nearest
+from compare.errors import UserError, nearest, not_stopped
 from compare.pair.budget import SECONDS, Budget
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ DTYPES = ("float64", "float32")
 TORCH_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
+@not_stopped("The code under check")
 def check(
     forward: Any,
     backward: Any = None,
@@ -129,6 +130,7 @@ def check(
     ).report()  # fmt: skip
 
 
+@not_stopped("The Function under check")
 def check_torch(
     candidate: Any,
     reference: Any = None,

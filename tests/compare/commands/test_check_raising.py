@@ -149,3 +149,30 @@ def test_a_gradient_of_another_shape_is_a_finding_without_a_reference_too(call) 
 
     assert status == 1
     assert "the gradient of x has shape (4, 5); it must be (4, 3)" in out
+
+
+@pytest.mark.parametrize("status", ["0", "", "3"])
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_code_that_stops_the_program_is_no_agreement(call, where: str, status: str) -> None:
+    stop = f"sys.exit({status})"
+    forward = stop if where == "forward" else "x @ w + b"
+    backward = f"    {stop}\n" if where == "backward" else "    return dout @ w.T\n"
+
+    with pytest.raises(UserError, match=rf"stops the program .sys.exit, status {status or None}."):
+        call(*with_sys(file_with(backward, forward)))
+
+
+def with_sys(arguments: list[str]) -> list[str]:
+    mine = Path("mine.py")
+    mine.write_text("import sys\n" + mine.read_text())
+    return arguments
+
+
+def test_a_file_of_no_text_is_named_without_what_is_in_it(call) -> None:
+    for content in (b"\x00\x01x", b"\xa4\x90\x1b[31m"):
+        Path("mine.py").write_bytes(content)
+        with pytest.raises(UserError, match=r"mine\.py fails when it is imported") as raised:
+            call("mine.py:forward,backward", "--shape", "x=3")
+        told = str(raised.value)
+        assert "None" not in told
+        assert "[31m" not in told
