@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compare.commands.mirror_runner import MirrorRunner
 from compare.commands.runner import Progress
+from compare.errors import not_stopped
 from compare.report.report import Report
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["mirror", "refuse_settings"]
 
 
+@not_stopped("The model")
 def mirror(
     module: torch.nn.Module, args: Sequence[Any] | Any = (),
     kwargs: Mapping[str, Any] | None = None, *, loss: Callable[..., Any] | None = None,

@@ -139,21 +139,17 @@ class Session:
         A forward that draws numbers of its own gives others each time; of a reference that torch
         cannot differentiate, the gradient is not zero but unknown.
         """
-        with quiet():
-            try:
-                first, second = (
-                    self.candidate.start(fresh(self.cases.base)).outputs for _ in range(2)
-                )
-                random = any(_unlike(a, b) for a, b in zip(first, second, strict=False))
-            except Exception:
-                return ""  # told by the first case
+        random = _differ_between_calls(lambda: self.candidate.start(fresh(self.cases.base)).outputs)
+        if random is None:
+            return ""  # told by the first case
         if random:
             return (
                 f"{self.candidate.name} gives other outputs each time it is called with the same "
                 "inputs: it draws random numbers (a mask, weights made at the first call). Give "
                 "them as inputs, or seed them inside forward; nothing was compared."
             )
-        if self._reference_draws():
+        own = isinstance(self.reference, OwnForward)
+        if not own and _differ_between_calls(lambda: self.reference.forward(self.cases.base)):
             return (
                 f"The reference {self.reference.name} gives other outputs each time it is called "
                 "with the same inputs: it draws random numbers (dropout in training?). Put it in "
@@ -166,17 +162,6 @@ class Session:
             except Exception:
                 return ""
 
-    def _reference_draws(self) -> bool:
-        """Return whether the reference gives other outputs of the same inputs."""
-        if isinstance(self.reference, OwnForward):
-            return False
-        with quiet():
-            try:
-                first, second = (self.reference.forward(self.cases.base) for _ in range(2))
-                return any(_unlike(a, b) for a, b in zip(first, second, strict=False))
-            except Exception:
-                return False  # told by the first case
-
     def _accepts(self, values: Inputs) -> bool:
         """Tell whether forward runs on both sides, in these sizes."""
         with quiet():
@@ -187,6 +172,16 @@ class Session:
             except Exception:
                 return False
         return True
+
+
+def _differ_between_calls(run: Callable[[], Any]) -> bool | None:
+    """Return whether two calls give other outputs: random numbers are drawn; None if it raises."""
+    with quiet():
+        try:
+            first, second = run(), run()
+            return any(_unlike(a, b) for a, b in zip(first, second, strict=False))
+        except Exception:
+            return None
 
 
 def _unlike(a: Any, b: Any) -> bool:

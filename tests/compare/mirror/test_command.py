@@ -38,7 +38,7 @@ number = 5
 SIZES = "--input takes a shape"
 LOST = "Net -i 2,3 --loss"
 BAD = {
-    "Stops -i 2,3": "Stops stops the program .*status 0.*nothing was compared",
+    "Stops -i 2,3": "The model stops the program .*status 0.*nothing was compared",
     "stops": "stops the program",
     "four": r"received \(Net, tuple, dict, int\)",
     "unnamed": "kwargs as a dictionary",

@@ -44,9 +44,9 @@ def test_torchs_draws_and_threads_are_as_before_a_run() -> None:
 
 
 def test_numpy_has_one_thread_in_a_run() -> None:
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info, threadpool_limits
 
-    with at_work():
+    with threadpool_limits(2), at_work():
         assert {
             pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
         } == {1}
