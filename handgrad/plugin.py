@@ -57,7 +57,7 @@ class GradientAssertion:
         try:
             report = check(*arguments, **options)
         except UserError as error:
-            pytest.fail(f"assert_gradients_agree: {error}", pytrace=False)
+            raise _unusable(error) from None
         saved = self._saved(report)
         if not report.agrees:
             where = f"\n\nReport: {saved / 'report.html'}" if saved else ""
@@ -75,6 +75,10 @@ class GradientAssertion:
         return report.save(Path(self._directory) / f"{name}{number}", force=True)
 
 
+def _unusable(error: Exception) -> BaseException:
+    return pytest.fail.Exception(f"assert_gradients_agree: {error}", pytrace=False)
+
+
 @pytest.fixture
 def assert_gradients_agree(request: pytest.FixtureRequest) -> GradientAssertion:
     """Check a hand-derived gradient: see `compare.check` for the arguments."""
@@ -83,6 +87,6 @@ def assert_gradients_agree(request: pytest.FixtureRequest) -> GradientAssertion:
     try:
         refuse_shadows()
     except ShadowedError as error:
-        pytest.fail(f"assert_gradients_agree: {error}", pytrace=False)
+        raise _unusable(error) from None
     directory = request.config.getoption("--handgrad-report")
     return GradientAssertion(request.node.nodeid, directory)

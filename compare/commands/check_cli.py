@@ -211,7 +211,7 @@ def as_typed(
     Raises:
         UserError: one of them cannot be used.
     """
-    from compare.errors import UserError, nearest
+    from compare.errors import UserError
     from compare.pair.loading import in_order, load_names, parsed, shape_of, value_of
     from compare.pair.objects import made
 
@@ -223,8 +223,6 @@ def as_typed(
     known = load_names(reference)[0] if reference else None
     inputs = dict(map(shape_of, shapes or [])) | dict(map(value_of, values or []))
     inputs = in_order(inputs, functions[0])
-    if unknown := [name for name in no_grad or () if name not in inputs]:
-        raise UserError(f"--no-grad {unknown[0]} names no input. {nearest(unknown[0], inputs)}")
     return _checked(
         functions, known, inputs, domain=dict(_domain(text) for text in domains or ()),
         no_grad=no_grad or (), structural_zeros=zeros or (), rtol=tolerance,

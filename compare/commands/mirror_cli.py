@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from compare.report.report import Report
 
 EXAMPLE = (
-    "Examples: handgrad mirror model.py:net --input 8,3 · handgrad mirror model.py:GPT "
-    "--input 2,16:50 --loss CrossEntropyLoss --target 2:50"
+    "Examples: handgrad mirror model.py:net --input 8,3 · handgrad mirror model.py:classifier "
+    "--input 8,3 --loss CrossEntropyLoss --target 8:10 · handgrad mirror model.py:GPT "
+    "--input 2,16:50 --loss model.py:loss"
 )
 INPUT = (
     "An input of the model in its order, or NAME=…: a shape of normal numbers (8,3), of whole "

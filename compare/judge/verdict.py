@@ -173,8 +173,9 @@ def _advice(frame: pd.DataFrame, unchecked: list[tuple[str, str]], dtype: str) -
         return f"If they are zero by construction, {named}"
     remedy = "judge in float64, or use" if dtype == "float32" else "use"
     return (
-        "Their values, or updates, are smaller than what rounding may do, as in deep, saturated "
-        f"networks: {remedy} fewer layers. Only if they are zero by construction, {named}"
+        "Their values, or updates, are smaller than what rounding may do. In deep, saturated "
+        f"networks {remedy} fewer layers. A bias before a batch norm has no effect: set bias = "
+        f"false there. Only if they are zero by construction, {named}"
     )
 
 

@@ -87,6 +87,10 @@ class Candidate(ABC):
         """Return what a reader of the report should know of the adapter."""
         return []
 
+    def used(self, values: Inputs, upstreams: Sequence[Any]) -> Candidate | None:
+        """Return it as one that has gone forward and back on these inputs, if that may matter."""
+        return None
+
     def run(self, values: Inputs, upstreams: Sequence[Any]) -> Result:
         """Run both; backward gets copies of the upstream gradients, and may spoil them."""
         started = self.start(values)
@@ -187,7 +191,10 @@ class ValueAndGradient(Candidate):
 
 
 def _is_number(value: Any) -> bool:
-    return not (value is None or isinstance(value, Mapping | str)) and np.ndim(value) == 0
+    return (
+        not (value is None or isinstance(value, Mapping | str | tuple | list))
+        and np.ndim(value) == 0
+    )
 
 
 def called(thing: Any) -> str:

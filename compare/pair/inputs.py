@@ -30,6 +30,7 @@ class Specification:
     `given` holds arrays and everything that passes through; `shapes` those to be drawn;
     `differentiable` names the float arrays, in order: the ones that must get a gradient. `labels`
     are drawn as integers: their last number in `shapes` is no axis, but what they are below.
+    `scales` are standard deviations other than 1.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Specification:
     differentiable: tuple[str, ...]
     labels: frozenset[str] = frozenset()
     domains: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator, shapes: Mapping[str, tuple] | None = None) -> Inputs:
         """Return all inputs; drawn ones are random normal and exact in float32, or labels.
@@ -55,18 +57,26 @@ class Specification:
     def _drawn(self, rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
         if name in self.labels:
             return classes(rng, shape)
-        drawn = normal(rng, shape)
+        drawn = normal(rng, shape) * self.scales.get(name, 1.0)
         return inside(self.domains[name], drawn) if name in self.domains else drawn
 
-    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Specification:
-        """Return a specification with further inputs at the end, drawn from these shapes."""
-        return Specification(
-            (*self.names, *shapes),
-            self.given,
-            {**self.shapes, **shapes},
-            (*self.differentiable, *shapes),
-            self.labels,
-            self.domains,
+    def with_drawn(self, like: Mapping[str, Any]) -> Specification:
+        """Return a specification with further inputs at the end, drawn as large as these arrays."""
+        return replace(
+            self,
+            names=(*self.names, *like),
+            shapes=self.shapes | {name: np.shape(value) for name, value in like.items()},
+            differentiable=(*self.differentiable, *like),
+            scales={**self.scales, **{name: scale(value) for name, value in like.items()}},
+        )
+
+    def with_values(self, values: Mapping[str, np.ndarray]) -> Specification:
+        """Return a specification with further inputs at the end, of these values."""
+        return replace(
+            self,
+            names=(*self.names, *values),
+            given={**self.given, **values},
+            differentiable=(*self.differentiable, *values),
         )
 
     def within(self, domains: Mapping[str, str] | None) -> Specification:
@@ -129,10 +139,10 @@ def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> 
         UserError: there are none, one is of a kind that cannot be used, none is differentiable, or
             `no_grad` names one that is not there.
     """
-    if not inputs:
+    if not inputs or not isinstance(inputs, Mapping):
         raise UserError(
-            "A check needs inputs: pass inputs={'x': (4, 3), …}, in the order of the arguments, "
-            "each an array or a shape from which one is drawn."
+            "A check needs inputs by name: pass inputs={'x': (4, 3), …}, in the order of the "
+            "arguments, each an array or a shape from which one is drawn."
         )
     for name in no_grad:
         if name not in inputs:
@@ -177,6 +187,13 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return random normal numbers, none of them near zero, exact in float32, stored in float64."""
     drawn = np.asarray(rng.standard_normal(shape))
     return (drawn + np.copysign(0.05, drawn)).astype(np.float32).astype(np.float64)
+
+
+def scale(array: np.ndarray) -> float:
+    """Return the power of two nearest to an array's root mean square; 1 for zeros."""
+    with np.errstate(all="ignore"):
+        size = np.sqrt(np.mean(np.square(as_float(array))))
+    return float(2.0 ** np.rint(np.log2(size))) if 0 < size < np.inf else 1.0
 
 
 def classes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

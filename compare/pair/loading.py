@@ -23,6 +23,7 @@ from compare.pair.candidates import called
 from compare.pair.objects import made
 from compare.pair.signatures import positional
 
+NUMBERS = re.compile(r"\s*-?\d[\d.eE+-]*\s*(,\s*-?\d[\d.eE+-]*\s*)+")  # 0, 2, 1
 LATER: list[str] = []  # folders in which imports inside functions are looked for
 OWN = ("compare", "evidence", "handgrad", "manual", "teach", "torch_ref")
 _loaded: dict[str, tuple[str, tuple[int, int]]] = {}  # users' modules: file, its state when read
@@ -73,13 +74,27 @@ def load_names(target: str) -> list[Any]:
     found = re.fullmatch(r"(.+?\.py|[^\W\d][\w.]*):(.*\S.*)", target, re.DOTALL)
     if found is None:
         raise UserError(
-            f"'{target}' must be FILE.py:NAME (or FILE.py:FORWARD,BACKWARD), with the names of "
-            "functions in that file, or PACKAGE.MODULE:NAME."
+            f"'{target}' must be FILE.py:NAME (or FILE.py:FORWARD,BACKWARD), with names that the "
+            f"file has, or PACKAGE.MODULE:NAME.{_names_in(target)}"
         )
     where, names = found.groups()
     wanted = named(names)
     module = load_file(Path(where)) if where.endswith(".py") else load_module(where)
     return [member(module, one, where) for one in wanted]
+
+
+def _names_in(target: str) -> str:
+    """Name what a file defines, without running it; nothing if there is no such file."""
+    try:
+        body = ast.parse(Path(target.rstrip(":")).read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    kinds = ast.FunctionDef | ast.ClassDef
+    found = [item.name for item in body if isinstance(item, kinds)]
+    found += [t.id for item in body if isinstance(item, ast.Assign) for t in item.targets
+              if isinstance(t, ast.Name)]  # fmt: skip
+    public = [name for name in found if not name.startswith("_")]
+    return f" In {target.rstrip(':')}: {', '.join(public[:12])}." if public else ""
 
 
 def load_module(name: str) -> Any:
@@ -273,13 +288,13 @@ def value_of(text: str) -> tuple[str, Any]:
 
 
 def parsed(given: str) -> Any:
-    """Return the value of a JSON text or a .npy file; a text that is no JSON is itself."""
+    """Return the value of a JSON text, of `0,2,1` or of a .npy file; other texts are themselves."""
     import numpy as np
 
     if given.endswith(".npy"):
         return _saved(Path(given), f"--value {given}")
     try:
-        value = json.loads(given)
+        value = json.loads(f"[{given}]" if NUMBERS.fullmatch(given) else given)
     except (json.JSONDecodeError, RecursionError):
         value = given
     if isinstance(value, list):
@@ -317,7 +332,7 @@ def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:
         who = f"{called(function)}({', '.join(taken)})" if taken else "forward"
         raise UserError(
             f"A check needs inputs: one for each argument of {who}, a shape to draw from "
-            f"(--shape {(taken or ['x'])[0]}=4,3) or a value (--value y=[0,2,1], or "
+            f"(--shape {(taken or ['x'])[0]}=4,3) or a value (--value y=0,2,1, or "
             "--value x=FILE.npy)."
         )
     if not set(inputs) <= set(taken):
@@ -326,6 +341,7 @@ def in_order(inputs: dict[str, Any], forward: Any) -> dict[str, Any]:
         shapes = " ".join(f"--shape {name}=N,N" for name in missing)
         raise UserError(
             f"{called(function)} takes {', '.join(taken)}, but nothing was given for "
-            f"{', '.join(missing)}: add {shapes}, or a value (--value {missing[0]}=…)."
+            f"{', '.join(missing)}: add {shapes}, or a value, as labels are "
+            f"(--value {missing[0]}=0,2,1)."
         )
     return {name: inputs[name] for name in taken if name in inputs}

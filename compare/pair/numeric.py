@@ -8,7 +8,7 @@ differ however small the step: both are returned, for any number between them is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ LEVELS, RATIO = 9, 4.0
 DEEPER, DEEPEST = 6, 18  # levels further down where the differences are not settled, and the last
 U = 2.0**-53
 SEPARATED, CLOSE, SEPARATIONS = 1e-3, 1e-6, 24  # distances, of the input's size; samples
+PUSHED = 32  # numbers that tie, each moved by itself
 
 Forward = Callable[[Inputs], tuple[np.ndarray, ...]]
 
@@ -154,51 +155,79 @@ def _one_sided(
 ) -> tuple[float, float]:
     """Return the range of subgradients; a single number where forward is smooth.
 
-    Forward is smooth if the gap of the one-sided derivatives shrinks as the step does.
+    Forward is smooth if the gap of the one-sided derivatives goes with the step.
     """
 
-    def gaps(i: int) -> list[np.ndarray]:
-        return [
-            (a - 2 * y + b) / steps[i] for a, y, b in zip(ahead[i], here, behind[i], strict=True)
-        ]
-
-    near, far = LEVELS - 3, LEVELS - 5
-    room = 16 * noise[near]
+    last = LEVELS - 3
+    levels = slice(last - 2, last + 1)
     low = high = 0.0
-    for dy, y, a, b, small, large in zip(
-        upstreams, here, ahead[near], behind[near], gaps(near), gaps(far), strict=True
-    ):
-        stays = (np.abs(small) > 0.5 * np.abs(large)) & (np.abs(dy * small) > room)
-        if stays.any():
-            sides = np.stack([dy * (a - y), dy * (y - b)]) / steps[near]
-            low += float(np.where(stays, sides.min(axis=0), sides.mean(axis=0)).sum())
-            high += float(np.where(stays, sides.max(axis=0), sides.mean(axis=0)).sum())
-        else:
-            mean = float((dy * (a - b)).sum() / (2 * steps[near]))
-            low, high = low + mean, high + mean
+    for k, (dy, y) in enumerate(zip(upstreams, here, strict=True)):
+        right = [(side[k] - y) / h for side, h in zip(ahead[levels], steps[levels], strict=True)]
+        left = [(y - side[k]) / h for side, h in zip(behind[levels], steps[levels], strict=True)]
+        kinked, settled = _stay(*(a - b for a, b in zip(right, left, strict=True)))
+        kinked &= np.abs(dy * (right[-1] - left[-1])) > 16 * noise[last]
+        ends = np.stack(
+            [dy * np.where(settled, _limit(side[-2], side[-1]), side[-1]) for side in (right, left)]
+        )
+        mean = dy * (right[-1] + left[-1]) / 2
+        low += float(np.where(kinked, ends.min(axis=0), mean).sum())
+        high += float(np.where(kinked, ends.max(axis=0), mean).sum())
     return low, high
+
+
+def _stay(large: np.ndarray, middle: np.ndarray, small: np.ndarray) -> tuple[Any, Any]:
+    """Return where the gap of the one-sided derivatives stays, and where it is settled at that.
+
+    Curvature adds to a kink what is in proportion to the step: what is left without it must be a
+    good part of the gap, and nearly the same by two pairs of steps.
+    """
+    found, before = _limit(middle, small), _limit(large, middle)
+    settled = (np.abs(found) > 0.25 * np.abs(small)) & (
+        np.abs(found - before) < 0.1 * np.abs(found)
+    )
+    return settled | (np.abs(small) > 0.5 * np.abs(large)), settled
+
+
+def _limit(one: np.ndarray, next_one: np.ndarray) -> np.ndarray:
+    """Return what two numbers tend to, but for a part in proportion to the step."""
+    return (RATIO * next_one - one) / (RATIO - 1)
 
 
 def apart(
     forward: Forward,
     values: Inputs,
-    name: str,
-    at: tuple[int, ...],
+    directions: dict[str, np.ndarray],
     upstreams: Sequence[np.ndarray],
+    floats: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Return the range of an element's slopes where all that ties with it is pulled apart.
+    """Return the range of slopes along a direction where all that ties with it is pulled apart.
 
-    Between three equal numbers the middle one's slope is none of the two one-sided ones.
+    Between three equal numbers the middle one's slope is none of the two one-sided ones; and where
+    several kinks meet (a unit whose weights are zero has one for every sample), a program takes a
+    side of each that no step along the direction may reach. Points nearby have them: random ones,
+    and those that a push of one of the equal numbers reaches.
     """
-    x, found = values[name], []
-    scale = _size(x, np.ones(x.shape))
-    direction = np.zeros(x.shape)
-    direction[at] = 1.0
-    for _ in range(SEPARATIONS):
-        moved = {**values, name: x + SEPARATED * scale * rng.standard_normal(x.shape)}
-        sides = (forward(_moved(moved, {name: direction}, s * CLOSE * scale)) for s in (1, -1))
-        found.append(_project(upstreams, _minus(*sides)) / (2 * CLOSE * scale))
+    arrays = {name: values[name] for name in floats if values[name].size}
+    scales = {name: SEPARATED * _size(x, np.ones(x.shape)) for name, x in arrays.items()}
+    step = CLOSE * max(_size(values[name], d) for name, d in directions.items())
+
+    def shaken(size: float) -> Inputs:
+        return {n: size * scales[n] * rng.standard_normal(x.shape) for n, x in arrays.items()}
+
+    def slope(change: Inputs) -> float:
+        moved = {**values, **{name: arrays[name] + d for name, d in change.items()}}
+        sides = (forward(_moved(moved, directions, s * step)) for s in (1, -1))
+        return _project(upstreams, _minus(*sides)) / (2 * step)
+
+    found = [slope(shaken(1.0)) for _ in range(SEPARATIONS)]
+    tying = np.unique(np.concatenate([values[n][d != 0] for n, d in directions.items()]))
+    places = [(n, tuple(at)) for n, x in arrays.items() for at in np.argwhere(np.isin(x, tying))]
+    for name, at in (places[i] for i in rng.permutation(len(places))[:PUSHED]):
+        for side in (8, -8):
+            change = shaken(1 / 64)
+            change[name][at] += side * scales[name]
+            found.append(slope(change))
     return min(found), max(found)
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
+from compare.pair.of_values import NOTE, loss_of, may_take_values, takes_values, values_plan
 from compare.pair.parameters import (
     STORES,
     gradient,
-    in_dictionaries,
-    in_lists,
     left_out,
     parameter,
+    parts,
 )
 from compare.pair.returned import NOTHING, Found, attribute, by_name, under
 from compare.pair.signatures import (
@@ -47,6 +47,7 @@ def is_model(thing: Any) -> bool:
 
 RATES = ("learning_rate", "lr", "eta", "rate", "step_size")  # of an update inside backward
 RATE = 2.0**40  # so large that of a parameter before its update no digit of the gradient is lost
+SHOWN = 5  # names in a sentence
 VALUES = ("forward", "loss", "fn", "function", "activation", "activate", "compute", "calculate",
           "value", "f", "__call__")  # fmt: skip
 SLOPES = ("derivative", "deriv", "gradient", "grad", "prime", "backward", "df")
@@ -89,21 +90,6 @@ def made(layer_class: Any, *arguments: Any, **keywords: Any) -> Any:
         ) from error
 
 
-def parameter_shapes(layer: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the parameters in dictionaries that the inputs do not name."""
-    if not (is_layer(layer) or is_model(layer)):
-        return {}
-    found = in_dictionaries(layer)
-    return {k: np.shape(p.value) for k, p in found.items() if k not in names}
-
-
-def listed_shapes(layer: Any, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the parameters in lists, as in `layer.params = [W, b]`."""
-    if not is_layer(layer):
-        return {}
-    return {k: np.shape(p.value) for k, p in in_lists(layer).items() if k not in names}
-
-
 @dataclass
 class _Ran:
     """An object that went forward, how it wants to go back, and the object afterwards."""
@@ -144,9 +130,14 @@ class LayerObject(Candidate):
             self.wanted = []
         self.stores_cache = self.wanted is not None and len(self.wanted) < 2
         taken = positional(forward) or ()
-        self.parameters = [n for n in names if n not in taken and parameter(layer, n)]
+        found = {n: parameter(layer, n) for n in names if n not in taken}
+        self.places = {n: p.places for n, p in found.items() if p is not None and p.places}
+        self.parameters = list(self.places)
         self.arguments = [n for n in names if n not in self.parameters]
         self.uncovered: list[str] = []
+        may = not self.updates and may_take_values(self.wanted, self.arguments)
+        self.of_values: bool | None = None if may else False  # decided by the first run
+        self.told: list[str] = []
 
     def start(self, values: Inputs) -> Started:
         layer = self._with_parameters({name: values[name] for name in self.parameters})
@@ -155,11 +146,22 @@ class LayerObject(Candidate):
         if returned is None:
             returned = getattr(layer, "output", None)
         self.stores_cache = self.stores_cache or self._upstreams_alone(returned)
-        planned = self._plan(returned)
+        planned = self._of_values(layer, returned, values) or self._plan(returned)
         if self.updates:
             planned = planned._replace(call=f"{planned.call}, 2.0**40")
         self.takes_upstream = planned.takes_upstream
         return Started(planned.outputs, planned.cache, _Ran(layer, planned, values))
+
+    def _of_values(self, layer: Any, returned: Any, values: Inputs) -> Plan | None:
+        """Return how to go back by the predictions, if that is what backward takes."""
+        if self.of_values is None:
+            asked = (layer, self.methods[1], returned, self.arguments, values)
+            self.of_values = takes_values(*asked)
+            if self.of_values:
+                given = [values[name] for name in self.arguments]
+                _, what = loss_of(layer, returned, given)
+                self.told = [NOTE.format(self.backward_name, what)]
+        return values_plan(layer, returned, self.arguments, values) if self.of_values else None
 
     def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
         ran = started.state
@@ -167,6 +169,15 @@ class LayerObject(Candidate):
         arguments = ran.planned.arguments(tuple(upstreams), ran.values)
         backward = getattr(ran.after, self.methods[1])
         return backward(*arguments, *([RATE] if self.updates else []))
+
+    def used(self, values: Inputs, upstreams: Sequence[Any]) -> LayerObject | None:
+        if not self.stores_cache:
+            return None
+        started = self.start(values)
+        self.backward(upstreams, started)
+        used = copy.copy(self)
+        used.layer = started.state.after
+        return used
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         """Take the gradients from what backward returned, and the rest from the object."""
@@ -201,36 +212,47 @@ class LayerObject(Candidate):
         return {name: found[name] for name in self.differentiable}
 
     def _of_given(self, returned: Any) -> Any:
-        """Leave out the gradients of optional arguments that forward was called without."""
-        every = optional_too(getattr(self.layer, self.methods[0]))
-        one_each = isinstance(returned, tuple) and len(returned) == len(every)
-        return returned[: len(self.arguments)] if one_each else returned
+        """Leave out the gradients of optional arguments that forward was called without.
 
-    def without_gradients(self, values: Inputs, names: Collection[str]) -> list[str]:
-        """Run once; return which of these parameters get no gradient that can be found."""
-        started = self.start(values)
-        upstreams = [np.ones(np.shape(y)) for y in started.outputs]
-        found = self.finish(upstreams, started)
-        return [name for name in names if found[name] is None]
+        Raises:
+            UserError: there are more, which may be of the object's own arrays.
+        """
+        every = optional_too(getattr(self.layer, self.methods[0]))
+        count = len(returned) if isinstance(returned, tuple) else 0
+        if count == len(every):
+            return returned[: len(self.arguments)]
+        kept = left_out(self.layer, self.parameters) if count > len(self.arguments) else {}
+        if kept:
+            name, shape = next((n, ",".join(map(str, np.shape(v)))) for n, v in kept.items())
+            raise UserError(
+                f"{self.backward_name} returned {count} gradients for {', '.join(self.names)}. "
+                f"Are the others of the object's own arrays ({short(kept)})? Name those that they "
+                "are of as inputs too, in their order (on the command line --shape "
+                f"{name}={shape})."
+            )
+        return returned
 
     def notes(self) -> list[str]:
         kept = left_out(self.layer, self.parameters)
+        uncovered = [*self.told, *self.uncovered]
         if not kept:
-            return self.uncovered
+            return uncovered
         value, them = ("values", "them") if len(kept) > 1 else ("value", "it")
         return [
-            *self.uncovered,
-            f"The object's {', '.join(kept)} kept the {value} that it has, and no gradient of "
+            *uncovered,
+            f"The object's {short(kept)} kept the {value} that it has, and no gradient of "
             f"{them} was checked: give an input of that name.",
         ]
 
     def own_sizes(self) -> set[int]:
         """Return the whole numbers among its attributes, and the lengths of its arrays' axes."""
-        params = getattr(self.layer, "params", None)
-        own = dict(getattr(self.layer, "__dict__", {}).items())
-        held = [v for k, v in own.items() if k not in self.parameters and v is not params]
+        learned = [known for name in self.parameters if (known := parameter(self.layer, name))]
+        held: list[Any] = []
+        for part in (self.layer, *(part for _, part in parts(self.layer))):
+            held += getattr(part, "__dict__", {}).values()
         held += [v for group in held if isinstance(group, tuple | list) for v in group]
         held += [v for group in held if isinstance(group, dict) for v in group.values()]
+        held = [v for v in held if not any(v is one.value for one in learned)]
         numbers = {int(v) for v in held if isinstance(v, int | np.integer) and v is not True}
         lengths = {n for v in held if isinstance(v, np.ndarray) for n in v.shape}
         return {n for n in numbers | lengths if n > 1}
@@ -268,10 +290,9 @@ class LayerObject(Candidate):
         if callable(getattr(self.layer, "with_params", None)) and isinstance(params, Mapping):
             return self.layer.with_params({**params, **parameters})
         layer = copy.deepcopy(self.layer)
-        known = {name: parameter(layer, name) for name in parameters}
         for name, value in parameters.items():
             own = copy.copy(value) if self.updates else value
-            for place in known[name].places:  # type: ignore[union-attr]
+            for place in self.places[name]:
                 place.put(layer, own)
         return layer
 
@@ -313,6 +334,12 @@ def _subtracted(layer: Any, name: str, before: Any) -> Found:
     after = held.places[0].text
     where = f"({after.replace('layer', 'before', 1)} - {after}) / 2.0**40"
     return Found((before - held.value) / RATE, where)
+
+
+def short(names: Collection[str]) -> str:
+    """Return the first few names."""
+    more = len(names) - SHOWN
+    return ", ".join([*names][:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _upstream(upstreams: tuple, wanted: list[str] | None) -> tuple:

@@ -1,8 +1,11 @@
-"""Where an object keeps its parameters and their gradients: attributes, dictionaries and lists."""
+"""Where an object keeps its parameters and their gradients: attributes, dictionaries and lists.
+
+Parameters of the layers that it holds are its own: `layers[0].W`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,27 +16,49 @@ from compare.pair.signatures import names_gradient
 
 STORES = ("grads", "gradients", "grad")  # attributes that hold gradients by name or in order
 HOLDERS = ("params", "parameters", "weights", "W")  # attributes that hold several parameters
-DEEP = 3  # lists in dictionaries in attributes
+DEEP = 12  # attributes, keys and indices on the way to an array
+PASSES = ("forward", "backward", "__call__")  # one of them makes an object a layer
+
+
+class Attribute(str):
+    """The name of an attribute, on the way to an array; other steps are keys and indices."""
 
 
 class Place(NamedTuple):
-    """Where a value stands: an attribute, then keys and indices; `text` is the same in Python."""
+    """Where a value stands: an attribute, then others, keys and indices; `text` is it in Python."""
 
-    keys: tuple[Any, ...]
+    keys: tuple[Any, ...] = ()
 
     @property
     def text(self) -> str:
-        return f"layer.{self.keys[0]}" + "".join(f"[{key!r}]" for key in self.keys[1:])
+        return "layer" + "".join(
+            f".{key}" if isinstance(key, Attribute) else f"[{key!r}]" for key in self.keys
+        )
+
+    @property
+    def name(self) -> str:
+        return self.text.removeprefix("layer.")
+
+    def within(self, place: Place) -> Place:
+        """Return the place of what stands there in something that stands in `place`."""
+        return Place((*place.keys, *self.keys))
+
+    def above(self, layer: Any) -> Any:
+        """Return what holds it."""
+        return Place(self.keys[:-1]).get(layer)
+
+    def get(self, layer: Any) -> Any:
+        held = layer
+        for key in self.keys:
+            held = getattr(held, key) if isinstance(key, Attribute) else held[key]
+        return held
 
     def put(self, layer: Any, value: Any) -> None:
-        *above, last = self.keys
-        if not above:
-            setattr(layer, last, value)
-            return
-        holder = getattr(layer, above[0])
-        for key in above[1:]:
-            holder = holder[key]
-        holder[last] = value
+        holder, last = self.above(layer), self.keys[-1]
+        if isinstance(last, Attribute):
+            setattr(holder, last, value)
+        else:
+            holder[last] = value
 
 
 class Parameter(NamedTuple):
@@ -48,13 +73,24 @@ def parameter(layer: Any, name: str) -> Parameter | None:
     for holder in HOLDERS[:2]:
         held = getattr(layer, holder, None)
         if isinstance(held, Mapping) and name in held:
-            return _everywhere(layer, held[name], Place((holder, name)))
+            return _everywhere(layer, held[name], Place((Attribute(holder), name)))
     listed = in_lists(layer)
     if name in listed:
         return listed[name]
     if hasattr(layer, name) and not callable(getattr(layer, name)):
-        return _everywhere(layer, getattr(layer, name), Place((name,)))
-    return None
+        return _everywhere(layer, getattr(layer, name), Place((Attribute(name),)))
+    place, local = owner(layer, name)
+    known = parameter(place.get(layer), local) if place.keys else None
+    return _everywhere(layer, known.value, known.places[0].within(place)) if known else None
+
+
+def owner(layer: Any, name: str) -> tuple[Place, str]:
+    """Return where the layer stands that a parameter belongs to, and the name that it has there."""
+    for place, _ in parts(layer):
+        if name.startswith(f"{place.name}."):
+            deeper, local = owner(place.get(layer), name.removeprefix(f"{place.name}."))
+            return deeper.within(place), local
+    return Place(), name
 
 
 def in_dictionaries(layer: Any) -> dict[str, Parameter]:
@@ -77,27 +113,52 @@ def in_lists(layer: Any) -> dict[str, Parameter]:
         held = getattr(layer, holder, None)
         if isinstance(held, list | tuple) and held and all(map(is_float, held)):
             for i, value in enumerate(held):
-                place = Place((holder, i))
+                place = Place((Attribute(holder), i))
                 one = _everywhere(layer, value, place)
                 alone = (p.keys[0] for p in one.places if len(p.keys) == 1)
-                found[next(alone, f"{holder}[{i}]")] = one
+                if one.places:
+                    found[next(alone, f"{holder}[{i}]")] = one
     return found
 
 
 def _everywhere(layer: Any, value: Any, first: Place) -> Parameter:
     """Return a parameter with all places of its array, but for those that cannot be written to."""
-    same = [place for place, held in _walk(layer) if held is value and is_float(value)]
-    return Parameter(value, tuple(dict.fromkeys([first, *same])))
+    same = (place for place, held in _walk(layer) if held is value) if is_float(value) else ()
+    places = dict.fromkeys([first, *same])
+    return Parameter(value, tuple(p for p in places if not isinstance(p.above(layer), tuple)))
+
+
+def parts(layer: Any) -> Iterator[tuple[Place, Any]]:
+    """Yield the layers that an object holds, nearest first: objects of classes with a pass."""
+    return ((place, held) for place, held in _walk(layer) if _is_part(held))
+
+
+def _is_part(thing: Any) -> bool:
+    kind = type(thing)
+    if isinstance(thing, type) or kind.__module__ == "builtins" or not hasattr(thing, "__dict__"):
+        return False
+    return any(callable(getattr(kind, name, None)) for name in PASSES)
 
 
 def _walk(layer: Any) -> Iterator[tuple[Place, Any]]:
-    waiting = [(Place((name,)), value) for name, value in getattr(layer, "__dict__", {}).items()]
-    while waiting:
-        place, value = waiting.pop(0)
-        yield place, value
-        if isinstance(value, dict | list) and len(place.keys) < DEEP:
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting += [(Place((*place.keys, key)), item) for key, item in items]
+    """Yield everything that an object holds, and where, nearest first."""
+    waiting, opened = [(Place(), layer)], {id(layer)}
+    for place, value in waiting:
+        for key, held in _items(value):
+            there = Place((*place.keys, key))
+            yield there, held
+            inner = isinstance(held, dict | list | tuple) or _is_part(held)
+            if inner and id(held) not in opened and len(there.keys) < DEEP:
+                opened.add(id(held))
+                waiting.append((there, held))
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, list | tuple):
+        return enumerate(value)
+    return ((Attribute(name), held) for name, held in getattr(value, "__dict__", {}).items())
 
 
 def gradient(layer: Any, name: str) -> Found:
@@ -114,19 +175,34 @@ def gradient(layer: Any, name: str) -> Found:
             kept = getattr(layer, store, None)
             if isinstance(kept, list | tuple) and len(kept) == count:
                 return Found(kept[keys[0]], f"layer.{store}[{keys[0]}]")
-    return NOTHING
+    place, local = owner(layer, name)
+    if not place.keys:
+        return NOTHING
+    found = gradient(place.get(layer), local)
+    return found._replace(where=found.where.replace("layer", place.text, 1))
 
 
-def left_out(layer: Any, names: list[str]) -> list[str]:
-    """Return the float arrays among an object's attributes that are no parameters.
+def arrays(layer: Any) -> dict[str, Any]:
+    """Return the float arrays that could be parameters, of an object and of the layers in it.
 
-    Neither one of these, nor in a list.
+    Each once, by the name that `parameter` knows it by.
     """
+    found: dict[str, Any] = {}
+    for place, part in ((Place(), layer), *parts(layer)):
+        own = {n: p.value for n, p in (in_dictionaries(part) | in_lists(part)).items()}
+        own |= {n: v for n, v in getattr(part, "__dict__", {}).items() if not names_gradient(n)}
+        for name, value in own.items():
+            seen = any(value is one for one in found.values())
+            if is_float(value) and np.size(value) and not seen:
+                found[f"{place.name}.{name}" if place.keys else name] = value
+    return found
+
+
+def left_out(layer: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the arrays that could be parameters, but for those that are one of these."""
     known = [p.value for name in names if (p := parameter(layer, name))]
-    known += [p.value for p in in_lists(layer).values()]
-    return [
-        name
-        for name, value in getattr(layer, "__dict__", {}).items()
-        if is_float(value) and np.size(value) and not names_gradient(name)
-        and not any(value is one for one in known)
-    ]  # fmt: skip
+    return {
+        name: value
+        for name, value in arrays(layer).items()
+        if not any(value is one for one in known)
+    }

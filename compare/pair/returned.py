@@ -62,8 +62,12 @@ def by_name(
 
 def spellings(name: str) -> tuple[str, ...]:
     """Return the names under which people keep the gradient of `name`."""
-    return (f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"d{name.capitalize()}",
-            f"{name}grad", f"g_{name}")  # fmt: skip
+    return (
+        f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"d{name.capitalize()}",
+        f"{name}grad", f"g_{name}", f"grad{name}", f"g{name}", f"gradient_{name}",
+        f"{name}_gradient", f"delta_{name}", f"{name}_delta", f"nabla_{name}", f"dLd{name}",
+        f"dL_d{name}", f"_d{name}",
+    )  # fmt: skip
 
 
 def under(mapping: Mapping[str, Any], name: str, where: str) -> Found:

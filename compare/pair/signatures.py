@@ -16,7 +16,9 @@ FORMS = (
     "Known forms: out, cache = forward(*inputs) with dx, … = backward(dout, cache); "
     "out = forward(*inputs) with backward(dout, *inputs), backward(dout, out) or backward(dout); "
     "loss, cache = forward(…) with backward(cache); loss, dx = loss_and_gradient(…) or "
-    "grads, loss = loss_and_gradient(…) by itself; an object with forward and backward methods."
+    "grads, loss = loss_and_gradient(…) by itself; an object with forward and backward methods. "
+    "Anything else becomes one of them in a function of its arrays around it: "
+    "def f(x, W): …; return loss, (dx, dW)."
 )
 OUTPUTS = {"out", "output", "y", "a", "activation", "activations", "fx"}  # of a derivative
 DERIVATIVE = re.compile(r"deriv|prime|grad|dash|_d$|^d_|^df?$", re.IGNORECASE)  # its name

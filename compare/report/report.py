@@ -168,10 +168,9 @@ class Report:
 
         A report that is there stays, and the new one gets a number (`mine-2`), unless `force`.
         """
-        from compare.report.rendering import beside, save
+        from compare.report.rendering import save
 
-        path = Path(directory) if force else beside(Path(directory))
-        return save(self, path, latex=latex)
+        return save(self, directory, latex=latex, force=force)
 
     def __str__(self) -> str:
         from compare.report.rendering.terminal import terminal_text

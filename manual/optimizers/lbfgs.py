@@ -43,7 +43,7 @@ class LBFGS(Optimizer):
         ValueError: a negative lr, or another line search.
     """
 
-    needs: ClassVar[str] = "the loss several times a step; call step with a closure, or take SGD"
+    needs: ClassVar[str] = "the loss several times a step (step(closure)); take another rule here"
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"history_size": 2})
 
     implementations: ClassVar[tuple[str, ...]] = ()

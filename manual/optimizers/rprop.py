@@ -94,15 +94,16 @@ class Rprop(Optimizer):
         RPROP Algorithm, 1993; without the way back: Igel, Hüsken, 2000 (iRprop⁻).
         """
         g = -grad if self.maximize else grad
-        agreed = g * state.get("prev", 0.0)
         zeros = np.zeros_like(param)
+        before = state.get("prev", zeros)
+        agreed = g * before
         s = zeros + state.get("step_size", lr)
         grown, less = s * self.etas[1], s * self.etas[0]
-        turn = turning(agreed)
+        turn = turning(agreed) + turning(g) * (before != 0)  # the product may be too small to tell
         s = np.where(agreed > 0, grown, np.where(agreed < 0, less, s)) + turn * (grown - less)
         bottom, top = self.step_sizes
         s = np.maximum(np.minimum(s, top), bottom)
         p = np.where(agreed < 0, 0.0, g) + turn * g
-        sign = p / np.where(p == 0, 1.0, np.abs(p)) + turning(p) + turn
-        new = param - sign * s
+        sign = p / np.where(p == 0, 1.0, np.abs(p)) + turning(p)
+        new = param - (sign * s + turn * grown)  # both may turn
         return new, {"step": state.get("step", 0) + 1, "prev": p, "step_size": s}

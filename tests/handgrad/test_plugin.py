@@ -40,6 +40,21 @@ def test_torch(assert_gradients_agree):
     assert_gradients_agree.torch(lambda x: x * 2, lambda x: x + x, {"x": (4, 3)}, dtype="float32")
     assert_gradients_agree.torch(lambda x: x * 2, lambda x: x + x, {"x": (4, 3)})
 """
+FUNCTION = """
+import torch
+
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, grad):
+        return 2 * grad
+
+def test_double(assert_gradients_agree):
+    assert_gradients_agree(Double.apply, inputs={"x": (4, 3)})
+"""
 LIGHT = """
 import sys
 
@@ -85,6 +100,14 @@ def test_the_fixture_fails_with_the_table_and_the_cause_and_saves_reports(
     assert saved == {"test_it.py--test_right", "test_it.py--test_wrong", "test_it.py--test_torch",
                      "test_it.py--test_torch-2"}  # fmt: skip
     assert (tmp_path / "found" / "test_it.py--test_wrong" / "report.html").exists()
+
+
+def test_a_torch_function_is_told_where_it_is_checked_and_nothing_else(run) -> None:
+    status, out = run(FUNCTION)
+
+    assert status == 1
+    assert "assert_gradients_agree.torch(MyFunction.apply, …)" in out
+    assert "During handling" not in out
 
 
 def test_pytest_starts_without_torch(run) -> None:

@@ -11,7 +11,6 @@ from compare.errors import UserError, nearest, not_stopped
 from compare.pair.budget import SECONDS, Budget
 
 if TYPE_CHECKING:
-    from compare.pair.inputs import Specification
     from compare.report.report import Report
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -89,15 +88,19 @@ def check(
     from compare.commands.check.session import Session
     from compare.pair.adapt import adapt
     from compare.pair.inputs import specify
-    from compare.pair.objects import LayerObject, is_model, made, parameter_shapes
+    from compare.pair.objects import LayerObject, is_model, made
     from compare.pair.on_tensors import NOTE, on_tensors, static_pair
+    from compare.pair.own_parameters import with_own_parameters
+    from compare.pair.parameters import parameter
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
     _known(dtype, DTYPES, "check_torch runs torch callables in the others")
     _refuse_torch(forward)
     pair = static_pair(forward) if backward is None else (forward, backward)
-    given = specify(inputs, no_grad).within(domain)
-    function = on_tensors(pair[0], pair[1], given, seed) if pair else None
+    function = None
+    if pair:
+        given = specify(inputs, no_grad).within(domain)
+        function = on_tensors(pair[0], pair[1], given, seed)
     if function is not None:
         report = check_torch(
             function, reference, inputs, dtype=dtype, seed=seed, no_grad=no_grad,
@@ -111,9 +114,9 @@ def check(
     layer: Any = forward if backward is None else None
     if is_model(layer):  # whose loss is differentiated by its parameters
         no_grad = {*no_grad, *(name for name in inputs or () if name not in layer.params)}
-    specification = specify(inputs, no_grad)
-    specification = specification.with_shapes(parameter_shapes(layer, specification.names))
-    specification, uncovered = _with_lists(specification, layer, reference)
+    own = {name for name in no_grad if name not in (inputs or ()) and parameter(layer, name)}
+    specification = specify(inputs, {*no_grad} - own)
+    specification, uncovered = with_own_parameters(specification, layer, reference, own)
     specification = specification.within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
@@ -199,45 +202,6 @@ def check_torch(
     return with_notes(report, undetermined)
 
 
-def _with_lists(
-    specification: Specification, layer: Any, reference: Any
-) -> tuple[Specification, list[str]]:
-    """Add the parameters that an object has in lists, as far as both sides have a use for them.
-
-    Returns:
-        The specification, and what is not covered, in sentences.
-    """
-    import numpy as np
-
-    from compare.pair.objects import LayerObject, listed_shapes
-    from compare.pair.signatures import positional
-
-    found = listed_shapes(layer, specification.names)
-    if not found:
-        return specification, []
-    wider, listed = specification.with_shapes(found), ", ".join(found)
-    taken = None if reference is None else positional(getattr(reference, "forward", reference))
-    if taken is not None and len(taken) != len(wider.names):
-        return specification, [
-            f"The reference takes {len(taken)} argument{'s' if len(taken) != 1 else ''}: the "
-            f"object's {listed} kept their values, and no gradient of them was checked. Let it "
-            "take them as well."
-        ]
-    values = wider.draw(np.random.default_rng(0))
-    try:
-        lost = LayerObject(layer, wider.names, wider.differentiable).without_gradients(
-            values, found
-        )
-    except Exception:
-        return wider, []  # told by the first case
-    kept = {name: shape for name, shape in found.items() if name not in lost}
-    notes = [
-        f"No gradient of the object's {', '.join(lost)} was found, neither returned nor in grads, "
-        "gradients, dW or the like: it was not checked."
-    ]
-    return specification.with_shapes(kept), notes if lost else []
-
-
 def _reference(
     reference: Any, candidate: Any, names: Any, budget: Budget, device: str = "cpu"
 ) -> Any:
@@ -266,8 +230,8 @@ def _needs_floats(floats: Collection[str], names: Collection[str]) -> None:
     if not floats:
         raise UserError(
             f"No input can have a gradient: of {', '.join(names)} none is a shape or a float "
-            "array. Give float arrays (np.array(…, dtype=float)), or shapes; on the command line "
-            "--shape x=4,3, or --value with decimals (x=[1.0,2.0])."
+            "array. Give float arrays (np.array(…, dtype=float)), or shapes as tuples, (4, 3); on "
+            "the command line --shape x=4,3, or --value with decimals (x=[1.0,2.0])."
         )
 
 
@@ -287,10 +251,11 @@ def is_module(thing: Any) -> bool:
 def _refuse_torch(forward: Any) -> None:
     if is_module(forward):
         raise UserError(
-            "A torch.nn.Module has no hand-written backward to check. compare.mirror(module, "
+            "A torch.nn.Module has no hand-written backward to check. handgrad.mirror(module, "
             "inputs) derives all of it by hand and compares (handgrad mirror FILE.py:NAME)."
         )
     if is_torch_function(forward):
         raise UserError(
-            "A torch.autograd.Function is checked by compare.check_torch(MyFunction.apply, …)."
+            "A torch.autograd.Function is checked by handgrad.check_torch(MyFunction.apply, …), "
+            "in a test by assert_gradients_agree.torch(MyFunction.apply, …)."
         )

@@ -78,7 +78,7 @@ def _say(item: Any, key: str, path: str) -> str:
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":
-        return _unknown(key, path)
+        return _unknown(key, path, item["input"])
     if item["type"] == "missing":
         return "is missing." if key != "layers" else "at least one [[layers]] table is needed."
     if path in TABLES and not key and item["type"] in ("model_type", "tuple_type"):
@@ -88,10 +88,13 @@ def _say(item: Any, key: str, path: str) -> str:
     return f"{wanted}, received {item['input']!r}."
 
 
-def _unknown(key: str, path: str) -> str:
+def _unknown(key: str, path: str, value: Any) -> str:
     if not path:
         names = [name for name in Config.model_fields if name not in ("name", "summary")]
-        return f"there is no such table. {nearest(key, names, what='Tables')}"
+        text = f"there is no such table. {nearest(key, names, what='Tables')}"
+        if isinstance(value, dict | list):
+            return text
+        return f"{text} A setting is named with its table: optimizer.lr, in Python optimizer__lr."
     fields = [name for name in TABLES[path].model_fields if name != "args"]
     return f"there is no such key. {nearest(key, fields, what='Keys')}"
 

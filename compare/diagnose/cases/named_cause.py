@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.diagnose.causes import Cause, Context, Tensors, find_cause
+from compare.diagnose.causes.cause import BATCH
 from compare.diagnose.causes.context import gradient_context, output_sizes
 from compare.pair.inputs import as_float, fresh
 from compare.pair.own_forward import OwnForward
@@ -154,9 +155,18 @@ def _function(reference: TorchReference, names: list[str]) -> Any:
 
 
 def _sizes(session: Session, outcome: Outcome) -> dict[str, int]:
-    """Return lengths that a factor may come from; a scalar's come from the first input."""
-    sizes = output_sizes(outcome.upstreams[0])
-    return sizes or output_sizes(outcome.values[session.candidate.differentiable[0]])
+    """Return lengths that a factor may come from; a scalar's are of the first array and labels."""
+    if sizes := output_sizes(outcome.upstreams[0]):
+        return sizes
+    arrays = {n: np.asarray(v) for n, v in outcome.values.items() if np.ndim(v)}
+    labels = [a.size for a in arrays.values() if a.dtype.kind in "iu" and a.ndim == 1]
+    name, first = next(iter(arrays.items()), ("", np.zeros(())))
+    if name in session.candidate.differentiable[:1]:
+        sizes = output_sizes(first)
+    else:  # data, not logits
+        sizes = {f"the length of axis {a} of {name}": n for a, n in enumerate(first.shape)}
+        sizes = {BATCH: sizes.pop(next(iter(sizes))), **sizes} if sizes else {}
+    return {**sizes, BATCH: labels[0]} if labels else sizes
 
 
 def _double(session: Session, outcome: Outcome, quantity: str, tolerance: Any) -> Tensors:

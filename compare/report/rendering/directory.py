@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compare.errors import UserError
-from compare.report.rendering.replacing import put_right, replacing
+from compare.report.rendering.replacing import AppearedError, put_right, replacing
 
 if TYPE_CHECKING:
     from compare.report.report import Report
@@ -64,13 +64,15 @@ def beside(directory: Path) -> Path:
     return path
 
 
-def save(report: Report, directory: str | Path, *, latex: bool = False) -> Path:
+def save(report: Report, directory: str | Path, *, latex: bool = False, force: bool = True) -> Path:
     """Write the report; an older one in its place is replaced only by a complete new one.
 
     Args:
         report: what to write.
         directory: the report's own directory; its parents are created.
         latex: whether to add the tables as LaTeX.
+        force: whether an older one is replaced; else the new one gets a number, also if the other
+            appears while this one is written.
 
     Returns:
         The directory.
@@ -80,10 +82,13 @@ def save(report: Report, directory: str | Path, *, latex: bool = False) -> Path:
     """
     path = _resolved(directory)
     put_right(path.parent, FILES | IGNORED)
+    path = path if force else beside(path)
     _check_replaceable(path)
     try:
-        with replacing(path) as fresh:
+        with replacing(path, over=force) as fresh:
             _write(report, fresh, latex=latex)
+    except AppearedError:
+        return save(report, directory, latex=latex, force=force)
     except OSError as error:
         raise _unwritable(path, error) from error
     return path

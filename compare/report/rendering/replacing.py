@@ -25,11 +25,16 @@ LEFT = re.compile(r"\.(?P<name>.+)\.(?P<tag>[0-9a-f]{8})\.(?P<end>new|old)")
 MOST = 240  # bytes of a name, beside which there is room for the tag
 
 
+class AppearedError(Exception):
+    """What was not to be replaced has appeared while another was written."""
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
     """Yield a fresh directory beside `path`; rename it into place if the body succeeds.
 
     Raises:
+        AppearedError: something is there by then, and is not to be replaced.
         OSError: it cannot be made or renamed; what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +42,14 @@ def replacing(path: Path) -> Iterator[Path]:
     lock = _made(fresh)
     try:
         yield fresh
-        if path.exists():
+        if over and path.exists():
             path.rename(old)
-        fresh.rename(path)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if over or not path.exists():
+                raise
+            raise AppearedError(str(path)) from None
     except BaseException:  # Ctrl-C too: what was there stays
         if old.exists() and not path.exists():
             old.rename(path)

@@ -77,6 +77,8 @@ def examine(candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtyp
     else:
         repeated = [_repeated(name, second.get(name), f, backward) for name, f in first.items()]
         shared += _reused(found, second, backward)
+        later = _on_the_next_batch(candidate, values, upstreams, dtype, started.outputs, first)
+        repeated = [later.get(p.quantity, p) if p.kept else p for p in repeated]
     if started.cache is not None and kept is not None:
         harmless = all(p.kept or p.style for p in repeated)
         promises.append(_cache(untouched and same(started.cache, kept), backward, harmless))
@@ -104,6 +106,53 @@ def _again(
         backward, one = called(candidate.backward_code), np.array(1.0)
         text = f"{backward} can be called only once after a forward pass: then {one_line(error)}."
         return Promise("repeated", False, one, 0 * one, text, style=True)
+
+
+def _on_the_next_batch(
+    candidate: Candidate, values: Inputs, upstreams: Sequence[Any], dtype: Any,
+    outputs: Sequence[Any], first: Mapping[str, Found],
+) -> dict[str, Promise]:  # fmt: skip
+    """Return the promises that an object breaks once it has seen another batch, by quantity.
+
+    It must give the same outputs again: what draws, or averages over batches, promises nothing.
+    """
+    turned = {
+        name: np.ravel(v)[::-1].reshape(v.shape) if name in candidate.differentiable else v
+        for name, v in fresh(values, dtype).items()
+    }
+    try:
+        used = candidate.used(turned, [np.array(dy) for dy in upstreams])
+        started = used.start(fresh(values, dtype)) if used is not None else None
+        if used is None or started is None or not same(started.outputs, tuple(outputs)):
+            return {}
+        now = _found(used, [np.array(dy) for dy in upstreams], started)
+        before = candidate.run(turned, upstreams).grads
+    except Exception:  # the turned inputs are nobody's
+        return {}
+    backward = called(candidate.backward_code)
+    stale = {
+        n: f for n, f in first.items() if f.value is not None and not same(now[n].value, f.value)
+    }
+    return {
+        f"repeated:{name}": _stale(name, now[name].value, f, before[name], backward)
+        for name, f in stale.items()
+        if np.shape(now[name].value) == np.shape(f.value)
+    }
+
+
+def _stale(name: str, now: Any, first: Found, before: Any, who: str) -> Promise:
+    now, then = np.asarray(now), np.asarray(first.value)
+    text = (
+        f"{who} gives another gradient of {name} once the object has seen another batch, though "
+        "forward gives the same: it uses what an earlier forward pass has left."
+    )
+    adds = first.where.startswith("layer.") and np.allclose(now, then + before, rtol=1e-5, atol=0)
+    if adds:
+        text = (
+            f"{who} adds to {first.where} instead of replacing it, as torch does: set it to zero "
+            "between two steps."
+        )
+    return Promise(f"repeated:{name}", False, now, then, text, bool(adds))
 
 
 def _unchanged(name: str, now: Any, then: Any, who: str) -> Promise:

@@ -321,9 +321,9 @@ class Judge:
             tolerances[key] = np.where(mask, np.inf, tolerance)
             masks[quantity] = mask
         claims = self._claims(outcome, masks)
-        if not fits_smooth_directions(
-            claims, self.reference, outcome.values, outcome.upstreams, rng
-        ):
+        floats = self.candidate.differentiable
+        given = outcome.values, outcome.upstreams
+        if not fits_smooth_directions(claims, self.reference, *given, floats, rng):
             return
         outcome.tolerances = tolerances
         for quantity, mask in masks.items():
@@ -370,7 +370,7 @@ class Judge:
             mine, theirs = outcome.manual.get(quantity), outcome.expected.get(quantity)
             what = quantity.replace("grad:", "the gradient of ")
             if mine is None:
-                text = f"{what} was not returned"
+                text = f"{what} was not returned; if it is to have none, name it in no_grad"
             elif theirs is not None and mine.shape != theirs.shape:
                 text = f"{what} has shape {mine.shape}; it must be {theirs.shape}"
             elif self._dtype_is_wrong(outcome, quantity):

@@ -84,7 +84,9 @@ def _excused(
         whole = found.manual.shape == values[found.name].shape  # not projected
         for index in np.argwhere(whole & bad & hood.kinked & ~_allowed(found, hood))[:FEW_APART]:
             at = tuple(index)
-            low, high = apart(reference.forward, values, found.name, at, upstreams, rng)
+            only = {found.name: np.zeros(values[found.name].shape)}
+            only[found.name][at] = 1.0
+            low, high = apart(reference.forward, values, only, upstreams, floats, rng)
             hood.low[at], hood.high[at] = min(hood.low[at], low), max(hood.high[at], high)
         fits = bool(_allowed(found, hood)[bad].all())
     else:
@@ -94,7 +96,8 @@ def _excused(
     if not fits:
         return None
     claim = {found.name: Claim(found.manual, found.tolerance, bad)}
-    return bad if fits_smooth_directions(claim, reference, values, upstreams, rng) else None
+    fits = fits_smooth_directions(claim, reference, values, upstreams, floats, rng)
+    return bad if fits else None
 
 
 def _near_ones_allow(found: Disagreement, bad: np.ndarray, near: Nearby) -> bool:

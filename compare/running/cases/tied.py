@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.pair.inputs import Inputs
-from compare.pair.numeric import Slope, along
+from compare.pair.numeric import Slope, along, apart
 
 GROUPS = 64  # moved alone, those with disagreeing elements only
 STEP = 2.0**-15  # of the input's size; ties are told from curvature by a step 16 times smaller
@@ -35,17 +35,18 @@ def fits_smooth_directions(
     reference: Any,
     values: Inputs,
     upstreams: Sequence[np.ndarray],
+    floats: Sequence[str],
     rng: np.random.Generator,
 ) -> bool:
     """Return whether the gradients give the derivative along all directions of equal values.
 
     Args:
         claims: by input; ties may lie between two of them.
-        reference, values, upstreams, rng: as for `excused`.
+        reference, values, upstreams, floats, rng: as for `excused`.
     """
     whole = {n: claim for n, claim in claims.items() if claim.grad.shape == values[n].shape}
     try:
-        return not whole or _Ties(whole, reference, values, upstreams, rng).fit()
+        return not whole or _Ties(whole, reference, values, upstreams, floats, rng).fit()
     except Exception:  # a stranger's reference refuses what lies nearby: nothing is excused
         return False
 
@@ -59,9 +60,10 @@ class _Ties:
         reference: Any,
         values: Inputs,
         upstreams: Sequence[np.ndarray],
+        floats: Sequence[str],
         rng: np.random.Generator,
     ) -> None:
-        self.names, self.rng = tuple(claims), rng
+        self.names, self.floats, self.rng = tuple(claims), floats, rng
         self.reference, self.values, self.upstreams = reference, values, upstreams
         self.ends = np.cumsum([values[n].size for n in claims])[:-1]
         self.flat = np.concatenate([values[n].ravel() for n in claims])
@@ -104,13 +106,18 @@ class _Ties:
         return self._matches(direction, slope)
 
     def _matches(self, direction: np.ndarray, slope: Slope) -> bool:
-        """Compare with the derivative; at a kink, with the range between the one-sided ones."""
+        """Compare with the derivative; at a kink, with the range of those there and nearby."""
         claimed = self.grad * direction
         room = 1e-4 * np.abs(claimed).sum() + np.abs(self.rounding * direction).sum()
-        if slope.kinked:
-            room += BEND * (slope.high - slope.low)
-            return bool(slope.low - room <= claimed.sum() <= slope.high + room)
-        return not abs(claimed.sum() - slope.value) > room + 8 * slope.error
+        if not slope.kinked:
+            return not abs(claimed.sum() - slope.value) > room + 8 * slope.error
+        if _within(claimed.sum(), slope.low, slope.high, room):
+            return True
+        low, high = apart(
+            self.reference.forward, self.values, self._shaped(direction), self.upstreams,
+            self.floats, self.rng,
+        )  # fmt: skip
+        return _within(claimed.sum(), min(low, slope.low), max(high, slope.high), room)
 
     def _linked(self, one: int, others: np.ndarray) -> np.ndarray:
         """Return which of the others tie with one element, by halving."""
@@ -151,6 +158,11 @@ class _Ties:
         direction = np.zeros(self.flat.size)
         direction[members] = 1.0
         return direction
+
+
+def _within(number: float, low: float, high: float, room: float) -> bool:
+    room += BEND * (high - low)
+    return bool(low - room <= number <= high + room)
 
 
 def equal_to_another(x: np.ndarray) -> np.ndarray:

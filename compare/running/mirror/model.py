@@ -307,12 +307,15 @@ def _in(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _named(module: nn.Module, args: tuple, kwargs: dict) -> dict[str, Tensor]:
     """Return the tensors among the arguments, by the names of forward's parameters."""
+    taken_by = signature(module.forward)
     try:
-        bound = signature(module.forward).bind(*args, **kwargs)
+        bound = taken_by.bind(*args, **kwargs)
     except TypeError as error:
+        by_name = f" (by name: {', '.join(kwargs)})" if kwargs else ""
         raise UserError(
-            f"{type(module).__name__} cannot be called with these inputs: {error}. Give its "
-            "arguments as args=(…) and kwargs={…}, on the command line as --input SHAPE."
+            f"{type(module).__name__} cannot be called with these inputs{by_name}: {error}. It "
+            f"takes ({', '.join(taken_by.parameters)}). Give its arguments as args=(…) and "
+            "kwargs={…}, on the command line as --input SHAPE."
         ) from None
     named: dict[str, Tensor] = {}
     held = (*module.named_children(), *module.named_parameters(), *module.named_buffers())

@@ -258,6 +258,29 @@ class TinyCheck(DoubtCheck):
         return lift(np.array([a, a, -a, -a])) * lift(np.array(b))
 
 
+@dataclass(frozen=True)
+class TinyProductCheck(DoubtCheck):
+    """A gradient near the least of all numbers; then one in doubt: the product says nothing."""
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
+    doubtful: ClassVar[int] = 2
+    scale: ClassVar[float] = 2.0**-20
+
+    @property
+    def name(self) -> str:
+        return f"{super().name} of a tiny product"
+
+    def steps(self, seed: int) -> Iterator[tuple[dict[str, np.ndarray], float | None]]:
+        for grad in (np.array([1.0, -1.0] * 2) * 2.0**-108, np.full(4, -0.25 * self.scale)):
+            yield {"vector": grad}, None
+
+    def rounded(self, lift: Lift, dtype: np.dtype) -> Any:
+        """Return ((1 + x) - 1) - x, which is 0 but for rounding: above 0."""
+        eps = float(np.finfo(dtype).eps)
+        one, x = lift(np.ones(4)), lift(np.full(4, 0.75 * eps))
+        return (((one + x) - one) - x) / eps * self.scale
+
+
 def keyed(number: int, params: Any, states: Any) -> Values:
     """Put a step's results under keys; numbers of the state are float32 in torch."""
     place = f"step {number}"
@@ -384,7 +407,8 @@ def optimizer_checks() -> list[Check]:
         checks.append(OptimizerCheck(name, (("lr", 0.5),), own_rate=True))
     for lr in (2e-6, 40.0):  # down to the smallest step size, up to the largest
         checks.append(OptimizerCheck("Rprop", (("lr", lr),), own_rate=True))
-    checks += [kind("Rprop", (("etas", (0.0625, 16.0)),)) for kind in (DoubtCheck, TinyCheck)]
+    for kind in (DoubtCheck, TinyCheck, TinyProductCheck):
+        checks.append(kind("Rprop", (("etas", (0.0625, 16.0)),)))
     for sparse in SPARSE:
         checks.append(SparseCheck("SparseAdam", sparse))
         checks.append(SparseCheck("SparseAdam", sparse, own_rate=True))

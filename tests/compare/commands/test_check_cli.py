@@ -170,6 +170,7 @@ def test_what_lies_beside_the_file_can_be_imported(tmp_path: Path) -> None:
     ("target", "message"),
     [
         ("right.py", "must be FILE.py:NAME"),
+        (f"{COURSEWORK}/affine/right.py", r"In .*right\.py: affine_forward, affine_backward\."),
         ("nowhere.py:f", "There is no file nowhere.py"),
         (f"{COURSEWORK}/affine/right.py:affine_forwards", "Did you mean 'affine_forward'"),
     ],
@@ -187,6 +188,12 @@ def test_shapes_and_values_are_read() -> None:
     assert value_of("mode=train") == ("mode", "train")
     assert value_of('p={"stride": 2}') == ("p", {"stride": 2})
     np.testing.assert_array_equal(value_of("y=[[1.5, 2], [3, 4]]")[1], [[1.5, 2], [3, 4]])
+    labels = value_of("y=0,2, 1")[1]
+    assert labels.dtype.kind == "i"
+    assert labels.tolist() == [0, 2, 1]
+    assert value_of("y=-1.5,2e-3")[1].tolist() == [-1.5, 2e-3]
+    assert value_of("y=a,b") == ("y", "a,b")
+    assert value_of("y=5") == ("y", 5)
     for text in ("x", "=3", "x=a,b"):
         with pytest.raises(UserError, match="--shape takes NAME=N,N"):
             shape_of(text)
@@ -221,7 +228,7 @@ def test_too_many_names_and_a_device_for_numpy_are_refused(call) -> None:
     [
         ([], r"one for each argument of affine_forward\(x, w, b\), a shape .*\(--shape x=4,3\)"),
         (["--shape", "x=4,3"], r"nothing was given for w, b: add --shape w=N,N --shape b=N,N"),
-        ([*AFFINE, "--no-grad", "W"], r"--no-grad W names no input. Did you mean 'w'"),
+        ([*AFFINE, "--no-grad", "W"], r"no_grad names 'W', which is no input. Did you mean 'w'"),
         (["--value", "x=1", "--value", "w=2", "--value", "b=3"], "command line --shape x=4,3"),
     ],
 )

@@ -87,6 +87,12 @@ class TestMistakes:
         for part in parts:
             assert part in said
 
+    def test_a_setting_without_its_table_is_told_how_it_is_named(self, write: Write) -> None:
+        named = "named with its table: optimizer.lr, in Python optimizer__lr."
+
+        assert named in complaint(write("lr = 0.1\n" + NETWORK))
+        assert named not in complaint(write(NETWORK + "[optimiser]\nlr = 0.1"))
+
     @pytest.mark.parametrize(
         ("old", "new", "parts"),
         [

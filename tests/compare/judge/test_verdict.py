@@ -35,6 +35,17 @@ def test_a_deep_saturated_network_is_told_to_be_judged_in_float64() -> None:
     assert run(deep, "float64").verdict == "agree"
 
 
+def test_a_bias_before_a_batch_norm_is_told_to_be_left_out() -> None:
+    normed = [{"type": "Linear", "in_features": 4, "out_features": 4},
+              {"type": "BatchNorm1d", "num_features": 4}]  # fmt: skip
+
+    report = run(normed, "float64")
+
+    assert report.verdict == "incomplete"
+    assert "A bias before a batch norm has no effect: set bias = false there." in report.reason
+    assert run([{**normed[0], "bias": False}, normed[1]], "float64").verdict == "agree"
+
+
 def test_what_is_exactly_zero_is_told_to_be_named() -> None:
     dropped = [{"type": "Linear", "in_features": 4, "out_features": 4},
                {"type": "Dropout", "p": 1.0}]  # fmt: skip

@@ -258,6 +258,9 @@ REFUSED = {
         r"loss cannot be computed of the output of Sequential, a tensor of shape \(5, ",
     ),
     "no input": (lambda: compare.mirror(net()), "cannot be called with these inputs"),
+    "no such input": (
+        lambda: compare.mirror(net(), kwargs={"x": X}), r"by name: x\).*It takes \(input\)\.",
+    ),
     "half precision": (half, "float16"),
     "lazy": (lambda: compare.mirror(nn.LazyLinear(2), X), "lazy parameters"),
     "TorchScript": (lambda: compare.mirror(scripted(), X), "module is TorchScript"),
@@ -285,7 +288,9 @@ REFUSED = {
     "an unknown dtype": (lambda: compare.mirror(net(), X, dtype="float46"), "'float64'"),
     "no steps": (lambda: compare.mirror(net(), X, steps=0), "steps must be"),
     "an unknown path": (lambda: compare.mirror(net(), X, twin={"9": (0, 0)}), "no module '9'"),
-    "a check of a module": (lambda: compare.check(net(), inputs={"x": (5, 3)}), "compare.mirror"),
+    "a check of a module": (
+        lambda: compare.check(net(), inputs={"x": (5, 3)}), r"handgrad\.mirror\(module"
+    ),
 }  # fmt: skip
 
 

@@ -23,6 +23,10 @@ from tests.compare.pair.gradient_pairs import (
     [
         (lambda: compare.check(affine_forward, affine_backward, affine), "needs inputs"),
         (
+            lambda: compare.check(affine_forward, affine_backward, affine, ((4, 3), (3, 5), (5,))),
+            r"needs inputs by name: pass inputs=\{'x': \(4, 3\)",
+        ),
+        (
             lambda: compare.check(affine_forward, lambda d, c: (d, d), affine, AFFINE),
             r"returned 2 gradients for 3 differentiable inputs \(x, w, b\)",
         ),
@@ -56,6 +60,7 @@ from tests.compare.pair.gradient_pairs import (
         (lambda: compare.check(Linear, None, None, X), "cannot be made without arguments"),
         (lambda: compare.check(3, None, None, X), "cannot be checked"),
         (lambda: compare.check(lambda n: n, lambda d, n: d, None, {"n": 3}), "No input can have"),
+        (lambda: compare.check(lambda x: x, lambda d: d, None, {"x": [4, 3]}), r"tuples, \(4, 3\)"),
         (
             lambda: compare.check(affine_forward, affine_backward, affine, AFFINE, dtype="float"),
             "Did you mean 'float64'",

@@ -155,6 +155,23 @@ def test_a_loss_with_its_own_gradient() -> None:
     assert any("upstream gradient of 1" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("nest", [tuple, list])
+def test_the_gradients_behind_a_loss_may_be_a_nest_of_different_shapes(nest) -> None:
+    def loss(x, w, b):
+        y = x @ w + b
+        return 0.5 * (y**2).sum(), nest((x.T @ y, y.sum(0)))
+
+    def wrong(x, w, b):
+        value, (dw, db) = loss(x, w, b)
+        return value, nest((dw, -db))
+
+    inputs = {"x": (4, 3), "w": (3, 5), "b": (5,)}
+    assert compare.check(loss, inputs=inputs, no_grad=["x"]).agrees
+    assert compare.check(wrong, inputs=inputs, no_grad=["x"]).verdict == "disagree"
+    with pytest.raises(UserError, match="returned 2 gradients for 3 differentiable inputs"):
+        compare.check(loss, inputs=inputs)
+
+
 def test_a_loss_whose_backward_takes_the_cache_alone() -> None:
     def forward(p, t):
         return ((p - t) ** 2).mean(), (p, t)

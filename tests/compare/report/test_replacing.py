@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from compare.report.rendering.replacing import put_right, replacing
+from compare.report.rendering.replacing import AppearedError, put_right, replacing
 
 ROOT = Path(__file__).parents[3]
 KNOWN = {"a", "b"}
@@ -80,6 +80,17 @@ def test_a_writer_at_work_is_left_alone(tmp_path: Path) -> None:
         (fresh / "a").write_text("new")
 
     assert tree(tmp_path) == {"r/a": "new"}
+
+
+def test_what_appears_while_another_is_written_stays(tmp_path: Path) -> None:
+    writing = replacing(tmp_path / "r", over=False)
+    (writing.__enter__() / "a").write_text("new")
+    made(tmp_path, "r", "first")
+    with pytest.raises(AppearedError):
+        writing.__exit__(None, None, None)
+
+    assert tree(tmp_path) == {"r/a": "first"}
+    assert os.listdir(tmp_path) == ["r"]
 
 
 WRITER = """

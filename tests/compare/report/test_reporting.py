@@ -338,3 +338,21 @@ batch_size = 4
 
     assert again.verdict == first.verdict == "agree"
     np.testing.assert_array_equal(again.differences["torch"], first.differences["torch"])
+
+
+def test_of_two_reports_written_at_once_both_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (replace(small(), name=name) for name in ("first", "second"))
+    write = directory._write
+
+    def late(report: Any, path: Path, *, latex: bool) -> None:
+        write(report, path, latex=latex)
+        if report is second and not (tmp_path / "r").exists():
+            first.save(tmp_path / "r")
+
+    monkeypatch.setattr(directory, "_write", late)
+
+    assert second.save(tmp_path / "r") == tmp_path / "r-2"
+    names = [json.loads((tmp_path / r / "verdict.json").read_text())["name"] for r in ("r", "r-2")]
+    assert names == ["first", "second"]

@@ -135,7 +135,7 @@ def double_conv(inside: int, out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inside, out, 3, padding=1),
         nn.GroupNorm(2, out),
-        nn.LeakyReLU(0.1, inplace=True),
+        nn.CELU(0.5, inplace=True),
         nn.Conv2d(out, out, 3, padding=1, padding_mode="reflect"),
         nn.InstanceNorm2d(out, affine=True),
         nn.ELU(),

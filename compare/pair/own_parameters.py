@@ -1,0 +1,171 @@
+"""The parameters of an object that no input names: which there are, and which can be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from compare.pair.inputs import Inputs, Specification, as_float, fresh, is_float
+from compare.pair.objects import LayerObject, is_layer, is_model
+from compare.pair.parameters import (
+    Parameter,
+    arrays,
+    gradient,
+    in_dictionaries,
+    in_lists,
+    left_out,
+)
+from compare.pair.returned import under
+from compare.pair.signatures import positional
+
+MOVED = 1.125  # times a parameter: positive numbers stay so
+
+
+def with_own_parameters(
+    specification: Specification, layer: Any, reference: Any, no_grad: Collection[str] = ()
+) -> tuple[Specification, list[str]]:
+    """Add the parameters that an object has, as far as both sides have a use for them.
+
+    Those in a dictionary or list, and arrays of its own that forward leaves alone and of which
+    backward leaves a gradient where people keep it; but for those in `no_grad`.
+
+    Returns:
+        The specification, and what is not covered, in sentences.
+    """
+    if is_model(layer) or is_layer(layer):
+        found = _but(in_dictionaries(layer), {*specification.names, *no_grad})
+        specification = specification.with_drawn(found)
+    if not is_layer(layer):
+        return specification, []
+    specification, notes = _with_lists(specification, layer, reference, no_grad)
+    return _with_attributes(specification, layer, reference, no_grad), notes
+
+
+def _but(found: Mapping[str, Parameter], names: Collection[str]) -> dict[str, Any]:
+    return {name: p.value for name, p in found.items() if name not in names}
+
+
+def _with_lists(
+    specification: Specification, layer: Any, reference: Any, no_grad: Collection[str]
+) -> tuple[Specification, list[str]]:
+    found = _but(in_lists(layer), {*specification.names, *no_grad})
+    if not found:
+        return specification, []
+    wider, listed = specification.with_drawn(found), ", ".join(found)
+    if count := _other_count(reference, wider.names):
+        return specification, [
+            f"The reference takes {count} argument{'s' if count != 1 else ''}: the "
+            f"object's {listed} kept their values, and no gradient of them was checked. Let it "
+            "take them as well."
+        ]
+    try:
+        lost = _without_gradients(layer, wider, found)
+    except Exception:
+        return wider, []  # told by the first case
+    kept = {name: value for name, value in found.items() if name not in lost}
+    notes = [
+        f"No gradient of the object's {', '.join(lost)} was found, neither returned nor in grads, "
+        "gradients, dW or the like: it was not checked."
+    ]
+    return specification.with_drawn(kept), notes if lost else []
+
+
+def _other_count(reference: Any, names: Sequence[str]) -> int:
+    """Return how many arguments a reference takes, if it takes other ones than these; else 0."""
+    taken = None if reference is None else positional(getattr(reference, "forward", reference))
+    return len(taken) if taken is not None and len(taken) != len(names) else 0
+
+
+def _without_gradients(layer: Any, wider: Specification, names: Collection[str]) -> list[str]:
+    """Run once; return which of these parameters get no gradient that can be found."""
+    candidate = LayerObject(layer, wider.names, wider.differentiable)
+    started = candidate.start(_drawn(wider))
+    found = candidate.finish(_ones(started.outputs), started)
+    return [name for name in names if found[name] is None]
+
+
+def _with_attributes(
+    specification: Specification, layer: Any, reference: Any, no_grad: Collection[str]
+) -> Specification:
+    """Add the object's own arrays that learn, drawn anew if it can take any numbers there."""
+    try:
+        with np.errstate(all="ignore"):
+            found = _learning(layer, specification, no_grad)
+    except Exception:  # told by the first case
+        return specification
+    wider = specification.with_drawn(found)
+    if not found or _other_count(reference, wider.names):
+        return specification
+    return wider if _is_finite(layer, wider) else specification.with_values(found)
+
+
+def _learning(
+    layer: Any, specification: Specification, no_grad: Collection[str]
+) -> dict[str, np.ndarray]:
+    """Run once with other numbers; return the arrays that kept them, and that got a gradient."""
+    taken = {*no_grad, *(positional(layer.forward) or ())}
+    left = left_out(layer, specification.names)
+    own = {name: as_float(value) for name, value in left.items() if name not in taken}
+    tried = specification.with_values({name: MOVED * value for name, value in own.items()})
+    candidate = LayerObject(layer, tried.names, tried.differentiable)
+    started = candidate.start(_drawn(tried))
+    kept = _unchanged(tried.given, started.state.layer)  # else it is what forward remembers
+    returned = candidate.backward(_ones(started.outputs), started)
+    after = started.state.after
+    own = {name: value for name, value in own.items() if name in kept}
+    if listed := _by_shape(returned, own, len(specification.differentiable)):
+        return listed
+    named = [part for part in (returned, *_last(returned)) if isinstance(part, Mapping)]
+    moved = own.keys() - _unchanged(tried.given, after) if candidate.updates else ()
+    return {
+        name: value
+        for name, value in own.items()
+        if name in moved
+        or is_float(gradient(after, name).value)
+        or any(is_float(under(part, name, "").value) for part in named)
+    }
+
+
+def _unchanged(given: Inputs, layer: Any) -> set[str]:
+    now = arrays(layer)
+    return {n for n, value in given.items() if n in now and np.array_equal(now[n], value)}
+
+
+def _by_shape(returned: Any, own: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+    """Return what the gradients after the first `count` are of, if shapes leave no doubt."""
+    several = isinstance(returned, tuple | list) and all(map(is_float, returned))
+    found = []
+    for grad in returned[count:] if several else ():
+        alike = [name for name, value in own.items() if np.shape(value) == np.shape(grad)]
+        if len(alike) != 1:
+            return {}
+        found += alike
+    unique = len(set(found)) == len(found)
+    return {name: own[name] for name in found if unique}
+
+
+def _last(returned: Any) -> tuple[Any, ...]:
+    """Return the second of two things returned: gradients by name, perhaps."""
+    return returned[1:] if isinstance(returned, tuple) and len(returned) == 2 else ()
+
+
+def _is_finite(layer: Any, specification: Specification) -> bool:
+    """Return whether the object takes drawn parameters: not all numbers are standard deviations."""
+    candidate = LayerObject(layer, specification.names, specification.differentiable)
+    with np.errstate(all="ignore"):
+        try:
+            outputs = candidate.start(_drawn(specification)).outputs
+        except Exception:
+            return False
+    return all(np.isfinite(np.asarray(y, dtype=float)).all() for y in outputs)
+
+
+def _drawn(specification: Specification) -> Inputs:
+    """Return inputs that code may write into."""
+    return fresh(specification.draw(np.random.default_rng(0)))
+
+
+def _ones(outputs: Sequence[Any]) -> list[np.ndarray]:
+    return [np.ones(np.shape(y)) for y in outputs]
