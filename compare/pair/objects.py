@@ -333,7 +333,7 @@ def _subtracted(layer: Any, name: str, before: Any) -> Found:
         return NOTHING
     after = held.places[0].text
     where = f"({after.replace('layer', 'before', 1)} - {after}) / 2.0**40"
-    return Found((before - held.value) / RATE, where)
+    return Found((before - held.value) / RATE, where, of_update=True)
 
 
 def short(names: Collection[str]) -> str:

@@ -9,10 +9,15 @@ from compare.errors import UserError
 
 
 class Found(NamedTuple):
-    """A gradient and where it was, in Python: `grads[1]`, `layer.dW`."""
+    """A gradient and where it was, in Python: `grads[1]`, `layer.dW`.
+
+    `of_update` is true of one that an update subtracted, which may hold what earlier ones have left
+    (momentum).
+    """
 
     value: Any
     where: str
+    of_update: bool = False
 
 
 NOTHING = Found(None, "None")

@@ -69,6 +69,7 @@ class Session:
         tiny = max(1e-6, 1 / _root(1 / precision.tiny))
         fixed = candidate.own_sizes() if resize is None else set()
         self.fixed = fixed  # lengths that the candidate was made for
+        self.single = self._single_axes()
         self.cases = Cases(
             specification, self._accepts, seed, (large, tiny), fixed, resize=resize is not False
         )
@@ -162,16 +163,28 @@ class Session:
             except Exception:
                 return ""
 
+    def _single_axes(self) -> set[tuple[int, int]]:
+        """Return the outputs' axes of length 1, if inputs have such axes: both may broadcast."""
+        if not any(1 in shape for shape in self.specification.shapes.values()):
+            return set()
+        with quiet():
+            try:
+                started = self.candidate.start(self.specification.draw(np.random.default_rng(0)))
+            except Exception:
+                return set()
+        shapes = enumerate(np.shape(y) for y in started.outputs)
+        return {(k, axis) for k, shape in shapes for axis, n in enumerate(shape) if n == 1}
+
     def _accepts(self, values: Inputs) -> bool:
-        """Tell whether forward runs on both sides, in these sizes."""
+        """Tell whether forward runs on both sides, in these sizes, and not by broadcasting."""
         with quiet():
             try:
                 if not isinstance(self.reference, OwnForward):
                     self.reference.forward(values)
-                self.candidate.start(fresh(values))
+                outputs = self.candidate.start(fresh(values)).outputs
+                return all(np.shape(outputs[k])[axis] == 1 for k, axis in self.single)
             except Exception:
                 return False
-        return True
 
 
 def _differ_between_calls(run: Callable[[], Any]) -> bool | None:

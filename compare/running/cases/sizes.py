@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from itertools import combinations
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import combinations, islice, permutations
 from typing import NamedTuple
 
 from compare.pair.inputs import Specification, is_float
@@ -67,17 +67,33 @@ def other(sizes: Sizes, accepts: Callable[[Lengths], bool]) -> Lengths:
     """Return lengths that are all different from the given ones, as far as both sides take them.
 
     A length of 1 is often refused, or a case of its own: a number that is written where a length
-    belongs is wrong here at last.
+    belongs is wrong here at last. One that is a multiple (the four gates of an LSTM) goes with what
+    it is a multiple of, if neither goes alone. Both sides must take two other lengths: one alone
+    may pass by broadcasting.
     """
     lengths = dict(sizes.lengths)
     taken = set(lengths.values())
-    for group, n in sizes.lengths.items():
-        for wanted in (m for m in (n + 2, n + 3, n + 1, n + 4, n + 6, n - 1) if m > 1):
-            if wanted not in taken and accepts({**lengths, group: wanted}):
-                lengths[group] = wanted
-                taken.add(wanted)
-                break
+    for move in _moves(sizes):
+        if any(lengths[group] != sizes.lengths[group] for group in move):
+            continue
+        n = min(sizes.lengths[group] for group in move)
+        wanted = [m for m in (n + 2, n + 3, n + 1, n + 4, n + 6, n + 8, 2 * n, n - 1) if m > 1]
+        moved = [{g: times * m for g, times in move.items()} for m in dict.fromkeys(wanted)]
+        moved.sort(key=lambda new: not taken.isdisjoint(new.values()))
+        found = list(islice((new for new in moved if accepts({**lengths, **new})), 2))
+        if len(found) > 1 and taken.isdisjoint(found[0].values()):
+            lengths.update(found[0])
+            taken.update(found[0].values())
     return lengths
+
+
+def _moves(sizes: Sizes) -> Iterator[dict[Group, int]]:
+    """Yield the groups that may change together, and how many times the shortest each is long."""
+    yield from ({group: 1} for group in sizes.groups)
+    for short, long in permutations(sizes.groups, 2):
+        times, rest = divmod(sizes.lengths[long], sizes.lengths[short])
+        if times > 1 and not rest:
+            yield {short: 1, long: times}
 
 
 def independent(sizes: Sizes, accepts: Callable[[Lengths], bool], names: Sequence[str]) -> Sizes:
