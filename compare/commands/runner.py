@@ -11,9 +11,10 @@ from compare.description.data.dataset import named
 from compare.diagnose.divergence import Divergence
 from compare.errors import UserError
 from compare.gauge import FORMATS, K
-from compare.judge.verdict import refuse_unknown_zeros
+from compare.judge.verdict import Verdict, decided
 from compare.report.report import NodeInfo, Report
 from compare.running.refusal import TorchRefusedError
+from compare.running.verdict import RunEvidence, refuse_unknown_zeros
 
 if TYPE_CHECKING:
     from compare.explaining.worked import Worked
@@ -213,15 +214,14 @@ class Runner:
         )
         self.notes += (self.drift.note,) if self.drift.note else ()
 
-    def verdict(self, planned: int) -> tuple[str, str]:
+    def verdict(self, planned: int) -> Verdict:
         """Return the verdict of what was compared, and why."""
-        from compare.judge.verdict import verdict
-
-        return verdict(
-            self.table, self.config, self.done, planned,
-            interrupted=self.interrupted, refusal=self.refusal, shortfall=self.shortfall,
-            torch_with_torch=self._torch_with_torch(),
-            inaccurate=(self.inaccurate_rows, self._inaccurate_text()),
+        return decided(
+            RunEvidence(
+                self.table, self.config, self.done, planned, self.interrupted, self.refusal,
+                self.shortfall, self._torch_with_torch(),
+                (self.inaccurate_rows, self._inaccurate_text()),
+            )
         )  # fmt: skip
 
     def _report(self, planned: int, environment: dict) -> Report:

@@ -15,13 +15,13 @@ from compare.diagnose.divergence import Divergence, Place, index_text
 from compare.diagnose.examiner import Examiner, Suspect
 from compare.judge.judge import AGREE, MISSING, NON_FINITE, Rows, promoted
 from compare.judge.quantities import OTHER_UPSTREAM, Key
-from compare.judge.verdict import overflow_text
 from compare.pair.sources import derivation_of, source_of, torch_text, unplanted
 from compare.running.alone import Moment
 from compare.running.asides import UPSTREAM
 from compare.running.experiment import Experiment
 from compare.running.lockstep import Step
 from compare.running.moment import Start
+from compare.running.verdict import overflow_text
 from compare.witness.lockstep import Hearing
 from compare.witness.run_witnesses import hearing
 from manual.graph import Layer

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.commands.check.session import Session
-from compare.commands.check.verdict import Verdict
 from compare.errors import UserError
 from compare.judge.judge import AGREE
+from compare.judge.verdict import Verdict
 from compare.pair.candidates import Candidate, FunctionPair
 from compare.pair.inputs import Inputs, fresh, specify
 from compare.pair.loading import load_file

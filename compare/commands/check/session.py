@@ -19,7 +19,7 @@ from compare.running.cases.evaluate import Evaluator
 from compare.running.cases.outcome import Outcome, quiet
 
 if TYPE_CHECKING:
-    from compare.commands.check.verdict import Verdict
+    from compare.judge.verdict import Verdict
     from compare.report.report import Report
 
 

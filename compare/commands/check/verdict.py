@@ -1,14 +1,15 @@
-"""The verdict of a check, in one word and one sentence."""
+"""What a check has found, for its verdict, in sentences."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compare.diagnose.cases.inaccurate import reference_inaccurate
 from compare.explaining.format import plural
 from compare.judge.judge import AGREE, MISSING, VACUOUS
+from compare.judge.verdict import Evidence, Verdict, decided
 from compare.pair.own_forward import OwnForward
 from compare.running.cases.contract import Promise
 from compare.running.cases.outcome import Outcome, inputs_text
@@ -17,89 +18,92 @@ if TYPE_CHECKING:
     from compare.commands.check.session import Session
 
 
-class Verdict(NamedTuple):
-    """The word, as in a report, and one sentence."""
-
-    verdict: str
-    reason: str
-
-    @property
-    def agrees(self) -> bool:
-        return self.verdict == "agree"
-
-
 def settled(session: Session) -> Verdict:
     """Return the verdict of a session whose cases have run, the reference itself examined first."""
     run = [o for o in session.outcomes if o.rows is not None]
     session.blamed = reference_inaccurate(session, run)
-    return Verdict(*verdict_of(session, run))
+    return decided(CheckEvidence(session, run))
 
 
-def verdict_of(session: Session, run: list[Outcome]) -> tuple[str, str]:
-    """Return the verdict and one sentence; agreeing needs every gradient compared for real."""
-    if session.unfit:
-        return "incomplete", session.unfit
-    broken = [p for p in session.contract.promises if not p.kept]
-    failed = [o for o in run if o.bad]
-    total = sum(len(o.rows.keys) for o in run if o.rows is not None)
-    total += len(session.contract.promises)
-    crashed = next((o for o in failed if o.case.own and o.crashed), None)
-    if crashed is not None:
-        return "disagree", (
-            f"{crashed.failing} fails on the inputs {inputs_text(crashed.values)}, so no gradient "
-            f"could be compared: {crashed.crashed}."
-        )
-    if failed or broken:
-        bad = sum(len(o.bad) for o in failed) + len(broken)
-        places = _places(run, broken)
-        if not broken and all(_undefined(o, q) for o in failed for q in o.bad):
-            return "incomplete", (
-                f"{session.reference.name} is not finite on these inputs, so {places} cannot be "
-                "judged: give arrays on which it is."
-            )
-        if session.blamed:
-            return "incomplete", session.blamed
-        if not failed:
-            told = " ".join(p.text for p in broken)
+class CheckEvidence(Evidence):
+    """What the cases of a check have found, and its promises."""
+
+    def __init__(self, session: Session, run: list[Outcome]) -> None:
+        self.session, self.run = session, run
+        promises = session.contract.promises
+        self.broken = [p for p in promises if not p.kept]
+        self.failed = [o for o in run if o.bad]
+        self.total = sum(len(o.rows.keys) for o in run if o.rows is not None) + len(promises)
+        self.bad = sum(len(o.bad) for o in self.failed) + len(self.broken)
+        self.crashed = next((o for o in self.failed if o.case.own and o.crashed), None)
+
+    def unfit(self) -> str:
+        return self.session.unfit
+
+    def excused(self) -> str:
+        if self.crashed is not None:
+            return ""
+        if not self.broken and all(_undefined(o, q) for o in self.failed for q in o.bad):
             return (
-                "disagree",
-                f"Every gradient is right, but a promise is broken ({places}): {told}",
+                f"{self.session.reference.name} is not finite on these inputs, so {self._places()} "
+                "cannot be judged: give arrays on which it is."
             )
-        if not broken and all(set(o.bad) == o.promoted for o in failed):
-            return "disagree", (
-                f"Every number is right, but in another dtype than its input's: {places}."
+        return self.session.blamed
+
+    def disagreeing(self) -> str:
+        if self.crashed is not None:
+            return (
+                f"{self.crashed.failing} fails on the inputs {inputs_text(self.crashed.values)}, "
+                f"so no gradient could be compared: {self.crashed.crashed}."
             )
-        told = f"{bad:,} of {total:,} compared tensors do not agree{_within(session)}: {places}."
-        return "disagree", told
-    if not total:
-        return "incomplete", "Nothing was compared."
-    vacuous = _never_checked(session, run)
-    if vacuous:
-        return "incomplete", (
+        places = self._places()
+        if not self.failed:
+            told = " ".join(p.text for p in self.broken)
+            return f"Every gradient is right, but a promise is broken ({places}): {told}"
+        if not self.broken and all(set(o.bad) == o.promoted for o in self.failed):
+            return f"Every number is right, but in another dtype than its input's: {places}."
+        return (
+            f"{self.bad:,} of {self.total:,} compared tensors do not agree"
+            f"{_within(self.session)}: {places}."
+        )
+
+    def unchecked(self) -> str:
+        vacuous = _never_checked(self.session, self.run)
+        if not vacuous:
+            return ""
+        return (
             f"The gradient of {', '.join(vacuous)} was never really checked, because zeros would "
             "have passed in every case. If it is zero by construction, name it in structural_zeros "
             "(on the command line --structural-zero NAME)."
         )
-    blind = {q: n for o in run if o.case.own for q, n in o.blind.items()}
-    if blind:
+
+    def unknown(self) -> str:
+        blind = {q: n for o in self.run if o.case.own for q, n in o.blind.items()}
+        if not blind:
+            return ""
         told = ", ".join(f"{n} element{'s' if n != 1 else ''} of {q}" for q, n in blind.items())
         remedy = "give numbers at which the function is better conditioned"
-        if session.precision.name != "float64":
+        if self.session.precision.name != "float64":
             remedy = (
-                f"the code is as accurate as {session.precision.name} allows there; check the "
+                f"the code is as accurate as {self.session.precision.name} allows there; check the "
                 "derivation in float64"
             )
-        if any(o.unstable.keys() & blind.keys() for o in run):
+        if any(o.unstable.keys() & blind.keys() for o in self.run):
             remedy = "the reference keeps the digits that this code loses, see the notes"
-        return "incomplete", (
+        return (
             f"Rounding alone could move {told} by more than 1 %, so nothing is known of them: "
             f"{remedy}."
         )
-    side = f"{session.reference.name}, differentiated by torch"
-    if isinstance(session.reference, OwnForward):
-        side = "the derivative of its own forward"
-    cases = plural(len(run), "case")
-    return "agree", _agreeing(total, _empty(run), cases, side + _within(session))
+
+    def agreeing(self) -> str:
+        side = f"{self.session.reference.name}, differentiated by torch"
+        if isinstance(self.session.reference, OwnForward):
+            side = "the derivative of its own forward"
+        cases, side = plural(len(self.run), "case"), side + _within(self.session)
+        return _agreeing(self.total, _empty(self.run), cases, side)
+
+    def _places(self) -> str:
+        return _places(self.run, self.broken)
 
 
 def _within(session: Session) -> str:

@@ -34,10 +34,8 @@ class KeepsTheFirstSlope(Right):
 
 
 class Adds(Right):
-    dW: np.ndarray | float = 0.0
-
     def backward(self, dy):
-        before = self.dW
+        before = getattr(self, "dW", 0.0)
         dx = super().backward(dy)
         self.dW = before + self.dW
         return dx
