@@ -33,10 +33,12 @@ def run() -> Callable[..., Report]:
 
 @pytest.fixture
 def verdict_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work no formulas for a report that nobody reads: of a run the verdict is asked."""
+    """Work no formulas and look for no cause, for a report that nobody reads."""
     from compare.commands.runner import Runner
 
     monkeypatch.setattr(Runner, "works", False)
+    for search in ("named", "of_numbers"):
+        monkeypatch.setattr(f"compare.diagnose.cases.first.{search}", lambda *_: None)
 
 
 def pytest_collection_finish() -> None:

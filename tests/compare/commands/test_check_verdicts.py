@@ -43,6 +43,7 @@ def test_the_tolerance_says_how_it_was_found() -> None:
     assert "Monte-Carlo arithmetic, because your code cannot run" in measured.tolerance
 
 
+@pytest.mark.usefixtures("verdict_alone")
 @pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5, 1e-6, 1e-9])
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("pair", PAIRS)
@@ -58,6 +59,7 @@ def test_a_small_mistake_in_any_gradient_is_caught(pair: str, which: int, size: 
     assert set(bad["quantity"]) == {f"grad:{name}"}
 
 
+@pytest.mark.usefixtures("verdict_alone")
 @pytest.mark.parametrize("size", [1e-3, 1e-6])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_one_wrong_element_is_caught_and_named(pair: str, size: float) -> None:
@@ -69,6 +71,7 @@ def test_one_wrong_element_is_caught_and_named(pair: str, size: float) -> None:
     assert report.first_divergence.worst_index == "(2, 4)"
 
 
+@pytest.mark.usefixtures("verdict_alone")
 @pytest.mark.parametrize("size", [1e-3, 1e-6])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_small_mistake_is_caught_without_torch(pair: str, size: float) -> None:
@@ -80,6 +83,7 @@ def test_a_small_mistake_is_caught_without_torch(pair: str, size: float) -> None
     assert report.first_divergence.quantity == "grad:x"
 
 
+@pytest.mark.usefixtures("verdict_alone")
 @pytest.mark.parametrize("size", [1e-3])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_mistake_is_caught_in_float32(pair: str, size: float) -> None:

@@ -43,6 +43,7 @@ class Descends:
         return input_gradient
 
 
+@pytest.mark.usefixtures("verdict_alone")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_of_a_backward_that_updates_the_parameters_what_it_subtracts_is_judged(
     dtype: str, tmp_path
@@ -96,6 +97,7 @@ class Model:
         return value, {k: g for k, g in grads.items() if k != self.lost}
 
 
+@pytest.mark.usefixtures("verdict_alone")
 def test_a_model_with_a_loss_is_checked_by_its_parameters(tmp_path) -> None:
     inputs = {"X": (4, 3), "y": LABELS}
 
@@ -115,6 +117,7 @@ def test_a_model_with_a_loss_is_checked_by_its_parameters(tmp_path) -> None:
     assert "grad:W is wrong." in done.stdout, done.stderr
 
 
+@pytest.mark.usefixtures("verdict_alone")
 def test_gradients_that_come_with_the_loss_are_asked_for_twice() -> None:
     calls = []
 
