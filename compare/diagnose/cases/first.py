@@ -120,10 +120,36 @@ def _explained(session: Session, run: list[Outcome], outcome: Outcome, i: int) -
             told.append(
                 "Is a size written into the code as a number, or an axis of length 1 dropped?"
             )
+        told += _of_magnitude(failing, outcome, quantity)
     witness = None if told[:-1] else _witness(session, outcome, i)
     if witness is not None:
         told.append(_sided(session, rows.measures, i, witness))
     return " ".join(told)
+
+
+def _of_magnitude(failing: list[Outcome], outcome: Outcome, quantity: str) -> list[str]:
+    """Say what to look for where magnitudes alone are special, and how to leave them out."""
+    kinds = dict.fromkeys(o.case.name.partition(" ")[0] for o in failing)
+    if not kinds.keys() <= {"large", "tiny", "wide"}:
+        return []
+    left, options = ", ".join(f"'-{k}'" for k in kinds), " ".join(f"--case=-{k}" for k in kinds)
+    return [
+        "Forward does not move there: is something clipped, or masked by a constant such as -1e9, "
+        "of which backward takes no account?"
+    ] * _stands_still(outcome, quantity) + [
+        f"If such numbers never reach this code, leave them out: cases=[{left}] (on the command "
+        f"line {options})."
+    ]
+
+
+def _stands_still(outcome: Outcome, quantity: str) -> bool:
+    """Return whether the slopes that backward misses are all zero."""
+    pair, tolerance = outcome.pair(quantity), outcome.tolerances.get(outcome.key(quantity))
+    if pair is None or tolerance is None:
+        return False
+    mine, theirs = pair
+    bad = np.abs(mine - theirs) > tolerance
+    return bool(bad.any() and np.max(np.abs(theirs[bad])) < 1e-6 * np.max(np.abs(mine[bad])))
 
 
 def _witness(session: Session, outcome: Outcome, i: int) -> Slope | None:
