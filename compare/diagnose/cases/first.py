@@ -17,6 +17,7 @@ from compare.pair.candidates import called
 from compare.pair.numeric import Slope, along
 from compare.pair.own_forward import OwnForward
 from compare.pair.sources import docstring_of
+from compare.running.cases.cases import AGAIN
 from compare.running.cases.outcome import Outcome, quiet
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ def _explained(session: Session, run: list[Outcome], outcome: Outcome, i: int) -
         if only_sizes(run, quantity):
             told.append(
                 "Is a size written into the code as a number, or an axis of length 1 dropped?"
+            )
+        if all(o.case.name == AGAIN for o in failing):
+            told.append(
+                "Does backward write where it must add? np.add.at(dW, i, dy) adds for each of "
+                "equal indices; dW[i] = dy and dW[i] += dy keep one of them. If each comes once by "
+                "definition, as in a permutation, leave the case out: cases=['-repeated'] (on the "
+                "command line --case=-repeated)."
             )
         told += _of_magnitude(failing, outcome, quantity)
     witness = None if told[:-1] else _witness(session, outcome, i)

@@ -22,6 +22,7 @@ SPECIAL = (
     "ties between inputs",
     "zeros",
     "one zero per row",
+    "repeated indices",
 )  # the first case's shapes, with numbers alike
 SOMEWHERE = frozenset((*GROUPS["Only somewhere"], *GROUPS["The code"], "tied maximum"))
 PLAIN = frozenset((

@@ -20,6 +20,7 @@ from compare.running.cases.sizes import (
 )
 
 BASE = "random"
+AGAIN = "repeated indices"
 OTHER = 11  # the stream of numbers for other sizes
 SPREAD = (1e-1, 1e2)  # magnitudes of the wide case: what lies between tiny, random and large
 LEFT_OUT = (20.0, 40.0)  # torch's softplus leaves its curve at 20, which float64 sees up to 37
@@ -96,6 +97,8 @@ class Cases:
             yield Case("ties", self._each(tied, 20, single))
         if len(self._alike()) > 1:
             yield Case("ties between inputs", self._shared())
+        if again := self._again():
+            yield Case(AGAIN, {**self.base, **again})
         if around := self._around_zero():
             yield Case("zeros", self._each(with_zeros, 21, around))
             yield Case("one zero per row", self._each(one_zero, 23, around))
@@ -141,6 +144,11 @@ class Cases:
             same = rng.random(np.shape(values[name])) < 0.5
             values[name] = np.where(same, values[first], values[name])
         return values
+
+    def _again(self) -> Inputs:
+        """Let integers repeat in inputs that hold each of theirs once, if both sides take that."""
+        again = {name: repeated(v) for name, v in self.base.items() if _is_each_once(v)}
+        return again if again and self.accepts({**self.base, **again}) else {}
 
     def _scaled(self, factor: float) -> Inputs:
         return self._each(lambda v, _: np.float64(np.float32(v * factor)), 0, self._free())
@@ -202,6 +210,20 @@ class Cases:
 def cut(array: np.ndarray, axis: int, length: int) -> np.ndarray:
     """Return the first `length` slices along an axis, repeating them if there are not enough."""
     return np.take(array, np.arange(length) % array.shape[axis], axis=axis)
+
+
+def _is_each_once(value: Any) -> bool:
+    """Return whether this is an array of several integers, all different."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
+        return False
+    return 1 < value.size == len(np.unique(value))
+
+
+def repeated(array: np.ndarray) -> np.ndarray:
+    """Let every second element be the one before; what was sorted stays so."""
+    flat = array.ravel().copy()
+    flat[1::2] = flat[:-1:2]
+    return flat.reshape(array.shape)
 
 
 def tied(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
