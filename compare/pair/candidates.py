@@ -87,6 +87,10 @@ class Candidate(ABC):
         """Return what a reader of the report should know of the adapter."""
         return []
 
+    def unfinished(self) -> str:
+        """Say why a right answer to all that is compared would leave something open."""
+        return ""
+
     def used(self, values: Inputs, upstreams: Sequence[Any]) -> Candidate | None:
         """Return it as one that has gone forward and back on these inputs, if that may matter."""
         return None

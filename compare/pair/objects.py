@@ -15,6 +15,7 @@ from compare.pair.inputs import Inputs, is_float
 from compare.pair.of_values import NOTE, loss_of, may_take_values, takes_values, values_plan
 from compare.pair.parameters import (
     STORES,
+    Place,
     gradient,
     left_out,
     parameter,
@@ -111,6 +112,8 @@ class LayerObject(Candidate):
 
     Attributes:
         uncovered: why parameters that the object has are not checked, in sentences.
+        kept_in: where gradients are kept under names of the object's own, by parameter.
+        others: what backward writes as large as an array that has no gradient, by array.
     """
 
     sized = True
@@ -134,7 +137,9 @@ class LayerObject(Candidate):
         self.places = {n: p.places for n, p in found.items() if p is not None and p.places}
         self.parameters = list(self.places)
         self.arguments = [n for n in names if n not in self.parameters]
-        self.uncovered: list[str] = []
+        self.uncovered: Sequence[str] = ()
+        self.kept_in: Mapping[str, Place] = {}
+        self.others: Mapping[str, Place] = {}
         may = not self.updates and may_take_values(self.wanted, self.arguments)
         self.of_values: bool | None = None if may else False  # decided by the first run
         self.told: list[str] = []
@@ -207,6 +212,8 @@ class LayerObject(Candidate):
             found[name] = under(rest, name, named) if named else NOTHING
             if found[name].value is None:
                 found[name] = gradient(layer, name)
+            if found[name].value is None and name in self.kept_in:
+                found[name] = _held(layer, self.kept_in[name])
             if found[name].value is None and self.updates:
                 found[name] = _subtracted(layer, name, started.state.values[name])
         return {name: found[name] for name in self.differentiable}
@@ -232,9 +239,24 @@ class LayerObject(Candidate):
             )
         return returned
 
+    def unfinished(self) -> str:
+        """Ask about what may be meant as the gradient of an array that none was found of."""
+        told = [
+            f"{self.backward_name} writes {place.text}, which has the shape of the object's {name} "
+            f"and is not its gradient. If it is meant to be, call it d{name} to see what is wrong; "
+            f"if it is something else, name {name} in no_grad (on the command line --no-grad "
+            f"{name})."
+            for name, place in self.others.items()
+        ]
+        return " ".join(told)
+
     def notes(self) -> list[str]:
         kept = left_out(self.layer, self.parameters)
         uncovered = [*self.told, *self.uncovered]
+        uncovered += [
+            f"The gradient of {name} was taken from {place.text}."
+            for name, place in self.kept_in.items()
+        ]
         if not kept:
             return uncovered
         value, them = ("values", "them") if len(kept) > 1 else ("value", "it")
@@ -324,6 +346,13 @@ class ModelObject(LayerObject):
 
     def gradients(self, returned: Any, started: Started) -> dict[str, Found]:
         return {name: under(returned, name, "grads") for name in self.differentiable}
+
+
+def _held(layer: Any, place: Place) -> Found:
+    try:
+        return Found(place.get(layer), place.text)
+    except (AttributeError, KeyError, IndexError):
+        return NOTHING
 
 
 def _subtracted(layer: Any, name: str, before: Any) -> Found:

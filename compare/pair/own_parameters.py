@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from compare.pair.inputs import Inputs, Specification, as_float, fresh, is_float
 from compare.pair.objects import LayerObject, is_layer, is_model
 from compare.pair.parameters import (
     Parameter,
+    Place,
     arrays,
     gradient,
     in_dictionaries,
@@ -19,28 +21,44 @@ from compare.pair.parameters import (
 )
 from compare.pair.returned import under
 from compare.pair.signatures import positional
+from compare.pair.unnamed import unnamed
 
 MOVED = 1.125  # times a parameter: positive numbers stay so
 
 
-def with_own_parameters(
+@dataclass(frozen=True)
+class OwnParameters:
+    """What is known of an object's parameters.
+
+    Attributes:
+        specification: the inputs and those parameters that can be checked.
+        uncovered: what is not checked, in sentences.
+        places: where backward leaves gradients under names of its own, by parameter.
+        others: what else it leaves that is as large as an array without a gradient, by array.
+    """
+
+    specification: Specification
+    uncovered: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    others: Mapping[str, Place] = field(default_factory=dict)
+
+
+def own_parameters(
     specification: Specification, layer: Any, reference: Any, no_grad: Collection[str] = ()
-) -> tuple[Specification, list[str]]:
+) -> OwnParameters:
     """Add the parameters that an object has, as far as both sides have a use for them.
 
     Those in a dictionary or list, and arrays of its own that forward leaves alone and of which
-    backward leaves a gradient where people keep it; but for those in `no_grad`.
-
-    Returns:
-        The specification, and what is not covered, in sentences.
+    backward leaves a gradient: where people keep it, or under another name, told by its numbers;
+    but for those in `no_grad`.
     """
     if is_model(layer) or is_layer(layer):
         found = _but(in_dictionaries(layer), {*specification.names, *no_grad})
         specification = specification.with_drawn(found)
     if not is_layer(layer):
-        return specification, []
+        return OwnParameters(specification)
     specification, notes = _with_lists(specification, layer, reference, no_grad)
-    return _with_attributes(specification, layer, reference, no_grad), notes
+    return _with_attributes(OwnParameters(specification, tuple(notes)), layer, reference, no_grad)
 
 
 def _but(found: Mapping[str, Parameter], names: Collection[str]) -> dict[str, Any]:
@@ -87,24 +105,30 @@ def _without_gradients(layer: Any, wider: Specification, names: Collection[str])
 
 
 def _with_attributes(
-    specification: Specification, layer: Any, reference: Any, no_grad: Collection[str]
-) -> Specification:
+    own: OwnParameters, layer: Any, reference: Any, no_grad: Collection[str]
+) -> OwnParameters:
     """Add the object's own arrays that learn, drawn anew if it can take any numbers there."""
+    specification = own.specification
     try:
         with np.errstate(all="ignore"):
-            found = _learning(layer, specification, no_grad)
+            kept, found = _learning(layer, specification, no_grad)
+            rest = {name: value for name, value in kept.items() if name not in found}
+            more = unnamed(layer, specification.with_values(found), rest)
     except Exception:  # told by the first case
-        return specification
+        return own
+    found |= {name: rest[name] for name in more.gradients}
     wider = specification.with_drawn(found)
-    if not found or _other_count(reference, wider.names):
-        return specification
-    return wider if _is_finite(layer, wider) else specification.with_values(found)
+    if found and _other_count(reference, wider.names):
+        return own
+    if found and not _is_finite(layer, wider):
+        wider = specification.with_values(found)
+    return replace(own, specification=wider, places=more.gradients, others=more.others)
 
 
 def _learning(
     layer: Any, specification: Specification, no_grad: Collection[str]
-) -> dict[str, np.ndarray]:
-    """Run once with other numbers; return the arrays that kept them, and that got a gradient."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Run once with other numbers; return the arrays that kept them, and those with a gradient."""
     taken = {*no_grad, *(positional(layer.forward) or ())}
     left = left_out(layer, specification.names)
     own = {name: as_float(value) for name, value in left.items() if name not in taken}
@@ -116,10 +140,10 @@ def _learning(
     after = started.state.after
     own = {name: value for name, value in own.items() if name in kept}
     if listed := _by_shape(returned, own, len(specification.differentiable)):
-        return listed
+        return own, listed
     named = [part for part in (returned, *_last(returned)) if isinstance(part, Mapping)]
     moved = own.keys() - _unchanged(tried.given, after) if candidate.updates else ()
-    return {
+    return own, {
         name: value
         for name, value in own.items()
         if name in moved

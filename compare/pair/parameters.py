@@ -123,14 +123,14 @@ def in_lists(layer: Any) -> dict[str, Parameter]:
 
 def _everywhere(layer: Any, value: Any, first: Place) -> Parameter:
     """Return a parameter with all places of its array, but for those that cannot be written to."""
-    same = (place for place, held in _walk(layer) if held is value) if is_float(value) else ()
+    same = (place for place, held in walk(layer) if held is value) if is_float(value) else ()
     places = dict.fromkeys([first, *same])
     return Parameter(value, tuple(p for p in places if not isinstance(p.above(layer), tuple)))
 
 
 def parts(layer: Any) -> Iterator[tuple[Place, Any]]:
     """Yield the layers that an object holds, nearest first: objects of classes with a pass."""
-    return ((place, held) for place, held in _walk(layer) if _is_part(held))
+    return ((place, held) for place, held in walk(layer) if _is_part(held))
 
 
 def _is_part(thing: Any) -> bool:
@@ -140,7 +140,7 @@ def _is_part(thing: Any) -> bool:
     return any(callable(getattr(kind, name, None)) for name in PASSES)
 
 
-def _walk(layer: Any) -> Iterator[tuple[Place, Any]]:
+def walk(layer: Any) -> Iterator[tuple[Place, Any]]:
     """Yield everything that an object holds, and where, nearest first."""
     waiting, opened = [(Place(), layer)], {id(layer)}
     for place, value in waiting:

@@ -90,7 +90,7 @@ def check(
     from compare.pair.inputs import specify
     from compare.pair.objects import LayerObject, is_model, made
     from compare.pair.on_tensors import NOTE, on_tensors, static_pair
-    from compare.pair.own_parameters import with_own_parameters
+    from compare.pair.own_parameters import own_parameters
     from compare.pair.parameters import parameter
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
@@ -116,13 +116,14 @@ def check(
         no_grad = {*no_grad, *(name for name in inputs or () if name not in layer.params)}
     own = {name for name in no_grad if name not in (inputs or ()) and parameter(layer, name)}
     specification = specify(inputs, {*no_grad} - own)
-    specification, uncovered = with_own_parameters(specification, layer, reference, own)
-    specification = specification.within(domain)
+    found = own_parameters(specification, layer, reference, own)
+    specification = found.specification.within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
     if isinstance(candidate, LayerObject):
-        candidate.uncovered = uncovered
+        candidate.uncovered, candidate.kept_in = found.uncovered, found.places
+        candidate.others = found.others
     spent = Budget(budget)
     return Session(
         candidate, specification, _reference(reference, candidate, names, spent), PRECISIONS[dtype],

@@ -67,6 +67,9 @@ class CheckEvidence(Evidence):
             f"{_within(self.session)}: {places}."
         )
 
+    def unfinished(self) -> str:
+        return self.session.candidate.unfinished()
+
     def unchecked(self) -> str:
         vacuous = _never_checked(self.session, self.run)
         if not vacuous:
