@@ -92,6 +92,7 @@ def check(
     from compare.pair.on_tensors import NOTE, on_tensors, static_pair
     from compare.pair.own_parameters import own_parameters
     from compare.pair.parameters import parameter
+    from compare.pair.scalars import with_scalars
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
     _known(dtype, DTYPES, "check_torch runs torch callables in the others")
@@ -117,7 +118,7 @@ def check(
     own = {name for name in no_grad if name not in (inputs or ()) and parameter(layer, name)}
     specification = specify(inputs, {*no_grad} - own)
     found = own_parameters(specification, layer, reference, own)
-    specification = found.specification.within(domain)
+    specification = with_scalars(found.specification, forward, backward, no_grad).within(domain)
     names, floats = specification.names, specification.differentiable
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
