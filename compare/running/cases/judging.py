@@ -175,7 +175,7 @@ class Judge:
         far = differs & (np.abs(as_float(pair[0]) - pair[1]) > allowed)
         if 2 * np.count_nonzero(far) <= np.count_nonzero(differs):
             return False
-        return self._kink(outcome, quantity, pair, np.fmax(tolerance, allowed)) is None
+        return self._kink(outcome, quantity, np.fmax(tolerance, allowed)) is None
 
     def _differs(self, outcome: Outcome, quantity: str) -> np.ndarray:
         """Return which elements are further apart than is allowed; none without a counterpart."""
@@ -307,20 +307,22 @@ class Judge:
         return rows
 
     def _excuse(self, outcome: Outcome) -> None:
-        """Judge again without what differs only by convention at a kink, if that is all."""
+        """Judge again without what differs only by convention at a kink, all such together."""
         rng = np.random.default_rng([self.seed, 8])
         tolerances, masks = dict(outcome.tolerances), {}
-        for quantity in outcome.bad:
-            pair, key = outcome.pair(quantity), outcome.key(quantity)
-            if pair is None or quantity[:5] != "grad:" or self._dtype_is_wrong(outcome, quantity):
-                return
+        plainly = set() if outcome.case.own else self.wrong
+        for quantity in (q for q in outcome.bad if q not in plainly):
+            key = outcome.key(quantity)
             tolerance = tolerances.get(key, 0.0)
-            mask = self._kink(outcome, quantity, pair, tolerance)
-            if mask is None:
-                return
-            tolerances[key] = np.where(mask, np.inf, tolerance)
-            masks[quantity] = mask
+            mask = self._kink(outcome, quantity, tolerance)
+            if mask is not None:
+                tolerances[key] = np.where(mask, np.inf, tolerance)
+                masks[quantity] = mask
+        if not masks:
+            return
+        wrong = set(outcome.bad) - masks.keys()
         claims = self._claims(outcome, masks)
+        claims = {name: claim for name, claim in claims.items() if f"grad:{name}" not in wrong}
         floats = self.candidate.differentiable
         given = outcome.values, outcome.upstreams
         if not fits_smooth_directions(claims, self.reference, *given, floats, rng):
@@ -331,8 +333,11 @@ class Judge:
         outcome.conventions = {quantity: int(mask.sum()) for quantity, mask in masks.items()}
         outcome.rows = self._rows(outcome)
 
-    def _kink(self, outcome: Outcome, quantity: str, pair: tuple, tolerance: Any) -> Any:
+    def _kink(self, outcome: Outcome, quantity: str, tolerance: Any) -> Any:
         """Return where a gradient differs by convention at a kink; None if it differs elsewhere."""
+        pair = outcome.pair(quantity)
+        if pair is None or quantity[:5] != "grad:" or self._dtype_is_wrong(outcome, quantity):
+            return None
         differs = Disagreement(quantity[5:], as_float(pair[0]), pair[1], tolerance)
         return excused(
             differs, self.reference, outcome.values, outcome.upstreams,

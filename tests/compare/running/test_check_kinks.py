@@ -372,3 +372,38 @@ def test_a_reference_that_refuses_what_lies_beyond_its_domain_is_no_traceback(
     report = checked(lambda p: (p * p, p), lambda dout, p: factor * p * dout, strict, given)
 
     assert report.verdict == verdict
+
+
+# ── of several gradients only the wrong one is blamed ────────────────────────────────────────────
+def two_layers(wrong: str) -> Any:
+    """Return loss and gradients of a ReLU network; of `wrong` they are a tenth too large."""
+
+    def loss(X, y, W1, b1, W2, b2):
+        z = X @ W1 + b1
+        h = np.maximum(0, z)
+        scores = np.exp(h @ W2 + b2)
+        p = scores / scores.sum(axis=1, keepdims=True)
+        rows = np.arange(len(y))
+        d = p.copy()
+        d[rows, y] -= 1
+        d /= len(y)
+        dz = d @ W2.T * (z > 0)
+        grads = {"W1": X.T @ dz, "b1": dz.sum(axis=0), "W2": h.T @ d, "b2": d.sum(axis=0)}
+        if wrong:
+            grads[wrong] = 1.1 * grads[wrong]
+        return -np.log(p[rows, y]).mean(), grads
+
+    return loss
+
+
+@pytest.mark.parametrize("wrong", ["", "W1", "b1", "W2", "b2"])
+def test_a_convention_of_one_gradient_is_no_mistake_because_another_is_wrong(wrong: str) -> None:
+    """At inputs of zeros, all before the ReLU is at its kink."""
+    labels = np.array([0, 1, 2, 1, 0])
+    inputs = {"X": (5, 4), "y": labels, "W1": (4, 6), "b1": (6,), "W2": (6, 3), "b2": (3,)}
+    report = compare.check(two_layers(wrong), inputs=inputs, no_grad=["X"], shrink=False, seed=2)
+    table = report.differences
+    blamed = set(table.quantity[table.verdict == "disagree"])
+    assert blamed == ({f"grad:{wrong}"} if wrong else set())
+    assert report.verdict == ("disagree" if wrong else "agree")
+    assert "zeros" in set(table.layer)
