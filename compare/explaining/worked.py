@@ -105,12 +105,12 @@ class Worked:
         if self.problem:
             return f"Not worked: {self.problem}."
         if np.isnan(self.manual) and np.isfinite(self.total):
-            return "THE HAND-WRITTEN SIDE HAS NO SUCH NUMBER, and the formula gives one."
+            return "The hand-written side has no such number, and the formula gives one."
         if self.holds is None and not np.isfinite(self.tolerance):
             return "No tolerance is known here, so nothing is concluded."
         if self.holds is None:
             return (
-                "NOTHING IS CONCLUDED: rounding may take this number so far that zeros would pass "
+                "Nothing is concluded: rounding may take this number so far that zeros would pass "
                 "too, and the worked sum differs from the hand-written value by "
                 f"{fmt.short(abs(self.total - self.manual))}, more than rounding in this formula "
                 f"alone explains ({fmt.short(self.local)})."
@@ -122,12 +122,12 @@ class Worked:
             )
         if self.holds is False and self.agrees:
             return (
-                "THE FORMULA AND THE HAND-WRITTEN VALUE PART, though both sides agree: the formula "
+                "The formula and the hand-written value differ, though both sides agree: the formula "
                 "shown is not what the code computes. Please report it."
             )
         if self.holds is False:
             return (
-                "THE WORKED SUM AND THE HAND-WRITTEN VALUE PART: the code does not compute this "
+                "The worked sum and the hand-written value differ: the code does not compute this "
                 "formula from these numbers. The mistake is here."
             )
         if not self.agrees:

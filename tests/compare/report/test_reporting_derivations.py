@@ -74,8 +74,8 @@ def test_the_report_keeps_the_first_step_or_that_of_the_first_divergence(run: Ru
     assert all(w.holds and w.agrees for w in fine.worked)
     parting = [(w.layer, w.quantity) for w in wrong.worked if w.holds is False]
     assert parting == [("2", "grad:weight")]
-    assert "parts here" in report_html(wrong, [])
-    assert "parts here" not in report_html(fine, [])
+    assert "the mistake is here" in report_html(wrong, [])
+    assert "the mistake is here" not in report_html(fine, [])
 
 
 def test_the_derivation_of_the_first_divergence_is_open(run: Run) -> None:
