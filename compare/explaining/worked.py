@@ -122,8 +122,8 @@ class Worked:
             )
         if self.holds is False and self.agrees:
             return (
-                "The formula and the hand-written value differ, though both sides agree: the formula "
-                "shown is not what the code computes. Please report it."
+                "The formula and the hand-written value differ, though both sides agree: the "
+                "formula shown is not what the code computes. Please report it."
             )
         if self.holds is False:
             return (

@@ -31,6 +31,7 @@ from compare.pair.signatures import (
     positional,
     upstreams_first,
 )
+from compare.pair.updates import RATE, subtracted, takes_rate, used_rates, with_rates
 
 
 def is_layer(thing: Any) -> bool:
@@ -46,8 +47,6 @@ def is_model(thing: Any) -> bool:
     return own and not isinstance(thing, type) and not is_layer(thing)
 
 
-RATES = ("learning_rate", "lr", "eta", "rate", "step_size")  # of an update inside backward
-RATE = 2.0**40  # so large that of a parameter before its update no digit of the gradient is lost
 SHOWN = 5  # names in a sentence
 VALUES = ("forward", "loss", "fn", "function", "activation", "activate", "compute", "calculate",
           "value", "f", "__call__")  # fmt: skip
@@ -108,12 +107,14 @@ class LayerObject(Candidate):
 
     Every run works on a copy. Parameter gradients are taken from what backward returns, else from
     the attributes where people keep them: `dW`, `grad_W`, `W_grad`, `grads["W"]`, `grads[0]`, ….
-    If backward takes a learning rate and updates the parameters, they are what it subtracted.
+    If backward updates the parameters, at a learning rate that it takes or that the object keeps
+    (`self.lr`), they are what it subtracted.
 
     Attributes:
         uncovered: why parameters that the object has are not checked, in sentences.
         kept_in: where gradients are kept under names of the object's own, by parameter.
         others: what backward writes as large as an array that has no gradient, by array.
+        otherwise: the arrays that backward updates by something that is no gradient.
     """
 
     sized = True
@@ -127,8 +128,9 @@ class LayerObject(Candidate):
         self.forward_code, self.backward_code = (getattr(type(layer), m) for m in methods)
         forward, backward = (getattr(layer, m) for m in methods)
         wanted, self.optional = positional(backward), upstreams_first(backward)
-        self.updates = bool(wanted) and wanted[-1] in RATES and wanted[-1] not in names  # type: ignore[index]
-        self.wanted = wanted[:-1] if wanted and self.updates else wanted
+        self.takes_rate = takes_rate(wanted, names)
+        self.rates: tuple[Place, ...] | None = () if self.takes_rate else None  # by the first run
+        self.wanted = wanted[:-1] if wanted and self.takes_rate else wanted
         if self.optional == ("*",):
             self.wanted = []
         self.stores_cache = self.wanted is not None and len(self.wanted) < 2
@@ -140,7 +142,8 @@ class LayerObject(Candidate):
         self.uncovered: Sequence[str] = ()
         self.kept_in: Mapping[str, Place] = {}
         self.others: Mapping[str, Place] = {}
-        may = not self.updates and may_take_values(self.wanted, self.arguments)
+        self.otherwise: Collection[str] = ()
+        may = not self.takes_rate and may_take_values(self.wanted, self.arguments)
         self.of_values: bool | None = None if may else False  # decided by the first run
         self.told: list[str] = []
 
@@ -152,7 +155,7 @@ class LayerObject(Candidate):
             returned = getattr(layer, "output", None)
         self.stores_cache = self.stores_cache or self._upstreams_alone(returned)
         planned = self._of_values(layer, returned, values) or self._plan(returned)
-        if self.updates:
+        if self.takes_rate:
             planned = planned._replace(call=f"{planned.call}, 2.0**40")
         self.takes_upstream = planned.takes_upstream
         return Started(planned.outputs, planned.cache, _Ran(layer, planned, values))
@@ -170,10 +173,19 @@ class LayerObject(Candidate):
 
     def backward(self, upstreams: Sequence[Any], started: Started) -> Any:
         ran = started.state
-        ran.after = copy.deepcopy(ran.layer) if self.updates else ran.layer
+        if self.rates is None:
+            self.rates = used_rates(ran.layer, lambda layer: self._back(ran, layer, upstreams))
+        ran.after = with_rates(ran.layer, self.rates) if self.updates else ran.layer
+        return self._back(ran, ran.after, upstreams)
+
+    def _back(self, ran: _Ran, layer: Any, upstreams: Sequence[Any]) -> Any:
         arguments = ran.planned.arguments(tuple(upstreams), ran.values)
-        backward = getattr(ran.after, self.methods[1])
-        return backward(*arguments, *([RATE] if self.updates else []))
+        return getattr(layer, self.methods[1])(*arguments, *([RATE] if self.takes_rate else []))
+
+    @property
+    def updates(self) -> bool:
+        """Whether backward updates the parameters: at a rate that it takes, or that it keeps."""
+        return self.takes_rate or bool(self.rates)
 
     def used(self, values: Inputs, upstreams: Sequence[Any]) -> LayerObject | None:
         if not self.stores_cache:
@@ -215,7 +227,7 @@ class LayerObject(Candidate):
             if found[name].value is None and name in self.kept_in:
                 found[name] = _held(layer, self.kept_in[name])
             if found[name].value is None and self.updates:
-                found[name] = _subtracted(layer, name, started.state.values[name])
+                found[name] = subtracted(layer, name, started.state.values[name])
         return {name: found[name] for name in self.differentiable}
 
     def _of_given(self, returned: Any) -> Any:
@@ -247,6 +259,13 @@ class LayerObject(Candidate):
             f"if it is something else, name {name} in no_grad (on the command line --no-grad "
             f"{name})."
             for name, place in self.others.items()
+        ]
+        told += [
+            f"{self.backward_name} changes {name} by something that does not double with the "
+            "upstream gradient, so by no gradient (Adam, weight decay, clipping?). Keep the "
+            f"gradient itself in d{name} to have it checked, or name {name} in no_grad (on the "
+            f"command line --no-grad {name})."
+            for name in sorted(self.otherwise)
         ]
         return " ".join(told)
 
@@ -313,7 +332,7 @@ class LayerObject(Candidate):
             return self.layer.with_params({**params, **parameters})
         layer = copy.deepcopy(self.layer)
         for name, value in parameters.items():
-            own = copy.copy(value) if self.updates else value
+            own = value if self.rates == () and not self.takes_rate else copy.copy(value)
             for place in self.places[name]:
                 place.put(layer, own)
         return layer
@@ -353,16 +372,6 @@ def _held(layer: Any, place: Place) -> Found:
         return Found(place.get(layer), place.text)
     except (AttributeError, KeyError, IndexError):
         return NOTHING
-
-
-def _subtracted(layer: Any, name: str, before: Any) -> Found:
-    """Return what an update took off a parameter, for a learning rate of 1."""
-    held = parameter(layer, name)
-    if held is None or np.shape(held.value) != np.shape(before):
-        return NOTHING
-    after = held.places[0].text
-    where = f"({after.replace('layer', 'before', 1)} - {after}) / 2.0**40"
-    return Found((before - held.value) / RATE, where, of_update=True)
 
 
 def short(names: Collection[str]) -> str:

@@ -22,6 +22,7 @@ from compare.pair.parameters import (
 from compare.pair.returned import under
 from compare.pair.signatures import positional
 from compare.pair.unnamed import unnamed
+from compare.pair.updates import updated
 
 MOVED = 1.125  # times a parameter: positive numbers stay so
 
@@ -35,12 +36,14 @@ class OwnParameters:
         uncovered: what is not checked, in sentences.
         places: where backward leaves gradients under names of its own, by parameter.
         others: what else it leaves that is as large as an array without a gradient, by array.
+        otherwise: the arrays that it updates by something that is no gradient.
     """
 
     specification: Specification
     uncovered: tuple[str, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     others: Mapping[str, Place] = field(default_factory=dict)
+    otherwise: Collection[str] = ()
 
 
 def own_parameters(
@@ -111,8 +114,9 @@ def _with_attributes(
     specification = own.specification
     try:
         with np.errstate(all="ignore"):
-            kept, found = _learning(layer, specification, no_grad)
-            rest = {name: value for name, value in kept.items() if name not in found}
+            kept, found, otherwise = _learning(layer, specification, no_grad)
+            told = {*found, *otherwise}
+            rest = {name: value for name, value in kept.items() if name not in told}
             more = unnamed(layer, specification.with_values(found), rest)
     except Exception:  # told by the first case
         return own
@@ -122,34 +126,46 @@ def _with_attributes(
         return own
     if found and not _is_finite(layer, wider):
         wider = specification.with_values(found)
-    return replace(own, specification=wider, places=more.gradients, others=more.others)
+    return replace(
+        own, specification=wider, places=more.gradients, others=more.others, otherwise=otherwise
+    )
 
 
 def _learning(
     layer: Any, specification: Specification, no_grad: Collection[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Run once with other numbers; return the arrays that kept them, and those with a gradient."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], set[str]]:
+    """Run once with other numbers.
+
+    Return the arrays that kept them, those with a gradient, and those updated by no gradient.
+    """
     taken = {*no_grad, *(positional(layer.forward) or ())}
     left = left_out(layer, specification.names)
     own = {name: as_float(value) for name, value in left.items() if name not in taken}
     tried = specification.with_values({name: MOVED * value for name, value in own.items()})
     candidate = LayerObject(layer, tried.names, tried.differentiable)
-    started = candidate.start(_drawn(tried))
+    values = _drawn(tried)
+    started = candidate.start(fresh(values))
     kept = _unchanged(tried.given, started.state.layer)  # else it is what forward remembers
     returned = candidate.backward(_ones(started.outputs), started)
     after = started.state.after
     own = {name: value for name, value in own.items() if name in kept}
     if listed := _by_shape(returned, own, len(specification.differentiable)):
-        return own, listed
+        return own, listed, set()
     named = [part for part in (returned, *_last(returned)) if isinstance(part, Mapping)]
-    moved = own.keys() - _unchanged(tried.given, after) if candidate.updates else ()
-    return own, {
-        name: value
-        for name, value in own.items()
-        if name in moved
-        or is_float(gradient(after, name).value)
+    found = {
+        name
+        for name in own
+        if is_float(gradient(after, name).value)
         or any(is_float(under(part, name, "").value) for part in named)
     }
+    learned, otherwise = found, set[str]()
+    if candidate.updates:
+        moved = own.keys() - _unchanged(tried.given, after) - found
+        by_update = updated(candidate, values, moved)
+        learned, otherwise = found | by_update.learned, by_update.otherwise
+        state = moved - learned - otherwise
+        own = {name: value for name, value in own.items() if name not in state}
+    return own, {name: own[name] for name in own if name in learned}, otherwise
 
 
 def _unchanged(given: Inputs, layer: Any) -> set[str]:

@@ -125,6 +125,7 @@ def check(
     if isinstance(candidate, LayerObject):
         candidate.uncovered, candidate.kept_in = found.uncovered, found.places
         candidate.others = found.others
+        candidate.otherwise = found.otherwise
     spent = Budget(budget)
     return Session(
         candidate, specification, _reference(reference, candidate, names, spent), PRECISIONS[dtype],

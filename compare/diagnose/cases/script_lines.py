@@ -108,6 +108,7 @@ def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[
     return [
         *lines,
         f"{unpack}layer.{forward}({arguments})",
+        *(f"{place.text} = 2.0**40" for place in candidate.rates or ()),
         f"grads = layer.{backward}({planned.call})",
     ]
 
