@@ -30,7 +30,8 @@ class Specification:
     `given` holds arrays and everything that passes through; `shapes` those to be drawn;
     `differentiable` names the float arrays, in order: the ones that must get a gradient. `labels`
     are drawn as integers: their last number in `shapes` is no axis, but what they are below.
-    `scales` are standard deviations other than 1.
+    `scales` are standard deviations other than 1. `constant` are those of the given ones that were
+    drawn once: shapes in `no_grad`.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Specification:
     labels: frozenset[str] = frozenset()
     domains: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, float] = field(default_factory=dict)
+    constant: frozenset[str] = frozenset()
 
     def draw(self, rng: np.random.Generator, shapes: Mapping[str, tuple] | None = None) -> Inputs:
         """Return all inputs; drawn ones are random normal and exact in float32, or labels.
@@ -85,16 +87,22 @@ class Specification:
         Raises:
             UserError: a domain is not known, or of an input that is not drawn.
         """
+        shapes = {n: s for n, s in self.shapes.items() if n not in self.labels}
+        shapes |= {n: np.shape(self.given[n]) for n in self.constant}
         for name, domain in (domains or {}).items():
-            if name not in self.shapes or name in self.labels:
+            if name not in shapes:
                 raise UserError(
-                    f"domain names '{name}', which is not drawn. {nearest(name, self.shapes)}"
+                    f"domain names '{name}', which is not drawn. {nearest(name, shapes)}"
                 )
             if domain not in DOMAINS:
                 raise UserError(f"domain['{name}']: '{domain}'. {nearest(domain, DOMAINS)}")
-            if domain == "spd" and not _is_square(self.shapes[name]):
-                raise UserError(f"domain['{name}']: no matrix of shape {self.shapes[name]} is spd.")
-        return replace(self, domains=dict(domains or {}))
+            if domain == "spd" and not _is_square(shapes[name]):
+                raise UserError(f"domain['{name}']: no matrix of shape {shapes[name]} is spd.")
+        now = {
+            n: inside(d, self.given[n]) for n, d in (domains or {}).items() if n in self.constant
+        }
+        varied = {n: d for n, d in (domains or {}).items() if n not in self.constant}
+        return replace(self, given={**self.given, **now}, domains=varied)
 
     def has(self, shapes: Mapping[str, tuple]) -> bool:
         """Return whether there are inputs of these shapes: an spd matrix is square."""
@@ -164,7 +172,8 @@ def specify(inputs: Mapping[str, Any] | None, no_grad: Collection[str] = ()) -> 
     given |= {name: normal(rng, shape) for name, shape in drawn.items()}
     arrays = [n for n in inputs if n not in labels]
     floats = [n for n in arrays if n in shapes or (is_float(given[n]) and n not in no_grad)]
-    return Specification(tuple(inputs), given, shapes, tuple(floats), labels)
+    constant = frozenset(drawn)
+    return Specification(tuple(inputs), given, shapes, tuple(floats), labels, constant=constant)
 
 
 def is_shape(value: Any) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from compare.explaining.format import plural
 from compare.pair.own_forward import OwnForward
@@ -49,6 +51,7 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
     elif session.reference.left_as_they_are:
         names = ", ".join(session.reference.left_as_they_are)
         notes.append(f"The reference's {names} are no inputs: they kept their values, unchecked.")
+    notes += _of_one_value(session)
     if not session.candidate.takes_upstream:
         notes.append(
             "Backward takes no upstream gradient: it was checked for an upstream gradient of 1."
@@ -73,6 +76,30 @@ def abridged(session: Session, run: list[Outcome]) -> tuple[str, ...]:
         f"{plural(excused, 'element')} left out at kinks": excused,
     }
     return tuple(text for text, some in found.items() if some)
+
+
+def _of_one_value(session: Session) -> list[str]:
+    """Tell inputs that stayed as they were given, and hide what they multiply or leave out."""
+    specification = session.specification
+    fixed = {
+        name: value
+        for name, value in specification.given.items()
+        if name not in specification.differentiable
+    }
+    return [
+        f"{name} is {np.ravel(value)[0]!s} {'everywhere, ' * bool(np.ndim(value))}in every case: "
+        "what another value would show was not checked. Give it other values as well."
+        for name, value in fixed.items()
+        if _is_one_value(value)
+    ]
+
+
+def _is_one_value(value: Any) -> bool:
+    if isinstance(value, np.ndarray) and value.ndim:
+        return (
+            value.size > 1 and value.dtype.kind in "biuf" and bool(np.all(value == value.flat[0]))
+        )
+    return isinstance(value, float | np.floating) and value == 0
 
 
 def _for_want_of_time(session: Session) -> list[str]:

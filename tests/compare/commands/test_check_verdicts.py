@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -234,3 +236,41 @@ def test_relu_without_any_gauge_problem_is_quick_to_agree() -> None:
     report = compare.check(relu_forward, lambda d, x: d * (x > 0), None, {"x": (3, 2)})
 
     assert report.agrees, str(report)
+
+
+# ── what stays as it was given ───────────────────────────────────────────────────────────────────
+def penalised(x, w, mask, reg):
+    return np.sum(mask * (x @ w)) + reg * np.sum(w * w)
+
+
+def of_w(dout, x, w, mask, reg):
+    return dout * (x.T @ (mask * np.ones((len(x), w.shape[1]))) + 3 * reg * w)  # 2, not 3
+
+
+def told(mask: Any, reg: float) -> compare.Report:
+    inputs = {"x": (4, 3), "w": (3, 2), "mask": mask, "reg": reg}
+    no_grad = ["x", "reg", "mask"]
+    return compare.check(penalised, of_w, inputs=inputs, no_grad=no_grad, shrink=False)
+
+
+@pytest.mark.usefixtures("verdict_alone")
+def test_what_one_value_of_an_input_cannot_show_is_told() -> None:
+    hidden = told(np.ones((4, 2), dtype=bool), 0.0)
+    mixed = told(np.arange(8).reshape(4, 2) % 3 == 0, 0.1)
+
+    assert hidden.agrees
+    assert any(note.startswith("reg is 0.0 in every case") for note in hidden.notes)
+    assert any(note.startswith("mask is True everywhere") for note in hidden.notes)
+    assert mixed.verdict == "disagree"
+    assert not any("in every case" in note for note in mixed.notes)
+
+
+@pytest.mark.usefixtures("verdict_alone")
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "agree"), (1.1, "disagree")])
+def test_an_input_without_gradient_may_have_a_domain(factor: float, verdict: str) -> None:
+    report = compare.check(
+        lambda x, w: np.log(x) * w, lambda dout, x, w: factor * dout * np.log(x),
+        inputs={"x": (4, 3), "w": (4, 3)}, no_grad=["x"], domain={"x": "positive"}, shrink=False,
+    )  # fmt: skip
+
+    assert report.verdict == verdict
