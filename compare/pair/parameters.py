@@ -5,7 +5,9 @@ Parameters of the layers that it holds are its own: `layers[0].W`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,6 +153,22 @@ def walk(layer: Any) -> Iterator[tuple[Place, Any]]:
             if inner and id(held) not in opened and len(there.keys) < DEEP:
                 opened.add(id(held))
                 waiting.append((there, held))
+
+
+def in_precision(layer: Any, dtype: str) -> Any:
+    """Return a copy of an object whose arrays of float64 have this dtype: they would widen all."""
+    if dtype == "float64":
+        return layer
+    layer, narrowed = copy.deepcopy(layer), dict[int, Any]()
+    for place, held in [*walk(layer)]:
+        if (
+            is_float(held)
+            and held.dtype == np.float64
+            and not isinstance(place.above(layer), tuple)
+        ):
+            with suppress(AttributeError, TypeError):  # it cannot be written to
+                place.put(layer, narrowed.setdefault(id(held), held.astype(dtype)))
+    return layer
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:

@@ -88,10 +88,10 @@ def check(
     from compare.commands.check.session import Session
     from compare.pair.adapt import adapt
     from compare.pair.inputs import specify
-    from compare.pair.objects import LayerObject, is_model, made
+    from compare.pair.objects import LayerObject, is_layer, is_model, made
     from compare.pair.on_tensors import NOTE, on_tensors, static_pair
     from compare.pair.own_parameters import own_parameters
-    from compare.pair.parameters import parameter
+    from compare.pair.parameters import in_precision, parameter
     from compare.pair.scalars import with_scalars
     from compare.pair.tolerance import PRECISIONS, candidate_errors
 
@@ -112,6 +112,8 @@ def check(
         return replace(report, notes=(*report.notes, NOTE.format(function.__name__)))
     if backward is None and isinstance(forward, type):
         forward = made(forward)
+    if backward is None and (is_layer(forward) or is_model(forward)):
+        forward = in_precision(forward, dtype)
     layer: Any = forward if backward is None else None
     if is_model(layer):  # whose loss is differentiated by its parameters
         no_grad = {*no_grad, *(name for name in inputs or () if name not in layer.params)}

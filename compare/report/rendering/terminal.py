@@ -67,7 +67,7 @@ def failure_text(report: Report) -> str:
     """Return what an AssertionError says: in its first line verdict, tensor and cause."""
     told = shown_cause(report) or fmt.name(report.reason)
     first, _, rest = terminal_text(report).partition("\n")
-    return f"{first}: {told}\n{rest}"
+    return f"{first}: {told}\n{rest.removeprefix(told).lstrip()}"
 
 
 def show(report: Report) -> None:

@@ -340,3 +340,35 @@ def test_parameters_that_are_not_checked_are_told(layer, reference, told: str) -
 
     assert report.agrees
     assert any(re.match(told, note) for note in report.notes)
+
+
+class Shifted:
+    """Keeps arrays of float64 that no input names, one of them in two places."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W, self.scale = np.random.default_rng(0).normal(size=(3, 2)), np.float64(2.0)
+        self.shift = np.linspace(0.0, 1.0, 3)
+        self.known = {"shift": self.shift}
+
+    def forward(self, x):
+        assert self.known["shift"] is self.shift
+        self.x = x - self.shift
+        return self.x @ self.W * self.scale
+
+    def backward(self, dy):
+        self.dW = self.factor * (self.x.T @ dy * self.scale)
+        return dy @ self.W.T * self.scale
+
+
+@pytest.mark.usefixtures("verdict_alone")
+def test_arrays_that_an_object_keeps_are_of_the_dtype_that_is_asked_for() -> None:
+    right, wrong = Shifted(), Shifted()
+    wrong.factor = 1.1
+
+    assert compare.check(right, inputs=X, dtype="float32", shrink=False).agrees
+    assert right.shift.dtype == np.float64
+    report = compare.check(wrong, inputs=X, dtype="float32", shrink=False)
+    assert report.verdict == "disagree"
+    assert "dtype" not in report.reason
