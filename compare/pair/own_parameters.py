@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,7 @@ from compare.pair.parameters import (
     in_dictionaries,
     in_lists,
     left_out,
+    walk,
 )
 from compare.pair.returned import under
 from compare.pair.signatures import positional
@@ -62,6 +64,44 @@ def own_parameters(
         return OwnParameters(specification)
     specification, notes = _with_lists(specification, layer, reference, no_grad)
     return _with_attributes(OwnParameters(specification, tuple(notes)), layer, reference, no_grad)
+
+
+def with_learned_floats(layer: Any, specification: Specification, no_grad: Collection[str]) -> Any:
+    """Return a copy of an object whose Python floats are arrays where backward has gradients.
+
+    A bias that starts as 0.0 is a parameter like an array; an eps, or a learning rate, is none.
+    """
+    if not is_layer(layer):
+        return layer
+    try:
+        with np.errstate(all="ignore"):
+            floats = _floats(layer, specification)
+            trial = _as_arrays(layer, floats.values())
+    except Exception:  # told by the first case
+        return layer
+    own = _with_attributes(OwnParameters(specification), trial, None, no_grad) if floats else None
+    found = {*own.specification.names, *own.otherwise} if own else set()
+    return _as_arrays(layer, [place for name, place in floats.items() if name in found])
+
+
+def _floats(layer: Any, specification: Specification) -> dict[str, Place]:
+    """Return where the object keeps Python floats that are no learning rates, by name."""
+    found = {place.name: place for place, held in walk(layer) if type(held) is float}
+    if not found:
+        return {}
+    candidate = LayerObject(layer, specification.names, specification.differentiable)
+    started = candidate.start(_drawn(specification))
+    candidate.backward(_ones(started.outputs), started)
+    rates = {place.name for place in candidate.rates or ()}
+    return {name: place for name, place in found.items() if name not in rates}
+
+
+def _as_arrays(layer: Any, places: Collection[Place]) -> Any:
+    layer = copy.deepcopy(layer) if places else layer
+    for place in places:
+        if not isinstance(place.above(layer), tuple):
+            place.put(layer, np.array(place.get(layer)))
+    return layer
 
 
 def _but(found: Mapping[str, Parameter], names: Collection[str]) -> dict[str, Any]:

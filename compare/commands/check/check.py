@@ -90,7 +90,7 @@ def check(
     from compare.pair.inputs import specify
     from compare.pair.objects import LayerObject, is_layer, is_model, made
     from compare.pair.on_tensors import NOTE, on_tensors, static_pair
-    from compare.pair.own_parameters import own_parameters
+    from compare.pair.own_parameters import own_parameters, with_learned_floats
     from compare.pair.parameters import in_precision, parameter
     from compare.pair.scalars import with_scalars
     from compare.pair.tolerance import PRECISIONS, candidate_errors
@@ -119,6 +119,8 @@ def check(
         no_grad = {*no_grad, *(name for name in inputs or () if name not in layer.params)}
     own = {name for name in no_grad if name not in (inputs or ()) and parameter(layer, name)}
     specification = specify(inputs, {*no_grad} - own)
+    layer = with_learned_floats(layer, specification, own)
+    forward = forward if layer is None else layer
     found = own_parameters(specification, layer, reference, own)
     specification = with_scalars(found.specification, forward, backward, no_grad).within(domain)
     names, floats = specification.names, specification.differentiable
