@@ -114,7 +114,7 @@ class LayerObject(Candidate):
         uncovered: why parameters that the object has are not checked, in sentences.
         kept_in: where gradients are kept under names of the object's own, by parameter.
         others: what backward writes as large as an array that has no gradient, by array.
-        otherwise: the arrays that backward updates by something that is no gradient.
+        otherwise: how backward updates arrays without a gradient, in words, by array.
     """
 
     sized = True
@@ -142,7 +142,7 @@ class LayerObject(Candidate):
         self.uncovered: Sequence[str] = ()
         self.kept_in: Mapping[str, Place] = {}
         self.others: Mapping[str, Place] = {}
-        self.otherwise: Collection[str] = ()
+        self.otherwise: Mapping[str, str] = {}
         may = not self.takes_rate and may_take_values(self.wanted, self.arguments)
         self.of_values: bool | None = None if may else False  # decided by the first run
         self.told: list[str] = []
@@ -184,8 +184,8 @@ class LayerObject(Candidate):
 
     @property
     def updates(self) -> bool:
-        """Whether backward updates the parameters: at a rate that it takes, or that it keeps."""
-        return self.takes_rate or bool(self.rates)
+        """Whether backward updates the parameters: at a rate that it takes or keeps, or its own."""
+        return self.takes_rate or bool(self.rates) or bool(self.otherwise)
 
     def used(self, values: Inputs, upstreams: Sequence[Any]) -> LayerObject | None:
         if not self.stores_cache:
@@ -261,11 +261,8 @@ class LayerObject(Candidate):
             for name, place in self.others.items()
         ]
         told += [
-            f"{self.backward_name} changes {name} by something that does not double with the "
-            "upstream gradient, so by no gradient (Adam, weight decay, clipping?). Keep the "
-            f"gradient itself in d{name} to have it checked, or name {name} in no_grad (on the "
-            f"command line --no-grad {name})."
-            for name in sorted(self.otherwise)
+            how.format(who=self.backward_name, name=name)
+            for name, how in sorted(self.otherwise.items())
         ]
         return " ".join(told)
 
@@ -332,7 +329,7 @@ class LayerObject(Candidate):
             return self.layer.with_params({**params, **parameters})
         layer = copy.deepcopy(self.layer)
         for name, value in parameters.items():
-            own = value if self.rates == () and not self.takes_rate else copy.copy(value)
+            own = copy.copy(value) if self.updates or self.rates is None else value
             for place in self.places[name]:
                 place.put(layer, own)
         return layer

@@ -24,7 +24,7 @@ from compare.pair.parameters import (
 from compare.pair.returned import under
 from compare.pair.signatures import positional
 from compare.pair.unnamed import unnamed
-from compare.pair.updates import updated
+from compare.pair.updates import NO_GRADIENT, NO_RATE, updated
 
 MOVED = 1.125  # times a parameter: positive numbers stay so
 
@@ -38,14 +38,14 @@ class OwnParameters:
         uncovered: what is not checked, in sentences.
         places: where backward leaves gradients under names of its own, by parameter.
         others: what else it leaves that is as large as an array without a gradient, by array.
-        otherwise: the arrays that it updates by something that is no gradient.
+        otherwise: how it updates arrays of which nothing is a gradient, in words, by array.
     """
 
     specification: Specification
     uncovered: tuple[str, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
     others: Mapping[str, Place] = field(default_factory=dict)
-    otherwise: Collection[str] = ()
+    otherwise: Mapping[str, str] = field(default_factory=dict)
 
 
 def own_parameters(
@@ -173,10 +173,10 @@ def _with_attributes(
 
 def _learning(
     layer: Any, specification: Specification, no_grad: Collection[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], set[str]]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, str]]:
     """Run once with other numbers.
 
-    Return the arrays that kept them, those with a gradient, and those updated by no gradient.
+    Return the arrays that kept them, those with a gradient, and how the others are updated.
     """
     taken = {*no_grad, *(positional(layer.forward) or ())}
     left = left_out(layer, specification.names)
@@ -190,7 +190,7 @@ def _learning(
     after = started.state.after
     own = {name: value for name, value in own.items() if name in kept}
     if listed := _by_shape(returned, own, len(specification.differentiable)):
-        return own, listed, set()
+        return own, listed, {}
     named = [part for part in (returned, *_last(returned)) if isinstance(part, Mapping)]
     found = {
         name
@@ -198,13 +198,14 @@ def _learning(
         if is_float(gradient(after, name).value)
         or any(is_float(under(part, name, "").value) for part in named)
     }
-    learned, otherwise = found, set[str]()
-    if candidate.updates:
-        moved = own.keys() - _unchanged(tried.given, after) - found
-        by_update = updated(candidate, values, moved)
-        learned, otherwise = found | by_update.learned, by_update.otherwise
-        state = moved - learned - otherwise
-        own = {name: value for name, value in own.items() if name not in state}
+    moved = own.keys() - _unchanged(tried.given, after) - found
+    by_update = updated(candidate, values, moved)
+    state = moved - by_update.learned - by_update.otherwise
+    own = {name: value for name, value in own.items() if name not in state}
+    learned, otherwise = by_update.learned, dict.fromkeys(by_update.otherwise, NO_GRADIENT)
+    if not candidate.updates:
+        learned, otherwise = set(), dict.fromkeys(learned | by_update.otherwise, NO_RATE)
+    learned |= found
     return own, {name: own[name] for name in own if name in learned}, otherwise
 
 

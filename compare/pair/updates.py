@@ -20,6 +20,15 @@ RATES = ("learning_rate", "lr", "eta", "rate", "step_size")  # of an update insi
 RATE = 2.0**40  # so large that of a parameter before its update no digit of the gradient is lost
 KEPT = (*RATES, "alpha", "l_rate", "learn_rate", "learningRate")  # tried before they are believed
 CLOSE = 1e-9
+NO_GRADIENT = (
+    "{who} changes {name} by something that does not double with the upstream gradient, so by no "
+    "gradient (Adam, weight decay, clipping?). Keep the gradient itself in d{name} to have it "
+    "checked, or name {name} in no_grad (on the command line --no-grad {name})."
+)
+NO_RATE = (
+    "{who} changes {name} at a learning rate that cannot be seen. Keep it in self.lr to have the "
+    "gradient checked."
+)
 
 
 def takes_rate(wanted: Sequence[str] | None, names: Collection[str]) -> bool:
@@ -97,6 +106,8 @@ class Updated(NamedTuple):
 
 def updated(candidate: LayerObject, values: Inputs, names: Collection[str]) -> Updated:
     """Tell arrays that learn from others among `names`; `values` are left as they are."""
+    if not names:
+        return Updated(set(), set())
     rng = np.random.default_rng(0)
     outputs = candidate.start(fresh(values)).outputs
     upstreams = [rng.standard_normal(np.shape(y)) for y in outputs]

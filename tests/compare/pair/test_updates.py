@@ -67,6 +67,15 @@ class Adam(Dense):
         return dW / (np.sqrt(dW**2) + 1e-8)
 
 
+class Hidden(Dense):
+    """Its learning rate is a number in its code."""
+
+    def backward(self, dy):
+        dx = dy @ self.W.T
+        self.W -= 0.01 * self.step(dy)
+        return self.factor * dx
+
+
 class Kept(Adam):
     def step(self, dy):
         self.dW = Dense.step(self, dy)
@@ -184,3 +193,13 @@ def test_the_replay_updates_at_the_same_rate(tmp_path: Path) -> None:
 
     assert "layer.lr = 2.0**40" in script.read_text()
     assert "grad:W is wrong." in ran.stdout, ran.stderr
+
+
+@pytest.mark.usefixtures("verdict_alone")
+def test_an_update_at_a_rate_that_cannot_be_seen_is_asked_about() -> None:
+    report = compare.check(Hidden(), inputs=INPUTS, shrink=False)
+    wrong = compare.check(with_factor(Hidden(), 1.1), inputs=INPUTS, shrink=False)
+
+    assert report.verdict == "incomplete"
+    assert "Keep it in self.lr" in report.reason
+    assert "grad:x" in blamed(wrong)
