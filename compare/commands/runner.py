@@ -33,14 +33,11 @@ class Runner:
 
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
         from compare.judge import kills
-        from compare.judge.ledger import Table
+        from compare.report.findings import Findings
 
         self.experiment, self.progress = experiment, progress
         self.config = experiment.config
-        self.table = Table()
-        self.losses: list[tuple[int, float, float]] = []
-        self.kinks: list[tuple[int, str, int]] = []
-        self.ulps = np.zeros(66, dtype=np.int64)
+        self.findings = Findings()
         self.divergence: Divergence | None = None
         self.drift: Any = None
         self.kills: Any = kills.empty()
@@ -126,8 +123,8 @@ class Runner:
         step = lockstep.step(number, batch)
         self.experiment = lockstep.experiment
         self.failed |= step.failure is not None
-        self.losses.append((number, *step.losses))
-        self.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
+        self.findings.losses.append((number, *step.losses))
+        self.findings.kinks += [(number, layer, flips) for layer, flips in step.flips.items()]
         if number == 0:  # a thorough step: every element has its own tolerance
             refuse_unknown_zeros(step.rows.keys, self.config.compare.structural_zeros)
         self.picture(step, ulps=number % sampled == 0 and lockstep.of_one_format)
@@ -135,7 +132,7 @@ class Runner:
         try:
             step, blamed = self._blame_torch(lockstep, moment, step)
         finally:
-            self.table.add(number, step.rows)
+            self.findings.table.add(number, step.rows)
         diverged = self.divergence is None and step.rows.bad.size > 0 and not blamed
         if self.works and lockstep.works and (number == 0 or diverged):
             self.worked = worked_rows(self.experiment, lockstep, step)
@@ -153,7 +150,8 @@ class Runner:
         if step.number == 0:
             self.kills = kills.kill_rows(step)
         if ulps:
-            self._count_ulps(step)
+            compared = {k: step.manual[k] for k in step.rows.keys if k in step.manual}
+            self.findings.count_ulps(compared, step.torch)
 
     def _blame_torch(self, lockstep: Lockstep, moment: Moment, step: Step) -> tuple[Step, bool]:
         """Judge a step with torch's numbers where torch lost digits; return whether that is all."""
@@ -182,7 +180,7 @@ class Runner:
         from compare.running.asides import asides
 
         rows = asides(moment)
-        self.table.add(moment.number, rows)
+        self.findings.table.add(moment.number, rows)
         self.divergence = self.divergence or aside_divergence(moment, rows)
 
     def _inaccurate_text(self) -> str:
@@ -194,17 +192,6 @@ class Runner:
         ]
         more = len(named) - SHOWN
         return ", ".join(named[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
-
-    def _count_ulps(self, step: Any) -> None:
-        from compare.judge.measure import ulps
-
-        pairs = [
-            (step.manual[k], step.torch[k])
-            for k in step.rows.keys
-            if k in step.manual and k in step.torch
-            and np.shape(step.manual[k]) == np.shape(step.torch[k])
-        ]  # fmt: skip
-        self.ulps += ulps([m for m, _ in pairs], [t for _, t in pairs])
 
     def _free(self, steps: int) -> None:
         from compare.running.drift import free_run
@@ -218,41 +205,22 @@ class Runner:
         """Return the verdict of what was compared, and why."""
         return decided(
             RunEvidence(
-                self.table, self.config, self.done, planned, self.interrupted, self.refusal,
-                self.shortfall, self._torch_with_torch(),
+                self.findings.table, self.config, self.done, planned, self.interrupted,
+                self.refusal, self.shortfall, self._torch_with_torch(),
                 (self.inaccurate_rows, self._inaccurate_text()),
             )
         )  # fmt: skip
 
     def _report(self, planned: int, environment: dict) -> Report:
-        import pandas as pd
-
-        from compare.running.drift import COLUMNS, Drift
-        from compare.running.scores import COLUMNS as SCORED
-
-        frame = self.table.frame()
-        found, reason = self.verdict(planned)
         compare, mistake = self.config.compare, self.experiment.mistake
-        bins = np.flatnonzero(self.ulps)
-        none = Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {}, None)
-        drift = self.drift or none
-        return Report(
+        return self.findings.report(
+            self.verdict(planned),
+            self.divergence,
+            self.drift,
             name=self.config.name,
-            verdict=found,
-            reason=reason,
             mode=self.config.train.mode,
             steps=self.done,
             planned_steps=planned,
-            differences=frame,
-            ledger=self.table.ledger(),
-            losses=pd.DataFrame(self.losses, columns=["step", "manual", "torch"]),
-            drift=drift.steps,
-            scores=drift.scores,
-            pictures=drift.pictures,
-            sample=drift.sample,
-            kinks=pd.DataFrame(self.kinks, columns=["step", "layer", "flips"]),
-            ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": self.ulps[bins]}),
-            first_divergence=self.divergence,
             tolerance=tolerance_text(compare, self.config.train.dtype),
             notes=self.notes,
             overridden=compare.tolerance is not None or compare.k != K,
@@ -262,7 +230,6 @@ class Runner:
             environment=environment,
             nodes=node_infos(self.experiment),
             initial_weights=self.experiment.weights,
-            cause=self.divergence.cause if self.divergence else None,
             kills=self.kills,
             worked=self.worked,
             torch_layers=self.experiment.torch_layers,
@@ -289,7 +256,7 @@ class Runner:
         if not names:
             return 0
         theirs = torch_on_both_sides(graph, names)
-        frame = self.table.frame()
+        frame = self.findings.table.frame()
         return sum(row in theirs for row in zip(frame["layer"], frame["quantity"], strict=True))
 
 

@@ -5,11 +5,34 @@ from __future__ import annotations
 import copy
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType, type)
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    """Return what an object holds by name: in its dictionary, in slots, as its class's numbers.
+
+    >>> class Scale:
+    ...     __slots__ = ("gain",)
+    ...     bias = 0.5
+    >>> scale = Scale()
+    >>> scale.gain = 2.0
+    >>> attributes(scale)
+    {'gain': 2.0, 'bias': 0.5}
+    """
+    found = {}
+    for kind in reversed(type(thing).__mro__):
+        for name, held in vars(kind).items():
+            if isinstance(held, types.MemberDescriptorType):
+                with suppress(AttributeError):  # nothing is in the slot
+                    found[name] = getattr(thing, name)
+            elif isinstance(held, np.ndarray | float):
+                found[name] = held
+    return found | getattr(thing, "__dict__", {})
 
 
 def snapshot(value: Any) -> Any:
@@ -37,8 +60,9 @@ def _same(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
         return a.keys() == b.keys() and all(_same(a[k], b[k], seen) for k in a)
     if isinstance(a, tuple | list):
         return len(a) == len(b) and all(_same(x, y, seen) for x, y in zip(a, b, strict=True))
-    if hasattr(a, "__dict__") and not isinstance(a, CODE):
-        return _same(vars(a), vars(b), seen)
+    held = attributes(a)
+    if (held or hasattr(a, "__dict__")) and not isinstance(a, CODE):
+        return _same(held, attributes(b), seen)
     try:
         return a is b or bool(a == b)
     except Exception:

@@ -12,6 +12,7 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
+from compare.pair.nests import attributes
 from compare.pair.of_values import NOTE, loss_of, may_take_values, takes_values, values_plan
 from compare.pair.parameters import (
     STORES,
@@ -287,7 +288,7 @@ class LayerObject(Candidate):
         learned = [known for name in self.parameters if (known := parameter(self.layer, name))]
         held: list[Any] = []
         for part in (self.layer, *(part for _, part in parts(self.layer))):
-            held += getattr(part, "__dict__", {}).values()
+            held += attributes(part).values()
         held += [v for group in held if isinstance(group, tuple | list) for v in group]
         held += [v for group in held if isinstance(group, dict) for v in group.values()]
         held = [v for v in held if not any(v is one.value for one in learned)]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.pair.inputs import is_float
+from compare.pair.nests import attributes
 from compare.pair.returned import NOTHING, Found, attribute
 from compare.pair.signatures import names_gradient
 
@@ -137,7 +138,7 @@ def parts(layer: Any) -> Iterator[tuple[Place, Any]]:
 
 def _is_part(thing: Any) -> bool:
     kind = type(thing)
-    if isinstance(thing, type) or kind.__module__ == "builtins" or not hasattr(thing, "__dict__"):
+    if isinstance(thing, type) or kind.__module__ == "builtins" or not attributes(thing):
         return False
     return any(callable(getattr(kind, name, None)) for name in PASSES)
 
@@ -176,7 +177,7 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
         return value.items()
     if isinstance(value, list | tuple):
         return enumerate(value)
-    return ((Attribute(name), held) for name, held in getattr(value, "__dict__", {}).items())
+    return ((Attribute(name), held) for name, held in attributes(value).items())
 
 
 def gradient(layer: Any, name: str) -> Found:
@@ -208,7 +209,7 @@ def arrays(layer: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for place, part in ((Place(), layer), *parts(layer)):
         own = {n: p.value for n, p in (in_dictionaries(part) | in_lists(part)).items()}
-        own |= {n: v for n, v in getattr(part, "__dict__", {}).items() if not names_gradient(n)}
+        own |= {n: v for n, v in attributes(part).items() if not names_gradient(n)}
         for name, value in own.items():
             seen = any(value is one for one in found.values())
             if is_float(value) and np.size(value) and not seen:

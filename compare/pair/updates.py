@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from compare.pair.inputs import Inputs, as_float, fresh
-from compare.pair.nests import same
+from compare.pair.nests import attributes, same
 from compare.pair.parameters import Attribute, Place, arrays, parameter, parts
 from compare.pair.returned import NOTHING, Found
 
@@ -54,7 +54,7 @@ def _kept_rates(layer: Any) -> list[Place]:
         Place((*place.keys, Attribute(name)))
         for place, part in ((Place(), layer), *parts(layer))
         for name in KEPT
-        if isinstance(held := getattr(part, "__dict__", {}).get(name), int | float)
+        if isinstance(held := attributes(part).get(name), int | float)
         and not isinstance(held, bool)
     ]
 

@@ -33,6 +33,13 @@ class Drift(NamedTuple):
     note: str = ""
 
 
+def no_drift() -> Drift:
+    """Return what there is without a free run."""
+    import pandas as pd
+
+    return Drift(pd.DataFrame(columns=COLUMNS), pd.DataFrame(columns=SCORED), {}, None)
+
+
 def free_run(experiment: Experiment, steps: int, on_step: Callable[[int], Any]) -> Drift:
     """Train both sides on the same batches for `steps` steps."""
     import pandas as pd

@@ -15,14 +15,14 @@ from compare.commands.check.notes import abridged, notes_of
 from compare.commands.check.verdict import settled
 from compare.diagnose.cases.first import first_divergence
 from compare.judge.judge import AGREE, DISAGREE, Rows
-from compare.judge.ledger import Table
-from compare.judge.measure import Measures, measure, ulps
+from compare.judge.measure import Measures, measure
 from compare.judge.quantities import Key
 from compare.pair.candidates import called
 from compare.pair.inputs import as_float, is_float
 from compare.pair.own_forward import OwnForward
 from compare.pair.sources import docstring_of
 from compare.pair.tolerance import tolerance_text
+from compare.report.findings import Findings
 from compare.report.report import NodeInfo, Report
 from compare.running.cases.contract import Promise
 from compare.running.cases.outcome import Outcome, quiet
@@ -37,36 +37,20 @@ NUMERIC = "numeric"  # what the derivative of forward itself is called
 
 def assemble(session: Session) -> Report:
     """Return the report of a session whose cases have run."""
-    import pandas as pd
     import torch
 
     from compare.report.environment import environment
 
     run = [o for o in session.outcomes if o.rows is not None]
-    table = Table()
-    for number, outcome in enumerate(run):
-        table.add(number, outcome.rows)  # type: ignore[arg-type]
-    if session.contract.promises:
-        table.add(len(run), contract_rows(session.contract.promises))
-    verdict, reason = settled(session)
+    found, verdict = _findings(session, run), settled(session)
     first = None if session.blamed else first_divergence(session, run)
-    with quiet():  # both sides may be infinite
-        counts = _ulps(run)
-    bins = np.flatnonzero(counts)
-    report = Report(
+    report = found.report(
+        verdict,
+        first,
         name=session.candidate.name,
-        verdict=verdict,
-        reason=reason,
         mode="check",
         steps=len(run),
         planned_steps=len(run),
-        differences=table.frame(),
-        ledger=table.ledger(),
-        losses=pd.DataFrame(columns=["step", "manual", "torch"]),
-        drift=pd.DataFrame(columns=["step", "loss_manual", "loss_torch", "max_param_diff"]),
-        kinks=_kinks(run),
-        ulps=pd.DataFrame({"log2_ulps": bins - 1, "elements": counts[bins]}),
-        first_divergence=first,
         tolerance=_tolerance(session, run),
         overridden=session.rtol is not None,
         planted=None,
@@ -74,14 +58,32 @@ def assemble(session: Session) -> Report:
         environment=environment(session.device, torch.get_num_threads(), session.seed),
         nodes=(_node(session),),
         initial_weights={n: v for n, v in session.cases.base.items() if is_float(v)},
-        cause=first.cause if first else None,
         kills=_kills(run),
         notes=tuple(notes_of(session, run)),
         abridged=abridged(session, run),
-        attachments=_attachments(session, run) if verdict == "disagree" else {},
+        attachments=_attachments(session, run) if verdict.verdict == "disagree" else {},
         provenance=_provenance(session),
     )
     return without_torch(report) if isinstance(session.reference, OwnForward) else report
+
+
+def _findings(session: Session, run: list[Outcome]) -> Findings:
+    found = Findings()
+    for number, outcome in enumerate(run):
+        found.table.add(number, outcome.rows)  # type: ignore[arg-type]
+        found.kinks += [
+            (number, f"{outcome.case.name}: {quantity}", flips)
+            for quantity, flips in outcome.conventions.items()
+        ]
+        expected = {
+            q: theirs.astype(outcome.manual[q].dtype)
+            for q, theirs in outcome.expected.items() if q in outcome.manual
+        }  # fmt: skip
+        with quiet():  # both sides may be infinite
+            found.count_ulps(outcome.manual, expected)
+    if session.contract.promises:
+        found.table.add(len(run), contract_rows(session.contract.promises))
+    return found
 
 
 def _provenance(session: Session) -> dict[str, Any]:
@@ -138,17 +140,6 @@ def contract_rows(promises: Sequence[Promise]) -> Rows:
     )
 
 
-def _kinks(run: list[Outcome]) -> Any:
-    import pandas as pd
-
-    rows = [
-        (number, f"{outcome.case.name}: {quantity}", flips)
-        for number, outcome in enumerate(run)
-        for quantity, flips in outcome.conventions.items()
-    ]
-    return pd.DataFrame(rows, columns=["step", "layer", "flips"])
-
-
 def _kills(run: list[Outcome]) -> Any:
     """Return the kill row of the user's own inputs: would corrupted tensors have been noticed?"""
     from compare.judge.kills import empty, kill_table
@@ -160,18 +151,6 @@ def _kills(run: list[Outcome]) -> Any:
     tensors = {outcome.key(q): as_float(v) for q, v in outcome.expected.items()}
     batch = shapes[0][0] if shapes and shapes[0] else None
     return kill_table(outcome.rows.keys, tensors, outcome.tolerances, batch)
-
-
-def _ulps(run: list[Outcome]) -> np.ndarray:
-    total = np.zeros(66, dtype=np.int64)
-    for outcome in run:
-        pairs = [
-            (mine, outcome.expected[q].astype(mine.dtype))
-            for q, mine in outcome.manual.items()
-            if q in outcome.expected and mine.shape == outcome.expected[q].shape
-        ]
-        total += ulps([m for m, _ in pairs], [t for _, t in pairs])
-    return total
 
 
 def _tolerance(session: Session, run: list[Outcome]) -> str:

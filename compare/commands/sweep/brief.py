@@ -28,8 +28,9 @@ class Brief(Runner):
             raise KeyboardInterrupt
         verdict, reason = self.verdict(planned)
         cause = self.divergence.cause if self.divergence else None
-        last = self.losses[-1][1] if self.losses else math.nan
-        return found(verdict, reason, cause, last, self.table.worst())
+        losses = self.findings.losses
+        last = losses[-1][1] if losses else math.nan
+        return found(verdict, reason, cause, last, self.findings.table.worst())
 
     def picture(self, step: Step, *, ulps: bool) -> None:
         """Keep nothing."""

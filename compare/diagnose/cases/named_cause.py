@@ -10,6 +10,7 @@ from compare.diagnose.causes import Cause, Context, Tensors, find_cause
 from compare.diagnose.causes.cause import BATCH
 from compare.diagnose.causes.context import gradient_context, output_sizes
 from compare.pair.inputs import as_float, fresh
+from compare.pair.nests import attributes
 from compare.pair.own_forward import OwnForward
 from compare.pair.reference import TorchReference
 from compare.pair.tolerance import U64
@@ -54,7 +55,7 @@ def _constants(session: Session, outcome: Outcome) -> dict[str, float]:
     """Return numbers of the user's that a factor may be: inputs, attributes, literals."""
     candidate = session.candidate
     found = {n: v for n, v in outcome.values.items() if isinstance(v, int | float)}
-    held = vars(getattr(candidate, "layer", None) or object) if hasattr(candidate, "layer") else {}
+    held = attributes(candidate.layer) if hasattr(candidate, "layer") else {}
     found |= {n: v for n, v in held.items() if isinstance(v, float)}
     for code in (candidate.forward_code, candidate.backward_code):
         body = getattr(getattr(code, "__func__", code), "__code__", None)

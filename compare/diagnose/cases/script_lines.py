@@ -9,6 +9,7 @@ import numpy as np
 from compare.diagnose.cases.bundle import Bundle, CannotBundleError
 from compare.pair.candidates import ValueAndGradient
 from compare.pair.inputs import is_float
+from compare.pair.nests import attributes
 from compare.pair.objects import LayerObject
 from compare.pair.own_forward import OwnForward
 from compare.pair.parameters import parameter
@@ -92,8 +93,12 @@ def _where(session: Session, smallest: Outcome, quantity: str, started: Any) -> 
 def _object_lines(candidate: LayerObject, planned: Any, bundle: Bundle) -> list[str]:
     """Make the object again from its attributes, and call it."""
     kind = bundle.class_(type(candidate.layer))
-    attributes = bundle.expression("self", dict(vars(candidate.layer)))
-    lines = [f"layer = object.__new__({kind})", f"vars(layer).update({attributes})"]
+    held = bundle.expression("self", attributes(candidate.layer))
+    lines = [
+        f"layer = object.__new__({kind})",
+        f"for name, value in {held}.items():",
+        "    object.__setattr__(layer, name, value)",
+    ]
     for name in candidate.parameters:
         if known := parameter(candidate.layer, name):
             lines += [f"{place.text} = {bundle.variable(name)}" for place in known.places]

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compare.pair.nests import attributes
+
 
 class Names(list[str]):
     """The variables that hold numbers, in the order in which they come up; attributes, too.
@@ -29,7 +31,7 @@ class Names(list[str]):
                 found.append(node.id)
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
                 found.append(ast.unparse(node))
-        found += [f"self.{name}" for name in getattr(variables.get("self"), "__dict__", ())]
+        found += [f"self.{name}" for name in attributes(variables.get("self"))]
         self.shapes = {name: _shape(name, variables) for name in found} if variables else {}
         loops = (n.target for n in ast.walk(tree) if isinstance(n, ast.For))
         self.loops = {n.id for t in loops for n in ast.walk(t) if isinstance(n, ast.Name)}
