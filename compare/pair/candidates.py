@@ -91,6 +91,10 @@ class Candidate(ABC):
         """Say why a right answer to all that is compared would leave something open."""
         return ""
 
+    def unasked(self) -> list[str]:
+        """Return what of its own forward uses and no gradient of which is looked at."""
+        return []
+
     def used(self, values: Inputs, upstreams: Sequence[Any]) -> Candidate | None:
         """Return it as one that has gone forward and back on these inputs, if that may matter."""
         return None

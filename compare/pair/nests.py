@@ -26,7 +26,8 @@ def attributes(thing: Any) -> dict[str, Any]:
     """
     found = {}
     for kind in reversed(type(thing).__mro__):
-        for name, held in vars(kind).items():
+        own = {name: held for name, held in vars(kind).items() if not name.startswith("__")}
+        for name, held in own.items():
             if isinstance(held, types.MemberDescriptorType):
                 with suppress(AttributeError):  # nothing is in the slot
                     found[name] = getattr(thing, name)

@@ -12,6 +12,7 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
+from compare.pair.known import Known
 from compare.pair.nests import attributes
 from compare.pair.of_values import NOTE, loss_of, may_take_values, takes_values, values_plan
 from compare.pair.parameters import (
@@ -22,7 +23,7 @@ from compare.pair.parameters import (
     parameter,
     parts,
 )
-from compare.pair.returned import NOTHING, Found, attribute, by_name, under
+from compare.pair.returned import NOTHING, Found, attribute, by_name, inside, under
 from compare.pair.signatures import (
     Plan,
     listed,
@@ -35,9 +36,15 @@ from compare.pair.signatures import (
 from compare.pair.updates import RATE, subtracted, takes_rate, used_rates, with_rates
 
 
+def passes(thing: Any) -> tuple[str, str] | None:
+    """Return the names of the methods by which an object goes forward and back; None without."""
+    if isinstance(thing, type) or hasattr(thing, "__code__"):
+        return None
+    return next((p for p in PAIRS if all(callable(getattr(thing, m, None)) for m in p)), None)
+
+
 def is_layer(thing: Any) -> bool:
-    methods = (getattr(thing, name, None) for name in ("forward", "backward"))
-    return not isinstance(thing, type) and all(callable(m) for m in methods)
+    return passes(thing) is not None
 
 
 def is_model(thing: Any) -> bool:
@@ -49,6 +56,13 @@ def is_model(thing: Any) -> bool:
 
 
 SHOWN = 5  # names in a sentence
+PAIRS = (
+    ("forward", "backward"), ("__call__", "backward"), ("forward_pass", "backward_pass"),
+    ("forward_propagation", "backward_propagation"), ("forward_prop", "backward_prop"),
+    ("forward_propagate", "backward_propagate"), ("forward", "backprop"),
+    ("feedforward", "backprop"), ("feed_forward", "back_prop"), ("forward", "backpropagate"),
+    ("forward", "back_propagation"), ("forward_propagation", "back_propagation"),
+)  # fmt: skip
 VALUES = ("forward", "loss", "fn", "function", "activation", "activate", "compute", "calculate",
           "value", "f", "__call__")  # fmt: skip
 SLOPES = ("derivative", "deriv", "gradient", "grad", "prime", "backward", "df")
@@ -104,7 +118,7 @@ class _Ran:
 class LayerObject(Candidate):
     """An object that goes forward and back; inputs that name its parameters are set on it.
 
-    `methods` are the names of the two: `forward` and `backward`, or others.
+    `methods` are the names of the two, if not one of the usual pairs.
 
     Every run works on a copy. Parameter gradients are taken from what backward returns, else from
     the attributes where people keep them: `dW`, `grad_W`, `W_grad`, `grads["W"]`, `grads[0]`, ….
@@ -112,22 +126,20 @@ class LayerObject(Candidate):
     (`self.lr`), they are what it subtracted.
 
     Attributes:
-        uncovered: why parameters that the object has are not checked, in sentences.
-        kept_in: where gradients are kept under names of the object's own, by parameter.
-        others: what backward writes as large as an array that has no gradient, by array.
-        otherwise: how backward updates arrays without a gradient, in words, by array.
+        known: of parameters of its own.
     """
 
     sized = True
 
     def __init__(
         self, layer: Any, names: Sequence[str], floats: Sequence[str],
-        methods: tuple[str, str] = ("forward", "backward"),
+        methods: tuple[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.layer, self.names, self.differentiable = layer, tuple(names), tuple(floats)
-        self.name, self.methods = called(type(layer)), methods
-        self.forward_code, self.backward_code = (getattr(type(layer), m) for m in methods)
-        forward, backward = (getattr(layer, m) for m in methods)
+        self.name = called(type(layer))
+        self.methods = methods or passes(layer) or PAIRS[0]
+        self.forward_code, self.backward_code = (getattr(type(layer), m) for m in self.methods)
+        forward, backward = (getattr(layer, m) for m in self.methods)
         wanted, self.optional = positional(backward), upstreams_first(backward)
         self.takes_rate = takes_rate(wanted, names)
         self.rates: tuple[Place, ...] | None = () if self.takes_rate else None  # by the first run
@@ -140,10 +152,7 @@ class LayerObject(Candidate):
         self.places = {n: p.places for n, p in found.items() if p is not None and p.places}
         self.parameters = list(self.places)
         self.arguments = [n for n in names if n not in self.parameters]
-        self.uncovered: Sequence[str] = ()
-        self.kept_in: Mapping[str, Place] = {}
-        self.others: Mapping[str, Place] = {}
-        self.otherwise: Mapping[str, str] = {}
+        self.known = Known()
         may = not self.takes_rate and may_take_values(self.wanted, self.arguments)
         self.of_values: bool | None = None if may else False  # decided by the first run
         self.told: list[str] = []
@@ -186,7 +195,7 @@ class LayerObject(Candidate):
     @property
     def updates(self) -> bool:
         """Whether backward updates the parameters: at a rate that it takes or keeps, or its own."""
-        return self.takes_rate or bool(self.rates) or bool(self.otherwise)
+        return self.takes_rate or bool(self.rates) or bool(self.known.otherwise)
 
     def used(self, values: Inputs, upstreams: Sequence[Any]) -> LayerObject | None:
         if not self.stores_cache:
@@ -222,14 +231,30 @@ class LayerObject(Candidate):
         else:
             found = {}
         for name in (n for n in self.differentiable if n in own):
-            found[name] = under(rest, name, named) if named else NOTHING
+            found[name] = self.under(rest, name, named) if named else NOTHING
             if found[name].value is None:
                 found[name] = gradient(layer, name)
-            if found[name].value is None and name in self.kept_in:
-                found[name] = _held(layer, self.kept_in[name])
+            if found[name].value is None and name in self.known.places:
+                found[name] = _held(layer, self.known.places[name])
             if found[name].value is None and self.updates:
                 found[name] = subtracted(layer, name, started.state.values[name])
         return {name: found[name] for name in self.differentiable}
+
+    def under(self, rest: Mapping[str, Any], name: str, where: str) -> Found:
+        """Return a parameter's gradient among returned ones: by its name, or by its place."""
+        found = under(rest, name, where)
+        keys = self.places[name][0].keys[1:]
+        return inside(rest, keys, where) if found.value is None and keys else found
+
+    def silent(self, returned: Any, after: Any) -> list[str]:
+        """Return the inputs without a gradient where parameters have theirs in a dictionary."""
+        passed = [n for n in self.differentiable if n in self.arguments]
+        if not isinstance(returned, Mapping) or not self.parameters:
+            return []
+        kept = [under(returned, n, "").value is None for n in passed]
+        kept += [attribute(after, n, STORES).value is None for n in passed]
+        found = [self.under(returned, n, "").value is not None for n in self.parameters]
+        return passed if all(kept) and any(found) else []
 
     def _of_given(self, returned: Any) -> Any:
         """Leave out the gradients of optional arguments that forward was called without.
@@ -254,26 +279,15 @@ class LayerObject(Candidate):
 
     def unfinished(self) -> str:
         """Ask about what may be meant as the gradient of an array that none was found of."""
-        told = [
-            f"{self.backward_name} writes {place.text}, which has the shape of the object's {name} "
-            f"and is not its gradient. If it is meant to be, call it d{name} to see what is wrong; "
-            f"if it is something else, name {name} in no_grad (on the command line --no-grad "
-            f"{name})."
-            for name, place in self.others.items()
-        ]
-        told += [
-            how.format(who=self.backward_name, name=name)
-            for name, how in sorted(self.otherwise.items())
-        ]
-        return " ".join(told)
+        return self.known.asked(self.backward_name)
+
+    def unasked(self) -> list[str]:
+        left = left_out(self.layer, self.parameters)
+        return [name for name in left if name not in self.known.unused]
 
     def notes(self) -> list[str]:
-        kept = left_out(self.layer, self.parameters)
-        uncovered = [*self.told, *self.uncovered]
-        uncovered += [
-            f"The gradient of {name} was taken from {place.text}."
-            for name, place in self.kept_in.items()
-        ]
+        kept = self.unasked()
+        uncovered = [*self.told, *self.known.notes()]
         if not kept:
             return uncovered
         value, them = ("values", "them") if len(kept) > 1 else ("value", "it")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.pair.inputs import Inputs, Specification, as_float, fresh, is_float
-from compare.pair.objects import LayerObject, is_layer, is_model
+from compare.pair.known import NO_GRADIENT, NO_RATE, Known
+from compare.pair.objects import PAIRS, LayerObject, is_layer, is_model, passes
 from compare.pair.parameters import (
     Parameter,
     Place,
@@ -21,31 +22,19 @@ from compare.pair.parameters import (
     left_out,
     walk,
 )
-from compare.pair.returned import under
 from compare.pair.signatures import positional
 from compare.pair.unnamed import unnamed
-from compare.pair.updates import NO_GRADIENT, NO_RATE, updated
+from compare.pair.updates import depending, updated
 
 MOVED = 1.125  # times a parameter: positive numbers stay so
+SEVERAL = 50  # floats that are tried one by one
 
 
-@dataclass(frozen=True)
-class OwnParameters:
-    """What is known of an object's parameters.
-
-    Attributes:
-        specification: the inputs and those parameters that can be checked.
-        uncovered: what is not checked, in sentences.
-        places: where backward leaves gradients under names of its own, by parameter.
-        others: what else it leaves that is as large as an array without a gradient, by array.
-        otherwise: how it updates arrays of which nothing is a gradient, in words, by array.
-    """
+class OwnParameters(NamedTuple):
+    """The inputs and those parameters of an object that can be checked, and what is known."""
 
     specification: Specification
-    uncovered: tuple[str, ...] = ()
-    places: Mapping[str, Place] = field(default_factory=dict)
-    others: Mapping[str, Place] = field(default_factory=dict)
-    otherwise: Mapping[str, str] = field(default_factory=dict)
+    known: Known = Known()
 
 
 def own_parameters(
@@ -63,30 +52,56 @@ def own_parameters(
     if not is_layer(layer):
         return OwnParameters(specification)
     specification, notes = _with_lists(specification, layer, reference, no_grad)
-    return _with_attributes(OwnParameters(specification, tuple(notes)), layer, reference, no_grad)
+    own = OwnParameters(specification, Known(tuple(notes)))
+    own = _with_attributes(own, layer, reference, no_grad)
+    return _without_silent(own, layer)
+
+
+def _without_silent(own: OwnParameters, layer: Any) -> OwnParameters:
+    """Ask for no gradient of inputs where backward returns those of parameters alone, by name."""
+    given = own.specification
+    candidate = LayerObject(layer, given.names, given.differentiable)
+    try:
+        with np.errstate(all="ignore"):
+            started = candidate.start(_drawn(given))
+            returned = candidate.backward(_ones(started.outputs), started)
+            silent = candidate.silent(returned, started.state.after)
+    except Exception:  # told by the first case
+        return own
+    floats = tuple(name for name in given.differentiable if name not in silent)
+    known = replace(own.known, ungiven=silent)
+    return OwnParameters(replace(given, differentiable=floats), known)
 
 
 def with_learned_floats(layer: Any, specification: Specification, no_grad: Collection[str]) -> Any:
     """Return a copy of an object whose Python floats are arrays where backward has gradients.
 
-    A bias that starts as 0.0 is a parameter like an array; an eps, or a learning rate, is none.
+    A bias that starts as 0.0, or as [0.0, 0.0], is a parameter like an array; an eps, or a learning
+    rate, is none.
     """
     if not is_layer(layer):
         return layer
     try:
         with np.errstate(all="ignore"):
             floats = _floats(layer, specification)
+            if not _runs(layer, floats.values(), specification):
+                one_by_one = [*floats.items()][:SEVERAL]
+                floats = {n: p for n, p in one_by_one if _runs(layer, [p], specification)}
             trial = _as_arrays(layer, floats.values())
     except Exception:  # told by the first case
         return layer
     own = _with_attributes(OwnParameters(specification), trial, None, no_grad) if floats else None
-    found = {*own.specification.names, *own.otherwise} if own else set()
+    found = {*own.specification.names, *own.known.otherwise} if own else set()
     return _as_arrays(layer, [place for name, place in floats.items() if name in found])
 
 
 def _floats(layer: Any, specification: Specification) -> dict[str, Place]:
     """Return where the object keeps Python floats that are no learning rates, by name."""
-    found = {place.name: place for place, held in walk(layer) if type(held) is float}
+    found: dict[str, Place] = {}
+    for place, held in walk(layer):  # a list comes before what is in it
+        inside = any(place.keys[: len(p.keys)] == p.keys for p in found.values())
+        if not inside and (type(held) is float or _is_listed(held)):
+            found[place.name] = place
     if not found:
         return {}
     candidate = LayerObject(layer, specification.names, specification.differentiable)
@@ -96,11 +111,30 @@ def _floats(layer: Any, specification: Specification) -> dict[str, Place]:
     return {name: place for name, place in found.items() if name not in rates}
 
 
+def _is_listed(value: Any) -> bool:
+    """Return whether this is a list of floats, or of such lists of one length."""
+    if not isinstance(value, list) or not value:
+        return False
+    alike = all(map(_is_listed, value)) and len({len(row) for row in value}) == 1
+    return alike or all(type(one) is float for one in value)
+
+
+def _runs(layer: Any, places: Collection[Place], specification: Specification) -> bool:
+    """Return whether the object goes forward and back with arrays in these places."""
+    trial = _as_arrays(layer, places)
+    candidate = LayerObject(trial, specification.names, specification.differentiable)
+    try:
+        started = candidate.start(_drawn(specification))
+        candidate.backward(_ones(started.outputs), started)
+    except Exception:  # a list that grows is none of numbers that learn
+        return False
+    return True
+
+
 def _as_arrays(layer: Any, places: Collection[Place]) -> Any:
     layer = copy.deepcopy(layer) if places else layer
     for place in places:
-        if not isinstance(place.above(layer), tuple):
-            place.put(layer, np.array(place.get(layer)))
+        place.put(layer, np.array(place.get(layer)))
     return layer
 
 
@@ -154,7 +188,7 @@ def _with_attributes(
     specification = own.specification
     try:
         with np.errstate(all="ignore"):
-            kept, found, otherwise = _learning(layer, specification, no_grad)
+            kept, found, otherwise, unused = _learning(layer, specification, no_grad)
             told = {*found, *otherwise}
             rest = {name: value for name, value in kept.items() if name not in told}
             more = unnamed(layer, specification.with_values(found), rest)
@@ -166,19 +200,21 @@ def _with_attributes(
         return own
     if found and not _is_finite(layer, wider):
         wider = specification.with_values(found)
-    return replace(
-        own, specification=wider, places=more.gradients, others=more.others, otherwise=otherwise
+    known = replace(
+        own.known, places=more.gradients, others=more.others, otherwise=otherwise, unused=unused
     )
+    return OwnParameters(wider, known)
 
 
 def _learning(
     layer: Any, specification: Specification, no_grad: Collection[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, str]]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, str], set[str]]:
     """Run once with other numbers.
 
-    Return the arrays that kept them, those with a gradient, and how the others are updated.
+    Return the arrays that kept them and that forward uses, those with a gradient, how the others
+    are updated, and which forward does not use.
     """
-    taken = {*no_grad, *(positional(layer.forward) or ())}
+    taken = {*no_grad, *(positional(getattr(layer, (passes(layer) or PAIRS[0])[0])) or ())}
     left = left_out(layer, specification.names)
     own = {name: as_float(value) for name, value in left.items() if name not in taken}
     tried = specification.with_values({name: MOVED * value for name, value in own.items()})
@@ -190,23 +226,25 @@ def _learning(
     after = started.state.after
     own = {name: value for name, value in own.items() if name in kept}
     if listed := _by_shape(returned, own, len(specification.differentiable)):
-        return own, listed, {}
+        return own, listed, {}, set()
     named = [part for part in (returned, *_last(returned)) if isinstance(part, Mapping)]
     found = {
         name
         for name in own
         if is_float(gradient(after, name).value)
-        or any(is_float(under(part, name, "").value) for part in named)
+        or any(is_float(candidate.under(part, name, "").value) for part in named)
     }
     moved = own.keys() - _unchanged(tried.given, after) - found
     by_update = updated(candidate, values, moved)
-    state = moved - by_update.learned - by_update.otherwise
-    own = {name: value for name, value in own.items() if name not in state}
+    learns = found | by_update.learned | by_update.otherwise
+    unused = own.keys() - learns
+    unused -= depending(candidate, values, unused - moved)
+    own = {name: value for name, value in own.items() if name not in unused}
     learned, otherwise = by_update.learned, dict.fromkeys(by_update.otherwise, NO_GRADIENT)
     if not candidate.updates:
         learned, otherwise = set(), dict.fromkeys(learned | by_update.otherwise, NO_RATE)
     learned |= found
-    return own, {name: own[name] for name in own if name in learned}, otherwise
+    return own, {name: own[name] for name in own if name in learned}, otherwise, unused
 
 
 def _unchanged(given: Inputs, layer: Any) -> set[str]:

@@ -6,15 +6,18 @@ Parameters of the layers that it holds are its own: `layers[0].W`.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.pair.inputs import is_float
 from compare.pair.nests import attributes
-from compare.pair.returned import NOTHING, Found, attribute
+from compare.pair.preserved import is_own
+from compare.pair.returned import NOTHING, Found, attribute, spellings
 from compare.pair.signatures import names_gradient
 
 STORES = ("grads", "gradients", "grad")  # attributes that hold gradients by name or in order
@@ -57,11 +60,20 @@ class Place(NamedTuple):
         return held
 
     def put(self, layer: Any, value: Any) -> None:
+        """Write there; a tuple on the way is made anew."""
         holder, last = self.above(layer), self.keys[-1]
-        if isinstance(last, Attribute):
+        if isinstance(holder, tuple):
+            Place(self.keys[:-1]).put(layer, _replaced(holder, last, value))
+        elif isinstance(last, Attribute):
             setattr(holder, last, value)
         else:
             holder[last] = value
+
+
+def _replaced(holder: tuple, last: Any, value: Any) -> tuple:
+    if isinstance(last, Attribute):
+        return holder._replace(**{last: value})  # type: ignore[attr-defined, no-any-return]
+    return (*holder[:last], value, *holder[last + 1 :])
 
 
 class Parameter(NamedTuple):
@@ -84,7 +96,10 @@ def parameter(layer: Any, name: str) -> Parameter | None:
         return _everywhere(layer, getattr(layer, name), Place((Attribute(name),)))
     place, local = owner(layer, name)
     known = parameter(place.get(layer), local) if place.keys else None
-    return _everywhere(layer, known.value, known.places[0].within(place)) if known else None
+    if known:
+        return _everywhere(layer, known.value, known.places[0].within(place))
+    deep = next((place for place, _ in walk(layer) if place.name == name), None)
+    return _everywhere(layer, deep.get(layer), deep) if deep else None
 
 
 def owner(layer: Any, name: str) -> tuple[Place, str]:
@@ -102,8 +117,17 @@ def in_dictionaries(layer: Any) -> dict[str, Parameter]:
     for holder in HOLDERS[:2]:
         held = getattr(layer, holder, None)
         if isinstance(held, Mapping):
-            found |= {k: p for k in held if np.size(held[k]) and (p := parameter(layer, k))}
+            found |= {k: p for k in held if _is_numeric(held[k]) and (p := parameter(layer, k))}
     return found
+
+
+def _is_numeric(value: Any) -> bool:
+    """Return whether these are numbers, and some: an array, a float, lists of one length."""
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        return False
+    return found.size > 0 and found.dtype.kind in "fiu"
 
 
 def in_lists(layer: Any) -> dict[str, Parameter]:
@@ -125,22 +149,29 @@ def in_lists(layer: Any) -> dict[str, Parameter]:
 
 
 def _everywhere(layer: Any, value: Any, first: Place) -> Parameter:
-    """Return a parameter with all places of its array, but for those that cannot be written to."""
+    """Return a parameter with all places of its array."""
     same = (place for place, held in walk(layer) if held is value) if is_float(value) else ()
-    places = dict.fromkeys([first, *same])
-    return Parameter(value, tuple(p for p in places if not isinstance(p.above(layer), tuple)))
+    return Parameter(value, tuple(dict.fromkeys([first, *same])))
 
 
 def parts(layer: Any) -> Iterator[tuple[Place, Any]]:
-    """Yield the layers that an object holds, nearest first: objects of classes with a pass."""
+    """Yield the objects that an object holds, nearest first: layers, and what the user has made."""
     return ((place, held) for place, held in walk(layer) if _is_part(held))
 
 
 def _is_part(thing: Any) -> bool:
     kind = type(thing)
-    if isinstance(thing, type) or kind.__module__ == "builtins" or not attributes(thing):
+    strange = isinstance(thing, type | tuple) or kind.__module__ == "builtins"
+    if strange or not attributes(thing):
         return False
-    return any(callable(getattr(kind, name, None)) for name in PASSES)
+    layer = any(callable(getattr(kind, name, None)) for name in PASSES)
+    return layer or isinstance(thing, SimpleNamespace) or _is_users(kind)
+
+
+def _is_users(kind: type) -> bool:
+    """Return whether a class is the user's own: of a file that is not installed."""
+    module = sys.modules.get(kind.__module__)
+    return module is None or module.__name__ == "__main__" or is_own(module)
 
 
 def walk(layer: Any) -> Iterator[tuple[Place, Any]]:
@@ -152,7 +183,7 @@ def walk(layer: Any) -> Iterator[tuple[Place, Any]]:
             yield there, held
             inner = isinstance(held, dict | list | tuple) or _is_part(held)
             if inner and id(held) not in opened and len(there.keys) < DEEP:
-                opened.add(id(held))
+                opened |= set() if isinstance(held, tuple) else {id(held)}  # it is made anew
                 waiting.append((there, held))
 
 
@@ -162,11 +193,7 @@ def in_precision(layer: Any, dtype: str) -> Any:
         return layer
     layer, narrowed = copy.deepcopy(layer), dict[int, Any]()
     for place, held in [*walk(layer)]:
-        if (
-            is_float(held)
-            and held.dtype == np.float64
-            and not isinstance(place.above(layer), tuple)
-        ):
+        if is_float(held) and held.dtype == np.float64:
             with suppress(AttributeError, TypeError):  # it cannot be written to
                 place.put(layer, narrowed.setdefault(id(held), held.astype(dtype)))
     return layer
@@ -175,6 +202,8 @@ def in_precision(layer: Any, dtype: str) -> Any:
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
         return value.items()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return ((Attribute(name), getattr(value, name)) for name in value._fields)
     if isinstance(value, list | tuple):
         return enumerate(value)
     return ((Attribute(name), held) for name, held in attributes(value).items())
@@ -182,6 +211,13 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def gradient(layer: Any, name: str) -> Found:
     """Return the gradient of a parameter that an object keeps, wherever people keep it."""
+    found = _kept_gradient(layer, name)
+    if isinstance(found.value, list) and _is_numeric(found.value):
+        return found._replace(value=np.array(found.value))
+    return found
+
+
+def _kept_gradient(layer: Any, name: str) -> Found:
     found = attribute(layer, name, STORES)
     if found.value is not None:
         return found
@@ -195,10 +231,60 @@ def gradient(layer: Any, name: str) -> Found:
             if isinstance(kept, list | tuple) and len(kept) == count:
                 return Found(kept[keys[0]], f"layer.{store}[{keys[0]}]")
     place, local = owner(layer, name)
-    if not place.keys:
-        return NOTHING
-    found = gradient(place.get(layer), local)
-    return found._replace(where=found.where.replace("layer", place.text, 1))
+    if place.keys:
+        found = gradient(place.get(layer), local)
+        return found._replace(where=found.where.replace("layer", place.text, 1))
+    return _in_order(layer, name) or _beside(layer, name) or NOTHING
+
+
+def _in_order(layer: Any, name: str) -> Found | None:
+    """Return what stands in a list of gradients where the parameter does in a dictionary."""
+    for holder in HOLDERS[:2]:
+        held = getattr(layer, holder, None)
+        if not isinstance(held, Mapping) or name not in held:
+            continue
+        for store in STORES:
+            kept = getattr(layer, store, None)
+            if isinstance(kept, list | tuple) and len(kept) == len(held):
+                at = list(held).index(name)
+                return Found(kept[at], f"layer.{store}[{at}]")
+    return None
+
+
+def _beside(layer: Any, name: str) -> Found | None:
+    """Return what stands where the parameter does in something beside what holds it.
+
+    So is `grads["first"]["W"]` of `params["first"]["W"]`, `dweights[0][1]` of `weights[0][1]`, and
+    `layers[0]["dW"]` of `layers[0]["W"]`. An object of one array keeps its gradient as `grad`.
+    """
+    place = next((place for place, _ in walk(layer) if place.name == name), Place())
+    if len(place.keys) > 1:
+        holder, last = place.above(layer), place.keys[-1]
+        for key in spellings(last, holder) if isinstance(holder, Mapping) else ():
+            if key in holder:
+                return Found(holder[key], Place((*place.keys[:-1], key)).text)
+        for store in (*STORES, *spellings(place.keys[0])):
+            beside = Place((Attribute(store), *place.keys[1:]))
+            with suppress(AttributeError, KeyError, IndexError, TypeError):
+                return Found(beside.get(layer), beside.text)
+    elif len(arrays(layer)) == 1:
+        for store in STORES:
+            if is_float(kept := getattr(layer, store, None)):
+                return Found(kept, f"layer.{store}")
+    return None
+
+
+def named_gradient(name: str) -> str:
+    """Return under what name the gradient of a parameter is found.
+
+    >>> [named_gradient(name) for name in ("W", "first.W", "weights[0][1]")]
+    ['dW', 'first.dW', 'dweights[0][1]']
+    """
+    stem, bracket, rest = name.partition("[")
+    if "." in rest:  # layers[0].W
+        stem, bracket, rest = name, "", ""
+    above, dot, last = stem.rpartition(".")
+    return f"{above}{dot}d{last}{bracket}{rest}"
 
 
 def arrays(layer: Any) -> dict[str, Any]:
@@ -214,7 +300,17 @@ def arrays(layer: Any) -> dict[str, Any]:
             seen = any(value is one for one in found.values())
             if is_float(value) and np.size(value) and not seen:
                 found[f"{place.name}.{name}" if place.keys else name] = value
+    for place, value in walk(layer):
+        seen = any(value is one for one in found.values())
+        if is_float(value) and np.size(value) and not seen and not _is_of_a_pass(place):
+            found[place.name] = value
     return found
+
+
+def _is_of_a_pass(place: Place) -> bool:
+    """Return whether something on the way is named as a gradient, or as what forward remembers."""
+    names = [key for key in place.keys if isinstance(key, str)]
+    return any(names_gradient(name) or "cache" in name.lower() for name in names)
 
 
 def left_out(layer: Any, names: Iterable[str]) -> dict[str, Any]:

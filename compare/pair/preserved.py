@@ -87,7 +87,7 @@ def _globals(function: types.FunctionType) -> Iterator[Binding]:
             yield Binding(value, lambda n=name: space.pop(n, None))  # type: ignore[misc]
         else:
             yield Binding(value, lambda n=name, v=value: space.__setitem__(n, v))  # type: ignore[misc]
-        if isinstance(value, types.ModuleType) and _own(value):
+        if isinstance(value, types.ModuleType) and is_own(value):
             yield from _attributes(value, used)
 
 
@@ -109,7 +109,7 @@ def _defaults(function: types.FunctionType) -> list[Any]:
     return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
 
-def _own(module: types.ModuleType) -> bool:
+def is_own(module: types.ModuleType) -> bool:
     """Return whether a module is the user's: a file that is not installed."""
     file = getattr(module, "__file__", None) or ""
     return bool(file) and "site-packages" not in file and not file.startswith(INSTALLED)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from compare.errors import UserError
+from compare.pair.nests import attributes
 
 
 class Found(NamedTuple):
@@ -20,6 +21,10 @@ class Found(NamedTuple):
     of_update: bool = False
 
 
+SYNONYMS = {
+    "weights": ("W", "w"), "weight": ("W", "w"), "biases": ("b",), "bias": ("b",),
+    "W": ("weights", "weight"), "b": ("bias", "biases"),
+}  # fmt: skip
 NOTHING = Found(None, "None")
 
 
@@ -65,8 +70,20 @@ def by_name(
     )
 
 
-def spellings(name: str) -> tuple[str, ...]:
-    """Return the names under which people keep the gradient of `name`."""
+def spellings(name: str, others: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names under which people keep the gradient of `name`: of weights also dW.
+
+    >>> "dW" in spellings("weights"), "dW" in spellings("weights", ["weights", "W"])
+    (True, False)
+    """
+    return tuple(s for stem in (name, *_synonyms(name, others)) for s in _spellings(stem))
+
+
+def _synonyms(name: str, others: Collection[str]) -> list[str]:
+    return [other for other in SYNONYMS.get(name, ()) if other not in others]
+
+
+def _spellings(name: str) -> tuple[str, ...]:
     return (
         f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"d{name.capitalize()}",
         f"{name}grad", f"g_{name}", f"grad{name}", f"g{name}", f"gradient_{name}",
@@ -77,10 +94,24 @@ def spellings(name: str) -> tuple[str, ...]:
 
 def under(mapping: Mapping[str, Any], name: str, where: str) -> Found:
     """Return the gradient of `name` from a mapping keyed by it or by one of its spellings."""
-    for key in (name, *spellings(name)):
+    for key in (name, *_synonyms(name, ()), *spellings(name, mapping)):
         if key in mapping:
             return Found(mapping[key], f"{where}[{key!r}]")
     return NOTHING
+
+
+def inside(nest: Any, keys: Sequence[Any], where: str) -> Found:
+    """Return what a nest holds behind these keys, one after the other.
+
+    >>> inside({"first": [3.0]}, ("first", 0), "grads")
+    Found(value=3.0, where="grads['first'][0]", of_update=False)
+    """
+    try:
+        for key in keys:
+            nest, where = nest[key], f"{where}[{key!r}]"
+    except (KeyError, IndexError, TypeError):
+        return NOTHING
+    return Found(nest, where)
 
 
 def attribute(thing: Any, name: str, stores: Sequence[str], where: str = "layer") -> Found:
@@ -91,7 +122,7 @@ def attribute(thing: Any, name: str, stores: Sequence[str], where: str = "layer"
             found = under(kept, name, f"{where}.{store}")
             if found.value is not None:
                 return found
-    for spelling in spellings(name):
+    for spelling in spellings(name, attributes(thing)):
         if hasattr(thing, spelling):
             return Found(getattr(thing, spelling), f"{where}.{spelling}")
     return NOTHING

@@ -20,15 +20,6 @@ RATES = ("learning_rate", "lr", "eta", "rate", "step_size")  # of an update insi
 RATE = 2.0**40  # so large that of a parameter before its update no digit of the gradient is lost
 KEPT = (*RATES, "alpha", "l_rate", "learn_rate", "learningRate")  # tried before they are believed
 CLOSE = 1e-9
-NO_GRADIENT = (
-    "{who} changes {name} by something that does not double with the upstream gradient, so by no "
-    "gradient (Adam, weight decay, clipping?). Keep the gradient itself in d{name} to have it "
-    "checked, or name {name} in no_grad (on the command line --no-grad {name})."
-)
-NO_RATE = (
-    "{who} changes {name} at a learning rate that cannot be seen. Keep it in self.lr to have the "
-    "gradient checked."
-)
 
 
 def takes_rate(wanted: Sequence[str] | None, names: Collection[str]) -> bool:
@@ -111,7 +102,7 @@ def updated(candidate: LayerObject, values: Inputs, names: Collection[str]) -> U
     rng = np.random.default_rng(0)
     outputs = candidate.start(fresh(values)).outputs
     upstreams = [rng.standard_normal(np.shape(y)) for y in outputs]
-    used = {name for name in names if _depends(candidate, values, name, outputs, rng)}
+    used = depending(candidate, values, names)
     once = _steps(candidate, values, used, upstreams)
     twice = _steps(candidate, values, used, [2 * dy for dy in upstreams])
     learned = {
@@ -123,13 +114,19 @@ def updated(candidate: LayerObject, values: Inputs, names: Collection[str]) -> U
     return Updated(learned, used - learned)
 
 
-def _depends(
-    candidate: LayerObject, values: Inputs, name: str, outputs: Sequence[Any],
-    rng: np.random.Generator,
-) -> bool:  # fmt: skip
-    moved = fresh({**values, name: values[name] + rng.standard_normal(np.shape(values[name]))})
-    now = candidate.start(moved).outputs
-    return any(not np.array_equal(y, before) for y, before in zip(now, outputs, strict=True))
+def depending(candidate: LayerObject, values: Inputs, names: Collection[str]) -> set[str]:
+    """Return those among `names` that forward depends on; `values` are left as they are."""
+    if not names:
+        return set()
+    rng = np.random.default_rng(0)
+    outputs = candidate.start(fresh(values)).outputs
+
+    def depends(name: str) -> bool:
+        moved = fresh({**values, name: values[name] + rng.standard_normal(np.shape(values[name]))})
+        now = candidate.start(moved).outputs
+        return any(not np.array_equal(y, before) for y, before in zip(now, outputs, strict=True))
+
+    return {name for name in sorted(names) if depends(name)}
 
 
 def _steps(

@@ -127,9 +127,7 @@ def check(
     _needs_floats(floats, names)
     candidate = adapt(forward, backward, names, floats)
     if isinstance(candidate, LayerObject):
-        candidate.uncovered, candidate.kept_in = found.uncovered, found.places
-        candidate.others = found.others
-        candidate.otherwise = found.otherwise
+        candidate.known = found.known
     spent = Budget(budget)
     return Session(
         candidate, specification, _reference(reference, candidate, names, spent), PRECISIONS[dtype],

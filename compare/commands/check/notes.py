@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compare.explaining.format import plural
+from compare.pair.outside import outside_note
 from compare.pair.own_forward import OwnForward
 from compare.pair.preserved import preserved
 from compare.running.cases.outcome import Outcome, quiet
@@ -61,7 +62,8 @@ def notes_of(session: Session, run: list[Outcome]) -> list[str]:
             with preserved(session.candidate.forward_code, session.candidate.backward_code):
                 heard = testimonies(session.candidate, run[0].values, session.seed)
             notes += told(heard)
-    return notes + session.contract.notes + session.candidate.notes()
+    notes += session.contract.notes + session.candidate.notes()
+    return notes + outside_note(session.candidate.forward_code)
 
 
 def abridged(session: Session, run: list[Outcome]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from compare.diagnose.cases.inaccurate import reference_inaccurate
 from compare.explaining.format import plural
 from compare.judge.judge import AGREE, MISSING, VACUOUS
 from compare.judge.verdict import Evidence, Verdict, decided
+from compare.pair.objects import short
 from compare.pair.own_forward import OwnForward
 from compare.running.cases.contract import Promise
 from compare.running.cases.outcome import Outcome, inputs_text
@@ -103,7 +104,9 @@ class CheckEvidence(Evidence):
         if isinstance(self.session.reference, OwnForward):
             side = "the derivative of its own forward"
         cases, side = plural(len(self.run), "case"), side + _within(self.session)
-        return _agreeing(self.total, _empty(self.run), cases, side)
+        found = _agreeing(self.total, _empty(self.run), cases, side)
+        unasked = self.session.candidate.unasked()
+        return f"{found} No gradient of {short(unasked)} was checked." if unasked else found
 
     def _places(self) -> str:
         return _places(self.run, self.broken)
