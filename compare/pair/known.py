@@ -13,7 +13,7 @@ OTHER = (
     "it is meant to be, call it {gradient} to see what is wrong; if it is something else, "
 ) + NO_GRAD
 UNGIVEN = (
-    "{who} returns gradients by name, and none of {name}. If {name} is to have none, "
+    "{who} returns gradients of parameters, and none of {name}. If {name} is to have none, "
 ) + NO_GRAD.replace("name {name}", "name it", 1)
 NO_GRADIENT = (
     "{who} changes {name} by something that does not double with the upstream gradient, so by no "
@@ -24,6 +24,8 @@ NO_RATE = (
     "{who} changes {name} at a learning rate that cannot be seen. Keep it in self.lr to have the "
     "gradient checked."
 )
+
+SHOWN = 5  # names in a sentence
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,9 @@ class Known:
             f"The gradient of {name} was taken from {place.text}."
             for name, place in self.places.items()
         ]
+
+
+def first_few(names: Collection[str]) -> str:
+    """Return the first few names."""
+    more = len(names) - SHOWN
+    return ", ".join([*names][:SHOWN]) + (f" and {more} more" if more > 0 else "")

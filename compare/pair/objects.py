@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from compare.errors import UserError
 from compare.pair.candidates import Candidate, Started, called, described
 from compare.pair.inputs import Inputs, is_float
-from compare.pair.known import Known
+from compare.pair.known import Known, first_few
 from compare.pair.nests import attributes
 from compare.pair.of_values import NOTE, loss_of, may_take_values, takes_values, values_plan
 from compare.pair.parameters import (
@@ -20,10 +20,10 @@ from compare.pair.parameters import (
     Place,
     gradient,
     left_out,
-    parameter,
+    parameters,
     parts,
 )
-from compare.pair.returned import NOTHING, Found, attribute, by_name, inside, under
+from compare.pair.returned import NOTHING, Found, attribute, by_name, inside, under, unfolded
 from compare.pair.signatures import (
     Plan,
     listed,
@@ -43,6 +43,11 @@ def passes(thing: Any) -> tuple[str, str] | None:
     return next((p for p in PAIRS if all(callable(getattr(thing, m, None)) for m in p)), None)
 
 
+def methods_of(layer: Any) -> tuple[str, str]:
+    """Return the names of the methods by which a layer goes forward and back."""
+    return passes(layer) or PAIRS[0]
+
+
 def is_layer(thing: Any) -> bool:
     return passes(thing) is not None
 
@@ -55,7 +60,6 @@ def is_model(thing: Any) -> bool:
     return own and not isinstance(thing, type) and not is_layer(thing)
 
 
-SHOWN = 5  # names in a sentence
 PAIRS = (
     ("forward", "backward"), ("__call__", "backward"), ("forward_pass", "backward_pass"),
     ("forward_propagation", "backward_propagation"), ("forward_prop", "backward_prop"),
@@ -137,7 +141,7 @@ class LayerObject(Candidate):
     ) -> None:  # fmt: skip
         self.layer, self.names, self.differentiable = layer, tuple(names), tuple(floats)
         self.name = called(type(layer))
-        self.methods = methods or passes(layer) or PAIRS[0]
+        self.methods = methods or methods_of(layer)
         self.forward_code, self.backward_code = (getattr(type(layer), m) for m in self.methods)
         forward, backward = (getattr(layer, m) for m in self.methods)
         wanted, self.optional = positional(backward), upstreams_first(backward)
@@ -148,8 +152,8 @@ class LayerObject(Candidate):
             self.wanted = []
         self.stores_cache = self.wanted is not None and len(self.wanted) < 2
         taken = positional(forward) or ()
-        found = {n: parameter(layer, n) for n in names if n not in taken}
-        self.places = {n: p.places for n, p in found.items() if p is not None and p.places}
+        own = parameters(layer, [n for n in names if n not in taken])
+        self.places = {name: one.places for name, one in own.items()}
         self.parameters = list(self.places)
         self.arguments = [n for n in names if n not in self.parameters]
         self.known = Known()
@@ -216,10 +220,7 @@ class LayerObject(Candidate):
             grads, named = "grads[0]", "grads[1]"
         elif isinstance(returned, Mapping):
             rest, named = returned, "grads"
-        all_of_them = isinstance(returned, tuple | list) and len(returned) == len(
-            self.differentiable
-        )
-        if own and all_of_them and not named:
+        if own and not named and _count(returned) == len(self.differentiable):
             return by_name(returned, self.differentiable, self.names, self.backward_name)
         if returned is None:
             found = {n: attribute(layer, n, STORES) for n in passed}
@@ -246,15 +247,26 @@ class LayerObject(Candidate):
         keys = self.places[name][0].keys[1:]
         return inside(rest, keys, where) if found.value is None and keys else found
 
-    def silent(self, returned: Any, after: Any) -> list[str]:
-        """Return the inputs without a gradient where parameters have theirs in a dictionary."""
+    def silent(self, returned: Any, started: Started) -> list[str]:
+        """Return the inputs without a gradient where parameters have theirs: by name, or alone."""
         passed = [n for n in self.differentiable if n in self.arguments]
+        if isinstance(returned, tuple | list):
+            return passed if self._are_of_parameters(returned, passed, started) else []
         if not isinstance(returned, Mapping) or not self.parameters:
             return []
         kept = [under(returned, n, "").value is None for n in passed]
-        kept += [attribute(after, n, STORES).value is None for n in passed]
+        kept += [attribute(started.state.after, n, STORES).value is None for n in passed]
         found = [self.under(returned, n, "").value is not None for n in self.parameters]
         return passed if all(kept) and any(found) else []
+
+    def _are_of_parameters(self, returned: Any, passed: Sequence[str], started: Started) -> bool:
+        """Return whether gradients in a tuple have the shapes of the parameters alone."""
+        found = [np.shape(grad) for grad in unfolded(returned).values()]
+
+        def shapes(names: Sequence[str]) -> list[tuple[int, ...]]:
+            return [np.shape(started.state.values[name]) for name in names]
+
+        return found == shapes(self.parameters) and found[: len(passed)] != shapes(passed)
 
     def _of_given(self, returned: Any) -> Any:
         """Leave out the gradients of optional arguments that forward was called without.
@@ -263,7 +275,7 @@ class LayerObject(Candidate):
             UserError: there are more, which may be of the object's own arrays.
         """
         every = optional_too(getattr(self.layer, self.methods[0]))
-        count = len(returned) if isinstance(returned, tuple) else 0
+        count = _count(returned) if isinstance(returned, tuple) else 0
         if count == len(every):
             return returned[: len(self.arguments)]
         kept = left_out(self.layer, self.parameters) if count > len(self.arguments) else {}
@@ -271,8 +283,8 @@ class LayerObject(Candidate):
             name, shape = next((n, ",".join(map(str, np.shape(v)))) for n, v in kept.items())
             raise UserError(
                 f"{self.backward_name} returned {count} gradients for {', '.join(self.names)}. "
-                f"Are the others of the object's own arrays ({short(kept)})? Name those that they "
-                "are of as inputs too, in their order (on the command line --shape "
+                f"Are the others of the object's own arrays ({first_few(kept)})? Name those that "
+                "they are of as inputs too, in their order (on the command line --shape "
                 f"{name}={shape})."
             )
         return returned
@@ -293,13 +305,13 @@ class LayerObject(Candidate):
         value, them = ("values", "them") if len(kept) > 1 else ("value", "it")
         return [
             *uncovered,
-            f"The object's {short(kept)} kept the {value} that it has, and no gradient of "
+            f"The object's {first_few(kept)} kept the {value} that it has, and no gradient of "
             f"{them} was checked: give an input of that name.",
         ]
 
     def own_sizes(self) -> set[int]:
         """Return the whole numbers among its attributes, and the lengths of its arrays' axes."""
-        learned = [known for name in self.parameters if (known := parameter(self.layer, name))]
+        learned = parameters(self.layer, self.parameters).values()
         held: list[Any] = []
         for part in (self.layer, *(part for _, part in parts(self.layer))):
             held += attributes(part).values()
@@ -338,12 +350,12 @@ class LayerObject(Candidate):
             and all(is_float(y) for y in returned)
         )
 
-    def _with_parameters(self, parameters: Inputs) -> Any:
+    def _with_parameters(self, given: Inputs) -> Any:
         params = getattr(self.layer, "params", None)
         if callable(getattr(self.layer, "with_params", None)) and isinstance(params, Mapping):
-            return self.layer.with_params({**params, **parameters})
+            return self.layer.with_params({**params, **given})
         layer = copy.deepcopy(self.layer)
-        for name, value in parameters.items():
+        for name, value in given.items():
             own = copy.copy(value) if self.updates or self.rates is None else value
             for place in self.places[name]:
                 place.put(layer, own)
@@ -386,10 +398,9 @@ def _held(layer: Any, place: Place) -> Found:
         return NOTHING
 
 
-def short(names: Collection[str]) -> str:
-    """Return the first few names."""
-    more = len(names) - SHOWN
-    return ", ".join([*names][:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _count(returned: Any) -> int:
+    """Return how many gradients there are in a tuple or list; 0 if it is none."""
+    return len(unfolded(returned)) if isinstance(returned, tuple | list) else 0
 
 
 def _upstream(upstreams: tuple, wanted: list[str] | None) -> tuple:

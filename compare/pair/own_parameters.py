@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.pair.inputs import Inputs, Specification, as_float, fresh, is_float
 from compare.pair.known import NO_GRADIENT, NO_RATE, Known
-from compare.pair.objects import PAIRS, LayerObject, is_layer, is_model, passes
+from compare.pair.objects import LayerObject, is_layer, is_model, methods_of
 from compare.pair.parameters import (
     Parameter,
     Place,
@@ -22,6 +23,7 @@ from compare.pair.parameters import (
     left_out,
     walk,
 )
+from compare.pair.returned import unfolded
 from compare.pair.signatures import positional
 from compare.pair.unnamed import unnamed
 from compare.pair.updates import depending, updated
@@ -58,14 +60,14 @@ def own_parameters(
 
 
 def _without_silent(own: OwnParameters, layer: Any) -> OwnParameters:
-    """Ask for no gradient of inputs where backward returns those of parameters alone, by name."""
+    """Ask for no gradient of inputs where backward returns those of parameters alone."""
     given = own.specification
     candidate = LayerObject(layer, given.names, given.differentiable)
     try:
         with np.errstate(all="ignore"):
             started = candidate.start(_drawn(given))
             returned = candidate.backward(_ones(started.outputs), started)
-            silent = candidate.silent(returned, started.state.after)
+            silent = candidate.silent(returned, started)
     except Exception:  # told by the first case
         return own
     floats = tuple(name for name in given.differentiable if name not in silent)
@@ -188,33 +190,44 @@ def _with_attributes(
     specification = own.specification
     try:
         with np.errstate(all="ignore"):
-            kept, found, otherwise, unused = _learning(layer, specification, no_grad)
-            told = {*found, *otherwise}
-            rest = {name: value for name, value in kept.items() if name not in told}
+            ran = _learning(layer, specification, no_grad)
+            found, told = ran.learned, {*ran.learned, *ran.otherwise}
+            rest = {name: value for name, value in ran.used.items() if name not in told}
             more = unnamed(layer, specification.with_values(found), rest)
     except Exception:  # told by the first case
         return own
-    found |= {name: rest[name] for name in more.gradients}
+    found = found | {name: rest[name] for name in more.gradients}
     wider = specification.with_drawn(found)
     if found and _other_count(reference, wider.names):
         return own
     if found and not _is_finite(layer, wider):
         wider = specification.with_values(found)
     known = replace(
-        own.known, places=more.gradients, others=more.others, otherwise=otherwise, unused=unused
-    )
+        own.known, places=more.gradients, others=more.others, otherwise=ran.otherwise,
+        unused=ran.unused,
+    )  # fmt: skip
     return OwnParameters(wider, known)
 
 
-def _learning(
-    layer: Any, specification: Specification, no_grad: Collection[str]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, str], set[str]]:
-    """Run once with other numbers.
+class _Learning(NamedTuple):
+    """What one run with other numbers tells of an object's own arrays.
 
-    Return the arrays that kept them and that forward uses, those with a gradient, how the others
-    are updated, and which forward does not use.
+    Attributes:
+        used: those that kept the numbers and that forward uses.
+        learned: those of `used` with a gradient.
+        otherwise: how others are updated: NO_GRADIENT or NO_RATE.
+        unused: those that forward does not use.
     """
-    taken = {*no_grad, *(positional(getattr(layer, (passes(layer) or PAIRS[0])[0])) or ())}
+
+    used: dict[str, np.ndarray]
+    learned: dict[str, np.ndarray]
+    otherwise: Mapping[str, str] = MappingProxyType({})
+    unused: Collection[str] = ()
+
+
+def _learning(layer: Any, specification: Specification, no_grad: Collection[str]) -> _Learning:
+    """Run once with other numbers."""
+    taken = {*no_grad, *(positional(getattr(layer, methods_of(layer)[0])) or ())}
     left = left_out(layer, specification.names)
     own = {name: as_float(value) for name, value in left.items() if name not in taken}
     tried = specification.with_values({name: MOVED * value for name, value in own.items()})
@@ -225,8 +238,9 @@ def _learning(
     returned = candidate.backward(_ones(started.outputs), started)
     after = started.state.after
     own = {name: value for name, value in own.items() if name in kept}
-    if listed := _by_shape(returned, own, len(specification.differentiable)):
-        return own, listed, {}, set()
+    given = [np.shape(values[name]) for name in specification.differentiable]
+    if listed := _by_shape(returned, own, given):
+        return _Learning(own, listed)
     named = [part for part in (returned, *_last(returned)) if isinstance(part, Mapping)]
     found = {
         name
@@ -236,15 +250,14 @@ def _learning(
     }
     moved = own.keys() - _unchanged(tried.given, after) - found
     by_update = updated(candidate, values, moved)
-    learns = found | by_update.learned | by_update.otherwise
-    unused = own.keys() - learns
-    unused -= depending(candidate, values, unused - moved)
-    own = {name: value for name, value in own.items() if name not in unused}
     learned, otherwise = by_update.learned, dict.fromkeys(by_update.otherwise, NO_GRADIENT)
     if not candidate.updates:
         learned, otherwise = set(), dict.fromkeys(learned | by_update.otherwise, NO_RATE)
-    learned |= found
-    return own, {name: own[name] for name in own if name in learned}, otherwise, unused
+    unused = own.keys() - found - by_update.learned - by_update.otherwise
+    unused -= depending(candidate, values, unused - moved)
+    used = {name: value for name, value in own.items() if name not in unused}
+    learns = {name: used[name] for name in used if name in learned | found}
+    return _Learning(used, learns, otherwise, unused)
 
 
 def _unchanged(given: Inputs, layer: Any) -> set[str]:
@@ -252,17 +265,24 @@ def _unchanged(given: Inputs, layer: Any) -> set[str]:
     return {n for n, value in given.items() if n in now and np.array_equal(now[n], value)}
 
 
-def _by_shape(returned: Any, own: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
-    """Return what the gradients after the first `count` are of, if shapes leave no doubt."""
-    several = isinstance(returned, tuple | list) and all(map(is_float, returned))
-    found = []
-    for grad in returned[count:] if several else ():
-        alike = [name for name, value in own.items() if np.shape(value) == np.shape(grad)]
-        if len(alike) != 1:
-            return {}
-        found += alike
-    unique = len(set(found)) == len(found)
-    return {name: own[name] for name in found if unique}
+def _by_shape(
+    returned: Any, own: Mapping[str, Any], given: Sequence[tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Return what gradients are of, if shapes leave no doubt, in their order.
+
+    They stand behind those of inputs of the shapes `given`, or alone.
+    """
+    grads = [*unfolded(returned).values()] if isinstance(returned, tuple | list) else []
+    shapes = [np.shape(grad) for grad in grads] if all(map(is_float, grads)) else []
+    alone = shapes[: len(given)] != [*given] and _only_ones(shapes, own)
+    return alone or _only_ones(shapes[len(given) :], own)
+
+
+def _only_ones(shapes: Sequence[tuple[int, ...]], own: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of these shapes; none if a shape is of none or several."""
+    alike = [[name for name, value in own.items() if np.shape(value) == one] for one in shapes]
+    unique = all(len(names) == 1 for names in alike) and len(set(shapes)) == len(shapes)
+    return {names[0]: own[names[0]] for names in alike} if unique else {}
 
 
 def _last(returned: Any) -> tuple[Any, ...]:

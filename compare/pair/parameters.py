@@ -42,8 +42,22 @@ class Place(NamedTuple):
         )
 
     @property
-    def name(self) -> str:
+    def path(self) -> str:
         return self.text.removeprefix("layer.")
+
+    @property
+    def in_dictionary(self) -> bool:
+        """Whether it is an entry of `params`: `params["W"]` of any layer is its W."""
+        holder, key = (None, None, *self.keys)[-2:]
+        plain = isinstance(key, str) and not isinstance(key, Attribute)
+        return plain and isinstance(holder, Attribute) and holder in HOLDERS[:2]
+
+    @property
+    def name(self) -> str:
+        """What a parameter there is called."""
+        if not self.in_dictionary:
+            return self.path
+        return Place((*self.keys[:-2], Attribute(self.keys[-1]))).path
 
     def within(self, place: Place) -> Place:
         """Return the place of what stands there in something that stands in `place`."""
@@ -83,42 +97,54 @@ class Parameter(NamedTuple):
     places: tuple[Place, ...]
 
 
+def named(layer: Any) -> dict[str, Parameter]:
+    """Return what an object holds that is no function, by every name that it has."""
+    held: dict[Any, tuple[Any, list[Place]]] = {}
+    for place, value in walk(layer):
+        if not callable(value):
+            one = id(value) if is_float(value) else place
+            held.setdefault(one, (value, []))[1].append(place)
+    found: dict[str, Parameter] = {}
+    for value, places in held.values():
+        for place in places:
+            if place.in_dictionary or place.name not in found:
+                found[place.name] = Parameter(value, tuple(dict.fromkeys([place, *places])))
+    return found
+
+
+def parameters(layer: Any, names: Iterable[str]) -> dict[str, Parameter]:
+    """Return those of an object's parameters that have these names."""
+    found, held = {}, named(layer)
+    for name in names:
+        if name in held:
+            found[name] = held[name]
+        elif not callable(value := getattr(layer, name, len)):  # a property
+            same = [p.places for p in held.values() if p.value is value and is_float(value)]
+            found[name] = Parameter(value, (Place((Attribute(name),)), *(same[0] if same else ())))
+    return found
+
+
 def parameter(layer: Any, name: str) -> Parameter | None:
     """Return an object's parameter of that name; None if it has none."""
-    for holder in HOLDERS[:2]:
-        held = getattr(layer, holder, None)
-        if isinstance(held, Mapping) and name in held:
-            return _everywhere(layer, held[name], Place((Attribute(holder), name)))
-    listed = in_lists(layer)
-    if name in listed:
-        return listed[name]
-    if hasattr(layer, name) and not callable(getattr(layer, name)):
-        return _everywhere(layer, getattr(layer, name), Place((Attribute(name),)))
-    place, local = owner(layer, name)
-    known = parameter(place.get(layer), local) if place.keys else None
-    if known:
-        return _everywhere(layer, known.value, known.places[0].within(place))
-    deep = next((place for place, _ in walk(layer) if place.name == name), None)
-    return _everywhere(layer, deep.get(layer), deep) if deep else None
+    return parameters(layer, [name]).get(name)
 
 
 def owner(layer: Any, name: str) -> tuple[Place, str]:
     """Return where the layer stands that a parameter belongs to, and the name that it has there."""
     for place, _ in parts(layer):
-        if name.startswith(f"{place.name}."):
-            deeper, local = owner(place.get(layer), name.removeprefix(f"{place.name}."))
+        if name.startswith(f"{place.path}."):
+            deeper, local = owner(place.get(layer), name.removeprefix(f"{place.path}."))
             return deeper.within(place), local
     return Place(), name
 
 
 def in_dictionaries(layer: Any) -> dict[str, Parameter]:
-    """Return the parameters that stand in dictionaries, by their keys."""
-    found: dict[str, Parameter] = {}
-    for holder in HOLDERS[:2]:
-        held = getattr(layer, holder, None)
-        if isinstance(held, Mapping):
-            found |= {k: p for k in held if _is_numeric(held[k]) and (p := parameter(layer, k))}
-    return found
+    """Return the parameters that stand in the object's dictionaries, by their keys."""
+    return {
+        name: one
+        for name, one in named(layer).items()
+        if one.places[0].in_dictionary and len(one.places[0].keys) == 2 and _is_numeric(one.value)
+    }
 
 
 def _is_numeric(value: Any) -> bool:
@@ -139,19 +165,12 @@ def in_lists(layer: Any) -> dict[str, Parameter]:
     for holder in HOLDERS:
         held = getattr(layer, holder, None)
         if isinstance(held, list | tuple) and held and all(map(is_float, held)):
-            for i, value in enumerate(held):
+            for i in range(len(held)):
                 place = Place((Attribute(holder), i))
-                one = _everywhere(layer, value, place)
-                alone = (p.keys[0] for p in one.places if len(p.keys) == 1)
-                if one.places:
-                    found[next(alone, f"{holder}[{i}]")] = one
+                one = named(layer)[place.name]
+                alone = (p.name for p in one.places if len(p.keys) == 1)
+                found[next(alone, place.name)] = one
     return found
-
-
-def _everywhere(layer: Any, value: Any, first: Place) -> Parameter:
-    """Return a parameter with all places of its array."""
-    same = (place for place, held in walk(layer) if held is value) if is_float(value) else ()
-    return Parameter(value, tuple(dict.fromkeys([first, *same])))
 
 
 def parts(layer: Any) -> Iterator[tuple[Place, Any]]:
@@ -206,7 +225,14 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]]:
         return ((Attribute(name), getattr(value, name)) for name in value._fields)
     if isinstance(value, list | tuple):
         return enumerate(value)
-    return ((Attribute(name), held) for name, held in attributes(value).items())
+    return ((Attribute(name), held) for name, held in (attributes(value) | _holders(value)).items())
+
+
+def _holders(thing: Any) -> dict[str, Any]:
+    """Return what a property or a class holds several parameters in."""
+    own = attributes(thing)
+    found = {name: getattr(thing, name, None) for name in HOLDERS if name not in own}
+    return {name: held for name, held in found.items() if isinstance(held, dict | list | tuple)}
 
 
 def gradient(layer: Any, name: str) -> Found:
@@ -257,7 +283,8 @@ def _beside(layer: Any, name: str) -> Found | None:
     So is `grads["first"]["W"]` of `params["first"]["W"]`, `dweights[0][1]` of `weights[0][1]`, and
     `layers[0]["dW"]` of `layers[0]["W"]`. An object of one array keeps its gradient as `grad`.
     """
-    place = next((place for place, _ in walk(layer) if place.name == name), Place())
+    known = named(layer).get(name)
+    place = known.places[0] if known else Place()
     if len(place.keys) > 1:
         holder, last = place.above(layer), place.keys[-1]
         for key in spellings(last, holder) if isinstance(holder, Mapping) else ():
@@ -290,21 +317,15 @@ def named_gradient(name: str) -> str:
 def arrays(layer: Any) -> dict[str, Any]:
     """Return the float arrays that could be parameters, of an object and of the layers in it.
 
-    Each once, by the name that `parameter` knows it by.
+    Each once, by the name that `parameter` knows it by: a dictionary's key, else the nearest.
     """
-    found: dict[str, Any] = {}
-    for place, part in ((Place(), layer), *parts(layer)):
-        own = {n: p.value for n, p in (in_dictionaries(part) | in_lists(part)).items()}
-        own |= {n: v for n, v in attributes(part).items() if not names_gradient(n)}
-        for name, value in own.items():
-            seen = any(value is one for one in found.values())
-            if is_float(value) and np.size(value) and not seen:
-                found[f"{place.name}.{name}" if place.keys else name] = value
-    for place, value in walk(layer):
-        seen = any(value is one for one in found.values())
-        if is_float(value) and np.size(value) and not seen and not _is_of_a_pass(place):
-            found[place.name] = value
-    return found
+    found: dict[int, tuple[str, Any]] = {}
+    for name, one in named(layer).items():
+        place, value = one.places[0], one.value
+        learns = is_float(value) and np.size(value) > 0 and not _is_of_a_pass(place)
+        if learns and (place.in_dictionary or id(value) not in found):
+            found[id(value)] = name, value
+    return dict(found.values())
 
 
 def _is_of_a_pass(place: Place) -> bool:
@@ -315,7 +336,7 @@ def _is_of_a_pass(place: Place) -> bool:
 
 def left_out(layer: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return the arrays that could be parameters, but for those that are one of these."""
-    known = [p.value for name in names if (p := parameter(layer, name))]
+    known = [one.value for one in parameters(layer, names).values()]
     return {
         name: value
         for name, value in arrays(layer).items()

@@ -46,13 +46,14 @@ def by_name(
     if isinstance(returned, Mapping):
         return {name: under(returned, name, where) for name in floats}
     if isinstance(returned, tuple | list):
-        for order in (floats, names):
-            if len(returned) == len(order):
-                listed = {
-                    n: Found(g, f"{where}[{i}]")
-                    for i, (n, g) in enumerate(zip(order, returned, strict=True))
-                }
-                return {name: listed[name] for name in floats}
+        for entries in (_entries(returned), unfolded(returned)):
+            for order in (floats, names):
+                if len(entries) == len(order):
+                    listed = {
+                        n: Found(g, f"{where}{at}")
+                        for n, (at, g) in zip(order, entries.items(), strict=True)
+                    }
+                    return {name: listed[name] for name in floats}
         count = len(returned)
     elif len(floats) == 1:
         return {floats[0]: Found(returned, where)}
@@ -68,6 +69,24 @@ def by_name(
         "that have none in no_grad (on the command line --no-grad NAME)."
         + (" What is no gradient can be cut off by a function around it." if count > 1 else "")
     )
+
+
+def _entries(returned: Sequence[Any]) -> dict[str, Any]:
+    return {f"[{i}]": value for i, value in enumerate(returned)}
+
+
+def unfolded(returned: Sequence[Any]) -> dict[str, Any]:
+    """Return the gradients in a tuple, those of tuples in it one by one, by where they stand.
+
+    >>> unfolded((1.0, (2.0, 3.0)))
+    {'[0]': 1.0, '[1][0]': 2.0, '[1][1]': 3.0}
+    """
+    found: dict[str, Any] = {}
+    for at, value in _entries(returned).items():
+        several = isinstance(value, tuple | list)
+        inner = _entries(value) if several else {"": value}
+        found |= {f"{at}{deeper}": one for deeper, one in inner.items()}
+    return found
 
 
 def spellings(name: str, others: Collection[str] = ()) -> tuple[str, ...]:

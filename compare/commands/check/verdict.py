@@ -10,7 +10,7 @@ from compare.diagnose.cases.inaccurate import reference_inaccurate
 from compare.explaining.format import plural
 from compare.judge.judge import AGREE, MISSING, VACUOUS
 from compare.judge.verdict import Evidence, Verdict, decided
-from compare.pair.objects import short
+from compare.pair.known import first_few
 from compare.pair.own_forward import OwnForward
 from compare.running.cases.contract import Promise
 from compare.running.cases.outcome import Outcome, inputs_text
@@ -106,7 +106,7 @@ class CheckEvidence(Evidence):
         cases, side = plural(len(self.run), "case"), side + _within(self.session)
         found = _agreeing(self.total, _empty(self.run), cases, side)
         unasked = self.session.candidate.unasked()
-        return f"{found} No gradient of {short(unasked)} was checked." if unasked else found
+        return f"{found} No gradient of {first_few(unasked)} was checked." if unasked else found
 
     def _places(self) -> str:
         return _places(self.run, self.broken)

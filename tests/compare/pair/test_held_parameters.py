@@ -256,6 +256,42 @@ def test_gradients_of_parameters_alone_leave_open_whether_the_input_is_to_have_o
     assert wrong.first_divergence.quantity == "grad:W"
 
 
+class InATuple(Layer):
+    """Its input's gradient, and those of its parameters together."""
+
+    def backward(self, dy):
+        return dy @ self.W.T, (self.x.T @ dy * self.factor, dy.sum(axis=0))
+
+
+class AloneInATuple(Layer):
+    def backward(self, dy):
+        return self.x.T @ dy * self.factor, dy.sum(axis=0)
+
+
+def test_gradients_of_parameters_may_be_returned_in_a_tuple_of_their_own() -> None:
+    right = compare.check(InATuple(), inputs=X, cases=["random"])
+    wrong = compare.check(InATuple(1.1), inputs=X, cases=["random"])
+
+    assert right.agrees
+    assert "No gradient of" not in right.reason
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.quantity == "grad:W"
+    script = wrong.attachments["replay.py"].decode()
+    assert "grads[1][0]" in script
+
+
+def test_gradients_of_parameters_in_a_tuple_are_none_of_the_input() -> None:
+    right = compare.check(AloneInATuple(), inputs=X, cases=["random"])
+    told = compare.check(AloneInATuple(), inputs=X, cases=["random"], no_grad=["x"])
+    wrong = compare.check(AloneInATuple(1.1), inputs=X, cases=["random"])
+
+    assert right.verdict == "incomplete"
+    assert "none of x" in right.reason
+    assert told.agrees
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.quantity == "grad:W"
+
+
 class Keeps(Layer):
     """What forward does not use learns nothing, and is not told of."""
 
