@@ -1,8 +1,8 @@
 """Derivatives of the candidate's own forward by central differences, with an error estimate.
 
 Steps are h, h/4, h/16, …, extrapolated as `richardson` does; what has not settled by the last is
-not known. At a kink the one-sided derivatives
-differ however small the step: both are returned, for any number between them is a subgradient.
+not known. At a kink the one-sided derivatives differ however small the step: both are returned,
+for any number between them is a subgradient.
 """
 
 from __future__ import annotations
